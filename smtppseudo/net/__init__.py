@@ -1,0 +1,1 @@
+"""The shell: sockets, clock and signals around the pure machines."""

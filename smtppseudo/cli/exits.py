@@ -1,0 +1,18 @@
+"""Exit statuses, and errors that end a command with one line."""
+
+from typing import Final
+
+GOOD: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+UNREACHABLE: Final = 69  # sysexits(3): EX_UNAVAILABLE
+NOT_AUTHORIZED: Final = 77  # EX_NOPERM
+BAD_SETTINGS: Final = 78  # EX_CONFIG
+
+
+class CommandError(Exception):
+    """Ends a command: one line that says what is wrong and what to do, and the exit status."""
+
+    def __init__(self, message: str, status: int = FAILED) -> None:
+        super().__init__(message)
+        self.status = status

@@ -1,0 +1,71 @@
+"""Places: where settings, state and logs are, and reading the settings from there."""
+
+import argparse
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from smtppseudo.settings import KEYS, SettingsError, Sourced, check, combine, parse_file
+
+_NAME: Final = "smtppseudo"
+
+
+class Places(NamedTuple):
+    """The usual places on this machine, for this user."""
+
+    config: Path
+    state: Path
+    log: Path
+
+
+def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
+    """Return the usual places: systemd's if it gives any, the system's for root, else the user's (XDG)."""
+    if os.name == "nt":
+        base = Path(environ.get("PROGRAMDATA", r"C:\ProgramData")) / _NAME
+        places = Places(base, base / "state", base / "log")
+    elif os.geteuid() == 0:
+        places = Places(Path("/etc", _NAME), Path("/var/lib", _NAME), Path("/var/log", _NAME))
+    else:
+        state = _xdg(environ, "XDG_STATE_HOME", ".local/state")
+        places = Places(_xdg(environ, "XDG_CONFIG_HOME", ".config"), state, state / "log")
+    by_systemd = (environ.get(f"{name}_DIRECTORY", "").partition(":")[0] for name in ("CONFIGURATION", "STATE", "LOGS"))
+    return Places(*(Path(given) if given else usual for given, usual in zip(by_systemd, places, strict=True)))
+
+
+def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
+    base = environ.get(variable, "")
+    # The XDG specification: a relative path is to be ignored.
+    return (Path(base) if base.startswith("/") else Path.home() / below_home) / _NAME
+
+
+def read_settings(options: argparse.Namespace) -> Sourced:
+    """Read settings from all their origins. Raises SettingsError."""
+    places = usual_places()
+    given: dict[str, Any] = {}
+    for name in KEYS:
+        value = getattr(options, name, None)
+        if value is not None:
+            given[name] = check(name, value)
+    path = Path(options.config) if options.config else places.config / f"{_NAME}.toml"
+    of_machine = {
+        "hostname": socket.gethostname(),
+        "log_dir": str(places.log),
+        "state_dir": str(places.state),
+    }
+    return combine([("file", _read_file(path, must_exist=bool(options.config))), ("command line", given)], of_machine)
+
+
+def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        if must_exist:
+            raise SettingsError(f"{path}: no such file; `smtppseudo config --default > {path}` makes one") from None
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}; this user must be able to read the settings") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: not UTF-8 text") from None
+    return parse_file(text, str(path))

@@ -1,0 +1,40 @@
+"""Counters: sums since the start of a run."""
+
+from typing import get_args
+
+from smtppseudo.events import CloseReason, RefusalReason
+from smtppseudo.smtp.session import SmtpSession
+
+
+class Counters:
+    """What has happened since the start. A session's own sums are added when it closes."""
+
+    __slots__ = (
+        "closed",
+        "commands",
+        "connected",
+        "faults",
+        "kept_s",
+        "received_octets",
+        "refused",
+        "sent_octets",
+    )
+
+    def __init__(self) -> None:
+        self.connected = 0
+        self.refused: dict[RefusalReason, int] = dict.fromkeys(get_args(RefusalReason), 0)
+        self.closed: dict[CloseReason, int] = dict.fromkeys(get_args(CloseReason), 0)
+        self.commands = 0
+        self.received_octets = 0
+        self.sent_octets = 0
+        self.kept_s = 0.0
+        self.faults = 0
+
+    def add_closed(self, session: SmtpSession, now: float) -> None:
+        """Add the sums of a session that closed."""
+        if session.close_reason is not None:
+            self.closed[session.close_reason] += 1
+        self.commands += session.commands
+        self.received_octets += session.received_octets
+        self.sent_octets += session.sent_octets
+        self.kept_s += now - session.started_at

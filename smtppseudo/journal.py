@@ -1,0 +1,221 @@
+"""The journal: dated log files that lose no line that could be written, and never stop the server."""
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+CHECK_EVERY_S: Final = 1.0
+_NAME: Final = re.compile(r"\d{4}-\d\d-\d\d\.log")
+_FLAGS: Final = (
+    os.O_RDWR
+    | os.O_APPEND
+    | os.O_CREAT
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+class Limits(NamedTuple):
+    """What a journal may take of the disk; 0 = no limit."""
+
+    keep_days: int = 90
+    max_octets_per_day: int = 1 << 30
+    min_free_octets: int = 256 << 20
+
+
+class Journal:
+    """Writes lines to `directory`/YYYY-MM-DD.log, all of a loop turn with one system call.
+
+    Several processes may write to one directory: each write appends whole lines. A file that was renamed or
+    removed is opened anew within a second. What cannot be written is counted in `lost_lines`; when writing
+    works again, a line that was cut short is ended and a line that tells of the loss goes first. `on_trouble`
+    hears when losing begins.
+    """
+
+    def __init__(self, directory: Path, limits: Limits, on_trouble: Callable[[str], None]) -> None:
+        self.lost_lines = 0
+        self._directory = directory
+        self._limits = limits
+        self._on_trouble = on_trouble
+        self._lines: list[str] = []
+        self._fd = -1
+        self._path = directory
+        self._day = ""
+        self._octets = 0  # the size of today's file, as far as we know
+        self._cut_short = False
+        self._check_at = 0.0
+        self._lines_since_check = 0
+        self._lost_unsaid = 0
+        self._trouble = ""  # why nothing can be written at present
+        self._last_trouble = ""
+        self._said = ""
+
+    def add(self, line: str) -> None:
+        """Take a line, LF included, for the next `flush`."""
+        self._lines.append(line)
+
+    def flush(self, day: str, now: float, lost_line: Callable[[str, int], str]) -> None:
+        """Write what was added. `day` is the local date, `now` monotonic seconds.
+
+        `lost_line` renders the line that says why and how many lines were lost.
+        """
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        if day != self._day:
+            self._roll(day, now)
+        elif now >= self._check_at:
+            self._check(now)
+        if self._trouble:
+            self._lose(len(lines))
+            return
+        if self._lost_unsaid:
+            lines.insert(0, lost_line(self._last_trouble, self._lost_unsaid))
+        self._write(lines, now)
+
+    def reopen(self) -> None:
+        """Close the file; the next flush opens it anew, under its name of the day."""
+        self._close()
+        self._day = ""
+
+    def close(self) -> None:
+        """Bring all to the disk and close."""
+        if self._fd >= 0:
+            try:
+                os.fsync(self._fd)
+            except OSError as error:
+                self._on_trouble(f"the log may not be on the disk: {error.strerror}")
+        self._close()
+
+    def _write(self, lines: list[str], now: float) -> None:
+        octets = "".join(lines).encode("ascii", "backslashreplace")
+        if self._cut_short:
+            octets = b"\n" + octets
+        if 0 < self._limits.max_octets_per_day < self._octets + len(octets):
+            self._begin_trouble("log_max_octets_per_day is reached", now)
+            self._lose(len(lines) - bool(self._lost_unsaid))
+            return
+        written = 0
+        try:
+            while written < len(octets):
+                written += os.write(self._fd, octets[written:] if written else octets)
+        except OSError as error:
+            self._begin_trouble(error.strerror or str(error), now)
+        self._octets += written
+        self._lines_since_check += len(lines)
+        if written == len(octets):
+            self._cut_short = False
+            self._lost_unsaid = 0
+            self._said = ""
+            return
+        self._account_for_part(lines, octets[:written])
+
+    def _account_for_part(self, lines: list[str], written: bytes) -> None:
+        if not written:
+            self._lose(len(lines) - bool(self._lost_unsaid))
+            return
+        whole = written.count(b"\n") - self._cut_short
+        self._cut_short = not written.endswith(b"\n")
+        lost = len(lines) - max(0, whole)
+        if self._lost_unsaid:
+            if whole > 0:
+                self._lost_unsaid = 0  # the first line, which said it, is whole
+            else:
+                lost -= 1
+        self._lose(lost)
+
+    def _lose(self, count: int) -> None:
+        self.lost_lines += count
+        self._lost_unsaid += count
+
+    def _begin_trouble(self, reason: str, now: float) -> None:
+        """Note that nothing can be written, until a check finds otherwise."""
+        self._check_at = now + CHECK_EVERY_S
+        self._trouble = self._last_trouble = reason
+        if reason != self._said:
+            self._said = reason
+            self._on_trouble(f"{self._path}: {reason}: log lines are being lost")
+
+    def _roll(self, day: str, now: float) -> None:
+        """Begin a new day's file."""
+        self._close()
+        self._day = day
+        self._path = self._directory / f"{day}.log"
+        self._trouble = ""
+        self._check(now)
+        self._remove_old(day)
+
+    def _check(self, now: float) -> None:
+        """Once a second: is the file still the one under its name, and may it grow?"""
+        self._check_at = now + CHECK_EVERY_S
+        self._trouble = ""
+        try:
+            if self._fd >= 0:
+                self._leave_if_moved()
+            if self._fd < 0:
+                self._open()
+            self._check_floor()
+        except OSError as error:
+            self._close()
+            self._begin_trouble(error.strerror or str(error), now)
+        self._lines_since_check = 0
+
+    def _leave_if_moved(self) -> None:
+        ours = os.fstat(self._fd)
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            there = None
+        if there is not None and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+            return
+        if ours.st_nlink == 0:
+            self._last_trouble = "the log file was removed"
+            self._on_trouble(f"{self._path}: the log file was removed")
+            self._lose(self._lines_since_check)
+        self._close()
+
+    def _open(self) -> None:
+        self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        fd = os.open(self._path, _FLAGS, 0o640)
+        try:
+            status = os.fstat(fd)
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)):
+                raise OSError(0, "not a regular file")
+            # After a crash, ours or another's, the last line may have no end.
+            self._cut_short = status.st_size > 0 and os.pread(fd, 1, status.st_size - 1) != b"\n"
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+        self._octets = status.st_size
+
+    def _check_floor(self) -> None:
+        floor = self._limits.min_free_octets
+        if floor and hasattr(os, "fstatvfs"):
+            space = os.fstatvfs(self._fd)
+            if space.f_bavail * space.f_frsize < floor:
+                raise OSError(0, "less than log_min_free_octets is free")
+
+    def _remove_old(self, day: str) -> None:
+        """Remove logs older than the limit; those of the last `keep_days` days stay."""
+        if not self._limits.keep_days:
+            return
+        from datetime import date, timedelta  # noqa: PLC0415 - once a day
+
+        oldest = f"{date.fromisoformat(day) - timedelta(days=self._limits.keep_days)}.log"
+        try:
+            for path in self._directory.iterdir():
+                if _NAME.fullmatch(path.name) and path.name < oldest:
+                    path.unlink()
+        except OSError as error:
+            self._on_trouble(f"{self._directory}: cannot remove old logs: {error.strerror}")
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,213 @@
+"""Frames of the monitor protocol: one JSON object a line (RFC 8259), LF, printable ASCII only.
+
+Pure: octets in, frames out. What a peer sends wrong is a value, `FrameError`, never an exception.
+
+The line ends with LF. One CR in front of it is dropped, for the sake of telnet, but counts.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import NamedTuple, TypeAlias
+
+MAX_OCTETS_BEFORE_LOGIN = 1_024  # to the server
+MAX_OCTETS_AFTER_LOGIN = 16_384  # to the server
+MAX_OCTETS_TO_CLIENT = 65_536
+MAX_DEPTH = 64  # objects and arrays within each other, the frame itself counted
+MAX_NUMBER_CHARS = 32  # of one number; no count, time or id comes near
+
+BAD_FRAME = "bad_frame"
+TOO_BIG = "too_big"
+
+Frame: TypeAlias = dict[str, object]
+
+_OPENING = ord("{")
+_NOT_A_BRACKET = bytes(octet for octet in range(256) if octet not in b"[]{}")
+
+
+class FrameError(NamedTuple):
+    """Why a line is no frame.
+
+    `code` is `BAD_FRAME` or `TOO_BIG`; `message` is one line of printable ASCII that repeats nothing of
+    what was sent.
+    """
+
+    code: str
+    message: str
+
+
+NO_OBJECT = FrameError(BAD_FRAME, "a frame begins with {")
+NOT_PRINTABLE = FrameError(BAD_FRAME, "a frame holds only printable ASCII, and ends with LF")
+NOT_JSON = FrameError(BAD_FRAME, "the line is not one JSON object")
+TOO_DEEP = FrameError(BAD_FRAME, f"the frame is nested more than {MAX_DEPTH} deep")
+KEY_TWICE = FrameError(BAD_FRAME, "a key occurs twice in one object")
+NUMBER_OUT_OF_RANGE = FrameError(
+    BAD_FRAME, f"a number is infinite, not a number, or longer than {MAX_NUMBER_CHARS} characters"
+)
+LONE_SURROGATE = FrameError(BAD_FRAME, "a string holds half a surrogate pair")
+
+
+class ReaderState(Enum):
+    """OPEN → FINISHED, by the first error."""
+
+    OPEN = auto()
+    FINISHED = auto()
+
+
+class FrameReader:
+    """Cuts a stream into frames.
+
+    `max_octets` is the longest line taken, its LF not counted: a security limit. It may be set anew at
+    any time, and holds from the next `receive` on. After a `receive` no more than `max_octets` octets
+    are kept. Octets fed one by one cost as little as octets fed at once.
+    """
+
+    __slots__ = ("_buffer", "_searched", "_state", "max_octets")
+
+    def __init__(self, max_octets: int) -> None:
+        self.max_octets = max_octets
+        self._buffer = bytearray()
+        self._searched = 0  # there is no LF in the buffer before this
+        self._state = ReaderState.OPEN
+
+    @property
+    def state(self) -> ReaderState:
+        """FINISHED after an error."""
+        return self._state
+
+    @property
+    def buffered_octets(self) -> int:
+        """How many octets of a line that has not ended are kept."""
+        return len(self._buffer)
+
+    def receive(self, octets: bytes | bytearray | memoryview) -> list[Frame | FrameError]:
+        """Return the frames that `octets` completes, in order, and the error if there is one.
+
+        An error is the last thing a reader returns: where one line cannot be told for sure, neither can
+        the next, so the rest is ignored and the caller closes. The same stream gives the same
+        result, however it is cut. That a line does not begin with `{`, or is too long, is said
+        before it ends.
+        """
+        if self._state is ReaderState.FINISHED:
+            return []
+        self._buffer += octets
+        found: list[Frame | FrameError] = []
+        start = 0
+        while (line := self._next_line(start)) is not None:
+            item = line if isinstance(line, FrameError) else _parse(line)
+            found.append(item)
+            if isinstance(item, FrameError):
+                self._state = ReaderState.FINISHED
+                self._buffer.clear()
+                return found
+            start = self._searched
+        del self._buffer[:start]
+        self._searched = len(self._buffer)
+        return found
+
+    def _next_line(self, start: int) -> bytes | FrameError | None:
+        """Return the line that begins at `start`, without its LF; None if it has not ended."""
+        buffer = self._buffer
+        if start == len(buffer):
+            return None
+        if buffer[start] != _OPENING:
+            return NO_OBJECT
+        end = buffer.find(b"\n", self._searched, start + self.max_octets + 1)
+        if end >= 0:
+            self._searched = end + 1
+            return bytes(buffer[start:end])
+        if len(buffer) - start > self.max_octets:
+            return FrameError(TOO_BIG, f"a frame is at most {self.max_octets} octets")
+        return None
+
+
+def encode(frame: Mapping[str, object]) -> bytes:
+    """Return a frame as one line: 0x20 to 0x7E, then LF.
+
+    Half a surrogate pair, as a file name that is not UTF-8 brings along, becomes `?`. Raises ValueError
+    for NaN and infinity, TypeError for what JSON has no word for: both are bugs of the caller, who also
+    sees to length (`MAX_OCTETS_TO_CLIENT`), depth (`MAX_DEPTH`) and size of numbers (`MAX_NUMBER_CHARS`).
+    """
+    text = _ENCODER.encode(dict(frame))
+    if "\\ud" in text:  # perhaps half a pair: rare, so it may cost
+        plain = json.dumps(dict(frame), ensure_ascii=False).encode("utf-8", "replace")
+        text = _ENCODER.encode(json.loads(plain))
+    return text.encode("ascii") + b"\n"
+
+
+def _parse(line: bytes) -> Frame | FrameError:
+    """Read a line that begins with `{`, so what it holds is an object or nothing."""
+    text = line.removesuffix(b"\r").decode("latin-1")
+    if not (text.isascii() and text.isprintable()):
+        return NOT_PRINTABLE
+    if _is_too_deep(line):
+        return TOO_DEEP
+    try:
+        frame: Frame = _DECODER.decode(text)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(frame, ensure_ascii=False).encode()  # UTF-8 has no surrogates
+    except _UnfitError as unfit:
+        return unfit.error
+    except UnicodeEncodeError:
+        return LONE_SURROGATE
+    except ValueError:
+        return NOT_JSON
+    return frame
+
+
+def _is_too_deep(line: bytes) -> bool:
+    """Say whether brackets outside strings are nested more than `MAX_DEPTH` deep.
+
+    The decoder recurses, so the depth has to be known before. Up to the first octet that is not JSON,
+    where the decoder stops, this sees what the decoder sees.
+    """
+    if line.count(b"{") + line.count(b"[") <= MAX_DEPTH:
+        return False
+    unescaped = line.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = b"".join(unescaped.split(b'"')[::2]).translate(None, _NOT_A_BRACKET)
+    depth = 0
+    for octet in brackets:
+        depth += 1 if octet in b"{[" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+class _UnfitError(ValueError):
+    """Carries an error out of the decoder."""
+
+    def __init__(self, error: FrameError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def _object(pairs: list[tuple[str, object]]) -> Frame:
+    # RFC 8259 section 4: with names that are not unique, two readers see two different frames
+    frame = dict(pairs)
+    if len(frame) != len(pairs):
+        raise _UnfitError(KEY_TWICE)
+    return frame
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_NUMBER_CHARS:
+        raise _UnfitError(NUMBER_OUT_OF_RANGE)
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    value = float(text) if len(text) <= MAX_NUMBER_CHARS else math.inf
+    if not math.isfinite(value):  # 1e999 is one token, and infinite
+        raise _UnfitError(NUMBER_OUT_OF_RANGE)
+    return value
+
+
+def _constant(_name: str) -> object:
+    raise _UnfitError(NUMBER_OUT_OF_RANGE)  # NaN, Infinity, -Infinity
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_constant
+)
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))

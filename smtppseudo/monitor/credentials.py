@@ -1,0 +1,173 @@
+"""What a SCRAM-SHA-256 server keeps of a secret, and how it is made (RFC 5802 section 3, RFC 7677).
+
+Pure: salts come in as arguments. No error text holds a secret, a salt or a key.
+
+Secrets are printable ASCII (0x20 to 0x7E); on those SASLprep (RFC 4013), which RFC 5802 section 2.2
+asks for, is the identity, so there is none here.
+"""
+
+import binascii
+import hashlib
+import hmac
+from typing import NamedTuple
+
+MECHANISM = "SCRAM-SHA-256"
+HASH_OCTETS = 32
+MIN_ITERATIONS = 4_096  # RFC 7677 section 4
+MAX_ITERATIONS = 10_000_000  # a security limit: some seconds of one core, no more
+MIN_SALT_OCTETS = 8
+MAX_SALT_OCTETS = 64
+
+
+class Credentials(NamedTuple):
+    """What a server keeps of a secret (RFC 5802 section 3).
+
+    `salt` is 8 to 64 octets, `iterations` 4,096 to 10,000,000, the keys are 32 octets each. Who holds
+    `stored_key` can guess at the secret, who holds `server_key` can play the server: `repr` shows neither.
+    """
+
+    salt: bytes
+    iterations: int
+    stored_key: bytes
+    server_key: bytes
+
+    def __repr__(self) -> str:
+        return f"Credentials(iterations={self.iterations}, [redacted])"
+
+    def checked(self) -> "Credentials":
+        """Return these credentials; raise ValueError, naming the field, where one is out of bounds."""
+        if not MIN_SALT_OCTETS <= len(self.salt) <= MAX_SALT_OCTETS:
+            raise ValueError(f"salt must be {MIN_SALT_OCTETS} to {MAX_SALT_OCTETS} octets")
+        if not MIN_ITERATIONS <= self.iterations <= MAX_ITERATIONS:
+            raise ValueError(f"iterations must be {MIN_ITERATIONS} to {MAX_ITERATIONS}")
+        if len(self.stored_key) != HASH_OCTETS:
+            raise ValueError(f"stored_key must be {HASH_OCTETS} octets")
+        if len(self.server_key) != HASH_OCTETS:
+            raise ValueError(f"server_key must be {HASH_OCTETS} octets")
+        return self
+
+    def to_fields(self) -> dict[str, str | int]:
+        """Return the four fields by name, octets as base64, as they go into a JSON object."""
+        return {
+            "salt": to_base64(self.salt),
+            "iterations": self.iterations,
+            "stored_key": to_base64(self.stored_key),
+            "server_key": to_base64(self.server_key),
+        }
+
+    @classmethod
+    def from_fields(cls, salt: object, iterations: object, stored_key: object, server_key: object) -> "Credentials":
+        """Take what `to_fields` gives, from a source that is not trusted.
+
+        Raises ValueError, naming the field and what is allowed, for a wrong type, base64 that is not
+        canonical, or a value out of bounds.
+        """
+        if type(iterations) is not int:  # a bool is an int, but no count
+            raise ValueError("iterations must be an integer")
+        return cls(
+            salt=_octets("salt", salt),
+            iterations=iterations,
+            stored_key=_octets("stored_key", stored_key),
+            server_key=_octets("server_key", server_key),
+        ).checked()
+
+    def to_text(self) -> str:
+        """Return one line for a file: `SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY` (RFC 5803)."""
+        return (
+            f"{MECHANISM}${self.iterations}:{to_base64(self.salt)}"
+            f"${to_base64(self.stored_key)}:{to_base64(self.server_key)}"
+        )
+
+    @classmethod
+    def from_text(cls, text: str) -> "Credentials":
+        """Read what `to_text` wrote; a line end behind it is allowed.
+
+        Raises ValueError; its text says what is wrong and holds nothing that was read.
+        """
+        scheme, _, rest = text.rstrip("\r\n").partition("$")
+        if scheme != MECHANISM:
+            raise ValueError(f"credentials must begin with {MECHANISM}$")
+        if [mark for mark in rest if mark in "$:"] != [":", "$", ":"]:
+            raise ValueError(f"credentials must be {MECHANISM}$ITERATIONS:SALT$STOREDKEY:SERVERKEY")
+        iterations, salt, stored_key, server_key = rest.replace("$", ":").split(":")
+        return cls.from_fields(salt, read_count(iterations), stored_key, server_key)
+
+
+def derive(secret: str, salt: bytes, iterations: int) -> Credentials:
+    """Make a server's credentials from a secret (RFC 5802 section 3; PBKDF2 of RFC 8018).
+
+    Takes time in proportion to `iterations`: about a fifth of a second for 600,000. The caller sees to
+    the secret's length (8 to 128 characters for one that people choose). Raises ValueError, whose text
+    does not hold the secret, for one that is empty or not printable ASCII, and for a salt or an
+    iteration count that `Credentials` does not allow.
+    """
+    return derive_client_key(secret, salt, iterations)[1]
+
+
+def decoy(server_secret: bytes, user: str, iterations: int, salt_octets: int = 16) -> Credentials:
+    """Make credentials that fit no secret, always the same for the same user (RFC 5802 section 9).
+
+    Give the salt length and the iteration count of real users, and keep `server_secret` (32 random
+    octets) over restarts: a salt that changes where others stay gives away that nobody is behind it.
+    """
+
+    def part(label: str) -> bytes:
+        return hmac_sha256(server_secret, f"{label}={user}".encode())
+
+    return Credentials(part("salt")[:salt_octets], iterations, part("stored"), part("server")).checked()
+
+
+def derive_client_key(secret: str, salt: bytes, iterations: int) -> tuple[bytes, Credentials]:
+    """Return ClientKey, which never leaves the client, and what `derive` returns."""
+    unfinished = Credentials(salt, iterations, bytes(HASH_OCTETS), bytes(HASH_OCTETS)).checked()
+    salted = hashlib.pbkdf2_hmac("sha256", checked_secret(secret).encode("ascii"), salt, iterations)
+    client_key = hmac_sha256(salted, b"Client Key")
+    stored_key = hashlib.sha256(client_key).digest()
+    return client_key, unfinished._replace(stored_key=stored_key, server_key=hmac_sha256(salted, b"Server Key"))
+
+
+def checked_secret(secret: str) -> str:
+    """Return the secret; raise ValueError, without it, if it is empty or not printable ASCII."""
+    if not secret or not is_printable(secret):
+        raise ValueError("the secret is empty or holds something other than printable ASCII")
+    return secret
+
+
+def is_printable(text: str) -> bool:
+    """Say whether `text` holds only 0x20 to 0x7E."""
+    return text.isascii() and text.isprintable()
+
+
+def read_count(text: str) -> int | None:
+    """Read a count as RFC 5802 section 7 writes it: digits, no leading zero; here at most nine."""
+    if not text.isascii() or not text.isdigit() or text[0] == "0" or len(text) > 9:
+        return None
+    return int(text)
+
+
+def _octets(name: str, value: object) -> bytes:
+    octets = from_base64(value) if isinstance(value, str) else None
+    if octets is None:
+        raise ValueError(f"{name} must be base64")
+    return octets
+
+
+def from_base64(text: str) -> bytes | None:
+    """Return the octets, or None unless `text` is just what `to_base64` would make of them."""
+    if not text.isascii():
+        return None
+    try:
+        octets = binascii.a2b_base64(text)
+    except binascii.Error:
+        return None
+    return octets if to_base64(octets) == text else None  # it skips what it does not know, and spare bits
+
+
+def to_base64(octets: bytes) -> str:
+    """Return base64 with padding and without line ends (RFC 4648 section 4)."""
+    return binascii.b2a_base64(octets, newline=False).decode("ascii")
+
+
+def hmac_sha256(key: bytes, message: bytes) -> bytes:
+    """Return the 32 octets that RFC 5802 section 2.2 calls HMAC()."""
+    return hmac.digest(key, message, "sha256")

@@ -1,0 +1,32 @@
+"""Who holds a port: read from /proc, after the port could not be had."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_LISTENING: Final = "0A"
+
+
+def holder_of(port: int) -> str | None:
+    """Name the program that listens on a TCP port, as `name (pid 123)`; None where that cannot be known."""
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    for fds in Path("/proc").glob("[0-9]*/fd") if sockets else ():
+        try:
+            if any(str(fd.readlink()) in sockets for fd in fds.iterdir()):
+                name = (fds.parent / "comm").read_text().strip()
+                return f"{name} (pid {fds.parent.name})"
+        except OSError:
+            continue  # another user's process, or one that has just ended
+    return None
+
+
+def _listening_inodes(port: int) -> Iterator[str]:
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            words = line.split()
+            if words[3] == _LISTENING and int(words[1].rpartition(":")[2], 16) == port:
+                yield words[9]

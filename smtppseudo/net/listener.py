@@ -1,0 +1,125 @@
+"""The listener: accepts connections in batches, and pauses when descriptors run out."""
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from smtppseudo.net.errnos import ACCEPT_NEXT
+from smtppseudo.net.reactor import Alarm, Reactor
+
+BACKLOG: Final = 1024
+BATCH_MAX: Final = 64
+PAUSE_S: Final = 1.0
+SAY_EVERY_S: Final = 60.0
+
+# Takes the socket, the peer's address, the peer's port, our port, the time.
+OnAccept = Callable[[socket.socket, str, int, int, float], None]
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """Open a listening socket on an IPv4 or IPv6 address. Raises OSError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            # On Windows the option would let two servers share the port.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Listener:
+    """Hands accepted sockets to `on_accept`. `on_trouble` hears of what stops accepting, once a minute."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        reactor: Reactor,
+        on_accept: OnAccept,
+        on_trouble: Callable[[str], None],
+        on_fault: Callable[[Exception], None],
+    ) -> None:
+        self.address: str = sock.getsockname()[0]
+        self.port: int = sock.getsockname()[1]
+        self.due_tick = 0
+        self._sock = sock
+        self._reactor = reactor
+        self._on_accept = on_accept
+        self._on_trouble = on_trouble
+        self._on_fault = on_fault
+        self._resume = Alarm(self._watch, on_fault)
+        self._say_again_at = 0.0
+        self._batch = 1
+        sock.setblocking(False)
+        try:
+            # Accepted sockets inherit it: one system call here instead of one a connection.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            pass  # slower replies to pipelined commands, nothing else
+        self._watch(0.0)
+
+    def ready(self, mask: int, now: float) -> None:
+        """Accept what waits, up to a batch.
+
+        The batch follows the load, so that in a steady stream no `accept` is spent to find nothing.
+        """
+        accepted = 0
+        try:
+            while accepted < self._batch:
+                try:
+                    sock, address = self._sock.accept()
+                except OSError as error:
+                    if error.errno in ACCEPT_NEXT:
+                        accepted += 1  # so that a stream of such errors cannot hold the loop
+                        continue
+                    raise
+                accepted += 1
+                self._on_accept(sock, plain_address(address), address[1], self.port, now)
+        except BlockingIOError:
+            self._batch = max(1, accepted)
+        except OSError as error:
+            self._pause(error, now)
+        else:
+            self._batch = min(BATCH_MAX, 2 * self._batch)
+
+    def due(self, now: float) -> None:
+        """Nothing is scheduled on the listener itself."""
+
+    def fault(self, error: Exception) -> None:
+        """Report a bug; listening goes on."""
+        self._on_fault(error)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._reactor.wheel.cancel(self._resume)
+        if self._watching:
+            self._reactor.unwatch(self._sock.fileno())
+        self._sock.close()
+
+    def _watch(self, now: float) -> None:
+        self._reactor.watch(self._sock.fileno(), self)
+        self._watching = True
+
+    def _pause(self, error: OSError, now: float) -> None:
+        """Stop accepting for a second: level-triggered, the loop would spin on what it cannot accept."""
+        self._reactor.unwatch(self._sock.fileno())
+        self._watching = False
+        self._reactor.wheel.schedule(self._resume, now + PAUSE_S)
+        if now >= self._say_again_at:
+            self._say_again_at = now + SAY_EVERY_S
+            hint = "; raise the limit of open files" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
+            self._on_trouble(f"cannot accept connections: {error.strerror}{hint}")
+
+
+def plain_address(address: Any) -> str:
+    """Return the IP address of a socket address; an IPv4-mapped one as IPv4."""
+    ip: str = address[0]
+    return ip[7:] if ip.startswith("::ffff:") and "." in ip else ip

@@ -1,0 +1,162 @@
+"""The reception: gives each newcomer on the SMTP port a slot and a session, or turns it away."""
+
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from smtppseudo.chronicle import Chronicle
+from smtppseudo.counters import Counters
+from smtppseudo.events import CloseReason, Connected, Event, RefusalReason
+from smtppseudo.net.connection import Connection
+from smtppseudo.net.errnos import DONTWAIT
+from smtppseudo.net.reactor import Alarm, Reactor
+from smtppseudo.refusals import RefusalSummary
+from smtppseudo.settings import Settings
+from smtppseudo.slots import Admitted, ClientLimit, Evict, SlotTable
+from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.session import SmtpSession
+
+_SECOND_S: Final = 1.0
+
+
+class Reception:
+    """Owns the slots and the SMTP connections.
+
+    `on_fault` hears of bugs. A session keeps the dialogue it began with when `apply` brings another.
+    """
+
+    def __init__(self, settings: Settings, reactor: Reactor, chronicle: Chronicle) -> None:
+        self.reactor = reactor
+        self.slots: SlotTable[SmtpSession] = SlotTable(settings.slots, settings.evict_after_s)
+        self.counters = Counters()
+        self._chronicle = chronicle
+        self._connections: list[Connection | None] = []  # by slot
+        self._session_id = 0
+        self._refusals = RefusalSummary()
+        self._refusals_alarm = Alarm(self._say_refusals, self.report_fault)
+        self._last_accept = 0.0
+        self._quiet_alarm = Alarm(self._check_quiet, self.report_fault)
+        self.apply(settings)
+
+    def apply(self, settings: Settings) -> None:
+        """Take settings for the sessions to come."""
+        self._dialogue = Dialogue(settings)
+        self._limit = ClientLimit(settings.slots_per_client, settings.limit_exempt)
+        for session in self.slots:
+            if self._connections[session.slot - 1] is not None:
+                self._limit.enter(session.ip)
+        self._quiet_timeout_s = settings.quiet_timeout_s
+        self._greeting_date = ""
+        self._chronicle.log_data_events = settings.log_data_events
+
+    def accept(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:
+        """Take a newcomer in, or turn it away."""
+        self._last_accept = now
+        if not self._limit.admits(ip):
+            self._turn_away(sock, ip, "client", now)
+            return
+        verdict = self.slots.admit(now)
+        if isinstance(verdict, Evict):
+            self.end(verdict.occupant.slot, "evicted", now)
+            verdict = self.slots.admit(now)
+        if not isinstance(verdict, Admitted):
+            self._turn_away(sock, ip, "slots", now)
+            return
+        self._session_id += 1
+        slot = verdict.slot
+        session = SmtpSession(self._dialogue, self._session_id, slot, ip, port, self._greeting(ip), now)
+        connection = Connection(sock, session, self)
+        self.slots.enter(session)
+        self._limit.enter(ip)
+        if slot > len(self._connections):
+            self._connections.append(connection)
+        else:
+            self._connections[slot - 1] = connection
+        self.counters.connected += 1
+        self._chronicle.record(Connected(local_port), ip, slot, self._session_id, port)
+        if self._quiet_timeout_s and not self._quiet_alarm.due_tick:
+            self.reactor.wheel.schedule(self._quiet_alarm, now + self._quiet_timeout_s)
+        connection.begin(now)
+
+    def record(self, machine: SmtpSession, events: Sequence[Event]) -> None:
+        """Pass on what happened in a session."""
+        for event in events:
+            self._chronicle.record(event, machine.ip, machine.slot, machine.session_id, machine.port)
+
+    def released(self, connection: Connection, now: float) -> None:
+        """Free the slot of a connection that is closed."""
+        session: SmtpSession = connection.machine  # type: ignore[assignment]
+        self._connections[session.slot - 1] = None
+        self.slots.release(session)
+        self._limit.release(session.ip)
+        self.counters.add_closed(session, now)
+
+    def report_fault(self, error: Exception) -> None:
+        """Put a bug of ours on record."""
+        self.counters.faults += 1
+        self._chronicle.error(describe_fault(error))
+
+    def end(self, slot: int, reason: CloseReason, now: float) -> bool:
+        """End the session in a slot; false if there is none."""
+        connection = self._connections[slot - 1] if 0 < slot <= len(self._connections) else None
+        if connection is None:
+            return False
+        connection.end(reason, now)
+        return True
+
+    def end_all(self, reason: CloseReason, now: float) -> None:
+        """End every session."""
+        for slot in range(1, len(self._connections) + 1):
+            self.end(slot, reason, now)
+
+    def close(self, reason: CloseReason, now: float) -> None:
+        """End every session and say what is still to be said of refusals."""
+        self.end_all(reason, now)
+        for alarm in (self._quiet_alarm, self._refusals_alarm):
+            self.reactor.wheel.cancel(alarm)
+        self._record_refusals(self._refusals.rest())
+
+    def _greeting(self, ip: str) -> bytes:
+        date = self.reactor.clock.greeting_date
+        if date is not self._greeting_date or self._dialogue.greets_by_ip:
+            self._greeting_date = date
+            self._greeting_octets = self._dialogue.greeting(ip, date)
+        return self._greeting_octets
+
+    def _turn_away(self, sock: socket.socket, ip: str, reason: RefusalReason, now: float) -> None:
+        try:
+            sock.send(self._dialogue.too_many_connections, DONTWAIT)
+        except OSError:
+            pass  # it is turned away all the same
+        sock.close()
+        self.counters.refused[reason] += 1
+        self._record_refusals(self._refusals.note(ip, reason))
+        if not self._refusals_alarm.due_tick:
+            self.reactor.wheel.schedule(self._refusals_alarm, now + _SECOND_S)
+
+    def _say_refusals(self, now: float) -> None:
+        self._record_refusals(self._refusals.second_passed())
+        if not self._refusals.is_empty:
+            self.reactor.wheel.schedule(self._refusals_alarm, now + _SECOND_S)
+
+    def _record_refusals(self, refusals: Sequence[tuple[str, Event]]) -> None:
+        for ip, refused in refusals:
+            self._chronicle.record(refused, ip)
+
+    def _check_quiet(self, now: float) -> None:
+        due_at = self._last_accept + self._quiet_timeout_s
+        if not self._quiet_timeout_s:
+            return
+        if now < due_at:
+            self.reactor.wheel.schedule(self._quiet_alarm, due_at)
+        else:
+            self.end_all("quiet", now)
+
+
+def describe_fault(error: Exception) -> str:
+    """Say what went wrong where, in one line without what a peer sent."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" at {place.tb_frame.f_code.co_qualname}:{place.tb_lineno}" if place else ""
+    return f"bug: {type(error).__name__}{where}"

@@ -1,0 +1,66 @@
+"""Refusals: newcomers turned away, summed up so that a flood cannot fill the log."""
+
+from typing import Final
+
+from smtppseudo.events import RefusalReason, Refused
+
+PER_SECOND_MAX: Final = 100
+SOURCES_MAX: Final = 10_000
+
+Refusal = tuple[str, Refused]  # the address, or "" for the sum of many
+
+
+class RefusalSummary:
+    """Says at most one refusal a second and source, `per_second` in all, and sums up the rest.
+
+    The first of a source is said at once. `sources_max` is a security limit: beyond it the callers are
+    counted together, under no address.
+    """
+
+    __slots__ = ("_budget", "_counts", "_per_second", "_sources_max")
+
+    def __init__(self, per_second: int = PER_SECOND_MAX, sources_max: int = SOURCES_MAX) -> None:
+        self._per_second = per_second
+        self._sources_max = sources_max
+        self._budget = per_second
+        self._counts: dict[tuple[str, RefusalReason], int] = {}
+
+    def note(self, ip: str, reason: RefusalReason) -> list[Refusal]:
+        """Count a refusal; return it if it may be said now."""
+        key = (ip, reason)
+        if key not in self._counts and len(self._counts) >= self._sources_max:
+            key = ("", reason)
+        if key not in self._counts and self._budget and key[0]:
+            self._budget -= 1
+            self._counts[key] = 0
+            return [(ip, Refused(reason, 1))]
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return []
+
+    def second_passed(self) -> list[Refusal]:
+        """Return what may be said now that another second has passed; call it while `is_empty` is false."""
+        self._budget = self._per_second
+        said: list[Refusal] = []
+        kept: dict[tuple[str, RefusalReason], int] = {}
+        for key, count in self._counts.items():
+            if count and self._budget:
+                self._budget -= 1
+                said.append((key[0], Refused(key[1], count)))
+                kept[key] = 0
+            elif count:
+                kept[key] = count
+        self._counts = kept
+        return said
+
+    def rest(self) -> list[Refusal]:
+        """Return all that was not said, one sum for each reason; for the end of a run."""
+        sums: dict[RefusalReason, int] = {}
+        for (_, reason), count in self._counts.items():
+            sums[reason] = sums.get(reason, 0) + count
+        self._counts = {}
+        return [("", Refused(reason, count)) for reason, count in sums.items() if count]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is remembered."""
+        return not self._counts

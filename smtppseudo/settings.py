@@ -1,0 +1,324 @@
+"""Settings: every key with its default and what is allowed, as one frozen value.
+
+`KEYS` is the one table: the file, the command line, the monitor, `smtppseudo config` and the documentation
+draw on it.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+Stage: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data", "message"]
+STAGES: Final = ("connect", "helo", "mail", "rcpt", "data", "message")
+LogFormat: TypeAlias = Literal["text", "json"]
+
+Origin: TypeAlias = Literal["default", "file", "monitor", "command line"]
+
+
+class Settings(NamedTuple):
+    """Everything that can be set. Replaced whole, never changed. Times are in seconds, 0 = off where allowed."""
+
+    listen: tuple[str, ...] = ("0.0.0.0", "::")
+    port: int = 25
+    monitor_listen: tuple[str, ...] = ("127.0.0.1", "::1")
+    monitor_port: int = 26
+    slots: int = 25
+    slots_per_client: int = 5
+    limit_exempt: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    evict_after_s: float = 5.0
+    idle_timeout_s: float = 30.0
+    session_timeout_s: float = 600.0
+    quiet_timeout_s: float = 30.0
+    greeting: str = "Welcome!"
+    hostname: str = ""
+    enhanced_status_codes: bool = False
+    ehlo_keywords: tuple[str, ...] = ("8BITMIME", "SIZE 4000000", "DSN", "HELP")
+    reject_at: Stage = "mail"
+    accept_mail: bool = False
+    log_data_events: bool = True
+    log_dir: str = ""
+    log_format: LogFormat = "text"
+    log_keep_days: int = 90
+    log_max_octets_per_day: int = 1 << 30
+    log_min_free_octets: int = 256 << 20
+    state_dir: str = ""
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the text names the place, the key and what is allowed."""
+
+
+class Key(NamedTuple):
+    """One setting: how it is checked, and what the documentation says of it.
+
+    `check` gives the value back in its proper type, or raises ValueError that says what is allowed.
+    """
+
+    name: str
+    check: Callable[[object], Any]
+    help: str
+    by_monitor: bool = False
+
+
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"a whole number from {low:,} to {high:,}")
+        return value
+
+    return check
+
+
+def _seconds(low: float, high: float, *, off: bool = False) -> Callable[[object], float]:
+    def check(value: object) -> float:
+        if type(value) in (int, float):
+            number = float(value)  # type: ignore[arg-type]
+            if low <= number <= high or (off and number == 0):
+                return number
+        raise ValueError(f"seconds from {low:g} to {high:g}" + (", or 0 for off" if off else ""))
+
+    return check
+
+
+def _switch(value: object) -> bool:
+    if type(value) is not bool:
+        raise ValueError("true or false")
+    return value
+
+
+def _choice(allowed: tuple[str, ...]) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if value not in allowed:
+            raise ValueError("one of " + ", ".join(f'"{word}"' for word in allowed))
+        return str(value)
+
+    return check
+
+
+def _text(allowed: str, pattern: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(allowed)
+        return value
+
+    return check
+
+
+def _list_of(item: Callable[[object], str], allowed: str, least: int = 0) -> Callable[[object], tuple[str, ...]]:
+    def check(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or len(value) < least:
+            raise ValueError(allowed)
+        try:
+            return tuple(item(entry) for entry in value)
+        except ValueError:
+            raise ValueError(allowed) from None
+
+    return check
+
+
+def _address(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - _list_of says what is allowed
+    ipaddress.ip_address(value)
+    return value
+
+
+def _network(value: object) -> str:
+    return str(ipaddress.ip_network(value if isinstance(value, str) else ""))
+
+
+_GREETING: Final = "1 to 200 printable ASCII characters"
+_PORT: Final = _whole(0, 65_535)
+_PATH: Final = _text("a path", r"[^\0]*")
+
+KEYS: Final[dict[str, Key]] = {
+    key.name: key
+    for key in (
+        Key(
+            "listen",
+            _list_of(_address, 'a list of IP addresses, as in ["0.0.0.0", "::"]', least=1),
+            "Addresses that answer SMTP.",
+        ),
+        Key("port", _PORT, "The SMTP port. 0 takes any free one."),
+        Key(
+            "monitor_listen",
+            _list_of(_address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
+            "Addresses that answer monitors.",
+        ),
+        Key("monitor_port", _PORT, "The port for monitors. 0 takes any free one."),
+        Key("slots", _whole(1, 60_000), "How many connections are served at once."),
+        Key(
+            "slots_per_client",
+            _whole(0, 60_000),
+            "How many of them one IPv4 address or IPv6 /64 may take. 0 = no limit.",
+        ),
+        Key(
+            "limit_exempt",
+            _list_of(_network, 'a list of networks, as in ["127.0.0.0/8", "::1/128"]'),
+            "Networks that slots_per_client does not apply to.",
+        ),
+        Key(
+            "evict_after_s",
+            _seconds(1, 86_400),
+            "When all slots are taken, a session idle for so long gives way to a newcomer.",
+        ),
+        Key(
+            "idle_timeout_s",
+            _seconds(1, 86_400),
+            "A session is closed when so long has passed since its last answer.",
+            by_monitor=True,
+        ),
+        Key("session_timeout_s", _seconds(1, 604_800), "The longest a session may last.", by_monitor=True),
+        Key(
+            "quiet_timeout_s",
+            _seconds(1, 86_400, off=True),
+            "Every session is closed when no new connection came for so long. 0 = off.",
+            by_monitor=True,
+        ),
+        Key(
+            "greeting",
+            _text(_GREETING, r"[ -~]{1,200}"),
+            "What follows 220. {hostname}, {date} and {ip} are filled in; without any of them the date is appended.",
+            by_monitor=True,
+        ),
+        Key(
+            "hostname",
+            _text("a host name of at most 255 characters (letters, digits, - . _)", r"[A-Za-z0-9._-]{0,255}"),
+            "The name this server gives itself. Empty = what the system calls this machine.",
+        ),
+        Key(
+            "ehlo_keywords",
+            _list_of(
+                _text("", r"[A-Za-z0-9][!-~]*( [!-~]+)*"),
+                'a list of keywords in printable ASCII, as in ["8BITMIME", "SIZE 4000000"]',
+            ),
+            "What EHLO announces. SIZE also limits the messages of accept_mail.",
+        ),
+        Key(
+            "enhanced_status_codes",
+            _switch,
+            "Announce ENHANCEDSTATUSCODES and put RFC 3463 codes such as 5.7.1 into replies.",
+        ),
+        Key(
+            "reject_at",
+            _choice(STAGES),
+            "Where the no is said. At connect some senders (Postfix, OpenSMTPD) retry for days instead of bouncing.",
+            by_monitor=True,
+        ),
+        Key(
+            "accept_mail",
+            _switch,
+            "Take every message and throw it away. Honest mail is then lost without a bounce.",
+            by_monitor=True,
+        ),
+        Key(
+            "log_data_events",
+            _switch,
+            "Log and show what peers sent and were answered, not only that they came.",
+            by_monitor=True,
+        ),
+        Key("log_dir", _PATH, "Where the logs are. Empty = the usual place."),
+        Key(
+            "log_format",
+            _choice(("text", "json")),
+            "A line of the log: `time event key=value ...`, or a JSON object.",
+        ),
+        Key("log_keep_days", _whole(0, 36_500), "Logs older than so many days are removed. 0 = never."),
+        Key(
+            "log_max_octets_per_day",
+            _whole(0, 1 << 50),
+            "A day's log grows to so many octets, then nothing more is logged that day. 0 = no limit.",
+        ),
+        Key(
+            "log_min_free_octets",
+            _whole(0, 1 << 50),
+            "Nothing is logged while less than so many octets of the disk are free. 0 = no limit.",
+        ),
+        Key("state_dir", _PATH, "Where the server keeps what monitors set. Empty = the usual place."),
+    )
+}
+
+
+class Sourced(NamedTuple):
+    """Settings, and where each value came from."""
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+
+
+def check(name: str, value: object) -> Any:
+    """Return the checked value for a key. Raises SettingsError that names the key and what is allowed."""
+    key = KEYS.get(name)
+    if key is None:
+        raise SettingsError(f"unknown setting {name!r}{_suggestion(name)}")
+    try:
+        return key.check(value)
+    except ValueError as error:
+        raise SettingsError(f"{name} must be {error}") from None
+
+
+def _suggestion(name: str) -> str:
+    import difflib  # noqa: PLC0415 - only after a mistake
+
+    near = difflib.get_close_matches(name, KEYS, n=1)
+    return f"; did you mean {near[0]}?" if near else "; `smtppseudo config --default` lists all"
+
+
+def parse_file(text: str, place: str) -> dict[str, Any]:
+    """Read a settings file's text into checked values. `place` names it in errors (SettingsError)."""
+    import tomllib  # noqa: PLC0415 - 7 ms of start-up for those who have a file
+
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{place}: not valid TOML: {error}") from None
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        try:
+            values[name] = check(name, value)
+        except SettingsError as error:
+            line = _line_of(name, text)
+            raise SettingsError(f"{place}{f', line {line}' if line else ''}: {error}") from None
+    return values
+
+
+def _line_of(name: str, text: str) -> int | None:
+    pattern = re.compile(rf"""\s*(\[\s*)?["']?{re.escape(name)}["']?\s*[=.\]]""")
+    return next((number for number, line in enumerate(text.split("\n"), 1) if pattern.match(line)), None)
+
+
+def combine(layers: Iterable[tuple[Origin, Mapping[str, Any]]], of_machine: Mapping[str, str]) -> Sourced:
+    """Lay checked values over the defaults, later layers over earlier ones.
+
+    `of_machine` holds the defaults of this machine, for the keys whose empty value means them.
+    """
+    values: dict[str, Any] = dict(of_machine)
+    origins: dict[str, Origin] = dict.fromkeys(KEYS, "default")
+    for origin, layer in layers:
+        for name, value in layer.items():
+            if value != "":
+                values[name] = value
+                origins[name] = origin
+    return Sourced(Settings(**values), origins)
+
+
+def to_toml(value: object) -> str:
+    """Render a setting's value as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(to_toml, value)) + "]"
+    if isinstance(value, str):
+        # A TOML basic string escapes only these; everything else we hold is printable ASCII.
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def default_file() -> str:
+    """Return a commented settings file that sets nothing: every key at its default, commented out."""
+    lines = ["# smtppseudo.toml: every key with its default. Take the # away from what you change."]
+    defaults = Settings()
+    for key in KEYS.values():
+        lines += ["", f"# {key.help}", f"# {key.name} = {to_toml(getattr(defaults, key.name))}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,155 @@
+"""Slots: who gets one, who has to wait outside, who has to give way."""
+
+import heapq
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+
+from smtppseudo.events import RefusalReason
+
+SOURCES_CACHED_MAX: Final = 4096
+
+
+class Occupant(Protocol):
+    """What takes a slot."""
+
+    slot: int
+    idle_since: float
+
+    @property
+    def is_open(self) -> bool:
+        """False once it is closed and only shown."""
+
+
+T = TypeVar("T", bound=Occupant)
+
+
+class Admitted(NamedTuple):
+    """The newcomer may have this slot."""
+
+    slot: int
+
+
+class Evict(NamedTuple, Generic[T]):
+    """The newcomer may have a slot once this occupant has been released; ask again then."""
+
+    occupant: T
+
+
+class Turned(NamedTuple):
+    """The newcomer has to go."""
+
+    reason: RefusalReason
+
+
+class SlotTable(Generic[T]):
+    """The slots, numbered from 1. A slot that closed keeps its last occupant until the next comes.
+
+    `evict_after_s` is how long an occupant must have been idle to give way.
+    """
+
+    __slots__ = ("_candidates", "_count", "_evict_after_s", "_free", "_rows", "in_use")
+
+    def __init__(self, count: int, evict_after_s: float) -> None:
+        self._count = count
+        self._evict_after_s = evict_after_s
+        self._rows: list[T] = []  # only as long as slots were ever used
+        self._free: list[int] = []  # a heap of the indexes in _rows that are closed
+        self._candidates: list[tuple[float, int, T]] = []  # idle longest last
+        self.in_use = 0
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield the occupants, present and past, of all slots ever used, in order."""
+        return iter(self._rows)
+
+    def admit(self, now: float) -> Admitted | Evict[T] | Turned:
+        """Say what becomes of a newcomer: the lowest free slot, or an idle occupant's, or none."""
+        if self._free:
+            return Admitted(self._free[0] + 1)
+        if len(self._rows) < self._count:
+            return Admitted(len(self._rows) + 1)
+        occupant = self._idle_longest()
+        if occupant is not None and now - occupant.idle_since >= self._evict_after_s:
+            return Evict(occupant)
+        return Turned("slots")
+
+    def enter(self, occupant: T) -> None:
+        """Give an occupant the slot that `admit` named, and that it holds in `slot`."""
+        index = occupant.slot - 1
+        if index == len(self._rows):
+            self._rows.append(occupant)
+        else:
+            heapq.heappop(self._free)
+            self._rows[index] = occupant
+        self.in_use += 1
+
+    def release(self, occupant: T) -> None:
+        """Free an occupant's slot; it stays to be seen there."""
+        heapq.heappush(self._free, occupant.slot - 1)
+        self.in_use -= 1
+
+    def _idle_longest(self) -> T | None:
+        # A list sorted once stays in order: whoever was active since has moved behind all the others and is
+        # passed over, newcomers are behind them too. So each sorting serves as many evictions as it has rows.
+        for _ in range(2):
+            while self._candidates:
+                idle_since, _, occupant = self._candidates[-1]
+                if occupant.is_open and occupant.idle_since == idle_since:
+                    return occupant
+                self._candidates.pop()
+            self._candidates = sorted(
+                ((row.idle_since, row.slot, row) for row in self._rows if row.is_open), reverse=True
+            )
+        return None
+
+
+class ClientLimit:
+    """Counts the slots of each client: an IPv4 address, or an IPv6 /64. Exempt networks are not counted.
+
+    `most` is 0 for no limit.
+    """
+
+    __slots__ = ("_counts", "_exempt", "_most", "_sources")
+
+    def __init__(self, most: int, exempt: tuple[str, ...]) -> None:
+        self._most = most
+        self._exempt: list[IPv4Network | IPv6Network] = [ip_network(network) for network in exempt]
+        self._counts: dict[str, int] = {}
+        self._sources: dict[str, str] = {}
+
+    def admits(self, ip: str) -> bool:
+        """Whether this address may have one more."""
+        return not self._most or self._counts.get(self._source(ip), 0) < self._most
+
+    def enter(self, ip: str) -> None:
+        """Count one more."""
+        source = self._source(ip)
+        if source:
+            self._counts[source] = self._counts.get(source, 0) + 1
+
+    def release(self, ip: str) -> None:
+        """Count one less."""
+        source = self._source(ip)
+        if not source:
+            return
+        if self._counts[source] == 1:
+            del self._counts[source]
+        else:
+            self._counts[source] -= 1
+
+    def _source(self, ip: str) -> str:
+        source = self._sources.get(ip)
+        if source is None:
+            if len(self._sources) >= SOURCES_CACHED_MAX:
+                self._sources.clear()
+            address = ip_address(ip)
+            exempt = any(address.version == network.version and address in network for network in self._exempt)
+            source = self._sources[ip] = "" if exempt else source_of(ip)
+        return source
+
+
+def source_of(ip: str) -> str:
+    """Return what is counted as one client: an IPv4 address as it is, an IPv6 address's /64."""
+    if ":" not in ip:
+        return ip
+    return str(ip_network((ip.partition("%")[0], 64), strict=False))

@@ -1,0 +1,266 @@
+"""A session: one SMTP connection from accept to close, as a pure machine."""
+
+import re
+from typing import Final
+
+from smtppseudo.events import Closed, CloseReason, Command, Event, Message
+from smtppseudo.smtp.dialogue import Dialogue, SmtpState
+from smtppseudo.smtp.lines import LINE_OCTETS, Line, LineSplitter, MessageCounter
+
+ERRORS_MAX: Final = 20
+COMMANDS_MAX: Final = 1000
+
+_GREETED: Final = SmtpState.GREETED  # looked up here once: reading a member off its class is slow in 3.11
+_READY: Final = SmtpState.READY
+_CLOSING: Final = SmtpState.CLOSING
+
+_AUTH: Final = re.compile(
+    rb"\s*AUTH"
+    rb"(?:\s+(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|ANONYMOUS|XOAUTH2|OAUTHBEARER|SCRAM-[A-Z0-9-]{1,20})(?!\S))?",
+    re.IGNORECASE,
+)
+_REDACTED: Final = b"[redacted]"
+
+
+class SmtpSession:
+    """The machine. Its owner's duties, in this order, whenever something arrives or `deadline` passes:
+
+    - give what arrived to `receive`, or call `tick`; log the events that `receive` returns;
+    - send all that `data_to_send` gives; until the kernel has taken it whole, call neither `receive` nor
+      `tick`, and call `flushed` when it has;
+    - close the connection when `close_reason` is set and all is sent, and log what `closed` returns.
+
+    Times (`now`) are monotonic seconds. A peer's misbehaviour is a reply or an event, never an exception.
+    At most 2,048 octets of a line and nothing of a message are kept.
+    """
+
+    __slots__ = (
+        "_after_auth",
+        "_dialogue",
+        "_errors",
+        "_held",
+        "_to_send",
+        "close_reason",
+        "commands",
+        "helo",
+        "idle_since",
+        "ip",
+        "last",
+        "mail_from",
+        "port",
+        "received_octets",
+        "sent_octets",
+        "session_id",
+        "slot",
+        "started_at",
+        "state",
+    )
+
+    def __init__(
+        self, dialogue: Dialogue, session_id: int, slot: int, ip: str, port: int, greeting: bytes, now: float
+    ) -> None:
+        self._dialogue = dialogue
+        self.session_id = session_id
+        self.slot = slot
+        self.ip = ip
+        self.port = port
+        self.started_at = now
+        self.idle_since = now
+        self.state = _GREETED
+        self.commands = 0
+        self.received_octets = 0
+        self.sent_octets = 0
+        self.helo: bytes | None = None
+        self.mail_from: bytes | None = None
+        self.last: Command | None = None
+        self.close_reason: CloseReason | None = None
+        self._errors = 0
+        self._after_auth = False
+        self._held: LineSplitter | MessageCounter | None = None  # an unfinished line, or a message
+        self._to_send = greeting
+
+    def receive(self, octets: bytes, now: float) -> list[Event]:
+        """Take what the peer sent, in any pieces; return what happened."""
+        self.received_octets += len(octets)
+        events: list[Event] = []
+        if self.close_reason is not None:
+            return events
+        if (
+            self._held is None
+            and octets.find(b"\n") == len(octets) - 1
+            and octets.endswith(b"\r\n")
+            and len(octets) <= LINE_OCTETS
+        ):
+            # Nearly always one whole line arrives: the same as below, without the splitter.
+            self._to_send += self._command(octets[:-2], False, False, events)
+            return events
+        replies: list[bytes] = []
+        at = 0
+        while at < len(octets) and self.close_reason is None:
+            if isinstance(self._held, MessageCounter):
+                at = self._take_message(self._held, octets, at, now, replies, events)
+            else:
+                at = self._take_line(octets, at, replies, events)
+        self._to_send += b"".join(replies)
+        return events
+
+    def data_to_send(self, now: float) -> bytes:
+        """Give the octets to send, once. The idle clock starts anew with them."""
+        octets = self._to_send
+        if octets:
+            self._to_send = b""
+            self.sent_octets += len(octets)
+            self.idle_since = now
+        return octets
+
+    def flushed(self, now: float) -> None:
+        """Say that the kernel has taken, only now, all that was to be sent."""
+        self.idle_since = now
+
+    @property
+    def is_open(self) -> bool:
+        """Whether commands are still answered."""
+        return self.close_reason is None
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` is due."""
+        return min(self.idle_since + self._dialogue.idle_timeout_s, self.expires_at)
+
+    @property
+    def expires_at(self) -> float:
+        """When the session must be over, whatever it does."""
+        return self.started_at + self._dialogue.session_timeout_s
+
+    def tick(self, now: float) -> None:
+        """End the session if one of its time-outs has passed."""
+        if now >= self.expires_at:
+            self.end("session")
+        elif now >= self.idle_since + self._dialogue.idle_timeout_s:
+            self.end("idle")
+
+    def end(self, reason: CloseReason) -> None:
+        """End the session from our side, with a last reply where that reason has one."""
+        if self.close_reason is None:
+            self._to_send += self._dialogue.farewells.get(reason, b"")
+            self.close_reason = reason
+        self.state = _CLOSING
+
+    def closed(self, reason: CloseReason, now: float, unsent_octets: int = 0) -> list[Event]:
+        """Return the last events, once the connection is closed; the reason given yields to the session's own."""
+        events: list[Event] = []
+        if isinstance(self._held, LineSplitter) and (line := self._held.rest()):
+            events.append(self._too_long(line))
+        self._held = None
+        self.state = _CLOSING
+        self.sent_octets -= unsent_octets
+        self.close_reason = reason = self.close_reason or reason
+        duration_ms = round((now - self.started_at) * 1000)
+        events.append(Closed(reason, duration_ms, self.received_octets, self.sent_octets, self.commands))
+        return events
+
+    def expect_message(self) -> None:
+        """Take what follows as a message (the answer to DATA)."""
+        self._held = MessageCounter()
+
+    def _take_line(self, octets: bytes, at: int, replies: list[bytes], events: list[Event]) -> int:
+        splitter = self._held
+        if not isinstance(splitter, LineSplitter):
+            splitter = self._held = LineSplitter()
+        was_overflowed = splitter.overflowed
+        line, end = splitter.take(octets, at)
+        too_long = splitter.overflowed if line is None else line.truncated_octets > 0
+        if too_long and not was_overflowed:
+            # Said as soon as it is known: a peer that never ends its line hears of it, too.
+            self.commands += 1
+            replies.append(self._counted(self._dialogue.line_too_long))
+        if line is not None:
+            self._held = None
+            if line.truncated_octets:
+                events.append(self._too_long(line))
+            else:
+                replies.append(self._command(line.text, line.eol_lf, at > 0, events))
+        return end
+
+    def _take_message(
+        self,
+        message: MessageCounter,
+        octets: bytes,
+        at: int,
+        now: float,
+        replies: list[bytes],
+        events: list[Event],
+    ) -> int:
+        self.idle_since = now  # octets of a message count as progress
+        end = message.take(octets, at)
+        if end is None:
+            return len(octets)
+        limit = self._dialogue.max_message_octets
+        too_big = 0 < limit < message.octets
+        replies.append(self._dialogue.message_too_big if too_big else self._dialogue.message_answer)
+        events.append(Message(message.octets))
+        self._held = None
+        self.state = _READY
+        return end
+
+    def _too_long(self, line: Line) -> Command:
+        farewells, too_long = self._dialogue.farewells, self._dialogue.line_too_long
+        reply = farewells["errors"] if self.close_reason == "errors" else too_long
+        shown = _REDACTED if self._after_auth else _shown(line.text)
+        self.last = Command(shown, reply[:-2], eol_lf=line.eol_lf, truncated_octets=line.truncated_octets)
+        return self.last
+
+    def _command(self, line: bytes, eol_lf: bool, pipelined: bool, events: list[Event]) -> bytes:
+        dialogue = self._dialogue
+        self.commands += 1
+        words = line.split(None, 1)
+        verb = words[0].upper() if words else b""
+        rule = dialogue.rules.get(verb)
+        if rule is None:
+            rule = dialogue.unknown
+            reply = self._counted(rule.answer(self, words[0] if words else b""))
+        elif rule.states is not None and self.state not in rule.states:
+            reply = self._counted(rule.otherwise)
+        else:
+            reply = self._counted(rule.answer(self, words[1] if len(words) > 1 else b""))
+            # 2yz and 3yz: the command was taken (RFC 5321 section 4.2.1).
+            if rule.then is not None and reply[0] < 0x34:
+                self.state = rule.then
+        first_line = reply[: reply.index(b"\r")]
+        if verb == b"AUTH":
+            self._after_auth = True
+            line = _shown(line)
+        elif self._after_auth:
+            line, first_line = self._after_password(line, first_line, unknown=rule is dialogue.unknown)
+        self.last = event = Command(line, first_line, eol_lf, False, pipelined)
+        events.append(event)
+        return reply
+
+    def _counted(self, reply: bytes) -> bytes:
+        """Count an error; give the reply, or 421 where the limits are reached.
+
+        50z replies are those to malformed, unknown and out-of-sequence commands (RFC 5321 section 4.2.1);
+        no refusal that `reject_at` prescribes is among them.
+        """
+        if reply.startswith(b"50"):
+            self._errors += 1
+        if (self._errors < ERRORS_MAX and self.commands < COMMANDS_MAX) or self.close_reason is not None:
+            return reply
+        self.close_reason = "errors"
+        return self._dialogue.farewells["errors"]
+
+    def _after_password(self, line: bytes, first_line: bytes, *, unknown: bool) -> tuple[bytes, bytes]:
+        """Hide what follows AUTH: some clients send user name and password though AUTH was refused."""
+        if not unknown:
+            self._after_auth = False
+            return line, first_line
+        code, _, text = first_line.partition(b": ")
+        return _REDACTED, code + b": " + _REDACTED if text else first_line
+
+
+def _shown(line: bytes) -> bytes:
+    """Return a line as it may be logged: all that follows AUTH and a mechanism's name may be a password."""
+    match = _AUTH.match(line)
+    if match is None or not line[match.end() :].strip():
+        return line
+    return match[0] + b" " + _REDACTED

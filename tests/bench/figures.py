@@ -1,0 +1,186 @@
+"""The figures that the benchmark takes, and their Markdown."""
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from statistics import median
+
+from tests.bench.servers import OURS
+
+PER = 10_000
+"""Sessions that processor time is stated for."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One dialogue at one number of sessions at a time."""
+
+    dialogue: str
+    concurrency: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One server's turn: processor seconds per 10,000 sessions, rate, latency, failed sessions."""
+
+    cpu_s: float
+    sessions_per_s: float
+    p99_ms: float
+    failures: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a server costs apart from its sessions: memory and start, and what failed meanwhile."""
+
+    held_kib: float
+    growth_kib: int
+    listening_ms: float
+    listening_rss_kib: float
+    failures: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured: rounds, and counts of sessions, connections and starts."""
+
+    rounds: int = 5
+    sessions: int = 20_000
+    warm_up: int = 4_000
+    held: int = 10_000
+    growth_warm_up: int = 10_000
+    growth: int = 100_000
+    traced: int = 5_000
+    starts: int = 10
+
+
+@dataclass
+class Results:
+    """All figures, as far as they have been taken.
+
+    samples: by scenario and server, one a round. calls: by sessions at a time, then by system call, per
+    session; traced_failures: sessions that failed meanwhile. notes: sentences on what was left out.
+    """
+
+    plan: Plan
+    samples: dict[Scenario, dict[str, list[Sample]]] = field(default_factory=dict)
+    standing: dict[str, Standing] = field(default_factory=dict)
+    calls: dict[int, dict[str, float]] = field(default_factory=dict)
+    traced_failures: int = 0
+    notes: list[str] = field(default_factory=list)
+    load_average: float = field(default_factory=lambda: os.getloadavg()[0])
+
+    def failures_of(self, name: str) -> int:
+        """Count the sessions and connections that this server failed, in all parts."""
+        turns = [sample for by_name in self.samples.values() for sample in by_name.get(name, [])]
+        standing = self.standing[name].failures if name in self.standing else 0
+        traced = self.traced_failures if name == OURS else 0
+        return sum(sample.failures for sample in turns) + standing + traced
+
+
+def paired(mine: list[Sample], theirs: list[Sample], ratio: Callable[[Sample, Sample], float]) -> float:
+    """Return the median of the ratios between the turns of the same round."""
+    return median(ratio(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def per_cpu_s(mine: Sample, theirs: Sample) -> float:
+    """Return how many sessions `mine` serves in the processor time in which `theirs` serves one."""
+    return theirs.cpu_s / mine.cpu_s if mine.cpu_s else float("nan")
+
+
+def latency(mine: Sample, theirs: Sample) -> float:
+    """Return the 99th percentile of `mine` as a share of that of `theirs`."""
+    return mine.p99_ms / theirs.p99_ms if theirs.p99_ms else float("nan")
+
+
+def markdown(results: Results) -> str:
+    """All tables, with where and when they were taken."""
+    parts = [_heading(results), _sessions(results)]
+    if results.standing:
+        parts.append(_standing(results))
+    if results.calls:
+        parts.append(_calls(results))
+    parts += [f"- {note}" for note in results.notes]
+    return "\n\n".join(parts) + "\n"
+
+
+def _heading(results: Results) -> str:
+    today = datetime.now(UTC).date().isoformat()
+    return (
+        f"{today}, {os.cpu_count()} cores, {platform.python_implementation()} {platform.python_version()}, "
+        f"{platform.system()} {platform.release()}, load average at the start {results.load_average:.2f}. "
+        f"Medians of {results.plan.rounds} rounds of {results.plan.sessions:,} sessions, the servers in turn."
+    )
+
+
+def _table(head: list[str], rows: list[list[str]], texts: int = 1) -> str:
+    """Lay a table out: the first `texts` columns to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+
+    def line(cells: list[str]) -> str:
+        left = [cell.ljust(width) for cell, width in zip(cells[:texts], widths, strict=False)]
+        right = [cell.rjust(width) for cell, width in zip(cells[texts:], widths[texts:], strict=True)]
+        return "| " + " | ".join(left + right) + " |"
+
+    rule = ["-" * width for width in widths[:texts]] + ["-" * (width - 1) + ":" for width in widths[texts:]]
+    return "\n".join([line(head), line(rule), *map(line, rows)])
+
+
+def _sessions(results: Results) -> str:
+    first = next(iter(next(iter(results.samples.values()))))
+    reference = OURS if any(OURS in by_name for by_name in results.samples.values()) else first
+    head = ["scenario, at a time", "server", "CPU s per 10,000", "sessions/s", "p99 ms", "failures"]
+    head += [f"{reference}: sessions per CPU s, times this", f"{reference}: p99, times this"]
+    rows = [
+        [f"{scenario.dialogue}, {scenario.concurrency:,}", name, *_figures(turns, by_name[reference])]
+        for scenario, by_name in results.samples.items()
+        for name, turns in by_name.items()
+    ]
+    return _table(head, rows, texts=2)
+
+
+def _figures(turns: list[Sample], reference: list[Sample]) -> list[str]:
+    return [
+        f"{median(turn.cpu_s for turn in turns):.3f}",
+        f"{median(turn.sessions_per_s for turn in turns):,.0f}",
+        f"{median(turn.p99_ms for turn in turns):.1f}",
+        f"{sum(turn.failures for turn in turns):,}",
+        f"{paired(reference, turns, per_cpu_s):.2f}",
+        f"{paired(reference, turns, latency):.2f}",
+    ]
+
+
+def _standing(results: Results) -> str:
+    plan = results.plan
+    head = [
+        "server",
+        f"KiB per held connection, {plan.held:,} held",
+        f"MiB grown in {plan.growth:,} sessions",
+    ]
+    head += ["ms from exec to listening", "MiB then", "failures"]
+    rows = [
+        [
+            name,
+            f"{standing.held_kib:.2f}",
+            f"{standing.growth_kib / 1024:.2f}",
+            f"{standing.listening_ms:.1f}",
+            f"{standing.listening_rss_kib / 1024:.1f}",
+            f"{standing.failures:,}",
+        ]
+        for name, standing in results.standing.items()
+    ]
+    return _table(head, rows)
+
+
+def _calls(results: Results) -> str:
+    """Lay out the calls per session; those rarer than one in a hundred sessions only count in the sum."""
+    names = sorted({name for calls in results.calls.values() for name in calls})
+    often = [name for name in names if any(calls.get(name, 0) >= 0.01 for calls in results.calls.values())]
+    head = [f"{OURS}: system calls per reject session, at a time", "all", *often]
+    rows = [
+        [str(concurrency), f"{sum(calls.values()):.2f}", *(f"{calls.get(name, 0):.2f}" for name in often)]
+        for concurrency, calls in results.calls.items()
+    ]
+    return _table(head, rows)

@@ -1,0 +1,192 @@
+"""Compare this server's cost with that of others, on loopback, and print the figures as Markdown.
+
+    python -m tests.bench.measure [--quick] [--servers smtppseudo,smtp-sink] [--out FILE]
+
+The servers take turns (A B C D A B C D ...), all of them running all the time, so that whatever else the
+machine does meets each alike. Only the ratios, which pair the turns of one round, compare from one day to
+another. Linux only; wants a C compiler, and, for what it compares with, aiosmtpd and Postfix's smtp-sink.
+Exit status 1 where this server failed a session or the benchmark could not run.
+"""
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from tests.bench import servers
+from tests.bench.figures import PER, Plan, Results, Sample, Scenario, Standing, markdown
+from tests.bench.probes import can_trace, cpu_s, holding, rss_kib, run_load, traced
+from tests.bench.servers import OURS, BenchError, Server, Tools
+
+SCENARIOS = (
+    Scenario("connect", 200),
+    Scenario("reject", 25),
+    Scenario("reject", 200),
+    Scenario("reject", 1000),
+)
+TRACED_CONCURRENCY = (25, 200)
+QUICK = Plan(
+    sessions=2_000, warm_up=1_000, held=2_000, growth_warm_up=4_000, growth=20_000, traced=1_000, starts=5
+)
+
+
+def say(text: str) -> None:
+    """Tell the person who waits how far it is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def take_turn(tools: Tools, server: Server, scenario: Scenario, sessions: int) -> Sample:
+    """Put one load on one server."""
+    before = cpu_s(server.pid)
+    load = run_load(tools, server.port, scenario.dialogue, scenario.concurrency, sessions)
+    spent = cpu_s(server.pid) - before
+    return Sample(spent * PER / sessions, load.sessions_per_s, load.p99_ms, load.failures)
+
+
+def run_rounds(
+    tools: Tools, running: list[Server], scenario: Scenario, plan: Plan
+) -> dict[str, list[Sample]]:
+    """Warm all servers up, then let them take turns."""
+    for server in running:
+        take_turn(tools, server, scenario, plan.warm_up)
+    samples: dict[str, list[Sample]] = {server.name: [] for server in running}
+    for number in range(plan.rounds):
+        say(f"{scenario.dialogue} at {scenario.concurrency}: round {number + 1} of {plan.rounds}")
+        for server in running:
+            samples[server.name].append(take_turn(tools, server, scenario, plan.sessions))
+    return samples
+
+
+def compare(tools: Tools, names: list[str], directory: Path, results: Results) -> None:
+    """Run every scenario with all the servers up together."""
+    with contextlib.ExitStack() as stack:
+        running = [
+            stack.enter_context(servers.running(name, directory / f"rounds-{name}", tools)) for name in names
+        ]
+        for scenario in SCENARIOS:
+            results.samples[scenario] = run_rounds(tools, running, scenario, results.plan)
+
+
+def held_kib(tools: Tools, name: str, directory: Path, plan: Plan) -> tuple[float, int]:
+    """Resident KiB that each held connection adds to a fresh server, and connections that failed."""
+    with servers.running(name, directory, tools) as server:
+        run_load(tools, server.port, "reject", 25, plan.warm_up)
+        before = rss_kib(server.pid)
+        with holding(tools, server.port, plan.held) as load:
+            return (rss_kib(server.pid) - before) / plan.held, load.failures
+
+
+def growth_kib(tools: Tools, name: str, directory: Path, plan: Plan) -> tuple[int, int]:
+    """Resident KiB that many sessions leave behind in a warm server, and sessions that failed."""
+    with servers.running(name, directory, tools) as server:
+        run_load(tools, server.port, "reject", 200, plan.growth_warm_up)
+        before = rss_kib(server.pid)
+        load = run_load(tools, server.port, "reject", 200, plan.growth)
+        return rss_kib(server.pid) - before, load.failures
+
+
+def start_once(tools: Tools, name: str, directory: Path) -> tuple[float, int]:
+    """Milliseconds from exec until the kernel takes a connection, and resident KiB at the 220."""
+    begun = time.perf_counter()
+    with servers.started(name, directory, tools) as server:
+        servers.wait_until_connectable(server)
+        listening_ms = (time.perf_counter() - begun) * 1000
+        servers.wait_until_greeted(server)
+        return listening_ms, rss_kib(server.pid)
+
+
+def stand(tools: Tools, name: str, directory: Path, plan: Plan) -> Standing:
+    """Measure one server's memory and its start."""
+    say(f"{name}: {plan.held:,} held, {plan.growth:,} sessions, {plan.starts} starts")
+    held, held_failures = held_kib(tools, name, directory / f"held-{name}", plan)
+    growth, growth_failures = growth_kib(tools, name, directory / f"growth-{name}", plan)
+    starts = [start_once(tools, name, directory / f"start-{name}") for _ in range(plan.starts)]
+    return Standing(
+        held_kib=held,
+        growth_kib=growth,
+        listening_ms=median(start[0] for start in starts),
+        listening_rss_kib=median(start[1] for start in starts),
+        failures=held_failures + growth_failures,
+    )
+
+
+def count_calls(tools: Tools, directory: Path, results: Results) -> None:
+    """System calls of this server per reject session, by name; what strace cannot do becomes a note."""
+    if not can_trace():
+        results.notes.append("System calls were not counted: strace is not installed.")
+        return
+    plan = results.plan
+    for concurrency in TRACED_CONCURRENCY:
+        say(f"system calls of reject at {concurrency}")
+        where = directory / f"trace-{concurrency}"
+        with servers.running(OURS, where, tools) as server:
+            run_load(tools, server.port, "reject", concurrency, plan.warm_up)
+            with traced(server.pid, where / "strace") as trace:
+                load = run_load(tools, server.port, "reject", concurrency, plan.traced)
+        results.traced_failures += load.failures
+        results.calls[concurrency] = {name: calls / plan.traced for name, calls in trace.calls.items()}
+
+
+def measure(names: list[str], results: Results) -> None:
+    """Measure everything, with all files in a temporary directory."""
+    with tempfile.TemporaryDirectory(prefix="smtppseudo-bench-") as temporary:
+        directory = Path(temporary)
+        tools = servers.build(directory)
+        compare(tools, names, directory, results)
+        for name in names:
+            results.standing[name] = stand(tools, name, directory, results.plan)
+        if OURS in names:
+            count_calls(tools, directory, results)
+
+
+def choose(wanted: str, results: Results) -> list[str]:
+    """Names of the servers that can run; those that cannot become notes. BenchError for unknown ones."""
+    names = wanted.split(",")
+    unknown = [name for name in names if name not in servers.COMMANDS]
+    if unknown:
+        raise BenchError(f"no server named {unknown[0]!r}: choose from {', '.join(servers.COMMANDS)}")
+    lacking = {name: reason for name in names if (reason := servers.missing(name)) is not None}
+    results.notes += [f"{name} was left out: {reason}." for name, reason in lacking.items()]
+    able = [name for name in names if name not in lacking]
+    if not able:
+        raise BenchError(" ".join(results.notes))
+    return able
+
+
+def main() -> int:
+    """Run the benchmark and print its tables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.measure",
+        description="Compare this server's cost with that of others, on loopback.",
+    )
+    parser.add_argument("--quick", action="store_true", help="a tenth of the sessions: to see that it works")
+    parser.add_argument(
+        "--servers", default=",".join(servers.COMMANDS), metavar="A,B", help="default: %(default)s"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the Markdown there too")
+    options = parser.parse_args()
+    results = Results(QUICK if options.quick else Plan())
+    complete = True
+    try:
+        measure(choose(options.servers, results), results)
+    except BenchError as error:
+        say(f"measure: {error}")
+        if not results.samples:
+            return 1
+        results.notes.append(f"Incomplete: {error}")
+        complete = False
+    text = markdown(results)
+    print(text, end="")
+    if options.out is not None:
+        options.out.write_text(text, encoding="utf-8")
+    failures = results.failures_of(OURS)
+    if failures:
+        say(f"measure: {OURS} failed {failures} sessions")
+    return 0 if complete and not failures else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

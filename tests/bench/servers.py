@@ -1,0 +1,198 @@
+"""The servers that are compared, each a subprocess on a free loopback port, and the C programs' build."""
+
+import contextlib
+import importlib.util
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent.parent
+
+SLOTS = 15_000
+BACKLOG = 4096
+READY_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 10.0
+POLL_S = 0.0005
+PORTS = range(20_000, 32_768)
+"""Below Linux's ephemeral ports, so that a probe of a port that is not open yet cannot meet itself."""
+
+OURS = "smtppseudo"
+
+
+class BenchError(Exception):
+    """Something that the benchmark needs is missing or failed; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The C programs, built."""
+
+    load: Path
+    epoll_server: Path
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server under test that is running."""
+
+    name: str
+    port: int
+    pid: int
+    process: subprocess.Popen[bytes]
+    directory: Path
+
+    def error(self, text: str) -> BenchError:
+        """Make an error of what went wrong and the end of what the server said itself."""
+        said = (self.directory / "output").read_text(errors="replace").strip()[-2000:]
+        return BenchError(f"{self.name} {text}" + (f"; it said:\n{said}" if said else ""))
+
+
+def build(directory: Path) -> Tools:
+    """Compile the C programs into `directory`; BenchError where there is no compiler or it fails."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise BenchError("no C compiler (cc, gcc or clang) found: on Debian, apt-get install gcc libc6-dev")
+    for name in ("load", "epoll_server"):
+        command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(directory / name), str(HERE / f"{name}.c")]
+        built = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if built.returncode != 0:
+            raise BenchError(f"{compiler} cannot build {name}.c:\n{built.stderr}")
+    return Tools(directory / "load", directory / "epoll_server")
+
+
+def python() -> str:
+    """The interpreter's real file: a venv's link or a version switcher's shim starts slower."""
+    return str(Path(sys.executable).resolve())
+
+
+def _ours(port: int, directory: Path, tools: Tools) -> list[str]:
+    code = (
+        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); "
+        "from smtppseudo.cli import main; sys.exit(main())"
+    )
+    for name in ("log", "state"):
+        (directory / name).mkdir(exist_ok=True)
+    (directory / "empty.toml").touch()
+    arguments = ["serve", "--config", str(directory / "empty.toml")]
+    arguments += ["--port", str(port), "--listen", "127.0.0.1"]
+    arguments += ["--monitor-port", "0", "--monitor-listen", "127.0.0.1", "--slots", str(SLOTS)]
+    arguments += ["--log-dir", str(directory / "log"), "--state-dir", str(directory / "state")]
+    return [python(), "-I", "-S", "-c", code, *arguments]
+
+
+def _aiosmtpd(port: int, directory: Path, tools: Tools) -> list[str]:
+    return [sys.executable, str(HERE / "aiosmtpd_server.py"), str(port), str(directory / "log.txt")]
+
+
+def _smtp_sink(port: int, directory: Path, tools: Tools) -> list[str]:
+    program = _smtp_sink_path()
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    limits = ["-4", "-m", str(SLOTS)]
+    return [program or "smtp-sink", *user, *limits, "-f", "mail", f"127.0.0.1:{port}", str(BACKLOG)]
+
+
+def _epoll(port: int, directory: Path, tools: Tools) -> list[str]:
+    return [str(tools.epoll_server), str(port)]
+
+
+COMMANDS: dict[str, Callable[[int, Path, Tools], list[str]]] = {
+    OURS: _ours,
+    "aiosmtpd": _aiosmtpd,
+    "smtp-sink": _smtp_sink,
+    "c-epoll": _epoll,
+}
+
+
+def _smtp_sink_path() -> str | None:
+    return shutil.which("smtp-sink", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+
+
+def missing(name: str) -> str | None:
+    """Why this server cannot run here, or None."""
+    if name == OURS and importlib.util.find_spec("smtppseudo.cli") is None:
+        return f"{CHECKOUT} has no smtppseudo.cli"
+    if name == "aiosmtpd" and importlib.util.find_spec("aiosmtpd") is None:
+        return "aiosmtpd is not installed for this Python: pip install aiosmtpd"
+    if name == "smtp-sink" and _smtp_sink_path() is None:
+        return "smtp-sink is not installed: on Debian, apt-get install postfix"
+    return None
+
+
+def free_port() -> int:
+    """Find a loopback port that nobody listens on now; BenchError where all are taken."""
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise BenchError(f"no free port from {PORTS.start} to {PORTS.stop - 1}")
+
+
+@contextlib.contextmanager
+def running(name: str, directory: Path, tools: Tools) -> Iterator[Server]:
+    """Start a server with its files below `directory`, wait for its 220, and end it afterwards."""
+    with started(name, directory, tools) as server:
+        wait_until_connectable(server)
+        wait_until_greeted(server)
+        yield server
+
+
+@contextlib.contextmanager
+def started(name: str, directory: Path, tools: Tools) -> Iterator[Server]:
+    """Start a server and do not wait; end it afterwards. What it prints goes to `directory`/output."""
+    directory.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = COMMANDS[name](port, directory, tools)
+    with (directory / "output").open("ab") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory
+        )
+    try:
+        yield Server(name, port, process.pid, process, directory)
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process that was started here: first politely, after 10 s for good."""
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def wait_until_connectable(server: Server) -> None:
+    """Try every half millisecond until the kernel takes a connection; BenchError after 15 s."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", server.port)) == 0:
+                return
+        if server.process.poll() is not None:
+            raise server.error(f"ended with status {server.process.returncode}")
+        if time.monotonic() > deadline:
+            raise server.error(f"does not listen after {READY_TIMEOUT_S:.0f} s")
+        time.sleep(POLL_S)
+
+
+def wait_until_greeted(server: Server) -> None:
+    """Connect and read the 220; BenchError where another or no greeting comes."""
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), READY_TIMEOUT_S) as client:
+            greeting = client.recv(512)
+            client.sendall(b"QUIT\r\n")
+            while client.recv(512):
+                pass
+    except OSError as error:
+        raise server.error(f"does not greet: {error}") from error
+    if not greeting.startswith(b"220"):
+        raise server.error(f"greets with {greeting!r}")
