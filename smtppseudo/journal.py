@@ -168,7 +168,7 @@ class Journal:
     def _leave_if_moved(self) -> None:
         ours = os.fstat(self._fd)
         try:
-            there = os.stat(self._path, follow_symlinks=False)
+            there = self._path.lstat()
         except FileNotFoundError:
             there = None
         if there is not None and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
@@ -183,11 +183,9 @@ class Journal:
         self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         fd = os.open(self._path, _FLAGS, 0o640)
         try:
-            status = os.fstat(fd)
-            if not (stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)):
-                raise OSError(0, "not a regular file")
+            status = _status_of_log(fd)
             # After a crash, ours or another's, the last line may have no end.
-            self._cut_short = status.st_size > 0 and os.pread(fd, 1, status.st_size - 1) != b"\n"
+            self._cut_short = status.st_size > 0 and not _ends_in_line_end(fd)
         except BaseException:
             os.close(fd)
             raise
@@ -219,3 +217,15 @@ class Journal:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _status_of_log(fd: int) -> os.stat_result:
+    status = os.fstat(fd)
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)):
+        raise OSError(0, "not a regular file")
+    return status
+
+
+def _ends_in_line_end(fd: int) -> bool:
+    os.lseek(fd, -1, os.SEEK_END)  # where O_APPEND writes is not changed by it
+    return os.read(fd, 1) == b"\n"

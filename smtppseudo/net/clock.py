@@ -69,4 +69,4 @@ class Clock:
         self._day = time.strftime("%Y-%m-%d", local)
         half = "AM" if local.tm_hour < 12 else "PM"
         hour = local.tm_hour % 12 or 12
-        self._greeting_date = f"{time.strftime('%m/%d/%Y', local)} {hour}:{time.strftime('%M:%S', local)} {half} {time.strftime('%z', local)}"
+        self._greeting_date = time.strftime(f"%m/%d/%Y {hour}:%M:%S {half} %z", local)

@@ -28,9 +28,7 @@ SCENARIOS = (
     Scenario("reject", 1000),
 )
 TRACED_CONCURRENCY = (25, 200)
-QUICK = Plan(
-    sessions=2_000, warm_up=1_000, held=2_000, growth_warm_up=4_000, growth=20_000, traced=1_000, starts=5
-)
+QUICK = Plan(sessions=2_000, warm_up=1_000, held=2_000, growth_warm_up=4_000, growth=20_000, traced=1_000, starts=5)
 
 
 def say(text: str) -> None:
@@ -46,9 +44,7 @@ def take_turn(tools: Tools, server: Server, scenario: Scenario, sessions: int) -
     return Sample(spent * PER / sessions, load.sessions_per_s, load.p99_ms, load.failures)
 
 
-def run_rounds(
-    tools: Tools, running: list[Server], scenario: Scenario, plan: Plan
-) -> dict[str, list[Sample]]:
+def run_rounds(tools: Tools, running: list[Server], scenario: Scenario, plan: Plan) -> dict[str, list[Sample]]:
     """Warm all servers up, then let them take turns."""
     for server in running:
         take_turn(tools, server, scenario, plan.warm_up)
@@ -63,9 +59,7 @@ def run_rounds(
 def compare(tools: Tools, names: list[str], directory: Path, results: Results) -> None:
     """Run every scenario with all the servers up together."""
     with contextlib.ExitStack() as stack:
-        running = [
-            stack.enter_context(servers.running(name, directory / f"rounds-{name}", tools)) for name in names
-        ]
+        running = [stack.enter_context(servers.running(name, directory / f"rounds-{name}", tools)) for name in names]
         for scenario in SCENARIOS:
             results.samples[scenario] = run_rounds(tools, running, scenario, results.plan)
 
@@ -163,9 +157,7 @@ def main() -> int:
         description="Compare this server's cost with that of others, on loopback.",
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the sessions: to see that it works")
-    parser.add_argument(
-        "--servers", default=",".join(servers.COMMANDS), metavar="A,B", help="default: %(default)s"
-    )
+    parser.add_argument("--servers", default=",".join(servers.COMMANDS), metavar="A,B", help="default: %(default)s")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the Markdown there too")
     options = parser.parse_args()
     results = Results(QUICK if options.quick else Plan())

@@ -17,9 +17,7 @@ LOAD_TIMEOUT_S = 300.0
 HOLD_LIMIT_S = 60
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
-SUMMARY_ROW = re.compile(
-    r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(?P<calls>\d+)\s+(?:\d+\s+)?(?P<name>[a-z]\w+)$", re.MULTILINE
-)
+SUMMARY_ROW = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(?P<calls>\d+)\s+(?:\d+\s+)?(?P<name>[a-z]\w+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,7 @@ def run_load(tools: Tools, port: int, scenario: str, concurrency: int, sessions:
     """Run `sessions` sessions, `concurrency` at a time; BenchError after five minutes."""
     command = [str(tools.load), "127.0.0.1", str(port), scenario, str(concurrency), str(sessions)]
     try:
-        finished = subprocess.run(
-            command, capture_output=True, text=True, timeout=LOAD_TIMEOUT_S, check=False
-        )
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise BenchError(f"{scenario} at {concurrency} takes over {LOAD_TIMEOUT_S:.0f} s") from error
     if finished.returncode not in {0, 1}:

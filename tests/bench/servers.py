@@ -74,10 +74,7 @@ def python() -> str:
 
 
 def _ours(port: int, directory: Path, tools: Tools) -> list[str]:
-    code = (
-        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); "
-        "from smtppseudo.cli import main; sys.exit(main())"
-    )
+    code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); from smtppseudo.cli import main; sys.exit(main())"
     for name in ("log", "state"):
         (directory / name).mkdir(exist_ok=True)
     (directory / "empty.toml").touch()
@@ -151,9 +148,7 @@ def started(name: str, directory: Path, tools: Tools) -> Iterator[Server]:
     port = free_port()
     command = COMMANDS[name](port, directory, tools)
     with (directory / "output").open("ab") as output:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory
-        )
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory)
     try:
         yield Server(name, port, process.pid, process, directory)
     finally:

@@ -30,9 +30,7 @@ scalars = (
     | st.floats(allow_nan=False, allow_infinity=False)
     | text
 )
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4)
-)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4))
 frames = st.dictionaries(text, values, max_size=5)
 
 # Octets of which a good part is JSON, nearly JSON, or a line end

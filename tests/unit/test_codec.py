@@ -43,9 +43,7 @@ def nested(depth: int, brackets: bytes = b"[]") -> bytes:
 def test_a_frame_is_one_line_of_compact_json() -> None:
     assert encode(PING_FRAME) == PING
     assert encode({}) == b"{}\n"
-    assert encode({"a": [1, 2.5, None, True], "b": {"c": ("d",)}}) == (
-        b'{"a":[1,2.5,null,true],"b":{"c":["d"]}}\n'
-    )
+    assert encode({"a": [1, 2.5, None, True], "b": {"c": ("d",)}}) == (b'{"a":[1,2.5,null,true],"b":{"c":["d"]}}\n')
 
 
 @pytest.mark.parametrize(
@@ -251,15 +249,9 @@ def test_brackets_that_do_not_nest(line: bytes) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        pytest.param(
-            b'{"a":["\\\\"' + b",[" * 100 + b"]" * 100 + b"]}\n", id="behind a string of one backslash"
-        ),
-        pytest.param(
-            b'{"a":["\\\\\\""' + b",[" * 100 + b"]" * 100 + b"]}\n", id="behind backslash and quote"
-        ),
-        pytest.param(
-            b'{"]]]]":["]]]]"' + b",[" * 100 + b"]" * 100 + b"]}\n", id="behind brackets in strings"
-        ),
+        pytest.param(b'{"a":["\\\\"' + b",[" * 100 + b"]" * 100 + b"]}\n", id="behind a string of one backslash"),
+        pytest.param(b'{"a":["\\\\\\""' + b",[" * 100 + b"]" * 100 + b"]}\n", id="behind backslash and quote"),
+        pytest.param(b'{"]]]]":["]]]]"' + b",[" * 100 + b"]" * 100 + b"]}\n", id="behind brackets in strings"),
         pytest.param(b'{"a":[[],[]' + b",[" * 100 + b"]" * 100 + b"]}\n", id="behind others"),
     ],
 )

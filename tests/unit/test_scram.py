@@ -187,9 +187,7 @@ def test_lookup_and_decoy_are_both_asked_for_every_user() -> None:
 
     for user in (RFC_USER, "nobody"):
         ServerExchange(lookup, decoy_for, RFC_SERVER_NONCE).first(f"n,,n={user},r=abc")
-    assert sorted(asked) == sorted(
-        (kind, user) for kind in ("lookup", "decoy") for user in (RFC_USER, "nobody")
-    )
+    assert sorted(asked) == sorted((kind, user) for kind in ("lookup", "decoy") for user in (RFC_USER, "nobody"))
 
 
 def test_an_unknown_user_is_refused_even_with_a_proof_that_holds() -> None:
@@ -279,9 +277,7 @@ def test_a_server_does_not_prove_itself_with_an_empty_signature() -> None:
     assert client.state is ClientState.FAILED
 
 
-@pytest.mark.parametrize(
-    "nonce", ["", "short", "a" * 15, "a" * (MAX_NONCE_CHARS + 1), "a" * 20 + ",", "a b" * 9]
-)
+@pytest.mark.parametrize("nonce", ["", "short", "a" * 15, "a" * (MAX_NONCE_CHARS + 1), "a" * 20 + ",", "a b" * 9])
 def test_a_nonce_of_our_own_must_be_fit_to_send(nonce: str) -> None:
     with pytest.raises(ValueError, match="a nonce must be 16 to 256"):
         ServerExchange(known, stand_in, nonce)

@@ -72,9 +72,7 @@ MALFORMED_CLIENT_FINAL = [
     pytest.param(replaced("biws", "biw="), "channel binding is not that of n,,", id="c= cut short"),
     pytest.param(replaced("biws", ""), "not a list of attributes", id="c= empty"),
     pytest.param(replaced(f",r={RFC_NONCE}", ""), "missing or out of order", id="no nonce"),
-    pytest.param(
-        f"r={RFC_NONCE},c=biws,p={RFC_PROOF}", "missing or out of order", id="nonce before channel binding"
-    ),
+    pytest.param(f"r={RFC_NONCE},c=biws,p={RFC_PROOF}", "missing or out of order", id="nonce before channel binding"),
     pytest.param(replaced(RFC_NONCE, RFC_CLIENT_NONCE), "not the one of this", id="the client's nonce only"),
     pytest.param(replaced(RFC_NONCE, RFC_NONCE + "x"), "not the one of this", id="nonce too long"),
     pytest.param(replaced(RFC_NONCE, RFC_NONCE[:-1]), "not the one of this", id="nonce too short"),
@@ -98,9 +96,7 @@ MALFORMED_SERVER_FIRST = [
     pytest.param(server_first(nonce=RFC_CLIENT_NONCE[:-1]), "does not extend ours", id="our nonce cut"),
     pytest.param(server_first(nonce=RFC_NONCE + " "), "or holds a space", id="space in the nonce"),
     pytest.param(server_first(salt="W22ZaJ0SNY7soEsUEjb6gQ="), "the salt is not", id="salt not base64"),
-    pytest.param(
-        server_first(salt="W22ZaJ0SNY7soEsUEjb6gR=="), "the salt is not", id="spare bits in the salt"
-    ),
+    pytest.param(server_first(salt="W22ZaJ0SNY7soEsUEjb6gR=="), "the salt is not", id="spare bits in the salt"),
     pytest.param(server_first(salt="AAAAAAAAAA=="), "the salt is not", id="salt of 7 octets"),
     pytest.param(server_first(salt="A" * 88), "the salt is not", id="salt of 66 octets"),
     pytest.param(server_first(i="4095"), "the iteration count is not", id="4,095 iterations"),
