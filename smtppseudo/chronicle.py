@@ -1,57 +1,79 @@
 """The chronicle: stamps each event once, and gives it to the log and to whoever looks on."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
 
 from smtppseudo.events import Command, Error, Event, Message, Stamped, escape
 from smtppseudo.journal import Journal
 from smtppseudo.net.clock import Clock
 from smtppseudo.records import render_json, render_text
 
+_new: Final = tuple.__new__
 _RENDERERS: Final = {"text": render_text, "json": render_json}
 
 
-class Chronicle:
-    """Numbers, stamps and passes on events.
+class Recorded(Protocol):
+    """Where an event belongs to a session: what the chronicle notes of that."""
 
-    `followers` get each event as a value, `echo` each line as it is logged. With `log_data_events` false,
+    ip: str
+    slot: int
+    session_id: int
+    port: int
+
+
+class Chronicle:
+    """Numbers, stamps and passes on events, a loop turn's worth at a time.
+
+    `followers` get the events as values, `echo` the lines as they are logged. With `log_data_events` false,
     data events are dropped here, for all of them.
     """
 
     def __init__(self, clock: Clock, journal: Journal, log_format: str) -> None:
         self.seq = 0
         self.log_data_events = True
-        self.followers: tuple[Callable[[Stamped], None], ...] = ()
+        self.followers: tuple[Callable[[Sequence[Stamped]], None], ...] = ()
         self.echo: Callable[[str], None] | None = None
         self.journal = journal
         self._clock = clock
         self._render = _RENDERERS[log_format]
+        self._batch: list[Stamped] = []
 
-    def record(self, event: Event, ip: str = "", slot: int = 0, session: int = 0, port: int = 0) -> None:
-        """Take an event in."""
-        if not self.log_data_events and isinstance(event, Command | Message):
-            return
-        self.seq += 1
-        stamped = Stamped(self.seq, self._clock.stamp, slot, session, ip, port, event)
-        line = self._render(stamped)
-        self.journal.add(line)
-        if self.echo is not None:
-            self.echo(line)
-        for follower in self.followers:
-            follower(stamped)
+    def record(self, event: Event, ip: str = "") -> None:
+        """Take in an event that belongs to no session."""
+        self._stamp(event, 0, 0, ip, 0)
+
+    def record_session(self, session: Recorded, events: Iterable[Event]) -> None:
+        """Take in the events of a session."""
+        for event in events:
+            if self.log_data_events or not isinstance(event, Command | Message):
+                self._stamp(event, session.slot, session.session_id, session.ip, session.port)
 
     def error(self, message: str) -> None:
         """Take in something that went wrong on our side, in any characters."""
-        self.record(Error(escape(message.encode("utf-8", "backslashreplace"))))
+        self.record(Error(_plain(message)))
 
     def flush(self) -> None:
-        """Write the lines of this turn."""
-        self.journal.flush(self._clock.day, self._clock.now, self._lost_line)
-
-    def _lost_line(self, reason: str, count: int) -> str:
-        self.seq += 1
-        message = escape(f"log lines were lost: {reason}".encode("utf-8", "backslashreplace"))
-        stamped = Stamped(self.seq, self._clock.stamp, 0, 0, "", 0, Error(message, count))
+        """Pass on the events of this turn."""
+        if not self._batch:
+            return
+        clock, journal = self._clock, self.journal
+        lost = journal.prepare(clock.day, clock.now)
+        if lost is not None:
+            self._stamp(Error(_plain(f"log lines were lost: {lost.reason}"), lost.lines), 0, 0, "", 0)
+            self._batch.insert(0, self._batch.pop())
+        batch, self._batch = self._batch, []
+        lines = self._render(batch)
+        journal.write(lines, clock.now)
+        if self.echo is not None:
+            self.echo("".join(lines))
         for follower in self.followers:
-            follower(stamped)
-        return self._render(stamped)
+            follower(batch)
+
+    def _stamp(self, event: Event, slot: int, session_id: int, ip: str, port: int) -> None:
+        self.seq = seq = self.seq + 1
+        # tuple.__new__ spares the half of what Stamped(...) costs, here where it counts.
+        self._batch.append(_new(Stamped, (seq, self._clock.stamp, slot, session_id, ip, port, event)))
+
+
+def _plain(text: str) -> str:
+    return escape(text.encode("utf-8", "backslashreplace"))

@@ -28,13 +28,20 @@ class Limits(NamedTuple):
     min_free_octets: int = 256 << 20
 
 
+class Lost(NamedTuple):
+    """Log lines that could not be written, and why the last of them could not."""
+
+    reason: str
+    lines: int
+
+
 class Journal:
     """Writes lines to `directory`/YYYY-MM-DD.log, all of a loop turn with one system call.
 
     Several processes may write to one directory: each write appends whole lines. A file that was renamed or
     removed is opened anew within a second. What cannot be written is counted in `lost_lines`; when writing
-    works again, a line that was cut short is ended and a line that tells of the loss goes first. `on_trouble`
-    hears when losing begins.
+    works again, a line that was cut short is ended, and `prepare` says what is to be told of the loss.
+    `on_trouble` hears when losing begins.
     """
 
     def __init__(self, directory: Path, limits: Limits, on_trouble: Callable[[str], None]) -> None:
@@ -42,7 +49,6 @@ class Journal:
         self._directory = directory
         self._limits = limits
         self._on_trouble = on_trouble
-        self._lines: list[str] = []
         self._fd = -1
         self._path = directory
         self._day = ""
@@ -50,36 +56,48 @@ class Journal:
         self._cut_short = False
         self._check_at = 0.0
         self._lines_since_check = 0
-        self._lost_unsaid = 0
+        self._lost_untold = 0
+        self._telling = False
         self._trouble = ""  # why nothing can be written at present
         self._last_trouble = ""
         self._said = ""
 
-    def add(self, line: str) -> None:
-        """Take a line, LF included, for the next `flush`."""
-        self._lines.append(line)
+    def prepare(self, day: str, now: float) -> Lost | None:
+        """See to the file before a `write`; say what was lost, if it can be told now.
 
-    def flush(self, day: str, now: float, lost_line: Callable[[str, int], str]) -> None:
-        """Write what was added. `day` is the local date, `now` monotonic seconds.
-
-        `lost_line` renders the line that says why and how many lines were lost.
+        `day` is the local date, `now` monotonic seconds. What is told goes first among the lines written.
         """
-        if not self._lines:
-            return
-        lines, self._lines = self._lines, []
         if day != self._day:
             self._roll(day, now)
         elif now >= self._check_at:
             self._check(now)
+        self._telling = self._lost_untold > 0 and not self._trouble
+        return Lost(self._last_trouble, self._lost_untold) if self._telling else None
+
+    def write(self, lines: list[str], now: float) -> None:
+        """Write lines, LF included, or count them as lost."""
         if self._trouble:
             self._lose(len(lines))
             return
-        if self._lost_unsaid:
-            lines.insert(0, lost_line(self._last_trouble, self._lost_unsaid))
-        self._write(lines, now)
+        octets = "".join(lines).encode("ascii", "backslashreplace")
+        if self._cut_short:
+            octets = b"\n" + octets
+        written = 0
+        if 0 < self._limits.max_octets_per_day < self._octets + len(octets):
+            self._begin_trouble("log_max_octets_per_day is reached", now)
+        else:
+            written = self._append(octets, now)
+        self._lines_since_check += len(lines)
+        if written == len(octets):
+            self._cut_short = False
+            self._said = ""
+            if self._telling:
+                self._lost_untold = 0
+        else:
+            self._account_for_part(len(lines), octets[:written])
 
     def reopen(self) -> None:
-        """Close the file; the next flush opens it anew, under its name of the day."""
+        """Close the file; the next `prepare` opens it anew, under its name of the day."""
         self._close()
         self._day = ""
 
@@ -92,14 +110,7 @@ class Journal:
                 self._on_trouble(f"the log may not be on the disk: {error.strerror}")
         self._close()
 
-    def _write(self, lines: list[str], now: float) -> None:
-        octets = "".join(lines).encode("ascii", "backslashreplace")
-        if self._cut_short:
-            octets = b"\n" + octets
-        if 0 < self._limits.max_octets_per_day < self._octets + len(octets):
-            self._begin_trouble("log_max_octets_per_day is reached", now)
-            self._lose(len(lines) - bool(self._lost_unsaid))
-            return
+    def _append(self, octets: bytes, now: float) -> int:
         written = 0
         try:
             while written < len(octets):
@@ -107,31 +118,24 @@ class Journal:
         except OSError as error:
             self._begin_trouble(error.strerror or str(error), now)
         self._octets += written
-        self._lines_since_check += len(lines)
-        if written == len(octets):
-            self._cut_short = False
-            self._lost_unsaid = 0
-            self._said = ""
-            return
-        self._account_for_part(lines, octets[:written])
+        return written
 
-    def _account_for_part(self, lines: list[str], written: bytes) -> None:
-        if not written:
-            self._lose(len(lines) - bool(self._lost_unsaid))
-            return
-        whole = written.count(b"\n") - self._cut_short
-        self._cut_short = not written.endswith(b"\n")
-        lost = len(lines) - max(0, whole)
-        if self._lost_unsaid:
-            if whole > 0:
-                self._lost_unsaid = 0  # the first line, which said it, is whole
-            else:
-                lost -= 1
+    def _account_for_part(self, lines: int, written: bytes) -> None:
+        """Count what is lost of lines of which only some octets could be written."""
+        whole = written.count(b"\n")
+        if written:
+            whole -= self._cut_short  # the first LF ended what was cut short before
+            self._cut_short = not written.endswith(b"\n")
+        lost = lines - whole
+        if self._telling and whole:
+            self._lost_untold = 0  # the first line, which told it, is whole
+        elif self._telling:
+            lost -= 1
         self._lose(lost)
 
     def _lose(self, count: int) -> None:
         self.lost_lines += count
-        self._lost_unsaid += count
+        self._lost_untold += count
 
     def _begin_trouble(self, reason: str, now: float) -> None:
         """Note that nothing can be written, until a check finds otherwise."""

@@ -29,6 +29,7 @@ class Reception:
         self.reactor = reactor
         self.slots: SlotTable[SmtpSession] = SlotTable(settings.slots, settings.evict_after_s)
         self.counters = Counters()
+        self.record = chronicle.record_session
         self._chronicle = chronicle
         self._connections: list[Connection | None] = []  # by slot
         self._session_id = 0
@@ -73,15 +74,10 @@ class Reception:
         else:
             self._connections[slot - 1] = connection
         self.counters.connected += 1
-        self._chronicle.record(Connected(local_port), ip, slot, self._session_id, port)
+        self.record(session, (Connected(local_port),))
         if self._quiet_timeout_s and not self._quiet_alarm.due_tick:
             self.reactor.wheel.schedule(self._quiet_alarm, now + self._quiet_timeout_s)
         connection.begin(now)
-
-    def record(self, machine: SmtpSession, events: Sequence[Event]) -> None:
-        """Pass on what happened in a session."""
-        for event in events:
-            self._chronicle.record(event, machine.ip, machine.slot, machine.session_id, machine.port)
 
     def released(self, connection: Connection, now: float) -> None:
         """Free the slot of a connection that is closed."""

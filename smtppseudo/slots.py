@@ -2,12 +2,10 @@
 
 import heapq
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+from ipaddress import ip_address, ip_network
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from smtppseudo.events import RefusalReason
-
-SOURCES_CACHED_MAX: Final = 4096
 
 
 class Occupant(Protocol):
@@ -109,43 +107,35 @@ class ClientLimit:
     `most` is 0 for no limit.
     """
 
-    __slots__ = ("_counts", "_exempt", "_most", "_sources")
+    __slots__ = ("_counts", "_exempt", "_most")
 
     def __init__(self, most: int, exempt: tuple[str, ...]) -> None:
         self._most = most
-        self._exempt: list[IPv4Network | IPv6Network] = [ip_network(network) for network in exempt]
+        networks = [ip_network(network) for network in exempt]
+        self._exempt = [(network.version, int(network.network_address), int(network.netmask)) for network in networks]
         self._counts: dict[str, int] = {}
-        self._sources: dict[str, str] = {}
 
     def admits(self, ip: str) -> bool:
         """Whether this address may have one more."""
-        return not self._most or self._counts.get(self._source(ip), 0) < self._most
+        return not self._most or self._counts.get(source_of(ip), 0) < self._most or self._is_exempt(ip)
 
     def enter(self, ip: str) -> None:
         """Count one more."""
-        source = self._source(ip)
-        if source:
-            self._counts[source] = self._counts.get(source, 0) + 1
+        source = source_of(ip)
+        self._counts[source] = self._counts.get(source, 0) + 1
 
     def release(self, ip: str) -> None:
         """Count one less."""
-        source = self._source(ip)
-        if not source:
-            return
+        source = source_of(ip)
         if self._counts[source] == 1:
             del self._counts[source]
         else:
             self._counts[source] -= 1
 
-    def _source(self, ip: str) -> str:
-        source = self._sources.get(ip)
-        if source is None:
-            if len(self._sources) >= SOURCES_CACHED_MAX:
-                self._sources.clear()
-            address = ip_address(ip)
-            exempt = any(address.version == network.version and address in network for network in self._exempt)
-            source = self._sources[ip] = "" if exempt else source_of(ip)
-        return source
+    def _is_exempt(self, ip: str) -> bool:
+        address = ip_address(ip)
+        number = int(address)
+        return any(version == address.version and number & mask == network for version, network, mask in self._exempt)
 
 
 def source_of(ip: str) -> str:

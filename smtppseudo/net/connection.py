@@ -90,10 +90,16 @@ class Connection:
 
     def ready(self, mask: int, now: float) -> None:
         """Read or write."""
-        if self._phase is _FLUSHING:
+        if self._phase is _OPEN:
+            octets = self._receive(now)
+            if octets:
+                machine = self.machine
+                self._owner.record(machine, machine.receive(octets, now))
+                self._send_on(now)
+        elif self._phase is _FLUSHING:
             self._send(self._unsent, now)
-        elif self._phase is not _CLOSED:
-            self._read(now)
+        elif self._phase is _LINGERING:
+            self._receive(now)
 
     def due(self, now: float) -> None:
         """See which deadline has passed, if any."""
@@ -131,21 +137,17 @@ class Connection:
         self._owner.report_fault(error)
         self.end("fault", self._owner.reactor.clock.now)
 
-    def _read(self, now: float) -> None:
+    def _receive(self, now: float) -> bytes:
         try:
             octets = self._sock.recv(RECEIVE_OCTETS, DONTWAIT)
         except (BlockingIOError, InterruptedError):
-            return
+            return b""
         except OSError:
             self._close("reset", now)
-            return
+            return b""
         if not octets:
             self._close("peer", now)
-        elif self._phase is _OPEN:
-            machine = self.machine
-            events = machine.receive(octets, now)
-            self._owner.record(machine, events)
-            self._send_on(now)
+        return octets
 
     def _send_on(self, now: float) -> None:
         octets = self.machine.data_to_send(now)

@@ -10,6 +10,7 @@ from smtppseudo.smtp.lines import LINE_OCTETS, Line, LineSplitter, MessageCounte
 ERRORS_MAX: Final = 20
 COMMANDS_MAX: Final = 1000
 
+_new: Final = tuple.__new__
 _GREETED: Final = SmtpState.GREETED  # looked up here once: reading a member off its class is slow in 3.11
 _READY: Final = SmtpState.READY
 _CLOSING: Final = SmtpState.CLOSING
@@ -218,21 +219,24 @@ class SmtpSession:
         rule = dialogue.rules.get(verb)
         if rule is None:
             rule = dialogue.unknown
-            reply = self._counted(rule.answer(self, words[0] if words else b""))
+            reply = rule.answer(self, words[0] if words else b"")
         elif rule.states is not None and self.state not in rule.states:
-            reply = self._counted(rule.otherwise)
+            reply = rule.otherwise
         else:
-            reply = self._counted(rule.answer(self, words[1] if len(words) > 1 else b""))
+            reply = rule.answer(self, words[1] if len(words) > 1 else b"")
             # 2yz and 3yz: the command was taken (RFC 5321 section 4.2.1).
             if rule.then is not None and reply[0] < 0x34:
                 self.state = rule.then
+        if self.commands >= COMMANDS_MAX or reply.startswith(b"50"):
+            reply = self._counted(reply)
         first_line = reply[: reply.index(b"\r")]
         if verb == b"AUTH":
             self._after_auth = True
             line = _shown(line)
         elif self._after_auth:
             line, first_line = self._after_password(line, first_line, unknown=rule is dialogue.unknown)
-        self.last = event = Command(line, first_line, eol_lf, False, pipelined)
+        # tuple.__new__ spares the half of what Command(...) costs, here where it counts.
+        self.last = event = _new(Command, (line, first_line, eol_lf, False, pipelined, 0))
         events.append(event)
         return reply
 
