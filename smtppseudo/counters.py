@@ -34,7 +34,7 @@ class Counters:
         """Add the sums of a session that closed."""
         if session.close_reason is not None:
             self.closed[session.close_reason] += 1
-        self.commands += session.commands
+        self.commands += session.said.commands if session.said is not None else 0
         self.received_octets += session.received_octets
         self.sent_octets += session.sent_octets
         self.kept_s += now - session.started_at

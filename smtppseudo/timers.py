@@ -23,12 +23,14 @@ class Wheel(Generic[T]):
     it schedules anew when the item comes due too early.
     """
 
-    __slots__ = ("_buckets", "_resolution_s", "_ticks")
+    __slots__ = ("_buckets", "_last_tick", "_resolution_s", "_ticks")
 
     def __init__(self, resolution_s: float = RESOLUTION_S) -> None:
         self._resolution_s = resolution_s
-        self._buckets: dict[int, set[T]] = {}
+        # Dictionaries serve as sets: a set takes three times the memory of an entry.
+        self._buckets: dict[int, dict[T, None]] = {}
         self._ticks: list[int] = []  # a heap of the keys of _buckets
+        self._last_tick = 0
 
     def schedule(self, item: T, deadline: float) -> None:
         """Put an item under a deadline, away from where it was."""
@@ -36,18 +38,20 @@ class Wheel(Generic[T]):
         if item.due_tick == tick:
             return
         if item.due_tick:
-            self._buckets[item.due_tick].discard(item)
-        item.due_tick = tick
+            del self._buckets[item.due_tick][item]
+        if tick == self._last_tick:
+            tick = self._last_tick  # one number for all, not one each
+        self._last_tick = item.due_tick = tick
         bucket = self._buckets.get(tick)
         if bucket is None:
-            bucket = self._buckets[tick] = set()
+            bucket = self._buckets[tick] = {}
             heapq.heappush(self._ticks, tick)
-        bucket.add(item)
+        bucket[item] = None
 
     def cancel(self, item: T) -> None:
         """Take an item out, if it is in."""
         if item.due_tick:
-            self._buckets[item.due_tick].discard(item)
+            del self._buckets[item.due_tick][item]
             item.due_tick = 0
 
     def next_due(self) -> float | None:

@@ -15,7 +15,7 @@ from smtppseudo.smtp import replies
 from smtppseudo.smtp.replies import Reply, echo, encode_lines
 
 if TYPE_CHECKING:
-    from smtppseudo.smtp.session import SmtpSession
+    from smtppseudo.smtp.session import Said, SmtpSession
 
 
 class SmtpState(Enum):
@@ -29,16 +29,15 @@ class SmtpState(Enum):
     CLOSING = "the last reply is said; what arrives is ignored"
 
 
-Answer: TypeAlias = Callable[["SmtpSession", bytes], bytes]
+Answer: TypeAlias = Callable[["SmtpSession", "Said", bytes], bytes]
 
 
 class Rule(NamedTuple):
     """How a verb is answered.
 
-    `answer` takes the session and the argument (an unknown verb: the verb itself, as sent), and gives the
-    reply's octets. Where `states` is given, the
-    verb is in sequence only there, and is answered `otherwise` elsewhere. A reply of 2yz or 3yz leads to
-    the state `then`.
+    `answer` takes the session, what was said, and the argument (of an unknown verb: the verb itself, as sent),
+    and gives the reply's octets. Where `states` is given, the verb is in sequence only there, and is answered
+    `otherwise` elsewhere. A reply of 2yz or 3yz leads to the state `then`.
     """
 
     answer: Answer
@@ -146,25 +145,25 @@ class _Prepare:
 
     def always(self, reply: Reply) -> Answer:
         octets = self.fixed(reply)
-        return lambda session, argument: octets  # noqa: ARG005
+        return lambda session, said, argument: octets
 
     def with_argument(self, reply: Reply, bare: Reply) -> Answer:
         octets, missing = self.fixed(reply), self.fixed(bare)
-        return lambda session, argument: octets if argument else missing  # noqa: ARG005
+        return lambda session, said, argument: octets if argument else missing
 
     def with_ip(self, reply: Reply) -> Answer:
         template = self.template(reply)
-        return lambda session, argument: template % session.ip.encode()  # noqa: ARG005
+        return lambda session, said, argument: template % session.ip.encode()
 
     def hello(self, bare: Reply, keywords: tuple[str, ...] = ()) -> Answer:
         template, missing = self.template(replies.R250_HELLO), self.fixed(bare)
         if keywords:
             template = b"250-" + template[4:] + encode_lines(250, list(keywords)).replace(b"%", b"%%")
 
-        def answer(session: "SmtpSession", argument: bytes) -> bytes:
+        def answer(session: "SmtpSession", said: "Said", argument: bytes) -> bytes:
             if not argument:
                 return missing
-            session.helo = name = echo(argument.split(None, 1)[0])
+            said.helo = name = echo(argument.split(None, 1)[0])
             return template % (name, session.ip.encode())
 
         return answer
@@ -172,11 +171,11 @@ class _Prepare:
     def sender(self, reply: Reply) -> Answer:
         template, missing = self.template(reply), self.fixed(replies.R501_SENDER)
 
-        def answer(session: "SmtpSession", argument: bytes) -> bytes:
+        def answer(session: "SmtpSession", said: "Said", argument: bytes) -> bytes:
             match = _FROM.match(argument)
             if match is None:
                 return missing
-            session.mail_from = path = echo(match[1])
+            said.mail_from = path = echo(match[1])
             return template % path
 
         return answer
@@ -185,7 +184,7 @@ class _Prepare:
         template, missing = self.template(reply), self.fixed(replies.R501_RECIPIENT)
         by_ip = "{ip}" in reply.text[0]
 
-        def answer(session: "SmtpSession", argument: bytes) -> bytes:
+        def answer(session: "SmtpSession", said: "Said", argument: bytes) -> bytes:
             match = _TO.match(argument)
             if match is None:
                 return missing
@@ -196,7 +195,7 @@ class _Prepare:
     def message(self) -> Answer:
         go_ahead = self.fixed(replies.R354_ENTER_MAIL)
 
-        def answer(session: "SmtpSession", argument: bytes) -> bytes:  # noqa: ARG001
+        def answer(session: "SmtpSession", said: "Said", argument: bytes) -> bytes:
             session.expect_message()
             return go_ahead
 
@@ -205,7 +204,7 @@ class _Prepare:
     def quit(self) -> Answer:
         goodbye = self.fixed(replies.R221_QUIT)
 
-        def answer(session: "SmtpSession", argument: bytes) -> bytes:  # noqa: ARG001
+        def answer(session: "SmtpSession", said: "Said", argument: bytes) -> bytes:
             session.close_reason = "quit"
             return goodbye
 
@@ -268,4 +267,4 @@ def _accepting(settings: Settings, prepare: _Prepare) -> dict[bytes, Rule]:
 
 def _unrecognized(prepare: _Prepare) -> Answer:
     template = prepare.template(replies.R500_UNRECOGNIZED)
-    return lambda session, verb: template % echo(verb)  # noqa: ARG005
+    return lambda session, said, verb: template % echo(verb)

@@ -9,6 +9,7 @@ from smtppseudo.smtp.lines import LINE_OCTETS, Line, LineSplitter, MessageCounte
 
 ERRORS_MAX: Final = 20
 COMMANDS_MAX: Final = 1000
+LOGGED_OCTETS_MAX: Final = 65_536  # of commands and their replies, in one session
 
 _new: Final = tuple.__new__
 _GREETED: Final = SmtpState.GREETED  # looked up here once: reading a member off its class is slow in 3.11
@@ -21,6 +22,30 @@ _AUTH: Final = re.compile(
     re.IGNORECASE,
 )
 _REDACTED: Final = b"[redacted]"
+
+
+class Said:
+    """What the peer has said so far. Made at its first command, for most of the connections held say nothing.
+
+    `left_out` counts the data events that were not logged.
+    """
+
+    __slots__ = ("commands", "errors", "helo", "last", "left_out", "logged_octets", "mail_from")
+
+    def __init__(self) -> None:
+        self.commands = 0
+        self.errors = 0
+        self.helo: bytes | None = None
+        self.mail_from: bytes | None = None
+        self.last: Command | None = None
+        self.logged_octets = 0
+        self.left_out = 0
+
+    @property
+    def follows_auth(self) -> bool:
+        """Whether the last command was AUTH, or what may have followed that: user name and password."""
+        last = self.last
+        return last is not None and (last.data is _REDACTED or _AUTH.match(last.data) is not None)
 
 
 class SmtpSession:
@@ -36,20 +61,15 @@ class SmtpSession:
     """
 
     __slots__ = (
-        "_after_auth",
         "_dialogue",
-        "_errors",
         "_held",
         "_to_send",
         "close_reason",
-        "commands",
-        "helo",
         "idle_since",
         "ip",
-        "last",
-        "mail_from",
         "port",
         "received_octets",
+        "said",
         "sent_octets",
         "session_id",
         "slot",
@@ -68,15 +88,10 @@ class SmtpSession:
         self.started_at = now
         self.idle_since = now
         self.state = _GREETED
-        self.commands = 0
         self.received_octets = 0
         self.sent_octets = 0
-        self.helo: bytes | None = None
-        self.mail_from: bytes | None = None
-        self.last: Command | None = None
+        self.said: Said | None = None
         self.close_reason: CloseReason | None = None
-        self._errors = 0
-        self._after_auth = False
         self._held: LineSplitter | MessageCounter | None = None  # an unfinished line, or a message
         self._to_send = greeting
 
@@ -157,7 +172,8 @@ class SmtpSession:
         self.sent_octets -= unsent_octets
         self.close_reason = reason = self.close_reason or reason
         duration_ms = round((now - self.started_at) * 1000)
-        events.append(Closed(reason, duration_ms, self.received_octets, self.sent_octets, self.commands))
+        said = self._heard()
+        events.append(Closed(reason, duration_ms, self.received_octets, self.sent_octets, said.commands, said.left_out))
         return events
 
     def expect_message(self) -> None:
@@ -173,8 +189,9 @@ class SmtpSession:
         too_long = splitter.overflowed if line is None else line.truncated_octets > 0
         if too_long and not was_overflowed:
             # Said as soon as it is known: a peer that never ends its line hears of it, too.
-            self.commands += 1
-            replies.append(self._counted(self._dialogue.line_too_long))
+            said = self._heard()
+            said.commands += 1
+            replies.append(self._counted(said, self._dialogue.line_too_long))
         if line is not None:
             self._held = None
             if line.truncated_octets:
@@ -205,61 +222,70 @@ class SmtpSession:
         return end
 
     def _too_long(self, line: Line) -> Command:
-        farewells, too_long = self._dialogue.farewells, self._dialogue.line_too_long
-        reply = farewells["errors"] if self.close_reason == "errors" else too_long
-        shown = _REDACTED if self._after_auth else _shown(line.text)
-        self.last = Command(shown, reply[:-2], eol_lf=line.eol_lf, truncated_octets=line.truncated_octets)
-        return self.last
+        said, dialogue = self._heard(), self._dialogue
+        reply = dialogue.farewells["errors"] if self.close_reason == "errors" else dialogue.line_too_long
+        shown = _REDACTED if said.follows_auth else _shown(line.text)
+        said.last = Command(shown, reply[:-2], eol_lf=line.eol_lf, truncated_octets=line.truncated_octets)
+        return said.last
+
+    def _heard(self) -> Said:
+        said = self.said
+        if said is None:
+            said = self.said = Said()
+        return said
 
     def _command(self, line: bytes, eol_lf: bool, pipelined: bool, events: list[Event]) -> bytes:
         dialogue = self._dialogue
-        self.commands += 1
+        said = self._heard()
+        said.commands += 1
         words = line.split(None, 1)
         verb = words[0].upper() if words else b""
         rule = dialogue.rules.get(verb)
         if rule is None:
             rule = dialogue.unknown
-            reply = rule.answer(self, words[0] if words else b"")
+            reply = rule.answer(self, said, words[0] if words else b"")
         elif rule.states is not None and self.state not in rule.states:
             reply = rule.otherwise
         else:
-            reply = rule.answer(self, words[1] if len(words) > 1 else b"")
+            reply = rule.answer(self, said, words[1] if len(words) > 1 else b"")
             # 2yz and 3yz: the command was taken (RFC 5321 section 4.2.1).
             if rule.then is not None and reply[0] < 0x34:
                 self.state = rule.then
-        if self.commands >= COMMANDS_MAX or reply.startswith(b"50"):
-            reply = self._counted(reply)
+        if said.commands >= COMMANDS_MAX or reply.startswith(b"50"):
+            reply = self._counted(said, reply)
         first_line = reply[: reply.index(b"\r")]
         if verb == b"AUTH":
-            self._after_auth = True
             line = _shown(line)
-        elif self._after_auth:
-            line, first_line = self._after_password(line, first_line, unknown=rule is dialogue.unknown)
+        elif rule is dialogue.unknown and said.follows_auth:
+            # Some clients send user name and password though AUTH was refused.
+            line, first_line = _REDACTED, _hidden(first_line)
         # tuple.__new__ spares the half of what Command(...) costs, here where it counts.
-        self.last = event = _new(Command, (line, first_line, eol_lf, False, pipelined, 0))
-        events.append(event)
+        said.last = event = _new(Command, (line, first_line, eol_lf, False, pipelined, 0))
+        if said.logged_octets < LOGGED_OCTETS_MAX:
+            said.logged_octets += len(line) + len(first_line)
+            events.append(event)
+        else:
+            said.left_out += 1
         return reply
 
-    def _counted(self, reply: bytes) -> bytes:
+    def _counted(self, said: Said, reply: bytes) -> bytes:
         """Count an error; give the reply, or 421 where the limits are reached.
 
         50z replies are those to malformed, unknown and out-of-sequence commands (RFC 5321 section 4.2.1);
         no refusal that `reject_at` prescribes is among them.
         """
         if reply.startswith(b"50"):
-            self._errors += 1
-        if (self._errors < ERRORS_MAX and self.commands < COMMANDS_MAX) or self.close_reason is not None:
+            said.errors += 1
+        if (said.errors < ERRORS_MAX and said.commands < COMMANDS_MAX) or self.close_reason is not None:
             return reply
         self.close_reason = "errors"
         return self._dialogue.farewells["errors"]
 
-    def _after_password(self, line: bytes, first_line: bytes, *, unknown: bool) -> tuple[bytes, bytes]:
-        """Hide what follows AUTH: some clients send user name and password though AUTH was refused."""
-        if not unknown:
-            self._after_auth = False
-            return line, first_line
-        code, _, text = first_line.partition(b": ")
-        return _REDACTED, code + b": " + _REDACTED if text else first_line
+
+def _hidden(first_line: bytes) -> bytes:
+    """Return a reply's line without what it echoes, which comes last, behind a colon."""
+    code_and_text, colon, _ = first_line.partition(b": ")
+    return code_and_text + colon + _REDACTED if colon else first_line
 
 
 def _shown(line: bytes) -> bytes:
