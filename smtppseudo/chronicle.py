@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from smtppseudo.events import Command, Error, Event, Message, Stamped, escape
 from smtppseudo.journal import Journal
+from smtppseudo.monitor.feed import Feed
 from smtppseudo.net.clock import Clock
 from smtppseudo.records import render_json, render_text
 
@@ -24,8 +25,8 @@ class Recorded(Protocol):
 class Chronicle:
     """Numbers, stamps and passes on events, a loop turn's worth at a time.
 
-    `followers` get the events as values, `echo` the lines as they are logged. With `log_data_events` false,
-    data events are dropped here, for all of them.
+    The latest are kept in `feed`; `followers` get the events as values, `echo` the lines as they are logged. With
+    `log_data_events` false, data events are dropped here, for all of them.
     """
 
     def __init__(self, clock: Clock, journal: Journal, log_format: str) -> None:
@@ -34,13 +35,14 @@ class Chronicle:
         self.followers: tuple[Callable[[Sequence[Stamped]], None], ...] = ()
         self.echo: Callable[[str], None] | None = None
         self.journal = journal
+        self.feed = Feed()
         self._clock = clock
         self._render = _RENDERERS[log_format]
         self._batch: list[Stamped] = []
 
-    def record(self, event: Event, ip: str = "") -> None:
+    def record(self, event: Event, ip: str = "", port: int = 0) -> None:
         """Take in an event that belongs to no session."""
-        self._stamp(event, 0, 0, ip, 0)
+        self._stamp(event, 0, 0, ip, port)
 
     def record_session(self, session: Recorded, events: Iterable[Event]) -> None:
         """Take in the events of a session."""
@@ -60,12 +62,14 @@ class Chronicle:
         lost = journal.prepare(clock.day, clock.now)
         if lost is not None:
             self._stamp(Error(_plain(f"log lines were lost: {lost.reason}"), lost.lines), 0, 0, "", 0)
-            self._batch.insert(0, self._batch.pop())
         batch, self._batch = self._batch, []
         lines = self._render(batch)
-        journal.write(lines, clock.now)
+        if lost is not None:
+            lines.insert(0, lines.pop())  # the log tells of the gap where it is
+        octets = journal.write(lines, clock.now)
         if self.echo is not None:
             self.echo("".join(lines))
+        self.feed.add(batch, octets)
         for follower in self.followers:
             follower(batch)
 

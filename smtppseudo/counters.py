@@ -38,3 +38,16 @@ class Counters:
         self.received_octets += session.received_octets
         self.sent_octets += session.sent_octets
         self.kept_s += now - session.started_at
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the sums as monitors see them."""
+        return {
+            "connected": self.connected,
+            "refused": dict(self.refused),
+            "closed": dict(self.closed),
+            "commands": self.commands,
+            "received_octets": self.received_octets,
+            "sent_octets": self.sent_octets,
+            "kept_s": round(self.kept_s, 3),
+            "faults": self.faults,
+        }

@@ -97,7 +97,16 @@ class SettingsChanged(NamedTuple):
     by: str
 
 
-Event: TypeAlias = Connected | Command | Message | Closed | Refused | Error | Online | Offline | SettingsChanged
+class Monitor(NamedTuple):
+    """A monitor logged in or out, or was refused; `user` is how: `magic`, `cookie` or nothing."""
+
+    action: Literal["login", "logout", "not_authorized", "busy", "magic_word"]
+    user: str
+
+
+Event: TypeAlias = (
+    Connected | Command | Message | Closed | Refused | Error | Online | Offline | SettingsChanged | Monitor
+)
 DataEvent: TypeAlias = Command | Message
 
 NAMES: Final[dict[type[Event], str]] = {
@@ -110,6 +119,7 @@ NAMES: Final[dict[type[Event], str]] = {
     Online: "online",
     Offline: "offline",
     SettingsChanged: "settings",
+    Monitor: "monitor",
 }
 
 

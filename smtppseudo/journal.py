@@ -74,12 +74,13 @@ class Journal:
         self._telling = self._lost_untold > 0 and not self._trouble
         return Lost(self._last_trouble, self._lost_untold) if self._telling else None
 
-    def write(self, lines: list[str], now: float) -> None:
-        """Write lines, LF included, or count them as lost."""
+    def write(self, lines: list[str], now: float) -> int:
+        """Write lines, LF included, or count them as lost; say how many octets they are."""
+        octets = "".join(lines).encode("ascii", "backslashreplace")
+        size = len(octets)
         if self._trouble:
             self._lose(len(lines))
-            return
-        octets = "".join(lines).encode("ascii", "backslashreplace")
+            return size
         if self._cut_short:
             octets = b"\n" + octets
         written = 0
@@ -95,6 +96,7 @@ class Journal:
                 self._lost_untold = 0
         else:
             self._account_for_part(len(lines), octets[:written])
+        return size
 
     def reopen(self) -> None:
         """Close the file; the next `prepare` opens it anew, under its name of the day."""

@@ -1,22 +1,36 @@
-"""The server: makes loop, log, listeners and reception of the settings, and keeps them together."""
+"""The server: makes loop, log, listeners, reception and console of the settings, and keeps them together."""
 
+import contextlib
 import errno
+import ipaddress
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from smtppseudo.chronicle import Chronicle
+from smtppseudo.configuration import Configuration
 from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.journal import Journal, Limits
 from smtppseudo.net.clock import Clock
-from smtppseudo.net.listener import Listener, listen
+from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.net.reactor import Reactor
 from smtppseudo.reception import Reception
 from smtppseudo.settings import Settings, SettingsError
+from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS, StateDir
+
+if TYPE_CHECKING:
+    from smtppseudo.console import Console
+    from smtppseudo.monitor.credentials import Credentials
 
 MONITORS_MAX: Final = 8
 UNAUTHENTICATED_MAX: Final = 64
 OTHER_DESCRIPTORS: Final = 16
+
+ACCEPT_MAIL_WARNING: Final = (
+    "warning: accept_mail is on: honest mail is taken and thrown away, its senders get no bounce"
+)
 
 # These are taken from the settings once, when the server starts.
 FIXED_KEYS: Final = (
@@ -24,6 +38,7 @@ FIXED_KEYS: Final = (
     "port",
     "monitor_listen",
     "monitor_port",
+    "monitor_cleartext",
     "slots",
     "evict_after_s",
     "log_dir",
@@ -35,67 +50,119 @@ FIXED_KEYS: Final = (
 )
 
 
-class ListenError(Exception):
-    """An address and port that cannot be listened on; `errno` says why, `port` and `address` where."""
-
-    def __init__(self, address: str, port: int, error: OSError) -> None:
-        super().__init__(f"{address} port {port}: {error.strerror}")
-        self.address = address
-        self.port = port
-        self.errno = error.errno
-
-
 class Server:
     """The whole of it, for one process.
 
     `say` hears one line for whoever looks at the process: what could not be logged, above all.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], None], clock: Clock | None = None) -> None:
+    def __init__(self, configuration: Configuration, say: Callable[[str], None], clock: Clock | None = None) -> None:
+        settings = configuration.settings
+        self.configuration = configuration
         self.settings = settings
         self.reactor = Reactor(clock)
+        self.started = self.reactor.clock.now
+        self.started_at = self.reactor.clock.stamp
         limits = Limits(settings.log_keep_days, settings.log_max_octets_per_day, settings.log_min_free_octets)
         journal = Journal(Path(settings.log_dir), limits, say)
         self.chronicle = Chronicle(self.reactor.clock, journal, settings.log_format)
         self.reception = Reception(settings, self.reactor, self.chronicle)
         self.reactor.after_turn = self.chronicle.flush
         self._say = say
+        self._state_dir = StateDir(Path(settings.state_dir))
+        self._cookie = os.urandom(32).hex()
+        self._console: Console | None = None
+        self._is_online = False
         self._listeners: list[Listener] = []
+        self._monitor_listeners: list[Listener] = []
+
+    @property
+    def state(self) -> str:
+        """`online` or `offline`: whether the SMTP port is open."""
+        return "online" if self._is_online else "offline"
 
     @property
     def listens_on(self) -> list[tuple[str, int]]:
-        """The addresses and ports that answer SMTP; none while offline."""
+        """The addresses and ports for SMTP."""
         return [(listener.address, listener.port) for listener in self._listeners]
 
-    def go_online(self, by: str) -> None:
-        """Open the SMTP port on every address. Raises ListenError; nothing is open then."""
-        if self._listeners:
-            return
+    @property
+    def monitors_on(self) -> list[tuple[str, int]]:
+        """The addresses and ports for monitors."""
+        return [(listener.address, listener.port) for listener in self._monitor_listeners]
+
+    def open(self) -> None:
+        """Open both ports and go online. Raises ListenError, SettingsError; then nothing is open."""
+        settings = self.settings
+        _require_protection(settings)
         try:
-            self._open_listeners()
+            self._listeners = self._listen(settings.listen, settings.port, self.reception.accept)
+            self._monitor_listeners = self._listen(settings.monitor_listen, settings.monitor_port, self._meet_monitor)
         except ListenError:
             self._close_listeners()
             raise
-        self.chronicle.record(Online(by))
+        self._let_local_monitors_in()
+        self._is_online = True
+        self.chronicle.record(Online("start"))
+        if settings.accept_mail:
+            self._warn(ACCEPT_MAIL_WARNING)
 
-    def go_offline(self, by: str) -> None:
-        """Close the SMTP port and its sessions."""
-        if not self._listeners:
+    def go_online(self, by: str, ip: str = "", port: int = 0) -> None:
+        """Open the SMTP port again; `ip` and `port` are whose wish it was. Raises ListenError; it stays closed then."""
+        if self._is_online:
             return
-        self._close_listeners()
-        self.reception.end_all("stopped", self.reactor.clock.now)
-        self.chronicle.record(Offline(by))
+        resumed: list[Listener] = []
+        try:
+            for listener in self._listeners:
+                listener.resume()
+                resumed.append(listener)
+        except ListenError:
+            for listener in resumed:
+                listener.suspend()
+            raise
+        self._is_online = True
+        self.chronicle.record(Online(by), ip, port)
 
-    def apply(self, settings: Settings, by: str) -> list[str]:
-        """Take other settings for the sessions to come; give the keys that changed but need a restart."""
-        changed = [name for name, old, new in zip(settings._fields, self.settings, settings, strict=True) if old != new]
-        fixed = {name: getattr(self.settings, name) for name in FIXED_KEYS}
-        self.settings = settings._replace(**fixed)
-        self.reception.apply(self.settings)
-        applied = [name for name in changed if name not in FIXED_KEYS]
-        if applied:
-            self.chronicle.record(SettingsChanged(",".join(applied), by))
-        return [name for name in changed if name in FIXED_KEYS]
+    def go_offline(self, by: str, ip: str = "", port: int = 0) -> None:
+        """Close the SMTP port and its sessions."""
+        if not self._is_online:
+            return
+        for listener in self._listeners:
+            listener.suspend()
+        self._is_online = False
+        self.reception.end_all("stopped", self.reactor.clock.now)
+        self.chronicle.record(Offline(by), ip, port)
+
+    def configure(self, configuration: Configuration, ip: str, port: int) -> None:
+        """Take what a monitor changed, and keep it for the next start. Raises OSError; nothing is changed then."""
+        import json  # noqa: PLC0415 - loaded with the console already
+
+        self._state_dir.write(SETTINGS, json.dumps(configuration.monitor, indent=2) + "\n")
+        self._apply(configuration, "monitor", ip, port)
+
+    def reconfigure(self, configuration: Configuration) -> list[str]:
+        """Take another settings file; give the keys that changed there but need a restart."""
+        return self._apply(configuration, "SIGHUP", "", 0)
+
+    def counters(self) -> dict[str, object]:
+        """Return the sums of the run, and the slots."""
+        slots = self.reception.slots
+        return {**self.reception.counters.as_dict(), "slots": slots.count, "slots_in_use": slots.in_use}
+
+    def read_credentials(self) -> "Credentials | None":
+        """Return what is known of the magic word; None if none is set, or nothing can be read of it."""
+        from smtppseudo.monitor.credentials import Credentials  # noqa: PLC0415 - when a monitor comes
+
+        try:
+            text = self._state_dir.read(CREDENTIALS)
+            return None if text is None else Credentials.from_text(text)
+        except (OSError, ValueError) as error:
+            self._warn(f"{self._state_dir.path / CREDENTIALS}: {error}; set the magic word anew")
+            return None
+
+    def write_credentials(self, word: "Credentials") -> None:
+        """Keep a new magic word. Raises OSError."""
+        self._state_dir.write(CREDENTIALS, word.to_text() + "\n")
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -103,35 +170,84 @@ class Server:
 
     def stop(self) -> None:
         """End every session, bring the log to the disk, and let `run` return."""
-        was_online = bool(self._listeners)
         self._close_listeners()
         self.reception.close("shutdown", self.reactor.clock.now)
-        if was_online:
+        if self._is_online:
             self.chronicle.record(Offline("shutdown"))
         self.chronicle.flush()
+        if self._console is not None:
+            self._console.close(self.reactor.clock.now)
+            self.chronicle.flush()
         self.chronicle.journal.close()
+        for name in (COOKIE, MONITOR_PORT):
+            with contextlib.suppress(OSError):
+                self._state_dir.remove(name)
         self.reactor.stop()
 
-    def _open_listeners(self) -> None:
-        port = self.settings.port
-        for address in self.settings.listen:
+    def _apply(self, configuration: Configuration, by: str, ip: str, port: int) -> list[str]:
+        before, wanted = self.settings, configuration.settings
+        self.configuration = configuration
+        self.settings = wanted._replace(**{name: getattr(before, name) for name in FIXED_KEYS})
+        changed = [name for name in wanted._fields if getattr(before, name) != getattr(wanted, name)]
+        applied = [name for name in changed if name not in FIXED_KEYS]
+        if applied:
+            self.reception.apply(self.settings)
+            self.chronicle.record(SettingsChanged(",".join(applied), by), ip, port)
+        if "accept_mail" in applied and wanted.accept_mail:
+            self._warn(ACCEPT_MAIL_WARNING)
+        return [name for name in changed if name in FIXED_KEYS]
+
+    def _warn(self, text: str) -> None:
+        self._say(text)
+        self.chronicle.error(text)
+
+    def _listen(self, addresses: tuple[str, ...], port: int, on_accept: OnAccept) -> list[Listener]:
+        listeners: list[Listener] = []
+        for address in addresses:
             try:
                 sock = listen(address, port)
-            except OSError as error:
-                if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and address == "::":
-                    self._say("this machine has no IPv6; listening on IPv4 alone")
+            except ListenError as error:
+                if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and address in ("::", "::1"):
+                    self._say(f"this machine has no IPv6: not listening on {address}")
                     continue
-                raise ListenError(address, port, error) from None
-            listener = Listener(
-                sock, self.reactor, self.reception.accept, self.chronicle.error, self.reception.report_fault
-            )
-            self._listeners.append(listener)
+                for listener in listeners:
+                    listener.close()
+                raise
+            listener = Listener(sock, self.reactor, on_accept, self.chronicle.error, self.reception.report_fault)
+            listeners.append(listener)
             port = listener.port  # where any free port is taken, the same on each address
+        return listeners
 
     def _close_listeners(self) -> None:
-        for listener in self._listeners:
+        for listener in self._listeners + self._monitor_listeners:
             listener.close()
-        self._listeners = []
+        self._listeners = self._monitor_listeners = []
+
+    def _let_local_monitors_in(self) -> None:
+        """Put down what a local monitor needs: whoever can read the cookie needs no magic word."""
+        try:
+            self._state_dir.write(COOKIE, self._cookie + "\n")
+            self._state_dir.write(MONITOR_PORT, f"{self.monitors_on[0][1]}\n", mode=0o644)
+        except OSError as error:
+            self._warn(f"{self._state_dir.path}: {error.strerror}: local monitors cannot log in without the magic word")
+
+    def _meet_monitor(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:
+        if self._console is None:
+            # SCRAM and JSON take 15 ms to load, and most runs see no monitor for long.
+            from smtppseudo.console import Console  # noqa: PLC0415
+
+            self._console = Console(self, self.chronicle.feed, self._cookie)
+            self.chronicle.followers = (self._console.follow,)
+        self._console.accept(sock, ip, port, local_port, now)
+
+
+def _require_protection(settings: Settings) -> None:
+    for address in settings.monitor_listen:
+        if not ipaddress.ip_address(address).is_loopback and not settings.monitor_cleartext:
+            raise SettingsError(
+                f"monitor_listen: {address} is not a loopback address, and what monitors say would cross the network"
+                " unencrypted; listen on 127.0.0.1 and reach it through an SSH tunnel, or set monitor_cleartext = true"
+            )
 
 
 def require_descriptors(slots: int) -> None:

@@ -23,6 +23,7 @@ class Settings(NamedTuple):
     port: int = 25
     monitor_listen: tuple[str, ...] = ("127.0.0.1", "::1")
     monitor_port: int = 26
+    monitor_cleartext: bool = False
     slots: int = 25
     slots_per_client: int = 5
     limit_exempt: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
@@ -147,6 +148,11 @@ KEYS: Final[dict[str, Key]] = {
             "Addresses that answer monitors.",
         ),
         Key("monitor_port", _PORT, "The port for monitors. 0 takes any free one."),
+        Key(
+            "monitor_cleartext",
+            _switch,
+            "Let monitors in from other machines unencrypted. Whoever is on the way sees all but the magic word.",
+        ),
         Key("slots", _whole(1, 60_000), "How many connections are served at once."),
         Key(
             "slots_per_client",

@@ -46,10 +46,10 @@ class SlotTable(Generic[T]):
     `evict_after_s` is how long an occupant must have been idle to give way.
     """
 
-    __slots__ = ("_candidates", "_count", "_evict_after_s", "_free", "_rows", "in_use")
+    __slots__ = ("_candidates", "_evict_after_s", "_free", "_rows", "count", "in_use")
 
     def __init__(self, count: int, evict_after_s: float) -> None:
-        self._count = count
+        self.count = count
         self._evict_after_s = evict_after_s
         self._rows: list[T] = []  # only as long as slots were ever used
         self._free: list[int] = []  # a heap of the indexes in _rows that are closed
@@ -64,7 +64,7 @@ class SlotTable(Generic[T]):
         """Say what becomes of a newcomer: the lowest free slot, or an idle occupant's, or none."""
         if self._free:
             return Admitted(self._free[0] + 1)
-        if len(self._rows) < self._count:
+        if len(self._rows) < self.count:
             return Admitted(len(self._rows) + 1)
         occupant = self._idle_longest()
         if occupant is not None and now - occupant.idle_since >= self._evict_after_s:

@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"smtppseudo {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serve(commands)
+    _add_probe(commands)
     _add_config(commands)
     return top
 
@@ -101,6 +102,27 @@ def _add_serve(commands: Any) -> None:
         help="take every message and throw it away; honest mail is lost without a bounce",
     )
     command.add_argument("-v", "--verbose", action="store_true", help="print the events")
+
+
+def _add_probe(commands: Any) -> None:
+    command = _add(
+        commands,
+        "probe",
+        "Play a test dialogue against a server and print both sides",
+        "smtppseudo probe --port 2525 localhost",
+    )
+    command.description = (
+        "Play a sender against a server and print both sides. No message is sent: where the server would take one,"
+        " the connection is dropped. Exit status: 0 refused for good, 1 taken, 75 deferred, 69 unreachable."
+    )
+    command.add_argument("host", nargs="?", default="localhost", metavar="HOST", help="the server (localhost)")
+    command.add_argument("--port", type=int, default=25, help="its port (25)")
+    command.add_argument("--ehlo", metavar="NAME", help="the name to say hello with (that of this machine)")
+    command.add_argument("--helo", action="store_true", help="say HELO instead of EHLO")
+    command.add_argument("--pipeline", action="store_true", help="send MAIL, RCPT and DATA at once")
+    command.add_argument("--from", dest="sender", default="probe@example.org", metavar="ADDRESS", help="the sender")
+    command.add_argument("--to", dest="recipient", default="postmaster", metavar="ADDRESS", help="the recipient")
+    command.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="how long to wait (30)")
 
 
 def _add_config(commands: Any) -> None:

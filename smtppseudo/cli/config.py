@@ -1,9 +1,10 @@
 """`config`: the settings in force, or a file to start from."""
 
 import argparse
+import sys
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.places import read_settings
+from smtppseudo.cli.places import read_configuration, with_monitor_settings
 from smtppseudo.settings import default_file, to_toml
 
 
@@ -12,7 +13,9 @@ def run(options: argparse.Namespace) -> int:
     if options.default:
         print(default_file(), end="")
         return exits.GOOD
-    settings, origins = read_settings(options)
-    for name, value in settings._asdict().items():
-        print(f"{name} = {to_toml(value)}  # {origins[name]}")
+    configuration, complaints = with_monitor_settings(read_configuration(options))
+    for name, value in configuration.settings._asdict().items():
+        print(f"{name} = {to_toml(value)}  # {configuration.origins[name]}")
+    for complaint in complaints:
+        print(f"smtppseudo: {complaint}", file=sys.stderr)
     return exits.GOOD

@@ -6,6 +6,7 @@ GOOD: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 UNREACHABLE: Final = 69  # sysexits(3): EX_UNAVAILABLE
+DEFERRED: Final = 75  # EX_TEMPFAIL
 NOT_AUTHORIZED: Final = 77  # EX_NOPERM
 BAD_SETTINGS: Final = 78  # EX_CONFIG
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from smtppseudo.settings import KEYS, SettingsError, Sourced, check, combine, parse_file
+from smtppseudo.configuration import Configuration
+from smtppseudo.settings import KEYS, SettingsError, check, parse_file
+from smtppseudo.statedir import SETTINGS, StateDir
 
 _NAME: Final = "smtppseudo"
 
@@ -40,21 +42,45 @@ def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
     return (Path(base) if base.startswith("/") else Path.home() / below_home) / _NAME
 
 
-def read_settings(options: argparse.Namespace) -> Sourced:
-    """Read settings from all their origins. Raises SettingsError."""
+def read_configuration(options: argparse.Namespace) -> Configuration:
+    """Read settings from all their origins, what monitors set left out. Raises SettingsError."""
     places = usual_places()
     given: dict[str, Any] = {}
     for name in KEYS:
         value = getattr(options, name, None)
         if value is not None:
             given[name] = check(name, value)
-    path = Path(options.config) if options.config else places.config / f"{_NAME}.toml"
-    of_machine = {
-        "hostname": socket.gethostname(),
-        "log_dir": str(places.log),
-        "state_dir": str(places.state),
-    }
-    return combine([("file", _read_file(path, must_exist=bool(options.config))), ("command line", given)], of_machine)
+    of_machine = {"hostname": socket.gethostname(), "log_dir": str(places.log), "state_dir": str(places.state)}
+    return Configuration(read_file(options), {}, given, of_machine)
+
+
+def with_monitor_settings(configuration: Configuration) -> tuple[Configuration, list[str]]:
+    """Add what monitors set in earlier runs; also return what is to be said of that. Raises nothing."""
+    state = StateDir(Path(configuration.settings.state_dir))
+    place = state.path / SETTINGS
+    try:
+        text = state.read(SETTINGS)
+    except OSError as error:
+        return configuration, [f"{place}: {error.strerror}: what monitors set is not in force"]
+    if text is None:
+        return configuration, []
+    import json
+
+    try:
+        stored = json.loads(text)
+    except ValueError:
+        stored = None
+    if not isinstance(stored, dict):
+        return configuration, [f"{place}: not a JSON object: what monitors set is not in force"]
+    configuration, complaints = configuration.with_monitor(stored)
+    return configuration, [f"{place}: {complaint}" for complaint in complaints]
+
+
+def read_file(options: argparse.Namespace) -> dict[str, Any]:
+    """Read the settings file; a usual one that is not there sets nothing. Raises SettingsError."""
+    if options.config:
+        return _read_file(Path(options.config), must_exist=True)
+    return _read_file(usual_places().config / f"{_NAME}.toml", must_exist=False)
 
 
 def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:

@@ -6,38 +6,35 @@ import gc
 import signal
 import sys
 from collections.abc import Callable
-from typing import Final
 
 from smtppseudo import __version__
 from smtppseudo.cli import exits
-from smtppseudo.cli.places import read_settings
+from smtppseudo.cli.places import read_configuration, read_file, with_monitor_settings
+from smtppseudo.net.listener import ListenError
 from smtppseudo.net.signals import Signals
-from smtppseudo.server import ListenError, Server, require_descriptors
+from smtppseudo.server import Server, require_descriptors
 from smtppseudo.settings import SettingsError
-
-ACCEPT_MAIL_WARNING: Final = (
-    "warning: accept_mail is on: honest mail is taken and thrown away, its senders get no bounce"
-)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; a second one ends the process at once."""
-    settings = read_settings(options).settings
-    require_descriptors(settings.slots)
-    server = Server(settings, _say)
+    configuration, complaints = with_monitor_settings(read_configuration(options))
+    for complaint in complaints:
+        _say(complaint)
+    require_descriptors(configuration.settings.slots)
+    server = Server(configuration, _say)
     if options.verbose:
         _print_events(server)
     try:
-        server.go_online("start")
+        server.open()
     except ListenError as error:
         raise exits.CommandError(_explain(error)) from None
-    if settings.accept_mail:
-        _say(ACCEPT_MAIL_WARNING)
-        server.chronicle.error(ACCEPT_MAIL_WARNING)
     signals = Signals(server.reactor, _callbacks(server, options), server.reception.report_fault)
     server.chronicle.flush()
     for address, port in server.listens_on:
         print(f"smtppseudo {__version__}: SMTP on {address} port {port}")
+    for address, port in server.monitors_on:
+        print(f"smtppseudo {__version__}: monitors on {address} port {port}")
     sys.stdout.flush()
     # What lives now lives until the end: the collector need not look at it again.
     gc.collect()
@@ -72,13 +69,13 @@ def _callbacks(server: Server, options: argparse.Namespace) -> dict[int, Callabl
     def reload(now: float) -> None:  # noqa: ARG001
         server.chronicle.journal.reopen()
         try:
-            settings = read_settings(options).settings
+            configuration = server.configuration.with_file(read_file(options))
         except SettingsError as error:
             text = f"settings not changed: {error}"
             _say(text)
             server.chronicle.error(text)
             return
-        waiting = server.apply(settings, "SIGHUP")
+        waiting = server.reconfigure(configuration)
         if waiting:
             _say(f"needs a restart to change: {', '.join(waiting)}")
 
@@ -93,12 +90,12 @@ def _explain(error: ListenError) -> str:
     if error.errno == errno.EADDRINUSE:
         from smtppseudo.net.holder import holder_of
 
-        holder = holder_of(error.port)
-        return f"{place}: {holder or 'another program'} holds it; stop that, or choose another with --port"
+        holder = holder_of(error.port) or "another program"
+        return f"{place}: {holder} holds it; stop that, or choose another port (--port, --monitor-port)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
             f"{place}: ports below 1024 need a privilege. Three ways out: install it as a service"
-            " (smtppseudo install-service), run it as root, or choose a port above (--port 2525)"
+            " (smtppseudo install-service), run it as root, or choose ports above (--port 2525 --monitor-port 2626)"
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{place}: no interface of this machine has that address; see --listen"

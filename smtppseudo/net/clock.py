@@ -30,6 +30,12 @@ class Clock:
             self._begin_second(second)
         self.stamp = f"{self._stamp_prefix}{millisecond:03d}Z"
 
+    def stamp_at(self, monotonic: float) -> str:
+        """Render an earlier moment, in monotonic seconds, as `stamp` renders this one."""
+        milliseconds = self._wall_ns() // 1_000_000 - round((self.now - monotonic) * 1000)
+        second, millisecond = divmod(milliseconds, 1000)
+        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{millisecond:03d}Z"
+
     def _begin_second(self, second: int) -> None:
         self._second = second
         local = time.localtime(second)

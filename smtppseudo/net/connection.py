@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Final, Protocol
 
-from smtppseudo.events import CloseReason, Event
+from smtppseudo.events import CloseReason
 from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, NEEDS_NONBLOCKING
 from smtppseudo.net.reactor import READ, WRITE, Reactor
 
@@ -19,7 +19,9 @@ class Machine(Protocol):
 
     close_reason: CloseReason | None
 
-    def receive(self, octets: bytes, now: float) -> Sequence[Event]: ...
+    @property
+    def has_more(self) -> bool: ...  # `data_to_send` gave a part; the rest is asked for in a later turn
+    def receive(self, octets: bytes, now: float) -> Sequence[Any]: ...
     def data_to_send(self, now: float) -> bytes: ...
     def flushed(self, now: float) -> None: ...
     @property
@@ -28,7 +30,7 @@ class Machine(Protocol):
     def expires_at(self) -> float: ...
     def tick(self, now: float) -> None: ...
     def end(self, reason: CloseReason) -> None: ...
-    def closed(self, reason: CloseReason, now: float, unsent_octets: int = 0) -> Sequence[Event]: ...
+    def closed(self, reason: CloseReason, now: float, unsent_octets: int = 0) -> Sequence[Any]: ...
 
 
 class Owner(Protocol):
@@ -36,8 +38,8 @@ class Owner(Protocol):
 
     reactor: Reactor
 
-    def record(self, machine: Any, events: Sequence[Event]) -> None:
-        """Something happened."""
+    def record(self, machine: Any, events: Sequence[Any]) -> None:
+        """Something happened: what the machine's `receive` or `closed` returned."""
 
     def released(self, connection: "Connection", now: float) -> None:
         """The connection is closed, its last events are recorded."""
@@ -109,14 +111,19 @@ class Connection:
                 self._owner.reactor.wheel.schedule(self, machine.deadline)
                 return
             machine.tick(now)
-            self._send_on(now)
-            if self._phase is _OPEN:
-                self._owner.reactor.wheel.schedule(self, machine.deadline)
+            self.push(now)
         elif self._phase is not _CLOSED:
             if now < self._deadline:
                 self._owner.reactor.wheel.schedule(self, self._deadline)
             else:
                 self._close("session" if now >= machine.expires_at else "stalled", now)
+
+    def push(self, now: float) -> None:
+        """Send what the machine has of its own accord."""
+        if self._phase is _OPEN:
+            self._send_on(now)
+            if self._phase is _OPEN:
+                self._owner.reactor.wheel.schedule(self, self.machine.deadline)
 
     def end(self, reason: CloseReason, now: float) -> None:
         """Close from our side: what is to be said is handed to the kernel, and nobody is waited for."""
@@ -155,6 +162,9 @@ class Connection:
             self._send(octets, now)
         elif self.machine.close_reason is not None:
             self._finish(now)
+        else:
+            # Nothing to say yet: the machine may want to say it earlier than it was to be looked at.
+            self._owner.reactor.wheel.schedule(self, self.machine.deadline)
 
     def _send(self, octets: bytes, now: float) -> None:
         last = self.machine.close_reason is not None
@@ -175,7 +185,9 @@ class Connection:
             self.machine.flushed(now)
             self._owner.reactor.rewatch(self._sock.fileno(), self, READ)
             self._owner.reactor.wheel.schedule(self, self.machine.deadline)
-        if last:
+        if self.machine.has_more:
+            self._wait_for_kernel(b"", now, progress=True)  # others first
+        elif last:
             self._finish(now)
 
     def _wait_for_kernel(self, unsent: bytes, now: float, *, progress: bool) -> None:

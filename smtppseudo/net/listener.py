@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ BACKLOG: Final = 1024
 BATCH_MAX: Final = 64
 PAUSE_S: Final = 1.0
 SAY_EVERY_S: Final = 60.0
+_CAN_SUSPEND: Final = sys.platform == "linux"
 
 # Takes the socket, the peer's address, the peer's port, our port, the time.
 OnAccept = Callable[[socket.socket, str, int, int, float], None]
@@ -36,8 +38,26 @@ class _Socket6(_Socket4):
     family = socket.AF_INET6.value
 
 
+class ListenError(Exception):
+    """An address and port that cannot be listened on; `errno` says why, `port` and `address` where."""
+
+    def __init__(self, address: str, port: int, error: OSError) -> None:
+        super().__init__(f"{address} port {port}: {error.strerror}")
+        self.address = address
+        self.port = port
+        self.errno = error.errno
+
+
 def listen(address: str, port: int) -> socket.socket:
-    """Open a listening socket on an IPv4 or IPv6 address. Raises OSError."""
+    """Open a listening socket on an IPv4 or IPv6 address; port 0 = any free one. Raises ListenError."""
+    try:
+        # A port that was bound as 0 is lost when listening is suspended, so it is found first, then bound.
+        return _listen(address, port or _listen(address, 0).getsockname()[1])
+    except OSError as error:
+        raise ListenError(address, port, error) from None
+
+
+def _listen(address: str, port: int) -> socket.socket:
     sock = (_Socket6 if ":" in address else _Socket4)()
     try:
         if os.name == "posix":
@@ -72,7 +92,7 @@ class Listener:
         self._on_accept = on_accept
         self._on_trouble = on_trouble
         self._on_fault = on_fault
-        self._resume = Alarm(self._watch, on_fault)
+        self._retry = Alarm(self._watch, on_fault)
         self._say_again_at = 0.0
         self._batch = 1
         sock.setblocking(False)
@@ -114,12 +134,39 @@ class Listener:
         """Report a bug; listening goes on."""
         self._on_fault(error)
 
+    def suspend(self) -> None:
+        """Refuse connections, but keep the port: not everybody who holds it could get it again.
+
+        Where the system has no way to do that (all but Linux) the socket is closed, to be opened anew.
+        """
+        self._unwatch()
+        if _CAN_SUSPEND:
+            self._sock.shutdown(socket.SHUT_RD)
+        else:
+            self._sock.close()
+
+    def resume(self) -> None:
+        """Take connections again. Raises ListenError."""
+        if _CAN_SUSPEND:
+            try:
+                self._sock.listen(BACKLOG)
+            except OSError as error:
+                raise ListenError(self.address, self.port, error) from None
+        else:
+            self._sock = listen(self.address, self.port)
+            self._sock.setblocking(False)
+        self._watch(0.0)
+
     def close(self) -> None:
-        """Stop listening."""
-        self._reactor.wheel.cancel(self._resume)
+        """Stop listening for good."""
+        self._unwatch()
+        self._sock.close()
+
+    def _unwatch(self) -> None:
+        self._reactor.wheel.cancel(self._retry)
         if self._watching:
             self._reactor.unwatch(self._sock.fileno())
-        self._sock.close()
+            self._watching = False
 
     def _watch(self, now: float) -> None:
         self._reactor.watch(self._sock.fileno(), self)
@@ -127,9 +174,8 @@ class Listener:
 
     def _pause(self, error: OSError, now: float) -> None:
         """Stop accepting for a second: level-triggered, the loop would spin on what it cannot accept."""
-        self._reactor.unwatch(self._sock.fileno())
-        self._watching = False
-        self._reactor.wheel.schedule(self._resume, now + PAUSE_S)
+        self._unwatch()
+        self._reactor.wheel.schedule(self._retry, now + PAUSE_S)
         if now >= self._say_again_at:
             self._say_again_at = now + SAY_EVERY_S
             hint = "; raise the limit of open files" if error.errno in (errno.EMFILE, errno.ENFILE) else ""

@@ -77,6 +77,8 @@ class SmtpSession:
         "state",
     )
 
+    has_more = False  # all answers are given at once
+
     def __init__(
         self, dialogue: Dialogue, session_id: int, slot: int, ip: str, port: int, greeting: bytes, now: float
     ) -> None:

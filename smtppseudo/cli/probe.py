@@ -1,0 +1,75 @@
+"""`probe`: plays a sender against a server and prints both sides."""
+
+import argparse
+import socket
+import time
+from typing import Final
+
+from smtppseudo.cli import exits
+from smtppseudo.events import escape
+from smtppseudo.smtp.prober import Errand, Prober, Verdict
+
+_STATUS: Final = {
+    Verdict.TAKEN: exits.FAILED,
+    Verdict.REFUSED: exits.GOOD,
+    Verdict.DEFERRED: exits.DEFERRED,
+}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play the dialogue; the exit status is the verdict."""
+    errand = Errand(
+        name=options.ehlo or socket.gethostname(),
+        sender=_path(options.sender),
+        recipient=_path(options.recipient),
+        helo=options.helo,
+        pipeline=options.pipeline,
+    )
+    began = time.monotonic()
+    try:
+        sock = socket.create_connection((options.host, options.port), timeout=options.timeout)
+    except (OSError, UnicodeError) as error:
+        raise exits.CommandError(
+            f"cannot reach {options.host} port {options.port}: {_reason(error)}", exits.UNREACHABLE
+        ) from None
+    prober = Prober(errand)
+    with sock:
+        heard = _talk(sock, prober, began)
+    if not heard:
+        raise exits.CommandError(
+            f"{options.host} port {options.port} takes connections but says nothing", exits.UNREACHABLE
+        )
+    verdict = prober.verdict or Verdict.DEFERRED
+    print(f"verdict: {verdict.value}")
+    return _STATUS[verdict]
+
+
+def _talk(sock: socket.socket, prober: Prober, began: float) -> bool:
+    """Speak until all is said; say whether the server said anything."""
+    printed = 0
+    while True:
+        octets = b""
+        try:
+            octets = sock.recv(4096)
+        except OSError as error:
+            print(f"{time.monotonic() - began:8.3f}  -- {_reason(error)}")
+        if octets:
+            prober.receive(octets)
+        else:
+            prober.lost()
+        for by, line in prober.spoken[printed:]:
+            print(f"{time.monotonic() - began:8.3f} {by}: {escape(line)}")
+        printed = len(prober.spoken)
+        answer = prober.data_to_send()
+        if not octets or (prober.verdict is not None and not answer and not prober.awaits_reply):
+            return printed > 0
+        if answer:
+            sock.sendall(answer)
+
+
+def _path(address: str) -> str:
+    return address if address.startswith("<") else f"<{address}>"
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,312 @@
+"""The console: lets monitors in, carries out their ops, and feeds them events."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from smtppseudo import __version__
+from smtppseudo.configuration import Pinned
+from smtppseudo.events import Monitor, Stamped
+from smtppseudo.monitor import rows
+from smtppseudo.monitor.attempts import Attempts
+from smtppseudo.monitor.codec import encode
+from smtppseudo.monitor.credentials import Credentials, decoy, derive
+from smtppseudo.monitor.feed import CHUNK_EVENTS, Feed, Subscription, event_frames, parse_subscription
+from smtppseudo.monitor.server import Door, Happening, MonitorSession, MonitorState, Proved, Request, WrongWord
+from smtppseudo.net.connection import Connection
+from smtppseudo.net.errnos import DONTWAIT
+from smtppseudo.net.listener import ListenError
+from smtppseudo.settings import SettingsError
+from smtppseudo.slots import source_of
+
+if TYPE_CHECKING:
+    from smtppseudo.server import Server
+
+MONITORS_MAX: Final = 8
+UNAUTHENTICATED_MAX: Final = 64
+UNAUTHENTICATED_PER_SOURCE: Final = 2
+WORD_ITERATIONS: Final = 600_000  # what clients derive a magic word with
+COOKIE_ITERATIONS: Final = 4_096  # 32 random octets need no stretching
+_NONCE_OCTETS: Final = 18
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
+    """An op that is not carried out: an error code of the protocol, and what is wrong and allowed."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Console:
+    """Owns the monitors' connections."""
+
+    def __init__(self, server: "Server", feed: Feed, cookie: str) -> None:
+        self.reactor = server.reactor
+        self._server = server
+        self._feed = feed
+        self._connections: dict[MonitorSession, Connection] = {}
+        self._subscriptions: dict[MonitorSession, Subscription] = {}
+        self._snapshot_seq: dict[MonitorSession, int] = {}
+        self._attempts = Attempts()
+        self._cookie = derive(cookie, os.urandom(16), COOKIE_ITERATIONS)
+        self._cookie_id = cookie_id(cookie)
+        self._word = server.read_credentials()
+        self._decoy_secret = self._word.server_key if self._word else os.urandom(32)
+        self._ops: dict[str, Callable[[MonitorSession, Request], Mapping[str, object]]] = {
+            "status": self._status,
+            "get": self._get,
+            "set": self._set,
+            "unset": self._unset,
+            "start": self._start,
+            "stop": self._stop,
+            "disconnect": self._disconnect,
+            "magic_word": self._magic_word,
+        }
+
+    @property
+    def monitors(self) -> int:
+        """How many are logged in."""
+        return sum(session.state is MonitorState.AUTHENTICATED for session in self._connections)
+
+    def accept(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:  # noqa: ARG002
+        """Greet a newcomer on the monitor port, if there is room."""
+        source = source_of(ip)
+        waiting = [s for s in self._connections if s.state is not MonitorState.AUTHENTICATED]
+        if (
+            len(waiting) >= UNAUTHENTICATED_MAX
+            or sum(source_of(s.ip) == source for s in waiting) >= UNAUTHENTICATED_PER_SOURCE
+        ):
+            busy = {"type": "error", "error": "busy", "message": "too many connections that did not log in"}
+            try:
+                sock.send(encode(busy), DONTWAIT)
+            except OSError:
+                pass  # it is turned away all the same
+            sock.close()
+            return
+        _keep_alive(sock)
+        door = Door(
+            self._credentials_of,
+            lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
+            lambda user: self._attempts.wait_s(source, self.reactor.clock.now) if user == "magic" else 0.0,
+            self._cookie_id,
+        )
+        nonce = os.urandom(_NONCE_OCTETS).hex()
+        session = MonitorSession(door, nonce, f"smtppseudo {__version__}", ip, port, now)
+        connection = self._connections[session] = Connection(sock, session, self)
+        connection.begin(now)
+
+    def record(self, machine: MonitorSession, events: Sequence[Happening]) -> None:
+        """See to what a monitor wants."""
+        for happening in events:
+            if isinstance(happening, Request):
+                self._answer(machine, happening)
+            elif isinstance(happening, Proved):
+                self._admit(machine, happening)
+            elif isinstance(happening, WrongWord):
+                self._attempts.failed(source_of(machine.ip), self.reactor.clock.now)
+                self._note(machine, Monitor("not_authorized", "magic"))
+            else:
+                self._server.chronicle.record_session(machine, (happening,))
+
+    def released(self, connection: Connection, now: float) -> None:  # noqa: ARG002
+        """Forget a connection that is closed."""
+        session: Any = connection.machine
+        del self._connections[session]
+        self._subscriptions.pop(session, None)
+        self._snapshot_seq.pop(session, None)
+
+    def report_fault(self, error: Exception) -> None:
+        """Put a bug of ours on record."""
+        self._server.reception.report_fault(error)
+
+    def follow(self, batch: Sequence[Stamped]) -> None:
+        """Give events to those who subscribed."""
+        frames: dict[int, bytes] = {}
+        now = self.reactor.clock.now
+        for session, subscription in list(self._subscriptions.items()):
+            wanted = subscription.select(batch)
+            for at in range(0, len(wanted), CHUNK_EVENTS):
+                chunk = wanted[at : at + CHUNK_EVENTS]
+                if wanted is batch:  # most want all, and what they want is rendered once
+                    octets = frames.get(at) or frames.setdefault(at, b"".join(event_frames(chunk)))
+                else:
+                    octets = b"".join(event_frames(chunk))
+                session.send_events(octets, len(chunk))
+                self._connections[session].push(now)
+                if session not in self._connections:
+                    break
+
+    def close(self, now: float) -> None:
+        """Say goodbye to all."""
+        for connection in list(self._connections.values()):
+            connection.end("shutdown", now)
+
+    def _credentials_of(self, user: str) -> Credentials | None:
+        return {"magic": self._word, "cookie": self._cookie}.get(user)
+
+    def _note(self, session: MonitorSession, event: Monitor) -> None:
+        self._server.chronicle.record_session(session, (event,))
+
+    def _admit(self, session: MonitorSession, proved: Proved) -> None:
+        if self.monitors >= MONITORS_MAX:
+            session.turn_away(f"{MONITORS_MAX} monitors are logged in already")
+            self._note(session, Monitor("busy", proved.user))
+            return
+        self._note(session, Monitor("login", proved.user))
+        session.admit(proved, self.reactor.clock.now)
+        seq = self._snapshot_seq[session] = self._server.chronicle.seq
+        head = {
+            "type": "snapshot",
+            "seq": seq,
+            "state": self._server.state,
+            "started_at": self._server.started_at,
+            "settings": _jsonable(self._server.settings),
+            "counters": self._server.counters(),
+        }
+        session.send_frames(self._slot_frames(head))
+
+    def _slot_frames(self, head: dict[str, object]) -> Iterator[bytes]:
+        clock, slots = self.reactor.clock, self._server.reception.slots
+        taken = rows.take_rows(slots)
+        return rows.frames(head, rows.show(taken, slots.count, clock.now, clock.stamp_at))
+
+    def _answer(self, session: MonitorSession, request: Request) -> None:
+        try:
+            fields = self._carry_out(session, request)
+        except Refusal as refusal:
+            session.refuse(request.id, refusal.code, str(refusal))
+        except Pinned as error:
+            session.refuse(request.id, "pinned", str(error))
+        except SettingsError as error:
+            session.refuse(request.id, "bad_value", str(error))
+        except ListenError as error:
+            session.refuse(request.id, "io", f"cannot listen on {error}")
+        except OSError as error:
+            session.refuse(request.id, "io", f"{error.strerror}; nothing was changed")
+        else:
+            if fields is not None:
+                session.reply(request.id, **fields)
+
+    def _carry_out(self, session: MonitorSession, request: Request) -> Mapping[str, object] | None:
+        """Carry out an op; return its reply's fields, or None if it has answered itself."""
+        if request.op == "slots":
+            session.send_frames(self._slot_frames({"type": "reply", "id": request.id, "ok": True}))
+            return None
+        if request.op == "subscribe":
+            self._subscribe(session, request)
+            return None
+        op = self._ops.get(request.op)
+        if op is None:
+            raise Refusal("unknown_op", f"ops are ping, slots, subscribe, {', '.join(self._ops)}")
+        return op(session, request)
+
+    def _subscribe(self, session: MonitorSession, request: Request) -> None:
+        feed = self._feed
+        try:
+            subscription = parse_subscription(self._snapshot_seq[session] + 1, request.fields)
+        except ValueError as error:
+            raise Refusal("bad_value", str(error)) from None
+        if subscription.from_seq > self._server.chronicle.seq + 1:
+            raise Refusal("bad_value", f"from_seq must be at most {self._server.chronicle.seq + 1}")
+        self._subscriptions[session] = subscription
+        session.reply(request.id, oldest_seq=feed.oldest_seq)
+        session.send_frames(b"".join(event_frames(batch)) for batch in feed.replay(subscription))
+
+    def _status(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
+        server = self._server
+        return {
+            "state": server.state,
+            "counters": server.counters(),
+            "uptime_s": round(self.reactor.clock.now - server.started, 3),
+            "monitors": self.monitors,
+            "lost_log_lines": server.chronicle.journal.lost_lines,
+        }
+
+    def _get(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
+        configuration = self._server.configuration
+        return {
+            "settings": _jsonable(self._server.settings),
+            "origins": dict(configuration.origins),
+            "revision": configuration.revision,
+        }
+
+    def _set(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        changes = request.fields.get("changes")
+        if not isinstance(changes, dict) or not changes:
+            raise Refusal("bad_value", "changes must be an object of keys and values")
+        self._require_revision(request)
+        self._server.configure(self._server.configuration.with_set(changes), session.ip, session.port)
+        return {"revision": self._server.configuration.revision}
+
+    def _unset(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        keys = request.fields.get("keys")
+        if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
+            raise Refusal("bad_value", "keys must be a list of keys")
+        self._require_revision(request)
+        self._server.configure(self._server.configuration.with_unset(keys), session.ip, session.port)
+        return {"revision": self._server.configuration.revision}
+
+    def _require_revision(self, request: Request) -> None:
+        revision = self._server.configuration.revision
+        if request.fields.get("revision", revision) != revision:
+            raise Refusal("conflict", "somebody else changed the settings meanwhile; get them again")
+
+    def _start(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
+        self._server.go_online("monitor", session.ip, session.port)
+        return {"state": self._server.state}
+
+    def _stop(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
+        self._server.go_offline("monitor", session.ip, session.port)
+        return {"state": self._server.state}
+
+    def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
+        slot = request.fields.get("slot")
+        if type(slot) is not int or not self._server.reception.end(slot, "disconnected", self.reactor.clock.now):
+            raise Refusal("bad_value", "slot must be one with an open session")
+        return {}
+
+    def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        if not _is_loopback(session.ip):
+            raise Refusal("not_authorized", "the magic word is set over TLS or from the server's own machine only")
+        fields = request.fields
+        try:
+            word = Credentials.from_fields(
+                fields.get("salt"), fields.get("iterations"), fields.get("stored_key"), fields.get("server_key")
+            )
+        except ValueError as error:
+            raise Refusal("bad_value", str(error)) from None
+        self._server.write_credentials(word)
+        self._word = word
+        self._decoy_secret = word.server_key
+        self._note(session, Monitor("magic_word", session.user))
+        for other, connection in list(self._connections.items()):
+            if other is not session:  # also those half-way through a login with the old word
+                connection.end("disconnected", self.reactor.clock.now)
+        return {}
+
+
+def cookie_id(cookie: str) -> str:
+    """Return what the hello says of a cookie, so that nobody tries one on a server that it does not belong to."""
+    import hashlib  # noqa: PLC0415
+
+    return hashlib.sha256(cookie.encode("ascii")).hexdigest()[:16]
+
+
+def _jsonable(settings: Any) -> dict[str, object]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings._asdict().items()}
+
+
+def _is_loopback(ip: str) -> bool:
+    return ip == "::1" or ip.startswith("127.")
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Let the kernel find out about monitors that are gone without a word."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+    except OSError:
+        pass  # a dead monitor then stays until something is sent to it

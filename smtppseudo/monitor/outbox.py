@@ -1,0 +1,92 @@
+"""The outbox: what waits to be sent to a monitor, bounded however slowly it reads."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from smtppseudo.monitor.codec import encode
+
+EVENTS_MAX: Final = 1_000
+OCTETS_MAX: Final = 1 << 20
+TAKE_OCTETS: Final = 65_536
+
+
+class _Frames:
+    """Frames that are sent, or dropped, together; `events` counts those that may be dropped."""
+
+    __slots__ = ("events", "octets")
+
+    def __init__(self, octets: bytes, events: int) -> None:
+        self.octets = octets
+        self.events = events
+
+
+class Outbox:
+    """A queue of replies and events. Over the limits the oldest events are dropped, never a reply.
+
+    A `dropped` frame tells how many, before anything else is sent. `events_max` and `octets_max` are security
+    limits, for what waits here, not for what is on its way.
+    """
+
+    __slots__ = ("_dropped", "_events", "_events_max", "_octets", "_octets_max", "_queue", "_undropped")
+
+    def __init__(self, events_max: int = EVENTS_MAX, octets_max: int = OCTETS_MAX) -> None:
+        self._events_max = events_max
+        self._octets_max = octets_max
+        self._queue: deque[_Frames | Iterator[bytes]] = deque()
+        self._undropped: deque[_Frames] = deque()  # those of _queue that hold events
+        self._events = 0
+        self._octets = 0  # of events
+        self._dropped = 0
+
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._queue) or self._dropped > 0
+
+    def put(self, octets: bytes) -> None:
+        """Add a frame that must not be dropped."""
+        self._queue.append(_Frames(octets, 0))
+
+    def put_lazily(self, frames: Iterator[bytes]) -> None:
+        """Add frames, of at most 64 KiB each, that are made only when they can be sent."""
+        self._queue.append(frames)
+
+    def put_events(self, octets: bytes, count: int) -> None:
+        """Add the frames of `count` events."""
+        frames = _Frames(octets, count)
+        self._queue.append(frames)
+        self._undropped.append(frames)
+        self._events += count
+        self._octets += len(octets)
+        while self._events > self._events_max or self._octets > self._octets_max:
+            oldest = self._undropped[0]
+            self._dropped += oldest.events
+            self._queue.remove(oldest)  # near the front: before it are only replies, and those are few
+            self._taken(oldest)
+
+    def take(self) -> bytes:
+        """Take out some frames: at least one if any wait, and no more once there are 64 KiB."""
+        parts: list[bytes] = []
+        size = 0
+        if self._dropped:
+            parts.append(encode({"type": "dropped", "count": self._dropped}))
+            self._dropped = 0
+        while self._queue and size < TAKE_OCTETS:
+            first = self._queue[0]
+            if isinstance(first, _Frames):
+                octets = first.octets
+                self._queue.popleft()
+                if first.events:
+                    self._taken(first)
+            else:
+                octets = next(first, b"")
+                if not octets:
+                    self._queue.popleft()
+            parts.append(octets)
+            size += len(octets)
+        return b"".join(parts)
+
+    def _taken(self, frames: _Frames) -> None:
+        self._undropped.popleft()
+        self._events -= frames.events
+        self._octets -= len(frames.octets)

@@ -1,0 +1,105 @@
+"""Rows: the slots as monitors see them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Final, NamedTuple
+
+from smtppseudo.events import CloseReason, escape
+from smtppseudo.monitor.codec import MAX_OCTETS_TO_CLIENT, encode
+from smtppseudo.smtp.session import SmtpSession
+
+ROWS_PER_FRAME: Final = 100
+
+
+class Row(NamedTuple):
+    """What was to be seen of a slot at one moment; times in monotonic seconds."""
+
+    slot: int
+    session: int
+    ip: str
+    port: int
+    helo: bytes | None
+    mail_from: bytes | None
+    last: bytes
+    reply: bytes
+    commands: int
+    started_at: float
+    idle_since: float
+    close_reason: CloseReason | None
+
+
+def take_rows(sessions: Iterable[SmtpSession]) -> list[Row]:
+    """Note all sessions as they are now: quickly, for there may be thousands."""
+    return [_row(session) for session in sessions]
+
+
+def _row(session: SmtpSession) -> Row:
+    said = session.said
+    last = said.last if said is not None else None
+    return Row(
+        session.slot,
+        session.session_id,
+        session.ip,
+        session.port,
+        said.helo if said is not None else None,
+        said.mail_from if said is not None else None,
+        last.data if last is not None else b"",
+        last.reply if last is not None else b"",
+        said.commands if said is not None else 0,
+        session.started_at,
+        session.idle_since,
+        session.close_reason,
+    )
+
+
+def show(rows: list[Row], slots: int, now: float, stamp_at: Callable[[float], str]) -> Iterator[dict[str, object]]:
+    """Yield the slots as frames show them; those never used come last, as `free`.
+
+    `slots` is how many there are, `stamp_at` renders a monotonic time.
+    """
+    for row in rows:
+        yield _show(row, now, stamp_at)
+    for slot in range(len(rows) + 1, slots + 1):
+        yield {"slot": slot, "state": "free"}
+
+
+def frames(head: Mapping[str, object], shown: Iterator[dict[str, object]]) -> Iterator[bytes]:
+    """Yield frames with a list of slots, a hundred a frame, fewer where they would be over 64 KiB."""
+    chunk = list(islice(shown, ROWS_PER_FRAME))
+    while True:
+        following = list(islice(shown, ROWS_PER_FRAME))
+        yield from _frames_of(head, chunk, more=bool(following))
+        if not following:
+            return
+        chunk = following
+
+
+def _frames_of(head: Mapping[str, object], chunk: list[dict[str, object]], *, more: bool) -> Iterator[bytes]:
+    octets = encode({**head, "slots": chunk, "more": more})
+    if len(octets) <= MAX_OCTETS_TO_CLIENT:
+        yield octets
+        return
+    half = len(chunk) // 2
+    yield from _frames_of(head, chunk[:half], more=True)
+    yield from _frames_of(head, chunk[half:], more=more)
+
+
+def _show(row: Row, now: float, stamp_at: Callable[[float], str]) -> dict[str, object]:
+    closed = row.close_reason is not None
+    shown: dict[str, object] = {
+        "slot": row.slot,
+        "state": "closed" if closed else "open",
+        "session": row.session,
+        "ip": row.ip,
+        "port": row.port,
+        "helo": escape(row.helo or b""),
+        "mail_from": escape(row.mail_from or b""),
+        "last": escape(row.last),
+        "error": escape(row.reply) if row.reply[:1] in (b"4", b"5") else "",
+        "commands": row.commands,
+        "connected_at": stamp_at(row.started_at),
+        "idle_ms": max(0, round((now - row.idle_since) * 1000)),
+    }
+    if closed:
+        shown["reason"] = row.close_reason
+    return shown
