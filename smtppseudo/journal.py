@@ -88,14 +88,14 @@ class Journal:
             self._begin_trouble("log_max_octets_per_day is reached", now)
         else:
             written = self._append(octets, now)
-        self._lines_since_check += len(lines)
         if written == len(octets):
             self._cut_short = False
             self._said = ""
+            self._lines_since_check += len(lines)
             if self._telling:
                 self._lost_untold = 0
         else:
-            self._account_for_part(len(lines), octets[:written])
+            self._account_for_part(len(lines), octets, written)
         return size
 
     def reopen(self) -> None:
@@ -122,12 +122,15 @@ class Journal:
         self._octets += written
         return written
 
-    def _account_for_part(self, lines: int, written: bytes) -> None:
+    def _account_for_part(self, lines: int, octets: bytes, written: int) -> None:
         """Count what is lost of lines of which only some octets could be written."""
-        whole = written.count(b"\n")
+        whole = octets.count(b"\n", 0, written)
         if written:
             whole -= self._cut_short  # the first LF ended what was cut short before
-            self._cut_short = not written.endswith(b"\n")
+            self._cut_short = octets[written - 1] != 0x0A
+            if self._cut_short and octets[written] == 0x0A:
+                whole += 1  # only its LF is missing, and that comes
+        self._lines_since_check += whole
         lost = lines - whole
         if self._telling and whole:
             self._lost_untold = 0  # the first line, which told it, is whole
@@ -213,11 +216,14 @@ class Journal:
 
         oldest = f"{date.fromisoformat(day) - timedelta(days=self._limits.keep_days)}.log"
         try:
-            for path in self._directory.iterdir():
-                if _NAME.fullmatch(path.name) and path.name < oldest:
-                    path.unlink()
-        except OSError as error:
-            self._on_trouble(f"{self._directory}: cannot remove old logs: {error.strerror}")
+            old = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name) and path.name < oldest]
+        except OSError:
+            return  # what is wrong with the directory is said when the log is opened
+        for path in old:
+            try:
+                path.unlink()
+            except OSError as error:
+                self._on_trouble(f"{path}: cannot remove an old log: {error.strerror}")
 
     def _close(self) -> None:
         if self._fd >= 0:

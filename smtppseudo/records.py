@@ -159,7 +159,10 @@ def _restore_quote(escape: re.Match[str]) -> str:
 def _parse_json(line: str) -> Stamped:
     import json  # noqa: PLC0415 - as in render_json
 
-    record = json.loads(line)
+    try:
+        record = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
     if not isinstance(record, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - a damaged line is one kind of error
     return _rebuild(str(record.pop("time", "")), str(record.pop("event", "")), record)

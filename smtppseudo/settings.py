@@ -73,10 +73,12 @@ def _whole(low: int, high: int) -> Callable[[object], int]:
 
 def _seconds(low: float, high: float, *, off: bool = False) -> Callable[[object], float]:
     def check(value: object) -> float:
-        if type(value) in (int, float):
-            number = float(value)  # type: ignore[arg-type]
-            if low <= number <= high or (off and number == 0):
-                return number
+        if (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and (low <= value <= high or (off and value == 0))
+        ):
+            return float(value)
         raise ValueError(f"seconds from {low:g} to {high:g}" + (", or 0 for off" if off else ""))
 
     return check
@@ -131,7 +133,7 @@ def _network(value: object) -> str:
 
 _GREETING: Final = "1 to 200 printable ASCII characters"
 _PORT: Final = _whole(0, 65_535)
-_PATH: Final = _text("a path", r"[^\0]*")
+_PATH: Final = _text("a path without control characters", r"[^\x00-\x1f\x7f]*")
 
 KEYS: Final[dict[str, Key]] = {
     key.name: key
@@ -279,6 +281,8 @@ def parse_file(text: str, place: str) -> dict[str, Any]:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{place}: not valid TOML: {error}") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, arrays nested as deep
+        raise SettingsError(f"{place}: not valid TOML: something in it is beyond all bounds") from None
     values: dict[str, Any] = {}
     for name, value in table.items():
         try:
@@ -318,7 +322,7 @@ def to_toml(value: object) -> str:
     if isinstance(value, str):
         # A TOML basic string escapes only these; everything else we hold is printable ASCII.
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def default_file() -> str:

@@ -121,11 +121,15 @@ class ClientLimit:
 
     def enter(self, ip: str) -> None:
         """Count one more."""
+        if ":" in ip and self._is_exempt(ip):
+            return  # it must not count for its /64; an IPv4 address counts for none but itself
         source = source_of(ip)
         self._counts[source] = self._counts.get(source, 0) + 1
 
     def release(self, ip: str) -> None:
         """Count one less."""
+        if ":" in ip and self._is_exempt(ip):
+            return
         source = source_of(ip)
         if self._counts[source] == 1:
             del self._counts[source]

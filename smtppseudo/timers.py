@@ -62,9 +62,8 @@ class Wheel(Generic[T]):
 
     def take_due(self, now: float) -> list[T]:
         """Take out and return the items whose deadlines have passed."""
-        last = int(now / self._resolution_s)
         due: list[T] = []
-        while self._ticks and self._ticks[0] <= last:
+        while self._ticks and self._ticks[0] * self._resolution_s <= now:  # as next_due has it, to the last bit
             due.extend(self._buckets.pop(heapq.heappop(self._ticks)))
         for item in due:
             item.due_tick = 0

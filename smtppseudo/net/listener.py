@@ -95,6 +95,7 @@ class Listener:
         self._retry = Alarm(self._watch, on_fault)
         self._say_again_at = 0.0
         self._batch = 1
+        self._watching = False
         sock.setblocking(False)
         try:
             # Accepted sockets inherit it: one system call here instead of one a connection.

@@ -52,7 +52,8 @@ _PATH: Final = rb'\s*(<(?:"(?:[^"\\]|\\.)*"|[^">])*>|\S+)'
 _FROM: Final = re.compile(rb"(?i:FROM):" + _PATH)
 _TO: Final = re.compile(rb"(?i:TO):" + _PATH)
 
-VERBS_NOT_IMPLEMENTED: Final = (b"AUTH", b"ETRN", b"STARTTLS", b"EXPN")
+_NOT_IMPLEMENTED: Final = (b"AUTH", b"ETRN", b"STARTTLS", b"EXPN")
+_VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", *_NOT_IMPLEMENTED)
 
 
 class Dialogue:
@@ -218,8 +219,9 @@ def rules_for(settings: Settings, prepare: _Prepare) -> tuple[dict[bytes, Rule],
     if stage <= STAGES.index("helo"):
         reply = replies.R521_NO_MAIL if settings.reject_at == "connect" else replies.R550_NO_MAIL
         # The answer to HELO and EHLO never holds an enhanced status code (RFC 2034 section 4).
-        hello = Rule(prepare.always(reply._replace(enhanced="")))
-        return {b"QUIT": farewell, b"HELO": hello, b"EHLO": hello}, Rule(prepare.always(reply))
+        hello, other = Rule(prepare.always(reply._replace(enhanced=""))), Rule(prepare.always(reply))
+        rules = {**dict.fromkeys(_VERBS, other), b"HELO": hello, b"EHLO": hello, b"QUIT": farewell}
+        return rules, Rule(prepare.always(reply))
     rules = _accepting(settings, prepare)
     rules[b"QUIT"] = farewell
     # Beyond the stage of refusal the order of commands no longer matters: the answer is no.
@@ -261,7 +263,7 @@ def _accepting(settings: Settings, prepare: _Prepare) -> dict[bytes, Rule]:
         b"HELP": Rule(prepare.always(replies.R214_HELP)),
         b"VRFY": Rule(prepare.with_argument(replies.R252_CANNOT_VERIFY, replies.R501_VRFY)),
     }
-    rules |= dict.fromkeys(VERBS_NOT_IMPLEMENTED, Rule(prepare.always(replies.R502_NOT_IMPLEMENTED)))
+    rules |= dict.fromkeys(_NOT_IMPLEMENTED, Rule(prepare.always(replies.R502_NOT_IMPLEMENTED)))
     return rules
 
 

@@ -168,7 +168,7 @@ class SmtpSession:
         """Return the last events, once the connection is closed; the reason given yields to the session's own."""
         events: list[Event] = []
         if isinstance(self._held, LineSplitter) and (line := self._held.rest()):
-            events.append(self._too_long(line))
+            self._note(self._heard(), self._too_long(line), events)
         self._held = None
         self.state = _CLOSING
         self.sent_octets -= unsent_octets
@@ -197,7 +197,7 @@ class SmtpSession:
         if line is not None:
             self._held = None
             if line.truncated_octets:
-                events.append(self._too_long(line))
+                self._note(self._heard(), self._too_long(line), events)
             else:
                 replies.append(self._command(line.text, line.eol_lf, at > 0, events))
         return end
@@ -227,8 +227,7 @@ class SmtpSession:
         said, dialogue = self._heard(), self._dialogue
         reply = dialogue.farewells["errors"] if self.close_reason == "errors" else dialogue.line_too_long
         shown = _REDACTED if said.follows_auth else _shown(line.text)
-        said.last = Command(shown, reply[:-2], eol_lf=line.eol_lf, truncated_octets=line.truncated_octets)
-        return said.last
+        return Command(shown, reply[:-2], eol_lf=line.eol_lf, truncated_octets=line.truncated_octets)
 
     def _heard(self) -> Said:
         said = self.said
@@ -248,12 +247,13 @@ class SmtpSession:
             reply = rule.answer(self, said, words[0] if words else b"")
         elif rule.states is not None and self.state not in rule.states:
             reply = rule.otherwise
+            said.errors += not reply.startswith(b"50")  # as those are counted below
         else:
             reply = rule.answer(self, said, words[1] if len(words) > 1 else b"")
             # 2yz and 3yz: the command was taken (RFC 5321 section 4.2.1).
             if rule.then is not None and reply[0] < 0x34:
                 self.state = rule.then
-        if said.commands >= COMMANDS_MAX or reply.startswith(b"50"):
+        if reply.startswith(b"50") or said.errors >= ERRORS_MAX or said.commands >= COMMANDS_MAX:
             reply = self._counted(said, reply)
         first_line = reply[: reply.index(b"\r")]
         if verb == b"AUTH":
@@ -262,13 +262,17 @@ class SmtpSession:
             # Some clients send user name and password though AUTH was refused.
             line, first_line = _REDACTED, _hidden(first_line)
         # tuple.__new__ spares the half of what Command(...) costs, here where it counts.
-        said.last = event = _new(Command, (line, first_line, eol_lf, False, pipelined, 0))
+        event = _new(Command, (line, first_line, eol_lf, False, pipelined, 0))
+        self._note(said, event, events)
+        return reply
+
+    def _note(self, said: Said, event: Command, events: list[Event]) -> None:
+        said.last = event
         if said.logged_octets < LOGGED_OCTETS_MAX:
-            said.logged_octets += len(line) + len(first_line)
+            said.logged_octets += len(event.data) + len(event.reply)
             events.append(event)
         else:
             said.left_out += 1
-        return reply
 
     def _counted(self, said: Said, reply: bytes) -> bytes:
         """Count an error; give the reply, or 421 where the limits are reached.

@@ -1,0 +1,166 @@
+"""Access: how a command finds its server and logs in there: address, cookie, magic word."""
+
+import argparse
+import contextlib
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from smtppseudo.cli import exits
+from smtppseudo.cli.places import usual_places
+from smtppseudo.monitor.client import MAX_WORD_CHARS, Secrets, checked_word
+from smtppseudo.net.client import (
+    LinkError,
+    MonitorLink,
+    NeedsMagicWordError,
+    NotAuthorizedError,
+    OpRefusedError,
+    UnreachableError,
+)
+from smtppseudo.statedir import COOKIE, MONITOR_PORT, StateDir
+
+MONITOR_PORT_DEFAULT: Final = 26
+_SERVICE_STATE: Final = Path("/var/lib/smtppseudo")
+
+
+class Access:
+    """What the options say of a server, and the way in. A magic word once typed serves later logins, too."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._host: str | None = options.host
+        self._port: int | None = options.monitor_port
+        self._cleartext: bool = options.cleartext
+        self._state_dirs = state_dirs(options.state_dir)
+        self._word = None if options.magic_file is None else read_word(Path(options.magic_file))
+
+    def connect(self) -> MonitorLink:
+        """Log in; ask for the magic word if there is somebody to ask. Raises LinkError, CommandError."""
+        try:
+            return self._connect()
+        except NeedsMagicWordError as error:
+            place = str(error).partition(" needs")[0]
+            if not sys.stdin.isatty():
+                raise exits.CommandError(
+                    f"{place} needs the magic word; {self._advice()}", exits.NOT_AUTHORIZED
+                ) from None
+            self._word = _checked(ask(f"Magic word of {place}: "))
+        return self._connect()
+
+    def _connect(self) -> MonitorLink:
+        secrets = Secrets(tuple(filter(None, map(read_cookie, self._state_dirs))), self._word)
+        failure: LinkError | None = None
+        for port in self._ports():
+            try:
+                return MonitorLink.connect(self._host, port, secrets, cleartext=self._cleartext)
+            except UnreachableError as error:
+                failure = failure or error  # the port may be that of a server that was killed
+        raise failure or UnreachableError("no port to try")
+
+    def _ports(self) -> list[int]:
+        """Return the ports to try: what was given, else those that local servers wrote down, else 26."""
+        if self._port is not None:
+            return [self._port]
+        noted = [] if self._host is not None else list(filter(None, map(read_port, self._state_dirs)))
+        return noted or [MONITOR_PORT_DEFAULT]
+
+    def _advice(self) -> str:
+        cookies = " or ".join(str(directory / COOKIE) for directory in self._state_dirs)
+        return f"give it with --magic-file FILE, or run this as a user who can read {cookies}"
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turn what goes wrong with a link into the error that ends a command."""
+    try:
+        yield
+    except LinkError as error:
+        raise exits.CommandError(str(error), _status_of(error)) from None
+
+
+@contextlib.contextmanager
+def logged_in(options: argparse.Namespace) -> Iterator[MonitorLink]:
+    """Give a login on the server that the options mean."""
+    be_safe_to_print()
+    with explained(), Access(options).connect() as link:
+        yield link
+
+
+def _status_of(error: LinkError) -> int:
+    if isinstance(error, NotAuthorizedError | NeedsMagicWordError):
+        return exits.NOT_AUTHORIZED
+    if isinstance(error, OpRefusedError):
+        return exits.NOT_AUTHORIZED if error.code == "not_authorized" else exits.FAILED
+    return exits.UNREACHABLE
+
+
+def be_safe_to_print() -> None:
+    """Let what a server says be printed, whatever characters it holds and the terminal knows."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def state_dirs(given: str | None) -> list[Path]:
+    """Return where local servers may keep their state: where the options say, else one's own and the service's."""
+    if given is not None:
+        return [Path(given)]
+    own = usual_places().state
+    return [own] if os.name == "nt" or own == _SERVICE_STATE else [own, _SERVICE_STATE]
+
+
+def read_cookie(directory: Path) -> str | None:
+    """Return a local server's cookie, or None: whoever cannot read it is not meant to."""
+    return _read(directory, COOKIE, r"[0-9a-f]{64}")
+
+
+def read_port(directory: Path) -> int | None:
+    """Return the port on which a local server answers monitors, or None."""
+    text = _read(directory, MONITOR_PORT, r"[1-9][0-9]{0,4}")
+    return int(text) if text is not None and int(text) < 1 << 16 else None
+
+
+def _read(directory: Path, name: str, pattern: str) -> str | None:
+    try:
+        text = StateDir(directory).read(name)
+    except OSError:
+        return None
+    text = (text or "").removesuffix("\n")
+    return text if re.fullmatch(pattern, text) else None
+
+
+def read_word(path: Path) -> str:
+    """Return the magic word that a file holds, on its only line. Raises CommandError."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            octets = file.read(2 * MAX_WORD_CHARS)
+    except OSError as error:
+        raise exits.CommandError(f"{path}: {error.strerror}", exits.NOT_AUTHORIZED) from None
+    if os.name == "posix" and mode & 0o007:
+        raise exits.CommandError(
+            f"{path} is open to everybody: `chmod o= {shlex.quote(str(path))}` mends that", exits.NOT_AUTHORIZED
+        )
+    text = octets.decode("latin-1")
+    return _checked(text.removesuffix("\n").removesuffix("\r"), str(path))
+
+
+def ask(prompt: str) -> str:
+    """Have something typed on the terminal, without echo. Raises CommandError."""
+    import getpass
+
+    try:
+        return getpass.getpass(prompt)
+    except EOFError:
+        raise exits.CommandError("nothing was typed", exits.NOT_AUTHORIZED) from None
+
+
+def _checked(word: str, place: str = "") -> str:
+    try:
+        return checked_word(word)
+    except ValueError as error:
+        raise exits.CommandError(f"{place}: {error}" if place else str(error), exits.NOT_AUTHORIZED) from None

@@ -1,0 +1,55 @@
+"""`magic-word`: sets the secret that lets monitors in."""
+
+import argparse
+import os
+import secrets
+import sys
+from typing import Final
+
+from smtppseudo.cli import exits
+from smtppseudo.cli.access import ask, logged_in
+from smtppseudo.monitor.client import MAX_WORD_CHARS, checked_word
+from smtppseudo.monitor.credentials import derive
+
+ITERATIONS: Final = 600_000  # about a fifth of a second for each guess
+_SALT_OCTETS: Final = 16
+_GENERATED_OCTETS: Final = 18  # 24 characters
+
+
+def run(options: argparse.Namespace) -> int:
+    """Set it. Only what a server needs to check it leaves this process."""
+    with logged_in(options) as link:
+        if not link.is_loopback:
+            raise exits.CommandError(
+                f"{link.place} is not this machine, and whoever is on the way could change the magic word;"
+                " run this on the server, or through an SSH tunnel"
+            )
+        word = _word(options)
+        credentials = derive(word, os.urandom(_SALT_OCTETS), ITERATIONS)
+        link.request("magic_word", **credentials.to_fields())
+    if options.generate:
+        print(word)  # only once it is the server's
+    else:
+        print("the magic word is set")
+    return exits.GOOD
+
+
+def _word(options: argparse.Namespace) -> str:
+    if options.generate:
+        return secrets.token_urlsafe(_GENERATED_OCTETS)
+    if options.stdin:
+        line = sys.stdin.buffer.readline(2 * MAX_WORD_CHARS).decode("latin-1")
+        return _checked(line.removesuffix("\n").removesuffix("\r"))
+    if not sys.stdin.isatty():
+        raise exits.CommandError("nobody is there to type it: give --generate or --stdin", exits.USAGE)
+    word = _checked(ask("New magic word: "))
+    if ask("The same again: ") != word:
+        raise exits.CommandError("the two are not the same; nothing was changed")
+    return word
+
+
+def _checked(word: str) -> str:
+    try:
+        return checked_word(word)
+    except ValueError as error:
+        raise exits.CommandError(f"{error}; nothing was changed", exits.BAD_SETTINGS) from None

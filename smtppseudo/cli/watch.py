@@ -1,0 +1,119 @@
+"""`watch`: the stream of events on standard output; survives a restart of the server."""
+
+import argparse
+import json
+import select
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, NoReturn
+
+from smtppseudo.cli.access import Access, be_safe_to_print, explained
+from smtppseudo.monitor.codec import Frame
+from smtppseudo.net.client import (
+    ConnectionLostError,
+    Dropped,
+    MonitorLink,
+    Notice,
+    RefusedError,
+    Streamed,
+    UnreachableError,
+)
+from smtppseudo.records import render_record
+
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 30.0
+_LOOK_S: Final = 1.0  # how often to see whether anybody reads our output
+
+
+def run(options: argparse.Namespace) -> NoReturn:
+    """Print events until interrupted, or until nobody reads them any more."""
+    be_safe_to_print()
+    watch = Watch(options)
+    with explained():
+        access = Access(options)
+        link = access.connect()
+        while True:
+            with link:
+                try:
+                    watch.follow(link)
+                except ConnectionLostError as error:
+                    say(f"{error}; reconnecting")
+            link = reconnect(access)
+            say(f"{link.place}: connected again")
+
+
+def reconnect(access: Access, sleep: Callable[[float], None] = time.sleep) -> MonitorLink:
+    """Try, with growing pauses, until the server is back. A refused secret is not tried again. Raises LinkError."""
+    pause_s = FIRST_PAUSE_S
+    while True:
+        sleep(pause_s)
+        try:
+            return access.connect()
+        except (UnreachableError, RefusedError):  # it is not there yet, or has no room yet
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+class Watch:
+    """What is to be printed, and how far that is done."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._as_json: bool = options.json
+        self._filters: dict[str, object] = {}
+        if options.event:
+            self._filters["events"] = options.event
+        if options.ip is not None:
+            self._filters["ip"] = options.ip
+        self._next_seq: int | None = options.from_seq  # None: from the login on
+        self._started_at = ""  # the run that the events seen are of
+
+    def follow(self, link: MonitorLink) -> NoReturn:
+        """Print events until the connection is gone. Raises LinkError."""
+        self._subscribe(link)
+        while True:
+            self._print(link.next_events(_LOOK_S))
+            require_reader()
+
+    def _subscribe(self, link: MonitorLink) -> None:
+        started_at = link.snapshot.started_at
+        if self._started_at not in ("", started_at):
+            say("the server has started anew; what it still knows of its new run follows")
+            self._next_seq = 1
+        self._started_at = started_at
+        wanted = link.snapshot.seq + 1 if self._next_seq is None else self._next_seq
+        self._next_seq = wanted
+        oldest = link.request("subscribe", from_seq=wanted, **self._filters).get("oldest_seq")
+        if isinstance(oldest, int) and oldest > wanted:
+            say(f"the server does not know events {wanted} to {oldest - 1} any more: {oldest - wanted} missed")
+
+    def _print(self, notices: Iterable[Notice]) -> None:
+        lines: list[str] = []
+        for notice in notices:
+            if isinstance(notice, Streamed):
+                lines.append(self._render(notice.seq, notice.record))
+                self._next_seq = notice.seq + 1
+            elif isinstance(notice, Dropped):
+                say(f"{notice.count} events were left out here: they come faster than they are read")
+        if lines:
+            sys.stdout.write("".join(lines))
+            sys.stdout.flush()
+
+    def _render(self, seq: int, record: Frame) -> str:
+        if self._as_json:
+            return json.dumps({"seq": seq, **record}, separators=(",", ":")) + "\n"
+        return render_record(record)
+
+
+def require_reader() -> None:
+    """Raise BrokenPipeError where nobody reads our output any more, as after `| head` has seen enough."""
+    if not hasattr(select, "poll"):
+        return
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # POLLERR is always told
+    if any(found & select.POLLERR for _, found in poll.poll(0)):
+        raise BrokenPipeError
+
+
+def say(text: str) -> None:
+    """Tell whoever looks on, apart from the events."""
+    print(f"smtppseudo: {text}", file=sys.stderr, flush=True)

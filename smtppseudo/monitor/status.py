@@ -1,0 +1,141 @@
+"""How a server does, from the reply to the op `status`: as a value, as text, and as metrics for Prometheus."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+Number: TypeAlias = int | float
+Labelled: TypeAlias = Mapping[str, Number]
+
+
+class Status(NamedTuple):
+    """A server's state and the sums of its run. Times are in seconds."""
+
+    state: str
+    uptime_s: Number
+    monitors: Number
+    lost_log_lines: Number
+    slots: Number
+    slots_in_use: Number
+    connected: Number
+    refused: Labelled
+    closed: Labelled
+    commands: Number
+    received_octets: Number
+    sent_octets: Number
+    kept_s: Number
+    faults: Number
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, object]) -> "Status":
+        """Take a reply's fields, from a source that is not trusted. Raises ValueError that names the field."""
+        counters, state = fields.get("counters"), fields.get("state")
+        if not isinstance(counters, dict) or not isinstance(state, str):
+            raise ValueError("the status lacks its counters or its state")  # noqa: TRY004 - one kind of error
+        given = {**fields, **counters}
+        sums = [_sums(name, given.get(name)) if name in _LABELLED else _sum(name, given.get(name)) for name in _SUMS]
+        return cls(state, *sums)  # type: ignore[arg-type]
+
+
+_LABELLED: Final = ("refused", "closed")
+_SUMS: Final = Status._fields[1:]
+
+
+def _sum(name: str, value: object) -> Number:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"the status lacks {name}, or it is no number")  # noqa: TRY004
+    return value
+
+
+def _sums(name: str, value: object) -> Labelled:
+    if not isinstance(value, dict):
+        raise ValueError(f"the status lacks {name}, or it is no object")  # noqa: TRY004
+    return {label: _sum(name, each) for label, each in value.items()}
+
+
+def render_text(status: Status) -> str:
+    """Render a status for people, LF included."""
+    refused, closed = sum(status.refused.values()), sum(status.closed.values())
+    rows = (
+        ("state", f"{status.state}, up {_duration(status.uptime_s)}"),
+        ("slots", f"{status.slots_in_use} of {status.slots} in use"),
+        ("connected", str(status.connected)),
+        ("closed", f"{closed}{_shares(status.closed)}"),
+        ("refused", f"{refused}{_shares(status.refused)}"),
+        ("commands", str(status.commands)),
+        ("received", f"{status.received_octets} octets"),
+        ("sent", f"{status.sent_octets} octets"),
+        ("callers kept", _duration(status.kept_s)),
+        ("monitors", str(status.monitors)),
+        ("lost log lines", str(status.lost_log_lines)),
+        ("faults", str(status.faults)),
+    )
+    return "".join([f"{name:<15} {value}\n" for name, value in rows])
+
+
+def _shares(sums: Labelled) -> str:
+    shares = ", ".join([f"{label} {value}" for label, value in sums.items() if value])
+    return f" ({shares})" if shares else ""
+
+
+def _duration(seconds: Number) -> str:
+    """Render as `3 d 04:05:06`."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return (f"{days} d " if days else "") + f"{hour:02}:{minute:02}:{second:02}"
+
+
+class _Metric(NamedTuple):
+    """A family of samples. `label` names what its values are told apart by."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    field: str
+    label: str = ""
+
+
+_METRICS: Final = (
+    _Metric("uptime_seconds", "gauge", "Seconds since the server started.", "uptime_s"),
+    _Metric("slots", "gauge", "How many connections are served at once.", "slots"),
+    _Metric("slots_in_use", "gauge", "Slots that are taken now.", "slots_in_use"),
+    _Metric("monitors", "gauge", "Monitors that are logged in.", "monitors"),
+    _Metric("connections_total", "counter", "Connections that were given a slot.", "connected"),
+    _Metric(
+        "connections_refused_total",
+        "counter",
+        "Connections turned away: no slot was free (slots), or the client had its share (client).",
+        "refused",
+        "reason",
+    ),
+    _Metric("sessions_closed_total", "counter", "Sessions that ended, by why they did.", "closed", "reason"),
+    _Metric("commands_total", "counter", "SMTP commands in sessions that ended.", "commands"),
+    _Metric("received_bytes_total", "counter", "Octets received in sessions that ended.", "received_octets"),
+    _Metric("sent_bytes_total", "counter", "Octets sent in sessions that ended.", "sent_octets"),
+    _Metric("session_seconds_total", "counter", "Seconds that callers were kept, in sessions that ended.", "kept_s"),
+    _Metric("log_lines_lost_total", "counter", "Log lines that could not be written.", "lost_log_lines"),
+    _Metric("faults_total", "counter", "Errors of the server itself.", "faults"),
+)
+
+
+def render_prometheus(status: Status) -> str:
+    """Render a status in Prometheus' text format 0.0.4, LF included."""
+    online = _Metric("online", "gauge", "Whether the SMTP port is open.", "state")
+    lines = [*_head(online), f"smtppseudo_online {int(status.state == 'online')}"]
+    for metric in _METRICS:
+        lines += _head(metric)
+        lines += _samples(metric, getattr(status, metric.field))
+    return "\n".join(lines) + "\n"
+
+
+def _head(metric: _Metric) -> list[str]:
+    return [f"# HELP smtppseudo_{metric.name} {metric.help}", f"# TYPE smtppseudo_{metric.name} {metric.kind}"]
+
+
+def _samples(metric: _Metric, value: Number | Labelled) -> Iterator[str]:
+    if isinstance(value, int | float):
+        yield f"smtppseudo_{metric.name} {value}"
+        return
+    for label, each in value.items():
+        escaped = label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        yield f'smtppseudo_{metric.name}{{{metric.label}="{escaped}"}} {each}'

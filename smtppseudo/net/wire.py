@@ -1,0 +1,168 @@
+"""The wire between a monitor and its server: the machine `MonitorClient` over a socket, and how that is connected."""
+
+import ipaddress
+import selectors
+import socket
+import threading
+from typing import Any, Final
+
+from smtppseudo.monitor.client import MonitorClient
+from smtppseudo.monitor.incoming import Incoming, Lost
+from smtppseudo.net.faults import ClosedError, NotPrivateError, UnreachableError
+
+THIS_MACHINE: Final = ("127.0.0.1", "::1")  # where a server's monitor port is unless it was told otherwise
+
+_RECEIVE_OCTETS: Final = 65_536
+_TUNNEL: Final = "ssh -L 2626:127.0.0.1:{port} {host}, then 127.0.0.1 port 2626"
+
+
+class Wire:
+    """Octets from the socket into the machine and back. Takes a connected socket that has a time-out for sending.
+
+    One thread reads; `request` and `close` are for any. While one thread waits, no other may release the
+    socket, whose number might be another file's at once: so `close` wakes the one that waits, and that
+    releases it.
+    """
+
+    def __init__(self, sock: socket.socket, client: MonitorClient) -> None:
+        self.client = client
+        self._sock = sock
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(sock, selectors.EVENT_READ)
+        self._lock = threading.Lock()  # for the machine, for sending, and for the two that follow
+        self._waits = False
+        self._is_closed = False
+
+    def read(self, timeout_s: float | None) -> list[Incoming] | None:
+        """Wait for octets; return what they mean, which may be nothing yet. None if none came in time.
+
+        The end of the stream and an error are `Lost`. Raises ClosedError.
+        """
+        with self._lock:
+            self._require_open()
+            self._waits = True
+        try:
+            ready = self._selector.select(None if timeout_s is None else max(0.0, timeout_s))
+        finally:
+            with self._lock:
+                self._waits = False
+                if self._is_closed:
+                    self._release()
+        with self._lock:
+            self._require_open()
+            return self._receive() if ready else None
+
+    def request(self, op: str, **fields: object) -> int:
+        """Send a request; return its number. Raises ClosedError, and ValueError for what cannot be sent.
+
+        That the connection is gone is seen when its end is read.
+        """
+        with self._lock:
+            self._require_open()
+            request_id = self.client.request(op, **fields)
+            try:
+                self._send()
+            except OSError:
+                self._shut_down()  # what follows half a frame could not be read
+            return request_id
+
+    def close(self) -> None:
+        """Close the connection; whoever waits gets ClosedError."""
+        with self._lock:
+            self._is_closed = True
+            if self._waits:
+                self._shut_down()
+            else:
+                self._release()
+
+    def _receive(self) -> list[Incoming]:
+        try:
+            octets = self._sock.recv(_RECEIVE_OCTETS)
+            found = self.client.receive(octets) if octets else self.client.end_of_stream()
+            self._send()
+        except OSError as error:
+            self.client.end_of_stream()
+            return [Lost(f"the connection is lost: {reason_of(error)}")]
+        return found
+
+    def _send(self) -> None:
+        octets = self.client.data_to_send()
+        if octets:
+            self._sock.sendall(octets)
+
+    def _shut_down(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended already, which wakes as well
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the connection was closed")
+
+    def _release(self) -> None:
+        self._selector.close()
+        self._sock.close()
+
+
+def is_loopback(address: str) -> bool:
+    """Say whether a numeric address is this machine's own loopback."""
+    ip = ipaddress.ip_address(address)
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return bool((mapped or ip).is_loopback)
+
+
+def connect(host: str | None, port: int, timeout_s: float, *, cleartext: bool) -> socket.socket:
+    """Connect to the first address of a host that answers; None is this machine.
+
+    An address that is not loopback is left out unless `cleartext` allows it. Raises LinkError.
+    """
+    reason = ""
+    for family, address in _addresses(host, port, cleartext=cleartext):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout_s)
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        except OSError as error:
+            sock.close()
+            reason = reason or reason_of(error)
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise UnreachableError(f"cannot reach {host or THIS_MACHINE[0]} port {port}: {reason}; {_advice(host, port)}")
+
+
+def _addresses(host: str | None, port: int, *, cleartext: bool) -> list[tuple[socket.AddressFamily, Any]]:
+    """Return family and address of each place to try."""
+    found: list[tuple[socket.AddressFamily, Any]] = []
+    for name in THIS_MACHINE if host is None else (host,):
+        try:
+            infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        except (OSError, ValueError) as error:  # what cannot be a name is a ValueError
+            raise UnreachableError(f"cannot find {name}: {reason_of(error)}; check how it is spelled") from None
+        found += [(family, address) for family, _, _, _, address in infos]
+    allowed = [(family, address) for family, address in found if cleartext or is_loopback(address[0])]
+    if not allowed:
+        raise NotPrivateError(
+            f"{host} is not this machine, and the way there would be in clear text;"
+            f" use a tunnel ({_TUNNEL.format(host=host, port=port)}), or allow it with --cleartext"
+        )
+    return allowed
+
+
+def _advice(host: str | None, port: int) -> str:
+    if host in (None, "localhost", *THIS_MACHINE):
+        return "is the server running? `smtppseudo serve` runs it"
+    return (
+        "a server answers monitors on its own machine alone unless it is told otherwise, and a tunnel leads there:"
+        f" {_TUNNEL.format(host=host, port=port)}"
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error says, without its number."""
+    return str(getattr(error, "strerror", None) or error)
