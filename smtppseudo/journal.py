@@ -180,6 +180,9 @@ class Journal:
             there = self._path.lstat()
         except FileNotFoundError:
             there = None
+        except OSError:
+            # It cannot be looked at, as when permission was taken away; but what is open can be written to.
+            there = ours if ours.st_nlink else None
         if there is not None and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
             return
         if ours.st_nlink == 0:

@@ -262,8 +262,8 @@ def require_descriptors(slots: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
         most = hard - needed + slots
+        way_out = f", or set slots to at most {most}" if most > 0 else ""
         raise SettingsError(
-            f"slots = {slots} needs {needed} open files, and the limit is {hard} (ulimit -Hn);"
-            f" raise it, or set slots to at most {most}"
+            f"slots = {slots} needs {needed} open files, and the limit is {hard} (ulimit -Hn); raise it{way_out}"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -21,6 +21,8 @@ def run(options: argparse.Namespace) -> int:
             if error.code == "bad_value" and options.op in ("set", "unset"):
                 raise exits.CommandError(str(error), exits.BAD_SETTINGS) from None
             raise
+        except ValueError as error:
+            raise exits.CommandError(f"{options.op}: {error}", exits.USAGE) from None
     return exits.GOOD
 
 
@@ -40,14 +42,16 @@ def read_changes(words: Iterable[str]) -> dict[str, object]:
 
 def read_value(key: str, text: str) -> object:
     """Read a value as TOML, or as a plain string where it is none, or where only a string is allowed."""
+    import json
     import tomllib
 
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        json.dumps(table, allow_nan=False)  # raises for dates, and for what is infinite or no number
+    except (ValueError, TypeError):
         return text
     value = table.pop("value")
-    if table or not isinstance(value, str | int | float | list):  # more than a value; dates and tables
+    if table:  # more than a value
         return text
     return text if _allows(key, text) and not _allows(key, value) else value
 

@@ -160,7 +160,10 @@ def _add_status(commands: Any) -> None:
         "Say whether the server is online, and what it has done",
         "smtppseudo status --format prometheus",
     )
-    command.description += " Exit status: 0 online, 1 offline, 69 unreachable, 77 not authorized."
+    command.description = (
+        "Say whether the server is online, and what it has done. Exit status: 0 online, 1 offline, 69 unreachable,"
+        " 77 not authorized."
+    )
     _add_host(command)
     _add_access(command)
     command.add_argument("--format", choices=("text", "json", "prometheus"), default="text", help="how (text)")

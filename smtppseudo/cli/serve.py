@@ -1,8 +1,10 @@
 """`serve`: the server in the foreground."""
 
 import argparse
+import contextlib
 import errno
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -47,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say(text: str) -> None:
-    print(f"smtppseudo: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # stderr may be a file on the very disk that is full
+        os.write(sys.stderr.fileno(), f"smtppseudo: {text}\n".encode("utf-8", "backslashreplace"))
 
 
 def _print_events(server: Server) -> None:

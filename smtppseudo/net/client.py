@@ -166,8 +166,10 @@ class MonitorLink:
 
         Raises LinkError when the connection is gone and all that came before is read.
         """
-        if not self._queue and self._failure is None:
-            self._read(timeout_s)
+        give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._queue and self._failure is None:
+            if not self._read(None if give_up_at is None else give_up_at - time.monotonic()):
+                break
         if not self._queue and self._failure is not None:
             raise self._failure
         notices: list[Notice] = [Dropped(self._left_out)] if self._left_out else []

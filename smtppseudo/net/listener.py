@@ -52,9 +52,15 @@ def listen(address: str, port: int) -> socket.socket:
     """Open a listening socket on an IPv4 or IPv6 address; port 0 = any free one. Raises ListenError."""
     try:
         # A port that was bound as 0 is lost when listening is suspended, so it is found first, then bound.
-        return _listen(address, port or _listen(address, 0).getsockname()[1])
+        return _listen(address, port or _free_port(address))
     except OSError as error:
         raise ListenError(address, port, error) from None
+
+
+def _free_port(address: str) -> int:
+    with _listen(address, 0) as sock:
+        port: int = sock.getsockname()[1]
+    return port
 
 
 def _listen(address: str, port: int) -> socket.socket:
