@@ -1,6 +1,7 @@
 """`probe`: plays a sender against a server and prints both sides."""
 
 import argparse
+import contextlib
 import socket
 import time
 from typing import Final
@@ -64,7 +65,8 @@ def _talk(sock: socket.socket, prober: Prober, began: float) -> bool:
         if not octets or (prober.verdict is not None and not answer and not prober.awaits_reply):
             return printed > 0
         if answer:
-            sock.sendall(answer)
+            with contextlib.suppress(OSError):  # what the server still said is read, and then its end
+                sock.sendall(answer)
 
 
 def _path(address: str) -> str:

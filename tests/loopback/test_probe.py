@@ -1,0 +1,117 @@
+"""`smtppseudo probe` against real servers: this one at each stage, Postfix, aiosmtpd, and nobody."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from smtppseudo.settings import STAGES
+from tests.loopback import postfix
+from tests.running import Servers, run
+
+TAKEN, REFUSED, UNREACHABLE, DEFERRED = 1, 0, 69, 75
+
+
+@contextlib.contextmanager
+def answering(octets: bytes) -> Iterator[int]:
+    """Run a server that says some octets to one connection and closes it; give its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            with listener.accept()[0] as sock:
+                sock.sendall(octets)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(timeout=10)
+
+
+@pytest.mark.parametrize("options", [[], ["--pipeline"], ["--helo"]], ids=["", "pipeline", "helo"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_this_server_at_each_stage(servers: Servers, stage: str, options: list[str]) -> None:
+    server = servers.start({"reject_at": stage})
+    probe = run("probe", "--port", str(server.port), *options, "127.0.0.1")
+    # At `message` the no comes only after a message, and none is sent.
+    taken = stage == "message"
+    assert (probe.returncode, probe.stderr) == (TAKEN if taken else REFUSED, "")
+    assert probe.stdout.endswith(f"verdict: {'taken' if taken else 'refused for good'}\n")
+
+
+def test_both_sides_are_printed_with_times(servers: Servers) -> None:
+    server = servers.start()
+    probe = run("probe", "--port", str(server.port), "--ehlo", "me.test", "--from", "<a@b.test>", "127.0.0.1")
+    lines = [line.split(maxsplit=1) for line in probe.stdout.splitlines()[:-1]]
+    assert all(float(time) >= 0 for time, _ in lines)
+    said = [text for _, text in lines]
+    assert said[1] == "C: EHLO me.test"
+    assert said[-4:] == [
+        "C: MAIL FROM:<a@b.test>",
+        "S: 553 Sender <a@b.test> is Invalid!",
+        "C: QUIT",
+        "S: 221 Server Disconnecting",
+    ]
+
+
+def test_accept_mode_is_found_out(servers: Servers) -> None:
+    server = servers.start({"accept_mail": True})
+    assert run("probe", "--port", str(server.port), "127.0.0.1").returncode == TAKEN
+
+
+@pytest.mark.xdist_group("postfix")
+@pytest.mark.skipif(bool(postfix.missing()), reason=postfix.missing() or "-")
+def test_postfix_would_take_it() -> None:
+    with postfix.running(9, {"elsewhere.test": 9}) as server:
+        probe = run("probe", "--port", str(server.port), "--to", "someone@example.org", "--pipeline", "127.0.0.1")
+        assert (probe.returncode, probe.stderr) == (TAKEN, "")
+        probe = run("probe", "--port", str(server.port), "--ehlo", "-", "--to", "a b@@", "127.0.0.1")
+        assert probe.returncode == REFUSED
+
+
+def test_aiosmtpd_would_take_it() -> None:
+    class Taker:
+        async def handle_DATA(self, server: object, session: object, envelope: object) -> str:  # noqa: N802
+            raise AssertionError("a message was sent")
+
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        number = sock.getsockname()[1]
+    controller = Controller(Taker(), hostname="127.0.0.1", port=number)
+    controller.start()
+    try:
+        assert run("probe", "--port", str(number), "127.0.0.1").returncode == TAKEN
+    finally:
+        controller.stop()
+
+
+@pytest.mark.parametrize(
+    ("octets", "status"),
+    [(b"421 busy\r\n", DEFERRED), (b"554 no\r\n", REFUSED), (b"220 hello\r\n", DEFERRED), (b"", UNREACHABLE)],
+)
+def test_servers_that_hang_up(octets: bytes, status: int) -> None:
+    with answering(octets) as port:
+        probe = run("probe", "--port", str(port), "--timeout", "5", "127.0.0.1")
+    assert probe.returncode == status
+    assert "Traceback" not in probe.stderr
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))  # bound, but it does not listen
+        port = sock.getsockname()[1]
+        probe = run("probe", "--port", str(port), "127.0.0.1")
+    assert probe.returncode == UNREACHABLE
+    assert probe.stderr == f"smtppseudo: cannot reach 127.0.0.1 port {port}: Connection refused\n"
+
+
+def test_a_name_that_is_none() -> None:
+    probe = run("probe", "a..b")
+    assert probe.returncode == UNREACHABLE
+    assert probe.stderr.count("\n") == 1
+
+
+def test_what_the_server_says_is_escaped() -> None:
+    with answering(b"554 \x1b[2Jno\r\n") as port:
+        assert r"S: 554 \x1b[2Jno" in run("probe", "--port", str(port), "127.0.0.1").stdout
