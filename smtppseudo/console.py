@@ -150,6 +150,8 @@ class Console:
         self._server.chronicle.record_session(session, (event,))
 
     def _admit(self, session: MonitorSession, proved: Proved) -> None:
+        if session.close_reason is not None:
+            return
         if self.monitors >= MONITORS_MAX:
             session.turn_away(f"{MONITORS_MAX} monitors are logged in already")
             self._note(session, Monitor("busy", proved.user))

@@ -15,6 +15,7 @@ Value = str | int | bool
 
 _KINDS: Final[dict[str, type[Event]]] = {name: kind for kind, name in NAMES.items()}
 _ESCAPE: Final = re.compile(r"\\(?:\\|x22)")
+_UNPRINTABLE: Final = re.compile(r"[^ -~]")
 _PAIR: Final = re.compile(r' ([a-z_]+)=(?:"([^"]*)"|([^ "=]*))')
 
 
@@ -93,10 +94,15 @@ def render_json(batch: Iterable[Stamped]) -> list[str]:
 def render_record(record: Mapping[str, object]) -> str:
     """Render what a JSON record holds as the line that `render_text` makes of the same event, LF included.
 
-    A kind or a field that this version does not know is rendered all the same.
+    A kind or a field that this version does not know is rendered all the same, and whatever the server sends,
+    the line is printable ASCII.
     """
     pairs = [f" {name}={_any_value(value)}" for name, value in record.items() if name not in ("time", "event")]
-    return f"{record['time']} {record['event']}{''.join(pairs)}\n"
+    return _UNPRINTABLE.sub(_escape_character, f"{record['time']} {record['event']}{''.join(pairs)}") + "\n"
+
+
+def _escape_character(character: re.Match[str]) -> str:
+    return escape(character[0].encode("utf-8", "surrogatepass"))
 
 
 def json_members(batch: Iterable[Stamped]) -> list[str]:

@@ -37,7 +37,9 @@ class StateDir:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
         fd = os.open(aside, flags, mode)
         try:
-            os.write(fd, text.encode("utf-8"))
+            octets = text.encode("utf-8")
+            while octets:
+                octets = octets[os.write(fd, octets) :]
             os.fsync(fd)
         except BaseException:
             aside.unlink(missing_ok=True)

@@ -29,7 +29,7 @@ class Attempts:
         self._left.pop(source, None)
         if len(self._left) >= self._sources_max:
             del self._left[next(iter(self._left))]
-        self._left[source] = (max(0.0, left - 1), now)
+        self._left[source] = (left - 1, now)  # may be below 0: two may have tried at the same time
 
     def _left_at(self, source: str, now: float) -> float:
         left, since = self._left.get(source, (float(BURST), now))

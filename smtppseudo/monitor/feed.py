@@ -83,17 +83,15 @@ class Feed:
         self._events += len(batch)
         self._octets += octets
         self.next_seq = batch[-1].seq + 1
-        while self._octets > KEPT_OCTETS or self._events - len(self._batches[0][0]) >= KEPT_EVENTS:
+        while self._batches and (self._octets > KEPT_OCTETS or self._events - len(self._batches[0][0]) >= KEPT_EVENTS):
             oldest, its_octets = self._batches.popleft()
             self._events -= len(oldest)
             self._octets -= its_octets
 
     def replay(self, subscription: Subscription) -> Iterator[Sequence[Stamped]]:
-        """Yield what is kept of what a subscription wants."""
-        for batch, _ in list(self._batches):
-            wanted = subscription.select(batch)
-            if wanted:
-                yield wanted
+        """Yield what is kept now of what a subscription wants; it may be taken later."""
+        selected = map(subscription.select, [batch for batch, _ in self._batches])
+        return filter(None, selected)
 
 
 def event_frames(batch: Sequence[Stamped]) -> list[bytes]:

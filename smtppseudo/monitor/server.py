@@ -159,8 +159,8 @@ class MonitorSession:
 
     @property
     def expires_at(self) -> float:
-        """A monitor may stay."""
-        return _NEVER
+        """A monitor may stay once it is logged in."""
+        return _NEVER if self.state is MonitorState.AUTHENTICATED else self._deadline
 
     def tick(self, now: float) -> None:
         """Say the refusal, or end a login that takes too long."""
@@ -196,7 +196,9 @@ class MonitorSession:
         self._say(type="reply", id=request_id, ok=False, error=error, message=message)
 
     def admit(self, proved: Proved, now: float) -> None:
-        """Let the monitor in."""
+        """Let the monitor in, unless it has said more that ended the connection."""
+        if self.close_reason is not None:
+            return
         self.state = MonitorState.AUTHENTICATED
         self.user = proved.user
         self._reader.max_octets = MAX_OCTETS_AFTER_LOGIN
