@@ -99,7 +99,7 @@ class Connection:
                 self._owner.record(machine, machine.receive(octets, now))
                 self._send_on(now)
         elif self._phase is _FLUSHING:
-            self._send(self._unsent, now)
+            self._send(self._unsent or self.machine.data_to_send(now), now)
         elif self._phase is _LINGERING:
             self._receive(now)
 
@@ -179,15 +179,16 @@ class Connection:
         if sent < len(octets):
             self._wait_for_kernel(octets[sent:], now, progress=sent > 0)
             return
+        if self.machine.has_more:
+            self._wait_for_kernel(b"", now, progress=True)  # the rest in the next turn: others first
+            return
         if self._phase is _FLUSHING:
             self._unsent = b""
             self._phase = _OPEN
             self.machine.flushed(now)
             self._owner.reactor.rewatch(self._sock.fileno(), self, READ)
             self._owner.reactor.wheel.schedule(self, self.machine.deadline)
-        if self.machine.has_more:
-            self._wait_for_kernel(b"", now, progress=True)  # others first
-        elif last:
+        if last:
             self._finish(now)
 
     def _wait_for_kernel(self, unsent: bytes, now: float, *, progress: bool) -> None:
