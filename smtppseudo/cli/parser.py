@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"smtppseudo {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serve(commands)
+    _add_monitor(commands)
     _add_watch(commands)
     _add_status(commands)
     _add_switches(commands)
@@ -27,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     _add_magic_word(commands)
     _add_probe(commands)
     _add_config(commands)
+    _add_demo(commands)
     return top
 
 
@@ -110,6 +112,13 @@ def _port(text: str) -> int:
     return port
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no such time: above 0, below 1000000")
+    return seconds
+
+
 def _seq(text: str) -> int:
     seq = int(text)
     if seq < 0:
@@ -124,6 +133,21 @@ def _network(text: str) -> str:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is no address and no network such as 192.0.2.0/24") from None
+
+
+def _add_monitor(commands: Any) -> None:
+    command = _add(
+        commands,
+        "monitor",
+        "Show in the terminal what comes in, and change what there is to change",
+        "smtppseudo monitor\n  smtppseudo monitor 192.0.2.25",
+    )
+    command.description = (
+        "Show in the terminal what comes in, and change what there is to change. Without HOST: the server watched"
+        " last, or that of this machine."
+    )
+    _add_host(command)
+    _add_access(command)
 
 
 def _add_watch(commands: Any) -> None:
@@ -262,3 +286,19 @@ def _add_config(commands: Any) -> None:
     )
     _add_places(command)
     command.add_argument("--default", action="store_true", help="print a commented file to start from")
+
+
+def _add_demo(commands: Any) -> None:
+    command = _add(
+        commands,
+        "demo",
+        "Show it all: a server on free ports, made-up visitors, and the monitor screen",
+        "smtppseudo demo\n  or, without a terminal: smtppseudo demo --no-screen --seconds 20",
+    )
+    command.description = (
+        "Show it all: a server on free ports, made-up visitors, and the monitor screen. The server answers on this"
+        " machine alone and keeps its files in a temporary directory; quitting leaves nothing behind."
+    )
+    command.add_argument("--seconds", type=_seconds, metavar="N", help="end after so long (until it is quit)")
+    command.add_argument("--no-screen", action="store_true", help="print the events instead, as `watch` does")
+    command.add_argument("--slots", type=int, default=25, help="how many connections are served at once (25)")

@@ -160,18 +160,31 @@ def streamed(frame: Frame) -> Streamed:
     text(frame, "time")
     text(frame, "event")
     _require_types(frame, OF_EVENTS)
-    return Streamed(seq, {name: value for name, value in frame.items() if name not in ("type", "seq")})
+    record = dict(frame)
+    del record["type"], record["seq"]
+    return Streamed(seq, record)
 
 
 def _require_types(frame: Frame, types: Mapping[str, type]) -> None:
     for name, value in frame.items():
-        if type(value) is not types.get(name, type(value)):
+        if name in types and type(value) is not types[name]:
             raise ViolationError(f"{name} is of the wrong type")
+
+
+_NESTED: Final = (list, dict)
 
 
 def plain(frame: Frame) -> Frame:
     """Return a frame with `?` for each character that a terminal might obey: an honest server sends none."""
-    return {_plain(name): _plain_value(value) for name, value in frame.items()}
+    for name, value in frame.items():
+        # Nothing is built anew for an honest event, and floods are made of those.
+        if isinstance(value, str):
+            is_plain = name.isprintable() and value.isprintable()
+        else:
+            is_plain = name.isprintable() and not isinstance(value, _NESTED)
+        if not is_plain:
+            return {_plain(name): _plain_value(value) for name, value in frame.items()}
+    return frame
 
 
 def _plain(words: str) -> str:

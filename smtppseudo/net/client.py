@@ -106,7 +106,8 @@ class MonitorLink:
             address, port = sock.getpeername()[:2]
         except OSError as error:
             sock.close()
-            raise ConnectionLostError(f"{host} port {port}: {wire.reason_of(error)}; try again") from None
+            place = _name((host or wire.THIS_MACHINE[0], port))
+            raise ConnectionLostError(f"{place}: {wire.reason_of(error)}; try again") from None
         link_wire = wire.Wire(sock, client)
         try:
             snapshot, rest = _log_in(link_wire, _name((address, port)), timeout_s)
@@ -149,7 +150,8 @@ class MonitorLink:
         while (answer := self._answers[request_id]) is None:
             if self._failure is not None:
                 raise self._failure
-            if not self._read(give_up_at - time.monotonic()):
+            left_s = give_up_at - time.monotonic()
+            if left_s <= 0 or not self._read(left_s):  # events may come without end, and no reply
                 # A reply that comes after this would answer nobody.
                 self._wire.close()
                 self._failure = ConnectionLostError(f"{self.place}: no reply within {self._timeout_s:g} s; try again")
@@ -167,9 +169,12 @@ class MonitorLink:
         Raises LinkError when the connection is gone and all that came before is read.
         """
         give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._queue and self._failure is None:
-            if not self._read(None if give_up_at is None else give_up_at - time.monotonic()):
-                break
+        left_s = timeout_s
+        while not self._queue and self._failure is None and self._read(left_s):
+            if give_up_at is not None:
+                left_s = give_up_at - time.monotonic()
+                if left_s <= 0:
+                    break
         if not self._queue and self._failure is not None:
             raise self._failure
         notices: list[Notice] = [Dropped(self._left_out)] if self._left_out else []
@@ -222,7 +227,8 @@ def _log_in(link_wire: wire.Wire, place: str, timeout_s: float) -> tuple[Snapsho
         # Each step has its own time; a long snapshot may take its time, as long as it comes.
         if client.state is not state or state is ClientState.AUTHENTICATED:
             state, give_up_at = client.state, time.monotonic() + timeout_s
-        found = link_wire.read(give_up_at - time.monotonic())
+        left_s = give_up_at - time.monotonic()
+        found = link_wire.read(left_s) if left_s > 0 else None
         if found is None:
             raise UnreachableError(f"{place}: {_SILENT_IN.get(state, _SILENT)} within {timeout_s:g} s")
         for at, value in enumerate(found):

@@ -42,7 +42,7 @@ class Wire:
             self._require_open()
             self._waits = True
         try:
-            ready = self._selector.select(None if timeout_s is None else max(0.0, timeout_s))
+            ready = self._selector.select(timeout_s)
         finally:
             with self._lock:
                 self._waits = False
@@ -119,7 +119,11 @@ def connect(host: str | None, port: int, timeout_s: float, *, cleartext: bool) -
     """
     reason = ""
     for family, address in _addresses(host, port, cleartext=cleartext):
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # this machine may have no IPv6
+            reason = reason or reason_of(error)
+            continue
         try:
             sock.settimeout(timeout_s)
             sock.connect(address)
@@ -139,12 +143,16 @@ def connect(host: str | None, port: int, timeout_s: float, *, cleartext: bool) -
 def _addresses(host: str | None, port: int, *, cleartext: bool) -> list[tuple[socket.AddressFamily, Any]]:
     """Return family and address of each place to try."""
     found: list[tuple[socket.AddressFamily, Any]] = []
+    reason = ""
     for name in THIS_MACHINE if host is None else (host,):
         try:
             infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
         except (OSError, ValueError) as error:  # what cannot be a name is a ValueError
-            raise UnreachableError(f"cannot find {name}: {reason_of(error)}; check how it is spelled") from None
+            reason = reason_of(error)
+            continue
         found += [(family, address) for family, _, _, _, address in infos]
+    if not found:
+        raise UnreachableError(f"cannot find {host}: {reason}; check how it is spelled")
     allowed = [(family, address) for family, address in found if cleartext or is_loopback(address[0])]
     if not allowed:
         raise NotPrivateError(

@@ -1,0 +1,129 @@
+"""`demo`: a server on free ports, made-up visitors, and the monitor screen; nothing of it is left behind."""
+
+import argparse
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from random import Random
+from types import FrameType
+from typing import Final, NoReturn
+
+from smtppseudo.cli import exits
+from smtppseudo.cli.access import Access, be_safe_to_print, explained
+from smtppseudo.cli.watch import Watch, say
+from smtppseudo.demo.arrivals import arrivals
+from smtppseudo.demo.crowd import ADDRESS, Crowd
+from smtppseudo.demo.place import Place
+from smtppseudo.demo.process import NotStartedError, ServerProcess
+from smtppseudo.net.client import ClosedError, ConnectionLostError
+from smtppseudo.settings import check
+
+_SEED: Final = 25
+_NO_SCREEN: Final = "`smtppseudo demo --no-screen` prints the events instead"
+_SIGNALS: Final = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show it until the screen is left, the time is up, or a signal comes."""
+    slots: int = check("slots", options.slots)
+    if not options.no_screen:
+        _require_screen()
+    visitors = arrivals(Random(_SEED), slots)  # noqa: S311 - nothing secret is drawn
+    with _ended_by_signals(), _place() as place, _server(place, slots) as server, Crowd(server.port, visitors):
+        if options.no_screen:
+            _print_events(server, options.seconds)
+            return exits.GOOD
+        from smtppseudo.cli.demo_screen import show
+
+        return show(server, place.path, options.seconds, _SIGNALS)
+
+
+def _require_screen() -> None:
+    """Load what takes long before the visitors come, and see that there is a terminal. Raises CommandError."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise exits.CommandError(f"the screen needs a terminal; {_NO_SCREEN}", exits.USAGE)
+    try:
+        import smtppseudo.cli.demo_screen  # noqa: F401
+    except ImportError as error:
+        needed = f"the screen needs Textual ({error}); pip install 'textual>=8.2,<9'"
+        raise exits.CommandError(f"{needed}, or: {_NO_SCREEN}") from None
+
+
+@contextlib.contextmanager
+def _place() -> Iterator[Place]:
+    try:
+        place = Place()
+    except OSError as error:
+        raise exits.CommandError(f"no place for the demo's files: {error}; TMPDIR may name another") from None
+    with place:
+        yield place
+
+
+@contextlib.contextmanager
+def _server(place: Place, slots: int) -> Iterator[ServerProcess]:
+    try:
+        server = ServerProcess(place, slots)
+    except NotStartedError as error:
+        raise exits.CommandError(f"the demo's server did not start: {error}", error.status) from None
+    with server:
+        yield server
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let signals end the block as an exception does, so that all is tidied up, which further ones do not cut short.
+
+    What is ignored, as `nohup` has it, stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)  # as a shell reports it
+
+
+@contextlib.contextmanager
+def _called_after(seconds: float | None, callback: Callable[[], object]) -> Iterator[None]:
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, callback)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _print_events(server: ServerProcess, seconds: float | None) -> None:
+    be_safe_to_print()
+    say(f"SMTP on {ADDRESS} port {server.port}, monitors on port {server.monitor_port}; Ctrl-C ends it")
+    watch = Watch(argparse.Namespace(json=False, event=None, ip=None, from_seq=1))
+    access = argparse.Namespace(
+        host=ADDRESS,
+        monitor_port=server.monitor_port,
+        state_dir=str(server.state_dir),
+        magic_file=None,
+        cleartext=False,
+    )
+    with explained(), Access(access).connect() as link:
+        try:
+            with _called_after(seconds, link.close):
+                watch.follow(link)
+        except ClosedError:
+            pass  # the time is up
+        except ConnectionLostError as error:
+            raise exits.CommandError(f"the demo's server has ended: {server.last_words() or error}") from None

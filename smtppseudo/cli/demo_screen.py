@@ -1,0 +1,60 @@
+"""The screen of `demo`: the monitor's, with all that it keeps in the demo's own directory, and an end to it."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from smtppseudo.cli import exits
+from smtppseudo.cli.monitor import LocalKeys
+from smtppseudo.demo.crowd import ADDRESS
+from smtppseudo.demo.process import ServerProcess
+from smtppseudo.statedir import StateDir
+from smtppseudo.tui.app import MonitorApp, Surroundings
+from smtppseudo.tui.feeder import Feeder
+from smtppseudo.tui.route import Target
+from smtppseudo.tui.unit_state import UnitState
+
+LEAVE_TIMEOUT_S: Final = 3.0
+
+
+def show(server: ServerProcess, directory: Path, seconds: float | None, signals: Iterable[int]) -> int:
+    """Show the screen until somebody leaves it, the time is up, or a signal comes; return the exit status."""
+    keys = LocalKeys(str(server.state_dir))
+    surroundings = Surroundings(
+        make_feed=partial(Feeder, keys),
+        store=StateDir(directory / "screen"),
+        usual_port=keys.usual_port,
+        ask_unit=lambda: UnitState(reason="The demo's server is no service."),
+    )
+    app = MonitorApp(Target(ADDRESS, server.monitor_port), surroundings)
+    sys.setswitchinterval(0.001)  # as `monitor` does; and here the visitors are a thread, too
+    asyncio.run(_run(app, seconds, signals))
+    return app.return_code or exits.GOOD
+
+
+async def _run(app: MonitorApp, seconds: float | None, signals: Iterable[int]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        # Where the terminal has gone, the screen may wait for it for ever. To end like this leaves nothing
+        # behind either: the server sees the end of its standard input.
+        last_resort = threading.Timer(LEAVE_TIMEOUT_S, os._exit, [128 + number])
+        last_resort.daemon = True
+        last_resort.start()
+        loop.call_soon_threadsafe(partial(app.exit, return_code=128 + number))
+
+    # Not add_signal_handler: a loop that waits for the terminal would not come to it.
+    for number in signals:
+        signal.signal(number, leave)
+    if seconds is not None:
+        loop.call_later(seconds, app.exit)
+    await app.run_async()

@@ -1,0 +1,92 @@
+"""A server that makes events up, many a second, and feeds monitors with them as the real one does.
+
+Run by `screen.py`. It ends when its standard input does, and then prints how many events it made in all.
+"""
+
+import argparse
+import contextlib
+import select
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from smtppseudo.configuration import Configuration
+from smtppseudo.events import Closed, Command, Connected, Event
+from smtppseudo.server import Server
+from smtppseudo.settings import check
+
+SESSION: tuple[Event, ...] = (
+    Connected(25),
+    Command(b"HELO mail.example.com", b"250 Hello mail.example.com from 192.0.2.1, pleased to meet you."),
+    Command(b"MAIL FROM:<someone@example.com>", b"553 Sender <someone@example.com> is Invalid!"),
+    Command(b"QUIT", b"221 Server Disconnecting"),
+    Closed("quit", 12, 60, 190, 3),
+)
+TURN_S = 0.002
+
+
+class Visitor:
+    """Stands for a session, as far as an event tells of one."""
+
+    def __init__(self, number: int, slots: int) -> None:
+        self.slot = number % slots + 1
+        self.session_id = number + 1
+        self.ip = f"192.0.2.{number % 250 + 1}"
+        self.port = 1_024 + number % 60_000
+
+
+def serve(directory: Path, slots: int, per_second: int, seconds: float) -> int:
+    """Serve; flood for so many seconds, beginning when a monitor is there; return how many events there were."""
+    table: dict[str, Any] = {
+        "port": 0,
+        "listen": ["127.0.0.1"],
+        "monitor_port": 0,
+        "monitor_listen": ["127.0.0.1"],
+        "slots": slots,
+        "log_dir": str(directory / "log"),
+        "state_dir": str(directory / "state"),
+    }
+    checked = {name: check(name, value) for name, value in table.items()}
+    server = Server(Configuration(checked, {}, {}, {"hostname": "mx.example.org"}), print)
+    server.open()
+    print(f"monitors on {server.monitors_on[0][1]}", flush=True)
+    began: float | None = None
+    made = 0
+    while not _is_over():
+        server.reactor.turn(TURN_S)
+        now = time.monotonic()
+        if began is None and server.chronicle.seq > 1:  # a monitor's login is an event
+            began = now + 2
+        if began is not None and now >= began:
+            due = int(min(now - began, seconds) * per_second)
+            for at in range(made, due):
+                session, step = divmod(at, len(SESSION) * slots)
+                visitor = Visitor(session * slots + step % slots, slots)
+                server.chronicle.record_session(visitor, (SESSION[step // slots],))
+            made = due
+    seq = server.chronicle.seq
+    server.stop()
+    server.reactor.close()
+    return seq
+
+
+def _is_over() -> bool:
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
+def main() -> None:
+    """Serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--slots", type=int, default=25)
+    parser.add_argument("--per-second", type=int, default=20_000)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    options = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        seq = serve(options.directory, options.slots, options.per_second, options.seconds)
+        print(f"made {seq}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

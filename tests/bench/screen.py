@@ -1,0 +1,159 @@
+"""Measures the monitor screen under a flood of events, as a process in a terminal of its own.
+
+    python -m tests.bench.screen [--per-second 20000] [--seconds 30] [--slots 25]
+
+Printed: the time from start to the first picture; from a key press until it is on the screen, while nothing
+happens and under the flood; memory; processor time; and whether the events shown and those left out add up.
+"""
+
+import argparse
+import fcntl
+import os
+import pty
+import random
+import re
+import select
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from pathlib import Path
+
+from smtppseudo.statedir import StateDir
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+SIZE = (60, 200)
+KEY = b"~"  # nothing else on the screen has it
+BACKSPACE = b"\x7f"
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+_SUMS = re.compile(rb"([\d,]+) seen, ([\d,]+) not")
+
+
+class Terminal:
+    """A process in a terminal of its own. `seen` is what it has written since `forget`."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self.began = time.perf_counter()
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            os.execve(command[0], command, environment)
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
+        self.seen = b""
+
+    def press(self, keys: bytes) -> None:
+        """Press keys."""
+        os.write(self._fd, keys)
+
+    def forget(self) -> None:
+        """Forget what was seen."""
+        self.seen = b""
+
+    def look(self, seconds: float, until: bytes | None = None) -> bool:
+        """Read for so long, or until something is seen; say whether it was."""
+        give_up_at = time.perf_counter() + seconds
+        while (left := give_up_at - time.perf_counter()) > 0:
+            if select.select([self._fd], [], [], left)[0]:
+                try:
+                    self.seen += os.read(self._fd, 1 << 16)
+                except OSError:
+                    return False
+            if until is not None and until in self.seen:
+                return True
+            self.seen = self.seen[-100_000:]
+        return False
+
+    def rss_mib(self) -> float:
+        """Return the resident memory."""
+        text = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", text)
+        return int(found[1]) / 1024 if found else 0.0
+
+    def cpu_s(self) -> float:
+        """Return the processor time used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+
+    def end(self) -> float:
+        """Quit as an operator would; return how long that took."""
+        begun = time.perf_counter()
+        self.press(b"\x11")
+        self.look(10)
+        os.waitpid(self.pid, 0)
+        return time.perf_counter() - begun
+
+
+def latencies_ms(terminal: Terminal, seconds: float) -> list[float]:
+    """Press a key again and again; return how long each took to be seen."""
+    found: list[float] = []
+    give_up_at = time.perf_counter() + seconds
+    while time.perf_counter() < give_up_at:
+        terminal.forget()
+        begun = time.perf_counter()
+        terminal.press(KEY)
+        seen = terminal.look(5, KEY)
+        found.append((time.perf_counter() - begun) * 1000 if seen else 5_000)
+        terminal.press(BACKSPACE)
+        terminal.look(random.uniform(0.1, 0.3))
+    return found
+
+
+def report(name: str, found: list[float]) -> None:
+    """Print the median, the 95th percentile and the worst."""
+    p95 = statistics.quantiles(found, n=20)[-1]
+    print(f"{name}: median {statistics.median(found):.0f}, p95 {p95:.0f}, most {max(found):.0f} ms, of {len(found)}")
+
+
+def measure(options: argparse.Namespace, directory: Path) -> None:
+    """Measure it all."""
+    words = [str(options.slots), "--per-second", str(options.per_second), "--seconds", str(options.seconds)]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "XDG_CONFIG_HOME": str(directory / "config")}
+    environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
+    command = [sys.executable, "-m", "tests.bench.flood", str(directory), "--slots", *words]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as flood:
+        assert flood.stdin is not None
+        assert flood.stdout is not None
+        flood.stdout.readline()
+        assert StateDir(directory / "state").read("monitor_port")
+        arguments = ["-m", "smtppseudo", "monitor", "--state-dir", str(directory / "state")]
+        terminal = Terminal([sys.executable, *arguments], environment)
+        terminal.look(10, b"Setup")
+        first_s = time.perf_counter() - terminal.began
+        terminal.look(10, b"Online")
+        print(f"start to first picture {first_s:.2f} s, to the slots {time.perf_counter() - terminal.began:.2f} s")
+        terminal.look(0.5)
+        terminal.press(b"/")
+        terminal.look(0.5)
+        report("a key, nothing happening", latencies_ms(terminal, 1.5))
+        before_s, begun = terminal.cpu_s(), time.perf_counter()
+        report(f"a key, {options.per_second:,} events/s", latencies_ms(terminal, options.seconds))
+        share = (terminal.cpu_s() - before_s) / (time.perf_counter() - begun)
+        print(f"processor {share:.0%} of a core, memory {terminal.rss_mib():.0f} MiB")
+        terminal.look(4)
+        terminal.forget()
+        terminal.look(12)
+        sums = _SUMS.findall(terminal.seen)
+        flood.stdin.write(b"\n")
+        flood.stdin.flush()
+        made = int(flood.stdout.read().split()[-1])
+        seen, dropped = (int(figure.replace(b",", b"")) for figure in sums[-1])
+        verdict = "right" if seen + dropped == made else "WRONG"
+        print(f"events made {made:,} = seen {seen:,} + left out {dropped:,}: {verdict}")
+        terminal.press(b"\x1b")
+        print(f"quit in {terminal.end():.2f} s")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--per-second", type=int, default=20_000)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--slots", type=int, default=25)
+    with tempfile.TemporaryDirectory() as directory:
+        measure(parser.parse_args(), Path(directory))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""What tests of the whole server start from."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.inside import Inside
+from tests.running import Servers
+
+MakeInside = Callable[..., Inside]
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Servers]:
+    """Servers as processes; at the end each must end with 0, without a traceback, with no bug in its log."""
+    servers = Servers(tmp_path)
+    try:
+        yield servers
+    finally:
+        servers.stop_all()
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Iterator[MakeInside]:
+    """Makes a server in this thread, of settings given by name, with a clock that stands still."""
+    made: list[Inside] = []
+
+    def make(**settings: Any) -> Inside:
+        made.append(Inside(tmp_path / f"inside{len(made)}", settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

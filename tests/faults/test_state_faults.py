@@ -1,0 +1,251 @@
+"""The state directory fails, or the process ends while it is written: the old state or the new, and a clear word."""
+
+import io
+import json
+import os
+import random
+import resource
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients import wait_until
+from tests.monitors import Monitors, Peer, credentials_text, line_of, state_dir, word_fields
+from tests.running import Running, Servers, without
+
+KILLS = int(os.environ.get("SMTPPSEUDO_TEST_KILLS", "30"))
+LONGEST_S = 0.003
+WORD, NEXT_WORD = "open sesame", "open barley"
+NOTHING = "; nothing was changed"
+FILES = {"cookie", "monitor_port", "settings.json"}
+"""And each may be there once more, half written, under a name that the next write takes anew."""
+
+
+def refuses_all(monitor: Peer, server: Running, reason: str) -> None:
+    """Whatever would be written is refused, and nothing is changed: neither in force nor on the disk."""
+    before, files = monitor.ok("get"), contents(server)
+    message = reason + NOTHING
+    assert monitor.refused("set", "io", changes={"greeting": "New", "accept_mail": True}) == message
+    assert monitor.refused("unset", "io", keys=["greeting"]) == message
+    assert monitor.refused("magic_word", "io", **word_fields(NEXT_WORD)) == message
+    assert monitor.ok("get") == before
+    assert contents(server) == files
+    with server.connect() as client:
+        client.expect("220 Old")
+        client.say("MAIL FROM:<a@b>", "553")
+        client.say("QUIT", "221")
+
+
+def contents(server: Running) -> dict[str, bytes]:
+    directory = state_dir(server)
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "filler"}
+
+
+def with_old_state(monitor: Peer) -> None:
+    monitor.ok("magic_word", **word_fields(WORD))
+    monitor.ok("set", changes={"greeting": "Old"})
+
+
+def works_again(monitor: Peer, server: Running, monitors: Monitors) -> None:
+    monitors.greeted(server).log_in("magic", WORD)
+    monitor.ok("set", changes={"greeting": "New"})
+    with server.connect() as client:
+        client.expect("220 New")
+    assert set(contents(server)) == {"cookie", "credentials", "monitor_port", "settings.json"}
+
+
+def test_a_directory_that_becomes_read_only(servers: Servers, monitors: Monitors) -> None:
+    server = servers.start(prefix=without("dac_override"))
+    monitor = monitors.log_in(server)
+    with_old_state(monitor)
+    state_dir(server).chmod(0o500)
+    try:
+        refuses_all(monitor, server, "Permission denied")
+    finally:
+        state_dir(server).chmod(0o700)
+    works_again(monitor, server, monitors)
+
+
+def test_a_directory_that_is_read_only_from_the_start(servers: Servers, monitors: Monitors, tmp_path: Path) -> None:
+    """Nobody gets in by the cookie, which could not be written; whoever knows the word does."""
+    directory = tmp_path / "state"
+    directory.mkdir()
+    (directory / "credentials").write_text(credentials_text(WORD))
+    (directory / "settings.json").write_text('{"greeting": "Old"}\n')
+    directory.chmod(0o500)
+    try:
+        server = servers.start(None, "--state-dir", str(directory), prefix=without("dac_override"))
+        assert "Permission denied: local monitors cannot log in without the magic word" in server.stderr
+        monitor = monitors.greeted(server).log_in("magic", WORD)
+        before = monitor.ok("get")
+        assert monitor.refused("set", "io", changes={"greeting": "New"}) == "Permission denied" + NOTHING
+        assert monitor.refused("magic_word", "io", **word_fields(NEXT_WORD)) == "Permission denied" + NOTHING
+        assert monitor.ok("get") == before
+        assert before["settings"]["greeting"] == "Old"
+        monitors.greeted(server).log_in("magic", WORD)
+        server.stop()
+    finally:
+        directory.chmod(0o700)
+
+
+def test_a_file_in_place_of_the_directory(servers: Servers, monitors: Monitors, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    server = servers.start(None, "--state-dir", str(tmp_path / "file"))
+    server.play("HELO x")
+    assert "local monitors cannot log in without the magic word" in server.stderr
+    assert monitors.greeted(server).hello["protocol"] == 1
+
+
+def test_a_directory_that_is_removed_is_made_again(servers: Servers, monitors: Monitors) -> None:
+    server = servers.start()
+    monitor = monitors.log_in(server)
+    for path in state_dir(server).iterdir():
+        path.unlink()
+    state_dir(server).rmdir()
+    monitor.ok("set", changes={"greeting": "New"})
+    assert json.loads((state_dir(server) / "settings.json").read_text()) == {"greeting": "New"}
+
+
+def can_mount() -> bool:
+    probe = ["unshare", "-m", "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/mnt"]
+    return os.geteuid() == 0 and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def small_disk(servers: Servers) -> Iterator[Running]:
+    """Yield a server whose state directory is a disk of 64 KiB, which only the server sees under its name."""
+    if not can_mount():
+        pytest.skip("needs root and mounts of its own")
+    directory = servers.directory / "small"
+    directory.mkdir()
+    mount = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@"', str(directory)]
+    server = servers.start(None, "--state-dir", str(directory), prefix=mount)
+    disk = os.open(f"/proc/{server.pid}/root{directory}", os.O_DIRECTORY)
+    try:
+        (server.directory / "state").rmdir()
+        (server.directory / "state").symlink_to(f"/proc/{os.getpid()}/fd/{disk}")
+        yield server
+    finally:
+        os.close(disk)
+
+
+def fill(file: io.RawIOBase) -> None:
+    while file.write(b"x" * 4_096):
+        pass
+
+
+def test_a_disk_that_is_full(small_disk: Running, monitors: Monitors) -> None:
+    monitor = monitors.log_in(small_disk)
+    with_old_state(monitor)
+    filler = state_dir(small_disk) / "filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        fill(file)
+    refuses_all(monitor, small_disk, "No space left on device")
+    filler.unlink()
+    works_again(monitor, small_disk, monitors)
+
+
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_a_limit_of_file_size(servers: Servers, monitors: Monitors, most: int) -> None:
+    """A write may then be cut short: half a file must not take the place of a whole one."""
+    server = servers.start()
+    monitor = monitors.log_in(server)
+    with_old_state(monitor)
+    before = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (most, before[1]))
+    refuses_all(monitor, server, "File too large")
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, before)
+    works_again(monitor, server, monitors)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"greeting": 5}', '{"port": 25}', "\x00"])
+def test_kept_settings_that_are_damaged_are_told_and_left_out(servers: Servers, monitors: Monitors, text: str) -> None:
+    directory = servers.directory / "kept"
+    directory.mkdir()
+    (directory / "settings.json").write_text(text)
+    server = servers.start({"greeting": "File"}, "--state-dir", str(directory))
+    assert f"{directory}/settings.json: " in server.stderr
+    with server.connect() as client:
+        client.expect("220 File")
+
+
+class Writer:
+    """A monitor that sets one greeting after the other, some under way at a time."""
+
+    def __init__(self, monitor: Peer, first: int) -> None:
+        self.sent = self.confirmed = first
+        self._monitor = monitor
+        self._ids: dict[int, int] = {}
+
+    def write_until(self, moment: float) -> None:
+        """Go on until then."""
+        while time.monotonic() < moment:
+            while len(self._ids) < 3:
+                self.sent += 1
+                self._ids[self._monitor.send("set", changes={"greeting": f"Number {self.sent}"})] = self.sent
+            self._read()
+
+    def read_rest(self) -> None:
+        """Read what was confirmed before the end."""
+        try:
+            while self._ids:
+                self._read()
+        except (AssertionError, ConnectionResetError):
+            pass  # the end, be it in the middle of a frame
+
+    def _read(self) -> None:
+        reply = self._monitor.frame()
+        assert reply["ok"] is True, reply
+        self.confirmed = self._ids.pop(reply["id"])
+
+
+@pytest.mark.timeout(30 + 2 * KILLS)
+def test_kill_9_while_settings_are_written(servers: Servers, monitors: Monitors) -> None:
+    """What was confirmed is there at the next start, or what was under way; and nothing of a file but whole files."""
+    at = random.Random(7)
+    directory = servers.directory / "kept"
+    directory.mkdir()
+    number = 100_000
+    (directory / "settings.json").write_text(json.dumps({"greeting": f"Number {number} "}))
+    for _ in range(KILLS):
+        server = servers.start(None, "--state-dir", str(directory))
+        assert server.stderr == ""
+        cookie = (directory / "cookie").read_text().strip()
+        writer = Writer(monitors.greeted(server).log_in("cookie", cookie), number)
+        writer.write_until(time.monotonic() + at.uniform(0, 20 * LONGEST_S))
+        server.kill()
+        writer.read_rest()
+        assert {path.name for path in directory.iterdir()} <= FILES | {f".{name}.new" for name in FILES}
+        greeting = json.loads((directory / "settings.json").read_text())["greeting"]
+        number = int(greeting.split()[1])
+        assert writer.confirmed <= number <= writer.sent
+    assert number > 100_000 + KILLS
+    last = servers.start(None, "--state-dir", str(directory))
+    cookie = (directory / "cookie").read_text().strip()
+    got = monitors.greeted(last).log_in("cookie", cookie).ok("get")
+    assert (got["settings"]["greeting"], got["origins"]["greeting"]) == (greeting, "monitor")
+
+
+@pytest.mark.timeout(30 + KILLS)
+def test_kill_9_while_the_magic_word_is_changed(servers: Servers, monitors: Monitors) -> None:
+    at = random.Random(8)
+    directory = servers.directory / "kept"
+    word = ""
+    for number in range(max(3, KILLS // 3)):
+        server = servers.start(None, "--state-dir", str(directory))
+        cookie = (directory / "cookie").read_text().strip()
+        if word:
+            monitors.greeted(server).log_in("magic", word).close()
+        monitor = monitors.greeted(server).log_in("cookie", cookie)
+        words = [f"magic word {number}.{turn}" for turn in range(4)]
+        monitor.send_octets(b"".join(line_of({"id": 9, "op": "magic_word", **word_fields(each)}) for each in words))
+        moment = time.monotonic() + at.uniform(0, 2 * LONGEST_S)
+        wait_until(lambda moment=moment: time.monotonic() > moment, "the moment", poll_s=0)  # type: ignore[misc]
+        server.kill()
+        kept = (directory / "credentials").read_text() if (directory / "credentials").exists() else ""
+        candidates = [each for each in [word, *words] if (credentials_text(each) if each else "") == kept]
+        assert len(candidates) == 1
+        word = candidates[0]

@@ -1,0 +1,104 @@
+"""The server inside the test's own thread, over real sockets, with a clock that the test moves."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from smtppseudo.configuration import Configuration
+from smtppseudo.events import Error, Event, Stamped
+from smtppseudo.net.clock import Clock
+from smtppseudo.server import Server
+from smtppseudo.settings import check
+from tests.clients import Client, connect, wait_until
+from tests.running import BASE, E, events, matching, read_records
+
+TURN_S = 0.01
+_BILLION = 1_000_000_000
+_START_NS = 1_790_000_000 * _BILLION  # a day in September 2026
+
+
+class FakeTime:
+    """Both clocks, standing still until moved."""
+
+    def __init__(self) -> None:
+        self.monotonic_s = 1000.0
+        self.wall_ns = _START_NS
+
+    def advance(self, seconds: float) -> None:
+        """Move both."""
+        self.monotonic_s += seconds
+        self.wall_ns += round(seconds * _BILLION)
+
+
+class Inside:
+    """A server that listens on a loopback port and is turned by hand."""
+
+    def __init__(self, directory: Path, settings: Mapping[str, Any] | None = None) -> None:
+        table = BASE | {"port": 0, "listen": ["127.0.0.1"], "monitor_port": 0, "monitor_listen": ["127.0.0.1"]}
+        table |= {"log_dir": str(directory / "log"), "state_dir": str(directory / "state"), **(settings or {})}
+        self.said: list[str] = []
+        self.time = FakeTime()
+        self.log_dir = Path(str(table["log_dir"]))
+        checked = {name: check(name, value) for name, value in table.items()}
+        self.configuration = Configuration(checked, {}, {}, {"hostname": "mx.example.org"})
+        self.settings = self.configuration.settings
+        clock = Clock(monotonic=lambda: self.time.monotonic_s, wall_ns=lambda: self.time.wall_ns)
+        self.server = Server(self.configuration, self.said.append, clock)
+        self.server.open()
+        self.port = self.server.listens_on[0][1]
+        self._clients: list[Client] = []
+
+    def turn(self) -> None:
+        """Give the server one turn, of at most 10 ms in earnest."""
+        self.server.reactor.turn(TURN_S)
+
+    def turn_until(self, condition: Callable[[], object], what: str) -> None:
+        """Turn until something has become true."""
+
+        def look() -> object:
+            self.turn()
+            return condition()
+
+        wait_until(look, what, poll_s=0)
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock, and let the server see to what came due."""
+        self.time.advance(seconds)
+        self.turn()
+
+    def connect(self, source: str | None = None, receive_buffer_octets: int = 0) -> Client:
+        """Connect a client and wait until it is accepted or turned away; its first reply is still to be read."""
+        before = self._seen
+        client = connect("127.0.0.1", self.port, source, self.turn, receive_buffer_octets)
+        self._clients.append(client)
+        self.turn_until(lambda: self._seen > before, "accepted")
+        return client
+
+    def greeted(self, source: str | None = None) -> Client:
+        """Connect a client and read its 220."""
+        client = self.connect(source)
+        client.expect("220")
+        return client
+
+    def records(self, kind: type[Event] | None = None, **fields: object) -> list[Stamped]:
+        """Return what was logged so far: all, or the events of a kind."""
+        records = read_records(self.log_dir)
+        return matching(records, kind, **fields) if kind else records
+
+    def events(self, kind: type[E]) -> list[E]:
+        """Return the events of a kind that were logged so far, without their stamps."""
+        return events(self.records(), kind)
+
+    def close(self) -> None:
+        """End it; see that no bug of ours showed itself."""
+        for client in self._clients:
+            client.close()
+        self.server.stop()
+        self.server.reactor.close()
+        assert self.server.reception.counters.faults == 0, self.records()
+        assert [error for error in self.events(Error) if "bug:" in error.message] == []
+
+    @property
+    def _seen(self) -> int:
+        counters = self.server.reception.counters
+        return counters.connected + sum(counters.refused.values())

@@ -1,0 +1,238 @@
+"""The command line: mistakes are one clear line and the right exit status, and `config` tells all."""
+
+import os
+import re
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.settings import KEYS, Settings, to_toml
+from tests.running import command, environment, limited_to, run, without
+
+PORT_25 = 25
+
+
+def complaint(status: int, *arguments: str, prefix: list[str] | None = None) -> str:
+    """Run a command that must end with this status; return the one line that it must print, on stderr."""
+    done = run(*arguments, prefix=prefix or [])
+    assert (done.returncode, done.stdout) == (status, ""), done.stderr
+    assert done.stderr.startswith("smtppseudo: "), done.stderr
+    assert done.stderr.endswith("\n")
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def serve_at(port: int, directory: Path, *addresses: str) -> list[str]:
+    listen = [word for address in addresses for word in ("--listen", address)]
+    places = ["--config", str(directory / "empty"), "--log-dir", str(directory), "--state-dir", str(directory)]
+    (directory / "empty").touch()
+    return ["serve", "--port", str(port), "--monitor-port", "0", *listen, *places]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_port_in_use_names_the_program_that_holds_it(tmp_path: Path, address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as holder:
+        holder.bind((address, 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        line = complaint(1, *serve_at(port, tmp_path, address))
+    ours = Path("/proc/self/comm").read_text().strip()
+    assert f"cannot listen on {address} port {port}: " in line
+    assert f"{ours} (pid {os.getpid()}) holds it" in line
+    assert "--port" in line
+
+
+def test_a_port_without_permission_names_three_ways_out(tmp_path: Path) -> None:
+    prefix = without("net_bind_service")
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= PORT_25:
+        if os.geteuid() != 0:
+            pytest.skip("anyone may bind port 25 here")
+        prefix = ["unshare", "-n", *prefix]
+    line = complaint(1, *serve_at(PORT_25, tmp_path, "0.0.0.0"), prefix=prefix)
+    assert line.startswith("smtppseudo: cannot listen on 0.0.0.0 port 25: ")
+    for way_out in ("install-service", "root", "--port 2525"):
+        assert way_out in line
+
+
+def test_an_address_of_another_machine(tmp_path: Path) -> None:
+    line = complaint(1, *serve_at(0, tmp_path, "192.0.2.1"))
+    assert "192.0.2.1" in line
+    assert "--listen" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "said"),
+    [
+        ("slotz = 3\n", "line 1", "unknown setting 'slotz'; did you mean slots?"),
+        ("# a comment\n\nnonsense = 3\n", "line 3", "unknown setting 'nonsense'"),
+        ('port = "25"\n', "line 1", "port must be a whole number from 0 to 65,535"),
+        ("slots = 3\nport = 65536\n", "line 2", "port must be a whole number from 0 to 65,535"),
+        ("slots = 0\n", "line 1", "slots must be a whole number from 1 to 60,000"),
+        ("slots = true\n", "line 1", "slots must be a whole number"),
+        ("slots = 25.0\n", "line 1", "slots must be a whole number"),
+        ("idle_timeout_s = nan\n", "line 1", "idle_timeout_s must be seconds from 1 to 86400"),
+        ("idle_timeout_s = inf\n", "line 1", "idle_timeout_s must be seconds from 1 to 86400"),
+        ("idle_timeout_s = 0\n", "line 1", "idle_timeout_s must be seconds from 1 to 86400"),
+        ("quiet_timeout_s = 0.5\n", "line 1", "or 0 for off"),
+        ("accept_mail = 1\n", "line 1", "accept_mail must be true or false"),
+        ('greeting = ""\n', "line 1", "greeting must be 1 to 200 printable ASCII characters"),
+        ('greeting = "a\\r\\nb"\n', "line 1", "greeting must be 1 to 200 printable ASCII characters"),
+        ('greeting = "Grüß"\n', "line 1", "greeting must be 1 to 200 printable ASCII characters"),
+        ('reject_at = "never"\n', "line 1", 'reject_at must be one of "connect", "helo", "mail"'),
+        ('listen = "127.0.0.1"\n', "line 1", "listen must be a list of IP addresses"),
+        ('listen = [\n"127.0.0.1",\n"localhost",\n]\n', "line 1", "listen must be a list of IP addresses"),
+        ("listen = []\n", "line 1", "listen must be a list of IP addresses"),
+        ('limit_exempt = ["10.0.0.1/8"]\n', "line 1", "limit_exempt must be a list of networks"),
+        ("[slots]\nmost = 3\n", "line 1", "slots must be a whole number"),
+        ("slots.most = 3\n", "line 1", "slots must be a whole number"),
+        ("slots = = 3\n", "line 1", "not valid TOML"),
+        ("slots = 3\nslots = 4\n", "line 2", "not valid TOML"),
+        ("slots = " + "[" * 5_000 + "\n", "", "not valid TOML"),
+        ("slots = " + "9" * 5_000 + "\n", "", "not valid TOML"),
+    ],
+    ids=lambda value: repr(value)[:32],
+)
+def test_a_mistake_in_the_file_says_where_it_is_and_what_is_allowed(
+    tmp_path: Path, text: str, place: str, said: str
+) -> None:
+    config = tmp_path / "smtppseudo.toml"
+    config.write_text(text)
+    for name in ("config", "serve"):
+        line = complaint(78, name, "--config", str(config))
+        assert line.startswith(f"smtppseudo: {config}")
+        assert place in line
+        assert said in line
+
+
+def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
+    config = tmp_path / "smtppseudo.toml"
+    config.write_bytes(b'greeting = "Gr\xfc\xdf"\n')
+    line = complaint(78, "serve", "--config", str(config))
+    assert line == f"smtppseudo: {config}: not UTF-8 text"
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    line = complaint(78, "serve", "--config", str(tmp_path / "none.toml"))
+    assert "no such file" in line
+    assert "smtppseudo config --default" in line
+
+
+def test_a_directory_in_place_of_the_file(tmp_path: Path) -> None:
+    assert str(tmp_path) in complaint(78, "serve", "--config", str(tmp_path))
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    config = tmp_path / "smtppseudo.toml"
+    config.touch(0)
+    line = complaint(78, "serve", "--config", str(config), prefix=without("dac_override", "dac_read_search"))
+    assert line.startswith(f"smtppseudo: {config}: Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--port", "65536", "port must be a whole number from 0 to 65,535"),
+        ("--slots", "0", "slots must be a whole number from 1 to 60,000"),
+        ("--listen", "localhost", "listen must be a list of IP addresses"),
+        ("--greeting", "", "greeting must be 1 to 200 printable ASCII characters"),
+    ],
+)
+def test_a_mistake_on_the_command_line(option: str, value: str, said: str) -> None:
+    assert said in complaint(78, "serve", option, value)
+
+
+def test_what_is_no_command_line_at_all_is_usage() -> None:
+    for arguments in (
+        [],
+        ["nonsense"],
+        ["serve", "--nonsense"],
+        ["serve", "--port", "x"],
+        ["serve", "--reject-at", "x"],
+    ):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("usage: smtppseudo ")
+        assert "Traceback" not in done.stderr
+
+
+def test_help_says_how_with_an_example() -> None:
+    for name in ("serve", "config"):
+        done = run(name, "--help")
+        assert done.returncode == 0
+        assert f"Example:\n  smtppseudo {name}" in done.stdout
+    assert run("--version").stdout == "smtppseudo 0.1.0\n"
+
+
+def shown(*arguments: str, **env: str) -> dict[str, tuple[str, str]]:
+    """Return what `config` shows: by key, the value and its origin."""
+    done = run("config", *arguments, **env)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = re.findall(r"^(\w+) = (.*)  # ([a-z ]+)$", done.stdout, re.MULTILINE)
+    assert len(found) == len(done.stdout.splitlines())
+    return {name: (value, origin) for name, value, origin in found}
+
+
+def test_config_shows_every_value_and_its_origin(tmp_path: Path) -> None:
+    config = tmp_path / "smtppseudo.toml"
+    config.write_text('slots = 7\nidle_timeout_s = 1234.5678\nlisten = ["127.0.0.1"]\n')
+    table = shown("--config", str(config), "--log-dir", "/var/log/elsewhere")
+    assert list(table) == list(Settings._fields)
+    assert table["slots"] == ("7", "file")
+    assert table["idle_timeout_s"] == ("1234.5678", "file")
+    assert table["listen"] == ('["127.0.0.1"]', "file")
+    assert table["log_dir"] == ('"/var/log/elsewhere"', "command line")
+    assert table["port"] == ("25", "default")
+    assert table["hostname"] == (f'"{socket.gethostname()}"', "default")
+
+
+def test_config_takes_the_places_that_systemd_gives(tmp_path: Path) -> None:
+    (tmp_path / "smtppseudo.toml").write_text("slots = 9\n")
+    table = shown(CONFIGURATION_DIRECTORY=str(tmp_path), STATE_DIRECTORY="/a/state", LOGS_DIRECTORY="/a/log:/b/log")
+    assert table["slots"] == ("9", "file")
+    assert (table["state_dir"], table["log_dir"]) == (('"/a/state"', "default"), ('"/a/log"', "default"))
+
+
+def test_the_default_file_sets_nothing_and_says_every_key(tmp_path: Path) -> None:
+    text = run("config", "--default").stdout
+    config = tmp_path / "smtppseudo.toml"
+    config.write_text(text)
+    assert {origin for _, origin in shown("--config", str(config)).values()} == {"default"}
+    taken, count = re.subn(rf"^# ((?:{'|'.join(KEYS)}) = )", r"\1", text, flags=re.MULTILINE)
+    assert count == len(KEYS) == len(Settings._fields)
+    config.write_text(taken)
+    table = shown("--config", str(config))
+    defaults = {name: to_toml(value) for name, value in Settings()._asdict().items() if value != ""}
+    assert {name: table[name] for name in defaults} == {name: (value, "file") for name, value in defaults.items()}
+    for key in KEYS.values():
+        assert f"# {key.help}\n" in text
+
+
+def test_a_reader_of_config_may_leave(tmp_path: Path) -> None:
+    (tmp_path / "smtppseudo.toml").touch()
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        words = command("config", "--config", str(tmp_path / "smtppseudo.toml"))
+        done = subprocess.run(words, env=environment(), stdout=theirs, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(theirs)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_output_on_a_full_disk_is_one_line_too() -> None:
+    with Path("/dev/full").open("wb") as full:
+        words = command("config", "--default")
+        done = subprocess.run(words, env=environment(), stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"smtppseudo: ")
+    assert b"No space left on device" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_too_few_files_for_any_slots_at_all() -> None:
+    line = complaint(78, "serve", "--port", "0", prefix=limited_to("RLIMIT_NOFILE", 60))
+    assert "limit is 60" in line
+    assert "at most -" not in line

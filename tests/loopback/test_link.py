@@ -1,0 +1,510 @@
+"""A monitor's link over a real socket: time-outs, threads, and servers that go away."""
+
+import errno
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from smtppseudo.monitor.codec import encode
+from smtppseudo.net import client as net_client
+from smtppseudo.net import wire
+from smtppseudo.net.client import (
+    BadPeerError,
+    BusyError,
+    ClosedError,
+    ConnectionLostError,
+    Dropped,
+    LinkError,
+    MonitorLink,
+    NeedsMagicWordError,
+    NotAuthorizedError,
+    NotPrivateError,
+    OpRefusedError,
+    RefusedError,
+    Reply,
+    Secrets,
+    Streamed,
+    UnreachableError,
+)
+from tests.clients import LIMIT_S, wait_until
+from tests.loopback.scripted import Conversation, Script, Scripted
+from tests.unit.monitor_peer import COOKIE, EVENT, OTHER_COOKIE, SNAPSHOT, WORD, hello
+
+SECRETS = Secrets((COOKIE,))
+SHORT_S = 0.1  # where nothing is expected to come
+STEP_S = 1.0  # where something is, and then nothing
+
+
+def event(seq: int) -> dict[str, object]:
+    return EVENT | {"seq": seq}
+
+
+def seqs(notices: list[net_client.Notice]) -> list[int]:
+    assert all(isinstance(notice, Streamed) for notice in notices)
+    return [notice.seq for notice in notices if isinstance(notice, Streamed)]
+
+
+def connect(server: Scripted, secrets: Secrets = SECRETS, timeout_s: float = LIMIT_S) -> MonitorLink:
+    return MonitorLink.connect("127.0.0.1", server.port, secrets, timeout_s=timeout_s)
+
+
+def failing(script: Script, secrets: Secrets = SECRETS, timeout_s: float = LIMIT_S) -> LinkError:
+    """Return the error that connecting to such a server ends in."""
+    with Scripted(script) as server, pytest.raises(LinkError) as caught:
+        connect(server, secrets, timeout_s)
+    assert str(server.port) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_login_and_a_request(address: str) -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.peer.replies["get"] = [{"revision": 7}]
+        it.answer()
+        it.wait_for_end()
+
+    with Scripted(script, address) as server, MonitorLink.connect(address, server.port, SECRETS) as link:
+        assert (link.address, link.port, link.place) == (address, server.port, f"{address} port {server.port}")
+        assert (link.server, link.user, link.is_loopback) == ("smtppseudo 0.1.0", "cookie", True)
+        assert link.snapshot.seq == SNAPSHOT["seq"]
+        assert link.request("get") == {"revision": 7}
+
+
+def test_this_machine_is_both_loopback_addresses() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.wait_for_end()
+
+    with Scripted(script, "::1") as server, MonitorLink.connect(None, server.port, SECRETS) as link:
+        assert link.address == "::1"
+
+
+def test_what_the_socket_is_set_to() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.wait_for_end()
+
+    with Scripted(script) as server, connect(server) as link:
+        sock = link._wire._sock
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def test_a_request_refused_leaves_the_link_as_it_was() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.peer.replies["set"] = [{"ok": False, "error": "pinned", "message": "greeting was given ..."}]
+        it.answer()
+        it.answer()
+        it.wait_for_end()
+
+    with Scripted(script) as server, connect(server) as link:
+        with pytest.raises(OpRefusedError, match=r"^greeting was given ...$") as caught:
+            link.request("set", changes={})
+        assert caught.value.code == "pinned"
+        assert link.request("ping") == {}
+
+
+def test_events_that_come_before_a_reply_are_kept_in_order() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.say(event(1), event(2))
+        it.answer()
+        it.say(event(3))
+        it.wait_for_end()
+
+    with Scripted(script) as server, connect(server) as link:
+        assert link.request("ping") == {}
+        events = link.events()
+        assert seqs([next(events), next(events), next(events)]) == [1, 2, 3]
+        assert link.next_events(0) == []
+        assert link.next_events(0.01) == []
+
+
+def test_half_an_event_is_waited_for() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        line = encode(event(1))
+        it.sock.sendall(line[:20])
+        assert go_on.wait(LIMIT_S)
+        it.sock.sendall(line[20:])
+        it.wait_for_end()
+
+    go_on = threading.Event()
+    with Scripted(script) as server, connect(server) as link:
+        thread, outcome = in_thread(link.next_events)
+        reader = link._wire.client._reader
+        wait_until(lambda: reader.buffered_octets == 20 and waiting(link), "half an event, and the thread waits")
+        go_on.set()
+        thread.join(LIMIT_S)
+        (notices,) = outcome
+        assert isinstance(notices, list)
+        assert seqs(notices) == [1]
+
+
+def test_events_one_by_one() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.say(event(1), {"type": "dropped", "count": 7}, event(9))
+
+    with Scripted(script) as server, connect(server) as link:
+        events = link.events()
+        assert next(events) == Streamed(1, {k: v for k, v in EVENT.items() if k not in ("type", "seq")})
+        assert next(events) == Dropped(7)
+        assert seqs([next(events)]) == [9]
+        with pytest.raises(ConnectionLostError, match="closed the connection"):
+            next(events)
+
+
+def test_what_came_before_the_end_is_read_before_it() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.say(event(1), {"type": "bye", "reason": "shutdown"})
+
+    with Scripted(script) as server, connect(server) as link:
+        assert seqs(link.next_events()) == [1]
+        for _ in range(2):
+            with pytest.raises(ConnectionLostError, match="shutdown"):
+                link.next_events()
+        with pytest.raises(ValueError, match="not logged in"):
+            link.request("ping")
+
+
+def test_a_server_that_goes_away_instead_of_answering() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.take()
+
+    with Scripted(script) as server, connect(server) as link, pytest.raises(ConnectionLostError):
+        link.request("ping")
+
+
+def test_a_server_that_resets_the_connection() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.take()
+        it.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with Scripted(script) as server, connect(server) as link, pytest.raises(ConnectionLostError, match="reset"):
+        link.request("ping")
+
+
+def test_a_server_that_breaks_the_protocol_later() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.say({"type": "event"})
+        it.wait_for_end()
+
+    with Scripted(script) as server, connect(server) as link, pytest.raises(BadPeerError, match="seq"):
+        link.next_events()
+
+
+def test_a_request_that_is_not_answered_in_time_ends_the_link() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.take()
+        it.wait_for_end()
+
+    with Scripted(script) as server, connect(server) as link:
+        link._timeout_s = SHORT_S
+        for _ in range(2):
+            with pytest.raises(LinkError):
+                link.request("ping")
+
+
+def test_events_do_not_hold_off_the_time_out_of_a_request() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.take()
+        flood = b"".join(encode(event(1)) for _ in range(1_000))
+        try:
+            while True:
+                it.sock.sendall(flood)
+        except OSError:
+            pass  # the client has had enough
+
+    with Scripted(script) as server, connect(server) as link:
+        link._timeout_s = SHORT_S
+        with pytest.raises(ConnectionLostError, match="no reply within"):
+            link.request("ping")
+
+
+def test_events_that_nobody_reads_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.say({"type": "dropped", "count": 7}, *map(event, range(1, 21)))
+        it.answer()
+        it.wait_for_end()
+
+    monkeypatch.setattr(net_client, "QUEUED_MAX", 10)
+    with Scripted(script) as server, connect(server) as link:
+        link.request("ping")
+        dropped, *kept = link.next_events()
+        assert dropped == Dropped(17)
+        assert seqs(kept) == list(range(11, 21))
+        assert link.next_events(0) == []
+
+
+# Threads
+
+
+def waiting(link: MonitorLink) -> bool:
+    return link._wire._waits
+
+
+def in_thread(action: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    """Run it in another thread; what it returns or raises is in the list when the thread has ended."""
+    outcome: list[object] = []
+
+    def run() -> None:
+        try:
+            outcome.append(action())
+        except LinkError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread, outcome
+
+
+@pytest.mark.parametrize(
+    "action", [MonitorLink.next_events, lambda link: link.request("ping")], ids=["next_events", "request"]
+)
+def test_close_wakes_whoever_waits(action: Callable[[MonitorLink], object]) -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        while it.sock.recv(100):
+            pass
+
+    with Scripted(script) as server:
+        link = connect(server)
+        thread, outcome = in_thread(lambda: action(link))
+        wait_until(lambda: waiting(link), "the thread waits")
+        link.close()
+        thread.join(LIMIT_S)
+        (error,) = outcome
+        assert isinstance(error, ClosedError)
+        assert link._wire._sock.fileno() == -1
+        link.close()
+        for use in (link.next_events, lambda: link.request("ping"), lambda: link.post("ping")):
+            with pytest.raises(ClosedError):
+                use()
+
+
+def test_another_thread_may_post_what_this_one_reads_the_reply_of() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.peer.replies["stop"] = [{"state": "offline"}]
+        it.answer()
+        it.wait_for_end()
+
+    with Scripted(script) as server, connect(server) as link:
+        thread, outcome = in_thread(link.next_events)
+        wait_until(lambda: waiting(link), "the thread waits")
+        request_id = link.post("stop")
+        thread.join(LIMIT_S)
+        assert outcome == [[Reply(request_id, {"state": "offline"})]]
+
+
+def test_a_post_that_the_server_does_not_take_ends_the_link() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        assert done.wait(LIMIT_S)
+
+    done = threading.Event()
+    with Scripted(script) as server, connect(server) as link:
+        link._wire._sock.settimeout(SHORT_S)
+        link._wire._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        with pytest.raises(LinkError):
+            post_much(link)
+        done.set()
+
+
+def post_much(link: MonitorLink) -> None:
+    for _ in range(10_000):
+        link.post("set", changes={"greeting": "x" * 16_000})
+        link.next_events(0)
+
+
+# Connecting
+
+
+def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.wait_for_end()
+
+    def ipv4_alone(family: int, kind: int, proto: int = 0, fileno: int | None = None) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        return made(family, kind, proto, fileno)
+
+    made = socket.socket
+    monkeypatch.setattr(wire, "THIS_MACHINE", ("::1", "127.0.0.1"))
+    with Scripted(script) as server:
+        monkeypatch.setattr(socket, "socket", ipv4_alone)
+        with MonitorLink.connect(None, server.port, SECRETS) as link:
+            monkeypatch.undo()
+            assert link.address == "127.0.0.1"
+
+
+def test_nobody_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(
+        UnreachableError, match=rf"^cannot reach 127.0.0.1 port {port}: Connection refused; is the server"
+    ):
+        MonitorLink.connect("127.0.0.1", port, SECRETS)
+
+
+@pytest.mark.parametrize("host", ["x" * 70 + ".invalid", "no\0name", "a..b", "::1::"])
+def test_a_host_that_cannot_be(host: str) -> None:
+    with pytest.raises(UnreachableError, match=r"^cannot find "):
+        MonitorLink.connect(host, 26, SECRETS)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "0.0.0.0", "::ffff:192.0.2.1"])
+def test_another_machine_is_not_spoken_to_in_clear(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "socket", lambda *_: pytest.fail("a socket was made"))
+    with pytest.raises(NotPrivateError, match=rf"ssh -L 2626:127\.0\.0\.1:26 {host}") as caught:
+        MonitorLink.connect(host, 26, SECRETS)
+    assert "--cleartext" in str(caught.value)
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Make names resolve to addresses of the test's choice."""
+    names: dict[str, list[str]] = {}
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, **more: int) -> list[object]:
+        return [info for address in names[host] for info in resolve(address, port, **more)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return names
+
+
+def test_of_a_names_addresses_only_loopback_is_tried(resolver: dict[str, list[str]]) -> None:
+    resolver["both.test"] = ["192.0.2.1", "127.0.0.1", "2001:db8::1"]
+    found = wire._addresses("both.test", 26, cleartext=False)
+    assert [address[0] for _, address in found] == ["127.0.0.1"]
+    assert len(wire._addresses("both.test", 26, cleartext=True)) == 3
+
+
+def test_the_next_address_is_tried_where_one_does_not_answer(resolver: dict[str, list[str]]) -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.wait_for_end()
+
+    resolver["some.test"] = ["127.0.0.2", "127.0.0.1"]
+    with Scripted(script) as server, MonitorLink.connect("some.test", server.port, SECRETS) as link:
+        assert link.address == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("address", "is_loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.255.255.254", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:192.0.2.1", False),
+        ("128.0.0.1", False),
+        ("fe80::1%lo", False),
+        ("::", False),
+    ],
+)
+def test_what_is_loopback(address: str, is_loopback: bool) -> None:
+    assert wire.is_loopback(address) is is_loopback
+
+
+def test_a_server_that_says_nothing() -> None:
+    error = failing(lambda it: it.wait_for_end(), timeout_s=SHORT_S)
+    assert isinstance(error, UnreachableError)
+    assert "no hello" in str(error)
+
+
+def test_a_server_that_begins_a_login_and_says_no_more() -> None:
+    def script(it: Conversation) -> None:
+        it.say(hello())
+        it.take()
+        it.wait_for_end()
+
+    error = failing(script, timeout_s=STEP_S)
+    assert isinstance(error, UnreachableError)
+    assert "not answered" in str(error)
+
+
+def test_a_login_that_is_fed_octet_by_octet_has_its_time_out() -> None:
+    def script(it: Conversation) -> None:
+        try:
+            while True:
+                it.sock.sendall(b" " if it.peer.received else b"{")
+                it.peer.received.append({})
+        except OSError:
+            pass
+
+    assert isinstance(failing(script, timeout_s=SHORT_S), UnreachableError | BadPeerError)
+
+
+def test_a_server_that_closes_at_once() -> None:
+    error = failing(lambda it: None)
+    assert isinstance(error, ConnectionLostError)
+    assert "without a word" in str(error)
+
+
+def test_a_server_that_closes_during_the_login() -> None:
+    def script(it: Conversation) -> None:
+        it.say(hello())
+        it.take()
+
+    assert isinstance(failing(script), ConnectionLostError)
+
+
+def test_a_server_that_says_goodbye_with_its_snapshot() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.say({"type": "bye", "reason": "shutdown"})
+
+    with Scripted(script) as server, connect(server) as link, pytest.raises(ConnectionLostError, match="shutdown"):
+        link.next_events()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("busy", BusyError), ("rate", RefusedError), ("not_authorized", NotAuthorizedError)]
+)
+def test_a_server_that_does_not_want_us(code: str, kind: type[LinkError]) -> None:
+    error = failing(lambda it: it.say({"type": "error", "error": code, "message": "words"}))
+    assert type(error) is kind
+    assert code == "not_authorized" or "words" in str(error)
+
+
+def test_a_server_of_another_kind() -> None:
+    error = failing(lambda it: it.sock.sendall(b"220 Welcome!\r\n"))
+    assert isinstance(error, BadPeerError)
+
+
+def test_a_wrong_word() -> None:
+    error = failing(lambda it: it.log_in(), Secrets(magic_word="another word"))
+    assert isinstance(error, NotAuthorizedError)
+    assert "another word" not in str(error)
+
+
+def test_no_secret_for_this_server() -> None:
+    def script(it: Conversation) -> None:
+        it.say(hello())
+        it.wait_for_end()
+
+    assert isinstance(failing(script, Secrets((OTHER_COOKIE,))), NeedsMagicWordError)
+
+
+def test_a_word_that_cannot_be_is_an_error_before_anything_is_sent() -> None:
+    with pytest.raises(ValueError, match="8 to 128"):
+        MonitorLink.connect("127.0.0.1", 1, Secrets(magic_word="short"))
+    assert len(WORD) >= 8

@@ -1,0 +1,237 @@
+"""What no monitor sends: an error frame or a close, never a traceback, never a change, never anybody else's loss."""
+
+import json
+import socket
+import struct
+
+import pytest
+
+from tests.clients import wait_until
+from tests.conftest import MakeInside
+from tests.load import resident
+from tests.monitors import Frame, Monitors, Peer, line_of, monitor_port, state_dir
+from tests.running import Running, Servers
+
+BEFORE_LOGIN, AFTER_LOGIN = 1_024, 16_384
+IDLE = 2_000
+KEPT = 64
+
+CLIENT_HELLO = bytes.fromhex(
+    "16030100a5010000a10303000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20e0e1e2e3e4e5e6e7"
+    "e8e9eaebecedeeeff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff000813021303130100ff01000050000b000403000102000a00160014"
+)
+
+NO_FRAMES: dict[str, bytes] = {
+    "an empty line": b"\n",
+    "an empty line for telnet": b"\r\n",
+    "a space first": b' {"id":1,"op":"ping"}\n',
+    "an HTTP request": b"GET / HTTP/1.1\r\nHost: localhost:26\r\n\r\n",
+    "a TLS ClientHello": CLIENT_HELLO,
+    "an SMTP command": b"EHLO x\r\n",
+    "an SSH banner": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "zeros": b"\0" * 100,
+    "all octets": bytes(range(256)),
+    "a list": b'[{"id":1,"op":"ping"}]\n',
+    "a string": b'"ping"\n',
+    "a number": b"1\n",
+    "null": b"null\n",
+    "half a frame": b'{"id":1,"op":\n',
+    "two frames in one": b'{"id":1,"op":"ping"}{"id":2,"op":"ping"}\n',
+    "something behind": b'{"id":1,"op":"ping"} x\n',
+    "single quotes": b"{'id':1,'op':'ping'}\n",
+    "a key twice": b'{"id":1,"op":"ping","op":"stop"}\n',
+    "a key twice further in": b'{"id":1,"op":"set","changes":{"greeting":"a","greeting":"b"}}\n',
+    "a key twice, once escaped": b'{"id":1,"op":"ping","\\u006fp":"stop"}\n',
+    "NaN": b'{"id":NaN,"op":"ping"}\n',
+    "infinity": b'{"id":1,"op":"set","changes":{"idle_timeout_s":Infinity}}\n',
+    "a number that is infinite": b'{"id":1,"op":"set","changes":{"idle_timeout_s":1e999}}\n',
+    "a long number": b'{"id":' + b"9" * 500 + b',"op":"ping"}\n',
+    "half a surrogate pair": b'{"id":1,"op":"\\ud800"}\n',
+    "the halves in the wrong order": b'{"id":1,"op":"\\udc00\\ud800"}\n',
+    "half a pair as a key": b'{"id":1,"op":"ping","\\ud800":1}\n',
+    "raw UTF-8": '{"id":1,"op":"ping","x":"ä"}\n'.encode(),
+    "a raw control character": b'{"id":1,"op":"ping","x":"\x1b[31m"}\n',
+    "a raw DEL": b'{"id":1,"op":"ping","x":"\x7f"}\n',
+    "a lone CR": b'{"id":1,\r"op":"ping"}\n',
+    "deep arrays": b'{"id":1,"op":"ping","x":' + b"[" * 400 + b"]" * 400 + b"}\n",
+    "deep objects": b'{"x":' * 150 + b"{}" + b"}" * 150 + b"\n",
+    "deep and never closed": b"{" + b'"x":[' * 200 + b"\n",
+    "65 deep": b'{"id":1,"op":"ping","x":' + b"[" * 64 + b"]" * 64 + b"}\n",
+}
+
+
+@pytest.fixture
+def server(servers: Servers, monitors: Monitors) -> Running:
+    """Return a server that has something to lose."""
+    server = servers.start()
+    monitor = monitors.log_in(server)
+    monitor.ok("set", changes={"greeting": "Still here"})
+    monitor.close()
+    return server
+
+
+def state_of(monitor: Peer, server: Running) -> tuple[Frame, str, dict[str, bytes]]:
+    """Return all that nobody may change without a login."""
+    files = {path.name: path.read_bytes() for path in state_dir(server).iterdir()}
+    return monitor.ok("get"), monitor.ok("status")["state"], files
+
+
+def is_one_error(frames: list[Frame], code: str) -> bool:
+    (frame,) = frames
+    return (set(frame), frame["type"], frame["error"]) == ({"type", "error", "message"}, "error", code)
+
+
+@pytest.mark.parametrize("pieces", ["whole", "octet by octet"])
+@pytest.mark.parametrize("login", ["newcomer", "logged in"])
+def test_what_is_no_frame(server: Running, monitors: Monitors, login: str, pieces: str) -> None:
+    witness = monitors.log_in(server)
+    before = state_of(witness, server)
+    for name, octets in NO_FRAMES.items():
+        peer = monitors.log_in(server) if login == "logged in" else monitors.greeted(server)
+        for at in range(0, len(octets), 1 if pieces == "octet by octet" else len(octets)):
+            try:
+                peer.send_octets(octets[at : at + 1] if pieces == "octet by octet" else octets)
+            except (BrokenPipeError, ConnectionResetError):
+                break  # it said its error before all was sent
+        frames = peer.rest()
+        assert is_one_error(frames, "bad_frame"), name
+        assert not any(piece in frames[0]["message"] for piece in ("ping", "stop", "GET", "\x1b")), name
+        peer.close()
+    assert state_of(witness, server) == before
+    server.play("HELO x")
+
+
+@pytest.mark.parametrize(("login", "most"), [("newcomer", BEFORE_LOGIN), ("logged in", AFTER_LOGIN)])
+def test_what_is_too_big(server: Running, monitors: Monitors, login: str, most: int) -> None:
+    connect = monitors.log_in if login == "logged in" else monitors.greeted
+    whole = line_of({"id": 1, "op": "ping", "x": ""})
+    fits = whole[:-3] + b"x" * (most - len(whole) + 1) + whole[-3:]
+    peer = connect(server)
+    peer.send_octets(fits)
+    assert peer.frame()["ok"] is True
+    for octets in (fits[:-3] + b"x" + fits[-3:], b"{" * (most + 1), b'{"x":"' + b"x" * most):
+        peer = connect(server)
+        peer.send_octets(octets)  # that it never ends is no reason to wait
+        assert is_one_error(peer.rest(), "too_big")
+        peer.close()
+
+
+def test_a_line_that_grows_and_grows_takes_no_memory(server: Running, monitors: Monitors) -> None:
+    """What comes behind a frame that is too big is dropped as it comes."""
+    witness, peer = monitors.log_in(server), monitors.log_in(server)
+    before = resident(server)
+    peer.sock.settimeout(0.5)
+    try:
+        for _ in range(400):
+            peer.sock.sendall(b"{" * 65_536)
+    except (TimeoutError, BrokenPipeError, ConnectionResetError):
+        pass
+    assert resident(server) - before < 2 << 20
+    witness.ok("ping")
+
+
+FIELDS: list[Frame] = [
+    {"op": "set", "changes": {"greeting": "gone"}},
+    {"op": "unset", "keys": ["greeting"]},
+    {"op": "stop"},
+    {"op": "disconnect", "slot": 1},
+    {"op": "magic_word", "salt": "c2FsdCBzYWx0", "iterations": 4096, "stored_key": "A" * 43 + "=", "server_key": "A"},
+    {"op": "subscribe", "from_seq": 0},
+    {"op": "status"},
+    {"op": "slots"},
+    {"op": "get"},
+    {"op": "start"},
+    {"op": "shutdown"},
+]
+
+
+def test_no_op_is_carried_out_without_a_login(server: Running, monitors: Monitors) -> None:
+    witness = monitors.log_in(server)
+    before = state_of(witness, server)
+    with server.connect() as client:
+        client.expect("220 Still here")
+        peers = [monitors.greeted(server), monitors.greeted(server)]
+        peers[1].begin_login("magic", "x")
+        for peer in peers:
+            for fields in FIELDS:
+                assert peer.refused(**fields, code="not_authorized") == "log in first"
+            assert list(peer.aside) == []
+        client.say("NOOP", "250")
+    assert state_of(witness, server) == before
+
+
+def test_no_slave_of_a_login_field_gets_in(server: Running, monitors: Monitors) -> None:
+    """Fields that a careless server would trust."""
+    for fields in (
+        {"user": "magic", "ok": True},
+        {"state": "AUTHENTICATED"},
+        {"type": "reply", "ok": True},
+        {"authzid": "root"},
+    ):
+        peer = monitors.greeted(server)
+        assert peer.refused("status", "not_authorized", **fields) == "log in first"
+        peer.close()
+
+
+def test_2000_idle_connections_leave_room_for_whoever_is_in(server: Running, monitors: Monitors) -> None:
+    witness, address = monitors.log_in(server), ("127.0.0.1", monitor_port(server))
+    idle: list[socket.socket] = []
+    try:
+        for number in range(IDLE):
+            sock = socket.socket()
+            sock.bind((f"127.0.{1 + number // 250}.{1 + number % 250}", 0))
+            sock.settimeout(20)
+            sock.connect(address)
+            idle.append(sock)
+            if number % 100 == 99:
+                witness.ok("ping")
+        hellos = busy = 0
+        for sock in idle:
+            frame = json.loads(sock.makefile().readline())
+            hellos += frame["type"] == "hello"
+            busy += frame.get("error") == "busy"
+        assert (hellos, busy) == (KEPT, IDLE - KEPT)
+        witness.ok("ping")
+        server.play("HELO x")
+        for sock in idle:
+            sock.close()
+        wait_until(lambda: has_room(server, monitors), "room again")
+    finally:
+        for sock in idle:
+            sock.close()
+    monitors.log_in(server).ok("ping")
+
+
+def has_room(server: Running, monitors: Monitors) -> bool:
+    peer = monitors.newcomer(server)
+    frame = peer.frame()
+    peer.close()
+    return bool(frame["type"] == "hello")
+
+
+def test_whoever_resets_in_the_middle_leaves_nothing(server: Running, monitors: Monitors) -> None:
+    witness = monitors.log_in(server)
+    for octets in (b"", b"{", line_of({"id": 1, "op": "ping"}) * 40, b"\xff"):
+        for _ in range(25):
+            peer = monitors.newcomer(server)
+            peer.send_octets(octets)
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+    wait_until(lambda: has_room(server, monitors), "room again")
+    assert witness.ok("status")["monitors"] == 1
+    assert witness.ok("status")["counters"]["faults"] == 0
+
+
+@pytest.mark.parametrize("op", ["slots", "get", "subscribe"])
+def test_whoever_closes_before_the_answer(inside: MakeInside, monitors: Monitors, op: str) -> None:
+    server = inside(slots=300)
+    for _ in range(20):
+        server.greeted("127.0.5.1")
+    witness = monitors.log_in(server)
+    for _ in range(5):
+        peer = monitors.log_in(server)
+        peer.send_octets(line_of({"id": 1, "op": op, "from_seq": 0}) * 40)
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        server.turn_until(lambda: witness.ok("status")["monitors"] == 1, "logged out")
+    assert witness.ok("status")["counters"]["faults"] == 0

@@ -1,0 +1,354 @@
+"""Logging in over a real socket: cookie, magic word, a SCRAM client that is not ours, and who is kept out."""
+
+import hashlib
+import stat
+from collections.abc import Callable
+
+import pytest
+import scramp
+
+from smtppseudo.events import Monitor
+from tests.conftest import MakeInside
+from tests.inside import Inside
+from tests.monitors import (
+    ITERATIONS,
+    Frame,
+    Monitors,
+    Peer,
+    cookie_of,
+    credentials_text,
+    state_dir,
+    word_fields,
+)
+from tests.running import Running, Servers
+
+WORD, NEXT_WORD, WRONG = "open sesame", "open barley", "open the door"
+NOT_AUTHORIZED = {"type": "reply", "ok": False, "error": "not_authorized", "message": "Not Authorized!"}
+
+
+def with_word(server: Running | Inside, monitors: Monitors, word: str = WORD) -> Peer:
+    """Set the magic word; return the monitor that did."""
+    monitor = monitors.log_in(server)
+    assert monitor.ok("magic_word", **word_fields(word)) == {}
+    return monitor
+
+
+def log_in(server: Running | Inside, monitors: Monitors, word: str = WORD, source: str | None = None) -> Peer:
+    return monitors.greeted(server, source).log_in("magic", word)
+
+
+def refuse(server: Inside, peer: Peer, user: str, secret: str) -> None:
+    """Try a secret that must be refused, a second later."""
+    login, challenge = peer.begin_login(user, secret)
+    assert challenge["ok"] is True, challenge
+    request_id = peer.send("auth", data=login.final(challenge["data"]))
+    pong_of_nobody = peer.send("ping")
+    server.turn_until(lambda: peer_is_heard(server, peer), "the proof received")
+    server.advance(0.9)
+    assert unread(peer) == b""
+    server.advance(0.2)
+    assert peer.rest() == [NOT_AUTHORIZED | {"id": request_id}]
+    assert pong_of_nobody > request_id
+    peer.close()
+    server.turn()
+
+
+def unread(peer: Peer) -> bytes:
+    """Return what has come and was not read."""
+    peer.sock.setblocking(False)
+    try:
+        return peer.sock.recv(1)
+    except BlockingIOError:
+        return b""
+
+
+def peer_is_heard(server: Inside, peer: Peer) -> bool:
+    """Whether the server has read all that a peer sent."""
+    sessions = server.server._console._connections if server.server._console else {}
+    return any(session.port == peer.port and session.state.name == "REFUSED" for session in sessions)
+
+
+def test_the_hello(servers: Servers, monitors: Monitors) -> None:
+    server = servers.start()
+    peer = monitors.greeted(server)
+    cookie = cookie_of(server)
+    assert list(peer.hello) == ["type", "protocol", "server", "mechanisms", "cookie_id", "auth_timeout_s"]
+    assert peer.hello["cookie_id"] == hashlib.sha256(cookie.encode()).hexdigest()[:16]
+    assert (peer.hello["protocol"], peer.hello["mechanisms"]) == (1, ["SCRAM-SHA-256"])
+    assert peer.hello["server"].startswith("smtppseudo ")
+    assert cookie not in peer.wire.decode()
+
+
+def test_the_cookie_lets_in_whoever_can_read_it(servers: Servers, monitors: Monitors) -> None:
+    server = servers.start()
+    path = state_dir(server) / "cookie"
+    cookie = cookie_of(server)
+    assert len(bytes.fromhex(cookie)) == 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    peer = monitors.log_in(server)
+    assert cookie not in peer.wire.decode()
+    event = server.wait_for_event(Monitor, action="login", user="cookie")
+    assert (event.ip, event.port, event.slot, event.session) == ("127.0.0.1", peer.port, 0, 0)
+    peer.close()
+    server.wait_for_event(Monitor, action="logout", user="cookie")
+
+
+def test_a_cookie_is_good_for_one_run(servers: Servers, monitors: Monitors) -> None:
+    first = servers.start()
+    cookie = cookie_of(first)
+    second = servers.start(None, "--state-dir", str(state_dir(first)))
+    assert cookie_of(first) != cookie
+    reply = monitors.greeted(second).try_login("cookie", cookie)
+    assert (reply["error"], reply["message"]) == ("not_authorized", "Not Authorized!")
+    monitors.greeted(first).log_in("cookie", cookie)
+
+
+def test_the_port_for_monitors_is_in_the_state_directory(inside: MakeInside) -> None:
+    server = inside()
+    path = state_dir(server) / "monitor_port"
+    assert int(path.read_text()) == server.server.monitors_on[0][1]
+    server.server.stop()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("iterations", [ITERATIONS, 600_000])
+@pytest.mark.parametrize("word", [WORD, "x" * 128, "~!@#$%^&*()_+,=<>?\"'`\\| "])
+def test_a_client_that_is_not_ours(inside: MakeInside, monitors: Monitors, word: str, iterations: int) -> None:
+    server = inside()
+    monitors.log_in(server).ok("magic_word", **word_fields(word, iterations))
+    peer = monitors.greeted(server)
+    client = scramp.ScramClient(peer.hello["mechanisms"], "magic", word)
+    challenge = peer.ask("auth", mechanism=client.mechanism_name, data=client.get_client_first())
+    client.set_server_first(challenge["data"])
+    reply = peer.ask("auth", mechanism=client.mechanism_name, data=client.get_client_final())
+    client.set_server_final(reply["data"])  # raises if the server has not proved itself
+    assert peer.frame()["type"] == "snapshot"
+
+
+def test_before_a_magic_word_is_set_none_is_right(inside: MakeInside, monitors: Monitors) -> None:
+    server = inside()
+    for word in (WORD, " ", "x" * 128):
+        refuse(server, monitors.greeted(server), "magic", word)
+
+
+def test_a_magic_word_is_kept_as_keys_alone(servers: Servers, monitors: Monitors) -> None:
+    server = servers.start()
+    with_word(server, monitors)
+    path = state_dir(server) / "credentials"
+    assert path.read_text() == credentials_text(WORD)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    log_in(server, monitors)
+    again = servers.start(None, "--state-dir", str(state_dir(server)))
+    log_in(again, monitors)
+    assert server.wait_for_event(Monitor, action="magic_word").port
+    assert WORD not in path.read_text()
+
+
+def test_a_new_word_logs_everybody_else_out(inside: MakeInside, monitors: Monitors) -> None:
+    server = inside()
+    first = with_word(server, monitors)
+    others = [monitors.log_in(server), log_in(server, monitors)]
+    half_way, challenged = monitors.greeted(server), monitors.greeted(server, "127.0.0.2")
+    login, challenge = challenged.begin_login("magic", WORD)
+    assert first.ok("magic_word", **word_fields(NEXT_WORD)) == {}
+    challenged.send("auth", data=login.final(challenge["data"]))
+    for peer in (*others, half_way, challenged):
+        assert peer.is_over()
+    assert first.ok("status")["monitors"] == 1
+    refuse(server, monitors.greeted(server), "magic", WORD)
+    log_in(server, monitors, NEXT_WORD).ok("ping")
+
+
+BAD_KEYS: list[tuple[str, object, str]] = [
+    ("salt", "c2FsdA==", "salt must be 8 to 64 octets"),
+    ("salt", "no base64", "salt must be base64"),
+    ("salt", None, "salt must be base64"),
+    ("iterations", 4_095, "iterations must be 4096 to 10000000"),
+    ("iterations", 10_000_001, "iterations must be 4096 to 10000000"),
+    ("iterations", "4096", "iterations must be an integer"),
+    ("iterations", True, "iterations must be an integer"),
+    ("stored_key", "AAAA", "stored_key must be 32 octets"),
+    ("server_key", ["AAAA"], "server_key must be base64"),
+]
+
+
+def test_keys_that_are_none_change_nothing(inside: MakeInside, monitors: Monitors) -> None:
+    server = inside()
+    monitor, other = with_word(server, monitors), monitors.log_in(server)
+    for name, value, message in BAD_KEYS:
+        assert monitor.refused("magic_word", "bad_value", **{**word_fields(NEXT_WORD), name: value}) == message
+        without = {field: given for field, given in word_fields(NEXT_WORD).items() if field != name}
+        assert monitor.refused("magic_word", "bad_value", **without).startswith(name)
+    other.ok("ping")
+    log_in(server, monitors)
+
+
+def test_from_another_machine_in_clear_no_word_is_set(inside: MakeInside, monitors: Monitors) -> None:
+    server = inside()
+    monitor = monitors.log_in(server)
+    assert server.server._console is not None
+    (session,) = server.server._console._connections
+    session.ip = "192.0.2.7"
+    assert "over TLS" in monitor.refused("magic_word", "not_authorized", **word_fields(WORD))
+    assert not (state_dir(server) / "credentials").exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", b"SCRAM-SHA-256$1:AA==$AA==:AA==\n", b"\xff\xfe", b"\0"])
+def test_credentials_that_cannot_be_read_let_nobody_in(inside: MakeInside, monitors: Monitors, damage: bytes) -> None:
+    server = inside()
+    (state_dir(server) / "credentials").write_bytes(damage)
+    refuse(server, monitors.greeted(server), "magic", WORD)
+    assert any("set the magic word anew" in line for line in server.said)
+    with_word(server, monitors)
+    log_in(server, monitors)
+
+
+@pytest.mark.parametrize(("user", "secret"), [("magic", WRONG), ("nobody", WORD), ("cookie", WORD), ("MAGIC", WORD)])
+def test_whoever_does_not_know_the_secret(inside: MakeInside, monitors: Monitors, user: str, secret: str) -> None:
+    server = inside()
+    with_word(server, monitors)
+    refuse(server, monitors.greeted(server), user, secret)
+    refusals = [event for event in server.events(Monitor) if event.action == "not_authorized"]
+    assert refusals == ([Monitor("not_authorized", "magic")] if user == "magic" else [])
+
+
+def test_a_recorded_login_is_worth_nothing(inside: MakeInside, monitors: Monitors) -> None:
+    server = inside()
+    with_word(server, monitors)
+    before = log_in(server, monitors)
+    recorded = bytes(before.wire)
+    peer = monitors.greeted(server)
+    for line in recorded.split(b"\n"):
+        if b'"op":"auth"' in line:
+            peer.send_octets(line + b"\n")
+    challenge, refusal = peer.rest()
+    assert challenge["ok"] is True
+    assert (refusal["ok"], refusal["error"]) == (False, "bad_value")
+
+
+def silent(peer: Peer) -> None:
+    """Say nothing after the hello."""
+
+
+def pinging(peer: Peer) -> None:
+    """Ask for a pong, and get it."""
+    peer.ok("ping")
+
+
+def half_way(peer: Peer) -> None:
+    """Begin a login."""
+    peer.begin_login("magic", WORD)
+
+
+@pytest.mark.parametrize("begin", [silent, pinging, half_way])
+def test_a_login_may_take_30_s(inside: MakeInside, monitors: Monitors, begin: Callable[[Peer], None]) -> None:
+    server = inside(quiet_timeout_s=0)
+    peer = monitors.greeted(server)
+    begin(peer)
+    server.advance(29.9)
+    peer.ok("ping")
+    server.advance(0.2)
+    assert peer.rest() == [{"type": "error", "error": "not_authorized", "message": "Not Authorized!"}]
+
+
+def test_a_monitor_may_stay_for_days(inside: MakeInside, monitors: Monitors) -> None:
+    server = inside(quiet_timeout_s=0)
+    peer = monitors.log_in(server)
+    for _ in range(48):
+        server.advance(3_601)
+    peer.ok("ping")
+
+
+def fail(server: Inside, monitors: Monitors, source: str) -> None:
+    refuse(server, monitors.greeted(server, source), "magic", WRONG)
+
+
+def test_five_wrong_words_then_one_a_minute(inside: MakeInside, monitors: Monitors) -> None:
+    server = inside(quiet_timeout_s=0)
+    with_word(server, monitors)
+    began_at = server.time.monotonic_s
+    for _ in range(5):
+        fail(server, monitors, "127.0.0.2")
+    for _ in range(3):
+        peer = monitors.greeted(server, "127.0.0.2")
+        _, reply = peer.begin_login("magic", WORD)  # the right one, too, has to wait
+        assert (reply["ok"], reply["error"]) == (False, "rate")
+        assert peer.rest() == []
+        peer.close()
+        server.turn()
+    log_in(server, monitors, source="127.0.0.3")
+    log_in(server, monitors, source="127.0.0.1")
+    monitors.greeted(server, "127.0.0.2").log_in("cookie", cookie_of(server))
+    server.advance(62 - (server.time.monotonic_s - began_at))
+    fail(server, monitors, "127.0.0.2")
+    assert monitors.greeted(server, "127.0.0.2").begin_login("magic", WORD)[1]["error"] == "rate"
+    server.advance(63)
+    log_in(server, monitors, source="127.0.0.2")
+
+
+def test_what_is_no_wrong_word_does_not_count(inside: MakeInside, monitors: Monitors) -> None:
+    server = inside(quiet_timeout_s=0)
+    with_word(server, monitors)
+    for _ in range(6):
+        refuse(server, monitors.greeted(server, "127.0.0.2"), "cookie", WRONG)
+        refuse(server, monitors.greeted(server, "127.0.0.2"), "nobody", WRONG)
+        for octets in (b"GET / HTTP/1.1\r\n", b'{"id":1,"op":"auth","data":"n,,"}\n'):
+            peer = monitors.greeted(server, "127.0.0.2")
+            peer.send_octets(octets)
+            assert len(peer.rest()) == 1
+            peer.close()
+            server.turn()
+        peer = monitors.greeted(server, "127.0.0.2")
+        peer.refused("status", "not_authorized")
+        peer.close()
+        server.turn()
+    log_in(server, monitors, source="127.0.0.2")
+
+
+def test_two_at_a_time_do_not_try_twice_as_often(inside: MakeInside, monitors: Monitors) -> None:
+    """In ten minutes five and ten wrong words, and one for the login that was under way."""
+    server = inside(quiet_timeout_s=0)
+    with_word(server, monitors)
+    tried = 0
+    for _ in range(60):
+        peers = [monitors.greeted(server, "127.0.0.2") for _ in range(2)]
+        begun = [(peer, *peer.begin_login("magic", WRONG)) for peer in peers]
+        for peer, login, challenge in begun:
+            if challenge["ok"]:
+                peer.send("auth", data=login.final(challenge["data"]))
+                tried += 1
+                server.turn_until(lambda peer=peer: peer_is_heard(server, peer), "the proof received")  # type: ignore[misc]
+        server.advance(10)
+        for peer in peers:
+            assert peer.is_over()
+            peer.close()
+        server.turn()
+    assert tried <= 5 + 10 + 1
+
+
+def test_two_a_source_that_have_not_logged_in(inside: MakeInside, monitors: Monitors) -> None:
+    server = inside()
+    monitors.log_in(server)  # does not count any more
+    first, _ = monitors.greeted(server), monitors.greeted(server)
+    third = monitors.newcomer(server)
+    busy = {"type": "error", "error": "busy", "message": "too many connections that did not log in"}
+    assert third.rest() == [busy]
+    monitors.greeted(server, "127.0.0.2").ok("ping")
+    first.ok("ping")
+    first.close()
+    server.turn()
+    monitors.greeted(server)
+
+
+def test_no_nonce_is_used_twice(inside: MakeInside, monitors: Monitors) -> None:
+    server = inside()
+    nonces: set[str] = set()
+    for number in range(20):
+        peer = monitors.greeted(server, f"127.0.2.{number}")
+        login, challenge = peer.begin_login("magic", WORD)
+        reply: Frame = dict(part.split("=", 1) for part in challenge["data"].split(","))
+        assert reply["r"].startswith(login.nonce)
+        nonces.add(reply["r"].removeprefix(login.nonce))
+        peer.close()
+    assert len(nonces) == 20
+    assert all(len(nonce) >= 24 for nonce in nonces)

@@ -1,0 +1,50 @@
+"""The magic word and the cookie: on no disk but the cookie's own file, in no log, on no wire."""
+
+import os
+
+from tests.monitors import Monitors, cookie_of, word_fields
+from tests.running import Servers
+
+CANARY = "Canary-7f3a9c51"
+
+
+def forms(secret: str) -> list[bytes]:
+    """Return the secret as it might leak."""
+    octets = secret.encode()
+    return [octets, octets.hex().encode(), octets[::-1], secret.upper().encode(), secret.lower().encode()]
+
+
+def test_the_magic_word_appears_nowhere(servers: Servers, monitors: Monitors) -> None:
+    server = servers.start(None, "-v")
+    setter = monitors.log_in(server)
+    setter.ok("magic_word", **word_fields(CANARY))
+    peer = monitors.greeted(server).log_in("magic", CANARY)
+    wrong = monitors.greeted(server)
+    assert wrong.try_login("magic", CANARY[:-1])["error"] == "not_authorized"
+    peer.ok("subscribe", from_seq=0)
+    peer.ok("set", changes={"greeting": "Salve"})
+    peer.events_until(event="settings")
+    proc = f"/proc/{server.pid}"
+    seen = {
+        "arguments": open_file(f"{proc}/cmdline"),
+        "environment": open_file(f"{proc}/environ"),
+        **{f"what peer {each.port} sent and received": bytes(each.wire) for each in (setter, peer, wrong)},
+    }
+    cookie = cookie_of(server)
+    server.stop()
+    files = [path for path in server.directory.rglob("*") if path.is_file()]
+    seen |= {str(path.name): path.read_bytes() for path in files}
+    assert {"credentials", "settings.json", "stdout", "stderr"} <= set(seen)
+    assert any(name.endswith(".log") for name in seen)
+    for name, octets in seen.items():
+        assert not any(form in octets for form in forms(CANARY) + forms(cookie)), name
+    assert b"Salve" in peer.wire  # the test sees what is there
+    assert sum(b"magic" in octets for octets in seen.values()) >= 4
+
+
+def open_file(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(fd, 1 << 16)
+    finally:
+        os.close(fd)

@@ -1,0 +1,301 @@
+"""The page that documents the monitor protocol: its examples are played, its tables compared with the code."""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+
+import smtppseudo.console
+import smtppseudo.monitor.server
+from smtppseudo.counters import Counters
+from smtppseudo.events import NAMES, CloseReason, Command, Event, Monitor, RefusalReason, Stamped
+from smtppseudo.monitor import attempts, codec, feed, outbox, rows
+from smtppseudo.monitor import server as machine
+from smtppseudo.net.connection import STALL_TIMEOUT_S
+from smtppseudo.records import fields
+from smtppseudo.settings import KEYS, SettingsError, check
+from tests.clients import Client
+from tests.monitors import Frame, Login, Monitors, Peer, cookie_of, line_of, word_fields
+from tests.running import Running, Servers
+from tests.unit.monitor_door import Desk
+
+PAGE = (Path(machine.__file__).parent / "PROTOCOL.md").read_text()
+SECRETS = {"magic": "open sesame"}
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Player:
+    """Plays the page's examples, one line after the other."""
+
+    def __init__(self, server: Running, monitors: Monitors) -> None:
+        self._server = server
+        self._monitors = monitors
+        self._peer: Peer | None = None
+        self._login = Login("", "")
+        self._line = ""
+        self._visitors: list[Client] = []
+
+    def play(self, line: str) -> None:
+        """Play a line."""
+        kind, _, rest = line.partition(" ")
+        {"S": self._expect, "C": self._send, "*": self._direct}[kind](rest)
+
+    def close(self) -> None:
+        """End what was begun."""
+        for visitor in self._visitors:
+            visitor.close()
+
+    @property
+    def peer(self) -> Peer:
+        """The connection of the moment."""
+        assert self._peer is not None
+        return self._peer
+
+    def _expect(self, expected: str) -> None:
+        frame = self.peer._read_frame()
+        assert frame is not None, "closed"
+        self._line = line_of(frame).decode().rstrip("\n")
+        assert re.fullmatch(".*".join(map(re.escape, expected.split("…"))), self._line), self._line
+
+    def _send(self, frame: str) -> None:
+        self.peer.send_octets(self._filled_in(frame).encode("ascii") + b"\n")
+
+    def _filled_in(self, frame: str) -> str:
+        """Return a frame with what the page leaves out of a login."""
+        begins = re.search(r'"n,,n=(\w+),r=…"', frame)
+        if begins:
+            user = begins[1]
+            self._login = Login(user, cookie_of(self._server) if user == "cookie" else SECRETS[user])
+            return frame.replace(begins[0], f'"{self._login.first}"')
+        if '"c=biws,r=…,p=…"' in frame:
+            challenge = re.search(r'"data":"(r=[^"]*)"', self._line)
+            assert challenge is not None
+            return frame.replace("c=biws,r=…,p=…", self._login.final(challenge[1]))
+        return frame
+
+    def _direct(self, direction: str) -> None:
+        name, _, commands = direction.partition(": ")
+        lines = commands.split("; ")
+        directions: dict[str, Callable[[], None]] = {
+            "connect": self._connect,
+            "closed": self._expect_end,
+            "sender": lambda: self._visit(lines),
+            "sender stays": lambda: self._visit(lines),
+            "stop the server": self._server.stop,
+        }
+        directions[name]()
+
+    def _connect(self) -> None:
+        if self._peer is not None:
+            self._peer.close()
+        self._peer = self._monitors.newcomer(self._server)
+
+    def _expect_end(self) -> None:
+        assert self.peer.rest() == []
+
+    def _visit(self, lines: list[str]) -> None:
+        client = self._server.connect()
+        self._visitors.append(client)
+        client.expect("220")
+        for line in lines:
+            client.say(line, "")
+        if lines[-1] == "QUIT":
+            client.expect_end()
+
+
+def blocks(kind: str) -> list[list[str]]:
+    return [text.splitlines() for found, text in BLOCK.findall(PAGE) if found == kind]
+
+
+def test_the_examples(servers: Servers, monitors: Monitors) -> None:
+    player = Player(servers.start(), monitors)
+    played = 0
+    try:
+        for lines in blocks("monitor"):
+            for line in lines:
+                try:
+                    player.play(line)
+                except AssertionError as error:
+                    raise AssertionError(f"{line}\nbut: {error}") from error
+                played += 1
+    finally:
+        player.close()
+    assert played > 70
+
+
+def test_the_frames_that_take_too_long_to_wait_for() -> None:
+    (too_late,) = Desk().tick()
+    box = outbox.Outbox(events_max=0)
+    box.put_events(b"", 812)
+    lines = [line for block in blocks("") for line in block if line.startswith("S ")]
+    assert lines == [f"S {line_of(too_late).decode().strip()}", f"S {box.take().decode().strip()}"]
+
+
+def table(first_column: str) -> list[list[str]]:
+    """Return the rows of the table whose first column has this name."""
+    lines = iter(PAGE.splitlines())
+    for line in lines:
+        if line.startswith(f"| {first_column} |"):
+            next(lines)
+            return list(_rows(lines))
+    raise AssertionError(f"no table of {first_column}")
+
+
+def _rows(lines: Iterator[str]) -> Iterator[list[str]]:
+    for line in lines:
+        if not line.startswith("|"):
+            return
+        yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def optional(cell: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`\?", cell))
+
+
+def test_the_ops_are_those_of_the_server(servers: Servers, monitors: Monitors) -> None:
+    message = monitors.log_in(servers.start()).refused("make tea", "unknown_op")
+    assert {names(row[0])[0] for row in table("op")} == {"auth", *message.removeprefix("ops are ").split(", ")}
+
+
+def test_what_an_op_answers(servers: Servers, monitors: Monitors) -> None:
+    server = servers.start()
+    monitor = monitors.log_in(server)
+    with server.connect() as client:
+        client.expect("220")
+        given: dict[str, Frame] = {
+            "set": {"changes": {"greeting": "x"}},
+            "unset": {"keys": ["greeting"]},
+            "disconnect": {"slot": 1},
+            "magic_word": word_fields("open sesame"),
+        }
+        for row in sorted(table("op"), key=lambda row: row[0] in ("`start`", "`stop`")):  # they end connections
+            (op,) = names(row[0])
+            if op != "auth":
+                needed = given.get(op, {})
+                assert set(needed) == set(names(row[1])) - optional(row[1]), op
+                assert set(monitor.ok(op, **needed)) == set(names(row[2])), op
+
+
+def codes_in(source: str) -> Iterator[str]:
+    """Yield the codes that a module's source holds: of refusals, and of error frames."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            place = {"Refusal": 0, "refuse": 1}.get(called)
+            candidates = [node.args[place]] if place is not None and len(node.args) > place else []
+            candidates += [keyword.value for keyword in node.keywords if keyword.arg == "error"]
+            yield from (
+                each.value for each in candidates if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            )
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value == "error" and isinstance(value, ast.Constant):
+                    yield str(value.value)
+
+
+def test_the_codes_are_those_of_the_server() -> None:
+    sources = [Path(module.__file__ or "").read_text() for module in (smtppseudo.console, smtppseudo.monitor.server)]
+    in_code = {code for source in sources for code in codes_in(source)}
+    in_code |= {codec.BAD_FRAME, codec.TOO_BIG, machine.NOT_AUTHORIZED[0]}
+    documented = [names(row[0])[0] for row in table("code")]
+    assert set(documented) == in_code
+    assert len(documented) == len(set(documented))
+    assert {code for row in table("op") for code in names(row[3])} <= in_code
+
+
+def own_fields(kind: type[Event]) -> list[str]:
+    if kind is not Command:
+        return list(kind._fields)
+    marked = Command(b"NOOP", b"250 OK", eol_lf=True, pregreet=True, pipelined=True, truncated_octets=1)
+    return [name for name, _ in fields(Stamped(1, "", 0, 0, "", 0, marked))]
+
+
+def test_the_events_are_those_of_the_server() -> None:
+    documented = {name: row[1] for row in table("event") for name in names(row[0])}
+    assert {name: names(cell) for name, cell in documented.items()} == {
+        name: own_fields(kind) for kind, name in NAMES.items()
+    }
+    assert {name: optional(cell) for name, cell in documented.items() if optional(cell)} == {
+        "command": {"eol", "pregreet", "pipelined", "truncated_octets"},
+        "closed": {"left_out"},
+        "error": {"lost"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ("closed", get_args(CloseReason)),
+        ("refused", get_args(RefusalReason)),
+        ("monitor", get_args(get_type_hints(Monitor)["action"])),
+    ],
+)
+def test_the_words_of_an_event_are_told(event: str, words: tuple[str, ...]) -> None:
+    (paragraph,) = re.findall(rf"^- `{event}`: (?:.+\n)+?(?=-|\n)", PAGE, re.MULTILINE)
+    assert set(words) <= set(names(paragraph))
+
+
+def test_the_frames_are_those_of_the_server() -> None:
+    documented = {names(row[0])[0]: names(row[2]) for row in table("type")}
+    assert set(documented["hello"]) | {"type"} == set(Desk().hello)
+    assert set(documented) == {"hello", "reply", "snapshot", "event", "dropped", "error", "bye"}
+
+
+def test_the_fields_of_a_slot_and_of_a_snapshot(servers: Servers, monitors: Monitors) -> None:
+    server = servers.start({"slots": 1})
+    server.play("HELO x")
+    snapshot = monitors.log_in(server).snapshot
+    (slot,) = snapshot["slots"]
+    assert [name for row in table("field") for name in names(row[0])] == list(slot)
+    (row,) = [row for row in table("type") if names(row[0]) == ["snapshot"]]
+    assert set(names(row[2])) | {"type"} == set(snapshot)
+    assert {name for row in table("counter") for name in names(row[0])} == set(snapshot["counters"])
+    assert {*Counters().as_dict(), "slots", "slots_in_use"} == set(snapshot["counters"])
+
+
+def test_the_settings_are_those_that_can_be_set() -> None:
+    documented = {names(row[0])[0]: row[1] for row in table("key")}
+    assert set(documented) == {key.name for key in KEYS.values() if key.by_monitor}
+    for name, allowed in documented.items():
+        with pytest.raises(SettingsError) as caught:
+            check(name, None)
+        assert str(caught.value) == f"{name} must be {allowed}"
+
+
+LIMITS = {
+    "a frame to the server, before login": f"{codec.MAX_OCTETS_BEFORE_LOGIN:,} octets, LF not counted",
+    "a frame to the server, after login": f"{codec.MAX_OCTETS_AFTER_LOGIN:,} octets, LF not counted",
+    "a frame to the client": f"{codec.MAX_OCTETS_TO_CLIENT:,} octets",
+    "nesting": f"{codec.MAX_DEPTH}",
+    "a number": f"{codec.MAX_NUMBER_CHARS} characters",
+    "monitors logged in": f"{smtppseudo.console.MONITORS_MAX}",
+    "connections not logged in, in all": f"{smtppseudo.console.UNAUTHENTICATED_MAX}",
+    "connections not logged in, of one source": f"{smtppseudo.console.UNAUTHENTICATED_PER_SOURCE}",
+    "ops and frames in a second": f"{machine.OPS_PER_SECOND_MAX}",
+    "the whole login": f"{machine.AUTH_TIMEOUT_S} s",
+    "wrong words of one source": f"{attempts.BURST}, then one in {attempts.REFILL_S:g} s",
+    "delay of a refusal": f"{machine.REFUSAL_DELAY_S:g} s",
+    "events waiting for a monitor": f"{outbox.EVENTS_MAX:,}",
+    "octets of events waiting for a monitor": f"{outbox.OCTETS_MAX:,}",
+    "events kept for `from_seq`": f"{feed.KEPT_EVENTS:,}",
+    "octets of log lines kept for `from_seq`": f"{feed.KEPT_OCTETS:,}",
+    "time without progress in sending": f"{STALL_TIMEOUT_S:g} s",
+    "slots in a frame": f"{rows.ROWS_PER_FRAME}",
+}
+
+
+def test_the_limits_are_those_of_the_server() -> None:
+    assert {row[0]: row[1] for row in table("limit")} == LIMITS
+
+
+def test_every_link_leads_somewhere() -> None:
+    headings = re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors

@@ -1,0 +1,210 @@
+"""`serve` from start to end: what it says, how it stops, and what SIGHUP changes."""
+
+import re
+import signal
+import time
+
+import pytest
+
+from smtppseudo.events import Closed, Command, Connected, Error, Offline, Online, SettingsChanged
+from tests.clients import Client, wait_until
+from tests.running import Running, Servers
+
+STOP_S = 2.0
+
+
+def greeted(server: Running) -> Client:
+    client = server.connect()
+    client.expect("220")
+    return client
+
+
+def test_it_says_what_it_listens_on(servers: Servers) -> None:
+    server = servers.start(listen=["127.0.0.1", "::1"])
+    port = server.port
+    *smtp, monitors = server.stdout.splitlines()
+    assert smtp == [f"smtppseudo 0.1.0: SMTP on {address} port {port}" for address in ("127.0.0.1", "::1")]
+    assert monitors.startswith("smtppseudo 0.1.0: monitors on 127.0.0.1 port ")
+    assert server.stderr == ""
+    assert server.events(Online) == [Online("start")]
+
+
+def test_a_session_is_logged_line_by_line(servers: Servers) -> None:
+    server = servers.start()
+    with greeted(server) as client:
+        client.say("HELO me", "250")
+        client.say("MAIL FROM:<a@b> SIZE=9", "553")
+        client.say("QUIT", "221")
+        port = client.port
+        client.expect_end()
+    closed = server.wait_for_event(Closed, reason="quit")
+    records = [stamped for stamped in server.records() if stamped.session]
+    assert {(s.slot, s.session, s.ip, s.port) for s in records} == {(1, 1, "127.0.0.1", port)}
+    assert [stamped.event for stamped in records] == [
+        Connected(server.port),
+        Command(b"HELO me", b"250 Hello me from 127.0.0.1, pleased to meet you."),
+        Command(b"MAIL FROM:<a@b> SIZE=9", b"553 Sender <a@b> is Invalid!"),
+        Command(b"QUIT", b"221 Server Disconnecting"),
+        closed.event,
+    ]
+    (path,) = server.log_dir.iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d\.log", path.name)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_the_log_can_be_json(servers: Servers) -> None:
+    server = servers.start({"log_format": "json"})
+    server.play("HELO me")
+    server.wait_for_event(Closed, reason="quit")
+    lines = server.log_text.splitlines()
+    assert len(lines) == 5
+    assert all(line.startswith('{"time":"') for line in lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_tells_every_session_and_ends_in_time(servers: Servers, number: int) -> None:
+    server = servers.start({"accept_mail": True})
+    silent, talking, sending = (greeted(server) for _ in range(3))
+    talking.say("EHLO x", "250")
+    for line, start in (("MAIL FROM:<a@b>", "250"), ("RCPT TO:<c@d>", "250"), ("DATA", "354")):
+        sending.say(line, start)
+    began_at = time.monotonic()
+    server.stop(number, STOP_S)
+    assert time.monotonic() - began_at < STOP_S
+    for client in (silent, talking, sending):
+        client.expect("421 sink.test closing connection")
+        client.expect_end()
+        client.close()
+    assert [closed.reason for closed in server.events(Closed)] == ["shutdown"] * 3
+    assert server.records()[-1].event == Offline("shutdown")
+
+
+def test_two_stops_at_once_are_as_good_as_one(servers: Servers) -> None:
+    server = servers.start()
+    client = greeted(server)
+    server.process.send_signal(signal.SIGSTOP)
+    server.process.send_signal(signal.SIGINT)
+    server.process.send_signal(signal.SIGTERM)
+    server.process.send_signal(signal.SIGCONT)
+    server.wait_for_end()
+    client.expect("421")
+    client.close()
+
+
+def test_verbose_prints_the_events(servers: Servers) -> None:
+    server = servers.start(None, "--verbose")
+    server.play("HELO \x1b[31m")
+    server.wait_for_event(Closed, reason="quit")
+    wait_until(lambda: "closed" in server.stdout, "the last event printed")
+    assert "\x1b" not in server.stdout
+    printed = [line for line in server.stdout.splitlines() if not line.startswith("smtppseudo ")]
+    assert printed == server.log_text.splitlines()
+
+
+def test_accepting_mail_is_warned_of(servers: Servers) -> None:
+    server = servers.start({"accept_mail": True})
+    assert "honest mail" in server.stderr
+    assert "honest mail" in server.events(Error)[0].message
+
+
+def test_accepting_mail_from_a_reload_on_is_warned_of_too(servers: Servers) -> None:
+    server = servers.start()
+    server.reload({"accept_mail": True})
+    server.wait_for_event(SettingsChanged)
+    server.stop()
+    assert "honest mail" in server.stderr
+    assert ["honest mail" in error.message for error in server.events(Error)] == [True]
+
+
+def test_sighup_changes_what_is_to_come_and_no_session_under_way(servers: Servers) -> None:
+    server = servers.start()
+    before = greeted(server)
+    before.say("HELO x", "250")
+    server.reload({"reject_at": "rcpt", "greeting": "{hostname} ESMTP", "hostname": "new.test"})
+    server.wait_for_event(SettingsChanged, by="SIGHUP", keys="greeting,hostname,reject_at")
+    with server.connect() as after:
+        assert after.expect("220") == "220 new.test ESMTP"
+        after.say("MAIL FROM:<a@b>", "250")
+        after.say("RCPT TO:<c@d>", "550")
+    before.say("MAIL FROM:<a@b>", "553")
+    before.say("QUIT", "221")
+    before.expect_end()
+    before.close()
+    assert server.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("slots = =\n", "not valid TOML"),
+        ('greeting = "new"\nreject_at = "nowhere"\n', "line 2: reject_at must be one of"),
+        ("greeeting = 'new'\n", "did you mean greeting?"),
+    ],
+)
+def test_sighup_with_a_bad_file_changes_nothing_and_says_why(servers: Servers, text: str, said: str) -> None:
+    server = servers.start()
+    client = greeted(server)
+    server.reload(text)
+    error = server.wait_for_event(Error)
+    for told in (getattr(error.event, "message", ""), server.stderr):
+        assert "settings not changed" in told
+        assert said in told
+    client.say("MAIL FROM:<a@b>", "553")
+    client.close()
+    with server.connect() as client:
+        assert client.expect("220").startswith("220 Welcome!")
+        client.say("MAIL FROM:<a@b>", "553")
+    server.reload({"greeting": "good again"})
+    server.wait_for_event(SettingsChanged)
+    with server.connect() as client:
+        client.expect("220 good again")
+
+
+def test_sighup_stops_and_resumes_data_events_at_once(servers: Servers) -> None:
+    server = servers.start()
+    client = greeted(server)
+    for log_data_events in (False, True):
+        server.reload({"log_data_events": log_data_events})
+        server.wait_for_event(SettingsChanged, count=2 - (not log_data_events))
+        client.say(f"NOOP {log_data_events}", "250")
+    client.say("QUIT", "221")
+    client.close()
+    server.wait_for_event(Closed)
+    assert [command.data for command in server.events(Command)] == [b"NOOP True", b"QUIT"]
+
+
+def test_sighup_does_not_touch_what_the_command_line_says(servers: Servers) -> None:
+    server = servers.start({"greeting": "of the file"}, "--greeting", "of the command line")
+    server.reload({"greeting": "of another file", "idle_timeout_s": 60})
+    server.wait_for_event(SettingsChanged, keys="idle_timeout_s")
+    with server.connect() as client:
+        client.expect("220 of the command line")
+
+
+def test_what_needs_a_restart_is_named(servers: Servers) -> None:
+    server = servers.start()
+    server.reload({"slots": 3, "greeting": "new"})
+    server.wait_for_event(SettingsChanged, keys="greeting")
+    wait_until(lambda: "restart" in server.stderr, "the hint")
+    assert "slots" in server.stderr
+    clients = [greeted(server) for _ in range(4)]
+    for client in clients:
+        client.close()
+
+
+def test_a_reload_forgets_no_session_of_a_client(servers: Servers) -> None:
+    """The share of a client is counted right through a reload that changes it."""
+    server = servers.start({"limit_exempt": [], "slots_per_client": 3})
+    clients = [greeted(server) for _ in range(3)]
+    server.reload({"limit_exempt": ["127.0.0.0/8"]})
+    server.wait_for_event(SettingsChanged)
+    clients += [greeted(server) for _ in range(3)]
+    server.reload({"limit_exempt": [], "slots_per_client": 3})
+    server.wait_for_event(SettingsChanged, count=2)
+    with server.connect() as one_more:
+        one_more.expect("421")
+    for client in clients:
+        client.close()
+    server.wait_for_event(Closed, count=6)
+    greeted(server).close()
+    server.wait_for_event(Closed, count=7)

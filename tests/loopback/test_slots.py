@@ -1,0 +1,244 @@
+"""Slots over real sockets: who gets one, which one, who has to go, and that none is ever lost."""
+
+import errno
+import resource
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from smtppseudo.events import Closed, Connected, Error, Refused
+from smtppseudo.net.reactor import READ, Watched
+from smtppseudo.server import MONITORS_MAX, OTHER_DESCRIPTORS, UNAUTHENTICATED_MAX
+from tests.clients import Client, wait_until
+from tests.conftest import MakeInside
+from tests.running import NotStartedError, Running, Servers, limited_to, matching
+
+HELD = 5_000
+RESETS = 10_000
+TURNED_AWAY = "421 Too many connections"
+PATIENT = {"evict_after_s": 86_400, "idle_timeout_s": 86_400, "quiet_timeout_s": 0}
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Let this process open enough files for the clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 10_000 + MONITORS_MAX + UNAUTHENTICATED_MAX + OTHER_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        pytest.skip(f"needs {needed} open files, and the hard limit is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, HELD + 500), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def greeted(server: Running, source: str | None = None) -> Client:
+    client = server.connect(source)
+    client.expect("220")
+    return client
+
+
+def expect_full_house(server: Running, slots: int) -> None:
+    """All slots can be had, and not one more."""
+    clients = [greeted(server) for _ in range(slots)]
+    with server.connect() as one_more:
+        one_more.expect(TURNED_AWAY)
+        one_more.expect_end()
+    for client in clients:
+        client.say("NOOP", "250")
+        client.say("QUIT", "221")
+        client.expect_end()
+        client.close()
+
+
+def test_25_are_served_at_once_and_the_26th_is_turned_away(servers: Servers) -> None:
+    server = servers.start(PATIENT)
+    expect_full_house(server, 25)
+    server.wait_for_event(Closed, count=25)
+    expect_full_house(server, 25)
+    refused = server.wait_for_event(Refused, reason="slots")
+    assert (refused.ip, refused.slot, refused.session) == ("127.0.0.1", 0, 0)
+
+
+def test_the_lowest_free_slot_is_taken_first(servers: Servers) -> None:
+    server = servers.start(PATIENT | {"slots": 4})
+    clients = [greeted(server) for _ in range(4)]
+    for slot in (3, 2):
+        with clients[slot - 1] as client:
+            client.say("QUIT", "221")
+            client.expect_end()
+    server.wait_for_event(Closed, count=2)
+    clients[1:3] = [greeted(server), greeted(server)]
+    server.wait_for_event(Connected, count=6)
+    for client in clients:
+        client.close()
+    assert [stamped.slot for stamped in matching(server.records(), Connected)] == [1, 2, 3, 4, 2, 3]
+
+
+def test_a_slot_shows_its_last_connection_until_the_next(inside: MakeInside) -> None:
+    server = inside(slots=3)
+    first, second = server.greeted(), server.greeted()
+    first.say("HELO one.test", "250")
+    first.say("MAIL FROM:<a@one.test>", "553")
+    first.say("QUIT", "221")
+    first.expect_end()
+    slots = server.server.reception.slots
+    gone, there = slots
+    assert (gone.is_open, gone.close_reason, gone.port) == (False, "quit", first.port)
+    assert gone.said is not None
+    assert gone.said.last is not None
+    assert (gone.said.helo, gone.said.mail_from, gone.said.last.data) == (b"one.test", b"<a@one.test>", b"QUIT")
+    assert (there.is_open, there.port, slots.in_use) == (True, second.port, 1)
+    third = server.greeted()
+    assert [(row.slot, row.port, row.said) for row in slots] == [(1, third.port, None), (2, second.port, None)]
+
+
+def test_an_ipv4_address_has_at_most_its_share(servers: Servers) -> None:
+    server = servers.start(PATIENT | {"limit_exempt": []}, listen=["0.0.0.0"])
+    clients = [greeted(server, "127.0.1.1") for _ in range(5)]
+    with server.connect("127.0.1.1") as one_more:
+        one_more.expect(TURNED_AWAY)
+        one_more.expect_end()
+    clients.append(greeted(server, "127.0.1.2"))
+    refused = server.wait_for_event(Refused, reason="client")
+    assert refused.ip == "127.0.1.1"
+    clients[0].say("QUIT", "221")
+    clients[0].expect_end()
+    server.wait_for_event(Closed)
+    clients.append(greeted(server, "127.0.1.1"))
+    for client in clients:
+        client.close()
+
+
+def test_ipv6_has_its_share_too(servers: Servers) -> None:
+    server = servers.start(PATIENT | {"limit_exempt": [], "slots_per_client": 2}, listen=["127.0.0.1", "::1"])
+    clients = [server.connect(address="::1"), server.connect(address="::1"), server.connect()]
+    for client in clients:
+        client.expect("220")
+    with server.connect(address="::1") as one_more:
+        one_more.expect(TURNED_AWAY)
+        one_more.expect_end()
+    for client in clients:
+        client.close()
+    assert server.wait_for_event(Refused, reason="client").ip == "::1"
+
+
+def test_both_families_are_answered_and_logged_as_what_they_are(servers: Servers) -> None:
+    server = servers.start(listen=["127.0.0.1", "::1"])
+    for address in ("127.0.0.1", "::1"):
+        with server.connect(address=address) as client:
+            client.expect("220 Welcome!")
+            client.say("HELO x", f"250 Hello x from {address}, pleased to meet you.")
+            client.say("QUIT", "221")
+            client.expect_end()
+        server.wait_for_event(Closed, ip=address, reason="quit")
+
+
+def test_5000_are_held_at_once(servers: Servers, many_descriptors: None) -> None:
+    server = servers.start(PATIENT | {"slots": 10_000})
+    clients = [server.connect() for _ in range(HELD)]
+    for client in clients:
+        client.expect("220")
+    for client in clients[:: HELD // 100]:
+        client.say("NOOP", "250")
+    in_slots = server.wait_for(lambda records: {s.slot for s in records if s.slot >= HELD}, "the last slot taken")
+    assert in_slots == {HELD}
+    for client in clients:
+        client.close()
+    server.wait_for_event(Closed, count=HELD, reason="peer")
+
+
+def test_too_many_slots_for_the_limit_of_open_files_is_one_clear_line(servers: Servers) -> None:
+    with pytest.raises(NotStartedError) as caught:
+        servers.start({"slots": 10_000}, prefix=limited_to("RLIMIT_NOFILE", 500))
+    assert caught.value.status == 78
+    assert caught.value.stderr == (
+        "smtppseudo: slots = 10000 needs 10088 open files, and the limit is 500 (ulimit -Hn);"
+        " raise it, or set slots to at most 412\n"
+    )
+
+
+def test_every_slot_that_the_limit_of_open_files_allows_can_be_used(servers: Servers) -> None:
+    server = servers.start(PATIENT | {"slots": 412}, prefix=limited_to("RLIMIT_NOFILE", 500))
+    expect_full_house(server, 412)
+    assert server.events(Error) == []
+
+
+def test_ten_thousand_resets_lose_no_slot(servers: Servers) -> None:
+    server = servers.start(PATIENT)
+    for _ in range(RESETS):
+        server.connect().reset()
+    wait_until(lambda: is_served(server), "a slot free again")  # whoever came before has been accepted by then
+    wait_until(lambda: has_nobody(server), "every connection closed")
+    turned_away = sum(refused.count for refused in server.events(Refused))
+    assert len(server.events(Connected)) + turned_away > RESETS / 2
+    assert {closed.reason for closed in server.events(Closed)} == {"reset", "quit"}
+    expect_full_house(server, 25)
+
+
+def is_served(server: Running) -> bool:
+    with server.connect() as client:
+        if not client.expect("").startswith("220"):
+            return False
+        client.say("QUIT", "221")
+        return True
+
+
+def has_nobody(server: Running) -> bool:
+    text = server.log_text
+    return text.count("Z connected ") == text.count("Z closed ")
+
+
+def test_a_newcomer_evicts_whoever_is_idle_longest(inside: MakeInside) -> None:
+    server = inside(slots=2, quiet_timeout_s=0)
+    first = server.greeted()
+    server.advance(1)
+    second = server.greeted()
+    server.advance(3.9)
+    server.connect().expect(TURNED_AWAY)
+    first.say("NOOP", "250")
+    server.advance(1.2)
+    third = server.greeted()
+    assert second.expect("421")
+    second.expect_end()
+    assert [stamped.port for stamped in server.records(Closed, reason="evicted")] == [second.port]
+    first.say("NOOP", "250")
+    third.say("NOOP", "250")
+    server.connect().expect(TURNED_AWAY)
+
+
+def test_connecting_and_vanishing_at_once_is_not_our_error(inside: MakeInside) -> None:
+    server = inside()
+    for _ in range(100):
+        client = server.connect()
+        client.reset()
+        server.turn()
+    server.turn_until(lambda: len(server.records(Closed)) == 100, "all closed")
+    assert {closed.reason for closed in server.events(Closed)} == {"reset"}
+    assert server.server.reception.slots.in_use == 0
+
+
+def test_a_connection_that_cannot_be_watched_costs_no_slot(inside: MakeInside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """epoll has a limit of its own: /proc/sys/fs/epoll/max_user_watches."""
+    server = inside()
+    reactor = server.server.reactor
+
+    def fail_once(fd: int, watched: Watched, mask: int = READ) -> None:
+        monkeypatch.undo()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(reactor, "watch", fail_once)
+    server.connect().rest()
+    assert server.server.reception.slots.in_use == 0
+    server.advance(1.1)
+    server.greeted().say("NOOP", "250")
+
+
+def test_nothing_listens_once_offline(inside: MakeInside) -> None:
+    server = inside()
+    client = server.greeted()
+    server.server.go_offline("test")
+    client.expect("421 sink.test closing connection")
+    client.expect_end()
+    with socket.socket() as refused:
+        assert refused.connect_ex(("127.0.0.1", server.port)) == errno.ECONNREFUSED

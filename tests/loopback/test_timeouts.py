@@ -1,0 +1,118 @@
+"""Time-outs over real sockets, on a clock that the test moves."""
+
+from smtppseudo.events import Closed
+from tests.conftest import MakeInside
+
+LONG_KEYWORDS = [f"X{number:02d} " + "x" * 480 for number in range(64)]
+EHLOS = b"EHLO x\r\n" * 256
+"""One read of the server's; with these keywords an answer of 8 MiB, more than the kernel takes."""
+
+
+def test_an_idle_session_is_told_and_closed(inside: MakeInside) -> None:
+    server = inside(quiet_timeout_s=0)
+    client = server.greeted()
+    server.advance(29.9)
+    client.say("NOOP", "250")
+    server.advance(29.9)
+    client.say("NOOP", "250")
+    server.advance(30.1)
+    client.expect("421 Connection timed out")
+    client.expect_end()
+    (closed,) = server.events(Closed)
+    assert (closed.reason, closed.duration_ms, closed.commands) == ("idle", 89_900, 2)
+
+
+def test_octets_without_an_answer_do_not_keep_a_session(inside: MakeInside) -> None:
+    server = inside(quiet_timeout_s=0)
+    client = server.greeted()
+    for _ in range(3):
+        server.advance(9)
+        client.sock.sendall(b"N")
+        server.turn()
+    server.advance(3.1)
+    client.expect("421 Connection timed out")
+    client.expect_end()
+
+
+def test_octets_of_a_message_do(inside: MakeInside) -> None:
+    server = inside(quiet_timeout_s=0, accept_mail=True)
+    client = server.greeted()
+    for line, start in (("MAIL FROM:<a@b>", "250"), ("RCPT TO:<c@d>", "250"), ("DATA", "354")):
+        client.say(line, start)
+    for _ in range(5):
+        server.advance(20)
+        client.send("One more line.")
+        server.turn()
+    client.say(".", "250")
+    assert server.events(Closed) == []
+
+
+def test_a_session_ends_after_its_time_however_busy(inside: MakeInside) -> None:
+    server = inside(quiet_timeout_s=0)
+    client = server.greeted()
+    for _ in range(29):
+        server.advance(20)
+        client.say("NOOP", "250")
+    server.advance(20.1)
+    client.expect("421 Session timed out")
+    client.expect_end()
+    (closed,) = server.events(Closed)
+    assert (closed.reason, closed.duration_ms) == ("session", 600_100)
+
+
+def test_when_nobody_new_comes_every_session_ends(inside: MakeInside) -> None:
+    server = inside(idle_timeout_s=600)
+    first = server.greeted()
+    server.advance(20)
+    second = server.greeted()
+    server.advance(20)
+    first.say("NOOP", "250")
+    server.advance(10.1)
+    for client in (first, second):
+        client.expect("421 Connection timed out")
+        client.expect_end()
+    assert [closed.reason for closed in server.events(Closed)] == ["quiet", "quiet"]
+    third = server.greeted()
+    server.advance(30.1)
+    third.expect("421")
+
+
+def test_quiet_can_be_switched_off(inside: MakeInside) -> None:
+    server = inside(idle_timeout_s=600, quiet_timeout_s=0)
+    client = server.greeted()
+    server.advance(590)
+    client.say("NOOP", "250")
+
+
+def test_a_peer_that_never_reads_costs_one_answer_and_is_closed(inside: MakeInside) -> None:
+    server = inside(quiet_timeout_s=0, ehlo_keywords=LONG_KEYWORDS)
+    client = server.connect(receive_buffer_octets=65_536)
+    sent_octets = 0
+    for _ in range(4):
+        sent_octets += client.sock.send(EHLOS)
+        server.turn()
+    (session,) = server.server.reception.slots
+    assert session.received_octets == 2048 < sent_octets
+    server.advance(29)
+    assert server.events(Closed) == []
+    server.advance(1.2)
+    assert [closed.reason for closed in server.events(Closed)] == ["stalled"]
+    assert server.server.reception.slots.in_use == 0
+
+
+def test_the_idle_clock_stands_still_while_an_answer_is_on_its_way(inside: MakeInside) -> None:
+    server = inside(quiet_timeout_s=0, ehlo_keywords=LONG_KEYWORDS)
+    client = server.connect(receive_buffer_octets=65_536)
+    client.sock.sendall(EHLOS)
+    server.turn()
+    client.expect("220")
+    server.advance(20)
+    for _ in range(100):
+        client.expect("250")
+    server.advance(20)
+    for _ in range(156):
+        client.expect("250")
+    server.turn()
+    server.advance(29)
+    client.say("QUIT", "221")
+    client.expect_end()

@@ -1,0 +1,99 @@
+"""Lines and messages against simple references that keep everything."""
+
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smtppseudo.smtp.lines import Line, LineSplitter, MessageCounter
+
+LIMIT = 12
+
+line_octets = st.lists(
+    st.sampled_from([b"\r", b"\n", b"\r\n", b"x", b"x" * 5, b"x" * (LIMIT - 1), b"x" * LIMIT, b"x" * (LIMIT + 1)]),
+    max_size=20,
+).map(b"".join)
+message_octets = st.lists(
+    st.sampled_from([b"\r", b"\n", b".", b"x", b"\r\n", b"\r\n.", b"\r\n.\r", b"\r\n.\r\n", b"..\r\n"]), max_size=25
+).map(b"".join)
+places = st.lists(st.integers(0, 1 << 16), max_size=12)
+
+
+def cut(stream: bytes, places: list[int]) -> list[bytes]:
+    ends = sorted({place % (len(stream) + 1) for place in places} | {0, len(stream)})
+    return [stream[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def reference_lines(stream: bytes) -> list[Line]:
+    """Cut a stream into lines with all of it at hand."""
+    lines = []
+    for raw in stream.split(b"\n")[:-1]:
+        text = raw.removesuffix(b"\r")
+        lines.append(Line(text[:LIMIT], text == raw, max(0, len(text) - LIMIT)))
+    return lines
+
+
+@settings(deadline=None, max_examples=200)
+@given(line_octets, places)
+def test_lines(stream: bytes, places: list[int]) -> None:
+    splitter = LineSplitter(LIMIT)
+    lines = []
+    seen = b""
+    for chunk in cut(stream, places):
+        at = 0
+        while at < len(chunk):
+            line, end = splitter.take(chunk, at)
+            assert (line is not None) is (chunk[at:end].find(b"\n") == end - at - 1)
+            lines += [line] if line is not None else []
+            seen += chunk[at:end]
+            at = end
+            under_way = seen[seen.rfind(b"\n") + 1 :]
+            assert splitter.overflowed is (len(under_way.removesuffix(b"\r")) > LIMIT)
+            assert len(splitter._partial) <= LIMIT
+    assert lines == reference_lines(stream)
+
+
+@settings(deadline=None, max_examples=100)
+@given(line_octets, places)
+def test_the_rest_of_a_line(stream: bytes, places: list[int]) -> None:
+    stream = stream.replace(b"\n", b"")
+    splitter = LineSplitter(LIMIT)
+    for chunk in cut(stream, places):
+        splitter.take(chunk, 0)
+    (line,) = reference_lines(stream + b"\n")
+    assert splitter.rest() == (line if line.truncated_octets else None)
+
+
+def reference_message(stream: bytes) -> tuple[int, int] | None:
+    """Find where a message ends and how long it is, with all of it at hand; None if it does not end."""
+    end = (b"\r\n" + stream).find(b"\r\n.\r\n")
+    if end < 0:
+        return None
+    lines = stream[:end].split(b"\r\n")[:-1]
+    return end + 3, sum(len(line) - line.startswith(b".") + 2 for line in lines)
+
+
+@settings(deadline=None, max_examples=300)
+@given(message_octets, st.just(b"") | st.just(b"\r\n.\r\n"), places)
+def test_a_message(stream: bytes, last: bytes, places: list[int]) -> None:
+    stream += last
+    message = MessageCounter()
+    end = None
+    at = 0
+    for chunk in cut(stream, places):
+        end = message.take(chunk, 0)
+        if end is not None:
+            break
+        at += len(chunk)
+        assert len(message._held) <= 4
+    found = None if end is None else (at + end, message.octets)
+    assert found == reference_message(stream)
+
+
+@settings(deadline=None, max_examples=100)
+@given(message_octets, st.binary(max_size=9))
+def test_a_message_that_begins_within(stream: bytes, before: bytes) -> None:
+    message = MessageCounter()
+    end = message.take(before + stream, len(before))
+    expected = reference_message(stream)
+    assert (end, end and message.octets) == (expected and (expected[0] + len(before)), expected and expected[1])

@@ -1,0 +1,120 @@
+"""Escapes and records, for any octets: there and back, and never more than one printable line."""
+
+import json
+import re
+from typing import get_args
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smtppseudo.events import (
+    NAMES,
+    Closed,
+    CloseReason,
+    Command,
+    Connected,
+    Error,
+    Event,
+    Message,
+    Monitor,
+    Offline,
+    Online,
+    RefusalReason,
+    Refused,
+    SettingsChanged,
+    Stamped,
+    escape,
+    unescape,
+)
+from smtppseudo.records import fields, parse, render_json, render_record, render_text
+
+# Octets of which a good part is special somewhere
+octets = st.binary(max_size=40) | st.lists(
+    st.sampled_from(
+        [b"\\", b'"', b"=", b" ", b"\n", b"\r", b"\\x22", b"x22", b"\\\\", b" a=", b'="', b"\xff", b"\0", b"A"]
+    ),
+    max_size=12,
+).map(b"".join)
+texts = octets.map(escape)
+counts = st.integers(0, 1 << 40)
+replies = st.builds(lambda code, text: b"%d " % code + text, st.integers(200, 599), octets)
+commands = st.builds(Command, octets, replies, st.booleans(), st.booleans(), st.booleans(), counts)
+reasons = st.sampled_from(get_args(CloseReason))
+in_session = (
+    commands
+    | st.builds(Command, octets, replies)
+    | st.builds(Connected, st.integers(1, 65_535))
+    | st.builds(Message, counts)
+    | st.builds(Closed, reasons, counts, counts, counts, counts, counts)
+)
+outside = (
+    st.builds(Refused, st.sampled_from(get_args(RefusalReason)), counts)
+    | st.builds(Error, texts, counts)
+    | st.builds(Online, texts)
+    | st.builds(Offline, texts)
+    | st.builds(SettingsChanged, texts, texts)
+    | st.builds(Monitor, st.sampled_from(["login", "not_authorized"]), texts)
+)
+ips = st.ip_addresses().map(str)
+times = st.datetimes().map(lambda at: f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z".rjust(24, "0"))
+records = st.builds(
+    Stamped,
+    st.just(0),
+    times,
+    counts.map(lambda n: n + 1),
+    counts.map(lambda n: n + 1),
+    ips,
+    st.integers(1, 65_535),
+    in_session,
+) | st.builds(Stamped, st.just(0), times, st.just(0), st.just(0), ips | st.just(""), st.just(0), outside)
+
+
+@given(octets)
+def test_an_escaped_text_is_printable_and_comes_back(octets: bytes) -> None:
+    text = escape(octets)
+    assert re.fullmatch("[ -~]*", text)
+    assert unescape(text) == octets
+
+
+@given(octets, octets)
+def test_texts_are_escaped_piece_by_piece(first: bytes, second: bytes) -> None:
+    assert escape(first + second) == escape(first) + escape(second)
+
+
+@settings(deadline=None, max_examples=300)
+@given(records)
+def test_a_record_is_one_printable_line_and_comes_back(record: Stamped) -> None:
+    for (line,) in (render_text([record]), render_json([record])):
+        assert re.fullmatch(r"[ -~]+\n", line)
+        assert parse(line) == record
+
+
+@settings(deadline=None, max_examples=200)
+@given(records)
+def test_both_formats_hold_the_same(record: Stamped) -> None:
+    (text,), (line,) = render_text([record]), render_json([record])
+    members = {"time": record.time, "event": NAMES[type(record.event)], **dict(fields(record))}
+    assert line == json.dumps(members, separators=(",", ":")) + "\n"
+    assert render_record(json.loads(line)) == text
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(records, max_size=5))
+def test_a_batch_is_its_records_one_by_one(batch: list[Stamped]) -> None:
+    for render in (render_text, render_json):
+        assert render(batch) == [line for record in batch for line in render([record])]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.text(max_size=80) | records.map(lambda record: render_text([record])[0]),
+    st.integers(0, 200),
+    st.text(max_size=3),
+)
+def test_what_is_damaged_is_a_record_or_a_value_error(line: str, at: int, more: str) -> None:
+    for damaged in (line, line[:at], line[:at] + more + line[at:], "{" + line):
+        try:
+            event: Event = parse(damaged).event
+        except ValueError:
+            continue
+        assert isinstance(event, get_args(Event))

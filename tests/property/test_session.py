@@ -1,0 +1,204 @@
+"""Sessions, for any octets in any pieces: the same replies and events, in bounds, without a fault."""
+
+import itertools
+import re
+from typing import Final, NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smtppseudo.events import Closed, Command, Event, Message
+from smtppseudo.settings import STAGES, Settings
+from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.lines import LINE_OCTETS
+from smtppseudo.smtp.session import SmtpSession
+
+REPLY: Final = re.compile(rb"(?:([2-5][0-9][0-9])-[ -~]{0,506}\r\n(?=\1))*([2-5][0-9][0-9]) [ -~]{0,506}\r\n")
+GREETING: Final = b"220 hello\r\n"
+START: Final = 1000.0
+
+BASE: Final = Settings(hostname="mx.example.org", ehlo_keywords=("SIZE 30", "X-100%"))
+MODES: Final = [
+    changed
+    for enhanced in (False, True)
+    for mode in (*(BASE._replace(reject_at=stage) for stage in STAGES), BASE._replace(accept_mail=True))
+    for changed in [mode._replace(enhanced_status_codes=enhanced)]
+]
+DIALOGUES: Final = [Dialogue(mode) for mode in MODES]
+TAKING: Final = [Dialogue(mode) for mode in MODES if mode.accept_mail or mode.reject_at == "message"]
+TAKING_NOTHING: Final = [Dialogue(mode) for mode in MODES if not mode.accept_mail and mode.reject_at != "message"]
+dialogues = st.sampled_from(DIALOGUES) | st.sampled_from(TAKING)
+
+VERBS: Final = b"HELO EHLO MAIL RCPT DATA RSET NOOP HELP VRFY EXPN AUTH ETRN STARTTLS".split()
+ARGUMENTS: Final = [
+    *(b" ", b" x", b" FROM:<a@b>", b" FROM:", b" TO:<x>"),
+    *(b' TO:<"a >b"@c> N=1', b" PLAIN AGEAYg==", b"\t%b{ip}"),
+]
+TRANSACTION: Final = b"MAIL FROM:<a@b>\r\nRCPT TO:<x>\r\nDATA\r\n"
+commands = st.builds(
+    lambda verb, argument, end: verb + argument + end,
+    st.sampled_from([*VERBS, b"xyzzy", b"hElO", b""]),
+    st.sampled_from([b"", *ARGUMENTS]),
+    st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r\r\n"]),
+)
+# Half lines, false ends, lines at the limit
+pieces = st.sampled_from(
+    [
+        *(b"\r", b"\n", b".", b"\0", b"\xff", b"\r\n.\r\n", b"\n.\n", b"\r.\r", b"\r\n.\n", b"\n.\r\n", b"..\r\n"),
+        *(TRANSACTION, TRANSACTION + b".\r\n", b".\r\nNOOP\r\n", b"AUTH LOGIN\r\n", b"\r\nQUIT\r\n"),
+        *(b"x" * octets for octets in (9, LINE_OCTETS - 1, LINE_OCTETS, LINE_OCTETS + 1, 3000)),
+        *(b"x\r\n" * 9, b"x\r\n" * 19, b"RCPT TO:<x>\r\n" * 9),
+    ]
+)
+mails = st.lists(pieces, max_size=3).map(lambda text: TRANSACTION + b"".join(text) + b"\r\n.\r\n")
+streams = st.lists(commands | commands | pieces | mails | st.binary(max_size=20), min_size=2, max_size=30).map(b"".join)
+places = st.lists(st.integers(0, 1 << 20), max_size=20)
+
+
+class Played(NamedTuple):
+    """What a session said, and what happened in it."""
+
+    replies: bytes
+    events: list[Event]
+    session: SmtpSession
+
+
+def play(dialogue: Dialogue, chunks: list[bytes]) -> Played:
+    session = SmtpSession(dialogue, 1, 1, "192.0.2.1", 50_000, GREETING, START)
+    replies = session.data_to_send(START)
+    events: list[Event] = []
+    for chunk in chunks:
+        events += session.receive(chunk, START)
+        replies += session.data_to_send(START)
+        assert held_octets(session) <= LINE_OCTETS
+    events += session.closed("peer", START)
+    assert session.data_to_send(START) == b""
+    return Played(replies, events, session)
+
+
+def held_octets(session: SmtpSession) -> int:
+    """Count what a session keeps of the line or message under way, and of what it has to send."""
+    held = session._held
+    return len(session._to_send) + sum(len(getattr(held, name, b"")) for name in ("_partial", "_held"))
+
+
+def cut(stream: bytes, places: list[int]) -> list[bytes]:
+    ends = sorted({place % (len(stream) + 1) for place in places} | {0, len(stream)})
+    return [stream[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def by_octet(stream: bytes) -> list[bytes]:
+    return [stream[at : at + 1] for at in range(len(stream))]
+
+
+def unmarked(played: Played) -> list[Event]:
+    """Return the events without what depends on the pieces: who pipelines, and how much came after the end."""
+    at_the_end = played.session.close_reason == "errors"
+    events = [event._replace(pipelined=False) if isinstance(event, Command) else event for event in played.events]
+    last = len(events) - 2
+    if at_the_end and isinstance(event := events[last], Command) and event.truncated_octets:
+        events[last] = event._replace(truncated_octets=1, eol_lf=True)
+    return events
+
+
+def split_replies(octets: bytes) -> list[bytes]:
+    """Cut replies apart, each whole; whatever is none fails."""
+    found = []
+    at = 0
+    while at < len(octets):
+        match = REPLY.match(octets, at)
+        assert match is not None, octets[at : at + 600]
+        assert match[1] in (None, match[2])
+        found.append(match[0])
+        at = match.end()
+    return found
+
+
+@settings(deadline=None, max_examples=250)
+@given(dialogues, streams, places)
+def test_pieces_change_neither_replies_nor_events(dialogue: Dialogue, stream: bytes, places: list[int]) -> None:
+    whole, odd = play(dialogue, [stream]), play(dialogue, cut(stream, places))
+    assert odd.replies == whole.replies
+    assert unmarked(odd) == unmarked(whole)
+    assert odd.session.state is whole.session.state
+
+
+@settings(deadline=None, max_examples=60)
+@given(dialogues, streams)
+def test_octet_by_octet_is_the_same(dialogue: Dialogue, stream: bytes) -> None:
+    whole, octets = play(dialogue, [stream]), play(dialogue, by_octet(stream))
+    assert octets.replies == whole.replies
+    assert unmarked(octets) == unmarked(whole)
+    assert not any(isinstance(event, Command) and event.pipelined for event in octets.events)
+
+
+@settings(deadline=None, max_examples=250)
+@given(dialogues, streams)
+def test_each_reply_has_its_event_in_order(dialogue: Dialogue, stream: bytes) -> None:
+    played = play(dialogue, [stream])
+    greeting, *replies = split_replies(played.replies)
+    assert greeting == GREETING
+    *events, closed = played.events
+    for event, reply in zip(events, replies, strict=True):
+        assert_answered(event, reply)
+    assert isinstance(closed, Closed)
+    assert closed.received_octets == len(stream)
+    assert closed.sent_octets == len(played.replies)
+    assert closed.commands == sum(isinstance(event, Command) for event in events)
+
+
+def assert_answered(event: Event, reply: bytes) -> None:
+    if isinstance(event, Message):
+        assert reply[:3] in {b"250", b"552", b"554"}
+        return
+    assert isinstance(event, Command)
+    assert len(event.data) <= LINE_OCTETS
+    assert b"\n" not in event.data
+    said = event.reply.split(b"[redacted]")[0]
+    assert reply.startswith(said)
+    if b"[redacted]" not in event.reply:
+        assert reply.startswith(event.reply + b"\r\n")
+
+
+@settings(deadline=None, max_examples=250)
+@given(st.sampled_from(TAKING_NOTHING), streams)
+def test_one_reply_for_each_line_and_none_after_the_last(dialogue: Dialogue, stream: bytes) -> None:
+    played = play(dialogue, [stream])
+    _, *replies = split_replies(played.replies)
+    *lines, rest = stream.split(b"\n")
+    lines += [rest] if len(rest.removesuffix(b"\r")) > LINE_OCTETS else []
+    quits = [number for number, line in enumerate(lines, 1) if is_quit(line)]
+    expected = min([len(lines), *quits])
+    if played.session.close_reason == "errors":
+        assert replies.pop().startswith(b"421 ")
+        assert len(replies) < expected
+    else:
+        assert len(replies) == expected
+        assert (played.session.close_reason == "quit") is bool(quits)
+    assert not any(reply.startswith(b"421") for reply in replies)
+
+
+def is_quit(line: bytes) -> bool:
+    return len(line.removesuffix(b"\r")) <= LINE_OCTETS and [word.upper() for word in line.split()[:1]] == [b"QUIT"]
+
+
+@settings(deadline=None, max_examples=100)
+@given(dialogues, st.lists(st.tuples(streams, st.floats(0, 40)), max_size=8))
+def test_time_ends_a_session_and_never_more_than_once(dialogue: Dialogue, turns: list[tuple[bytes, float]]) -> None:
+    session = SmtpSession(dialogue, 1, 1, "2001:db8::1", 50_000, GREETING, START)
+    now, said = START, session.data_to_send(START)
+    for octets, seconds in turns:
+        now += seconds
+        due = now >= session.deadline
+        if due:
+            was_open = session.is_open
+            session.tick(now)
+            said += session.data_to_send(now)
+            assert not session.is_open
+            assert session.close_reason in ({"idle", "session"} if was_open else {"quit", "errors", "idle", "session"})
+        session.receive(octets, now)
+        said += session.data_to_send(now)
+        assert session.deadline <= START + dialogue.session_timeout_s
+    replies = split_replies(said)
+    assert sum(reply.startswith(b"421 ") for reply in replies) <= 1
+    assert not any(reply.startswith((b"421 ", b"221 ")) for reply in replies[:-1])

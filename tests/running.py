@@ -1,0 +1,272 @@
+"""The real server, as a process of its own, with its files in one directory."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from smtppseudo.events import Event, Stamped
+from smtppseudo.records import parse
+from smtppseudo.settings import to_toml
+from tests.clients import LIMIT_S, Client, connect, wait_until
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+STOP_TIMEOUT_S = 10.0
+BASE: dict[str, Any] = {"hostname": "sink.test", "log_min_free_octets": 0}
+"""Set for every server, so that nothing depends on the machine."""
+
+_LISTENS = re.compile(r"^smtppseudo \S+: SMTP on (\S+) port (\d+)$", re.MULTILINE)
+
+E = TypeVar("E", bound=Event)
+T = TypeVar("T")
+
+
+class NotStartedError(Exception):
+    """The server ended instead of listening: its exit status, and what it said."""
+
+    def __init__(self, status: int, stderr: str) -> None:
+        super().__init__(f"exit status {status}: {stderr}")
+        self.status = status
+        self.stderr = stderr
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return our environment without what could change how Python or the server behaves."""
+    dropped = ("PYTHON", "XDG_", "CONFIGURATION_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY", "COVERAGE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    # A zone in which it is about noon: no test meets midnight unless it means to.
+    noon = f"NOON{time.gmtime().tm_hour - 12:+d}"
+    return {**kept, "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1", "TZ": noon, **more}
+
+
+def command(*arguments: str, prefix: Sequence[str] = ()) -> list[str]:
+    """Return the command line of a smtppseudo command, with another program before it if need be."""
+    return [*prefix, sys.executable, "-m", "smtppseudo", *arguments]
+
+
+def limited_to(limit: str, most: int) -> list[str]:
+    """Return a prefix for `command` that sets a limit, soft and hard: RLIMIT_NOFILE, RLIMIT_FSIZE, ..."""
+    set_limit = f"resource.setrlimit(resource.{limit}, ({most}, {most}))"
+    code = f"import os, resource, sys; {set_limit}; os.execv(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-c", code]
+
+
+def without(*capabilities: str) -> list[str]:
+    """Return a prefix for `command` that takes capabilities from root; for other users, who have none, an empty one."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed")
+    dropped = ",".join(f"-{capability}" for capability in capabilities)
+    return ["setpriv", f"--bounding-set={dropped}", f"--inh-caps={dropped}"]
+
+
+def run(*arguments: str, prefix: Sequence[str] = (), **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself."""
+    return subprocess.run(
+        command(*arguments, prefix=prefix),
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def write_settings(path: Path, settings: Mapping[str, Any]) -> Path:
+    """Write a settings file."""
+    lines = [
+        f"{name} = {to_toml(tuple(value) if isinstance(value, list) else value)}\n" for name, value in settings.items()
+    ]
+    path.write_text("".join(lines))
+    return path
+
+
+def read_records(log_dir: Path) -> list[Stamped]:
+    """Parse every whole line of every log in a directory, in order."""
+    return [parse(line) for text in _texts(log_dir) for line in text.split("\n")[:-1]]
+
+
+def _texts(log_dir: Path) -> list[str]:
+    # A device in place of a log must not be read: /dev/full has no end.
+    return [path.read_text("ascii") for path in sorted(log_dir.glob("*.log")) if path.is_file()]
+
+
+class Running:
+    """A server that listens. `stop` must be the end of it, unless `kill` was."""
+
+    def __init__(self, process: subprocess.Popen[bytes], directory: Path, log_dir: Path, config: Path) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.directory = directory
+        self.log_dir = log_dir
+        self.config = config
+        self.listens_on: list[tuple[str, int]] = []
+        self.checked = False
+
+    @property
+    def port(self) -> int:
+        """The SMTP port, the same on each address."""
+        return self.listens_on[0][1]
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return (self.directory / "stdout").read_text()
+
+    @property
+    def stderr(self) -> str:
+        """What it has complained of so far."""
+        path = self.directory / "stderr"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def log_text(self) -> str:
+        """What it has logged so far, as it stands in the files."""
+        return "".join(_texts(self.log_dir))
+
+    def records(self) -> list[Stamped]:
+        """What it has logged so far."""
+        return read_records(self.log_dir)
+
+    def wait_for(self, find: Callable[[list[Stamped]], T], what: str) -> T:
+        """Wait until something is found in its log."""
+        return wait_until(lambda: find(self.records()), what)
+
+    def wait_for_event(self, kind: type[Event], count: int = 1, **fields: object) -> Stamped:
+        """Wait until so many events of a kind with such fields are logged; return the last of them."""
+        what = f"{count} of {kind.__name__} {fields}"
+        return self.wait_for(lambda records: matching(records, kind, **fields)[count - 1 :], what)[-1]
+
+    def events(self, kind: type[E]) -> list[E]:
+        """Return the events of a kind that it has logged so far, without their stamps."""
+        return events(self.records(), kind)
+
+    def connect(self, source: str | None = None, address: str = "127.0.0.1") -> Client:
+        """Connect a client; its 220 is still to be read."""
+        return connect(address, self.port, source)
+
+    def play(self, *lines: str) -> None:
+        """Play a whole session."""
+        with self.connect() as client:
+            client.expect("220")
+            for line in lines:
+                client.say(line, "")
+            client.say("QUIT", "221")
+            client.expect_end()
+
+    def reload(self, settings: dict[str, Any] | str) -> None:
+        """Give it another settings file, text or table (what that leaves out is as at the start), and SIGHUP."""
+        if isinstance(settings, str):
+            self.config.write_text(settings)
+        else:
+            write_settings(self.config, BASE | settings)
+        self.process.send_signal(signal.SIGHUP)
+
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """End it as an operator would, and see that it ends well."""
+        self.process.send_signal(number)
+        self.wait_for_end(timeout_s)
+        self.check()
+
+    def wait_for_end(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Wait until it has ended."""
+        self.process.wait(timeout_s)
+
+    def kill(self) -> None:
+        """End it as no program can prevent."""
+        self.checked = True
+        self.process.kill()
+        self.process.wait()
+
+    def check(self) -> None:
+        """See that it ended with 0, and that no bug of ours showed itself."""
+        self.checked = True
+        assert "Traceback" not in self.stderr, self.stderr
+        assert self.process.returncode == 0, f"exit status {self.process.returncode}: {self.stderr}"
+        assert not [line for line in self.log_text.splitlines() if "bug:" in line]
+
+
+def matching(records: list[Stamped], kind: type[Event], **fields: object) -> list[Stamped]:
+    """Return the records of events of a kind that have all these fields."""
+    return [
+        stamped
+        for stamped in records
+        if isinstance(stamped.event, kind)
+        and all(
+            value in (getattr(stamped, name, None), getattr(stamped.event, name, None))
+            for name, value in fields.items()
+        )
+    ]
+
+
+def events(records: list[Stamped], kind: type[E]) -> list[E]:
+    """Return the events of a kind, without their stamps."""
+    return [stamped.event for stamped in records if isinstance(stamped.event, kind)]
+
+
+class Servers:
+    """Starts servers below a directory, and ends and checks them all."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._all: list[Running] = []
+
+    def start(
+        self,
+        settings: dict[str, Any] | None = None,
+        *arguments: str,
+        prefix: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        log_dir: Path | None = None,
+        port: int = 0,
+        listen: Sequence[str] = ("127.0.0.1",),
+        stderr: Path | None = None,
+    ) -> Running:
+        """Start one and wait until it listens. `prefix` is a command that runs it; the rest is plain."""
+        directory = self.directory / f"server{len(self._all)}"
+        (directory / "state").mkdir(parents=True)
+        log_dir = log_dir or directory / "log"
+        config = write_settings(directory / "smtppseudo.toml", BASE | (settings or {}))
+        places = ["--config", str(config), "--state-dir", str(directory / "state"), "--log-dir", str(log_dir)]
+        addresses = [word for address in listen for word in ("--listen", address)]
+        monitor = ["--monitor-port", "0", "--monitor-listen", "127.0.0.1"]
+        words = command("serve", "--port", str(port), *addresses, *monitor, *places, *arguments, prefix=prefix)
+        child_env = environment(**(env or {}))
+        with (directory / "stdout").open("wb") as out, (stderr or directory / "stderr").open("wb") as err:
+            process = subprocess.Popen(words, env=child_env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        server = Running(process, directory, log_dir, config)
+        self._all.append(server)
+        wait_until(lambda: self._listens(server, len(listen)), "listening")
+        return server
+
+    def stop_all(self) -> None:
+        """End all that still run; see that each ended well."""
+        for server in self._all:
+            if server.process.poll() is None:
+                server.process.terminate()
+        for server in self._all:
+            try:
+                server.wait_for_end()
+            except subprocess.TimeoutExpired:
+                server.process.kill()
+                server.wait_for_end()
+        for server in self._all:
+            if not server.checked:
+                server.check()
+
+    def _listens(self, server: Running, count: int) -> bool:
+        status = server.process.poll()
+        if status is not None:
+            server.checked = True
+            raise NotStartedError(status, server.stderr)
+        server.listens_on = [(address, int(port)) for address, port in _LISTENS.findall(server.stdout)]
+        return len(server.listens_on) == count

@@ -1,0 +1,213 @@
+r"""Transcripts: whole dialogues, each replayed whole, octet by octet and in odd chunks.
+
+A transcript in `transcripts/` is read line by line:
+
+    # TEXT             what it shows and which rule, at the top
+    set KEY = VALUE    a setting as in the settings file, before the dialogue
+    peer ADDRESS       the client's address where it is not 192.0.2.1, before the dialogue
+    S: TEXT            a line of the server: exact, CRLF implied
+    C: TEXT            a line of the client, CRLF implied
+    C< TEXT            octets of the client with Python's escapes, nothing implied
+    +SECONDS           time passes, and the machine is told if its deadline has passed
+    -- closed REASON   the machine closes the connection
+
+Consecutive lines of the client arrive together. `{A*3000}` stands for 3,000 times A (and `{ *1}` for a blank
+at the end of a line), `C*20: TEXT` and `S*20: TEXT` for 20 such lines, `{date}` in the greeting for its date.
+Whatever the server says or does beyond the transcript fails it.
+"""
+
+import codecs
+import difflib
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from smtppseudo.events import Closed
+from smtppseudo.settings import Settings, combine, parse_file
+from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.session import SmtpSession
+
+TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
+WHOLE = 1 << 30
+DATE = "06/01/2012 2:41:11 PM -0700"
+
+_REPEATED = re.compile(r"\{(.+?)\*(\d+)\}")
+_SCRIPT_LINE = re.compile(r"([SC])(?:\*(\d+))?:(?: (.*))?|C< .+|\+[\d.]+|-- closed [a-z]+")
+_SERVER_LINE = re.compile(r"S: [2-5][0-9][0-9][ -][ -~]{0,506}")
+
+
+class Transcript(NamedTuple):
+    """A dialogue: under which settings, with whom, and its lines in order, runs and `S:` lines written out."""
+
+    settings: Settings
+    ip: str
+    script: list[str]
+
+
+def parse(text: str, place: str) -> Transcript:
+    """Read a transcript; a line that means nothing is a ValueError that names it."""
+    settings: list[str] = []
+    ip = "192.0.2.1"
+    script: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("set "):
+            settings.append(line.removeprefix("set "))
+        elif line.startswith("peer "):
+            ip = line.removeprefix("peer ")
+        elif not line.startswith("#"):
+            script += _script_lines(line, f"{place}, line {number}")
+    script[0] = script[0].replace("{date}", DATE)
+    values = parse_file("\n".join(settings), place)
+    return Transcript(combine([("file", values)], {"hostname": "mx.example.org"}).settings, ip, script)
+
+
+def _script_lines(line: str, place: str) -> list[str]:
+    match = _SCRIPT_LINE.fullmatch(line)
+    if match is None:
+        raise ValueError(f"{place}: {line!r}")
+    side, times, text = match.groups()
+    if side is None:
+        return [line]
+    return [f"{side}: {_repeated(text or '')}" if side == "S" else f"{side}: {text or ''}"] * int(times or 1)
+
+
+def _repeated(text: str) -> str:
+    return _REPEATED.sub(lambda match: match[1] * int(match[2]), text)
+
+
+def _octets(line: str) -> bytes:
+    mark, text = line[:2], _repeated(line[3:]).encode("ascii")
+    return text + b"\r\n" if mark == "C:" else codecs.escape_decode(text)[0]
+
+
+class Player:
+    """Plays the client's part against the machine, and writes down what the machine says and does."""
+
+    def __init__(self, transcript: Transcript, chunk_octets: int) -> None:
+        self._chunk_octets = chunk_octets
+        self._now = 1000.0
+        dialogue = Dialogue(transcript.settings)
+        greeting = dialogue.greeting(transcript.ip, DATE)
+        self._session = SmtpSession(dialogue, 1, 1, transcript.ip, 50_000, greeting, self._now)
+        self._closed = False
+        self._octets_heard = self._octets_said = 0
+
+    def play(self, script: list[str]) -> Iterator[str]:
+        """Yield the script with the machine's own lines in place of those expected of it."""
+        yield from self._hear(self._session.data_to_send(self._now))
+        for mark, run in itertools.groupby(script, key=lambda line: line[0]):
+            lines = list(run)
+            if mark == "C":
+                yield from lines
+                yield from self._hear(self._say(b"".join(map(_octets, lines))))
+            elif mark == "+":
+                for line in lines:
+                    yield line
+                    yield from self._hear(self._wait(float(line)))
+        self._check_sums()
+
+    def _say(self, octets: bytes) -> bytes:
+        self._octets_said += len(octets)
+        session, heard = self._session, b""
+        for start in range(0, len(octets), self._chunk_octets):
+            session.receive(octets[start : start + self._chunk_octets], self._now)
+            heard += session.data_to_send(self._now)
+        return heard
+
+    def _wait(self, seconds: float) -> bytes:
+        self._now += seconds
+        if self._now >= self._session.deadline:
+            self._session.tick(self._now)
+        return self._session.data_to_send(self._now)
+
+    def _hear(self, octets: bytes) -> Iterator[str]:
+        self._octets_heard += len(octets)
+        if octets:
+            for line in octets.decode("latin-1").removesuffix("\r\n").split("\r\n"):
+                yield f"S: {line}"
+        if self._session.close_reason is not None and not self._closed:
+            self._closed = True
+            yield f"-- closed {self._session.close_reason}"
+
+    def _check_sums(self) -> None:
+        last = self._session.closed("peer", self._now)[-1]
+        assert isinstance(last, Closed)
+        assert (last.received_octets, last.sent_octets) == (self._octets_said, self._octets_heard)
+
+
+def collapsed(script: Iterable[str]) -> Iterator[str]:
+    """Write runs of equal lines as one."""
+    for line, run in itertools.groupby(script):
+        times = len(list(run))
+        yield line if times == 1 else f"{line[0]}*{times}{line[1:]}"
+
+
+def difference(transcript: Transcript, chunk_octets: int) -> str:
+    """Replay a transcript; give the whole dialogue with what differs marked, or nothing."""
+    played = list(Player(transcript, chunk_octets).play(transcript.script))
+    expected = list(collapsed(transcript.script))
+    lines = difflib.unified_diff(
+        expected, list(collapsed(played)), "transcript", "machine", n=len(expected), lineterm=""
+    )
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("chunk_octets", [WHOLE, 1, 7], ids=["whole", "by-octet", "by-7"])
+@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
+def test_dialogue(path: Path, chunk_octets: int) -> None:
+    found = difference(parse(path.read_text("ascii"), path.name), chunk_octets)
+    if found:
+        pytest.fail(f"{path.name}:\n{found}", pytrace=False)
+
+
+@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
+def test_a_transcript_says_what_it_shows(path: Path) -> None:
+    text = path.read_text("ascii")
+    assert text.startswith("# ")
+    assert not re.search(r"[ \t]$", text, re.MULTILINE)
+    script = parse(text, path.name).script
+    assert script[0].startswith("S: ")
+    assert all(_SERVER_LINE.fullmatch(line) for line in script if line.startswith("S"))
+
+
+def test_there_are_transcripts() -> None:
+    assert len(TRANSCRIPTS) >= 55
+
+
+DIALOGUE = "S: 220 Welcome!{date}\nC*3: NOOP\nS*3: 250 OK\n+30\nS: 421 Connection timed out\n-- closed idle\n"
+
+
+@pytest.mark.parametrize("chunk_octets", [WHOLE, 1, 7])
+@pytest.mark.parametrize(
+    ("right", "wrong", "shown"),
+    [
+        ("Welcome!{date}", "Welcome!", f"-S: 220 Welcome!\n+S: 220 Welcome!{DATE}\n"),
+        ("S*3: 250 OK", "S*3: 250 ok", "-S*3: 250 ok\n+S*3: 250 OK\n"),
+        ("S*3: 250 OK", "S*2: 250 OK", "-S*2: 250 OK\n+S*3: 250 OK\n"),
+        ("S*3: 250 OK\n", "", "\n+S*3: 250 OK\n"),
+        ("+30", "+29", "\n-S: 421 Connection timed out\n--- closed idle"),
+        ("closed idle", "closed session", "--- closed session\n+-- closed idle"),
+        ("-- closed idle\n", "", "\n+-- closed idle"),
+    ],
+)
+def test_a_wrong_transcript_is_shown_whole(right: str, wrong: str, shown: str, chunk_octets: int) -> None:
+    assert difference(parse(DIALOGUE, "right"), chunk_octets) == ""
+    found = difference(parse(DIALOGUE.replace(right, wrong), "wrong"), chunk_octets)
+    assert shown in found
+    assert "\n C*3: NOOP\n" in found
+
+
+def test_repetitions_and_escapes() -> None:
+    assert _octets("C: {A*3}b{ *1}") == b"AAAb \r\n"
+    assert _octets(r"C< \0{\xff*2}\r\n") == b"\0\xff\xff\r\n"
+    assert parse("S: x{y*3}\nC:\nC< {\\n*3}\n", "").script == ["S: xyyy", "C: ", "C< {\\n*3}"]
+
+
+@pytest.mark.parametrize("line", ["", "S 220", "X: y", "+soon", "-- closes idle", "C<", "set", "S*x: y"])
+def test_a_line_that_means_nothing_is_an_error(line: str) -> None:
+    with pytest.raises(ValueError, match="name, line 2"):
+        parse(f"S: 220 x\n{line}\n", "name")

@@ -1,0 +1,98 @@
+"""A monitor session without a server: the door it has, and how a test talks to it."""
+
+import json
+from typing import Any, Final
+
+from smtppseudo.monitor.credentials import Credentials, decoy, derive
+from smtppseudo.monitor.server import Door, Happening, MonitorSession, Proved
+from tests.monitors import Frame, Login, line_of
+
+WORD: Final = "open sesame"
+WRONG: Final = "open barley"
+COOKIE: Final = "0123456789abcdef" * 4
+NONCE: Final = "server-nonce-0123456789"
+START: Final = 1_000.0
+OPS: Final = (
+    "status",
+    "slots",
+    "subscribe",
+    "get",
+    "set",
+    "unset",
+    "start",
+    "stop",
+    "disconnect",
+    "magic_word",
+)
+"""All that need a login."""
+
+_USERS: Final = {"magic": derive(WORD, b"salt of the word", 4_096), "cookie": derive(COOKIE, b"salt of cookie", 4_096)}
+
+
+class Desk:
+    """One monitor session, and what happened and was said there. `waits` is for how long whom may not try."""
+
+    def __init__(self, nonce: str = NONCE, *, has_word: bool = True) -> None:
+        self.waits: dict[str, float] = {}
+        self.asked_for: list[str] = []
+        self._has_word = has_word
+        door = Door(self._credentials_of, self._decoy_for, lambda user: self.waits.get(user, 0.0), "0123456789abcdef")
+        self.session = MonitorSession(door, nonce, "smtppseudo 0.0", "192.0.2.1", 50_000, START)
+        self.now = START
+        self.happened: list[Happening] = []
+        (self.hello,) = self.said()
+
+    def say(self, octets: bytes, size: int = 0) -> list[Frame]:
+        """Send octets, in pieces of a size if one is given; return what is said to that."""
+        for at in range(0, len(octets), size or len(octets) or 1):
+            piece = octets[at : at + size] if size else octets
+            self.happened += self.session.receive(piece, self.now)
+        return self.said()
+
+    def ask(self, op: str, request_id: int = 1, **fields: Any) -> list[Frame]:
+        """Send an op; return what is said to that."""
+        return self.say(line_of({"id": request_id, "op": op, **fields}))
+
+    def said(self) -> list[Frame]:
+        """Return the frames that are to be sent."""
+        octets = b""
+        while part := self.session.data_to_send(self.now):
+            octets += part
+        assert not self.session.has_more
+        return [json.loads(line) for line in octets.splitlines()]
+
+    def tick(self) -> list[Frame]:
+        """Let time pass to the deadline; return what is said then."""
+        self.now = self.session.deadline
+        self.session.tick(self.now)
+        return self.said()
+
+    def challenge(self, user: str = "magic", secret: str = WORD) -> tuple[Login, str]:
+        """Begin a login; return it and what the server says to that."""
+        login = Login(user, secret)
+        (reply,) = self.ask("auth", data=login.first)
+        assert reply["ok"] is True
+        return login, reply["data"]
+
+    def final(self, user: str = "magic", secret: str = WORD) -> bytes:
+        """Begin a login; return the line with the proof."""
+        login, challenge = self.challenge(user, secret)
+        return line_of({"id": 2, "op": "auth", "data": login.final(challenge)})
+
+    def log_in(self, user: str = "magic", secret: str = WORD) -> None:
+        """Log in."""
+        self.say(self.final(user, secret))
+        (proved,) = self.happened
+        assert isinstance(proved, Proved)
+        self.happened.clear()
+        self.session.admit(proved, self.now)
+        (reply,) = self.said()
+        assert reply["ok"] is True
+
+    def _credentials_of(self, user: str) -> Credentials | None:
+        self.asked_for.append(f"credentials of {user}")
+        return _USERS.get(user) if self._has_word or user != "magic" else None
+
+    def _decoy_for(self, user: str) -> Credentials:
+        self.asked_for.append(f"decoy for {user}")
+        return decoy(b"secret of the server", user, 4_096)

@@ -1,0 +1,94 @@
+"""Attempts at the magic word: five, then one a minute, each source for itself."""
+
+import pytest
+
+from smtppseudo.monitor.attempts import Attempts
+
+HERE = "192.0.2.1"
+THERE = "198.51.100.2"
+START = 1_000.0
+
+
+def failed(attempts: Attempts, count: int, now: float = START, source: str = HERE) -> None:
+    for _ in range(count):
+        assert attempts.wait_s(source, now) == 0
+        attempts.failed(source, now)
+
+
+def test_whoever_never_erred_does_not_wait() -> None:
+    assert Attempts().wait_s(HERE, START) == 0
+
+
+def test_five_may_fail_and_the_sixth_waits_a_minute() -> None:
+    attempts = Attempts()
+    failed(attempts, 5)
+    assert attempts.wait_s(HERE, START) == 60
+
+
+def test_asking_costs_nothing() -> None:
+    attempts = Attempts()
+    failed(attempts, 4)
+    assert [attempts.wait_s(HERE, START) for _ in range(100)] == [0] * 100
+
+
+def test_the_wait_passes_with_time() -> None:
+    attempts = Attempts()
+    failed(attempts, 5)
+    assert attempts.wait_s(HERE, START + 20) == pytest.approx(40)
+    assert attempts.wait_s(HERE, START + 59) == pytest.approx(1)
+    assert attempts.wait_s(HERE, START + 60) == 0
+
+
+def test_then_one_a_minute() -> None:
+    attempts = Attempts()
+    failed(attempts, 5)
+    for minute in range(1, 10):
+        failed(attempts, 1, START + 60 * minute)
+        assert attempts.wait_s(HERE, START + 60 * minute) == pytest.approx(60)
+
+
+def test_five_are_had_again_after_five_minutes_and_never_more() -> None:
+    attempts = Attempts()
+    failed(attempts, 5)
+    later = START + 5 * 60
+    failed(attempts, 5, later)
+    assert attempts.wait_s(HERE, later) == pytest.approx(60)
+    much_later = START + 86_400
+    failed(attempts, 5, much_later)
+    assert attempts.wait_s(HERE, much_later) == pytest.approx(60)
+
+
+def test_no_source_waits_for_another() -> None:
+    attempts = Attempts()
+    failed(attempts, 5)
+    assert attempts.wait_s(THERE, START) == 0
+    failed(attempts, 5, source=THERE)
+    assert attempts.wait_s(THERE, START) == 60
+
+
+def test_attempts_begun_together_are_paid_for_together() -> None:
+    """Two logins may be under way when one attempt is left: on the average it is one a minute all the same."""
+    attempts = Attempts()
+    failed(attempts, 4)
+    attempts.failed(HERE, START)
+    attempts.failed(HERE, START)
+    assert attempts.wait_s(HERE, START) == pytest.approx(120)
+
+
+def test_when_too_many_sources_are_remembered_the_first_is_forgotten() -> None:
+    attempts = Attempts(sources_max=3)
+    for source in ("a", "b", "c"):
+        failed(attempts, 5, source=source)
+    failed(attempts, 1, START + 60, source="a")  # it erred again, so "b" erred longest ago
+    failed(attempts, 1, START + 60, source="d")
+    waits = {source: attempts.wait_s(source, START + 60) for source in "abcd"}
+    assert waits == {"a": 60, "b": 0, "c": 0, "d": 0}
+    failed(attempts, 5, START + 60, source="b")
+    assert attempts.wait_s("b", START + 60) == 60
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    attempts = Attempts()
+    for number in range(10_000):
+        attempts.failed(str(number), START)
+    assert len(attempts._left) == 4_096

@@ -1,0 +1,573 @@
+"""The monitor's side of the protocol: login, requests, events, and servers that mean no good."""
+
+import time
+from collections.abc import Callable
+from typing import get_args
+
+import pytest
+
+from smtppseudo.events import NAMES, Event, Monitor
+from smtppseudo.monitor.client import (
+    SLOTS_MAX,
+    ClientState,
+    MonitorClient,
+    Secrets,
+    checked_word,
+    cookie_id,
+)
+from smtppseudo.monitor.codec import encode
+from smtppseudo.monitor.incoming import (
+    MESSAGE_CHARS_MAX,
+    OF_EVENTS,
+    OF_SLOTS,
+    BadPeer,
+    Bye,
+    Dropped,
+    Incoming,
+    LoggedIn,
+    Lost,
+    NeedsMagicWord,
+    NotAuthorized,
+    Refused,
+    Reply,
+    ReplyRefused,
+    Snapshot,
+    Streamed,
+)
+from smtppseudo.monitor.scram import derive
+from smtppseudo.monitor.server import Door, MonitorSession, Proved, WrongWord
+from tests.unit.monitor_peer import (
+    CLIENT_NONCE,
+    COOKIE,
+    EVENT,
+    OTHER_COOKIE,
+    SERVER_NONCE,
+    SNAPSHOT,
+    USERS,
+    WORD,
+    Peer,
+    client,
+    hello,
+    logged_in,
+    meet,
+)
+
+A_SNAPSHOT = Snapshot(
+    9_120,
+    "online",
+    "2026-01-31T23:59:59.999Z",
+    [{"slot": 1, "state": "free"}],
+    {"greeting": "Welcome!"},
+    {"connected": 7},
+)
+
+
+def without(frame: dict[str, object], name: str) -> dict[str, object]:
+    return {key: value for key, value in frame.items() if key != name}
+
+
+def only(found: list[Incoming]) -> Incoming:
+    (value,) = found
+    return value
+
+
+def assert_bad(machine: MonitorClient, found: list[Incoming], words: str) -> None:
+    """The client must have stopped here, said why, and have nothing more to do with that server."""
+    value = only(found)
+    assert isinstance(value, BadPeer)
+    assert words in value.message
+    assert value.message.isprintable()
+    assert machine.state is ClientState.CLOSED
+    assert machine.data_to_send() == b""
+    assert machine.receive(encode(SNAPSHOT)) == []
+
+
+# Login
+
+
+@pytest.mark.parametrize("chunk_octets", [1, 7, 65_536])
+def test_a_login_with_the_cookie(chunk_octets: int) -> None:
+    machine, peer = client(cookies=(COOKIE,)), Peer()
+    assert meet(machine, peer, chunk_octets=chunk_octets) == [LoggedIn("cookie"), A_SNAPSHOT]
+    assert (machine.state, machine.user, machine.server) == (ClientState.AUTHENTICATED, "cookie", "smtppseudo 0.1.0")
+
+
+def test_a_login_with_the_magic_word() -> None:
+    machine, peer = client(WORD), Peer()
+    assert meet(machine, peer) == [LoggedIn("magic"), A_SNAPSHOT]
+
+
+def test_the_frames_of_a_login_are_those_of_the_protocol() -> None:
+    machine, peer = client(WORD), Peer()
+    meet(machine, peer)
+    first, second = peer.received
+    assert first == {"id": 1, "op": "auth", "mechanism": "SCRAM-SHA-256", "data": f"n,,n=magic,r={CLIENT_NONCE}"}
+    assert second["id"] == 2
+    assert second["op"] == "auth"
+    assert str(second["data"]).startswith(f"c=biws,r={CLIENT_NONCE}{SERVER_NONCE},p=")
+
+
+@pytest.mark.parametrize("cookies", [(COOKIE, OTHER_COOKIE), (OTHER_COOKIE, COOKIE)])
+def test_of_several_cookies_the_servers_own_is_taken_before_the_word(cookies: tuple[str, ...]) -> None:
+    assert only(meet(client(WORD, cookies), Peer())[:1]) == LoggedIn("cookie")
+
+
+@pytest.mark.parametrize("changed", ["0" * 16, None, 7, cookie_id(COOKIE).upper()])
+def test_a_cookie_is_not_tried_on_another_server(changed: object) -> None:
+    machine, peer = client(WORD, (COOKIE,)), Peer()
+    meet(machine, peer, encode(hello(cookie_id=changed)))
+    assert "n=magic" in str(peer.received[0]["data"])
+    assert machine.user == "magic"
+
+
+def test_without_a_secret_for_this_server_nothing_is_sent() -> None:
+    machine = client(cookies=(OTHER_COOKIE,))
+    assert only(machine.receive(encode(hello()))) == NeedsMagicWord()
+    assert machine.data_to_send() == b""
+    assert machine.state is ClientState.CLOSED
+
+
+def test_a_cookie_id_is_the_beginning_of_a_hash_of_the_cookie() -> None:
+    assert cookie_id("0" * 64) == "60e05bd1b195af2f"
+
+
+def test_nothing_is_sent_before_the_hello() -> None:
+    machine = client(WORD, (COOKIE,))
+    assert machine.receive(b"") == []
+    assert machine.data_to_send() == b""
+
+
+def test_a_wrong_word_is_refused_and_not_tried_again() -> None:
+    machine, peer = client("another word"), Peer()
+    assert only(meet(machine, peer)) == NotAuthorized("magic", "Not Authorized!")
+    assert len(peer.received) == 2
+    assert machine.state is ClientState.CLOSED
+
+
+def test_a_server_that_has_another_cookie_of_that_id_refuses() -> None:
+    users = {"cookie": derive(OTHER_COOKIE, b"salt of the cookie", 4_096)}
+    assert only(meet(client(cookies=(COOKIE,)), Peer(users))) == NotAuthorized("cookie", "Not Authorized!")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "value"),
+    [
+        ({"error": "rate", "message": "in 40 s"}, Refused("rate", "in 40 s")),
+        ({"error": "busy"}, Refused("busy", "")),
+        ({"error": "not_authorized", "message": "no"}, NotAuthorized("magic", "no")),
+    ],
+)
+@pytest.mark.parametrize("to", [1, 2])
+def test_a_login_refused_at_either_step(refusal: dict[str, object], value: Incoming, to: int) -> None:
+    machine, peer = client(WORD), Peer()
+    machine.receive(encode(hello()))
+    if to == 2:
+        machine.receive(peer.answer(machine.data_to_send()))
+    assert only(machine.receive(encode({"type": "reply", "id": to, "ok": False, **refusal}))) == value
+    assert machine.state is ClientState.CLOSED
+
+
+@pytest.mark.parametrize("before", [b"", encode(hello())])
+def test_a_server_without_room_says_so_at_any_time(before: bytes) -> None:
+    machine = client(WORD)
+    found = machine.receive(before + encode({"type": "error", "error": "busy", "message": "8 monitors"}))
+    assert only(found) == Refused("busy", "8 monitors")
+
+
+def test_both_machines_together() -> None:
+    for secrets, user in ((Secrets(magic_word=WORD), "magic"), (Secrets((COOKIE,)), "cookie")):
+        machine = MonitorClient(secrets, CLIENT_NONCE)
+        door = Door(USERS.get, Peer._decoy, lambda user: 0.0, cookie_id(COOKIE))
+        server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "127.0.0.1", 50_000, 0.0)
+        found: list[Incoming] = []
+        while octets := server.data_to_send(0.0):
+            found += machine.receive(octets)
+            for happening in server.receive(machine.data_to_send(), 0.0):
+                assert isinstance(happening, Proved)
+                server.admit(happening, 0.0)
+        assert found == [LoggedIn(user)]
+        assert machine.request("ping") == 3
+        assert server.receive(machine.data_to_send(), 0.0) == []
+        assert only(machine.receive(server.data_to_send(0.0))) == Reply(3, {})
+
+
+def test_both_machines_with_a_wrong_word() -> None:
+    machine = client("another word")
+    door = Door(USERS.get, Peer._decoy, lambda user: 0.0, cookie_id(COOKIE))
+    server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "127.0.0.1", 50_000, 0.0)
+    for _ in range(2):
+        assert machine.receive(server.data_to_send(0.0)) == []
+        happenings = server.receive(machine.data_to_send(), 0.0)
+    assert happenings == [WrongWord()]
+    server.tick(1.0)
+    assert only(machine.receive(server.data_to_send(1.0))) == NotAuthorized("magic", "Not Authorized!")
+
+
+# Servers that mean no good, before they have proved anything
+
+
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [
+        (b"220 Welcome!06/01/2012 2:41:11 PM -0700\r\n", "no monitor port"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "no monitor port"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "no monitor port"),
+        (b"{]}\n", "no monitor port"),
+        (b'{"type":"hello","type":"hello"}\n', "no monitor port"),
+        (b'{"a":"' + b"x" * 70_000, "at most 65536 octets"),
+        (encode({}), "type"),
+        (encode({"type": 7}), "type"),
+        (encode(SNAPSHOT), "'snapshot' before the login"),
+        (encode(EVENT), "'event' before the login"),
+        (encode({"type": "reply", "id": 1, "ok": True}), "'reply' before the login"),
+        (encode({"type": "x" * 1_000}), "before the login"),
+        (encode(hello(protocol=2)), "version 2"),
+        (encode(hello(protocol=0)), "version 0"),
+        (encode(hello(protocol=None)), "protocol"),
+        (encode(hello(protocol=True)), "protocol"),
+        (encode(hello(protocol="1")), "protocol"),
+        (encode(hello(mechanisms=["PLAIN"])), "SCRAM-SHA-256"),
+        (encode(hello(mechanisms="SCRAM-SHA-256")), "SCRAM-SHA-256"),
+        (encode(hello(mechanisms=None)), "SCRAM-SHA-256"),
+    ],
+)
+def test_a_first_frame_that_is_no_hello(octets: bytes, words: str) -> None:
+    machine = client(WORD, (COOKIE,))
+    assert_bad(machine, machine.receive(octets), words)
+
+
+def challenge(data: object) -> bytes:
+    return encode({"type": "reply", "id": 1, "ok": True, "data": data})
+
+
+def challenge_of(nonce: str = CLIENT_NONCE + SERVER_NONCE, salt: str = "c2FsdHNhbHQ=", i: str = "4096") -> bytes:
+    return challenge(f"r={nonce},s={salt},i={i}")
+
+
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [
+        (challenge_of(i="1"), "iteration count"),
+        (challenge_of(i="4095"), "iteration count"),
+        (challenge_of(i="10000001"), "iteration count"),
+        (challenge_of(i="999999999999"), "iteration count"),
+        (challenge_of(nonce=CLIENT_NONCE), "does not extend"),
+        (challenge_of(nonce=SERVER_NONCE + CLIENT_NONCE), "does not extend"),
+        (challenge_of(salt="c2FsdA=="), "salt"),
+        (challenge_of(salt="!"), "salt"),
+        (challenge("x" * 1_025), "login failed"),
+        (challenge(""), "login failed"),
+        (challenge("e=other-error"), "the server refused"),
+        (challenge(None), "data"),
+        (challenge(7), "data"),
+        (encode({"type": "reply", "id": 2, "ok": True}), "not asked"),
+        (encode({"type": "reply", "id": 1}), "ok"),
+        (encode({"type": "reply", "id": 1, "ok": 1}), "ok"),
+        (encode({"type": "reply", "id": 1, "ok": False}), "error"),
+        (encode({"type": "reply", "id": "1", "ok": True}), "id"),
+        (encode(hello()), "'hello' before the login"),
+        (encode(SNAPSHOT), "'snapshot' before the login"),
+        (b"garbage\n", "no frame"),
+    ],
+)
+def test_a_bad_challenge(octets: bytes, words: str) -> None:
+    machine = client(WORD)
+    machine.receive(encode(hello()))
+    machine.data_to_send()
+    started_at = time.process_time()
+    assert_bad(machine, machine.receive(octets), words)
+    assert time.process_time() - started_at < 1.0  # nothing was derived for it
+
+
+def awaiting_signature() -> MonitorClient:
+    machine = client(WORD)
+    machine.receive(encode(hello()))
+    machine.receive(challenge_of())
+    machine.data_to_send()
+    assert machine.state is ClientState.AWAITS_SIGNATURE
+    return machine
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "signature does not hold"),
+        (f"v={'A' * 43}=", "signature does not hold"),
+        ("v=AAAA", "signature"),
+        ("e=other-error", "the server refused"),
+        ("", "login failed"),
+        (None, "data"),
+    ],
+)
+def test_a_server_that_cannot_prove_itself_is_not_trusted(data: object, words: str) -> None:
+    machine = awaiting_signature()
+    found = machine.receive(encode({"type": "reply", "id": 2, "ok": True, "data": data}) + encode(SNAPSHOT))
+    assert_bad(machine, found, words)
+
+
+def test_a_server_without_the_word_cannot_skip_its_proof() -> None:
+    machine = awaiting_signature()
+    assert_bad(machine, machine.receive(encode(SNAPSHOT)), "before the login")
+
+
+def test_the_right_signature_for_another_exchange_does_not_hold() -> None:
+    machine, peer = client(WORD), Peer()
+    recorded = MonitorClient(Secrets(magic_word=WORD), "another-nonce-0123456789")
+    recorded.receive(encode(hello()))
+    recorded.receive(peer.answer(recorded.data_to_send()))
+    signature = peer.answer(recorded.data_to_send())
+    peer = Peer()
+    machine.receive(encode(hello()))
+    machine.receive(peer.answer(machine.data_to_send()))
+    assert only(machine.receive(signature)) == BadPeer(
+        "the login failed: the server's signature does not hold; do not trust what answers there"
+    )
+
+
+# After the login
+
+
+def test_a_request_and_its_reply() -> None:
+    machine, peer = logged_in()
+    peer.replies["subscribe"] = [{"oldest_seq": 7}]
+    assert machine.request("subscribe", from_seq=9, events=["closed"]) == 3
+    assert only(machine.receive(peer.answer(machine.data_to_send()))) == Reply(3, {"oldest_seq": 7})
+    assert peer.received[-1] == {"id": 3, "op": "subscribe", "from_seq": 9, "events": ["closed"]}
+
+
+def test_replies_may_come_in_any_order() -> None:
+    machine, _ = logged_in()
+    first, second = machine.request("get"), machine.request("ping")
+    found = [only(machine.receive(encode({"type": "reply", "id": id_, "ok": True}))) for id_ in (second, first)]
+    assert found == [Reply(second, {}), Reply(first, {})]
+
+
+def test_a_request_refused() -> None:
+    machine, _ = logged_in()
+    request_id = machine.request("set", changes={"greeting": ""})
+    refusal = {"type": "reply", "id": request_id, "ok": False, "error": "bad_value", "message": "greeting must be ..."}
+    assert only(machine.receive(encode(refusal))) == ReplyRefused(request_id, "bad_value", "greeting must be ...")
+    assert machine.state is ClientState.AUTHENTICATED
+
+
+def test_a_request_needs_a_login() -> None:
+    with pytest.raises(ValueError, match="not logged in"):
+        client(WORD).request("ping")
+
+
+def test_a_request_too_long_is_an_error_and_not_sent() -> None:
+    machine, _ = logged_in()
+    with pytest.raises(ValueError, match="16,384"):
+        machine.request("set", changes={"greeting": "x" * 16_384})
+    assert machine.data_to_send() == b""
+    assert machine.request("ping") == 3
+
+
+def slots(start: int, count: int) -> list[dict[str, object]]:
+    return [{"slot": number, "state": "free"} for number in range(start, start + count)]
+
+
+def test_a_list_of_slots_comes_in_parts() -> None:
+    machine, peer = logged_in()
+    peer.replies["slots"] = [
+        {"slots": slots(1, 100), "more": True},
+        {"slots": slots(101, 100), "more": True},
+        {"slots": slots(201, 50), "more": False},
+    ]
+    request_id = machine.request("slots")
+    octets = peer.answer(machine.data_to_send())
+    assert only(machine.receive(octets)) == Reply(request_id, {"slots": slots(1, 250)})
+    assert only(machine.receive(octets[: octets.index(b"\n") + 1])) == BadPeer("the server answered what was not asked")
+
+
+def test_two_lists_of_slots_at_once_are_not_mixed_up() -> None:
+    machine, _ = logged_in()
+    first, second = machine.request("slots"), machine.request("slots")
+
+    def part(request_id: int, start: int, *, more: bool) -> list[Incoming]:
+        frame = {"type": "reply", "id": request_id, "ok": True, "slots": slots(start, 1), "more": more}
+        return machine.receive(encode(frame))
+
+    assert part(first, 1, more=True) == part(second, 11, more=True) == []
+    assert only(part(first, 2, more=False)) == Reply(first, {"slots": slots(1, 2)})
+    assert only(part(second, 12, more=False)) == Reply(second, {"slots": slots(11, 2)})
+
+
+def test_a_list_that_ends_in_a_refusal_is_forgotten() -> None:
+    machine, _ = logged_in()
+    request_id = machine.request("slots")
+    frame = {"type": "reply", "id": request_id, "ok": True, "slots": slots(1, 1), "more": True}
+    refusal = {"type": "reply", "id": request_id, "ok": False, "error": "io"}
+    assert only(machine.receive(encode(frame) + encode(refusal))) == ReplyRefused(request_id, "io", "")
+    assert machine._slots == {}
+
+
+def test_a_snapshot_comes_in_parts() -> None:
+    machine, _ = logged_in()
+    parts = [SNAPSHOT | {"slots": slots(1, 100), "more": True}, SNAPSHOT | {"slots": slots(101, 1)}]
+    assert machine.receive(encode(parts[0])) == []
+    assert only(machine.receive(encode(parts[1]))) == A_SNAPSHOT._replace(slots=slots(1, 101))
+
+
+def test_an_endless_list_of_slots_ends_the_connection() -> None:
+    machine, _ = logged_in()
+    part = encode(SNAPSHOT | {"slots": slots(1, 1_000), "more": True})
+    for _ in range(SLOTS_MAX // 1_000):
+        assert machine.receive(part) == []
+    assert_bad(machine, machine.receive(part), "more than 60,000 slots")
+
+
+def test_events_are_as_the_log_has_them() -> None:
+    machine, _ = logged_in()
+    streamed = only(machine.receive(encode(EVENT)))
+    assert isinstance(streamed, Streamed)
+    assert streamed.seq == 9_121
+    assert list(streamed.record) == ["time", "event", "slot", "session", "ip", "port", "local_port"]
+    assert streamed.record == without(without(EVENT, "type"), "seq")
+
+
+def test_dropped_events_are_told() -> None:
+    machine, _ = logged_in()
+    assert only(machine.receive(encode({"type": "dropped", "count": 812}))) == Dropped(812)
+
+
+def test_a_later_version_may_send_more() -> None:
+    machine, _ = logged_in()
+    more = [{"type": "weather", "sun": True}, EVENT | {"event": "eclipse", "totality": 1.5, "of": ["sun"]}]
+    streamed = only(machine.receive(b"".join(map(encode, more))))
+    assert isinstance(streamed, Streamed)
+    assert streamed.record["totality"] == 1.5
+
+
+def test_goodbye_ends_it() -> None:
+    machine, _ = logged_in()
+    found = machine.receive(encode({"type": "bye", "reason": "shutdown"}) + encode(EVENT))
+    assert only(found) == Bye("shutdown")
+    assert machine.end_of_stream() == []
+    with pytest.raises(ValueError, match="not logged in"):
+        machine.request("ping")
+
+
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [
+        (b"garbage\n", "no frame"),
+        (b"{" + b"[" * 100 + b"\n", "no frame"),
+        (b'{"type":"event","seq":1e999}\n', "no frame"),
+        (b'{"a":"' + b"x" * 65_531, "at most 65536 octets"),
+        (encode(without(EVENT, "type")), "type"),
+        (encode(without(EVENT, "seq")), "seq"),
+        (encode(EVENT | {"seq": -1}), "seq"),
+        (encode(EVENT | {"seq": 1.5}), "seq"),
+        (encode(without(EVENT, "time")), "time"),
+        (encode(without(EVENT, "event")), "event"),
+        (encode(EVENT | {"ip": 7}), "ip"),
+        (encode(EVENT | {"slot": "3"}), "slot"),
+        (encode(EVENT | {"slot": True}), "slot"),
+        (encode(EVENT | {"data": ["x"]}), "data"),
+        (encode({"type": "dropped"}), "count"),
+        (encode({"type": "error"}), "error"),
+        (encode({"type": "reply", "id": 99, "ok": True}), "not asked"),
+        (encode(without(SNAPSHOT, "slots")), "slots"),
+        (encode(SNAPSHOT | {"slots": {}}), "slots"),
+        (encode(SNAPSHOT | {"slots": [7]}), "slot"),
+        (encode(SNAPSHOT | {"slots": [{"state": "free"}]}), "slot"),
+        (encode(SNAPSHOT | {"slots": [{"slot": 1}]}), "state"),
+        (encode(SNAPSHOT | {"slots": [{"slot": 1, "state": "open", "helo": None}]}), "helo"),
+        (encode(without(SNAPSHOT, "seq")), "seq"),
+        (encode(without(SNAPSHOT, "state")), "state"),
+        (encode(without(SNAPSHOT, "started_at")), "started_at"),
+        (encode(without(SNAPSHOT, "settings")), "settings"),
+        (encode(SNAPSHOT | {"counters": []}), "counters"),
+    ],
+)
+def test_a_frame_that_breaks_the_protocol_ends_it(octets: bytes, words: str) -> None:
+    machine, _ = logged_in()
+    assert_bad(machine, machine.receive(octets), words)
+
+
+def test_a_request_is_not_answered_twice() -> None:
+    machine, _ = logged_in()
+    reply = encode({"type": "reply", "id": machine.request("ping"), "ok": True})
+    machine.data_to_send()
+    assert only(machine.receive(reply)) == Reply(3, {})
+    assert_bad(machine, machine.receive(reply), "not asked")
+
+
+def test_what_a_screen_relies_on_has_the_types_that_events_have() -> None:
+    renamed = {"eol_lf": "eol"}
+    for kind in get_args(Event):
+        assert kind in NAMES
+        for name, value in kind.__annotations__.items():
+            shown = OF_EVENTS[renamed.get(name, name)]
+            assert shown is (value if value in (int, bool) and name not in renamed else str), name
+    assert set(Monitor._fields) <= set(OF_EVENTS)
+    assert set(OF_SLOTS) >= {"session", "ip", "port", "helo", "mail_from", "last", "error", "commands", "idle_ms"}
+
+
+def test_no_character_that_a_terminal_obeys_comes_through() -> None:
+    machine, _ = logged_in()
+    nasty = "\x1b[2J\u202e\u200b\x00\n\x7f\x9b"
+    frame = EVENT | {"data": nasty + "ü", "more": [{nasty: nasty}]}
+    streamed = only(machine.receive(encode(frame)))
+    assert isinstance(streamed, Streamed)
+    assert streamed.record["data"] == "?[2J??????ü"
+    assert streamed.record["more"] == [{"?[2J??????": "?[2J??????"}]
+    refusal = {"type": "error", "error": nasty, "message": nasty * 1_000}
+    refused = only(machine.receive(encode(refusal)))
+    assert isinstance(refused, Refused)
+    assert refused.code.isprintable()
+    assert refused.message.isprintable()
+    assert len(refused.message) == MESSAGE_CHARS_MAX
+
+
+# The end of the stream
+
+
+@pytest.mark.parametrize("server_goes_on", [False, True])
+def test_secrets_are_let_go_of(server_goes_on: bool) -> None:
+    machine = client(WORD, (COOKIE, OTHER_COOKIE))
+    if server_goes_on:
+        meet(machine, Peer())
+    else:
+        machine.end_of_stream()
+    assert not machine._by_cookie
+    assert machine._by_word is None
+
+
+def test_a_connection_that_ends_without_a_hello() -> None:
+    machine = client(WORD)
+    assert only(machine.end_of_stream()) == Lost("the server closed the connection without a word")
+    assert machine.state is ClientState.CLOSED
+    assert machine.end_of_stream() == []
+
+
+@pytest.mark.parametrize("make", [awaiting_signature, lambda: logged_in()[0]])
+def test_a_connection_that_ends_later(make: Callable[[], MonitorClient]) -> None:
+    assert isinstance(only(make().end_of_stream()), Lost)
+
+
+# Secrets
+
+
+def test_secrets_are_not_shown() -> None:
+    assert "word" not in repr(Secrets((COOKIE,), WORD))
+    assert COOKIE not in repr(Secrets((COOKIE,), WORD))
+
+
+@pytest.mark.parametrize("word", ["", "7 chars", "x" * 129, "no\ttabs here", "Zauberwörter"])
+def test_what_cannot_be_a_magic_word(word: str) -> None:
+    for take in (checked_word, client):
+        with pytest.raises(ValueError, match="8 to 128 printable ASCII") as caught:
+            take(word)
+        assert not word or word not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["8 chars!", "x" * 128, "  spaces  "])
+def test_what_can_be_a_magic_word(word: str) -> None:
+    assert checked_word(word) == word
+
+
+def test_a_nonce_that_cannot_be_is_an_error_at_once() -> None:
+    with pytest.raises(ValueError, match="nonce"):
+        MonitorClient(Secrets(magic_word=WORD), "short")

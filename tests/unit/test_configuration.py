@@ -1,0 +1,152 @@
+"""The configuration: layers, what a monitor may change in them, and that it is changed whole or not at all."""
+
+import json
+from typing import Any
+
+import pytest
+
+from smtppseudo.configuration import Configuration, Pinned
+from smtppseudo.settings import KEYS, Settings, SettingsError
+
+BY_MONITOR = {
+    "greeting": "hello",
+    "reject_at": "rcpt",
+    "accept_mail": True,
+    "log_data_events": False,
+    "idle_timeout_s": 60.0,
+    "session_timeout_s": 900.0,
+    "quiet_timeout_s": 0.0,
+}
+NOT_BY_MONITOR = sorted(set(KEYS) - set(BY_MONITOR))
+
+
+def configuration(
+    file: dict[str, Any] | None = None,
+    monitor: dict[str, Any] | None = None,
+    command_line: dict[str, Any] | None = None,
+) -> Configuration:
+    return Configuration(file or {}, monitor or {}, command_line or {}, {"hostname": "mx.example.org"})
+
+
+def test_the_keys_that_monitors_may_set() -> None:
+    assert {key.name for key in KEYS.values() if key.by_monitor} == set(BY_MONITOR)
+
+
+def test_later_layers_win() -> None:
+    layers = ({"greeting": "file", "port": 1, "slots": 7}, {"greeting": "monitor"}, {"port": 2})
+    made = configuration(*layers)
+    assert made.settings == Settings(hostname="mx.example.org", greeting="monitor", port=2, slots=7)
+    assert {name: origin for name, origin in made.origins.items() if origin != "default"} == {
+        "greeting": "monitor",
+        "port": "command line",
+        "slots": "file",
+    }
+
+
+@pytest.mark.parametrize("name", BY_MONITOR)
+def test_a_monitor_sets_a_key(name: str) -> None:
+    before = configuration({name: getattr(Settings(), name)})
+    after = before.with_set({name: BY_MONITOR[name]})
+    assert getattr(after.settings, name) == BY_MONITOR[name]
+    assert after.origins[name] == "monitor"
+    assert after.monitor == {name: BY_MONITOR[name]}
+    assert getattr(before.settings, name) == getattr(Settings(), name)
+    assert after.revision == before.revision + 1
+
+
+def test_several_are_set_together_and_those_set_before_stay() -> None:
+    made = configuration().with_set({"greeting": "one", "quiet_timeout_s": 5}).with_set({"greeting": "two"})
+    assert made.monitor == {"greeting": "two", "quiet_timeout_s": 5.0}
+    assert (made.settings.greeting, made.settings.quiet_timeout_s, made.revision) == ("two", 5.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"greeting": "x", "accept_mail": 1}, "accept_mail must be true or false"),
+        ({"accept_mail": 1, "greeting": "x"}, "accept_mail must be true or false"),
+        ({"greeting": ""}, "greeting must be 1 to 200 printable ASCII characters"),
+        ({"greeting": "x" * 201}, "greeting must be 1 to 200 printable ASCII characters"),
+        ({"greeting": "a\nb"}, "greeting must be 1 to 200 printable ASCII characters"),
+        ({"greeting": "\u00e9"}, "greeting must be 1 to 200 printable ASCII characters"),
+        ({"greeting": "trailing\n"}, "greeting must be 1 to 200 printable ASCII characters"),
+        ({"greeting": None}, "greeting must be 1 to 200 printable ASCII characters"),
+        ({"reject_at": "never"}, 'reject_at must be one of "connect", "helo", "mail", "rcpt", "data", "message"'),
+        ({"reject_at": ["mail"]}, 'reject_at must be one of "connect", "helo", "mail", "rcpt", "data", "message"'),
+        ({"idle_timeout_s": 0}, "idle_timeout_s must be seconds from 1 to 86400"),
+        ({"idle_timeout_s": True}, "idle_timeout_s must be seconds from 1 to 86400"),
+        ({"idle_timeout_s": 10**400}, "idle_timeout_s must be seconds from 1 to 86400"),
+        ({"quiet_timeout_s": 0.5}, "quiet_timeout_s must be seconds from 1 to 86400, or 0 for off"),
+        ({"greetings": "x"}, "unknown setting 'greetings'; did you mean greeting?"),
+    ],
+)
+def test_a_bad_change_names_the_key_and_what_is_allowed(changes: dict[str, object], message: str) -> None:
+    before = configuration(monitor={"greeting": "old"})
+    with pytest.raises(SettingsError) as caught:
+        before.with_set(changes)
+    assert str(caught.value) == message
+    assert not isinstance(caught.value, Pinned)
+    assert (before.monitor, before.settings.greeting, before.revision) == ({"greeting": "old"}, "old", 1)
+
+
+@pytest.mark.parametrize("name", NOT_BY_MONITOR)
+def test_other_keys_cannot_be_set(name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        configuration().with_set({name: getattr(Settings(), name)})
+    assert str(caught.value).startswith(f"{name} cannot be set by a monitor; these can: ")
+    assert all(key in str(caught.value) for key in BY_MONITOR)
+    with pytest.raises(SettingsError, match=f"^{name} cannot be set by a monitor; these can: "):
+        configuration().with_unset([name])
+
+
+def test_a_key_of_the_command_line_is_pinned() -> None:
+    before = configuration(command_line={"greeting": "mine"})
+    with pytest.raises(Pinned, match=r"^greeting was given on the command line of the server"):
+        before.with_set({"accept_mail": True, "greeting": "theirs"})
+    assert (before.settings.greeting, before.settings.accept_mail) == ("mine", False)
+
+
+def test_unset_gives_a_key_back_to_the_file() -> None:
+    before = configuration({"greeting": "file"}, {"greeting": "monitor", "accept_mail": True})
+    after = before.with_unset(["greeting"])
+    assert (after.settings.greeting, after.origins["greeting"]) == ("file", "file")
+    assert after.monitor == {"accept_mail": True}
+    assert after.revision == 2
+    last = after.with_unset(["accept_mail", "greeting", "quiet_timeout_s"])
+    assert (last.settings.accept_mail, last.origins["accept_mail"], last.monitor) == (False, "default", {})
+
+
+def test_unset_of_an_unknown_key_changes_nothing() -> None:
+    before = configuration(monitor={"greeting": "monitor"})
+    with pytest.raises(SettingsError, match=r"^unknown setting 'greetin'; did you mean greeting\?$"):
+        before.with_unset(["greeting", "greetin"])
+    assert before.settings.greeting == "monitor"
+
+
+def test_another_file_keeps_what_monitors_set() -> None:
+    before = configuration({"greeting": "one", "slots": 5}, {"greeting": "monitor"})
+    after = before.with_file({"greeting": "two", "hostname": "h"})
+    assert after.settings == Settings(greeting="monitor", hostname="h")
+    assert after.with_unset(["greeting"]).settings.greeting == "two"
+    assert after.revision == 2
+
+
+def test_what_was_kept_is_taken_back() -> None:
+    stored = json.loads(json.dumps(configuration().with_set(BY_MONITOR).monitor))
+    made, complaints = configuration({"greeting": "file"}).with_monitor(stored)
+    assert complaints == []
+    assert made.monitor == BY_MONITOR
+    assert {name: getattr(made.settings, name) for name in BY_MONITOR} == BY_MONITOR
+
+
+def test_what_was_kept_and_is_not_valid_any_more_is_left_out() -> None:
+    stored = {"greeting": "kept", "accept_mail": "yes", "port": 2525, "gone": 1, "idle_timeout_s": -1}
+    made, complaints = configuration().with_monitor(stored)
+    assert made.monitor == {"greeting": "kept"}
+    assert made.settings == Settings(hostname="mx.example.org", greeting="kept")
+    assert [complaint.split()[0] for complaint in complaints] == ["accept_mail", "port", "unknown", "idle_timeout_s"]
+
+
+def test_the_command_line_wins_over_what_was_kept() -> None:
+    made, complaints = configuration(command_line={"greeting": "mine"}).with_monitor({"greeting": "kept"})
+    assert (made.settings.greeting, made.origins["greeting"], complaints) == ("mine", "command line", [])

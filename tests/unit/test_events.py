@@ -1,0 +1,103 @@
+"""Events: their names, their order, and how a peer's octets become text."""
+
+import re
+from typing import get_args
+
+import pytest
+
+from smtppseudo.events import (
+    NAMES,
+    Closed,
+    CloseReason,
+    Command,
+    Error,
+    Event,
+    RefusalReason,
+    Stamped,
+    escape,
+    unescape,
+)
+
+EVERY_OCTET = bytes(range(256))
+
+
+def test_every_event_has_a_name_of_its_own() -> None:
+    assert set(NAMES) == set(get_args(Event))
+    assert sorted(NAMES.values()) == [
+        *("closed", "command", "connected", "error", "message", "monitor", "offline", "online", "refused", "settings")
+    ]
+
+
+def test_the_reasons_for_a_close() -> None:
+    assert set(get_args(CloseReason)) == {
+        *("quit", "peer", "idle", "session", "quiet", "evicted", "errors", "reset", "stalled", "stopped"),
+        *("disconnected", "tls", "fault", "shutdown"),
+    }
+
+
+def test_the_reasons_for_a_refusal() -> None:
+    assert get_args(RefusalReason) == ("slots", "client")
+
+
+def test_what_is_rarely_so_need_not_be_said() -> None:
+    assert Command(b"x", b"250 OK")[2:] == (False, False, False, 0)
+    assert Closed("quit", 1, 2, 3, 4).left_out == Error("x").lost == 0
+
+
+def test_the_fields_stand_in_the_order_they_are_logged_in() -> None:
+    assert Stamped._fields == ("seq", "time", "slot", "session", "ip", "port", "event")
+    assert Command._fields[:2] == ("data", "reply")
+    assert Closed._fields[:5] == ("reason", "duration_ms", "received_octets", "sent_octets", "commands")
+
+
+@pytest.mark.parametrize("event", [Command(b"NOOP", b"250 OK"), Stamped(1, "", 0, 0, "", 0, Command(b"", b"250 OK"))])
+def test_events_are_frozen(event: Command | Stamped) -> None:
+    with pytest.raises(AttributeError):
+        event.seq = 2  # type: ignore[misc, union-attr]
+    with pytest.raises(AttributeError):
+        event.more = 2  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"),
+    [
+        (b"", ""),
+        (b"NOOP", "NOOP"),
+        (b" ~", " ~"),
+        (b'a="b" c', 'a="b" c'),
+        (b"\\", r"\\"),
+        (b"\\x22", r"\\x22"),
+        (b"\\\\n", r"\\\\n"),
+        (b"\0\t\n\r\x1b\x1f", r"\x00\x09\x0a\x0d\x1b\x1f"),
+        (b"\x7f\x80\x9b\xff", r"\x7f\x80\x9b\xff"),
+        ("ä".encode(), r"\xc3\xa4"),
+        (b"\xa0\xad", r"\xa0\xad"),
+    ],
+)
+def test_a_peers_octets_become_printable_ascii(octets: bytes, text: str) -> None:
+    assert escape(octets) == text
+    assert unescape(text) == octets
+
+
+def test_every_octet_is_printable_and_comes_back() -> None:
+    text = escape(EVERY_OCTET)
+    assert re.fullmatch("[ -~]+", text)
+    assert unescape(text) == EVERY_OCTET
+    assert len({escape(bytes([octet])) for octet in EVERY_OCTET}) == 256
+    assert text == "".join(escape(bytes([octet])) for octet in EVERY_OCTET)
+    assert all(unescape(escape(bytes([octet]))) == bytes([octet]) for octet in EVERY_OCTET)
+
+
+@pytest.mark.parametrize("octet", range(0x20, 0x7F))
+def test_a_printable_octet_stands_for_itself(octet: int) -> None:
+    expected = "\\\\" if octet == ord("\\") else chr(octet)
+    assert escape(bytes([octet])) == expected
+
+
+@pytest.mark.parametrize(("text", "octets"), [("\\", b"\\"), (r"\x4", rb"\x4"), (r"\n", rb"\n"), (r"\XFF", rb"\XFF")])
+def test_a_damaged_escape_is_left_as_it_is(text: str, octets: bytes) -> None:
+    assert unescape(text) == octets
+
+
+def test_hexadecimal_digits_of_either_case_are_read() -> None:
+    assert unescape(r"\xAb\xaB") == b"\xab\xab"

@@ -1,0 +1,239 @@
+"""The feed: what is kept, what is replayed, who wants what, and how an event looks as a frame."""
+
+import json
+from ipaddress import ip_network
+from itertools import count
+from typing import Any
+
+import pytest
+
+from smtppseudo.events import (
+    NAMES,
+    Closed,
+    Command,
+    Connected,
+    Error,
+    Event,
+    Message,
+    Monitor,
+    Offline,
+    Online,
+    Refused,
+    SettingsChanged,
+    Stamped,
+)
+from smtppseudo.monitor.codec import MAX_OCTETS_TO_CLIENT, FrameReader
+from smtppseudo.monitor.feed import (
+    KEPT_EVENTS,
+    KEPT_OCTETS,
+    Feed,
+    Subscription,
+    event_frames,
+    parse_subscription,
+)
+from smtppseudo.records import render_json
+
+TIME = "2026-01-31T23:59:59.999Z"
+OF_EACH_KIND: list[Event] = [
+    Connected(25),
+    Command(b"NOOP", b"250 OK"),
+    Message(5),
+    Closed("quit", 12, 34, 56, 2),
+    Refused("slots", 3),
+    Error("disk full", 2),
+    Online("start"),
+    Offline("monitor"),
+    SettingsChanged("greeting", "monitor"),
+    Monitor("login", "cookie"),
+]
+
+
+def stamped(seq: int, event: Event = OF_EACH_KIND[0], ip: str = "192.0.2.1") -> Stamped:
+    return Stamped(seq, TIME, 1, 7, ip, 50_000, event)
+
+
+def batch(first_seq: int, size: int) -> list[Stamped]:
+    return [stamped(seq) for seq in range(first_seq, first_seq + size)]
+
+
+def feed_of(*sizes: int, octets: int = 1) -> Feed:
+    """Return a feed that took batches of such sizes, each with so many octets of log lines."""
+    feed, seq = Feed(), 1
+    for size in sizes:
+        feed.add(batch(seq, size), octets)
+        seq += size
+    return feed
+
+
+def replayed(feed: Feed, from_seq: int = 0, **wishes: Any) -> list[int]:
+    return [one.seq for part in feed.replay(Subscription(from_seq, **wishes)) for one in part]
+
+
+def test_every_kind_is_here() -> None:
+    assert {type(event) for event in OF_EACH_KIND} == set(NAMES)
+
+
+def test_a_subscription_without_wishes_is_for_all_that_comes() -> None:
+    assert parse_subscription(17, {}) == Subscription(17, None, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "subscription"),
+    [
+        ({"from_seq": 0}, Subscription(0)),
+        ({"from_seq": 9_000}, Subscription(9_000)),
+        ({"events": ["closed", "connected"]}, Subscription(5, frozenset({"connected", "closed"}))),
+        ({"ip": "192.0.2.1"}, Subscription(5, None, ip_network("192.0.2.1/32"))),
+        ({"ip": "192.0.2.99/24"}, Subscription(5, None, ip_network("192.0.2.0/24"))),
+        ({"ip": "2001:db8::/32"}, Subscription(5, None, ip_network("2001:db8::/32"))),
+        ({"id": 1, "op": "subscribe", "unknown": [1]}, Subscription(5)),
+    ],
+)
+def test_wishes_are_read(fields: dict[str, object], subscription: Subscription) -> None:
+    assert parse_subscription(5, fields) == subscription
+
+
+@pytest.mark.parametrize("from_seq", [-1, 1.0, "1", True, None, [], {}])
+def test_a_bad_from_seq(from_seq: object) -> None:
+    with pytest.raises(ValueError, match=r"^from_seq must be a whole number$"):
+        parse_subscription(1, {"from_seq": from_seq})
+
+
+@pytest.mark.parametrize("events", [[], "connected", ["Connected"], [["connected"]], [1], [{}], {"connected": 1}, True])
+def test_bad_events(events: object) -> None:
+    with pytest.raises(ValueError, match=r"^events must be a list of some of closed, command, connected, .*settings$"):
+        parse_subscription(1, {"events": events})
+
+
+@pytest.mark.parametrize("ip", ["", "example.org", "192.0.2.1/33", "192.0.2.1/24/24", "::1%lo/zzz", 5, None, [], True])
+def test_a_bad_address(ip: object) -> None:
+    with pytest.raises(ValueError, match=r"^ip must be an address, or a network such as 192.0.2.0/24$"):
+        parse_subscription(1, {"ip": ip})
+
+
+def test_whoever_wants_all_gets_the_batch_itself() -> None:
+    """What most want is rendered once for all of them; that they want the same is known by this."""
+    events = batch(5, 3)
+    assert Subscription(5).select(events) is events
+    assert Subscription(1).select(events) is events
+    assert Subscription(6).select(events) == events[1:]
+    assert list(Subscription(8).select(events)) == []
+
+
+@pytest.mark.parametrize("event", OF_EACH_KIND, ids=NAMES.values())
+def test_a_kind_is_chosen_by_its_name(event: Event) -> None:
+    events = [stamped(seq, each) for seq, each in enumerate(OF_EACH_KIND, 1)]
+    chosen = Subscription(0, frozenset({NAMES[type(event)]})).select(events)
+    assert [one.event for one in chosen] == [event]
+
+
+@pytest.mark.parametrize(
+    ("network", "addresses"),
+    [
+        ("192.0.2.1/32", ["192.0.2.1"]),
+        ("192.0.2.0/24", ["192.0.2.1", "192.0.2.255"]),
+        ("0.0.0.0/0", ["192.0.2.1", "192.0.2.255", "198.51.100.1"]),
+        ("2001:db8::/32", ["2001:db8::1"]),
+        ("::/0", ["2001:db8::1", "::1"]),
+        ("203.0.113.0/24", []),
+    ],
+)
+def test_addresses_are_chosen_by_network(network: str, addresses: list[str]) -> None:
+    """An event without an address belongs to none."""
+    all_addresses = ["192.0.2.1", "192.0.2.255", "198.51.100.1", "2001:db8::1", "::1", ""]
+    events = [stamped(seq, ip=ip) for seq, ip in enumerate(all_addresses, 1)]
+    assert [one.ip for one in Subscription(0, None, ip_network(network)).select(events)] == addresses
+
+
+def test_an_empty_feed() -> None:
+    feed = Feed()
+    assert (feed.oldest_seq, feed.next_seq) == (1, 1)
+    assert replayed(feed) == []
+
+
+def test_what_is_kept_is_replayed_in_order() -> None:
+    feed = feed_of(1, 2, 3)
+    assert (feed.oldest_seq, feed.next_seq) == (1, 7)
+    assert replayed(feed) == [1, 2, 3, 4, 5, 6]
+    assert replayed(feed, 4) == [4, 5, 6]
+    assert replayed(feed, 7) == []
+    assert replayed(feed, network=ip_network("192.0.2.2/32")) == []
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_a_thousand_events_are_kept_and_little_more(size: int) -> None:
+    feed = feed_of(*[size] * (3 * KEPT_EVENTS // size))
+    kept = feed.next_seq - feed.oldest_seq
+    assert KEPT_EVENTS <= kept < KEPT_EVENTS + size
+    assert replayed(feed) == list(range(feed.oldest_seq, feed.next_seq))
+
+
+def test_a_mebibyte_is_kept_and_no_more() -> None:
+    feed = feed_of(*[1] * 100, octets=KEPT_OCTETS // 10)
+    assert (feed.oldest_seq, feed.next_seq) == (91, 101)
+
+
+def test_a_batch_of_more_events_than_are_kept_is_kept_whole() -> None:
+    feed = feed_of(5, 3 * KEPT_EVENTS)
+    assert (feed.oldest_seq, feed.next_seq) == (6, 6 + 3 * KEPT_EVENTS)
+
+
+@pytest.mark.parametrize("before", [0, 5])
+def test_a_batch_of_more_octets_than_are_kept(before: int) -> None:
+    """A turn of the loop may bring so much; the numbers go on."""
+    feed = feed_of(*[1] * before)
+    feed.add(batch(before + 1, 2), KEPT_OCTETS + 1)
+    assert feed.next_seq == before + 3
+    assert replayed(feed) in ([], [before + 1, before + 2])
+    feed.add(batch(before + 3, 1), 1)
+    assert replayed(feed)[-1] == before + 3
+    assert replayed(feed) == list(range(feed.oldest_seq, feed.next_seq))
+
+
+def test_a_replay_is_of_what_was_kept_when_it_was_asked_for() -> None:
+    """What comes later is sent as it comes; in the replay it would be repeated."""
+    feed = feed_of(1, 1)
+    replay = feed.replay(Subscription(0))
+    feed.add(batch(3, 1), 1)
+    assert [one.seq for part in replay for one in part] == [1, 2]
+
+
+def test_a_replay_under_way_is_not_cut_short() -> None:
+    feed = feed_of(1, 1)
+    replay = feed.replay(Subscription(0))
+    first = next(replay)
+    for seq in range(3, 2 * KEPT_EVENTS):
+        feed.add(batch(seq, 1), 1)
+    assert [one.seq for part in [first, *replay] for one in part] == [1, 2]
+
+
+@pytest.mark.parametrize("event", OF_EACH_KIND, ids=NAMES.values())
+def test_a_frame_is_the_json_record_with_type_and_seq(event: Event) -> None:
+    one = stamped(9_121, event)
+    (frame,) = event_frames([one])
+    (record,) = render_json([one])
+    assert list(json.loads(frame).items()) == [("type", "event"), ("seq", 9_121), *json.loads(record).items()]
+    assert frame.endswith(b"}\n")
+
+
+def test_no_event_is_too_big_for_a_frame() -> None:
+    """The longest line with the longest answer, all of it escaped."""
+    event = Command(b"\xff" * 2_048, b"553 " + b"\\" * 506, eol_lf=True, pipelined=True, truncated_octets=10**9)
+    (frame,) = event_frames([Stamped(10**12, TIME, 60_000, 10**12, "2001:db8:" + "ffff:" * 5 + "ffff", 65_535, event)])
+    assert len(frame) <= MAX_OCTETS_TO_CLIENT
+    (read,) = FrameReader(MAX_OCTETS_TO_CLIENT).receive(frame)
+    assert isinstance(read, dict)
+    assert read["data"] == "\\xff" * 2_048
+
+
+def test_no_peer_can_forge_a_frame() -> None:
+    forgery = b'x","seq":1}\r\n{"type":"bye"}\n\x1b[31m\\\xff'
+    (frame,) = event_frames([stamped(1, Command(forgery, b"500 " + forgery))])
+    assert frame.count(b"\n") == 1
+    assert all(0x20 <= octet <= 0x7E for octet in frame[:-1])
+    assert json.loads(frame)["data"] == r'x","seq":1}\x0d\x0a{"type":"bye"}\x0a\x1b[31m\\\xff'
+
+
+def test_frames_keep_their_order() -> None:
+    frames = event_frames([stamped(seq, event) for seq, event in zip(count(1), OF_EACH_KIND, strict=False)])
+    assert [json.loads(frame)["event"] for frame in frames] == [NAMES[type(event)] for event in OF_EACH_KIND]

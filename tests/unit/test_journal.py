@@ -1,0 +1,323 @@
+"""The journal alone: dated files, limits, and what is lost counted right to the line, whatever the disk does."""
+
+import contextlib
+import os
+import re
+import resource
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from smtppseudo.journal import CHECK_EVERY_S, Journal, Limits
+
+DAY, NEXT_DAY = "2026-01-31", "2026-02-01"
+TOLD = re.compile(r"told (\d+) (.*)")
+
+
+class Book:
+    """A journal that is written to as the chronicle does, on a clock that the test moves."""
+
+    def __init__(
+        self, directory: Path, keep_days: int = 0, max_octets_per_day: int = 0, min_free_octets: int = 0
+    ) -> None:
+        self.directory = directory
+        self.troubles: list[str] = []
+        self.journal = Journal(directory, Limits(keep_days, max_octets_per_day, min_free_octets), self.troubles.append)
+        self.day = DAY
+        self.now = 100.0
+
+    def write(self, *texts: str) -> None:
+        """Write the lines of one turn."""
+        lost = self.journal.prepare(self.day, self.now)
+        lines = [f"{text}\n" for text in texts]
+        if lost is not None:
+            lines.insert(0, f"told {lost.lines} {lost.reason}\n")
+        self.journal.write(lines, self.now)
+
+    def write_later(self, *texts: str) -> None:
+        """Write after the next check has become due."""
+        self.now += CHECK_EVERY_S
+        self.write(*texts)
+
+    @property
+    def path(self) -> Path:
+        """Today's file."""
+        return self.directory / f"{self.day}.log"
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands in today's file, the rest after the last LF included."""
+        return self.path.read_text().split("\n")
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    """A journal without limits in a directory that is not there yet."""
+    book = Book(tmp_path / "log")
+    yield book
+    book.journal.close()
+
+
+@contextlib.contextmanager
+def files_limited_to(octets: int) -> Iterator[None]:
+    """Let the kernel cut short whatever would make a file longer: a write is partial, the next one fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_lines_go_to_a_dated_file_that_not_everybody_can_read(book: Book) -> None:
+    umask = os.umask(0)
+    try:
+        book.write("one", "two")
+    finally:
+        os.umask(umask)
+    book.write("three")
+    assert book.lines == ["one", "two", "three", ""]
+    assert stat.S_IMODE(book.path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(book.directory.stat().st_mode) == 0o750
+    assert (book.journal.lost_lines, book.troubles) == (0, [])
+
+
+def test_a_new_day_is_a_new_file(book: Book) -> None:
+    book.write("old")
+    book.day = NEXT_DAY
+    book.write("new")
+    assert book.lines == ["new", ""]
+    assert (book.directory / f"{DAY}.log").read_text() == "old\n"
+
+
+def test_a_file_is_continued(book: Book) -> None:
+    book.directory.mkdir()
+    book.path.write_text("before\n")
+    book.write("after")
+    assert book.lines == ["before", "after", ""]
+
+
+def test_a_line_that_was_cut_short_before_is_ended_first(book: Book) -> None:
+    book.directory.mkdir()
+    book.path.write_text("before\ncut sho")
+    book.write("after")
+    assert book.lines == ["before", "cut sho", "after", ""]
+    assert book.journal.lost_lines == 0
+
+
+def test_logs_older_than_the_limit_are_removed(tmp_path: Path) -> None:
+    book = Book(tmp_path, keep_days=2)
+    kept = ["2026-01-29.log", "2026-01-30.log", "1999-01-01.log.gz", "1999-01-01.txt", "x1999-01-01.log", "notes"]
+    old = ["2026-01-28.log", "2025-12-31.log", "1999-01-01.log"]
+    for name in kept + old:
+        (tmp_path / name).touch()
+    book.write("today")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, f"{DAY}.log"])
+    book.day = NEXT_DAY
+    book.write("tomorrow")
+    assert not (tmp_path / "2026-01-29.log").exists()
+    assert (tmp_path / f"{DAY}.log").exists()
+    book.journal.close()
+
+
+def test_what_cannot_be_removed_does_not_save_the_others(tmp_path: Path) -> None:
+    book = Book(tmp_path, keep_days=2)
+    for year in range(1990, 2020, 2):
+        (tmp_path / f"{year}-01-01.log").touch()
+        (tmp_path / f"{year + 1}-01-01.log").mkdir()
+    book.write("today")
+    assert [path.name for path in sorted(tmp_path.glob("*.log")) if path.is_file()] == [f"{DAY}.log"]
+    assert book.lines == ["today", ""]
+    book.journal.close()
+
+
+def test_no_limit_of_days_keeps_all(tmp_path: Path) -> None:
+    book = Book(tmp_path, keep_days=0)
+    (tmp_path / "1999-01-01.log").touch()
+    book.write("today")
+    assert (tmp_path / "1999-01-01.log").exists()
+    book.journal.close()
+
+
+def test_a_day_has_at_most_its_octets(tmp_path: Path) -> None:
+    book = Book(tmp_path, max_octets_per_day=100)
+    book.path.write_text("x" * 49 + "\n")
+    for number in range(30):
+        book.write_later(f"line {number:04d}")
+    size = book.path.stat().st_size
+    assert 90 < size <= 100
+    written = sum(line.startswith("line") for line in book.lines)
+    assert written + book.journal.lost_lines == 30
+    assert len(book.troubles) == 1
+    assert "log_max_octets_per_day is reached" in book.troubles[0]
+    book.day = NEXT_DAY
+    book.write("morning")
+    assert book.lines == [f"told {book.journal.lost_lines} log_max_octets_per_day is reached", "morning", ""]
+    book.journal.close()
+
+
+def test_the_floor_stops_and_resumes(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = Book(tmp_path / "floor", min_free_octets=1000)
+    free = SimpleNamespace(f_bavail=10, f_frsize=100)
+    monkeypatch.setattr(os, "fstatvfs", lambda fd: free)
+    book.write("one")
+    free.f_bavail = 9
+    book.write_later("two")
+    book.write("three")
+    assert book.lines == ["one", ""]
+    assert (book.journal.lost_lines, len(book.troubles)) == (2, 1)
+    assert "log_min_free_octets" in book.troubles[0]
+    free.f_bavail = 10
+    book.write_later("four")
+    assert book.lines == ["one", "told 2 less than log_min_free_octets is free", "four", ""]
+    book.journal.close()
+
+
+def test_the_real_floor_is_asked_of_the_disk(tmp_path: Path) -> None:
+    book = Book(tmp_path, min_free_octets=1 << 60)
+    book.write("one")
+    assert book.journal.lost_lines == 1
+    book.journal.close()
+
+
+def test_a_renamed_file_is_left_within_a_second(book: Book) -> None:
+    book.write("one")
+    book.path.rename(book.directory / "rotated")
+    book.write("two")
+    book.write_later("three")
+    assert (book.directory / "rotated").read_text() == "one\ntwo\n"
+    assert book.lines == ["three", ""]
+    assert (book.journal.lost_lines, book.troubles) == (0, [])
+
+
+def test_reopen_leaves_a_renamed_file_at_once(book: Book) -> None:
+    book.write("one")
+    book.path.rename(book.directory / "rotated")
+    book.journal.reopen()
+    book.write("two")
+    assert (book.directory / "rotated").read_text() == "one\n"
+    assert book.lines == ["two", ""]
+
+
+def test_what_went_to_a_removed_file_is_counted(book: Book) -> None:
+    book.write("one")
+    book.write_later("two")
+    book.path.unlink()
+    book.write("three")
+    book.write_later("four")
+    told = TOLD.fullmatch(book.lines[0])
+    assert told is not None
+    assert 1 <= int(told[1]) == book.journal.lost_lines <= 2  # nobody saw whether "two" was still read
+    assert book.lines[1:] == ["four", ""]
+    assert "removed" in book.troubles[0]
+
+
+def test_a_removed_directory_is_made_anew(book: Book) -> None:
+    book.write("one")
+    book.path.unlink()
+    book.directory.rmdir()
+    book.write_later("two")
+    assert book.lines[-2:] == ["two", ""]
+
+
+@pytest.mark.parametrize("kind", ["symlink", "fifo", "directory"])
+def test_only_a_file_is_written_to(book: Book, tmp_path: Path, kind: str) -> None:
+    book.directory.mkdir()
+    target = tmp_path / "target"
+    target.write_text("untouched")
+    if kind == "symlink":
+        book.path.symlink_to(target)
+    elif kind == "fifo":
+        os.mkfifo(book.path)
+    else:
+        book.path.mkdir()
+    book.write("lost")
+    assert (book.journal.lost_lines, len(book.troubles)) == (1, 1)
+    assert target.read_text() == "untouched"
+    book.path.rename(tmp_path / "away")
+    book.write_later("written")
+    assert TOLD.fullmatch(book.lines[0])
+    assert book.lines[1:] == ["written", ""]
+
+
+def test_a_full_device_loses_every_line_and_says_so_once(book: Book) -> None:
+    book.directory.mkdir()
+    try:
+        os.mknod(book.path, stat.S_IFCHR | 0o600, os.makedev(1, 7))  # what /dev/full is
+        book.path.open("ab").close()
+    except PermissionError:
+        pytest.skip("may not make a device here")
+    for number in range(10):
+        book.write_later(f"line {number}", "and another")
+    assert book.journal.lost_lines == 20
+    assert book.troubles == [f"{book.path}: No space left on device: log lines are being lost"]
+    book.path.unlink()
+    book.write_later("written")
+    told = TOLD.fullmatch(book.lines[0])
+    assert told is not None
+    assert int(told[1]) == book.journal.lost_lines == 20
+    assert book.lines[1:] == ["written", ""]
+
+
+def test_lines_are_counted_and_ended_right_wherever_a_write_is_cut_short(tmp_path: Path) -> None:
+    texts = ["first of all", "second", "third and last"]
+    whole = len("".join(texts)) + len(texts)
+    for limit in range(whole + 1):
+        book = Book(tmp_path / str(limit))
+        with files_limited_to(limit):
+            book.write(*texts)
+            book.write("lost at the limit", "as well")
+        book.write("within the second after")
+        book.write_later("the end")
+        expect_account(book, [*texts, "lost at the limit", "as well", "within the second after", "the end"])
+        assert len(book.troubles) == 1
+        book.journal.close()
+
+
+def test_so_are_they_when_what_tells_of_the_loss_is_cut_short_too(tmp_path: Path) -> None:
+    texts = ["first", "second"]
+    for first in range(0, len("first\nsecond\n"), 2):
+        for second in range(first, first + 50):
+            book = Book(tmp_path / f"{first}-{second}")
+            with files_limited_to(first):
+                book.write(*texts)
+            with files_limited_to(second):
+                book.write_later("third", "fourth")
+            book.write_later("the end")
+            expect_account(book, [*texts, "third", "fourth", "the end"])
+            book.journal.close()
+
+
+def expect_account(book: Book, given: list[str]) -> None:
+    """Each line given is there whole, or counted as lost and told of; what was cut short is ended."""
+    *lines, rest = book.lines
+    assert rest == ""
+    whole = [line for line in lines if line in given]
+    assert whole == sorted(set(whole), key=given.index)
+    assert len(whole) + book.journal.lost_lines == len(given)
+    told = [int(match[1]) for match in map(TOLD.fullmatch, lines) if match and match[2] == "File too large"]
+    assert sum(told) == book.journal.lost_lines
+    pieces = [line for line in lines if line not in given and not line.endswith("File too large")]
+    tellings = [f"told {count} File too large" for count in range(len(given))]
+    assert all(any(line.startswith(piece) for line in given + tellings) for piece in pieces)
+    assert len(pieces) <= len(book.troubles) + 1
+
+
+def test_a_trouble_that_comes_again_is_said_again(book: Book) -> None:
+    for number in range(2):
+        with files_limited_to(0):
+            book.write_later(f"lost {number}")
+            book.write_later("lost too")
+        book.write_later("written")
+    assert len(book.troubles) == 2
+    assert book.journal.lost_lines == 4
+
+
+def test_nothing_is_inherited_by_other_programs(book: Book) -> None:
+    book.write("one")
+    opened = [fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink() and fd.readlink() == book.path]
+    assert len(opened) == 1
+    assert not os.get_inheritable(int(opened[0].name))

@@ -1,0 +1,146 @@
+"""Lines and messages, cut out of whatever arrives."""
+
+import pytest
+
+from smtppseudo.smtp.lines import LINE_OCTETS, Line, LineSplitter, MessageCounter
+
+LIMIT = 12
+
+
+def split(*pieces: bytes, max_octets: int = LIMIT) -> list[Line]:
+    splitter = LineSplitter(max_octets)
+    lines = []
+    for piece in pieces:
+        at = 0
+        while at < len(piece):
+            line, at = splitter.take(piece, at)
+            if line is not None:
+                lines.append(line)
+    return lines
+
+
+def test_the_limit_is_2048_octets() -> None:
+    assert LINE_OCTETS == 2048
+    splitter = LineSplitter()
+    splitter.take(b"x" * 2048, 0)
+    assert not splitter.overflowed
+    splitter.take(b"x", 0)
+    assert splitter.overflowed
+
+
+@pytest.mark.parametrize(
+    ("octets", "lines"),
+    [
+        (b"NOOP\r\n", [Line(b"NOOP", eol_lf=False)]),
+        (b"NOOP\n", [Line(b"NOOP", eol_lf=True)]),
+        (b"\r\n\n", [Line(b"", eol_lf=False), Line(b"", eol_lf=True)]),
+        (b"a\rb\r\r\n", [Line(b"a\rb\r", eol_lf=False)]),
+        (b"\ra\n", [Line(b"\ra", eol_lf=True)]),
+        (b"a\0\xff\r\nb\nc", [Line(b"a\0\xff", eol_lf=False), Line(b"b", eol_lf=True)]),
+        (b"a\r", []),
+        (b"x" * 12 + b"\r\n", [Line(b"x" * 12, eol_lf=False)]),
+        (b"x" * 12 + b"\n", [Line(b"x" * 12, eol_lf=True)]),
+        (b"x" * 13 + b"\r\n", [Line(b"x" * 12, eol_lf=False, truncated_octets=1)]),
+        (b"x" * 13 + b"\n", [Line(b"x" * 12, eol_lf=True, truncated_octets=1)]),
+        (b"x" * 11 + b"\r\r\n", [Line(b"x" * 11 + b"\r", eol_lf=False)]),
+        (b"x" * 12 + b"\r\r\n", [Line(b"x" * 12, eol_lf=False, truncated_octets=1)]),
+        (b"x" * 12 + b"\ry\n", [Line(b"x" * 12, eol_lf=True, truncated_octets=2)]),
+        (
+            b"x" * 99 + b"\r\nNOOP\r\n",
+            [Line(b"x" * 12, eol_lf=False, truncated_octets=87), Line(b"NOOP", eol_lf=False)],
+        ),
+    ],
+)
+def test_lines(octets: bytes, lines: list[Line]) -> None:
+    assert split(octets) == lines
+    assert split(*(octets[at : at + 1] for at in range(len(octets)))) == lines
+
+
+def test_take_begins_where_it_is_told_and_says_where_the_line_ended() -> None:
+    splitter = LineSplitter()
+    assert splitter.take(b"a\r\nbc\r\nd", 3) == (Line(b"bc", eol_lf=False), 7)
+    assert splitter.take(b"a\r\nbc\r\nd", 7) == (None, 8)
+    assert splitter.take(b"\n", 0) == (Line(b"d", eol_lf=True), 1)
+
+
+def test_a_cr_beyond_the_limit_may_be_half_of_a_line_end() -> None:
+    splitter = LineSplitter(LIMIT)
+    splitter.take(b"x" * 12 + b"\r", 0)
+    assert not splitter.overflowed
+    splitter.take(b"\r", 0)
+    assert splitter.overflowed
+
+
+def test_a_line_too_long_stays_so_to_its_end() -> None:
+    splitter = LineSplitter(LIMIT)
+    for piece in (b"x" * 13, b"\r", b"x", b"\r\r"):
+        splitter.take(piece, 0)
+        assert splitter.overflowed
+    assert splitter.take(b"\n", 0)[0] == Line(b"x" * 12, eol_lf=False, truncated_octets=4)
+    assert not splitter.overflowed
+
+
+def test_the_rest_is_only_what_was_too_long() -> None:
+    splitter = LineSplitter(LIMIT)
+    assert splitter.rest() is None
+    splitter.take(b"x" * 12 + b"\r", 0)
+    assert splitter.rest() is None
+    splitter.take(b"y", 0)
+    assert splitter.rest() == Line(b"x" * 12, eol_lf=True, truncated_octets=2)
+    assert splitter.rest() is None
+
+
+def test_no_more_than_the_limit_is_kept_of_a_line() -> None:
+    splitter = LineSplitter(LIMIT)
+    for _ in range(100):
+        splitter.take(b"x" * 100, 0)
+        assert len(splitter._partial) <= LIMIT
+
+
+def count(octets: bytes) -> tuple[int, bytes]:
+    """The size of a message, and what follows its end."""
+    message = MessageCounter()
+    end = message.take(octets, 0)
+    assert end is not None
+    return message.octets, octets[end:]
+
+
+@pytest.mark.parametrize(
+    ("octets", "size"),
+    [
+        (b".\r\n", 0),
+        (b"\r\n.\r\n", 2),
+        (b"a\r\n.\r\n", 3),
+        (b"a\r\nb\r\n.\r\n", 6),
+        (b"..\r\n.\r\n", 3),
+        (b"..a\r\n..b\r\n.\r\n", 8),
+        (b".a\r\n.\r\n", 3),
+        (b"a..\r\n.\r\n", 5),
+        (b"\n..\r\n.\r\n", 5),
+        (b"\n.\n\r.\r\r\n.\r\n", 8),
+        (b"\r\n.\r.\r\n.\r\n", 6),
+        (b"\r\r\n.\r\n", 3),
+        (b"\0\xff\r\n.\r\n", 4),
+    ],
+)
+def test_a_messages_size(octets: bytes, size: int) -> None:
+    assert count(octets) == (size, b"")
+    assert count(octets + b".\r\n") == (size, b".\r\n")
+    message = MessageCounter()
+    ends = [message.take(octets[at : at + 1], 0) for at in range(len(octets))]
+    assert ends == [None] * (len(octets) - 1) + [1]
+    assert message.octets == size
+
+
+def test_a_message_begins_where_it_is_told() -> None:
+    octets = b"DATA\r\na\r\n.\r\nQUIT\r\n"
+    message = MessageCounter()
+    assert message.take(octets, 6) == octets.index(b"QUIT")
+    assert message.octets == 3
+
+
+def test_nothing_of_a_message_is_kept_but_what_may_be_its_end() -> None:
+    message = MessageCounter()
+    for octets in (b"x" * 10_000, b"\r\n.\r", b"\r\n.", b"\r" * 100, b"\r\n.\r" * 100, b"x\n" * 100, b"." * 100):
+        assert message.take(octets, 0) is None
+        assert len(message._held) <= 4

@@ -1,0 +1,274 @@
+"""Records: events as lines of a log, in text and JSON, and back."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from smtppseudo.events import (
+    NAMES,
+    Closed,
+    Command,
+    Connected,
+    Error,
+    Event,
+    Message,
+    Monitor,
+    Offline,
+    Online,
+    Refused,
+    SettingsChanged,
+    Stamped,
+)
+from smtppseudo.records import fields, parse, render_json, render_record, render_text
+
+TIME: Final = "2026-01-31T23:59:59.999Z"
+Render = Callable[[Stamped], str]
+IN_SESSION: Final = (3, 7, "2001:db8::1", 50_000)
+OUTSIDE: Final = (0, 0, "", 0)
+
+OF_NO_SESSION: Final = (Refused, Error, Online, Offline, SettingsChanged, Monitor)
+
+
+def stamped(event: Event, place: tuple[int, int, str, int] = IN_SESSION) -> Stamped:
+    return Stamped(0, TIME, *place, event)
+
+
+def as_text(record: Stamped) -> str:
+    (line,) = render_text([record])
+    return line
+
+
+def as_json(record: Stamped) -> str:
+    (line,) = render_json([record])
+    return line
+
+
+RENDERERS: Final = (as_text, as_json)
+
+# Every kind of event, and its own fields in text and in JSON
+KINDS: Final[list[tuple[Event, str, str]]] = [
+    (Connected(25), "local_port=25", '"local_port":25'),
+    (
+        Command(b"NOOP", b"250 OK"),
+        "data=NOOP code=250 reply=OK",
+        '"data":"NOOP","code":250,"reply":"OK"',
+    ),
+    (
+        Command(b"", b"500 Command unrecognized: ", eol_lf=True),
+        'data="" code=500 reply="Command unrecognized: " eol=lf',
+        '"data":"","code":500,"reply":"Command unrecognized: ","eol":"lf"',
+    ),
+    (
+        Command(b"a=b", b"421 x", eol_lf=True, pregreet=True, pipelined=True, truncated_octets=9),
+        'data="a=b" code=421 reply=x eol=lf pregreet=true pipelined=true truncated_octets=9',
+        '"data":"a=b","code":421,"reply":"x","eol":"lf","pregreet":true,"pipelined":true,"truncated_octets":9',
+    ),
+    (
+        Command(b'"\\\n\xff', b"250 \xff"),
+        r'data="\x22\\\x0a\xff" code=250 reply=\xff',
+        r'"data":"\"\\\\\\x0a\\xff","code":250,"reply":"\\xff"',
+    ),
+    (Message(0), "octets=0", '"octets":0'),
+    (
+        Closed("quit", 1, 2, 3, 0),
+        "reason=quit duration_ms=1 received_octets=2 sent_octets=3 commands=0",
+        '"reason":"quit","duration_ms":1,"received_octets":2,"sent_octets":3,"commands":0',
+    ),
+    (
+        Closed("errors", 1, 2, 3, 4, left_out=5),
+        "reason=errors duration_ms=1 received_octets=2 sent_octets=3 commands=4 left_out=5",
+        '"reason":"errors","duration_ms":1,"received_octets":2,"sent_octets":3,"commands":4,"left_out":5',
+    ),
+    (Refused("client", 12), "reason=client count=12", '"reason":"client","count":12'),
+    (Error("disk full"), 'message="disk full"', '"message":"disk full"'),
+    (Error('no "a" \\\\ b', 7), r'message="no \x22a\x22 \\ b" lost=7', r'"message":"no \"a\" \\\\ b","lost":7'),
+    (Online("start"), "by=start", '"by":"start"'),
+    (Offline("monitor 127.0.0.1"), 'by="monitor 127.0.0.1"', '"by":"monitor 127.0.0.1"'),
+    (SettingsChanged("greeting,reject_at", ""), 'keys=greeting,reject_at by=""', '"keys":"greeting,reject_at","by":""'),
+    (Monitor("login", "cookie"), "action=login user=cookie", '"action":"login","user":"cookie"'),
+]
+
+
+def test_every_kind_of_event_is_among_the_examples() -> None:
+    assert {type(event) for event, _, _ in KINDS} == set(NAMES)
+
+
+@pytest.mark.parametrize(("event", "text", "json_text"), KINDS)
+def test_an_event_of_a_session(event: Event, text: str, json_text: str) -> None:
+    name = NAMES[type(event)]
+    assert as_text(stamped(event)) == f"{TIME} {name} slot=3 session=7 ip=2001:db8::1 port=50000 {text}\n"
+    place = '"slot":3,"session":7,"ip":"2001:db8::1","port":50000'
+    assert as_json(stamped(event)) == f'{{"time":"{TIME}","event":"{name}",{place},{json_text}}}\n'
+
+
+@pytest.mark.parametrize(("event", "text", "json_text"), [kind for kind in KINDS if isinstance(kind[0], OF_NO_SESSION)])
+def test_an_event_of_no_session(event: Event, text: str, json_text: str) -> None:
+    name = NAMES[type(event)]
+    assert as_text(stamped(event, OUTSIDE)) == f"{TIME} {name} {text}\n"
+    assert as_json(stamped(event, OUTSIDE)) == f'{{"time":"{TIME}","event":"{name}",{json_text}}}\n'
+
+
+@pytest.mark.parametrize("render", RENDERERS)
+@pytest.mark.parametrize("place", [IN_SESSION, OUTSIDE, (0, 0, "192.0.2.1", 0)])
+@pytest.mark.parametrize("event", [event for event, _, _ in KINDS])
+def test_a_record_is_read_back(render: Render, place: tuple[int, int, str, int], event: Event) -> None:
+    line = render(stamped(event, place))
+    assert parse(line) == parse(line.removesuffix("\n")) == stamped(event, place)
+
+
+@pytest.mark.parametrize("render", RENDERERS)
+def test_of_a_reply_in_several_lines_code_and_text_are_kept(render: Render) -> None:
+    event = parse(render(stamped(Command(b"EHLO x", b"250-Hello x")))).event
+    assert isinstance(event, Command)
+    assert (event.reply[:3], event.reply[4:]) == (b"250", b"Hello x")
+
+
+@pytest.mark.parametrize("render", RENDERERS)
+def test_seq_is_not_logged(render: Render) -> None:
+    assert render(stamped(Message(1))._replace(seq=9120)) == render(stamped(Message(1)))
+
+
+def by_fields(record: Stamped) -> str:
+    """Render a record the long way round."""
+    line = f"{record.time} {NAMES[type(record.event)]}"
+    for name, value in fields(record):
+        text = "true" if value is True else str(value).replace('"', r"\x22")
+        quoted = isinstance(value, str) and (not value or re.search('[ ="]', value))
+        line += f' {name}="{text}"' if quoted else f" {name}={text}"
+    return line + "\n"
+
+
+@pytest.mark.parametrize("octets", [*(bytes([octet]) for octet in range(256)), b"", b"a b", b'"="', b"MAIL FROM:<a@b>"])
+def test_the_short_way_of_a_command_is_the_long_one(octets: bytes) -> None:
+    for event in (Command(octets, b"250 OK"), Command(b"NOOP", b"250 " + octets)):
+        record = stamped(event)
+        assert as_text(record) == by_fields(record)
+        assert parse(as_text(record)) == record
+
+
+@pytest.mark.parametrize("event", [event for event, _, _ in KINDS])
+def test_the_short_way_is_the_long_one(event: Event) -> None:
+    assert as_text(stamped(event)) == by_fields(stamped(event))
+
+
+@pytest.mark.parametrize("text", ["\n", "\x1b[2J", "\x7f", "\x9b31m", "\u2028", "\u00e4", "\ud800"])
+def test_no_server_can_reach_a_monitors_terminal(text: str) -> None:
+    hostile: list[dict[str, object]] = [
+        {"time": TIME, "event": "error", "message": text},
+        {"time": TIME, "event": f"error{text}"},
+        {"time": TIME + text, "event": "error"},
+        {"time": TIME, "event": "error", f"a{text}": 1},
+        {"time": TIME, "event": "error", "message": [text]},
+    ]
+    for record in hostile:
+        assert re.fullmatch(r"[ -~]+\n", render_record(record))
+
+
+def test_a_batch_is_rendered_in_its_order() -> None:
+    batch = [stamped(event) for event, _, _ in KINDS]
+    assert render_text(batch) == [as_text(record) for record in batch]
+    assert render_json(batch) == [as_json(record) for record in batch]
+    assert render_text([]) == render_json([]) == []
+
+
+@pytest.mark.parametrize("render", RENDERERS)
+@pytest.mark.parametrize(
+    "octets",
+    [
+        bytes(range(256)),
+        f'x\n{TIME} online by="peer"'.encode(),
+        f"x\r\n{TIME} closed reason=quit".encode(),
+        b'" code=250 reply="x',
+        b'a" slot=9 b="',
+        b'x="y"',
+        b"\\",
+        b"\\\\",
+        b'\\"',
+        rb"\x22",
+        rb"\\x22 ",
+        rb' \x22"',
+        rb"\x0a\n",
+        b"\xe2\x80\xa8\xc2\x85\x0b\x0c\x1c\x1d\x1e",
+        b'"},{"event":"online","by":"x"}',
+        rb"\u000a",
+        b"\x1b[2J\x9b31m",
+        b"",
+        b" ",
+        b"=",
+    ],
+)
+def test_nothing_a_peer_sends_can_forge_a_line(render: Render, octets: bytes) -> None:
+    record = stamped(Command(octets, b"500 " + octets))
+    line = render(record)
+    assert re.fullmatch(r"[ -~]+\n", line)
+    assert line.splitlines() == [line[:-1]]
+    assert parse(line) == record
+
+
+def test_a_json_line_has_no_key_twice() -> None:
+    pairs = json.loads(as_json(stamped(Command(b"x", b"250 OK", pipelined=True))), object_pairs_hook=list)
+    names = [name for name, _ in pairs]
+    assert names == ["time", "event", "slot", "session", "ip", "port", "data", "code", "reply", "pipelined"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "\n",
+        "x",
+        TIME,
+        f"{TIME} ",
+        f"{TIME} nothing",
+        f"{TIME} monitors by=x",
+        f"{TIME[:-1]} online by=x",
+        f"x{TIME} online by=x",
+        f"{TIME} online",
+        f"{TIME} online by",
+        f'{TIME} online by="x',
+        f'{TIME} online by=x"y"',
+        f"{TIME} online by=x=y",
+        f"{TIME} online  by=x",
+        f"{TIME} online by=x nonsense",
+        f"{TIME} online by=x more=y",
+        f"{TIME} connected local_port=x",
+        f"{TIME} connected slot=x local_port=25",
+        f"{TIME} command data=x code=250",
+        f"{TIME} command data=x reply=y",
+        f"{TIME} command code=250 reply=y",
+        f"{TIME} command data=\u20ac code=250 reply=y",
+        f"{TIME} command data=x code=250 reply=y truncated_octets=z",
+        f"{TIME} closed reason=quit duration_ms=1 received_octets=2 sent_octets=3",
+        "{",
+        "{}",
+        '{"time"',
+        f'{{"time":"{TIME}","event":"online"}}',
+        f'{{"time":"{TIME}","event":"online","by":"x"}} x',
+        f'{{"time":"{TIME}","event":"online","by":"x","more":1}}',
+        f'{{"time":"{TIME}","event":"connected","local_port":null}}',
+        f'{{"time":"{TIME}","event":"connected","slot":[],"local_port":25}}',
+        f'{{"time":"{TIME}","event":["online"],"by":"x"}}',
+        '{"event":"online","by":"x"}',
+        '{"time":1,"event":"online","by":"x"}',
+    ],
+)
+def test_what_is_no_record_is_a_value_error(line: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse(line)
+
+
+def test_nesting_without_end_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse('{"time":' + "[" * 100_000)
+
+
+@pytest.mark.parametrize("render", RENDERERS)
+def test_half_a_record_of_a_session_is_none(render: Render) -> None:
+    line = render(stamped(Closed("quit", 1, 2, 3, 4)))
+    least = line.index("commands=") if render is as_text else len(line) - 2
+    for end in range(least):
+        with pytest.raises(ValueError, match=r"."):
+            parse(line[:end])

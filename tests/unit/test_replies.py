@@ -1,0 +1,69 @@
+"""Replies: each constant as octets, cut and filled in."""
+
+import re
+
+import pytest
+
+from smtppseudo.smtp import replies
+from smtppseudo.smtp.replies import ECHO_OCTETS, REPLY_OCTETS, Reply, echo, encode_lines
+
+CONSTANTS = {name: value for name, value in vars(replies).items() if isinstance(value, Reply)}
+LINE = re.compile(rb"[2-5][0-9][0-9][ -][ -~]*\r\n")
+# RFC 2034 section 4 and RFC 3463 section 2: no code in replies of 3yz, in the first, in those to HELO and EHLO.
+WITHOUT_CODE = {"R421_TOO_MANY_CONNECTIONS", "R250_HELLO", "R354_ENTER_MAIL", "R501_HELO", "R501_EHLO"}
+
+
+@pytest.mark.parametrize("enhanced", [False, True])
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_a_constant_is_one_reply(name: str, enhanced: bool) -> None:
+    reply = CONSTANTS[name]
+    octets = reply.encode("mx.example.org", enhanced=enhanced)
+    assert int(name[1:4]) == reply.code
+    assert LINE.fullmatch(octets)
+    assert octets.startswith(b"%d " % reply.code)
+    assert b"{" not in octets
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_an_enhanced_status_code_is_of_the_replys_class(name: str) -> None:
+    reply = CONSTANTS[name]
+    if name in WITHOUT_CODE:
+        assert reply.enhanced == ""
+    else:
+        assert re.fullmatch(rf"{str(reply.code)[0]}\.[0-7]\.[0-9]{{1,2}}", reply.enhanced)
+        assert reply.encode("", enhanced=True).startswith(f"{reply.code} {reply.enhanced} ".encode())
+    assert f"{reply.code} {reply.text[0].partition('{')[0]}".encode() in reply.encode("", enhanced=False)
+
+
+def test_place_holders_are_filled_in_in_their_order() -> None:
+    reply = Reply(250, ("{hostname} {echo} {ip} 100%",), "2.0.0")
+    octets = reply.encode("mx", enhanced=True)
+    assert octets % (b"%b{ip}", b"192.0.2.1") == b"250 2.0.0 mx %b{ip} 192.0.2.1 100%\r\n"
+
+
+def test_a_reply_of_several_lines_ends_with_a_blank_after_the_code() -> None:
+    assert encode_lines(250, ["a", "", "c"]) == b"250-a\r\n250-\r\n250 c\r\n"
+    assert Reply(214, ("a", "b"), "2.0.0").encode("", enhanced=True) == b"214-2.0.0 a\r\n214 2.0.0 b\r\n"
+
+
+def test_a_line_is_cut_to_512_octets() -> None:
+    assert REPLY_OCTETS == 512
+    assert encode_lines(220, ["x" * 506]) == b"220 " + b"x" * 506 + b"\r\n"
+    assert encode_lines(220, ["x" * 507, "y" * 999]) == b"220-" + b"x" * 506 + b"\r\n220 " + b"y" * 506 + b"\r\n"
+
+
+def test_what_is_not_ascii_becomes_a_question_mark() -> None:
+    assert encode_lines(220, ["ä€"]) == b"220 ??\r\n"
+
+
+def test_an_echo_is_64_octets_at_most() -> None:
+    assert ECHO_OCTETS == 64
+    assert echo(b"x" * 64) == b"x" * 64
+    assert echo(b"x" * 65) == b"x" * 64
+    assert echo(b"") == b""
+
+
+def test_an_echo_is_visible_ascii() -> None:
+    for octet in range(256):
+        expected = bytes([octet]) if 0x21 <= octet <= 0x7E else b"?"
+        assert echo(bytes([octet])) == expected

@@ -1,0 +1,324 @@
+"""A session's events, sums, times and secrets; what it says is shown by the transcripts."""
+
+from typing import Final, get_args
+
+import pytest
+
+from smtppseudo.events import Closed, CloseReason, Command, Event, Message
+from smtppseudo.settings import Settings
+from smtppseudo.smtp.dialogue import Dialogue, SmtpState
+from smtppseudo.smtp.session import COMMANDS_MAX, ERRORS_MAX, LOGGED_OCTETS_MAX, Said, SmtpSession
+
+DEFAULTS: Final = Settings(hostname="mx.example.org")
+ACCEPTING: Final = DEFAULTS._replace(accept_mail=True)
+GREETING: Final = b"220 hello\r\n"
+START: Final = 1000.0
+TO_DATA: Final = b"MAIL FROM:<a@b>\r\nRCPT TO:<x>\r\nDATA\r\n"
+
+
+def begin(settings: Settings = DEFAULTS) -> SmtpSession:
+    return SmtpSession(Dialogue(settings), 7, 3, "192.0.2.1", 50_000, GREETING, START)
+
+
+def greeted(settings: Settings = DEFAULTS) -> SmtpSession:
+    session = begin(settings)
+    session.data_to_send(START)
+    return session
+
+
+def heard(session: SmtpSession) -> Said:
+    assert session.said is not None
+    return session.said
+
+
+def commands(events: list[Event]) -> list[Command]:
+    found = [event for event in events if isinstance(event, Command)]
+    assert len(found) == len(events)
+    return found
+
+
+def test_a_new_session() -> None:
+    session = begin()
+    assert (session.session_id, session.slot, session.ip, session.port) == (7, 3, "192.0.2.1", 50_000)
+    assert (session.started_at, session.idle_since, session.said) == (START, START, None)
+    assert session.is_open
+    assert session.data_to_send(START) == GREETING
+    assert session.data_to_send(START) == b""
+
+
+def test_what_was_said_is_given_once_and_together() -> None:
+    session = begin()
+    session.receive(b"NOOP\r\n", START)
+    session.receive(b"RSET\r\n", START)
+    assert session.data_to_send(START) == GREETING + b"250 OK\r\n250 Reset state.\r\n"
+    assert session.data_to_send(START) == b""
+
+
+@pytest.mark.parametrize(
+    ("octets", "event"),
+    [
+        (b"NOOP\r\n", Command(b"NOOP", b"250 OK")),
+        (b"NOOP\n", Command(b"NOOP", b"250 OK", eol_lf=True)),
+        (b"  noop \t\r\n", Command(b"  noop \t", b"250 OK")),
+        (b"\0\xff\x1b\r\n", Command(b"\0\xff\x1b", b"500 Command unrecognized: ???")),
+        (b"\r\n", Command(b"", b"500 Command unrecognized: ")),
+        (b"HELO " + b"x" * 99 + b"\r\n", Command(b"HELO " + b"x" * 99, b"250 Hello " + b"x" * 64)),
+        (b"x" * 2050 + b"\r\n", Command(b"x" * 2048, b"500 Line too long", truncated_octets=2)),
+        (b"x" * 2049 + b"\n", Command(b"x" * 2048, b"500 Line too long", eol_lf=True, truncated_octets=1)),
+    ],
+)
+def test_the_event_of_a_command(octets: bytes, event: Command) -> None:
+    session = greeted()
+    (found,) = commands(session.receive(octets, START))
+    assert found._replace(reply=found.reply[: len(event.reply)]) == event
+    assert session.data_to_send(START).startswith(found.reply + b"\r\n")
+    assert heard(session).last == found
+
+
+def test_the_event_of_a_reply_in_several_lines_holds_the_first() -> None:
+    session = greeted()
+    (event,) = commands(session.receive(b"EHLO x\r\n", START))
+    assert event.reply[:3] == b"250"
+    assert event.reply[4:] == b"Hello x from 192.0.2.1, pleased to meet you."
+
+
+def test_commands_that_came_behind_another_are_marked() -> None:
+    session = greeted()
+    events = commands(session.receive(b"NOOP\r\nNOOP\r\nNOOP\nNO", START))
+    assert [event.pipelined for event in events] == [False, True, True]
+    assert [event.eol_lf for event in events] == [False, False, True]
+    (event,) = commands(session.receive(b"OP\r\n", START))
+    assert event == Command(b"NOOP", b"250 OK")
+
+
+def test_a_command_behind_an_empty_line_is_marked() -> None:
+    events = commands(greeted().receive(b"\nNOOP\r\n", START))
+    assert [event.pipelined for event in events] == [False, True]
+
+
+def test_commands_behind_a_message_are_marked() -> None:
+    session = greeted(ACCEPTING)
+    events = session.receive(TO_DATA + b"Text\r\n.\r\nNOOP\r\n", START)
+    assert events[2:] == [
+        Command(b"DATA", b"354 Enter mail, end with '.' on a line by itself", pipelined=True),
+        Message(6),
+        Command(b"NOOP", b"250 OK", pipelined=True),
+    ]
+
+
+def test_what_a_slot_shows_of_its_session() -> None:
+    session = greeted()
+    session.receive(b"HELO \xffmail.example.net more\r\nMAIL FROM:<" + b"a" * 99 + b">\r\n", START)
+    assert heard(session).helo == b"?mail.example.net"
+    assert heard(session).mail_from == b"<" + b"a" * 63
+    session.receive(b"HELO\r\nMAIL\r\n", START)
+    assert heard(session).helo == b"?mail.example.net"
+    assert heard(session).last == Command(b"MAIL", b"501 Domain name required.", pipelined=True)
+
+
+def test_the_event_of_a_message() -> None:
+    session = greeted(ACCEPTING)
+    session.receive(TO_DATA, START)
+    assert session.receive(b"..\r\n.", START) == []
+    assert session.receive(b"\r\n", START) == [Message(3)]
+    assert heard(session).commands == 3
+
+
+def test_sums() -> None:
+    session = begin(ACCEPTING)
+    sent = len(session.data_to_send(START))
+    received = TO_DATA + b"Text\r\n.\r\n" + b"x" * 3000 + b"\r\nQUIT\r\nNOOP\r\n"
+    for octet in received:
+        session.receive(bytes([octet]), START)
+    sent += len(session.data_to_send(START + 1))
+    assert session.closed("peer", START + 1.2346) == [Closed("quit", 1235, len(received), sent, 5)]
+
+
+def test_octets_the_kernel_never_took_were_not_sent() -> None:
+    session = begin()
+    session.data_to_send(START)
+    assert session.closed("reset", START, unsent_octets=4) == [Closed("reset", 0, 0, len(GREETING) - 4, 0)]
+
+
+def test_the_peers_own_reason_yields_to_the_sessions() -> None:
+    session = greeted()
+    session.end("idle")
+    (closed,) = session.closed("peer", START)
+    assert isinstance(closed, Closed)
+    assert closed.reason == session.close_reason == "idle"
+
+
+def test_once_closed_it_stays_so() -> None:
+    session = greeted()
+    session.receive(b"x" * 3000, START)
+    assert len(session.closed("peer", START)) == 2
+    assert session.state is SmtpState.CLOSING
+    assert not session.is_open
+    assert session.receive(b"NOOP\r\n", START) == []
+    assert len(session.closed("reset", START)) == 1
+
+
+@pytest.mark.parametrize("reason", get_args(CloseReason))
+def test_an_end_from_our_side(reason: CloseReason) -> None:
+    session = begin()
+    session.end(reason)
+    assert not session.is_open
+    assert session.close_reason == reason
+    assert session.state is SmtpState.CLOSING
+    farewell = Dialogue(DEFAULTS).farewells.get(reason, b"")
+    assert session.data_to_send(START) == GREETING + farewell
+
+
+def test_an_end_after_the_end_says_nothing() -> None:
+    session = greeted()
+    session.receive(b"QUIT\r\n", START)
+    session.data_to_send(START)
+    session.end("shutdown")
+    session.tick(START + 10_000)
+    assert session.close_reason == "quit"
+    assert session.data_to_send(START) == b""
+    assert session.receive(b"NOOP\r\n", START) == []
+    assert session.data_to_send(START) == b""
+    assert session.closed("peer", START) == [Closed("quit", 0, 12, len(GREETING + b"221 Server Disconnecting\r\n"), 1)]
+
+
+def test_time_outs() -> None:
+    session = greeted()
+    assert session.deadline == START + 30
+    assert session.expires_at == START + 600
+    session.tick(START + 29.9)
+    assert session.is_open
+    assert session.data_to_send(START + 29.9) == b""
+    session.tick(START + 30)
+    assert session.close_reason == "idle"
+
+
+def test_the_idle_clock_starts_when_there_was_something_to_send() -> None:
+    session = greeted()
+    session.receive(b"NO", START + 10)
+    session.data_to_send(START + 10)
+    assert session.idle_since == START
+    session.receive(b"OP\r\n", START + 20)
+    assert session.idle_since == START
+    session.data_to_send(START + 21)
+    assert session.idle_since == START + 21
+
+
+def test_the_idle_clock_starts_anew_when_the_kernel_has_taken_all() -> None:
+    session = begin()
+    session.data_to_send(START)
+    session.flushed(START + 25)
+    assert session.deadline == START + 55
+
+
+def test_octets_of_a_message_are_progress() -> None:
+    session = greeted(ACCEPTING)
+    session.receive(TO_DATA, START)
+    session.data_to_send(START)
+    session.receive(b"x", START + 20)
+    assert session.deadline == START + 50
+
+
+def test_the_session_has_an_end_whatever_it_does() -> None:
+    session = greeted()
+    session.flushed(START + 590)
+    assert session.deadline == START + 600
+    session.tick(START + 600)
+    assert session.close_reason == "session"
+
+
+def test_the_limits() -> None:
+    assert (ERRORS_MAX, COMMANDS_MAX, LOGGED_OCTETS_MAX) == (20, 1000, 64 << 10)
+
+
+def test_a_line_too_long_is_one_event_with_all_that_was_dropped() -> None:
+    session = greeted()
+    assert session.receive(b"x" * 2049, START) == []
+    assert session.data_to_send(START) == b"500 Line too long\r\n"
+    assert heard(session).commands == 1
+    assert session.receive(b"x" * 5000, START) == []
+    event = Command(b"x" * 2048, b"500 Line too long", truncated_octets=5001)
+    assert session.receive(b"\r\n", START) == [event]
+    assert session.receive(b"NOOP\r\n", START) == [Command(b"NOOP", b"250 OK")]
+    assert session.data_to_send(START) == b"250 OK\r\n"
+    assert heard(session).commands == 2
+
+
+def test_a_line_too_long_that_never_ends_is_an_event_at_the_close() -> None:
+    session = greeted()
+    session.receive(b"x" * 2049, START)
+    sent = len(GREETING) + len(session.data_to_send(START))
+    event, closed = session.closed("peer", START)
+    assert event == Command(b"x" * 2048, b"500 Line too long", eol_lf=True, truncated_octets=1)
+    assert closed == Closed("peer", 0, 2049, sent, 1)
+
+
+def test_half_a_line_is_no_event_at_the_close() -> None:
+    session = greeted()
+    session.receive(b"x" * 2048, START)
+    assert session.closed("peer", START) == [Closed("peer", 0, 2048, len(GREETING), 0)]
+
+
+def test_half_a_message_is_no_event_at_the_close() -> None:
+    session = greeted(ACCEPTING)
+    session.receive(TO_DATA + b"Text\r\n", START)
+    (closed,) = session.closed("peer", START)
+    assert isinstance(closed, Closed)
+
+
+def test_the_last_error_is_answered_421_on_its_event_too() -> None:
+    session = greeted()
+    events = commands(session.receive(b"x\r\n" * 21, START))
+    assert len(events) == heard(session).commands == 20
+    assert {event.reply for event in events[:19]} == {b"500 Command unrecognized: x"}
+    assert events[19].reply == b"421 Too many errors"
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n"])
+def test_a_last_error_that_is_a_line_too_long(end: bytes) -> None:
+    session = greeted()
+    session.receive(b"x\r\n" * 19, START)
+    session.data_to_send(START)
+    events = session.receive(b"y" * 2049 + end, START)
+    assert session.data_to_send(START) == b"421 Too many errors\r\n"
+    event, closed = events + session.closed("peer", START)
+    assert isinstance(event, Command)
+    assert (event.data, event.reply) == (b"y" * 2048, b"421 Too many errors")
+    assert isinstance(closed, Closed)
+    assert (closed.reason, closed.commands) == ("errors", 20)
+
+
+def test_so_many_octets_of_a_session_are_logged_and_the_rest_is_counted() -> None:
+    session = greeted()
+    line = b"RCPT TO:<" + b"x" * 2000 + b">"
+    events = commands(session.receive((line + b"\r\n") * 100, START))
+    octets = [len(event.data) + len(event.reply) for event in events]
+    assert sum(octets[:-1]) < LOGGED_OCTETS_MAX <= sum(octets)
+    assert heard(session).last == events[-1]
+    (closed,) = session.closed("peer", START)
+    assert isinstance(closed, Closed)
+    assert (closed.commands, closed.left_out) == (100, 100 - len(events))
+    assert session.data_to_send(START).count(b"\r\n") == 100
+
+
+def test_lines_too_long_are_left_out_as_others_are() -> None:
+    session = greeted()
+    session.receive((b"RCPT TO:<" + b"x" * 2000 + b">\r\n") * 100, START)
+    before = heard(session).left_out
+    assert session.receive((b"y" * 3000 + b"\r\n") * 2, START) == []
+    session.receive(b"y" * 3000, START)
+    (closed,) = session.closed("peer", START)
+    assert isinstance(closed, Closed)
+    assert closed.left_out == before + 3
+
+
+def test_nothing_of_a_message_is_kept() -> None:
+    session = greeted(ACCEPTING)
+    session.receive(TO_DATA + b"x" * 100_000, START)
+    assert held_octets(session) <= 4
+
+
+def held_octets(session: SmtpSession) -> int:
+    held = session._held
+    kept = (getattr(held, name, b"") for name in ("_partial", "_held"))
+    return sum(map(len, kept))

@@ -1,0 +1,95 @@
+"""Passwords: what a client sends with AUTH and after it is in no event, and nowhere to be seen."""
+
+from typing import Final
+
+import pytest
+
+from smtppseudo.events import Command, Event
+from smtppseudo.settings import STAGES, Stage
+from smtppseudo.smtp.session import SmtpSession
+from tests.unit.test_session import DEFAULTS, START, commands, greeted, heard
+
+SECRET: Final = b"c2VjcmV0"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b"AUTH PLAIN %b", b"AUTH PLAIN [redacted]"),
+        (b"auth login %b", b"auth login [redacted]"),
+        (b"AUTH CRAM-MD5 x %b", b"AUTH CRAM-MD5 [redacted]"),
+        (b"AUTH SCRAM-SHA-256 %b", b"AUTH SCRAM-SHA-256 [redacted]"),
+        (b"AUTH PLAIN  x  %b ", b"AUTH PLAIN [redacted]"),
+        (b"AUTH %b", b"AUTH [redacted]"),
+        (b"AUTH %b x", b"AUTH [redacted]"),
+        (b"AUTH PLAIN%b", b"AUTH [redacted]"),
+        (b"AUTH PLAIN\0%b", b"AUTH [redacted]"),
+        (b"AUTH PLAIN=%b", b"AUTH [redacted]"),
+        (b"AUTH X-UNKNOWN %b", b"AUTH [redacted]"),
+        (b"\t Auth\t Plain\t%b", b"\t Auth\t Plain [redacted]"),
+        (b"AUTH PLAIN %b" + b"x" * 3000, b"AUTH PLAIN [redacted]"),
+    ],
+)
+def test_what_follows_auth_is_never_shown(stage: Stage, line: bytes, shown: bytes) -> None:
+    session = greeted(DEFAULTS._replace(reject_at=stage))
+    (event,) = commands(session.receive(line % SECRET + b"\r\n", START))
+    assert event.data == shown
+    assert_hidden(session, [event])
+
+
+@pytest.mark.parametrize("line", [b"AUTH", b"AUTH ", b"AUTH PLAIN", b"AUTH LOGIN  "])
+def test_auth_alone_is_shown_as_sent(line: bytes) -> None:
+    (event,) = commands(greeted().receive(line + b"\r\n", START))
+    assert event.data == line
+
+
+@pytest.mark.parametrize("enhanced", [False, True])
+@pytest.mark.parametrize("stage", STAGES)
+def test_lines_after_auth_may_be_passwords(stage: Stage, enhanced: bool) -> None:
+    session = greeted(DEFAULTS._replace(reject_at=stage, enhanced_status_codes=enhanced))
+    lines = (b"AUTH LOGIN", SECRET, SECRET + b" x", b"x " + SECRET, SECRET * 300, b"*", b"")
+    events = commands(session.receive(b"\r\n".join(lines) + b"\r\n", START))
+    assert [event.data for event in events] == [b"AUTH LOGIN"] + [b"[redacted]"] * 6
+    assert_hidden(session, events)
+
+
+def test_a_password_is_not_echoed_to_the_log() -> None:
+    session = greeted()
+    _, event = commands(session.receive(b"AUTH LOGIN\r\n" + SECRET + b"\r\n", START))
+    assert event.reply == b"500 Command unrecognized: [redacted]"
+    # The peer is told what it sent, as ever.
+    assert session.data_to_send(START).endswith(b"500 Command unrecognized: " + SECRET + b"\r\n")
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 5000])
+def test_a_password_that_never_ends(pieces: int) -> None:
+    session = greeted()
+    octets = b"AUTH LOGIN\r\n" + SECRET * 300
+    events: list[Event] = []
+    for at in range(0, len(octets), pieces):
+        events += session.receive(octets[at : at + pieces], START)
+    events += session.closed("peer", START)
+    assert len(events) == 3
+    assert_hidden(session, events)
+
+
+def test_what_follows_an_auth_too_long_may_be_a_password() -> None:
+    session = greeted()
+    events = session.receive(b"AUTH PLAIN " + b"x" * 3000 + b"\r\n" + SECRET + b"\r\n", START)
+    assert_hidden(session, events)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_after_a_known_command_all_is_shown_again(stage: Stage) -> None:
+    session = greeted(DEFAULTS._replace(reject_at=stage))
+    lines = (b"AUTH LOGIN", b"x", b"MAIL FROM:<a@b>", b"xyzzy")
+    events = commands(session.receive(b"\r\n".join(lines) + b"\r\n", START))
+    assert [event.data for event in events] == [b"AUTH LOGIN", b"[redacted]", b"MAIL FROM:<a@b>", b"xyzzy"]
+
+
+def assert_hidden(session: SmtpSession, events: list[Event] | list[Command]) -> None:
+    assert events
+    assert SECRET not in repr(events).encode()
+    said = heard(session)
+    assert SECRET not in repr((said.last, said.helo, said.mail_from)).encode()

@@ -1,0 +1,370 @@
+"""Settings: what is allowed, where an error is, which layer wins."""
+
+import re
+import tomllib
+from typing import Any, Final, get_args
+
+import pytest
+
+from smtppseudo.settings import (
+    KEYS,
+    STAGES,
+    Settings,
+    SettingsError,
+    Stage,
+    check,
+    combine,
+    default_file,
+    parse_file,
+    to_toml,
+)
+
+PLACE: Final = "/etc/smtppseudo/smtppseudo.toml"
+DEFAULTS: Final = Settings()._asdict()
+
+WHOLE: Final = {
+    "port": (0, 65_535),
+    "monitor_port": (0, 65_535),
+    "slots": (1, 60_000),
+    "slots_per_client": (0, 60_000),
+    "log_keep_days": (0, 36_500),
+    "log_max_octets_per_day": (0, 1 << 50),
+    "log_min_free_octets": (0, 1 << 50),
+}
+SECONDS: Final = {
+    "evict_after_s": (1, 86_400),
+    "idle_timeout_s": (1, 86_400),
+    "session_timeout_s": (1, 604_800),
+    "quiet_timeout_s": (1, 86_400),
+}
+SWITCHES: Final = ("monitor_cleartext", "enhanced_status_codes", "accept_mail", "log_data_events")
+LISTS: Final = ("listen", "monitor_listen", "limit_exempt", "ehlo_keywords")
+TEXTS: Final = ("greeting", "hostname", "reject_at", "log_dir", "log_format", "state_dir")
+
+
+def test_the_table_has_every_setting() -> None:
+    assert set(KEYS) == set(Settings._fields)
+    assert all(name == key.name for name, key in KEYS.items())
+    assert {*WHOLE, *SECONDS, *SWITCHES, *LISTS, *TEXTS} == set(KEYS)
+
+
+def test_the_defaults() -> None:
+    expected: dict[str, Any] = {
+        "listen": ("0.0.0.0", "::"),
+        "port": 25,
+        "monitor_listen": ("127.0.0.1", "::1"),
+        "monitor_port": 26,
+        "slots": 25,
+        "slots_per_client": 5,
+        "limit_exempt": ("127.0.0.0/8", "::1/128"),
+        "evict_after_s": 5,
+        "idle_timeout_s": 30,
+        "session_timeout_s": 600,
+        "quiet_timeout_s": 30,
+        "greeting": "Welcome!",
+        "ehlo_keywords": ("8BITMIME", "SIZE 4000000", "DSN", "HELP"),
+        "reject_at": "mail",
+        "log_format": "text",
+        "log_keep_days": 90,
+        "log_max_octets_per_day": 1 << 30,
+        "log_min_free_octets": 256 << 20,
+        "log_data_events": True,
+    }
+    assert expected.items() <= DEFAULTS.items()
+    others = {name: value for name, value in DEFAULTS.items() if name not in expected}
+    assert not any(others.values())
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_default_is_allowed(name: str) -> None:
+    value = check(name, DEFAULTS[name])
+    assert value == DEFAULTS[name]
+    assert type(value) is type(DEFAULTS[name])
+
+
+def test_what_a_monitor_may_set() -> None:
+    assert {key.name for key in KEYS.values() if key.by_monitor} == {
+        *("greeting", "accept_mail", "log_data_events", "reject_at"),
+        *("idle_timeout_s", "session_timeout_s", "quiet_timeout_s"),
+    }
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_every_key_has_one_line_of_help(name: str) -> None:
+    assert re.fullmatch(r"[A-Z][ -~]+\.", KEYS[name].help)
+
+
+def refusal(name: str, value: object) -> str:
+    with pytest.raises(SettingsError) as caught:
+        check(name, value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_number(name: str) -> None:
+    low, high = WHOLE[name]
+    assert (check(name, low), check(name, high)) == (low, high)
+    for value in (low - 1, high + 1, True, False, 1.0, float("nan"), "1", [1], None):
+        assert refusal(name, value) == f"{name} must be a whole number from {low:,} to {high:,}"
+
+
+@pytest.mark.parametrize("name", SECONDS)
+def test_seconds(name: str) -> None:
+    low, high = SECONDS[name]
+    for value in (low, high, low + 0.5):
+        assert check(name, value) == value
+        assert type(check(name, value)) is float
+    off = ", or 0 for off" if name == "quiet_timeout_s" else ""
+    for wrong in (low - 0.1, high + 1, -1, True, float("nan"), float("inf"), "1", [1], None):
+        assert refusal(name, wrong) == f"{name} must be seconds from {low:g} to {high:g}{off}"
+
+
+def test_seconds_beyond_all_bounds() -> None:
+    assert refusal("idle_timeout_s", 10**400) == "idle_timeout_s must be seconds from 1 to 86400"
+
+
+def test_a_time_out_of_0_is_allowed_where_it_may_be_off() -> None:
+    assert check("quiet_timeout_s", 0) == 0
+    for name in SECONDS.keys() - {"quiet_timeout_s"}:
+        refusal(name, 0)
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch(name: str) -> None:
+    assert check(name, True) is True
+    assert check(name, False) is False
+    wrong: tuple[object, ...] = (0, 1, "true", "", None, [])
+    for value in wrong:
+        assert refusal(name, value) == f"{name} must be true or false"
+
+
+@pytest.mark.parametrize(("name", "allowed"), [("reject_at", STAGES), ("log_format", ("text", "json"))])
+def test_a_choice(name: str, allowed: tuple[str, ...]) -> None:
+    assert [check(name, word) for word in allowed] == list(allowed)
+    words = ", ".join(f'"{word}"' for word in allowed)
+    for value in ("", "nothing", allowed[0].upper(), allowed[0] + " ", True, 1, None, [allowed[0]]):
+        assert refusal(name, value) == f"{name} must be one of {words}"
+
+
+def test_the_stages() -> None:
+    assert get_args(Stage) == STAGES
+    assert STAGES == ("connect", "helo", "mail", "rcpt", "data", "message")
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        (
+            "greeting",
+            ["x", " ", "~" * 200, '"\\{hostname}%'],
+            ["", "x" * 201, "x\n", "\nx", "x\tx", "ä", "\x7f", "\0", 1, True, ["x"], None],
+        ),
+        (
+            "hostname",
+            ["", "mx.example.org", "a_b-c.1", "x" * 255],
+            ["x" * 256, "a b", "mx.example.org\n", "ä", "{ip}", "%b", 1, None],
+        ),
+        ("log_dir", ["", "/var/log/smtppseudo", "-", "C:\\Logs", "/tmp/ä b"], ["a\0b", 1, None, ["/"]]),
+        ("state_dir", ["", "relative"], ["\0", 1.0, False]),
+    ],
+)
+def test_a_text(name: str, right: list[str], wrong: list[object]) -> None:
+    for value in right:
+        assert check(name, value) == value
+    for refused in wrong:
+        assert refusal(name, refused).startswith(f"{name} must be ")
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("listen", [["127.0.0.1"], ["::", "0.0.0.0"], ["fe80::1%eth0"]], [[], ["localhost"], ["1.2.3"], [" ::1"]]),
+        ("monitor_listen", [["::1"]], [[], ["127.0.0.1:26"], ["[::1]"]]),
+        ("limit_exempt", [[], ["10.0.0.0/8"]], [["10.0.0.1/8"], ["10.0.0.0/33"], ["x"]]),
+        (
+            "ehlo_keywords",
+            [[], ["8BITMIME"], ["SIZE 4000000", "X-A"], ["AUTH PLAIN LOGIN", "X %b"]],
+            [[""], [" X"], ["X "], ["X  Y"], ["-X"], ["X\n"], ["ä"], ["X\tY"]],
+        ),
+    ],
+)
+def test_a_list(name: str, right: list[list[str]], wrong: list[list[str]]) -> None:
+    for value in right:
+        assert check(name, value) == check(name, tuple(value)) == tuple(value)
+    others: tuple[object, ...] = ("x", 1, None, {}, [1], [None], [["x"]], [True])
+    for refused in (*wrong, *others):
+        assert refusal(name, refused).startswith(f"{name} must be a list of ")
+
+
+def test_a_network_of_one_address_is_written_as_a_network() -> None:
+    assert check("limit_exempt", ["192.0.2.1", "2001:DB8::1"]) == ("192.0.2.1/32", "2001:db8::1/128")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("gretting", "greeting"), ("slot", "slots"), ("reject-at", "reject_at"), ("idle_timeout", "idle_timeout_s")],
+)
+def test_an_unknown_key_and_what_may_have_been_meant(name: str, near: str) -> None:
+    assert refusal(name, 1) == f"unknown setting {name!r}; did you mean {near}?"
+
+
+def test_an_unknown_key_like_no_other() -> None:
+    assert refusal("xyzzy", 1) == "unknown setting 'xyzzy'; `smtppseudo config --default` lists all"
+
+
+# The file
+
+
+def test_a_file() -> None:
+    text = '# comment\nport = 2525\ngreeting = "Hi, {ip}"\nlisten = [\n  "::1",\n]\nidle_timeout_s = 5\n'
+    values = parse_file(text, PLACE)
+    assert values == {"port": 2525, "greeting": "Hi, {ip}", "listen": ("::1",), "idle_timeout_s": 5.0}
+    assert parse_file("", PLACE) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("port = true", "line 1: port must be a whole number from 0 to 65,535"),
+        ('\n# port = 1\n\n  port="25"', "line 4: port must be a whole number from 0 to 65,535"),
+        ("slots = 25\nport = 65536", "line 2: port must be a whole number from 0 to 65,535"),
+        ("slots = 0\nport = -1", "line 1: slots must be a whole number from 1 to 60,000"),
+        ('"slots" = 0', "line 1: slots must be a whole number from 1 to 60,000"),
+        ("slots_per_client = 1\nslots = 0", "line 2: slots must be a whole number from 1 to 60,000"),
+        ("listen = [\n  1,\n]", 'line 1: listen must be a list of IP addresses, as in ["0.0.0.0", "::"]'),
+        ("prot = 25", "line 1: unknown setting 'prot'; did you mean port?"),
+        ("port.smtp = 25", "line 1: port must be a whole number from 0 to 65,535"),
+        ("slots = 1\n[port]\nsmtp = 25", "line 2: port must be a whole number from 0 to 65,535"),
+        ("\r\nport = 1.5\r\n", "line 2: port must be a whole number from 0 to 65,535"),
+        ("idle_timeout_s = inf", "line 1: idle_timeout_s must be seconds from 1 to 86400"),
+    ],
+)
+def test_an_error_in_a_file_names_place_line_key_and_what_is_allowed(text: str, error: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_file(text, PLACE)
+    assert str(caught.value) == f"{PLACE}, {error}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["port", "port = ", "port = 25\nport = 26", "= 1", 'greeting = "x', "port = 25 # \0", "[port", "port = 0x"],
+)
+def test_what_is_no_toml_names_the_place(text: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{PLACE}: not valid TOML: .+"):
+        parse_file(text, PLACE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["port = " + "9" * 5000, "listen = " + "[" * 5000, "idle_timeout_s = " + "9" * 400],
+    ids=["digits", "nesting", "seconds"],
+)
+def test_a_file_beyond_all_bounds_is_an_error_like_another(text: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{PLACE}"):
+        parse_file(text, PLACE)
+
+
+# Layers
+
+
+def test_later_layers_win_and_each_key_knows_where_it_came_from() -> None:
+    sourced = combine(
+        [
+            ("file", {"port": 1, "slots": 2, "greeting": "file", "log_dir": ""}),
+            ("monitor", {"greeting": "monitor", "accept_mail": False}),
+            ("command line", {"port": 3}),
+        ],
+        {"hostname": "mx", "log_dir": "/log"},
+    )
+    changed = {"port": 3, "slots": 2, "greeting": "monitor", "accept_mail": False, "hostname": "mx", "log_dir": "/log"}
+    assert sourced.settings._asdict() == DEFAULTS | changed
+    origins = {name: origin for name, origin in sourced.origins.items() if origin != "default"}
+    assert origins == {"port": "command line", "slots": "file", "greeting": "monitor", "accept_mail": "monitor"}
+    assert set(sourced.origins) == set(KEYS)
+
+
+def test_a_value_like_the_default_still_came_from_somewhere() -> None:
+    sourced = combine([("file", {"port": 25})], {})
+    assert sourced.settings == Settings()
+    assert sourced.origins["port"] == "file"
+
+
+def test_the_default_of_the_machine_gives_way_to_a_value() -> None:
+    sourced = combine([("file", {"hostname": "mail.example.com"})], {"hostname": "mx"})
+    assert (sourced.settings.hostname, sourced.origins["hostname"]) == ("mail.example.com", "file")
+
+
+def test_no_layer_is_all_defaults() -> None:
+    sourced = combine([], {})
+    assert sourced.settings == Settings()
+    assert set(sourced.origins.values()) == {"default"}
+
+
+# TOML, written
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"),
+        (False, "false"),
+        (25, "25"),
+        (30.0, "30"),
+        (1.5, "1.5"),
+        (604_800.0, "604800"),
+        ("a", '"a"'),
+        ('"\\', '"\\"\\\\"'),
+        ((), "[]"),
+        (("a", 'b"'), '["a", "b\\""]'),
+    ],
+)
+def test_a_value_as_toml(value: object, text: str) -> None:
+    assert to_toml(value) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *DEFAULTS.items(),
+        ("idle_timeout_s", 0.1 + 0.2 + 1),
+        ("idle_timeout_s", 86_399.75),
+        ("session_timeout_s", 604_799.0),
+        ("session_timeout_s", 604_799.5),
+        ("greeting", "".join(map(chr, range(0x20, 0x7F)))),
+        ("log_dir", "C:\\new\\u0041"),
+        ("log_dir", "/tmp/ä\u2028€"),
+        ("ehlo_keywords", ("A", 'X "\\"')),
+    ],
+)
+def test_a_value_as_toml_is_read_back(name: str, value: object) -> None:
+    assert parse_file(f"{name} = {to_toml(value)}\n", PLACE) == {name: value}
+
+
+@pytest.mark.parametrize("path", ["a\nb", "a\rb", "a\tb", "a\x1bb", "a\x7fb", "a\ud800b"])
+def test_a_path_is_refused_or_can_be_written_and_read_back(path: str) -> None:
+    try:
+        value = check("log_dir", path)
+    except SettingsError:
+        return
+    assert tomllib.loads(f"x = {to_toml(value)}") == {"x": path}
+
+
+def test_the_default_file_sets_nothing() -> None:
+    assert parse_file(default_file(), PLACE) == {}
+
+
+def test_the_default_file_without_its_comment_signs_sets_every_default() -> None:
+    text = re.sub(r"^# ([a-z_]+ = )", r"\1", default_file(), flags=re.MULTILINE)
+    assert parse_file(text, PLACE) == DEFAULTS
+    assert list(parse_file(text, PLACE)) == list(KEYS)
+
+
+def test_the_default_file_explains_every_key() -> None:
+    text = default_file()
+    assert all(f"\n# {key.help}\n# {key.name} = " in text for key in KEYS.values())
+    assert re.fullmatch(r"(?:#? ?[ -~]*\n)+", text)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Settings().port = 1  # type: ignore[misc]

@@ -1,0 +1,128 @@
+"""A server's status: read from a reply, rendered for people and for Prometheus."""
+
+from typing import Any, Final, cast
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from smtppseudo.counters import Counters
+from smtppseudo.monitor.status import Status, render_prometheus, render_text
+
+FIELDS: Final[dict[str, object]] = {
+    "state": "online",
+    "uptime_s": 273_906.25,
+    "monitors": 2,
+    "lost_log_lines": 3,
+    "counters": {
+        "connected": 9_120,
+        "refused": {"slots": 12, "client": 0},
+        "closed": {"quit": 9_000, "peer": 101, "idle": 0},
+        "commands": 31_002,
+        "received_octets": 1_234_567,
+        "sent_octets": 2_345_678,
+        "kept_s": 86_461.5,
+        "faults": 1,
+        "slots": 25,
+        "slots_in_use": 19,
+    },
+}
+
+TEXT: Final = """\
+state           online, up 3 d 04:05:06
+slots           19 of 25 in use
+connected       9120
+closed          9101 (quit 9000, peer 101)
+refused         12 (slots 12)
+commands        31002
+received        1234567 octets
+sent            2345678 octets
+callers kept    1 d 00:01:02
+monitors        2
+lost log lines  3
+faults          1
+"""
+
+
+def changed(name: str, value: object) -> dict[str, object]:
+    """Return FIELDS with one of them, or one counter, set anew; None leaves it out."""
+    counters = cast(dict[str, object], FIELDS["counters"])
+    fields = {**FIELDS, "counters": {**counters, name: value}} if name in counters else {**FIELDS, name: value}
+    if value is None:
+        cast(dict[str, object], fields["counters"] if name in counters else fields).pop(name)
+    return fields
+
+
+def families(status: Status) -> dict[str, Any]:
+    return {family.name: family for family in text_string_to_metric_families(render_prometheus(status))}
+
+
+def test_for_people() -> None:
+    assert render_text(Status.from_fields(FIELDS)) == TEXT
+
+
+def test_the_servers_own_counters_are_understood() -> None:
+    fields = {**FIELDS, "counters": {**Counters().as_dict(), "slots": 25, "slots_in_use": 0}}
+    assert Status.from_fields(fields).closed["shutdown"] == 0
+
+
+def test_prometheus_reads_every_metric() -> None:
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families(Status.from_fields(FIELDS)).values()
+        for sample in family.samples
+    }
+    assert samples == {
+        ("smtppseudo_online",): 1,
+        ("smtppseudo_uptime_seconds",): 273_906.25,
+        ("smtppseudo_slots",): 25,
+        ("smtppseudo_slots_in_use",): 19,
+        ("smtppseudo_monitors",): 2,
+        ("smtppseudo_connections_total",): 9_120,
+        ("smtppseudo_connections_refused_total", "slots"): 12,
+        ("smtppseudo_connections_refused_total", "client"): 0,
+        ("smtppseudo_sessions_closed_total", "quit"): 9_000,
+        ("smtppseudo_sessions_closed_total", "peer"): 101,
+        ("smtppseudo_sessions_closed_total", "idle"): 0,
+        ("smtppseudo_commands_total",): 31_002,
+        ("smtppseudo_received_bytes_total",): 1_234_567,
+        ("smtppseudo_sent_bytes_total",): 2_345_678,
+        ("smtppseudo_session_seconds_total",): 86_461.5,
+        ("smtppseudo_log_lines_lost_total",): 3,
+        ("smtppseudo_faults_total",): 1,
+    }
+
+
+def test_each_metric_has_its_help_and_its_type_before_its_samples() -> None:
+    lines = render_prometheus(Status.from_fields(FIELDS)).splitlines()
+    names = [line.split()[2] for line in lines if line.startswith("# HELP ")]
+    assert len(names) == len(set(names)) == len(families(Status.from_fields(FIELDS)))
+    for name in names:
+        at = next(number for number, line in enumerate(lines) if line.startswith(f"# HELP {name} "))
+        kind = "counter" if name.endswith("_total") else "gauge"
+        assert lines[at + 1] == f"# TYPE {name} {kind}"
+        assert lines[at + 2].startswith((f"{name} ", f"{name}{{"))
+
+
+def test_offline_is_0() -> None:
+    assert families(Status.from_fields(changed("state", "offline")))["smtppseudo_online"].samples[0].value == 0
+
+
+def test_no_label_can_forge_a_sample() -> None:
+    label = 'x"} 1\nsmtppseudo_online 7\\'
+    (sample,) = families(Status.from_fields(changed("refused", {label: 5})))["smtppseudo_connections_refused"].samples
+    assert sample.labels == {"reason": label}
+    assert sample.value == 5
+
+
+@pytest.mark.parametrize("name", [*Status._fields, "counters"])
+@pytest.mark.parametrize("value", [None, "7", [], True])
+def test_a_status_that_is_none(name: str, value: object) -> None:
+    if name == "state" and isinstance(value, str):
+        return
+    with pytest.raises(ValueError, match=name):
+        Status.from_fields(changed(name, value))
+
+
+def test_a_sum_that_is_none() -> None:
+    with pytest.raises(ValueError, match="refused"):
+        Status.from_fields(changed("refused", {"slots": "12"}))

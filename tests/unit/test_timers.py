@@ -1,0 +1,153 @@
+"""The wheel of deadlines: never early, late by its resolution at most."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smtppseudo.timers import RESOLUTION_S, Wheel
+
+NOW = 1000.0
+
+
+class Item:
+    """What a wheel may hold."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.due_tick = 0
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def test_nothing_is_ever_due_on_an_empty_wheel() -> None:
+    wheel: Wheel[Item] = Wheel()
+    assert wheel.next_due() is None
+    assert wheel.take_due(1e12) == []
+
+
+def test_an_item_is_due_once() -> None:
+    wheel: Wheel[Item] = Wheel(0.25)
+    item = Item()
+    wheel.schedule(item, NOW + 1)
+    assert wheel.take_due(NOW + 0.999) == []
+    assert wheel.take_due(NOW + 1.25) == [item]
+    assert item.due_tick == 0
+    assert wheel.take_due(NOW + 9) == []
+    assert wheel.next_due() is None
+
+
+def test_all_that_are_due_come_together_and_the_others_stay() -> None:
+    wheel: Wheel[Item] = Wheel(0.25)
+    items = [Item(str(number)) for number in range(5)]
+    for number, item in enumerate(items):
+        wheel.schedule(item, NOW + number)
+    assert set(wheel.take_due(NOW + 2.25)) == set(items[:3])
+    assert wheel.next_due() == NOW + 3.25
+    assert wheel.take_due(NOW + 3.25) == [items[3]]
+
+
+def test_an_item_that_is_moved_is_due_at_its_new_deadline_alone() -> None:
+    wheel: Wheel[Item] = Wheel(0.25)
+    item, other = Item(), Item()
+    wheel.schedule(item, NOW + 1)
+    wheel.schedule(other, NOW + 9)
+    wheel.schedule(item, NOW + 5)
+    assert wheel.next_due() == NOW + 5.25
+    assert wheel.take_due(NOW + 4) == []
+    wheel.schedule(item, NOW + 3)
+    wheel.schedule(item, NOW + 3.1)
+    assert wheel.take_due(NOW + 4) == [item]
+    assert wheel.take_due(NOW + 99) == [other]
+
+
+def test_an_item_that_is_cancelled_is_not_due() -> None:
+    wheel: Wheel[Item] = Wheel()
+    item, other = Item(), Item()
+    wheel.schedule(item, NOW)
+    wheel.schedule(other, NOW)
+    wheel.cancel(item)
+    wheel.cancel(item)
+    wheel.cancel(Item())
+    assert wheel.take_due(NOW + 1) == [other]
+    wheel.cancel(other)
+    wheel.schedule(item, NOW + 2)
+    assert wheel.take_due(NOW + 3) == [item]
+
+
+def test_a_deadline_that_has_passed_is_due_at_once() -> None:
+    wheel: Wheel[Item] = Wheel()
+    item = Item()
+    wheel.take_due(NOW)
+    wheel.schedule(item, NOW - 500)
+    assert wheel.take_due(NOW) == [item]
+
+
+def test_an_emptied_place_is_used_again() -> None:
+    wheel: Wheel[Item] = Wheel(0.25)
+    item = Item()
+    for _ in range(3):
+        wheel.schedule(item, NOW)
+        wheel.cancel(item)
+        assert wheel.next_due() is None
+        assert not wheel._buckets
+    wheel.schedule(item, NOW)
+    assert wheel.next_due() == NOW + 0.25
+
+
+def test_the_resolution_is_50_ms() -> None:
+    assert RESOLUTION_S == 0.05
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.floats(0.001, 1e7))
+def test_what_comes_due_next_is_due_then(deadline: float) -> None:
+    # Else whoever waits until then, by a clock that does not move meanwhile, waits for ever.
+    wheel: Wheel[Item] = Wheel()
+    item = Item()
+    wheel.schedule(item, deadline)
+    due_at = wheel.next_due()
+    assert due_at is not None
+    assert deadline <= due_at <= deadline + RESOLUTION_S * (1 + 1e-9)
+    assert wheel.take_due(due_at) == [item]
+
+
+waits = st.sampled_from([0.0, 0.01, 0.05, 0.1, 0.5, 3.0]) | st.floats(0, 2)
+steps = st.lists(
+    st.tuples(st.just("schedule"), st.integers(0, 5), waits)
+    | st.tuples(st.just("cancel"), st.integers(0, 5), st.just(0.0))
+    | st.tuples(st.just("wait"), st.just(0), waits),
+    max_size=60,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(steps, st.sampled_from([RESOLUTION_S, 0.25]))
+def test_never_early_and_late_by_the_resolution_at_most(steps: list[tuple[str, int, float]], resolution: float) -> None:
+    wheel: Wheel[Item] = Wheel(resolution)
+    items = [Item(str(number)) for number in range(6)]
+    deadlines: dict[Item, float] = {}
+    now = NOW
+    slack = resolution * (1 + 1e-9)
+    for step, number, seconds in steps:
+        item = items[number]
+        if step == "schedule":
+            wheel.schedule(item, now + seconds)
+            deadlines[item] = now + seconds
+        elif step == "cancel":
+            wheel.cancel(item)
+            deadlines.pop(item, None)
+        else:
+            now += seconds
+            due = wheel.take_due(now)
+            assert len(due) == len(set(due))
+            assert all(deadlines.pop(item) <= now for item in due)
+            assert all(deadline > now - slack for deadline in deadlines.values())
+        check_next_due(wheel.next_due(), deadlines, slack)
+        assert {item for item in items if item.due_tick} == deadlines.keys()
+
+
+def check_next_due(next_due: float | None, deadlines: dict[Item, float], slack: float) -> None:
+    if next_due is None:
+        assert not deadlines
+    else:
+        assert min(deadlines.values()) <= next_due <= min(deadlines.values()) + slack
