@@ -174,6 +174,7 @@ class Server:
         self.reception.close("shutdown", self.reactor.clock.now)
         if self._is_online:
             self.chronicle.record(Offline("shutdown"))
+        self.chronicle.journal.reopen()  # so that it looks once more whether it can write
         self.chronicle.flush()
         if self._console is not None:
             self._console.close(self.reactor.clock.now)

@@ -24,10 +24,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130  # as a shell reports SIGINT
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does; and nothing may be flushed there any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_stdout()  # whoever read our output has gone, as `head` does
         return exits.GOOD
+    except OSError as error:
+        _abandon_stdout()
+        return _complain(OSError(f"cannot write the output: {error.strerror}"), exits.FAILED)
     return status
+
+
+def _abandon_stdout() -> None:
+    """Let nothing be flushed to standard output any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: Exception, status: int) -> int:

@@ -5,9 +5,11 @@ import contextlib
 import errno
 import gc
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
+from typing import Final, TextIO
 
 from smtppseudo import __version__
 from smtppseudo.cli import exits
@@ -16,6 +18,9 @@ from smtppseudo.net.listener import ListenError
 from smtppseudo.net.signals import Signals
 from smtppseudo.server import Server, require_descriptors
 from smtppseudo.settings import SettingsError
+
+# So much can be written without waiting where select(2) says that anything can (POSIX).
+_PIECE_OCTETS: Final[int] = getattr(select, "PIPE_BUF", 512)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,15 +54,30 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say(text: str) -> None:
+    stderr: TextIO | None = sys.stderr
+    if stderr is None:  # closed by whoever started us; descriptor 2 may be a peer's socket by now
+        return
     with contextlib.suppress(OSError):  # stderr may be a file on the very disk that is full
-        os.write(sys.stderr.fileno(), f"smtppseudo: {text}\n".encode("utf-8", "backslashreplace"))
+        os.write(stderr.fileno(), f"smtppseudo: {text}\n".encode("utf-8", "backslashreplace"))
 
 
 def _print_events(server: Server) -> None:
-    def echo(line: str) -> None:
+    """Print events as they are logged, as long as somebody reads them; never wait for the reader."""
+    fd = sys.stdout.fileno()
+    left_out = 0
+
+    def echo(lines: str) -> None:
+        nonlocal left_out
+        octets = lines.encode("ascii")
         try:
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            for at in range(0, len(octets), _PIECE_OCTETS):
+                if not select.select([], [fd], [], 0)[1]:
+                    left_out += octets.count(b"\n", at)
+                    return
+                if left_out:
+                    os.write(fd, f"({left_out} events not printed)\n".encode())
+                    left_out = 0
+                os.write(fd, octets[at : at + _PIECE_OCTETS])
         except OSError as error:
             server.chronicle.echo = None  # whoever looked on has gone; the server goes on
             _say(f"cannot print events any more: {error.strerror}")

@@ -86,7 +86,11 @@ class Connection:
     def begin(self, now: float) -> None:
         """Send the machine's first words and watch the socket."""
         reactor = self._owner.reactor
-        reactor.watch(self._sock.fileno(), self)
+        try:
+            reactor.watch(self._sock.fileno(), self)
+        except OSError:  # the kernel has no room for one more (ENOSPC, ENOMEM)
+            self._release("fault", now)
+            return
         reactor.wheel.schedule(self, self.machine.deadline)
         self._send_on(now)
 
@@ -217,10 +221,14 @@ class Connection:
         self._owner.reactor.wheel.schedule(self, self._deadline)
 
     def _close(self, reason: CloseReason, now: float) -> None:
+        reactor = self._owner.reactor
+        reactor.wheel.cancel(self)
+        reactor.unwatch(self._sock.fileno())
+        self._release(reason, now)
+
+    def _release(self, reason: CloseReason, now: float) -> None:
         self._phase = _CLOSED
         owner, machine = self._owner, self.machine
-        owner.reactor.wheel.cancel(self)
-        owner.reactor.unwatch(self._sock.fileno())
         try:
             self._sock.close()
         except OSError:

@@ -29,7 +29,8 @@ SIZE = (60, 200)
 KEY = b"~"  # nothing else on the screen has it
 BACKSPACE = b"\x7f"
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-_SUMS = re.compile(rb"([\d,]+) seen, ([\d,]+) not")
+_ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+_SUMS = (re.compile(rb"Events seen\s+([\d,]+)"), re.compile(rb"Left out\s+([\d,]+)"))
 
 
 class Terminal:
@@ -131,14 +132,13 @@ def measure(options: argparse.Namespace, directory: Path) -> None:
         report(f"a key, {options.per_second:,} events/s", latencies_ms(terminal, options.seconds))
         share = (terminal.cpu_s() - before_s) / (time.perf_counter() - begun)
         print(f"processor {share:.0%} of a core, memory {terminal.rss_mib():.0f} MiB")
-        terminal.look(4)
         terminal.forget()
-        terminal.look(12)
-        sums = _SUMS.findall(terminal.seen)
+        terminal.look(8)  # the last events, and the sums that are drawn for them
+        text = _ESCAPES.sub(b"", terminal.seen)
         flood.stdin.write(b"\n")
         flood.stdin.flush()
         made = int(flood.stdout.read().split()[-1])
-        seen, dropped = (int(figure.replace(b",", b"")) for figure in sums[-1])
+        seen, dropped = (int(pattern.findall(text)[-1].replace(b",", b"")) for pattern in _SUMS)
         verdict = "right" if seen + dropped == made else "WRONG"
         print(f"events made {made:,} = seen {seen:,} + left out {dropped:,}: {verdict}")
         terminal.press(b"\x1b")

@@ -142,6 +142,10 @@ def test_it_ends_even_if_its_server_hangs(demo: Demo) -> None:
     assert is_clean(demo.temporary)
 
 
+def test_what_is_typed_on_the_terminal_is_not_for_its_server(demo: Demo) -> None:
+    assert os.getsid(demo.server_pid) != os.getsid(demo.process.pid)
+
+
 def test_what_is_left_when_all_was_killed_goes_with_the_next_run(demo: Demo) -> None:
     os.kill(demo.server_pid, signal.SIGSTOP)  # so that it sees nothing before it is killed
     pid = demo.server_pid

@@ -132,6 +132,8 @@ def test_q_leaves_nothing_behind(start: Start) -> None:
     terminal = start()
     assert b"Online" in terminal.text
     assert not terminal.is_restored()
+    terminal.type(b"t")  # which it remembers
+    wait_until(lambda: list(terminal.temporary.rglob("monitor.json")), "what the screen keeps")
     terminal.type(b"q")
     assert terminal.wait_for_end() == 0
     assert terminal.is_restored()

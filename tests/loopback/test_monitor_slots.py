@@ -82,7 +82,7 @@ def test_a_long_list_delays_nobody(full: Running, monitors: Monitors) -> None:
         began_at = time.monotonic()
         witness.ok("ping")
         slowest = max(slowest, time.monotonic() - began_at)
-    assert slowest < 0.5
+    assert slowest < 1
     assert_whole(peer.reply_to(peer._id)["slots"], USED)
 
 
