@@ -41,15 +41,16 @@ class RefusalSummary:
         """Return what may be said now that another second has passed; call it while `is_empty` is false."""
         self._budget = self._per_second
         said: list[Refusal] = []
-        kept: dict[tuple[str, RefusalReason], int] = {}
+        waiting: dict[tuple[str, RefusalReason], int] = {}
+        spoken: dict[tuple[str, RefusalReason], int] = {}
         for key, count in self._counts.items():
             if count and self._budget:
                 self._budget -= 1
                 said.append((key[0], Refused(key[1], count)))
-                kept[key] = 0
+                spoken[key] = 0
             elif count:
-                kept[key] = count
-        self._counts = kept
+                waiting[key] = count
+        self._counts = waiting | spoken  # whoever waited longest is said first next time
         return said
 
     def rest(self) -> list[Refusal]:

@@ -152,10 +152,6 @@ class _Prepare:
         octets, missing = self.fixed(reply), self.fixed(bare)
         return lambda session, said, argument: octets if argument else missing
 
-    def with_ip(self, reply: Reply) -> Answer:
-        template = self.template(reply)
-        return lambda session, said, argument: template % session.ip.encode()
-
     def hello(self, bare: Reply, keywords: tuple[str, ...] = ()) -> Answer:
         template, missing = self.template(replies.R250_HELLO), self.fixed(bare)
         if keywords:
@@ -238,7 +234,7 @@ def _accepting(settings: Settings, prepare: _Prepare) -> dict[bytes, Rule]:
     ready, mail, rcpt = SmtpState.READY, SmtpState.MAIL, SmtpState.RCPT
     sender_first = prepare.fixed(replies.R503_SENDER_FIRST)
     keywords = settings.ehlo_keywords
-    if settings.enhanced_status_codes:
+    if settings.enhanced_status_codes and "ENHANCEDSTATUSCODES" not in keywords:
         keywords = (*keywords, "ENHANCEDSTATUSCODES")
     rules = {
         b"HELO": Rule(prepare.hello(replies.R501_HELO), then=ready),

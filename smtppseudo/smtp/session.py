@@ -9,7 +9,9 @@ from smtppseudo.smtp.lines import LINE_OCTETS, Line, LineSplitter, MessageCounte
 
 ERRORS_MAX: Final = 20
 COMMANDS_MAX: Final = 1000
-LOGGED_OCTETS_MAX: Final = 65_536  # of commands and their replies, in one session
+LOGGED_OCTETS_MAX: Final = 65_536  # of data events, in one session
+_RECORD_OCTETS: Final = 120  # of a log line, what was said aside
+_PRINTABLE: Final = bytes(set(range(0x20, 0x7F)) - {0x5C})
 
 _new: Final = tuple.__new__
 _GREETED: Final = SmtpState.GREETED  # looked up here once: reading a member off its class is slow in 3.11
@@ -269,7 +271,8 @@ class SmtpSession:
     def _note(self, said: Said, event: Command, events: list[Event]) -> None:
         said.last = event
         if said.logged_octets < LOGGED_OCTETS_MAX:
-            said.logged_octets += len(event.data) + len(event.reply)
+            escaped = len(event.data.translate(None, _PRINTABLE))
+            said.logged_octets += _RECORD_OCTETS + len(event.data) + 3 * escaped + len(event.reply)
             events.append(event)
         else:
             said.left_out += 1

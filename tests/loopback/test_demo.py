@@ -112,9 +112,12 @@ def test_a_signal_ends_it(demo: Demo, number: signal.Signals) -> None:
 
 
 def test_a_second_signal_does_not_cut_the_tidying_short(demo: Demo) -> None:
-    for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGINT):
-        demo.process.send_signal(number)
-    demo.end()
+    os.kill(demo.server_pid, signal.SIGSTOP)  # so that it takes its time
+    demo.process.terminate()
+    threads = Path(f"/proc/{demo.process.pid}/task")
+    wait_until(lambda: len(list(threads.iterdir())) == 1, "the end of the visitors")
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.end() == (128 + signal.SIGTERM, "")
     assert is_clean(demo.temporary)
 
 
@@ -133,13 +136,6 @@ def test_killed_it_leaves_nothing_even_if_its_server_hangs(demo: Demo) -> None:
     assert list(demo.temporary.iterdir()) == [directory]  # as long as it is in use, later runs leave it alone
     os.kill(demo.server_pid, signal.SIGCONT)
     wait_until(lambda: is_clean(demo.temporary), "nothing left")
-
-
-def test_it_ends_even_if_its_server_hangs(demo: Demo) -> None:
-    os.kill(demo.server_pid, signal.SIGSTOP)
-    demo.process.terminate()
-    assert demo.end() == (128 + signal.SIGTERM, "")
-    assert is_clean(demo.temporary)
 
 
 def test_what_is_typed_on_the_terminal_is_not_for_its_server(demo: Demo) -> None:

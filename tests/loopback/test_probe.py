@@ -61,7 +61,6 @@ def test_accept_mode_is_found_out(servers: Servers) -> None:
     assert run("probe", "--port", str(server.port), "127.0.0.1").returncode == TAKEN
 
 
-@pytest.mark.xdist_group("postfix")
 @pytest.mark.skipif(bool(postfix.missing()), reason=postfix.missing() or "-")
 def test_postfix_would_take_it() -> None:
     with postfix.running(9, {"elsewhere.test": 9}) as server:

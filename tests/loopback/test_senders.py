@@ -46,7 +46,6 @@ def sender(stages: dict[str, Running]) -> Iterator[postfix.Postfix]:
         yield running
 
 
-@pytest.mark.xdist_group("postfix")
 @pytest.mark.parametrize("stage", REFUSALS)
 def test_postfix_bounces_at_once(sender: postfix.Postfix, stage: str) -> None:
     recipients = [f"someone@{stage}.test"]
@@ -56,7 +55,6 @@ def test_postfix_bounces_at_once(sender: postfix.Postfix, stage: str) -> None:
     assert REFUSALS[stage] in why
 
 
-@pytest.mark.xdist_group("postfix")
 def test_postfix_bounces_through_the_relayhost(sender: postfix.Postfix, stages: dict[str, Running]) -> None:
     recipients = ["someone@elsewhere.test"]
     sender.submit(recipients)
@@ -66,7 +64,6 @@ def test_postfix_bounces_through_the_relayhost(sender: postfix.Postfix, stages: 
     stages["mail"].wait_for_event(Closed, reason="quit")
 
 
-@pytest.mark.xdist_group("postfix")
 @pytest.mark.parametrize("stage", ["mail", "rcpt", "data", "message"])
 def test_postfix_bounces_all_of_forty_recipients(sender: postfix.Postfix, stage: str) -> None:
     recipients = [f"user{number}@{stage}.test" for number in range(40)]
@@ -76,7 +73,6 @@ def test_postfix_bounces_all_of_forty_recipients(sender: postfix.Postfix, stage:
     assert all(REFUSALS[stage] in why for _, why in verdicts)
 
 
-@pytest.mark.xdist_group("postfix")
 def test_postfix_defers_at_connect_as_the_documentation_warns(sender: postfix.Postfix) -> None:
     recipients = ["someone@connect.test"]
     sender.submit(recipients)
@@ -85,7 +81,6 @@ def test_postfix_defers_at_connect_as_the_documentation_warns(sender: postfix.Po
     assert "521 sink.test does not accept mail" in why
 
 
-@pytest.mark.xdist_group("postfix")
 def test_postfix_delivers_where_mail_is_accepted(sender: postfix.Postfix, stages: dict[str, Running]) -> None:
     recipients = [f"user{number}@accept.test" for number in range(3)]
     sender.submit(recipients)
