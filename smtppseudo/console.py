@@ -11,8 +11,8 @@ from smtppseudo.events import Monitor, Stamped
 from smtppseudo.monitor import rows
 from smtppseudo.monitor.attempts import Attempts
 from smtppseudo.monitor.codec import encode
-from smtppseudo.monitor.credentials import Credentials, decoy, derive
-from smtppseudo.monitor.feed import CHUNK_EVENTS, Feed, Subscription, event_frames, parse_subscription
+from smtppseudo.monitor.credentials import Credentials, cookie_id, decoy, derive
+from smtppseudo.monitor.feed import Feed, Subscription, chunks, event_frames, parse_subscription
 from smtppseudo.monitor.server import Door, Happening, MonitorSession, MonitorState, Proved, Request, WrongWord
 from smtppseudo.net.connection import Connection
 from smtppseudo.net.errnos import DONTWAIT
@@ -123,20 +123,20 @@ class Console:
 
     def follow(self, batch: Sequence[Stamped]) -> None:
         """Give events to those who subscribed."""
-        frames: dict[int, bytes] = {}
         now = self.reactor.clock.now
+        for_all: list[tuple[bytes, int]] | None = None  # most want all, and that is rendered once
         for session, subscription in list(self._subscriptions.items()):
             wanted = subscription.select(batch)
-            for at in range(0, len(wanted), CHUNK_EVENTS):
-                chunk = wanted[at : at + CHUNK_EVENTS]
-                if wanted is batch:  # most want all, and what they want is rendered once
-                    octets = frames.get(at) or frames.setdefault(at, b"".join(event_frames(chunk)))
-                else:
-                    octets = b"".join(event_frames(chunk))
-                session.send_events(octets, len(chunk))
-                self._connections[session].push(now)
-                if session not in self._connections:
-                    break
+            if wanted is not batch:
+                pieces = list(chunks(event_frames(wanted)))
+            elif for_all is None:
+                pieces = for_all = list(chunks(event_frames(batch)))
+            else:
+                pieces = for_all
+            for octets, count in pieces:
+                if session in self._connections:
+                    session.send_events(octets, count)
+                    self._connections[session].push(now)
 
     def close(self, now: float) -> None:
         """Say goodbye to all."""
@@ -167,12 +167,14 @@ class Console:
             "settings": _jsonable(self._server.settings),
             "counters": self._server.counters(),
         }
-        session.send_frames(self._slot_frames(head))
+        # Taken now, for `seq` is of now, but rendered frame by frame as the monitor reads.
+        session.send_frames(self._slot_frames(head, rows.take_rows(self._server.reception.slots)))
 
-    def _slot_frames(self, head: dict[str, object]) -> Iterator[bytes]:
+    def _slot_frames(self, head: dict[str, object], taken: list[rows.Row] | None = None) -> Iterator[bytes]:
         clock, slots = self.reactor.clock, self._server.reception.slots
-        taken = rows.take_rows(slots)
-        return rows.frames(head, rows.show(taken, slots.count, clock.now, clock.stamp_at))
+        if taken is None:  # only when the first frame is asked for: many lists that nobody reads take no memory
+            taken = rows.take_rows(slots)
+        yield from rows.frames(head, rows.show(taken, slots.count, clock.now, clock.stamp_at))
 
     def _answer(self, session: MonitorSession, request: Request) -> None:
         try:
@@ -287,13 +289,6 @@ class Console:
             if other is not session:  # also those half-way through a login with the old word
                 connection.end("disconnected", self.reactor.clock.now)
         return {}
-
-
-def cookie_id(cookie: str) -> str:
-    """Return what the hello says of a cookie, so that nobody tries one on a server that it does not belong to."""
-    import hashlib  # noqa: PLC0415
-
-    return hashlib.sha256(cookie.encode("ascii")).hexdigest()[:16]
 
 
 def _jsonable(settings: Any) -> dict[str, object]:

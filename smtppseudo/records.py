@@ -134,7 +134,7 @@ def json_members(batch: Iterable[Stamped]) -> list[str]:
 
 
 def parse(line: str) -> Stamped:
-    """Read one line of either format; the LF may be gone, `seq` is 0.
+    """Read one line of either format; the LF may be gone. `seq` is 0 unless the line holds it.
 
     Raises ValueError where the line is not a whole record.
     """
@@ -179,12 +179,12 @@ def _rebuild(time: str, name: str, values: dict[str, Value]) -> Stamped:
     if kind is None or len(time) != len("2026-01-01T00:00:00.000Z"):
         raise ValueError(f"not a record: {name!r}")
     try:
-        slot, session, port = (int(values.pop(key, 0)) for key in ("slot", "session", "port"))
+        seq, slot, session, port = (int(values.pop(key, 0)) for key in ("seq", "slot", "session", "port"))
         ip = str(values.pop("ip", ""))
         event = _command(values) if kind is Command else _event(kind, values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"a {name} record without {error}") from None
-    return Stamped(0, time, slot, session, ip, port, event)
+    return Stamped(seq, time, slot, session, ip, port, event)
 
 
 def _command(values: Mapping[str, Value]) -> Command:

@@ -108,10 +108,16 @@ def _text(allowed: str, pattern: str) -> Callable[[object], str]:
     return check
 
 
-def _list_of(item: Callable[[object], str], allowed: str, least: int = 0) -> Callable[[object], tuple[str, ...]]:
+def _list_of(
+    item: Callable[[object], str], allowed: str, least: int = 0, most: int = 50
+) -> Callable[[object], tuple[str, ...]]:
+    """Check a list; it is bounded, for all settings must fit into one frame of the monitor protocol."""
+
     def check(value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or len(value) < least:
             raise ValueError(allowed)
+        if len(value) > most:
+            raise ValueError(f"{allowed}, with at most {most} entries")
         try:
             return tuple(item(entry) for entry in value)
         except ValueError:
@@ -133,7 +139,7 @@ def _network(value: object) -> str:
 
 _GREETING: Final = "1 to 200 printable ASCII characters"
 _PORT: Final = _whole(0, 65_535)
-_PATH: Final = _text("a path without control characters", r"[^\x00-\x1f\x7f]*")
+_PATH: Final = _text("a path without control characters", r"[^\x00-\x1f\x7f]{0,4096}")
 
 KEYS: Final[dict[str, Key]] = {
     key.name: key
@@ -163,7 +169,7 @@ KEYS: Final[dict[str, Key]] = {
         ),
         Key(
             "limit_exempt",
-            _list_of(_network, 'a list of networks, as in ["127.0.0.0/8", "::1/128"]'),
+            _list_of(_network, 'a list of networks, as in ["127.0.0.0/8", "::1/128"]', most=500),
             "Networks that slots_per_client does not apply to.",
         ),
         Key(
@@ -198,7 +204,7 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "ehlo_keywords",
             _list_of(
-                _text("", r"[A-Za-z0-9][!-~]*( [!-~]+)*"),
+                _text("", r"(?=.{1,200}$)[A-Za-z0-9][!-~]*( [!-~]+)*"),
                 'a list of keywords in printable ASCII, as in ["8BITMIME", "SIZE 4000000"]',
             ),
             "What EHLO announces. SIZE also limits the messages of accept_mail.",

@@ -35,7 +35,7 @@ class _Company(NamedTuple):
 _COMPANIES: Final = (
     _Company(visits.mail_server, 7, 10, 8),
     _Company(visits.spam_bot, 5, 66, 40),
-    _Company(visits.deaf_bot, 2, 67, 10),
+    _Company(visits.deaf_bot, 1, 67, 10),
     _Company(visits.password_guesser, 3, 91, 3),
     _Company(visits.port_scanner, 4, 45, 6),
     _Company(visits.slow_talker, 1, 77, 4),

@@ -4,7 +4,6 @@ Pure: octets in, octets and values out; the nonce and the secrets come in as arg
 not keep to the protocol is a value, `BadPeer`, never an exception.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import ClassVar, Final, NamedTuple, TypeAlias
@@ -18,7 +17,7 @@ from smtppseudo.monitor.codec import (
     FrameReader,
     encode,
 )
-from smtppseudo.monitor.credentials import is_printable
+from smtppseudo.monitor.credentials import cookie_id, is_printable
 from smtppseudo.monitor.incoming import (
     BadPeer,
     Bye,
@@ -320,11 +319,6 @@ _LOST_IN: Final = {
     ClientState.AUTHENTICATED: "the server closed the connection",
 }
 _OF_REPLIES: Final = ("type", "id", "ok", "more")  # fields that are no reply's own
-
-
-def cookie_id(cookie: str) -> str:
-    """Return what the hello says of a cookie, so that nobody tries one on a server that it does not belong to."""
-    return hashlib.sha256(cookie.encode("ascii")).hexdigest()[:_COOKIE_ID_CHARS]
 
 
 def checked_word(word: str) -> str:

@@ -126,6 +126,11 @@ def derive_client_key(secret: str, salt: bytes, iterations: int) -> tuple[bytes,
     return client_key, unfinished._replace(stored_key=stored_key, server_key=hmac_sha256(salted, b"Server Key"))
 
 
+def cookie_id(cookie: str) -> str:
+    """Return what a hello says of a cookie, so that nobody tries one on a server that it does not belong to."""
+    return hashlib.sha256(cookie.encode("ascii")).hexdigest()[:16]
+
+
 def checked_secret(secret: str) -> str:
     """Return the secret; raise ValueError, without it, if it is empty or not printable ASCII."""
     if not secret or not is_printable(secret):

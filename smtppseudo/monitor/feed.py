@@ -1,7 +1,7 @@
 """The feed: the latest events, kept for those who come back, and which of them somebody wants."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
 
@@ -11,6 +11,7 @@ from smtppseudo.records import json_members
 KEPT_EVENTS: Final = 1_000
 KEPT_OCTETS: Final = 1 << 20
 CHUNK_EVENTS: Final = 100
+CHUNK_OCTETS: Final = 65_536
 
 
 class Subscription(NamedTuple):
@@ -100,3 +101,17 @@ def event_frames(batch: Sequence[Stamped]) -> list[bytes]:
         f'{{"type":"event","seq":{stamped.seq},{members}}}\n'.encode("ascii")
         for stamped, members in zip(batch, json_members(batch), strict=True)
     ]
+
+
+def chunks(frames: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Join frames into pieces of at most 100, and not much more than 64 KiB; yield each and how many it holds."""
+    parts: list[bytes] = []
+    size = 0
+    for frame in frames:
+        parts.append(frame)
+        size += len(frame)
+        if len(parts) >= CHUNK_EVENTS or size >= CHUNK_OCTETS:
+            yield b"".join(parts), len(parts)
+            parts, size = [], 0
+    if parts:
+        yield b"".join(parts), len(parts)

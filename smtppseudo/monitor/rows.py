@@ -76,7 +76,7 @@ def frames(head: Mapping[str, object], shown: Iterator[dict[str, object]]) -> It
 
 def _frames_of(head: Mapping[str, object], chunk: list[dict[str, object]], *, more: bool) -> Iterator[bytes]:
     octets = encode({**head, "slots": chunk, "more": more})
-    if len(octets) <= MAX_OCTETS_TO_CLIENT:
+    if len(octets) <= MAX_OCTETS_TO_CLIENT or len(chunk) <= 1:
         yield octets
         return
     half = len(chunk) // 2

@@ -174,9 +174,9 @@ class MonitorSession:
             self._deadline = now + _IDLE_CHECK_S
 
     def end(self, reason: CloseReason) -> None:
-        """End the connection; at shutdown say `bye` first."""
+        """End the connection; at shutdown, and when it is logged out, say `bye` first."""
         if self.close_reason is None:
-            if reason == "shutdown" and self.state is MonitorState.AUTHENTICATED:
+            if reason in ("shutdown", "disconnected") and self.state is MonitorState.AUTHENTICATED:
                 self._say(type="bye", reason=reason)
             self.close_reason = reason
         self.state = MonitorState.CLOSING

@@ -15,7 +15,7 @@ from tests.running import Servers
 
 STREAMED = int(os.environ.get("SMTPPSEUDO_TEST_EVENTS", "200000"))
 """How many events the longest stream has; a million is worth a try now and then."""
-NOOPS = 950
+NOOPS = 450  # of a session, all of which are logged
 EVENTS_OF_NOOPS = NOOPS + 3
 """Of a session of NOOPs: connected, QUIT and closed besides."""
 

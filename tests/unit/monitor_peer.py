@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
-from smtppseudo.monitor.client import MonitorClient, Secrets, cookie_id
+from smtppseudo.monitor.client import MonitorClient, Secrets
 from smtppseudo.monitor.codec import FrameReader, encode
+from smtppseudo.monitor.credentials import cookie_id
 from smtppseudo.monitor.incoming import Incoming
 from smtppseudo.monitor.scram import Credentials, ServerExchange, decoy, derive
 

@@ -13,9 +13,9 @@ from smtppseudo.monitor.client import (
     MonitorClient,
     Secrets,
     checked_word,
-    cookie_id,
 )
 from smtppseudo.monitor.codec import encode
+from smtppseudo.monitor.credentials import cookie_id
 from smtppseudo.monitor.incoming import (
     MESSAGE_CHARS_MAX,
     OF_EVENTS,
