@@ -230,13 +230,7 @@ def _any_value(value: object) -> str:
 
 
 def _octets_value(octets: bytes) -> str:
-    if octets.translate(None, _UNESCAPED):  # something is left that is no such octet
-        return _quoted(escape(octets))
-    text = octets.decode("ascii")
-    return f'"{text}"' if " " in text or "=" in text or not text else text
-
-
-_UNESCAPED: Final = bytes(set(range(0x20, 0x7F)) - set(b'\\"'))
+    return _quoted(escape(octets))
 
 
 def _quoted(text: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from smtppseudo.events import Closed, CloseReason, Command, Event, Message
+from smtppseudo.events import Closed, CloseReason, Command, Event, Message, escape
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
 from smtppseudo.smtp.lines import LINE_OCTETS, Line, LineSplitter, MessageCounter
 
@@ -11,7 +11,6 @@ ERRORS_MAX: Final = 20
 COMMANDS_MAX: Final = 1000
 LOGGED_OCTETS_MAX: Final = 65_536  # of data events, in one session
 _RECORD_OCTETS: Final = 120  # of a log line, what was said aside
-_PRINTABLE: Final = bytes(set(range(0x20, 0x7F)) - {0x5C})
 
 _new: Final = tuple.__new__
 _GREETED: Final = SmtpState.GREETED  # looked up here once: reading a member off its class is slow in 3.11
@@ -238,8 +237,9 @@ class SmtpSession:
         return said
 
     def _command(self, line: bytes, eol_lf: bool, pipelined: bool, events: list[Event]) -> bytes:
-        dialogue = self._dialogue
-        said = self._heard()
+        dialogue, said = self._dialogue, self.said
+        if said is None:
+            said = self._heard()
         said.commands += 1
         words = line.split(None, 1)
         verb = words[0].upper() if words else b""
@@ -271,8 +271,7 @@ class SmtpSession:
     def _note(self, said: Said, event: Command, events: list[Event]) -> None:
         said.last = event
         if said.logged_octets < LOGGED_OCTETS_MAX:
-            escaped = len(event.data.translate(None, _PRINTABLE))
-            said.logged_octets += _RECORD_OCTETS + len(event.data) + 3 * escaped + len(event.reply)
+            said.logged_octets += _RECORD_OCTETS + len(escape(event.data)) + len(event.reply)
             events.append(event)
         else:
             said.left_out += 1
