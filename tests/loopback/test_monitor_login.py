@@ -152,7 +152,9 @@ def test_a_new_word_logs_everybody_else_out(inside: MakeInside, monitors: Monito
     login, challenge = challenged.begin_login("magic", WORD)
     assert first.ok("magic_word", **word_fields(NEXT_WORD)) == {}
     challenged.send("auth", data=login.final(challenge["data"]))
-    for peer in (*others, half_way, challenged):
+    for peer in others:
+        assert peer.rest() == [{"type": "bye", "reason": "disconnected"}]
+    for peer in (half_way, challenged):
         assert peer.is_over()
     assert first.ok("status")["monitors"] == 1
     refuse(server, monitors.greeted(server), "magic", WORD)

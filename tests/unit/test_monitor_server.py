@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.events import Monitor
+from smtppseudo.events import CloseReason, Monitor
 from smtppseudo.monitor.codec import MAX_OCTETS_AFTER_LOGIN, MAX_OCTETS_BEFORE_LOGIN
 from smtppseudo.monitor.server import (
     AUTH_TIMEOUT_S,
@@ -215,12 +215,13 @@ def test_as_many_ops_a_second_as_are_allowed_may_go_on() -> None:
     assert desk.session.close_reason is None
 
 
-def test_at_shutdown_monitors_hear_bye_and_others_nothing() -> None:
+@pytest.mark.parametrize("reason", ["shutdown", "disconnected"])
+def test_monitors_hear_bye_and_others_nothing(reason: CloseReason) -> None:
     for logged_in in (True, False):
         desk = Desk()
         if logged_in:
             desk.log_in()
-        desk.session.end("shutdown")
-        assert desk.said() == ([{"type": "bye", "reason": "shutdown"}] if logged_in else [])
+        desk.session.end(reason)
+        assert desk.said() == ([{"type": "bye", "reason": reason}] if logged_in else [])
         assert desk.session.state is MonitorState.CLOSING
         assert desk.session.closed("peer", START) == ([Monitor("logout", "magic")] if logged_in else [])

@@ -1,0 +1,61 @@
+"""Themes: the screen's own two, dark and light. Colours only repeat what words and signs say."""
+
+from typing import Final
+
+from textual.theme import Theme
+
+DARK: Final = "smtppseudo-dark"
+LIGHT: Final = "smtppseudo-light"
+
+THEMES: Final = (
+    Theme(
+        name=DARK,
+        primary="#5aa9ff",
+        secondary="#7fb8a4",
+        foreground="#d8dee9",
+        background="#12161c",
+        surface="#1a2029",
+        panel="#202834",
+        warning="#e6b450",
+        error="#ff6b6b",
+        success="#7fd18b",
+        accent="#5aa9ff",
+        dark=True,
+        variables={
+            "online": "#5aa9ff",
+            "offline": "#ff6b6b",
+            "warn": "#e6b450",
+            "muted": "#8a94a6",
+            "spark": "#7fb8a4",
+            "notice": "#3a2a12",
+            "footer-key-foreground": "#5aa9ff",
+            "block-cursor-background": "#2f5f98",
+            "block-cursor-foreground": "#ffffff",
+        },
+    ),
+    Theme(
+        name=LIGHT,
+        primary="#0b5cad",
+        secondary="#1f6f5c",
+        foreground="#1f2630",
+        background="#fbfbf8",
+        surface="#ffffff",
+        panel="#e9ecef",
+        warning="#8a5a00",
+        error="#b3261e",
+        success="#1c6b34",
+        accent="#0b5cad",
+        dark=False,
+        variables={
+            "online": "#0b5cad",
+            "offline": "#b3261e",
+            "warn": "#8a4b00",
+            "muted": "#626c7a",
+            "spark": "#1f6f5c",
+            "notice": "#fbe9c6",
+            "footer-key-foreground": "#0b5cad",
+            "block-cursor-background": "#0b5cad",
+            "block-cursor-foreground": "#ffffff",
+        },
+    ),
+)

@@ -1,0 +1,26 @@
+"""The title of a pane: a rule with its name, and on the right how it is arranged."""
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+
+class Title(Widget):
+    """One line."""
+
+    label: reactive[str] = reactive("")
+    about: reactive[str] = reactive("")
+
+    def __init__(self, label: str, *, id: str) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.set_reactive(Title.label, label)
+
+    def render(self) -> Content:
+        """Draw it."""
+        width = self.size.width
+        label = f"─ {self.label} "
+        about = f" {self.about} ─" if self.about else ""
+        if len(label) + len(about) + 1 > width:
+            about = about[: max(0, width - len(label) - 2)] + "…" if width > len(label) + 4 else ""
+        rule = "─" * max(0, width - len(label) - len(about))
+        return Content.assemble((label, "bold"), (rule, "$muted"), about)

@@ -1,0 +1,334 @@
+"""The screen, and its feeder, against the real server."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from smtppseudo.net.client import NeedsMagicWordError, NotAuthorizedError, Streamed, UnreachableError
+from smtppseudo.statedir import StateDir
+from smtppseudo.tui.app import MonitorApp, Surroundings
+from smtppseudo.tui.feeder import Batch, Broken, Feeder, News, Opened, Seen
+from smtppseudo.tui.route import Target, connect
+from smtppseudo.tui.screens.main import MainScreen
+from tests.clients import wait_until
+from tests.monitors import Monitors, closing_monitors, credentials_text, monitor_port, state_dir
+from tests.running import Running, Servers
+
+WORD = "open sesame, please"
+
+
+class Keys:
+    """The keys of one server, or none."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._state = None if directory is None else StateDir(directory)
+
+    def cookies(self) -> tuple[str, ...]:
+        """Return its cookie."""
+        text = self._state.read("cookie") if self._state is not None else None
+        return () if text is None else (text.strip(),)
+
+    def ports(self) -> tuple[int, ...]:
+        """Return its port."""
+        text = self._state.read("monitor_port") if self._state is not None else None
+        return () if text is None else (int(text),)
+
+
+class Live:
+    """The application before a server."""
+
+    def __init__(self, server: Running, directory: Path) -> None:
+        keys = Keys(state_dir(server))
+        self.app = MonitorApp(Target(), Surroundings(lambda: Feeder(keys), StateDir(directory / "config")))
+        self.pilot: Pilot[None]
+
+    def text(self) -> str:
+        """Return what is on the screen."""
+        lines = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip) for strip in lines)
+
+    async def settle(self, looks: Callable[[], bool], what: str) -> None:
+        """Wait until something is so."""
+        for _ in range(600):
+            if looks():
+                return
+            await self.pilot.pause(0.02)
+        raise AssertionError(f"not so: {what}:\n{self.text()}")
+
+    def play(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Run it, and act."""
+
+        async def run() -> None:
+            async with self.app.run_test(size=(100, 40)) as pilot:
+                self.pilot = pilot
+                await self.settle(lambda: "● Online" in self.text(), "online")
+                await act()
+
+        asyncio.run(run())
+
+
+@pytest.fixture
+def live(servers: Servers, tmp_path: Path) -> tuple[Running, Live]:
+    """A server, and the screen that watches it."""
+    server = servers.start()
+    return server, Live(server, tmp_path)
+
+
+def test_a_session_is_seen_as_it_happens(live: tuple[Running, Live]) -> None:
+    server, screen = live
+
+    async def act() -> None:
+        with server.connect() as client:
+            client.expect("220")
+            client.say("HELO \x1b[2Jgf.com", "250")
+            await screen.settle(lambda: "● Online  1 of 25 slots" in screen.text(), "the slot")
+            await screen.settle(lambda: "?[2Jgf.com" in screen.text() or "\\x1b[2Jgf.com" in screen.text(), "HELO")
+            await screen.pilot.press("enter")
+            client.say("NOOP", "250")
+            await screen.settle(lambda: "C NOOP" in screen.text(), "the transcript goes on")
+            assert "\x1b" not in screen.text()
+            await screen.pilot.press("escape")
+            client.say("QUIT", "221")
+        await screen.settle(lambda: "1 ○ closed" in screen.text(), "closed")
+
+    screen.play(act)
+
+
+def test_the_next_caller_sees_the_new_greeting(live: tuple[Running, Live]) -> None:
+    server, screen = live
+
+    async def act() -> None:
+        await screen.pilot.press("s")
+        setup = screen.app.screen
+        await screen.settle(lambda: setup.query_one("#greeting", Input).value == "Welcome!", "loaded")
+        setup.query_one("#greeting", Input).value = "{hostname} at your service"
+        await screen.pilot.press("enter")
+        await screen.settle(lambda: isinstance(screen.app.screen, MainScreen), "saved")
+        with server.connect() as client:
+            client.expect("220 sink.test at your service")
+        assert screen.app.standing.opened is not None  # no reconnect for that
+
+    screen.play(act)
+
+
+def test_stop_start_and_switches_work(live: tuple[Running, Live]) -> None:
+    server, screen = live
+
+    async def act() -> None:
+        for key, shown in (("o", "Offline  the SMTP port is closed"), ("a", "[x] a Accept Mail"), ("l", "[ ] l Show")):
+            await screen.pilot.press(key)
+            await screen.settle(lambda: not isinstance(screen.app.screen, MainScreen), "asked")
+            await screen.pilot.press("shift+tab", "enter")
+            await screen.settle(lambda: isinstance(screen.app.screen, MainScreen), "done")
+            await screen.settle(lambda shown=shown: shown in screen.text(), shown)  # type: ignore[misc]
+        with pytest.raises(ConnectionRefusedError):
+            server.connect()
+        await screen.pilot.press("o", "a", "l")
+        await screen.settle(lambda: "● Online" in screen.text(), "online again")
+
+    screen.play(act)
+
+
+def test_a_server_that_restarts_is_followed_again(servers: Servers, tmp_path: Path) -> None:
+    server = servers.start({"monitor_port": 0})
+    screen = Live(server, tmp_path)
+
+    async def act() -> None:
+        with server.connect() as client:
+            client.expect("220")
+        await screen.settle(lambda: screen.app.model.board.used_count == 1, "a session")
+        server.stop()
+        await screen.settle(lambda: "no connection" in screen.text(), "lost")
+        assert "how it was" in screen.text()
+        assert "127.0.0.1" in screen.text()
+        again = servers.start({}, "--state-dir", str(state_dir(server)))
+        assert monitor_port(again)
+        await screen.settle(lambda: "● Online" in screen.text(), "back")
+        await screen.settle(lambda: "the server has started anew" in screen.text(), "said")
+
+    screen.play(act)
+
+
+def take_until(feeder: Feeder, looks: Callable[[list[News]], bool]) -> list[News]:
+    """Take news until there is what is looked for."""
+    found: list[News] = []
+
+    def look() -> bool:
+        found.extend(feeder.take())
+        return looks(found)
+
+    wait_until(look, f"news, after {found}")
+    return found
+
+
+def has(kind: type[News]) -> Callable[[list[News]], bool]:
+    """Look for news of a kind."""
+    return lambda news: any(isinstance(each, kind) for each in news)
+
+
+def seqs(news: list[News]) -> list[int]:
+    """Return the numbers of the events."""
+    return [
+        notice.seq
+        for each in news
+        if isinstance(each, Batch)
+        for notice in each.notices
+        if isinstance(notice, Streamed)
+    ]
+
+
+class Relay:
+    """Carries octets between the screen and a server, until it is cut."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._socks: list[socket.socket] = []
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def cut(self) -> None:
+        """Cut the line that there is; the next caller gets another."""
+        for sock in self._socks:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            sock.close()
+        self._socks.clear()
+
+    def close(self) -> None:
+        """End."""
+        self._listener.close()
+        self.cut()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                near = self._listener.accept()[0]
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._to))
+            self._socks += [near, far]
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _carry(one: socket.socket, other: socket.socket) -> None:
+        try:
+            while octets := one.recv(65_536):
+                other.sendall(octets)
+        except OSError:
+            pass
+
+
+def test_a_cut_line_leaves_no_gap_and_repeats_nothing(servers: Servers) -> None:
+    server = servers.start()
+    relay = Relay(monitor_port(server))
+    feeder = Feeder(Keys(state_dir(server)))
+    try:
+        feeder.start(Target("127.0.0.1", relay.port), Seen())
+        news = take_until(feeder, has(Opened))
+        server.play("NOOP")
+        news += take_until(feeder, lambda found: len(seqs(news + found)) >= 5)
+        relay.cut()
+        take_until(feeder, has(Broken))
+        server.play("RSET", "NOOP")
+        news += take_until(feeder, has(Opened))
+        server.play("HELP")
+        news += take_until(feeder, lambda found: len(seqs(news + found)) >= 16)
+        assert seqs(news) == list(range(1, len(seqs(news)) + 1))
+    finally:
+        feeder.stop()
+        relay.close()
+
+
+def test_a_wrong_word_is_said_and_not_tried_again(servers: Servers, tmp_path: Path) -> None:
+    state = tmp_path / "server0" / "state"
+    state.mkdir(parents=True)
+    (state / "credentials").write_text(credentials_text(WORD))
+    state.rename(tmp_path / "kept")
+    (tmp_path / "server0").rmdir()
+    server = servers.start({}, "--state-dir", str(tmp_path / "kept"))
+    for word, kind in ((None, NeedsMagicWordError), ("not the word", NotAuthorizedError)):
+        feeder = Feeder(Keys(None))
+        feeder.start(Target("127.0.0.1", monitor_port(server), word), Seen())
+        broken = next(each for each in take_until(feeder, has(Broken)) if isinstance(each, Broken))
+        feeder.stop()
+        assert isinstance(broken.error, kind)
+        assert broken.retry_s is None
+    feeder = Feeder(Keys(None))
+    feeder.start(Target("127.0.0.1", monitor_port(server), WORD), Seen())
+    take_until(feeder, has(Opened))
+    feeder.stop()
+
+
+def test_an_op_is_answered_through_the_feeder(servers: Servers, monitors: Monitors) -> None:
+    server = servers.start()
+    feeder = Feeder(Keys(state_dir(server)))
+    feeder.start(Target(), Seen())
+    take_until(feeder, has(Opened))
+    fields = feeder.ask("get").result(10)
+    assert isinstance(fields["settings"], dict)
+    monitors.log_in(server).ok("set", changes={"greeting": "Theirs"})
+    future = feeder.ask("set", changes={"greeting": "Ours"}, revision=fields["revision"])
+    with pytest.raises(Exception, match="somebody else changed"):
+        future.result(10)
+    feeder.stop()
+
+
+@pytest.fixture
+def monitors() -> object:
+    """Connects to monitor ports; at the end every connection is closed."""
+    yield from closing_monitors()
+
+
+def own_other_address() -> str:
+    """Return an address of this machine that is not loopback, or skip."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # nothing is sent
+        except OSError:
+            pytest.skip("this machine has no other address than loopback")
+        address: str = sock.getsockname()[0]
+    return address
+
+
+def test_an_address_of_this_machine_leads_to_loopback(servers: Servers) -> None:
+    server = servers.start()
+    address = own_other_address()
+    route = connect(Target(address, monitor_port(server)), Keys(state_dir(server)))
+    route.link.close()
+    assert route.is_own
+    assert (
+        route.note == f"{address} is this machine, but its server answers monitors at 127.0.0.1 only: connected there"
+    )
+
+
+def test_what_was_tried_is_said_where_nothing_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    with pytest.raises(UnreachableError, match=rf"127\.0\.0\.1 port {port}: Connection refused; is the server running"):
+        connect(Target(None, port), Keys(None))
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1 was tried as well"):
+        connect(Target(own_other_address(), port), Keys(None))
+
+
+def test_quitting_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        target = Target("127.0.0.1", port)
+        app = MonitorApp(target, Surroundings(lambda: Feeder(Keys(None)), StateDir(tmp_path)))
+
+        async def run() -> None:
+            async with app.run_test() as pilot:
+                await pilot.pause(0.3)
+                await pilot.press("q")
+
+        asyncio.run(asyncio.wait_for(run(), 5))

@@ -1,0 +1,302 @@
+"""What the screen makes of snapshot and events, without a screen."""
+
+import json
+from datetime import UTC, timedelta, timezone
+
+import pytest
+
+from smtppseudo.net.client import Dropped, Streamed
+from smtppseudo.tui.memory import FILE, Memory, target_for
+from smtppseudo.tui.model import Model
+from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
+from smtppseudo.tui.route import Target
+from smtppseudo.tui.slots import SlotBoard
+from smtppseudo.tui.stream import Mark, Stream
+from smtppseudo.tui.tally import Callers, Rate, sparkline
+from smtppseudo.tui.texts import clock_time, shown, span, told
+from smtppseudo.tui.transcripts import EVENTS_PER_SESSION, Transcripts
+from smtppseudo.tui.unit_state import read_properties
+from tests.tui.scene import FakeStore, event, opened, status, visit
+
+MINUTE = 29_000_000
+
+
+def model_of(*notices: Streamed | Dropped, seq: int = 0) -> Model:
+    """Return a model that has taken these in after a login."""
+    model = Model()
+    model.load(opened(seq=seq).snapshot, 100.0)
+    model.apply(notices, 100.0, MINUTE)
+    return model
+
+
+def test_a_session_fills_its_slot_and_leaves_it_as_it_was() -> None:
+    model = model_of(*visit(1, 3, "192.0.2.1", "gf.com", "<a@b.com>"))
+    row = model.board.rows[3]
+    assert (row.state, row.reason, row.ip, row.helo, row.sender) == (
+        "closed",
+        "quit",
+        "192.0.2.1",
+        "gf.com",
+        "<a@b.com>",
+    )
+    assert (row.last, row.error) == ("QUIT", "")
+    assert (model.board.open_count, model.board.used_count) == (0, 1)
+
+
+def test_an_error_stays_until_a_better_answer() -> None:
+    model = model_of(*visit(1, 1, "192.0.2.1", "gf.com", "<a@b.com>", is_open=True))
+    assert model.board.rows[1].error == "553 Sender <a@b.com> is Invalid!"
+    assert model.board.open_count == 1
+
+
+def test_a_session_whose_connect_was_missed_is_taken_up_where_it_is() -> None:
+    events = visit(1, 1, "192.0.2.1", "gf.com", "<a@b.com>", is_open=True)
+    model = model_of(events[0], *visit(10, 1, "192.0.2.9", "new.example", "<c@d>", is_open=True)[1:])
+    row = model.board.rows[1]
+    assert (row.state, row.ip, row.helo) == ("open", "192.0.2.9", "new.example")
+    assert model.board.open_count == 1
+
+
+def test_idle_counts_by_the_screens_own_clock() -> None:
+    model = Model()
+    slot = {"slot": 1, "state": "open", "session": 5, "ip": "192.0.2.1", "port": 9, "idle_ms": 4_000}
+    model.load(opened([slot]).snapshot, 100.0)
+    assert model.board.rows[1].idle_since == 96.0
+    model.apply([event(1, "command", slot=1, session=5, data="NOOP", code=250, reply="OK")], 130.0, MINUTE)
+    assert model.board.rows[1].idle_since == 130.0
+
+
+def test_a_replay_fills_transcripts_but_not_slots() -> None:
+    model = model_of(*visit(1, 3, "192.0.2.1", "gf.com", "<a@b.com>"), seq=50)
+    assert model.board.rows[3].state == "free"
+    assert model.last_connect is not None
+    transcript = model.transcripts.get(1_001)
+    assert transcript is not None
+    assert transcript.is_whole
+    assert [line.side for line in transcript.lines()] == ["-", "C", "S", "C", "S", "C", "S", "-"]
+
+
+def test_what_never_came_is_counted_by_the_numbers() -> None:
+    model = model_of(event(7, "online", by="start"), Dropped(2), event(10, "offline", by="monitor"))
+    assert (model.seen, model.dropped, model.last_seq) == (2, 2, 10)
+    assert model.stream.at(1) == Mark("2 events left out here: they came faster than they were read")
+    assert model.state == "offline"
+
+
+def test_nothing_is_shown_twice() -> None:
+    events = visit(1, 1, "192.0.2.1", "gf.com", "<a@b.com>")
+    model = model_of(*events)
+    model.load(opened(seq=5).snapshot, 101.0)
+    model.apply(events, 101.0, MINUTE)
+    assert model.seen == len(events)
+    assert model.dropped == 0
+
+
+def test_what_is_missed_while_away_is_said() -> None:
+    model = model_of(event(1, "online", by="start"))
+    model.load(opened(seq=9).snapshot, 101.0)
+    model.apply([event(5, "offline", by="monitor")], 101.0, MINUTE)
+    assert model.dropped == 3
+    assert model.stream.at(1) == Mark("3 events left out here: this screen was away")
+    assert model.state == "online"  # the snapshot is later than that event
+
+
+def test_a_new_run_begins_anew_and_keeps_the_events() -> None:
+    model = model_of(*visit(1, 1, "192.0.2.1", "gf.com", "<a@b.com>"))
+    model.load(opened(seq=1, started_at="2026-06-01T14:29:00.000Z").snapshot, 101.0)
+    model.apply([event(1, "online", by="start")], 101.0, MINUTE)
+    assert model.transcripts.get(1_001) is None
+    assert model.dropped == 0
+    kinds = [item.text if isinstance(item, Mark) else item["event"] for item in map(model.stream.at, range(7)) if item]
+    assert kinds[:2] == ["connected", "command"]
+    assert kinds[5:] == ["the server has started anew; what it still knows of its new run follows", "online"]
+
+
+def test_status_and_settings_are_taken_over() -> None:
+    model = model_of()
+    model.take_status(status(3, lost_log_lines=4).reply, MINUTE)
+    assert (model.monitors, model.lost_log_lines) == (3, 4)
+    model.take_settings({"settings": {"greeting": "Hi"}, "origins": {}, "revision": 4})
+    assert (model.settings, model.revision) == ({"greeting": "Hi"}, 4)
+    assert model.apply([event(1, "settings", keys="greeting", by="monitor")], 1.0, MINUTE)
+
+
+def test_ten_thousand_slots_show_the_used_ones_first() -> None:
+    board = SlotBoard()
+    slot = {"slot": 9_000, "state": "open", "session": 5, "ip": "192.0.2.1", "port": 9, "idle_ms": 0}
+    free = [{"slot": number, "state": "free"} for number in range(1, 10_001) if number != 9_000]
+    board.load([*free, slot], 0.0)
+    assert [row.slot for row in board.order[:3]] == [9_000, 1, 2]
+    board.follow({"event": "connected", "slot": 77, "session": 6, "ip": "192.0.2.2", "port": 1}, 1.0)
+    assert board.is_out_of_order()
+    assert [row.slot for row in board.order[:3]] == [77, 9_000, 1]
+    assert board.drain() >= {77}
+
+
+def test_slots_are_sorted_by_what_columns_mean() -> None:
+    model = model_of(
+        *visit(1, 1, "192.0.2.10", "b", "<a>"),
+        *visit(10, 2, "192.0.2.9", "A", "<a>", is_open=True),
+        *visit(20, 3, "2001:db8::1", "", "<a>"),
+    )
+    model.board.arrange("ip", is_reversed=False)
+    assert [row.slot for row in model.board.order[:4]] == [2, 1, 3, 4]
+    model.board.arrange("ip", is_reversed=True)
+    assert [row.slot for row in model.board.order[:4]] == [3, 1, 2, 4]
+    model.board.arrange("state", is_reversed=False)
+    assert model.board.order[0].slot == 2
+    model.board.filter(Query.parse("state:open", "state", STATES))
+    assert [row.slot for row in model.board.order] == [2]
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("", True),
+        ("GF.com", True),
+        ("gf.com missing", False),
+        ("ip:192.0.2.0/24", True),
+        ("ip:2001:db8::/32", False),
+        ("event:connected,closed", False),
+        ("event:comm", True),
+        ("event:command ip:192.0.2.1 helo", True),
+    ],
+)
+def test_queries(text: str, fits: bool) -> None:
+    assert Query.parse(text, "event", EVENTS).fits("command", "192.0.2.1", "helo gf.com") is fits
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("ip:300.1.1.1", "ip:300.1.1.1 is no address"), ("event:lunch", "event:lunch: one of connected, command")],
+)
+def test_a_query_that_is_none_says_why(text: str, says: str) -> None:
+    with pytest.raises(QueryError, match=says):
+        Query.parse(text, "event", EVENTS)
+
+
+def test_the_stream_keeps_numbers_and_filters() -> None:
+    stream = Stream(kept=10)
+    stream.extend([{"event": "connected" if at % 2 else "closed", "slot": at} for at in range(15)])
+    assert (stream.first, len(stream), stream.next_number) == (5, 10, 15)
+    stream.filter(Query.parse("event:connected", "event", EVENTS))
+    assert [stream.number_at(line) for line in range(len(stream))] == [5, 7, 9, 11, 13]
+    stream.extend([{"event": "connected", "slot": 90}, Mark("a gap")])
+    assert [stream.number_at(line) for line in range(len(stream))][-2:] == [15, 16]
+    assert stream.line_of(8) == [stream.number_at(line) for line in range(len(stream))].index(7)
+    stream.extend([{"event": "closed", "slot": at} for at in range(15)])
+    assert all(stream.at(line) is not None for line in range(len(stream)))
+
+
+def test_a_search_goes_round() -> None:
+    stream = Stream()
+    stream.extend(
+        [{"event": "command", "ip": f"192.0.2.{at}", "data": "NOOP", "code": 250, "reply": "OK"} for at in range(5)]
+    )
+    assert stream.find("192.0.2.3", 0, 1) == 3
+    assert stream.find("noop 192.0.2.3", 3, 1) == 3
+    assert stream.find("192.0.2.4", 0, -1) == 4
+    assert stream.find("nobody", 0, 1) is None
+
+
+def test_transcripts_are_bounded() -> None:
+    transcripts = Transcripts(events_max=1_000)
+    record = {"event": "command", "session": 1, "data": "NOOP", "code": 250, "reply": "OK"}
+    for _ in range(EVENTS_PER_SESSION + 5):
+        transcripts.follow(record)
+    first = transcripts.get(1)
+    assert first is not None
+    assert (len(first), first.cut) == (EVENTS_PER_SESSION, 5)
+    for session in range(2, 900):
+        transcripts.follow(record | {"session": session})
+    assert transcripts.get(1) is None
+    assert transcripts.get(899) is not None
+
+
+def test_a_gap_is_marked_in_each_transcript_that_goes_on() -> None:
+    transcripts = Transcripts()
+    transcripts.follow({"event": "command", "session": 1, "data": "NOOP", "code": 250, "reply": "OK"})
+    transcripts.note_gap()
+    transcripts.follow({"event": "closed", "session": 1, "reason": "quit"})
+    found = transcripts.get(1)
+    assert found is not None
+    assert not found.is_whole
+    assert "left out" in [line.text for line in found.lines()][2]
+
+
+def test_the_rate_trusts_the_server_where_events_are_missing() -> None:
+    rate = Rate()
+    rate.add(MINUTE, 3)
+    rate.count(MINUTE, 1_000)
+    rate.count(MINUTE, 1_009)
+    assert rate.last(MINUTE, 2) == [0, 9]
+    rate.restart()
+    rate.count(MINUTE, 5)
+    assert rate.last(MINUTE, 1) == [9]
+
+
+def test_a_sparkline_shows_what_is_not_nothing() -> None:
+    assert sparkline([0, 1, 50, 100]) == "·▁▄█"
+    assert sparkline([]) == ""
+
+
+def test_callers_are_bounded() -> None:
+    callers = Callers(callers_max=10)
+    callers.add("192.0.2.1", 5)
+    for at in range(50):
+        callers.add(f"198.51.100.{at}")
+    assert callers.top(1) == [("192.0.2.1", 5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "ascii_text"),
+    [
+        ("plain [/x] text", "plain [/x] text"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\u202eevil", "\\u202eevil"),
+        ("日本", "\\u65e5\\u672c"),
+        ("e\u0301", "e\\u0301"),
+    ],
+)
+def test_what_is_shown_is_printable_ascii(text: str, ascii_text: str) -> None:
+    assert shown(text) == ascii_text
+
+
+def test_spans_and_times() -> None:
+    assert [span(each) for each in (-1, 7, 247, 3_720, 273_600)] == ["0 s", "7 s", "4:07", "1 h 02", "3 d 04"]
+    assert clock_time("2026-06-01T23:30:00.000Z", timezone(timedelta(hours=2))) == "01:30:00"
+    assert clock_time("nonsense", UTC) == "--:--:--"
+
+
+def test_events_of_later_versions_are_told_all_the_same() -> None:
+    assert told({"time": "x", "event": "novel", "slot": 1, "mood": "good"}) == "mood=good"
+
+
+def test_memory_comes_back_as_it_was() -> None:
+    store = FakeStore()
+    Memory("192.0.2.1", 2_626, cleartext=True, theme="t").with_word("192.0.2.1", 2_626, "open sesame").save(store)
+    memory = Memory.load(store)
+    assert memory.word_of("192.0.2.1", 2_626) == "open sesame"
+    assert "sesame" not in repr(memory)
+    assert target_for(memory, None, None, None, cleartext=False) == Target("192.0.2.1", 2_626, "open sesame", True)
+    assert target_for(memory, "localhost", None, None, cleartext=False) == Target("localhost", None, None, False)
+    assert memory.with_word("192.0.2.1", 2_626, None).words == {}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 4, "port": "x", "words": {"a 1": "short"}}', "[" * 100_000])
+def test_a_memory_that_is_spoilt_is_none(text: str) -> None:
+    store = FakeStore()
+    store.files[FILE] = text
+    assert Memory.load(store) == Memory()
+
+
+def test_the_units_state_is_read() -> None:
+    text = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n"
+    assert read_properties(text)[:3] == ("yes", "yes (running)", "yes")
+    assert "Not installed" in read_properties("LoadState=not-found\n").reason
+
+
+def test_the_memory_is_json_that_a_person_can_read() -> None:
+    store = FakeStore()
+    Memory("h", 1).save(store)
+    assert json.loads(store.files[FILE])["host"] == "h"

@@ -1,0 +1,101 @@
+"""Pictures of the screen, compared byte for byte with those that a person has looked at.
+
+SMTPPSEUDO_SNAPSHOTS=write writes them anew: look at them, then commit them. They hold no address to load fonts from.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+import textual
+
+from smtppseudo.net.client import ConnectionLostError, NotAuthorizedError, UnreachableError
+from smtppseudo.tui.feeder import Broken, News
+from smtppseudo.tui.themes import DARK, LIGHT
+from smtppseudo.tui.unit_state import UnitState
+from tests.tui.scene import Scene, busy_morning, play
+
+DIRECTORY: Final = Path(__file__).parent / "snapshots"
+TEXTUAL: Final = "8.2.8"
+IS_WRITING: Final = os.environ.get("SMTPPSEUDO_SNAPSHOTS") == "write"
+
+UNREACHABLE: Final = UnreachableError(
+    "cannot reach 127.0.0.1 port 26: Connection refused; is the server running? `smtppseudo serve` runs it"
+)
+LOST: Final = ConnectionLostError("127.0.0.1 port 26: the server ended the connection (shutdown)")
+WRONG: Final = NotAuthorizedError("192.0.2.1 port 26: Not Authorized! That is not its magic word")
+
+
+class Picture(NamedTuple):
+    """What is to be drawn: at which size, in which theme, of which news, after which keys."""
+
+    name: str
+    size: tuple[int, int]
+    theme: str = DARK
+    news: tuple[News, ...] | None = None  # None: a busy morning
+    keys: tuple[str, ...] = ()
+
+
+SIZES: Final = ((80, 24), (100, 40), (200, 60))
+PICTURES: Final = (
+    *[Picture(f"main-{w}x{h}-dark", (w, h)) for w, h in SIZES],
+    *[Picture(f"main-{w}x{h}-light", (w, h), LIGHT) for w, h in SIZES],
+    Picture("details-100x40-dark", (100, 40), keys=("d",)),
+    Picture("setup-80x24-dark", (80, 24), keys=("s",)),
+    Picture("setup-100x40-light", (100, 40), LIGHT, keys=("s",)),
+    Picture("transcript-80x24-dark", (80, 24), keys=("down", "enter")),
+    Picture("help-80x24-light", (80, 24), LIGHT, keys=("question_mark",)),
+    Picture("help-100x40-dark", (100, 40), keys=("question_mark",)),
+    Picture("stop-80x24-dark", (80, 24), keys=("o",)),
+    Picture("accept-100x40-light", (100, 40), LIGHT, keys=("a",)),
+    Picture("new-word-80x24-light", (80, 24), LIGHT, keys=("w",)),
+    Picture("filter-80x24-dark", (80, 24), keys=("f", "o", "p", "e", "n")),
+    Picture("nobody-80x24-dark", (80, 24), news=(Broken(UNREACHABLE, 4.0),)),
+    Picture("nobody-100x40-light", (100, 40), LIGHT, news=(Broken(UNREACHABLE, 4.0),)),
+    Picture("lost-80x24-dark", (80, 24), news=(*busy_morning(), Broken(LOST, 2.0))),
+    Picture("word-80x24-dark", (80, 24), news=(Broken(WRONG, None),)),
+)
+
+
+def drawn(picture: Picture) -> str:
+    """Return a picture as SVG, without the addresses of fonts."""
+    found: list[str] = []
+
+    async def act(scene: Scene) -> None:
+        scene.app.theme = picture.theme
+        scene.app.animation_level = "none"
+        await scene.tell(*(busy_morning() if picture.news is None else picture.news))
+        await scene.pilot.press(*picture.keys)
+        scene.clock += 7
+        await scene.tell()
+        await settled(scene)
+        found.append(re.sub(r"@font-face \{.*?\}\s*", "", scene.app.export_screenshot(), flags=re.DOTALL))
+
+    play(Scene(unit=UnitState("yes", "yes (running)", "yes")), act, picture.size)
+    return found[0]
+
+
+async def settled(scene: Scene) -> None:
+    """Wait until nothing changes any more: two looks in a row see the same, cursors that blink left out."""
+    for line in scene.app.screen.query("Input"):
+        line.cursor_blink = False  # type: ignore[attr-defined]
+    last = ""
+    alike = 0
+    while alike < 3:
+        await scene.pilot.pause(0.1)
+        text = scene.app.export_screenshot()
+        alike = alike + 1 if text == last else 0
+        last = text
+
+
+@pytest.mark.skipif(textual.__version__ != TEXTUAL, reason=f"the pictures are those of Textual {TEXTUAL}")
+@pytest.mark.parametrize("picture", PICTURES, ids=[picture.name for picture in PICTURES])
+def test_pictures(picture: Picture) -> None:
+    place = DIRECTORY / f"{picture.name}.svg"
+    svg = drawn(picture)
+    assert "http" not in svg.replace("http://www.w3.org/", "").replace("https://www.textualize.io", "")
+    if IS_WRITING:
+        place.write_text(svg)
+    assert svg == place.read_text(), f"{place.name} is not as it was; if that is meant, write it anew and look at it"

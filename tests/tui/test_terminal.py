@@ -1,0 +1,108 @@
+"""The screen in a real terminal, with real keys."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients import wait_until
+from tests.monitors import state_dir
+from tests.running import Servers, command, environment, run
+
+
+class Tmux:
+    """A terminal of 80 columns and 24 rows in a tmux of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._socket = str(directory / "tmux")
+
+    def run(self, *words: str) -> str:
+        """Run a tmux command."""
+        done = subprocess.run(
+            ["tmux", "-S", self._socket, "-f", "/dev/null", *words],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+        return done.stdout
+
+    def start(self, words: list[str], env: dict[str, str]) -> None:
+        """Start a program in it."""
+        pairs = [f"{name}={value}" for name, value in env.items()]
+        self.run("new-session", "-d", "-x", "80", "-y", "24", "env", "-i", *pairs, *words)
+        self.run("set-option", "-g", "remain-on-exit", "on")
+
+    def press(self, *keys: str) -> None:
+        """Press keys."""
+        self.run("send-keys", *keys)
+
+    def text(self, *flags: str) -> str:
+        """Return what is on the screen."""
+        return self.run("capture-pane", "-p", *flags)
+
+    def wait_for(self, words: str) -> str:
+        """Wait until words are on the screen."""
+        try:
+            wait_until(lambda: words in self.text(), words)
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.text()}") from None
+        return self.text()
+
+
+@pytest.fixture
+def tmux(tmp_path: Path) -> Iterator[Tmux]:
+    """A terminal."""
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    tmux = Tmux(tmp_path)
+    yield tmux
+    subprocess.run(["tmux", "-S", str(tmp_path / "tmux"), "kill-server"], capture_output=True, check=False)
+
+
+def test_it_runs_in_a_terminal(tmux: Tmux, servers: Servers, tmp_path: Path) -> None:
+    server = servers.start()
+    env = environment(
+        TERM="tmux-256color", COLORTERM="truecolor", LANG="C.UTF-8", XDG_CONFIG_HOME=str(tmp_path / "config")
+    )
+    with server.connect() as client:
+        client.expect("220")
+        client.say("HELO \x1b[2J\x1b]0;owned\x07\xe2\x80\xae[/x]", "250")
+        tmux.start(command("monitor", "--state-dir", str(state_dir(server))), env)
+        tmux.wait_for("● Online  1 of 25 slots")
+        tmux.press("Enter")
+        text = tmux.wait_for("C HELO \\x1b[2J\\x1b]0;owned\\x07\\xe2\\x80\\xae[/x]")
+        raw = tmux.text("-e")
+        assert not re.search(r"[\x00-\x09\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e]", raw)
+        assert "owned\x07" not in raw
+        assert len(text.splitlines()) <= 24
+        tmux.press("Escape")
+        tmux.wait_for("Slot▲")
+        tmux.press("?")
+        tmux.wait_for("Help: What the keys do")
+        tmux.press("Escape")
+        tmux.wait_for("Slot▲")
+        tmux.press("q")
+    wait_until(lambda: tmux.run("display-message", "-p", "#{pane_dead_status}").strip() == "0", "a good end")
+    assert not list((tmp_path / "config").glob("**/*"))
+
+
+def test_it_says_what_to_do_where_no_server_runs(tmux: Tmux, tmp_path: Path) -> None:
+    env = environment(TERM="tmux-256color", LANG="C.UTF-8", XDG_CONFIG_HOME=str(tmp_path / "config"))
+    tmux.start(command("monitor", "--state-dir", str(tmp_path), "--monitor-port", "1"), env)
+    tmux.wait_for("Cannot reach 127.0.0.1 port 1: Connection refused")
+    tmux.press("t")
+    kept = tmp_path / "config/smtppseudo/monitor.json"
+    wait_until(kept.exists, "the file")
+    assert oct(kept.stat().st_mode & 0o777) == "0o600"
+    tmux.press("C-q")
+    wait_until(lambda: tmux.run("display-message", "-p", "#{pane_dead}").strip() == "1", "the end")
+
+
+def test_without_a_terminal_it_says_so() -> None:
+    done = run("monitor")
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr
