@@ -1,6 +1,7 @@
 """Logging in over a real socket: cookie, magic word, a SCRAM client that is not ours, and who is kept out."""
 
 import hashlib
+import os
 import stat
 from collections.abc import Callable
 
@@ -104,8 +105,14 @@ def test_a_cookie_is_good_for_one_run(servers: Servers, monitors: Monitors) -> N
 
 
 def test_the_port_for_monitors_is_in_the_state_directory(inside: MakeInside) -> None:
-    server = inside()
+    """For every user, so that one who knows the magic word finds the way."""
+    before = os.umask(0o022)
+    try:
+        server = inside()
+    finally:
+        os.umask(before)
     path = state_dir(server) / "monitor_port"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert int(path.read_text()) == server.server.monitors_on[0][1]
     server.server.stop()
     assert not path.exists()

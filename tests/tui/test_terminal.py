@@ -1,6 +1,7 @@
 """The screen in a real terminal, with real keys."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -31,10 +32,10 @@ class Tmux:
         return done.stdout
 
     def start(self, words: list[str], env: dict[str, str]) -> None:
-        """Start a program in it."""
+        """Start a program in it; its exit status is on the screen when it has ended."""
         pairs = [f"{name}={value}" for name, value in env.items()]
-        self.run("new-session", "-d", "-x", "80", "-y", "24", "env", "-i", *pairs, *words)
-        self.run("set-option", "-g", "remain-on-exit", "on")
+        line = f'{shlex.join(["env", "-i", *pairs, *words])}; echo "ended with $?"; sleep 60'
+        self.run("new-session", "-d", "-x", "80", "-y", "24", line)
 
     def press(self, *keys: str) -> None:
         """Press keys."""
@@ -86,7 +87,7 @@ def test_it_runs_in_a_terminal(tmux: Tmux, servers: Servers, tmp_path: Path) -> 
         tmux.press("Escape")
         tmux.wait_for("Slot▲")
         tmux.press("q")
-    wait_until(lambda: tmux.run("display-message", "-p", "#{pane_dead_status}").strip() == "0", "a good end")
+    tmux.wait_for("ended with 0")
     assert not list((tmp_path / "config").glob("**/*"))
 
 
@@ -99,7 +100,7 @@ def test_it_says_what_to_do_where_no_server_runs(tmux: Tmux, tmp_path: Path) -> 
     wait_until(kept.exists, "the file")
     assert oct(kept.stat().st_mode & 0o777) == "0o600"
     tmux.press("C-q")
-    wait_until(lambda: tmux.run("display-message", "-p", "#{pane_dead}").strip() == "1", "the end")
+    tmux.wait_for("ended with 0")
 
 
 def test_without_a_terminal_it_says_so() -> None:

@@ -24,10 +24,12 @@ from smtppseudo.events import (
 )
 from smtppseudo.monitor.codec import MAX_OCTETS_TO_CLIENT, FrameReader
 from smtppseudo.monitor.feed import (
+    CHUNK_OCTETS,
     KEPT_EVENTS,
     KEPT_OCTETS,
     Feed,
     Subscription,
+    chunks,
     event_frames,
     parse_subscription,
 )
@@ -214,6 +216,26 @@ def test_a_frame_is_the_json_record_with_type_and_seq(event: Event) -> None:
     (record,) = render_json([one])
     assert list(json.loads(frame).items()) == [("type", "event"), ("seq", 9_121), *json.loads(record).items()]
     assert frame.endswith(b"}\n")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "counts"),
+    [
+        ([], []),
+        ([10] * 100, [100]),
+        ([10] * 250, [100, 100, 50]),
+        ([CHUNK_OCTETS] * 3, [1, 1, 1]),
+        ([CHUNK_OCTETS - 1] * 4, [2, 2]),
+        ([CHUNK_OCTETS, *[10] * 150], [1, 100, 50]),
+        ([10] * 99 + [CHUNK_OCTETS] + [10] * 5, [100, 5]),
+    ],
+)
+def test_frames_go_in_pieces(sizes: list[int], counts: list[int]) -> None:
+    """Of at most a hundred, and not much more than 64 KiB: no piece is too big for what may wait."""
+    frames = [bytes([place % 251]) * size for place, size in enumerate(sizes)]
+    pieces = list(chunks(frames))
+    assert [count for _, count in pieces] == counts
+    assert b"".join(octets for octets, _ in pieces) == b"".join(frames)
 
 
 def test_no_event_is_too_big_for_a_frame() -> None:

@@ -121,6 +121,19 @@ def test_no_link_is_followed(state: StateDir, tmp_path: Path) -> None:
     assert (state.read("name"), (state.path / "name").is_symlink()) == (NEW, False)
 
 
+def test_nothing_is_written_into_what_another_put_there_meanwhile(
+    state: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is fast enough to put a file or a link where we write aside gets no secret by it."""
+    theirs = state.path / ".name.new"
+    theirs.write_text("theirs")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda *arguments, **named: None)  # as if it came only after that
+        with pytest.raises(FileExistsError):
+            state.write("name", NEW)
+    assert (theirs.read_text(), state.read("name")) == ("theirs", OLD)
+
+
 def test_removing_what_is_not_there_is_no_error(state: StateDir) -> None:
     state.remove("name")
     state.remove("name")

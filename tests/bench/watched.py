@@ -1,0 +1,57 @@
+"""What it costs a server that a monitor looks on: CPU seconds per 10,000 sessions, with and without, in turns.
+
+    python -m tests.bench.watched
+
+Two servers run; all that happens on one is streamed to `smtppseudo watch --json`. Linux only; wants a C compiler.
+"""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from tests.bench import servers
+from tests.bench.figures import Scenario
+from tests.bench.measure import take_turn
+
+ROUNDS = 7
+SESSIONS = 20_000
+SCENARIO = Scenario("reject", 200)
+
+
+@contextlib.contextmanager
+def watching(state_dir: Path) -> Iterator[None]:
+    """Let a monitor look on."""
+    words = [sys.executable, "-m", "smtppseudo", "watch", "--json", "--state-dir", str(state_dir)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        servers.stop(process)
+
+
+def main() -> None:
+    """Take turns and print both figures and the median of their ratios."""
+    with tempfile.TemporaryDirectory(prefix="smtppseudo-bench-") as temporary, contextlib.ExitStack() as stack:
+        directory = Path(temporary)
+        tools = servers.build(directory)
+        alone, watched = (
+            stack.enter_context(servers.running(servers.OURS, directory / name, tools)) for name in ("a", "b")
+        )
+        stack.enter_context(watching(watched.directory / "state"))
+        turns = []
+        for number in range(ROUNDS + 1):
+            pair = [take_turn(tools, server, SCENARIO, SESSIONS).cpu_s for server in (alone, watched)]
+            if number:  # the first is the warm-up
+                turns.append(pair)
+            print(f"round {number}: {pair[0]:.3f} alone, {pair[1]:.3f} watched", file=sys.stderr)
+    ratios = [with_one / without for without, with_one in turns]
+    print(f"CPU s per 10,000: {median(t[0] for t in turns):.3f} alone, {median(t[1] for t in turns):.3f} watched")
+    print(f"ratio: {median(ratios):.3f} (median of {ROUNDS} pairs, {min(ratios):.3f} to {max(ratios):.3f})")
+
+
+if __name__ == "__main__":
+    main()
