@@ -67,6 +67,11 @@ class Chronicle:
         if lost is not None:
             lines.insert(0, lines.pop())  # the log tells of the gap where it is
         octets = journal.write(lines, clock.now)
+        if lost is not None and not journal.has_told:
+            batch.pop()  # it could not be told after all; it will be, with what is lost meanwhile
+            self.seq -= 1
+            if not batch:
+                return
         if self.echo is not None:
             self.echo("".join(lines))
         self.feed.add(batch, octets)

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from smtppseudo import __version__
@@ -17,14 +18,12 @@ from smtppseudo.monitor.server import Door, Happening, MonitorSession, MonitorSt
 from smtppseudo.net.connection import Connection
 from smtppseudo.net.errnos import DONTWAIT
 from smtppseudo.net.listener import ListenError
-from smtppseudo.settings import SettingsError
+from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, SettingsError
 from smtppseudo.slots import source_of
 
 if TYPE_CHECKING:
     from smtppseudo.server import Server
 
-MONITORS_MAX: Final = 8
-UNAUTHENTICATED_MAX: Final = 64
 UNAUTHENTICATED_PER_SOURCE: Final = 2
 WORD_ITERATIONS: Final = 600_000  # what clients derive a magic word with
 COOKIE_ITERATIONS: Final = 4_096  # 32 random octets need no stretching
@@ -73,7 +72,7 @@ class Console:
     def accept(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:  # noqa: ARG002
         """Greet a newcomer on the monitor port, if there is room."""
         source = source_of(ip)
-        waiting = [s for s in self._connections if s.state is not MonitorState.AUTHENTICATED]
+        waiting = [s for s in self._connections if s.state in (MonitorState.CHALLENGED, MonitorState.REFUSED)]
         if (
             len(waiting) >= UNAUTHENTICATED_MAX
             or sum(source_of(s.ip) == source for s in waiting) >= UNAUTHENTICATED_PER_SOURCE
@@ -216,7 +215,8 @@ class Console:
             raise Refusal("bad_value", f"from_seq must be at most {self._server.chronicle.seq + 1}")
         self._subscriptions[session] = subscription
         session.reply(request.id, oldest_seq=feed.oldest_seq)
-        session.send_frames(b"".join(event_frames(batch)) for batch in feed.replay(subscription))
+        pieces = (chunks(event_frames(batch)) for batch in feed.replay(subscription))
+        session.send_frames(octets for octets, _ in chain.from_iterable(pieces))
 
     def _status(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
         server = self._server

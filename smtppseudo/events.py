@@ -107,7 +107,6 @@ class Monitor(NamedTuple):
 Event: TypeAlias = (
     Connected | Command | Message | Closed | Refused | Error | Online | Offline | SettingsChanged | Monitor
 )
-DataEvent: TypeAlias = Command | Message
 
 NAMES: Final[dict[type[Event], str]] = {
     Connected: "connected",

@@ -98,6 +98,11 @@ class Journal:
             self._account_for_part(len(lines), octets, written)
         return size
 
+    @property
+    def has_told(self) -> bool:
+        """Whether all that was lost has been told in the log."""
+        return self._lost_untold == 0
+
     def reopen(self) -> None:
         """Close the file; the next `prepare` opens it anew, under its name of the day."""
         self._close()
@@ -184,6 +189,7 @@ class Journal:
             # It cannot be looked at, as when permission was taken away; but what is open can be written to.
             there = ours if ours.st_nlink else None
         if there is not None and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+            self._octets = ours.st_size  # others may write to it, or truncate it
             return
         if ours.st_nlink == 0:
             self._last_trouble = "the log file was removed"

@@ -22,7 +22,7 @@ _SECOND_S: Final = 1.0
 class Reception:
     """Owns the slots and the SMTP connections.
 
-    `on_fault` hears of bugs. A session keeps the dialogue it began with when `apply` brings another.
+    A session keeps the dialogue it began with when `apply` brings another.
     """
 
     def __init__(self, settings: Settings, reactor: Reactor, chronicle: Chronicle) -> None:
@@ -47,6 +47,9 @@ class Reception:
             if self._connections[session.slot - 1] is not None:
                 self._limit.enter(session.ip)
         self._quiet_timeout_s = settings.quiet_timeout_s
+        self.reactor.wheel.cancel(self._quiet_alarm)
+        if self._quiet_timeout_s and self.slots.in_use:
+            self.reactor.wheel.schedule(self._quiet_alarm, self._last_accept + self._quiet_timeout_s)
         self._greeting_date = ""
         self._chronicle.log_data_events = settings.log_data_events
 

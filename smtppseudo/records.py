@@ -163,7 +163,7 @@ def _restore_quote(escape: re.Match[str]) -> str:
 
 
 def _parse_json(line: str) -> Stamped:
-    import json  # noqa: PLC0415 - as in render_json
+    import json  # noqa: PLC0415 - 3 ms of start-up, for readers of JSON logs alone
 
     try:
         record = json.loads(line)

@@ -17,15 +17,13 @@ from smtppseudo.net.clock import Clock
 from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.net.reactor import Reactor
 from smtppseudo.reception import Reception
-from smtppseudo.settings import Settings, SettingsError
+from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
 from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS, StateDir
 
 if TYPE_CHECKING:
     from smtppseudo.console import Console
     from smtppseudo.monitor.credentials import Credentials
 
-MONITORS_MAX: Final = 8
-UNAUTHENTICATED_MAX: Final = 64
 OTHER_DESCRIPTORS: Final = 16
 
 ACCEPT_MAIL_WARNING: Final = (
@@ -94,7 +92,7 @@ class Server:
     def open(self) -> None:
         """Open both ports and go online. Raises ListenError, SettingsError; then nothing is open."""
         settings = self.settings
-        _require_protection(settings)
+        _require_sense(settings)
         try:
             self._listeners = self._listen(settings.listen, settings.port, self.reception.accept)
             self._monitor_listeners = self._listen(settings.monitor_listen, settings.monitor_port, self._meet_monitor)
@@ -180,9 +178,7 @@ class Server:
             self._console.close(self.reactor.clock.now)
             self.chronicle.flush()
         self.chronicle.journal.close()
-        for name in (COOKIE, MONITOR_PORT):
-            with contextlib.suppress(OSError):
-                self._state_dir.remove(name)
+        self._let_local_monitors_in_no_more()
         self.reactor.stop()
 
     def _apply(self, configuration: Configuration, by: str, ip: str, port: int) -> list[str]:
@@ -208,7 +204,8 @@ class Server:
             try:
                 sock = listen(address, port)
             except ListenError as error:
-                if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and address in ("::", "::1"):
+                no_ipv6 = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and address in ("::", "::1")
+                if no_ipv6 and len(addresses) > 1:
                     self._say(f"this machine has no IPv6: not listening on {address}")
                     continue
                 for listener in listeners:
@@ -227,10 +224,17 @@ class Server:
     def _let_local_monitors_in(self) -> None:
         """Put down what a local monitor needs: whoever can read the cookie needs no magic word."""
         try:
+            self._state_dir.clean(COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS)
             self._state_dir.write(COOKIE, self._cookie + "\n")
             self._state_dir.write(MONITOR_PORT, f"{self.monitors_on[0][1]}\n", mode=0o644)
         except OSError as error:
             self._warn(f"{self._state_dir.path}: {error.strerror}: local monitors cannot log in without the magic word")
+
+    def _let_local_monitors_in_no_more(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._state_dir.read(COOKIE) == self._cookie + "\n":  # not another server's
+                for name in (COOKIE, MONITOR_PORT):
+                    self._state_dir.remove(name)
 
     def _meet_monitor(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:
         if self._console is None:
@@ -242,7 +246,14 @@ class Server:
         self._console.accept(sock, ip, port, local_port, now)
 
 
-def _require_protection(settings: Settings) -> None:
+def _require_sense(settings: Settings) -> None:
+    """Refuse settings that are allowed each, but not together. Raises SettingsError."""
+    if settings.port == settings.monitor_port != 0:
+        raise SettingsError(f"port and monitor_port must differ; both are {settings.port}")
+    for name in ("listen", "monitor_listen"):
+        addresses = getattr(settings, name)
+        if len(set(addresses)) < len(addresses):
+            raise SettingsError(f"{name} must name each address once")
     for address in settings.monitor_listen:
         if not ipaddress.ip_address(address).is_loopback and not settings.monitor_cleartext:
             raise SettingsError(

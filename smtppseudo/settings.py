@@ -13,6 +13,10 @@ Stage: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data", "message"]
 STAGES: Final = ("connect", "helo", "mail", "rcpt", "data", "message")
 LogFormat: TypeAlias = Literal["text", "json"]
 
+# Fixed, not settings: connections on the monitor port, logged in, and not logged in.
+MONITORS_MAX: Final = 8
+UNAUTHENTICATED_MAX: Final = 64
+
 Origin: TypeAlias = Literal["default", "file", "monitor", "command line"]
 
 
@@ -109,7 +113,7 @@ def _text(allowed: str, pattern: str) -> Callable[[object], str]:
 
 
 def _list_of(
-    item: Callable[[object], str], allowed: str, least: int = 0, most: int = 50
+    item: Callable[[object], str], allowed: str, least: int = 0, most: int = 64
 ) -> Callable[[object], tuple[str, ...]]:
     """Check a list; it is bounded, for all settings must fit into one frame of the monitor protocol."""
 
@@ -139,7 +143,7 @@ def _network(value: object) -> str:
 
 _GREETING: Final = "1 to 200 printable ASCII characters"
 _PORT: Final = _whole(0, 65_535)
-_PATH: Final = _text("a path without control characters", r"[^\x00-\x1f\x7f]{0,4096}")
+_PATH: Final = _text("a path without control characters", r"[^\x00-\x1f\x7f]{0,1024}")
 
 KEYS: Final[dict[str, Key]] = {
     key.name: key
@@ -204,7 +208,7 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "ehlo_keywords",
             _list_of(
-                _text("", r"(?=.{1,200}$)[A-Za-z0-9][!-~]*( [!-~]+)*"),
+                _text("", r"(?=.{1,500}$)[A-Za-z0-9][!-~]*( [!-~]+)*"),
                 'a list of keywords in printable ASCII, as in ["8BITMIME", "SIZE 4000000"]',
             ),
             "What EHLO announces. SIZE also limits the messages of accept_mail.",

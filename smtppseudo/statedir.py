@@ -32,26 +32,35 @@ class StateDir:
     def write(self, name: str, text: str, mode: int = _SECRET_MODE) -> None:
         """Replace a file: written aside, synced, renamed."""
         self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
-        aside = self.path / f".{name}.new"  # always the same name, so that a crash leaves one at most
+        aside = self._aside(name)
         aside.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
         fd = os.open(aside, flags, mode)
         try:
-            octets = text.encode("utf-8")
-            while octets:
-                octets = octets[os.write(fd, octets) :]
-            os.fsync(fd)
+            try:
+                octets = text.encode("utf-8")
+                while octets:
+                    octets = octets[os.write(fd, octets) :]
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            aside.replace(self.path / name)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
-        finally:
-            os.close(fd)
-        aside.replace(self.path / name)
         self._sync()
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         (self.path / name).unlink(missing_ok=True)
+
+    def clean(self, *names: str) -> None:
+        """Remove what a crash in `write` left of these files."""
+        for name in names:
+            self._aside(name).unlink(missing_ok=True)
+
+    def _aside(self, name: str) -> Path:
+        return self.path / f".{name}.new"  # always the same name, so that a crash leaves one at most
 
     def _sync(self) -> None:
         if os.name != "posix":

@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.parser import parser
@@ -12,6 +13,8 @@ from smtppseudo.settings import SettingsError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
+    if not _has(sys.stdout):  # closed by whoever started us
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     options = parser().parse_args(arguments)
     command = importlib.import_module(f"smtppseudo.cli.{options.module}")
     try:
@@ -35,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _abandon_stdout() -> None:
     """Let nothing be flushed to standard output any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _has(stream: TextIO | None) -> bool:
+    return stream is not None
 
 
 def _complain(error: Exception, status: int) -> int:

@@ -19,6 +19,7 @@ from smtppseudo.net.client import (
     NeedsMagicWordError,
     NotAuthorizedError,
     OpRefusedError,
+    RefusedError,
     UnreachableError,
 )
 from smtppseudo.statedir import COOKIE, MONITOR_PORT, StateDir
@@ -94,6 +95,8 @@ def _status_of(error: LinkError) -> int:
         return exits.NOT_AUTHORIZED
     if isinstance(error, OpRefusedError):
         return exits.NOT_AUTHORIZED if error.code == "not_authorized" else exits.FAILED
+    if isinstance(error, RefusedError) and error.code == "rate":
+        return exits.NOT_AUTHORIZED  # too many wrong words
     return exits.UNREACHABLE
 
 

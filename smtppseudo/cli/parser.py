@@ -1,7 +1,7 @@
 """The command line: every command with its options."""
 
 import argparse
-from typing import Any
+from typing import Any, Final
 
 from smtppseudo import __version__
 from smtppseudo.events import NAMES
@@ -32,13 +32,25 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Wraps a description, but leaves an example as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(_EXAMPLE):
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)  # noqa: SLF001 - as it does it
+
+
+_EXAMPLE: Final = "Example:"
+
+
 def _add(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary[0].lower() + summary[1:],
         description=summary + ".",
-        epilog=f"Example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"{_EXAMPLE}\n  {example}",
+        formatter_class=_Help,
         allow_abbrev=False,
     )
     command.set_defaults(module=name.replace("-", "_"))
@@ -59,8 +71,8 @@ def _add_serve(commands: Any) -> None:
         "smtppseudo serve --port 2525 --monitor-port 2626\n  then, elsewhere: telnet localhost 2525",
     )
     _add_places(command)
-    command.add_argument("--port", type=int, help="the SMTP port (25)")
-    command.add_argument("--monitor-port", type=int, help="the port for monitors (26)")
+    command.add_argument("--port", type=int, metavar="PORT", help="the SMTP port (25)")
+    command.add_argument("--monitor-port", type=int, metavar="PORT", help="the port for monitors (26)")
     command.add_argument(
         "--listen",
         action="append",
@@ -73,7 +85,7 @@ def _add_serve(commands: Any) -> None:
         metavar="ADDRESS",
         help="answer monitors on this address; may be repeated (127.0.0.1 and ::1)",
     )
-    command.add_argument("--slots", type=int, help="how many connections are served at once (25)")
+    command.add_argument("--slots", type=int, metavar="N", help="how many connections are served at once (25)")
     command.add_argument("--greeting", metavar="TEXT", help="what follows 220 (Welcome!)")
     command.add_argument("--reject-at", choices=STAGES, help="where the no is said (mail)")
     command.add_argument(
@@ -87,9 +99,11 @@ def _add_serve(commands: Any) -> None:
 
 def _add_access(command: argparse.ArgumentParser) -> None:
     """Add how a server is found and logged in to; `host` is the caller's."""
-    command.add_argument("--monitor-port", type=_port, metavar="PORT", help="its monitor port (26, or as it noted)")
+    command.add_argument(
+        "--monitor-port", type=_port, metavar="PORT", help="its monitor port (what a local server noted, else 26)"
+    )
     command.add_argument("--state-dir", metavar="DIR", help="where a server of this machine keeps its state")
-    command.add_argument("--magic-file", metavar="FILE", help="a file that holds the magic word; only yours to read")
+    command.add_argument("--magic-file", metavar="FILE", help="a file that holds the magic word, closed to others")
     command.add_argument(
         "--cleartext",
         action="store_true",
@@ -106,24 +120,25 @@ def _add_host_option(command: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port < 1 << 16:
+    if not text.isdecimal() or not 0 < int(text[:9]) < 1 << 16:
         raise argparse.ArgumentTypeError(f"{text} is no port: 1 to 65535")
-    return port
+    return int(text)
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds < 1e6:
         raise argparse.ArgumentTypeError(f"{text} is no such time: above 0, below 1000000")
     return seconds
 
 
 def _seq(text: str) -> int:
-    seq = int(text)
-    if seq < 0:
-        raise argparse.ArgumentTypeError("an event's number is not negative")
-    return seq
+    if not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text} is no number of an event")
+    return int(text)
 
 
 def _network(text: str) -> str:
@@ -268,13 +283,13 @@ def _add_probe(commands: Any) -> None:
         " the connection is dropped. Exit status: 0 refused for good, 1 taken, 75 deferred, 69 unreachable."
     )
     command.add_argument("host", nargs="?", default="localhost", metavar="HOST", help="the server (localhost)")
-    command.add_argument("--port", type=int, default=25, help="its port (25)")
+    command.add_argument("--port", type=_port, default=25, help="its port (25)")
     command.add_argument("--ehlo", metavar="NAME", help="the name to say hello with (that of this machine)")
     command.add_argument("--helo", action="store_true", help="say HELO instead of EHLO")
     command.add_argument("--pipeline", action="store_true", help="send MAIL, RCPT and DATA at once")
     command.add_argument("--from", dest="sender", default="probe@example.org", metavar="ADDRESS", help="the sender")
     command.add_argument("--to", dest="recipient", default="postmaster", metavar="ADDRESS", help="the recipient")
-    command.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="how long to wait (30)")
+    command.add_argument("--timeout", type=_seconds, default=30.0, metavar="SECONDS", help="how long to wait (30)")
 
 
 def _add_config(commands: Any) -> None:

@@ -39,7 +39,14 @@ def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
 def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
     base = environ.get(variable, "")
     # The XDG specification: a relative path is to be ignored.
-    return (Path(base) if base.startswith("/") else Path.home() / below_home) / _NAME
+    if base.startswith("/"):
+        return Path(base) / _NAME
+    try:
+        return Path.home() / below_home / _NAME
+    except RuntimeError:
+        raise SettingsError(
+            "this user has no home directory: set HOME, or give a directory with XDG_CONFIG_HOME and XDG_STATE_HOME"
+        ) from None
 
 
 def read_configuration(options: argparse.Namespace) -> Configuration:
@@ -68,7 +75,7 @@ def with_monitor_settings(configuration: Configuration) -> tuple[Configuration, 
 
     try:
         stored = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
         return configuration, [f"{place}: not a JSON object: what monitors set is not in force"]
@@ -91,7 +98,7 @@ def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
             raise SettingsError(f"{path}: no such file; `smtppseudo config --default > {path}` makes one") from None
         return {}
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; this user must be able to read the settings") from None
+        raise SettingsError(f"{path}: {error.strerror}; the settings must be a file that this user can read") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path}: not UTF-8 text") from None
+        raise SettingsError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     return parse_file(text, str(path))

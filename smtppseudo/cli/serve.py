@@ -32,17 +32,18 @@ def run(options: argparse.Namespace) -> int:
     server = Server(configuration, _say)
     if options.verbose:
         _print_events(server)
+    signals = Signals(server.reactor, _callbacks(server, options), server.reception.report_fault)
     try:
         server.open()
     except ListenError as error:
         raise exits.CommandError(_explain(error)) from None
-    signals = Signals(server.reactor, _callbacks(server, options), server.reception.report_fault)
     server.chronicle.flush()
-    for address, port in server.listens_on:
-        print(f"smtppseudo {__version__}: SMTP on {address} port {port}")
-    for address, port in server.monitors_on:
-        print(f"smtppseudo {__version__}: monitors on {address} port {port}")
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # nobody reads it: no reason not to serve
+        for address, port in server.listens_on:
+            print(f"smtppseudo {__version__}: SMTP on {address} port {port}")
+        for address, port in server.monitors_on:
+            print(f"smtppseudo {__version__}: monitors on {address} port {port}")
+        sys.stdout.flush()
     # What lives now lives until the end: the collector need not look at it again. And rarely at the rest, for
     # sessions make no cycles: that spares a session a twentieth of its time.
     gc.collect()
@@ -119,8 +120,8 @@ def _explain(error: ListenError) -> str:
         return f"{place}: {holder} holds it; stop that, or choose another port (--port, --monitor-port)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"{place}: ports below 1024 need a privilege. Three ways out: install it as a service"
-            " (smtppseudo install-service), run it as root, or choose ports above (--port 2525 --monitor-port 2626)"
+            f"{place}: ports below 1024 need a privilege. Three ways out: run it as a service that is"
+            " given CAP_NET_BIND_SERVICE, run it as root, or choose ports above (--port 2525 --monitor-port 2626)"
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{place}: no interface of this machine has that address; see --listen"

@@ -48,7 +48,6 @@ MIN_WORD_CHARS: Final = 8
 MAX_WORD_CHARS: Final = 128
 WORD_ALLOWED: Final = f"a magic word is {MIN_WORD_CHARS} to {MAX_WORD_CHARS} printable ASCII characters"
 SLOTS_MAX: Final = 60_000  # in one list; a security limit
-_COOKIE_ID_CHARS: Final = 16
 
 
 class Secrets(NamedTuple):

@@ -93,7 +93,6 @@ class MonitorSession:
         "session_id",
         "slot",
         "state",
-        "subscribed",
         "user",
     )
 
@@ -104,7 +103,6 @@ class MonitorSession:
         self.session_id = 0
         self.state = MonitorState.CHALLENGED
         self.user = ""
-        self.subscribed = False
         self.close_reason: CloseReason | None = None
         self._door = door
         self._exchange = ServerExchange(door.credentials_of, door.decoy_for, nonce)

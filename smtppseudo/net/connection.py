@@ -233,5 +233,7 @@ class Connection:
             self._sock.close()
         except OSError:
             pass  # ECONNRESET from close(2): closed all the same
-        owner.record(machine, machine.closed(reason, now, len(self._unsent)))
-        owner.released(self, now)
+        try:
+            owner.record(machine, machine.closed(reason, now, len(self._unsent)))
+        finally:
+            owner.released(self, now)

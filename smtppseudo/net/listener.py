@@ -115,6 +115,8 @@ class Listener:
 
         The batch follows the load, so that in a steady stream no `accept` is spent to find nothing.
         """
+        if not self._watching:
+            return  # closed or suspended earlier in this turn
         accepted = 0
         try:
             while accepted < self._batch:
@@ -154,6 +156,7 @@ class Listener:
 
     def resume(self) -> None:
         """Take connections again. Raises ListenError."""
+        self._unwatch()
         if _CAN_SUSPEND:
             try:
                 self._sock.listen(BACKLOG)
@@ -186,7 +189,7 @@ class Listener:
         if now >= self._say_again_at:
             self._say_again_at = now + SAY_EVERY_S
             hint = "; raise the limit of open files" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
-            self._on_trouble(f"cannot accept connections: {error.strerror}{hint}")
+            self._on_trouble(f"cannot accept connections on port {self.port}: {error.strerror}{hint}")
 
 
 def plain_address(address: Any) -> str:

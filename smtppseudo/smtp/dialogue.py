@@ -234,7 +234,7 @@ def _accepting(settings: Settings, prepare: _Prepare) -> dict[bytes, Rule]:
     ready, mail, rcpt = SmtpState.READY, SmtpState.MAIL, SmtpState.RCPT
     sender_first = prepare.fixed(replies.R503_SENDER_FIRST)
     keywords = settings.ehlo_keywords
-    if settings.enhanced_status_codes and "ENHANCEDSTATUSCODES" not in keywords:
+    if settings.enhanced_status_codes and "ENHANCEDSTATUSCODES" not in map(str.upper, keywords):
         keywords = (*keywords, "ENHANCEDSTATUSCODES")
     rules = {
         b"HELO": Rule(prepare.hello(replies.R501_HELO), then=ready),

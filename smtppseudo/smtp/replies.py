@@ -43,7 +43,7 @@ def _reply(code: int, text: str, enhanced: str = "") -> Reply:
     return Reply(code, (text,), enhanced)
 
 
-R214_HELP: Final = _reply(214, "See RFC 5321. This server accepts no mail.", "2.0.0")
+R214_HELP: Final = _reply(214, "See RFC 5321.", "2.0.0")
 R221_QUIT: Final = _reply(221, "Server Disconnecting", "2.0.0")
 R250_HELLO: Final = _reply(250, "Hello {echo} from {ip}, pleased to meet you.")
 R250_SENDER: Final = _reply(250, "Sender {echo} Ok!", "2.1.0")

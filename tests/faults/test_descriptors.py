@@ -55,7 +55,7 @@ def test_sessions_go_on_and_newcomers_wait(servers: Servers) -> None:
         with no_more_descriptors(server):
             waiting = [server.connect() for _ in range(CALLERS)]
             error = server.wait_for_event(Error)
-            assert "cannot accept connections: Too many open files" in str(error.event)
+            assert f"cannot accept connections on port {server.port}: Too many open files" in str(error.event)
             began_cpu_s, end_at = cpu_s(server.pid), time.monotonic() + 1.5
             before.say("NOOP", "250")
             wait_until(lambda: time.monotonic() > end_at, "time for another attempt, which is not said")

@@ -227,6 +227,7 @@ def test_kill_9_while_settings_are_written(servers: Servers, monitors: Monitors)
     cookie = (directory / "cookie").read_text().strip()
     got = monitors.greeted(last).log_in("cookie", cookie).ok("get")
     assert (got["settings"]["greeting"], got["origins"]["greeting"]) == (greeting, "monitor")
+    assert {path.name for path in directory.iterdir()} <= FILES
 
 
 @pytest.mark.timeout(30 + KILLS)

@@ -53,7 +53,7 @@ def test_a_port_without_permission_names_three_ways_out(tmp_path: Path) -> None:
         prefix = ["unshare", "-n", *prefix]
     line = complaint(1, *serve_at(PORT_25, tmp_path, "0.0.0.0"), prefix=prefix)
     assert line.startswith("smtppseudo: cannot listen on 0.0.0.0 port 25: ")
-    for way_out in ("install-service", "root", "--port 2525"):
+    for way_out in ("service", "root", "--port 2525"):
         assert way_out in line
 
 
@@ -111,7 +111,7 @@ def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
     config = tmp_path / "smtppseudo.toml"
     config.write_bytes(b'greeting = "Gr\xfc\xdf"\n')
     line = complaint(78, "serve", "--config", str(config))
-    assert line == f"smtppseudo: {config}: not UTF-8 text"
+    assert line == f"smtppseudo: {config}: not UTF-8 text; save it as UTF-8"
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -236,3 +236,51 @@ def test_too_few_files_for_any_slots_at_all() -> None:
     line = complaint(78, "serve", "--port", "0", prefix=limited_to("RLIMIT_NOFILE", 60))
     assert "limit is 60" in line
     assert "at most -" not in line
+
+
+@pytest.mark.parametrize("words", [["config"], ["serve", "--port", "0", "--monitor-port", "0", "--reject-at", "no"]])
+def test_a_closed_stdout_is_no_traceback(words: list[str]) -> None:
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command(*words)],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "Traceback" not in closed.stderr
+
+
+def test_settings_of_monitors_that_are_nested_without_end(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text("[" * 100_000)
+    done = run("config", "--state-dir", str(tmp_path), HOME=str(tmp_path))
+    assert done.returncode == 0
+    assert done.stderr.endswith("settings.json: not a JSON object: what monitors set is not in force\n")
+
+
+def test_an_address_that_is_the_only_one_must_be_there(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs a network of its own")
+    line = complaint(1, *serve_at(0, tmp_path, "::1"), prefix=["unshare", "-n"])
+    assert "::1" in line
+
+
+def test_one_port_for_both_is_refused(tmp_path: Path) -> None:
+    words = [
+        "serve",
+        "--port",
+        "2525",
+        "--monitor-port",
+        "2525",
+        "--log-dir",
+        str(tmp_path),
+        "--state-dir",
+        str(tmp_path),
+    ]
+    assert "port and monitor_port must differ" in complaint(78, *words)
+
+
+@pytest.mark.parametrize("words", [["--timeout", "nan"], ["--timeout", "-1"], ["--port", "99999"], ["--port", "x"]])
+def test_numbers_of_probe_that_cannot_be(words: list[str]) -> None:
+    done = run("probe", *words)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

@@ -545,7 +545,7 @@ def test_what_a_hostile_server_says_harms_no_terminal() -> None:
 
     with Scripted(script) as hostile:
         done = run("status", "127.0.0.1", "--monitor-port", str(hostile.port), LC_ALL="C", PYTHONUTF8="0")
-    assert outcome(done, 69).isprintable()
+    assert outcome(done, 77).isprintable()
     assert "\x1b" not in done.stderr
 
 

@@ -9,6 +9,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 import smtppseudo.console
+import smtppseudo.settings
 import smtppseudo.monitor.server
 from smtppseudo.counters import Counters
 from smtppseudo.events import NAMES, CloseReason, Command, Event, Monitor, RefusalReason, Stamped
@@ -279,8 +280,8 @@ LIMITS = {
     "a frame to the client": f"{codec.MAX_OCTETS_TO_CLIENT:,} octets",
     "nesting": f"{codec.MAX_DEPTH}",
     "a number": f"{codec.MAX_NUMBER_CHARS} characters",
-    "monitors logged in": f"{smtppseudo.console.MONITORS_MAX}",
-    "connections not logged in, in all": f"{smtppseudo.console.UNAUTHENTICATED_MAX}",
+    "monitors logged in": f"{smtppseudo.settings.MONITORS_MAX}",
+    "connections not logged in, in all": f"{smtppseudo.settings.UNAUTHENTICATED_MAX}",
     "connections not logged in, of one source": f"{smtppseudo.console.UNAUTHENTICATED_PER_SOURCE}",
     "ops and frames in a second": f"{machine.OPS_PER_SECOND_MAX}",
     "the whole login": f"{machine.AUTH_TIMEOUT_S} s",

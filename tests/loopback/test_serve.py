@@ -3,6 +3,7 @@
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -208,3 +209,22 @@ def test_a_reload_forgets_no_session_of_a_client(servers: Servers) -> None:
     server.wait_for_event(Closed, count=6)
     greeted(server).close()
     server.wait_for_event(Closed, count=7)
+
+
+def test_the_cookie_of_another_server_stays(servers: Servers, tmp_path: Path) -> None:
+    state = tmp_path / "shared"
+    servers.start({}, "--state-dir", str(state))
+    second = servers.start({}, "--state-dir", str(state))
+    cookie = (state / "cookie").read_text()
+    servers._all[0].stop()
+    assert (state / "cookie").read_text() == cookie
+    second.stop()
+    assert not (state / "cookie").exists()
+
+
+def test_what_a_crash_left_of_a_write_is_removed(servers: Servers, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / ".settings.json.new").write_text("{")
+    servers.start({}, "--state-dir", str(state))
+    assert sorted(path.name for path in state.iterdir()) == ["cookie", "monitor_port"]

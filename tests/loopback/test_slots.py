@@ -9,7 +9,8 @@ import pytest
 
 from smtppseudo.events import Closed, Connected, Error, Refused
 from smtppseudo.net.reactor import READ, Watched
-from smtppseudo.server import MONITORS_MAX, OTHER_DESCRIPTORS, UNAUTHENTICATED_MAX
+from smtppseudo.server import OTHER_DESCRIPTORS
+from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX
 from tests.clients import Client, wait_until
 from tests.conftest import MakeInside
 from tests.running import NotStartedError, Running, Servers, limited_to, matching
@@ -242,3 +243,25 @@ def test_nothing_listens_once_offline(inside: MakeInside) -> None:
     client.expect_end()
     with socket.socket() as refused:
         assert refused.connect_ex(("127.0.0.1", server.port)) == errno.ECONNREFUSED
+
+
+def test_a_connection_of_the_turn_in_which_it_goes_offline_is_no_error(inside: MakeInside) -> None:
+    server = inside()
+    listener = server.server._listeners[0]
+    server.server.go_offline("test")
+    listener.ready(READ, server.server.reactor.clock.now)  # the selector had seen it before
+    server.advance(2)
+    server.server.go_online("test")
+    server.greeted()
+    assert server.events(Error) == []
+
+
+def test_going_online_while_accepting_pauses(inside: MakeInside) -> None:
+    server = inside()
+    listener = server.server._listeners[0]
+    listener._pause(OSError(24, "Too many open files"), server.server.reactor.clock.now)
+    server.server.go_offline("test")
+    server.server.go_online("test")
+    server.advance(2)
+    server.greeted()
+    assert len(server.events(Error)) == 1
