@@ -37,8 +37,7 @@ class Wheel(Generic[T]):
         tick = int(deadline / self._resolution_s) + 1
         if item.due_tick == tick:
             return
-        if item.due_tick:
-            del self._buckets[item.due_tick][item]
+        self._take_out(item)
         if tick == self._last_tick:
             tick = self._last_tick  # one number for all, not one each
         self._last_tick = item.due_tick = tick
@@ -50,9 +49,8 @@ class Wheel(Generic[T]):
 
     def cancel(self, item: T) -> None:
         """Take an item out, if it is in."""
-        if item.due_tick:
-            del self._buckets[item.due_tick][item]
-            item.due_tick = 0
+        self._take_out(item)
+        item.due_tick = 0
 
     def next_due(self) -> float | None:
         """Say when the next item comes due; None if none will."""
@@ -68,3 +66,10 @@ class Wheel(Generic[T]):
         for item in due:
             item.due_tick = 0
         return due
+
+    def _take_out(self, item: T) -> None:
+        if item.due_tick:
+            bucket = self._buckets[item.due_tick]
+            del bucket[item]
+            if not bucket:
+                bucket.clear()  # an emptied dictionary keeps its table, and a tick may be half a minute away
