@@ -9,8 +9,8 @@ from typing import get_args, get_type_hints
 import pytest
 
 import smtppseudo.console
-import smtppseudo.settings
 import smtppseudo.monitor.server
+import smtppseudo.settings
 from smtppseudo.counters import Counters
 from smtppseudo.events import NAMES, CloseReason, Command, Event, Monitor, RefusalReason, Stamped
 from smtppseudo.monitor import attempts, codec, feed, outbox, rows
