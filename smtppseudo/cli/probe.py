@@ -8,6 +8,7 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.events import escape
+from smtppseudo.net.errnos import reason_of
 from smtppseudo.smtp.prober import Errand, Prober, Verdict
 
 _STATUS: Final = {
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         sock = socket.create_connection((options.host, options.port), timeout=options.timeout)
     except (OSError, UnicodeError) as error:
         raise exits.CommandError(
-            f"cannot reach {options.host} port {options.port}: {_reason(error)}", exits.UNREACHABLE
+            f"cannot reach {options.host} port {options.port}: {reason_of(error)}", exits.UNREACHABLE
         ) from None
     prober = Prober(errand)
     with sock:
@@ -53,7 +54,7 @@ def _talk(sock: socket.socket, prober: Prober, began: float) -> bool:
         try:
             octets = sock.recv(4096)
         except OSError as error:
-            print(f"{time.monotonic() - began:8.3f}  -- {_reason(error)}")
+            print(f"{time.monotonic() - began:8.3f}  -- {reason_of(error)}")
         if octets:
             prober.receive(octets)
         else:
@@ -71,7 +72,3 @@ def _talk(sock: socket.socket, prober: Prober, began: float) -> bool:
 
 def _path(address: str) -> str:
     return address if address.startswith("<") else f"<{address}>"
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)

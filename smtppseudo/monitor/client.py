@@ -11,6 +11,7 @@ from typing import ClassVar, Final, NamedTuple, TypeAlias
 from smtppseudo.monitor.codec import (
     MAX_OCTETS_AFTER_LOGIN,
     MAX_OCTETS_TO_CLIENT,
+    PROTOCOL,
     TOO_BIG,
     Frame,
     FrameError,
@@ -43,7 +44,6 @@ from smtppseudo.monitor.incoming import (
 )
 from smtppseudo.monitor.scram import MECHANISM, ClientExchange, ScramError
 
-PROTOCOL: Final = 1
 MIN_WORD_CHARS: Final = 8
 MAX_WORD_CHARS: Final = 128
 WORD_ALLOWED: Final = f"a magic word is {MIN_WORD_CHARS} to {MAX_WORD_CHARS} printable ASCII characters"

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import NamedTuple, TypeAlias
 
+PROTOCOL = 1  # the version that both sides speak
+
 MAX_OCTETS_BEFORE_LOGIN = 1_024  # to the server
 MAX_OCTETS_AFTER_LOGIN = 16_384  # to the server
 MAX_OCTETS_TO_CLIENT = 65_536

@@ -9,6 +9,7 @@ from smtppseudo.monitor.codec import (
     BAD_FRAME,
     MAX_OCTETS_AFTER_LOGIN,
     MAX_OCTETS_BEFORE_LOGIN,
+    PROTOCOL,
     Frame,
     FrameError,
     FrameReader,
@@ -17,7 +18,6 @@ from smtppseudo.monitor.codec import (
 from smtppseudo.monitor.outbox import Outbox
 from smtppseudo.monitor.scram import MECHANISM, Credentials, ScramError, ServerExchange, ServerState
 
-PROTOCOL: Final = 1
 AUTH_TIMEOUT_S: Final = 30
 REFUSAL_DELAY_S: Final = 1.0
 OPS_PER_SECOND_MAX: Final = 500

@@ -19,6 +19,7 @@ from smtppseudo.monitor.incoming import (
     Streamed,
 )
 from smtppseudo.net import wire
+from smtppseudo.net.errnos import reason_of
 from smtppseudo.net.faults import (
     BadPeerError,
     BusyError,
@@ -107,7 +108,7 @@ class MonitorLink:
         except OSError as error:
             sock.close()
             place = _name((host or wire.THIS_MACHINE[0], port))
-            raise ConnectionLostError(f"{place}: {wire.reason_of(error)}; try again") from None
+            raise ConnectionLostError(f"{place}: {reason_of(error)}; try again") from None
         link_wire = wire.Wire(sock, client)
         try:
             snapshot, rest = _log_in(link_wire, _name((address, port)), timeout_s)

@@ -26,3 +26,8 @@ NEEDS_NONBLOCKING: Final = not hasattr(socket, "MSG_DONTWAIT")
 DONTWAIT: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
 # With MSG_MORE the last reply and the FIN of the close that follows share a segment.
 DONTWAIT_MORE: Final[int] = DONTWAIT | getattr(socket, "MSG_MORE", 0)
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error says, without its number."""
+    return str(getattr(error, "strerror", None) or error)

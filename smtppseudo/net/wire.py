@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from smtppseudo.monitor.client import MonitorClient
 from smtppseudo.monitor.incoming import Incoming, Lost
+from smtppseudo.net.errnos import reason_of
 from smtppseudo.net.faults import ClosedError, NotPrivateError, UnreachableError
 
 THIS_MACHINE: Final = ("127.0.0.1", "::1")  # where a server's monitor port is unless it was told otherwise
@@ -169,8 +170,3 @@ def _advice(host: str | None, port: int) -> str:
         "a server answers monitors on its own machine alone unless it is told otherwise, and a tunnel leads there:"
         f" {_TUNNEL.format(host=host, port=port)}"
     )
-
-
-def reason_of(error: Exception) -> str:
-    """Return what an error says, without its number."""
-    return str(getattr(error, "strerror", None) or error)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from smtppseudo.net.client import MonitorLink, NeedsMagicWordError, Secrets, UnreachableError
-from smtppseudo.net.wire import is_loopback, reason_of
+from smtppseudo.net.errnos import reason_of
+from smtppseudo.net.wire import is_loopback
 
 PORT = 26
 LOOPBACK = "127.0.0.1"
