@@ -4,10 +4,10 @@
 draw on it.
 """
 
-import ipaddress
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from smtppseudo.checks import address, choice, list_of, network, seconds, switch, text, whole
 
 Stage: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data", "message"]
 STAGES: Final = ("connect", "helo", "mail", "rcpt", "data", "message")
@@ -66,191 +66,116 @@ class Key(NamedTuple):
     by_monitor: bool = False
 
 
-def _whole(low: int, high: int) -> Callable[[object], int]:
-    def check(value: object) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise ValueError(f"a whole number from {low:,} to {high:,}")
-        return value
-
-    return check
-
-
-def _seconds(low: float, high: float, *, off: bool = False) -> Callable[[object], float]:
-    def check(value: object) -> float:
-        if (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and (low <= value <= high or (off and value == 0))
-        ):
-            return float(value)
-        raise ValueError(f"seconds from {low:g} to {high:g}" + (", or 0 for off" if off else ""))
-
-    return check
-
-
-def _switch(value: object) -> bool:
-    if type(value) is not bool:
-        raise ValueError("true or false")
-    return value
-
-
-def _choice(allowed: tuple[str, ...]) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        if value not in allowed:
-            raise ValueError("one of " + ", ".join(f'"{word}"' for word in allowed))
-        return str(value)
-
-    return check
-
-
-def _text(allowed: str, pattern: str) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(allowed)
-        return value
-
-    return check
-
-
-def _list_of(
-    item: Callable[[object], str], allowed: str, least: int = 0, most: int = 64
-) -> Callable[[object], tuple[str, ...]]:
-    """Check a list; it is bounded, for all settings must fit into one frame of the monitor protocol."""
-
-    def check(value: object) -> tuple[str, ...]:
-        if not isinstance(value, list | tuple) or len(value) < least:
-            raise ValueError(allowed)
-        if len(value) > most:
-            raise ValueError(f"{allowed}, with at most {most} entries")
-        try:
-            return tuple(item(entry) for entry in value)
-        except ValueError:
-            raise ValueError(allowed) from None
-
-    return check
-
-
-def _address(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - _list_of says what is allowed
-    ipaddress.ip_address(value)
-    return value
-
-
-def _network(value: object) -> str:
-    return str(ipaddress.ip_network(value if isinstance(value, str) else ""))
-
-
 _GREETING: Final = "1 to 200 printable ASCII characters"
-_PORT: Final = _whole(0, 65_535)
-_PATH: Final = _text("a path without control characters", r"[^\x00-\x1f\x7f]{0,1024}")
+_PORT: Final = whole(0, 65_535)
+_PATH: Final = text("a path without control characters", r"[^\x00-\x1f\x7f]{0,1024}")
 
 KEYS: Final[dict[str, Key]] = {
     key.name: key
     for key in (
         Key(
             "listen",
-            _list_of(_address, 'a list of IP addresses, as in ["0.0.0.0", "::"]', least=1),
+            list_of(address, 'a list of IP addresses, as in ["0.0.0.0", "::"]', least=1),
             "Addresses that answer SMTP.",
         ),
         Key("port", _PORT, "The SMTP port. 0 takes any free one."),
         Key(
             "monitor_listen",
-            _list_of(_address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
+            list_of(address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
             "Addresses that answer monitors.",
         ),
         Key("monitor_port", _PORT, "The port for monitors. 0 takes any free one."),
         Key(
             "monitor_cleartext",
-            _switch,
+            switch,
             "Let monitors in from other machines unencrypted. Whoever is on the way sees all but the magic word.",
         ),
-        Key("slots", _whole(1, 60_000), "How many connections are served at once."),
+        Key("slots", whole(1, 60_000), "How many connections are served at once."),
         Key(
             "slots_per_client",
-            _whole(0, 60_000),
+            whole(0, 60_000),
             "How many of them one IPv4 address or IPv6 /64 may take. 0 = no limit.",
         ),
         Key(
             "limit_exempt",
-            _list_of(_network, 'a list of networks, as in ["127.0.0.0/8", "::1/128"]', most=500),
+            list_of(network, 'a list of networks, as in ["127.0.0.0/8", "::1/128"]', most=500),
             "Networks that slots_per_client does not apply to.",
         ),
         Key(
             "evict_after_s",
-            _seconds(1, 86_400),
+            seconds(1, 86_400),
             "When all slots are taken, a session idle for so long gives way to a newcomer.",
         ),
         Key(
             "idle_timeout_s",
-            _seconds(1, 86_400),
+            seconds(1, 86_400),
             "A session is closed when so long has passed since its last answer.",
             by_monitor=True,
         ),
-        Key("session_timeout_s", _seconds(1, 604_800), "The longest a session may last.", by_monitor=True),
+        Key("session_timeout_s", seconds(1, 604_800), "The longest a session may last.", by_monitor=True),
         Key(
             "quiet_timeout_s",
-            _seconds(1, 86_400, off=True),
+            seconds(1, 86_400, off=True),
             "Every session is closed when no new connection came for so long. 0 = off.",
             by_monitor=True,
         ),
         Key(
             "greeting",
-            _text(_GREETING, r"[ -~]{1,200}"),
+            text(_GREETING, r"[ -~]{1,200}"),
             "What follows 220. {hostname}, {date} and {ip} are filled in; without any of them the date is appended.",
             by_monitor=True,
         ),
         Key(
             "hostname",
-            _text("a host name of at most 255 characters (letters, digits, - . _)", r"[A-Za-z0-9._-]{0,255}"),
+            text("a host name of at most 255 characters (letters, digits, - . _)", r"[A-Za-z0-9._-]{0,255}"),
             "The name this server gives itself. Empty = what the system calls this machine.",
         ),
         Key(
             "ehlo_keywords",
-            _list_of(
-                _text("", r"(?=.{1,500}$)[A-Za-z0-9][!-~]*( [!-~]+)*"),
+            list_of(
+                text("", r"(?=.{1,500}$)[A-Za-z0-9][!-~]*( [!-~]+)*"),
                 'a list of keywords in printable ASCII, as in ["8BITMIME", "SIZE 4000000"]',
             ),
             "What EHLO announces. SIZE also limits the messages of accept_mail.",
         ),
         Key(
             "enhanced_status_codes",
-            _switch,
+            switch,
             "Announce ENHANCEDSTATUSCODES and put RFC 3463 codes such as 5.7.1 into replies.",
         ),
         Key(
             "reject_at",
-            _choice(STAGES),
+            choice(STAGES),
             "Where the no is said. At connect some senders (Postfix, OpenSMTPD) retry for days instead of bouncing.",
             by_monitor=True,
         ),
         Key(
             "accept_mail",
-            _switch,
+            switch,
             "Take every message and throw it away. Honest mail is then lost without a bounce.",
             by_monitor=True,
         ),
         Key(
             "log_data_events",
-            _switch,
+            switch,
             "Log and show what peers sent and were answered, not only that they came.",
             by_monitor=True,
         ),
         Key("log_dir", _PATH, "Where the logs are. Empty = the usual place."),
         Key(
             "log_format",
-            _choice(("text", "json")),
+            choice(("text", "json")),
             "A line of the log: `time event key=value ...`, or a JSON object.",
         ),
-        Key("log_keep_days", _whole(0, 36_500), "Logs older than so many days are removed. 0 = never."),
+        Key("log_keep_days", whole(0, 36_500), "Logs older than so many days are removed. 0 = never."),
         Key(
             "log_max_octets_per_day",
-            _whole(0, 1 << 50),
+            whole(0, 1 << 50),
             "A day's log grows to so many octets, then nothing more is logged that day. 0 = no limit.",
         ),
         Key(
             "log_min_free_octets",
-            _whole(0, 1 << 50),
+            whole(0, 1 << 50),
             "Nothing is logged while less than so many octets of the disk are free. 0 = no limit.",
         ),
         Key("state_dir", _PATH, "Where the server keeps what monitors set. Empty = the usual place."),
@@ -283,31 +208,6 @@ def _suggestion(name: str) -> str:
     return f"; did you mean {near[0]}?" if near else "; `smtppseudo config --default` lists all"
 
 
-def parse_file(text: str, place: str) -> dict[str, Any]:
-    """Read a settings file's text into checked values. `place` names it in errors (SettingsError)."""
-    import tomllib  # noqa: PLC0415 - 7 ms of start-up for those who have a file
-
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{place}: not valid TOML: {error}") from None
-    except (ValueError, RecursionError):  # a number of thousands of digits, arrays nested as deep
-        raise SettingsError(f"{place}: not valid TOML: something in it is beyond all bounds") from None
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        try:
-            values[name] = check(name, value)
-        except SettingsError as error:
-            line = _line_of(name, text)
-            raise SettingsError(f"{place}{f', line {line}' if line else ''}: {error}") from None
-    return values
-
-
-def _line_of(name: str, text: str) -> int | None:
-    pattern = re.compile(rf"""\s*(\[\s*)?["']?{re.escape(name)}["']?\s*[=.\]]""")
-    return next((number for number, line in enumerate(text.split("\n"), 1) if pattern.match(line)), None)
-
-
 def combine(layers: Iterable[tuple[Origin, Mapping[str, Any]]], of_machine: Mapping[str, str]) -> Sourced:
     """Lay checked values over the defaults, later layers over earlier ones.
 
@@ -321,24 +221,3 @@ def combine(layers: Iterable[tuple[Origin, Mapping[str, Any]]], of_machine: Mapp
                 values[name] = value
                 origins[name] = origin
     return Sourced(Settings(**values), origins)
-
-
-def to_toml(value: object) -> str:
-    """Render a setting's value as TOML."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(to_toml, value)) + "]"
-    if isinstance(value, str):
-        # A TOML basic string escapes only these; everything else we hold is printable ASCII.
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def default_file() -> str:
-    """Return a commented settings file that sets nothing: every key at its default, commented out."""
-    lines = ["# smtppseudo.toml: every key with its default. Take the # away from what you change."]
-    defaults = Settings()
-    for key in KEYS.values():
-        lines += ["", f"# {key.help}", f"# {key.name} = {to_toml(getattr(defaults, key.name))}"]
-    return "\n".join(lines) + "\n"

@@ -15,7 +15,7 @@ import pytest
 
 from smtppseudo.events import Event, Stamped
 from smtppseudo.records import parse
-from smtppseudo.settings import to_toml
+from smtppseudo.settings_file import to_toml
 from tests.clients import LIMIT_S, Client, connect, wait_until
 
 CHECKOUT = Path(__file__).resolve().parent.parent

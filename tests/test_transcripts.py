@@ -27,7 +27,8 @@ from typing import NamedTuple
 import pytest
 
 from smtppseudo.events import Closed
-from smtppseudo.settings import Settings, combine, parse_file
+from smtppseudo.settings import Settings, combine
+from smtppseudo.settings_file import parse_file
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.session import SmtpSession
 

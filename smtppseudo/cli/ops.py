@@ -7,7 +7,8 @@ from typing import Final
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import logged_in
 from smtppseudo.net.client import MonitorLink, OpRefusedError
-from smtppseudo.settings import SettingsError, check, to_toml
+from smtppseudo.settings import SettingsError, check
+from smtppseudo.settings_file import to_toml
 
 
 def run(options: argparse.Namespace) -> int:

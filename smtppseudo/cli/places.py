@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from smtppseudo.configuration import Configuration
-from smtppseudo.settings import KEYS, SettingsError, check, parse_file
+from smtppseudo.settings import KEYS, SettingsError, check
+from smtppseudo.settings_file import parse_file
 from smtppseudo.statedir import SETTINGS, StateDir
 
 _NAME: Final = "smtppseudo"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.settings import KEYS, Settings, to_toml
+from smtppseudo.settings import KEYS, Settings
+from smtppseudo.settings_file import to_toml
 from tests.running import command, environment, limited_to, run, without
 
 PORT_25 = 25

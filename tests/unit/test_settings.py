@@ -6,18 +6,8 @@ from typing import Any, Final, get_args
 
 import pytest
 
-from smtppseudo.settings import (
-    KEYS,
-    STAGES,
-    Settings,
-    SettingsError,
-    Stage,
-    check,
-    combine,
-    default_file,
-    parse_file,
-    to_toml,
-)
+from smtppseudo.settings import KEYS, STAGES, Settings, SettingsError, Stage, check, combine
+from smtppseudo.settings_file import default_file, parse_file, to_toml
 
 PLACE: Final = "/etc/smtppseudo/smtppseudo.toml"
 DEFAULTS: Final = Settings()._asdict()

@@ -1,0 +1,91 @@
+"""Checks: what a setting's value may be. Each gives the value back in its proper type, or raises ValueError."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+
+def whole(low: int, high: int) -> Callable[[object], int]:
+    """Allow whole numbers."""
+
+    def check(value: object) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"a whole number from {low:,} to {high:,}")
+        return value
+
+    return check
+
+
+def seconds(low: float, high: float, *, off: bool = False) -> Callable[[object], float]:
+    """Allow seconds; 0, too, if that means off."""
+
+    def check(value: object) -> float:
+        if (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and (low <= value <= high or (off and value == 0))
+        ):
+            return float(value)
+        raise ValueError(f"seconds from {low:g} to {high:g}" + (", or 0 for off" if off else ""))
+
+    return check
+
+
+def switch(value: object) -> bool:
+    """Allow true and false."""
+    if type(value) is not bool:
+        raise ValueError("true or false")
+    return value
+
+
+def choice(allowed: tuple[str, ...]) -> Callable[[object], str]:
+    """Allow some words."""
+
+    def check(value: object) -> str:
+        if value not in allowed:
+            raise ValueError("one of " + ", ".join(f'"{word}"' for word in allowed))
+        return str(value)
+
+    return check
+
+
+def text(allowed: str, pattern: str) -> Callable[[object], str]:
+    """Allow text of a pattern; `allowed` says which in words."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(allowed)
+        return value
+
+    return check
+
+
+def list_of(
+    item: Callable[[object], str], allowed: str, least: int = 0, most: int = 64
+) -> Callable[[object], tuple[str, ...]]:
+    """Check a list; it is bounded, for all settings must fit into one frame of the monitor protocol."""
+
+    def check(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or len(value) < least:
+            raise ValueError(allowed)
+        if len(value) > most:
+            raise ValueError(f"{allowed}, with at most {most} entries")
+        try:
+            return tuple(item(entry) for entry in value)
+        except ValueError:
+            raise ValueError(allowed) from None
+
+    return check
+
+
+def address(value: object) -> str:
+    """Allow an IP address."""
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - list_of says what is allowed
+    ipaddress.ip_address(value)
+    return value
+
+
+def network(value: object) -> str:
+    """Allow a network, and give it in its usual form."""
+    return str(ipaddress.ip_network(value if isinstance(value, str) else ""))

@@ -1,0 +1,67 @@
+"""The command line of what runs or concerns a server of one's own."""
+
+from typing import Any
+
+from smtppseudo.cli.options import add_command, add_places, seconds
+from smtppseudo.settings import STAGES
+
+
+def add_serve(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "serve",
+        "Run the server in the foreground",
+        "smtppseudo serve --port 2525 --monitor-port 2626\n  then, elsewhere: telnet localhost 2525",
+    )
+    add_places(command)
+    command.add_argument("--port", type=int, metavar="PORT", help="the SMTP port (25)")
+    command.add_argument("--monitor-port", type=int, metavar="PORT", help="the port for monitors (26)")
+    command.add_argument(
+        "--listen",
+        action="append",
+        metavar="ADDRESS",
+        help="answer SMTP on this address; may be repeated (all)",
+    )
+    command.add_argument(
+        "--monitor-listen",
+        action="append",
+        metavar="ADDRESS",
+        help="answer monitors on this address; may be repeated (127.0.0.1 and ::1)",
+    )
+    command.add_argument("--slots", type=int, metavar="N", help="how many connections are served at once (25)")
+    command.add_argument("--greeting", metavar="TEXT", help="what follows 220 (Welcome!)")
+    command.add_argument("--reject-at", choices=STAGES, help="where the no is said (mail)")
+    command.add_argument(
+        "--accept-mail",
+        action="store_const",
+        const=True,
+        help="take every message and throw it away; honest mail is lost without a bounce",
+    )
+    command.add_argument("-v", "--verbose", action="store_true", help="print the events")
+
+
+def add_config(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "config",
+        "Print every setting, its value and where that comes from",
+        "smtppseudo config --default > smtppseudo.toml",
+    )
+    add_places(command)
+    command.add_argument("--default", action="store_true", help="print a commented file to start from")
+
+
+def add_demo(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "demo",
+        "Show it all: a server on free ports, made-up visitors, and the monitor screen",
+        "smtppseudo demo\n  or, without a terminal: smtppseudo demo --no-screen --seconds 20",
+    )
+    command.description = (
+        "Show it all: a server on free ports, made-up visitors, and the monitor screen. The server answers on this"
+        " machine alone and keeps its files in a temporary directory; quitting leaves nothing behind."
+    )
+    command.add_argument("--seconds", type=seconds, metavar="N", help="end after so long (until it is quit)")
+    command.add_argument("--no-screen", action="store_true", help="print the events instead, as `watch` does")
+    command.add_argument("--slots", type=int, default=25, help="how many connections are served at once (25)")

@@ -1,0 +1,96 @@
+"""Options: what the command line's commands have in common, and how their values are checked."""
+
+import argparse
+from typing import Any, Final
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Wraps a description, but leaves an example as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(_EXAMPLE):
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)  # noqa: SLF001 - as it does it
+
+
+_EXAMPLE: Final = "Example:"
+
+
+def add_command(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    """Add a command, with a module of its name, its summary and an example."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary[0].lower() + summary[1:],
+        description=summary + ".",
+        epilog=f"{_EXAMPLE}\n  {example}",
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
+    command.set_defaults(module=name.replace("-", "_"))
+    return command
+
+
+def add_places(command: argparse.ArgumentParser) -> None:
+    """Add where the files are."""
+    command.add_argument("--config", metavar="FILE", help="the settings file")
+    command.add_argument("--state-dir", metavar="DIR", help="where the server keeps what monitors set")
+    command.add_argument("--log-dir", metavar="DIR", help="where the logs are")
+
+
+def add_access(command: argparse.ArgumentParser) -> None:
+    """Add how a server is found and logged in to; `host` is the caller's."""
+    command.add_argument(
+        "--monitor-port", type=port, metavar="PORT", help="its monitor port (what a local server noted, else 26)"
+    )
+    command.add_argument("--state-dir", metavar="DIR", help="where a server of this machine keeps its state")
+    command.add_argument("--magic-file", metavar="FILE", help="a file that holds the magic word, closed to others")
+    command.add_argument(
+        "--cleartext",
+        action="store_true",
+        help="connect to another machine though everybody on the way can read and change what is said",
+    )
+
+
+def add_host(command: argparse.ArgumentParser) -> None:
+    """Add the server as an argument."""
+    command.add_argument("host", nargs="?", metavar="HOST", help="the server (this machine)")
+
+
+def add_host_option(command: argparse.ArgumentParser) -> None:
+    """Add the server as an option."""
+    command.add_argument("--host", metavar="HOST", help="the server (this machine)")
+
+
+def port(text: str) -> int:
+    """Take a port."""
+    if not text.isdecimal() or not 0 < int(text[:9]) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text} is no port: 1 to 65535")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Take a time above 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no such time: above 0, below 1000000")
+    return seconds
+
+
+def seq(text: str) -> int:
+    """Take an event's number."""
+    if not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text} is no number of an event")
+    return int(text)
+
+
+def network(text: str) -> str:
+    """Take an address or a network."""
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no address and no network such as 192.0.2.0/24") from None
