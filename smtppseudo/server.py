@@ -14,6 +14,7 @@ from smtppseudo.configuration import Configuration
 from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.journal import Journal, Limits
 from smtppseudo.net.clock import Clock
+from smtppseudo.net.inherited import Inherited
 from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.net.reactor import Reactor
 from smtppseudo.reception import Reception
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from smtppseudo.monitor.credentials import Credentials
 
 OTHER_DESCRIPTORS: Final = 16
+_NOTHING_INHERITED: Final = Inherited()
 
 ACCEPT_MAIL_WARNING: Final = (
     "warning: accept_mail is on: honest mail is taken and thrown away, its senders get no bounce"
@@ -51,10 +53,17 @@ FIXED_KEYS: Final = (
 class Server:
     """The whole of it, for one process.
 
-    `say` hears one line for whoever looks at the process: what could not be logged, above all.
+    `say` hears one line for whoever looks at the process: what could not be logged, above all. What is `inherited`
+    is listened on; the settings must say the same of it (`Inherited.as_settings`).
     """
 
-    def __init__(self, configuration: Configuration, say: Callable[[str], None], clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        say: Callable[[str], None],
+        clock: Clock | None = None,
+        inherited: Inherited = _NOTHING_INHERITED,
+    ) -> None:
         settings = configuration.settings
         self.configuration = configuration
         self.settings = settings
@@ -67,6 +76,7 @@ class Server:
         self.reception = Reception(settings, self.reactor, self.chronicle)
         self.reactor.after_turn = self.chronicle.flush
         self._say = say
+        self._inherited = inherited
         self._state_dir = StateDir(Path(settings.state_dir))
         self._cookie = os.urandom(32).hex()
         self._console: Console | None = None
@@ -91,11 +101,15 @@ class Server:
 
     def open(self) -> None:
         """Open both ports and go online. Raises ListenError, SettingsError; then nothing is open."""
-        settings = self.settings
+        settings, (smtp, monitor) = self.settings, self._inherited
         _require_sense(settings)
         try:
-            self._listeners = self._listen(settings.listen, settings.port, self.reception.accept)
-            self._monitor_listeners = self._listen(settings.monitor_listen, settings.monitor_port, self._meet_monitor)
+            self._listeners = self._adopt(smtp, self.reception.accept) or self._listen(
+                settings.listen, settings.port, self.reception.accept
+            )
+            self._monitor_listeners = self._adopt(monitor, self._meet_monitor) or self._listen(
+                settings.monitor_listen, settings.monitor_port, self._meet_monitor
+            )
         except ListenError:
             self._close_listeners()
             raise
@@ -141,6 +155,15 @@ class Server:
     def reconfigure(self, configuration: Configuration) -> list[str]:
         """Take another settings file; give the keys that changed there but need a restart."""
         return self._apply(configuration, "SIGHUP", "", 0)
+
+    def summary(self) -> str:
+        """Say in one line how we do."""
+        slots, connected = self.reception.slots, self.reception.counters.connected
+        monitors = self._console.monitors if self._console is not None else 0
+        return (
+            f"{self.state.capitalize()}: {slots.in_use} of {slots.count} slots, {connected} connections,"
+            f" {monitors} monitors"
+        )
 
     def counters(self) -> dict[str, object]:
         """Return the sums of the run, and the slots."""
@@ -211,10 +234,16 @@ class Server:
                 for listener in listeners:
                     listener.close()
                 raise
-            listener = Listener(sock, self.reactor, on_accept, self.chronicle.error, self.reception.report_fault)
-            listeners.append(listener)
-            port = listener.port  # where any free port is taken, the same on each address
+            listeners.append(self._listener(sock, on_accept))
+            port = listeners[0].port  # where any free port is taken, the same on each address
         return listeners
+
+    def _adopt(self, socks: tuple[socket.socket, ...], on_accept: OnAccept) -> list[Listener]:
+        return [self._listener(sock, on_accept, is_inherited=True) for sock in socks]
+
+    def _listener(self, sock: socket.socket, on_accept: OnAccept, *, is_inherited: bool = False) -> Listener:
+        on_trouble, on_fault = self.chronicle.error, self.reception.report_fault
+        return Listener(sock, self.reactor, on_accept, on_trouble, on_fault, is_inherited=is_inherited)
 
     def _close_listeners(self) -> None:
         for listener in self._listeners + self._monitor_listeners:

@@ -50,14 +50,18 @@ def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
         ) from None
 
 
-def read_configuration(options: argparse.Namespace) -> Configuration:
-    """Read settings from all their origins, what monitors set left out. Raises SettingsError."""
+def read_configuration(options: argparse.Namespace, handed_over: Mapping[str, Any] | None = None) -> Configuration:
+    """Read settings from all their origins, what monitors set left out. Raises SettingsError.
+
+    What is `handed_over` by whoever starts us goes before the command line, and counts as of it.
+    """
     places = usual_places()
     given: dict[str, Any] = {}
     for name in KEYS:
         value = getattr(options, name, None)
         if value is not None:
             given[name] = check(name, value)
+    given |= handed_over or {}
     of_machine = {"hostname": socket.gethostname(), "log_dir": str(places.log), "state_dir": str(places.state)}
     return Configuration(read_file(options), {}, given, of_machine)
 

@@ -14,7 +14,9 @@ from typing import Final, TextIO
 from smtppseudo import __version__
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import read_configuration, read_file, with_monitor_settings
+from smtppseudo.net.inherited import take as inherit
 from smtppseudo.net.listener import ListenError
+from smtppseudo.net.notify import Heartbeat, Notifier
 from smtppseudo.net.signals import Signals
 from smtppseudo.server import Server, require_descriptors
 from smtppseudo.settings import SettingsError
@@ -25,14 +27,25 @@ _PIECE_OCTETS: Final[int] = getattr(select, "PIPE_BUF", 512)
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; a second one ends the process at once."""
-    configuration, complaints = with_monitor_settings(read_configuration(options))
+    notifier = Notifier(os.environ)
+    try:
+        return _serve(options, notifier)
+    except (SettingsError, exits.CommandError) as error:
+        notifier.status(str(error))
+        raise
+
+
+def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
+    inherited = inherit(os.environ)
+    configuration, complaints = with_monitor_settings(read_configuration(options, inherited.as_settings()))
     for complaint in complaints:
         _say(complaint)
     require_descriptors(configuration.settings.slots)
-    server = Server(configuration, _say)
+    server = Server(configuration, _say, inherited=inherited)
     if options.verbose:
         _print_events(server)
-    signals = Signals(server.reactor, _callbacks(server, options), server.reception.report_fault)
+    heartbeat = Heartbeat(notifier, server.reactor, server.summary, server.reception.report_fault)
+    signals = Signals(server.reactor, _callbacks(server, options, notifier, heartbeat), server.reception.report_fault)
     try:
         server.open()
     except ListenError as error:
@@ -49,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    heartbeat.begin()
     server.run()
     signals.close()
     return exits.GOOD
@@ -86,13 +100,21 @@ def _print_events(server: Server) -> None:
     server.chronicle.echo = echo
 
 
-def _callbacks(server: Server, options: argparse.Namespace) -> dict[int, Callable[[float], None]]:
+def _callbacks(
+    server: Server, options: argparse.Namespace, notifier: Notifier, heartbeat: Heartbeat
+) -> dict[int, Callable[[float], None]]:
     def stop(now: float) -> None:  # noqa: ARG001
+        notifier.stopping()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         server.stop()
 
     def reload(now: float) -> None:  # noqa: ARG001
+        notifier.reloading()
+        read_anew()
+        heartbeat.ready()
+
+    def read_anew() -> None:
         server.chronicle.journal.reopen()
         try:
             configuration = server.configuration.with_file(read_file(options))
