@@ -10,6 +10,7 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 
 from smtppseudo.net.client import LinkError
+from smtppseudo.service.systemd import UnitState, ask_systemd
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.aside import aside
 from smtppseudo.tui.feeder import Batch, Broken, Dialling, Feed, News, Opened, Seen, Slots, Status
@@ -22,7 +23,6 @@ from smtppseudo.tui.screens.setup import Wanted
 from smtppseudo.tui.standing import Standing
 from smtppseudo.tui.texts import shown
 from smtppseudo.tui.themes import DARK, LIGHT, THEMES
-from smtppseudo.tui.unit_state import UnitState, ask_systemd
 from smtppseudo.tui.waiting import answer, begin
 
 TICK_S: Final = 0.1

@@ -10,11 +10,11 @@ from textual.pilot import Pilot
 
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.net.client import Dropped, OpRefusedError, Reply, Snapshot, Streamed
+from smtppseudo.service.systemd import UnitState
 from smtppseudo.settings import Settings
 from smtppseudo.tui.app import MonitorApp, Surroundings
 from smtppseudo.tui.feeder import Batch, News, Opened, Seen, Status
 from smtppseudo.tui.route import Target
-from smtppseudo.tui.unit_state import UnitState
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
 STARTED_AT = "2026-06-01T08:15:00.000Z"

@@ -11,6 +11,7 @@ from smtppseudo.net.client import (
     NotAuthorizedError,
     UnreachableError,
 )
+from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.feeder import Broken, Dialling, News, Seen
 from smtppseudo.tui.memory import FILE
@@ -21,7 +22,6 @@ from smtppseudo.tui.screens.main import MainScreen
 from smtppseudo.tui.screens.setup import Setup
 from smtppseudo.tui.screens.transcript import Transcript
 from smtppseudo.tui.screens.words import AskWord, NewWord
-from smtppseudo.tui.unit_state import UnitState
 from smtppseudo.tui.widgets.events import EventPane
 from smtppseudo.tui.widgets.push import Push, Switch
 from smtppseudo.tui.widgets.table import SlotTable, lay_out

@@ -12,9 +12,9 @@ import pytest
 import textual
 
 from smtppseudo.net.client import ConnectionLostError, NotAuthorizedError, UnreachableError
+from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.feeder import Broken, News
 from smtppseudo.tui.themes import DARK, LIGHT
-from smtppseudo.tui.unit_state import UnitState
 from tests.tui.scene import Scene, busy_morning, play
 
 DIRECTORY: Final = Path(__file__).parent / "snapshots"
