@@ -34,7 +34,7 @@ class Target:
         if os.geteuid() == 0:
             raise exits.CommandError("--user makes a service of an ordinary user; as root, leave it out", exits.USAGE)
         places = usual_places()
-        return user_layout(places.config.parent, (places.state, places.log, places.config))
+        return user_layout(places.config.parent, places.config, (places.state, places.log))
 
     @property
     def words(self) -> list[str]:

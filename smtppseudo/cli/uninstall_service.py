@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
     done = do(remove(target.layout, target.systemd, purge=options.purge), f"`{again}` brings it back")
     if not done:
         print("nothing to remove")
-    kept = [str(path) for path in target.layout.data if path.exists()]
+    kept = [str(path) for path in (target.layout.settings, *target.layout.data) if path.exists()]
     if kept:
         print(f"left as they are: {', '.join(kept)} (--purge removes them)")
     return exits.GOOD

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from smtppseudo.service.layout import Layout, read, write
+from smtppseudo.service.layout import Layout, make_directory, read, write
 from smtppseudo.service.steps import Step
 from smtppseudo.service.systemd import Systemd, ToolError, call, last_words
 from smtppseudo.service.units import SERVICE, SOCKETS, USER, Plan, sysusers_text, unit_texts
@@ -28,17 +28,21 @@ def install(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool, start
     """Give the steps. In a tree that is not booted nothing is started, whatever `start` says."""
     files = new_files(plan, layout)
     changed = [path for path, text in files.items() if read(path) != text]
+    must_close = any(path.exists() for path in changed if path.name in SOCKETS)
     for path in changed:
         yield Step(f"write {path}", f"wrote {path}", partial(write, path, files[path]))
     if layout.sysusers is not None:
         yield from _make_user(layout.sysusers, systemd.root)
+        settings = layout.settings
+        if not settings.exists():  # systemd would make it the service's own
+            yield Step(f"make {settings}", f"made {settings}", partial(make_directory, settings))
     if systemd.root is None and changed:
         yield Step("reload systemd", "reloaded systemd", partial(systemd.do, "daemon-reload"))
     if enable:
         yield Step("enable it", "enabled it: it starts at boot", partial(systemd.do, "enable", SERVICE))
     if not start or systemd.root is not None:
         return
-    if any(path.name in SOCKETS for path in changed):
+    if must_close:
         # A socket that listens keeps the addresses that it has; and it stays while the service does.
         yield Step("close the ports", "closed the ports, to open them anew", partial(systemd.do, "stop", *SOCKETS))
     yield Step("start it", "started it", partial(_start, systemd))
@@ -48,7 +52,7 @@ def install(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool, start
 
 
 def _make_user(sysusers: Path, root: Path | None) -> Iterator[Step]:
-    doing, done = f"make the user {USER}", f"made user and group {USER}, or found them"
+    doing, done = f"make the user {USER}", f"made sure of user and group {USER}"
     if root is None:
         yield Step(doing, done, partial(call, "systemd-sysusers", str(sysusers)))
     elif (root / "etc/passwd").exists():  # otherwise it is no whole system, and the user is made where that boots

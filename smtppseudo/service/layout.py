@@ -27,11 +27,12 @@ _NEW_DIRECTORY_MODE: Final = 0o755
 class Layout(NamedTuple):
     """The places. `unit_dirs` are where systemd looks for units; `sysusers` is None where no user is to be made.
 
-    `data` is what the service makes as it runs.
+    `data` is what the service writes as it runs, and `settings` where it reads what it is told.
     """
 
     unit_dirs: tuple[Path, ...]
     sysusers: Path | None
+    settings: Path
     data: tuple[Path, ...]
 
     @property
@@ -69,13 +70,14 @@ def system_layout(root: Path) -> Layout:
     return Layout(
         tuple(below(root, each) for each in _SYSTEM_UNITS),
         below(root, "/etc/sysusers.d") / SYSUSERS,
-        tuple(below(root, each) for each in (STATE, LOGS, SETTINGS)),
+        below(root, SETTINGS),
+        (below(root, STATE), below(root, LOGS)),
     )
 
 
-def user_layout(config_home: Path, data: tuple[Path, ...]) -> Layout:
+def user_layout(config_home: Path, settings: Path, data: tuple[Path, ...]) -> Layout:
     """Return the layout for a user's manager."""
-    return Layout((config_home / "systemd/user", *map(Path, _USER_UNITS)), None, data)
+    return Layout((config_home / "systemd/user", *map(Path, _USER_UNITS)), None, settings, data)
 
 
 def below(root: Path, path: Path | str) -> Path:
@@ -91,11 +93,17 @@ def read(path: Path) -> str:
         return ""
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above, that everybody may look into, whatever the umask. Raises OSError."""
+    for each in (*reversed(path.parents), path):
+        if not each.exists():
+            each.mkdir()
+            each.chmod(_NEW_DIRECTORY_MODE)
+
+
 def write(path: Path, text: str) -> None:
     """Replace a file that everybody may read: written aside, renamed. Raises OSError."""
-    for directory in [each for each in (*reversed(path.parents),) if not each.exists()]:
-        directory.mkdir()
-        directory.chmod(_NEW_DIRECTORY_MODE)  # whatever the umask
+    make_directory(path.parent)
     aside = path.with_name(f".{path.name}.new")
     aside.unlink(missing_ok=True)
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)

@@ -38,7 +38,7 @@ def _forget(systemd: Systemd, units: list[str]) -> None:
 
 
 def _purge(layout: Layout, root: Path | None) -> Iterator[Step]:
-    for path in (*layout.drop_ins(), *layout.data):
+    for path in (*layout.drop_ins(), *layout.data, layout.settings):
         if path.is_symlink():
             yield Step(f"remove the link {path}", f"removed the link {path}", path.unlink)
         elif path.is_dir():

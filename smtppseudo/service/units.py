@@ -130,7 +130,8 @@ TimeoutStopSec=10
 LimitNOFILE=65536
 """
 
-# The rules that a user's manager can apply: those that need no name space.
+# The rules that a user's manager can apply: those that need no name space. Without connect() a listening socket cannot
+# be made one that calls out, though it is of the machine's network.
 _PROCESS_RULES: Final = """\
 NoNewPrivileges=yes
 RestrictAddressFamilies=AF_UNIX
@@ -141,7 +142,7 @@ LockPersonality=yes
 MemoryDenyWriteExecute=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
+SystemCallFilter=~@privileged @resources connect
 SystemCallErrorNumber=EPERM
 """
 
