@@ -12,7 +12,7 @@ STATUS_EVERY_S: Final = 5.0
 _SOCKET: Final = "NOTIFY_SOCKET"
 _WATCHDOG_USEC: Final = "WATCHDOG_USEC"
 _WATCHDOG_PID: Final = "WATCHDOG_PID"
-_WAIT_S: Final = 5.0
+_WAIT_S: Final = 1.0
 _STATUS_MAX_CHARS: Final = 1000  # systemd ignores messages of more than 4,096 octets
 _MICRO: Final = 1e-6
 
@@ -27,22 +27,19 @@ class Notifier:
         name = environ.pop(_SOCKET, "")
         watchdog_pid = environ.pop(_WATCHDOG_PID, "") or str(os.getpid())
         watchdog_usec = environ.pop(_WATCHDOG_USEC, "")
-        self._socket: socket.socket | None = None
         self.watchdog_s = 0.0
+        self._address = ""
+        self._socket: socket.socket | None = None  # made with the first message, then kept: descriptors may run out
         if not name.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
             return
         self._address = name.replace("@", "\0", 1) if name.startswith("@") else name
-        try:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        except OSError:
-            return  # to serve matters more than to be heard
         if watchdog_pid == str(os.getpid()) and watchdog_usec.isascii() and watchdog_usec.isdecimal():
             self.watchdog_s = int(watchdog_usec[:18]) * _MICRO
 
     @property
     def is_heard(self) -> bool:
         """Whether there is a service manager."""
-        return self._socket is not None
+        return bool(self._address)
 
     def ready(self, status: str) -> bool:
         """Say that we serve; whether that was heard."""
@@ -54,7 +51,7 @@ class Notifier:
 
     def stopping(self) -> None:
         """Say that we end."""
-        self._send("STOPPING=1", "STATUS=Shutting down")
+        self._send("STOPPING=1", "STATUS=Stopping")
 
     def status(self, text: str, *, wait: bool = True) -> bool:
         """Say in one line how we do; whether that was heard."""
@@ -64,15 +61,23 @@ class Notifier:
         """Say that we are not stuck."""
         self._send("WATCHDOG=1", wait=False)
 
+    def close(self) -> None:
+        """Say nothing more."""
+        self._address = ""
+        if self._socket is not None:
+            self._socket.close()
+
     def _send(self, *lines: str, wait: bool = True) -> bool:
-        if self._socket is None:
+        if not self._address:
             return False
         octets = "\n".join(line.replace("\n", " ") for line in lines).encode("utf-8", "backslashreplace")
         try:
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.settimeout(_WAIT_S if wait else 0.0)
             self._socket.sendto(octets, self._address)
         except OSError:
-            return False
+            return False  # to serve matters more than to be heard
         return True
 
 
