@@ -17,15 +17,16 @@ from smtppseudo.net.clock import Clock
 from smtppseudo.net.inherited import Inherited
 from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.net.reactor import Reactor
-from smtppseudo.reception import Reception
+from smtppseudo.reception import Reception, describe_fault
 from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
-from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS, StateDir
+from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SECRET_MODE, SETTINGS, StateDir
 
 if TYPE_CHECKING:
     from smtppseudo.console import Console
     from smtppseudo.monitor.credentials import Credentials
 
 OTHER_DESCRIPTORS: Final = 16
+_TELL_FAULT_EVERY_S: Final = 60.0
 _NOTHING_INHERITED: Final = Inherited()
 
 ACCEPT_MAIL_WARNING: Final = (
@@ -63,6 +64,7 @@ class Server:
         say: Callable[[str], None],
         clock: Clock | None = None,
         inherited: Inherited = _NOTHING_INHERITED,
+        cookie_mode: int = SECRET_MODE,
     ) -> None:
         settings = configuration.settings
         self.configuration = configuration
@@ -75,10 +77,13 @@ class Server:
         self.chronicle = Chronicle(self.reactor.clock, journal, settings.log_format)
         self.reception = Reception(settings, self.reactor, self.chronicle)
         self.reactor.after_turn = self.chronicle.flush
+        self.reactor.on_fault = self._give_up_batch
+        self._tell_fault_at = 0.0
         self._say = say
         self._inherited = inherited
         self._state_dir = StateDir(Path(settings.state_dir))
         self._cookie = os.urandom(32).hex()
+        self._cookie_mode = cookie_mode
         self._console: Console | None = None
         self._is_online = False
         self._listeners: list[Listener] = []
@@ -99,8 +104,11 @@ class Server:
         """The addresses and ports for monitors."""
         return [(listener.address, listener.port) for listener in self._monitor_listeners]
 
-    def open(self) -> None:
-        """Open both ports and go online. Raises ListenError, SettingsError; then nothing is open."""
+    def open(self, once_bound: Callable[[], None] = lambda: None) -> None:
+        """Open both ports, do what is to be done `once_bound`, and go online.
+
+        Raises ListenError, SettingsError and what `once_bound` raises; then nothing is open.
+        """
         settings, (smtp, monitor) = self.settings, self._inherited
         _require_sense(settings)
         try:
@@ -110,14 +118,15 @@ class Server:
             self._monitor_listeners = self._adopt(monitor, self._meet_monitor) or self._listen(
                 settings.monitor_listen, settings.monitor_port, self._meet_monitor
             )
-        except ListenError:
+            once_bound()
+        except BaseException:
             self._close_listeners()
             raise
         self._let_local_monitors_in()
         self._is_online = True
         self.chronicle.record(Online("start"))
         if settings.accept_mail:
-            self._warn(ACCEPT_MAIL_WARNING)
+            self.warn(ACCEPT_MAIL_WARNING)
 
     def go_online(self, by: str, ip: str = "", port: int = 0) -> None:
         """Open the SMTP port again; `ip` and `port` are whose wish it was. Raises ListenError; it stays closed then."""
@@ -178,12 +187,17 @@ class Server:
             text = self._state_dir.read(CREDENTIALS)
             return None if text is None else Credentials.from_text(text)
         except (OSError, ValueError) as error:
-            self._warn(f"{self._state_dir.path / CREDENTIALS}: {error}; set the magic word anew")
+            self.warn(f"{self._state_dir.path / CREDENTIALS}: {error}; set the magic word anew")
             return None
 
     def write_credentials(self, word: "Credentials") -> None:
         """Keep a new magic word. Raises OSError."""
         self._state_dir.write(CREDENTIALS, word.to_text() + "\n")
+
+    def warn(self, text: str) -> None:
+        """Tell whoever looks at the process, and put it on record."""
+        self._say(text)
+        self.chronicle.error(text)
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -191,6 +205,7 @@ class Server:
 
     def stop(self) -> None:
         """End every session, bring the log to the disk, and let `run` return."""
+        self.reactor.stop()  # first, so that no bug in the rest keeps us running
         self._close_listeners()
         self.reception.close("shutdown", self.reactor.clock.now)
         if self._is_online:
@@ -202,7 +217,18 @@ class Server:
             self.chronicle.flush()
         self.chronicle.journal.close()
         self._let_local_monitors_in_no_more()
-        self.reactor.stop()
+
+    def _give_up_batch(self, error: Exception) -> None:
+        """Go on without the events that could not be passed on: the next may fare better.
+
+        That is said once a minute at most, for what it is about is what would say it.
+        """
+        self.reception.counters.faults += 1
+        lost = self.chronicle.drop()
+        now = self.reactor.clock.now
+        if now >= self._tell_fault_at:
+            self._tell_fault_at = now + _TELL_FAULT_EVERY_S
+            self.warn(f"{describe_fault(error)}: {lost} log lines were lost")
 
     def _apply(self, configuration: Configuration, by: str, ip: str, port: int) -> list[str]:
         before, wanted = self.settings, configuration.settings
@@ -214,12 +240,8 @@ class Server:
             self.reception.apply(self.settings)
             self.chronicle.record(SettingsChanged(",".join(applied), by), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
-            self._warn(ACCEPT_MAIL_WARNING)
+            self.warn(ACCEPT_MAIL_WARNING)
         return [name for name in changed if name in FIXED_KEYS]
-
-    def _warn(self, text: str) -> None:
-        self._say(text)
-        self.chronicle.error(text)
 
     def _listen(self, addresses: tuple[str, ...], port: int, on_accept: OnAccept) -> list[Listener]:
         listeners: list[Listener] = []
@@ -254,10 +276,10 @@ class Server:
         """Put down what a local monitor needs: whoever can read the cookie needs no magic word."""
         try:
             self._state_dir.clean(COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS)
-            self._state_dir.write(COOKIE, self._cookie + "\n")
-            self._state_dir.write(MONITOR_PORT, f"{self.monitors_on[0][1]}\n", mode=0o644)
+            self._state_dir.write(COOKIE, self._cookie + "\n", self._cookie_mode)
+            self._state_dir.write(MONITOR_PORT, f"{self.monitors_on[0][1]}\n", 0o644)
         except OSError as error:
-            self._warn(f"{self._state_dir.path}: {error.strerror}: local monitors cannot log in without the magic word")
+            self.warn(f"{self._state_dir.path}: {error.strerror}: local monitors cannot log in without the magic word")
 
     def _let_local_monitors_in_no_more(self) -> None:
         with contextlib.suppress(OSError):

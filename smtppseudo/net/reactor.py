@@ -49,16 +49,22 @@ class Alarm:
         self._on_fault(error)
 
 
+def _ignore(error: Exception) -> None:
+    """Do nothing about a bug: nobody wants to hear of it yet."""
+
+
 class Reactor:
     """One thread, one selector, one wheel of deadlines.
 
-    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to.
+    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to; `on_fault`
+    with what it raises, which only a bug of ours can.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
         self.wheel: Wheel[Timed] = Wheel()
         self.after_turn: Callable[[], None] = lambda: None
+        self.on_fault: Callable[[Exception], None] = _ignore
         self._selector = selectors.DefaultSelector()
         self._stopped = False
 
@@ -106,7 +112,10 @@ class Reactor:
                     timed.due(now)
                 except Exception as error:  # noqa: BLE001 - as above
                     timed.fault(error)
-        self.after_turn()
+        try:
+            self.after_turn()
+        except Exception as error:  # noqa: BLE001 - our bug: it costs what was to be done, not the server
+            self.on_fault(error)
 
     def close(self) -> None:
         """Give the selector back."""
