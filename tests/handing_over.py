@@ -73,9 +73,9 @@ class Held:
         info = self.socks[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_OCTETS)
         return int.from_bytes(info[-4:], sys.byteorder)
 
-    def start(self, servers: Servers, *arguments: str, **more: Any) -> Running:
-        """Start a server with these sockets."""
-        prefix = prefix_for(self.socks, self.names)
+    def start(self, servers: Servers, *arguments: str, before: Sequence[str] = (), **more: Any) -> Running:
+        """Start a server with these sockets, `before` which other programs may run."""
+        prefix = [*before, *prefix_for(self.socks, self.names)]
         fds = [sock.fileno() for sock in self.socks]
         listen = ["127.0.0.1"] * max(1, self.names.count("smtp"))  # these addresses give way to the sockets'
         return servers.start(None, *arguments, prefix=prefix, pass_fds=fds, listen=listen, **more)

@@ -195,8 +195,8 @@ def _explain(error: ListenError) -> str:
         return f"{place}: {holder} holds it; stop that, or choose another port (--port, --monitor-port)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"{place}: ports below 1024 need a privilege. Three ways out: `sudo smtppseudo install-service`,"
-            " `sudo smtppseudo serve --run-as USER`, or ports above: --port 2525 --monitor-port 2626"
+            f"{place}: ports below 1024 need a privilege. Three ways out: `sudo smtppseudo install-service`; to be"
+            " started as root, with --run-as USER; or ports above, with --port 2525 --monitor-port 2626"
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{place}: no interface of this machine has that address; see --listen"
