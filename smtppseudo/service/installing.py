@@ -52,11 +52,10 @@ def install(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool, start
 
 
 def _make_user(sysusers: Path, root: Path | None) -> Iterator[Step]:
-    doing, done = f"make the user {USER}", f"made sure of user and group {USER}"
-    if root is None:
-        yield Step(doing, done, partial(call, "systemd-sysusers", str(sysusers)))
-    elif (root / "etc/passwd").exists():  # otherwise it is no whole system, and the user is made where that boots
-        yield Step(doing, done, partial(call, "systemd-sysusers", f"--root={root}", f"/{sysusers.relative_to(root)}"))
+    where = [] if root is None else [f"--root={root}"]
+    if root is None or (root / "etc/passwd").exists():  # otherwise the user is made where the tree is booted
+        make = partial(call, "systemd-sysusers", *where, sysusers.name)
+        yield Step(f"make the user {USER}", f"made sure of user and group {USER}", make)
 
 
 def _start(systemd: Systemd) -> None:

@@ -42,7 +42,7 @@ def unit_texts(plan: Plan) -> dict[str, str]:
     return {
         SMTP_SOCKET: head(SMTP_SOCKET) + _socket("senders", "smtp", smtp),
         MONITOR_SOCKET: head(MONITOR_SOCKET) + _socket("monitors", "monitor", monitor),
-        SERVICE: head(SERVICE) + service.format(command=" ".join(map(_word, plan.command))),
+        SERVICE: head(SERVICE) + service.format(command=_command_line(plan.command)),
     }
 
 
@@ -70,10 +70,12 @@ def port_of(text: str) -> int | None:
     return None if found is None else int(found[1])
 
 
-def _word(word: str) -> str:
-    """Write a word for ExecStart= (systemd.service(5), "Command lines")."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return escaped if re.fullmatch(r"[A-Za-z0-9@%+=:,./_-]+", escaped) else f'"{escaped}"'
+def _command_line(command: tuple[str, ...]) -> str:
+    """Write the value of ExecStart= (systemd.service(5), "Command lines")."""
+    program, *arguments = (word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") for word in command)
+    # In the program's own path a dollar sign stands for itself.
+    words = [program, *(argument.replace("$", "$$") for argument in arguments)]
+    return " ".join(word if re.fullmatch(r"[A-Za-z0-9@%+=:,./_-]+", word) else f'"{word}"' for word in words)
 
 
 def _head(edit: str, name: str) -> str:
