@@ -10,8 +10,8 @@ from typing import Final
 
 from smtppseudo.service.layout import Layout, make_directory, read, write
 from smtppseudo.service.steps import Step
-from smtppseudo.service.systemd import Systemd, ToolError, call, last_words
-from smtppseudo.service.units import SERVICE, SOCKETS, USER, Plan, sysusers_text, unit_texts
+from smtppseudo.service.systemd import Systemd, ToolError, call
+from smtppseudo.service.units import SERVICE, SOCKETS, USER, Plan, places, sysusers_text, unit_texts
 
 _ANSWER_LIMIT_S: Final = 30.0
 _POLL_S: Final = 0.1
@@ -46,9 +46,9 @@ def install(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool, start
         # A socket that listens keeps the addresses that it has; and it stays while the service does.
         yield Step("close the ports", "closed the ports, to open them anew", partial(systemd.do, "stop", *SOCKETS))
     yield Step("start it", "started it", partial(_start, systemd))
-    for port, answers in ((plan.port, _answers_smtp), (plan.monitor_port, _says_hello)):
+    for (addresses, port), answers in zip(places(plan), (_answers_smtp, _says_hello), strict=True):
         see = partial(_wait_until, partial(answers, port))
-        yield Step(f"see port {port} answer", f"port {port} answers", see)
+        yield Step(f"see port {port} answer", f"port {port} answers, on {' and '.join(addresses)}", see)
 
 
 def _make_user(sysusers: Path, root: Path | None) -> Iterator[Step]:
@@ -62,7 +62,8 @@ def _start(systemd: Systemd) -> None:
     try:
         systemd.do("restart", SERVICE)
     except ToolError as error:
-        raise ToolError(last_words() or str(error)) from None
+        said = systemd.show(SERVICE, "StatusText").get("StatusText")  # by the server itself, which knows best
+        raise ToolError(said or str(error)) from None
 
 
 def _wait_until(answers: Callable[[], bool]) -> None:

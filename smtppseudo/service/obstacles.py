@@ -65,7 +65,7 @@ def of_program(program: Program) -> Iterator[str]:
     try:
         call(*program.command, "--version")
     except ToolError:
-        yield f"{program.python} runs smtppseudo only from its source directory. Install with {_MEND}"
+        yield f"smtppseudo is not installed for {program.python}, only started from where it is. Install with {_MEND}"
 
 
 def of_sandbox(program: Program) -> Iterator[str]:
@@ -78,6 +78,8 @@ def of_sandbox(program: Program) -> Iterator[str]:
     # Likewise what is closed to other users: the topmost such directory, or the file.
     for path in (program.python.resolve(), program.package.resolve() / "__init__.py"):
         for each in (*reversed(path.parents), path):
+            if not each.exists():  # in an archive
+                break
             needed = stat.S_IXOTH if each.is_dir() else stat.S_IROTH
             if not each.stat().st_mode & needed:
                 recursive = "-R " if each.is_relative_to(program.prefix) else ""

@@ -84,15 +84,6 @@ def call(*words: str, timeout_s: float = _SLOW_S) -> str:
     return done.stdout
 
 
-def last_words() -> str:
-    """Return what the service said last, for whoever wants to know why it does not run; empty where unknown."""
-    try:
-        text = call("journalctl", "--identifier=smtppseudo", "--lines=1", "--output=cat", "--quiet", timeout_s=_QUICK_S)
-    except ToolError:
-        return ""
-    return text.strip().removeprefix("smtppseudo: ")
-
-
 def ask_systemd() -> UnitState:
     """Ask systemd, which takes some milliseconds, or seconds on a bad day."""
     if not is_booted():

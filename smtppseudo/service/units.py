@@ -108,8 +108,8 @@ TriggerLimitBurst=20
 WantedBy=sockets.target
 """
 
-# Requires= and no limit on starts: a server that is killed while its port is closed takes the socket unit with it,
-# and the restart has to bring that back, however often.
+# A server that is killed while its port is closed takes the socket unit with it. The next start brings that back
+# (Requires=, Sockets=), and there always is a next start (StartLimitIntervalSec=0).
 _UNIT: Final = f"""\
 [Unit]
 Description=smtppseudo, a mail server that takes no mail

@@ -25,7 +25,10 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with Machine(directory) as machine:
         install_wheel(machine, directory)
         done = machine.run(PROGRAM, "install-service")
-        assert done.stdout.splitlines()[-2:] == ["port 25 answers", "port 26 answers"]
+        assert done.stdout.splitlines()[-2:] == [
+            "port 25 answers, on 0.0.0.0 and ::",
+            "port 26 answers, on 127.0.0.1 and ::1",
+        ]
         machine.run("useradd", "--create-home", "--groups=smtppseudo", "member")
         machine.run("useradd", "--create-home", "stranger")
         yield machine
@@ -154,6 +157,14 @@ def test_the_listener_is_stopped_and_started_over_port_26(machine: Machine) -> N
         machine.connect()
     wait_until(lambda: machine.show("StatusText").startswith("Offline"), "systemd knowing that it is offline", LIMIT_S)
     machine.run(PROGRAM, "start")
+    assert machine.answers()
+
+
+def test_stopping_the_sockets_stops_it_all(machine: Machine) -> None:
+    machine.run("systemctl", "stop", "smtppseudo.socket", "smtppseudo-monitor.socket")
+    assert machine.show("ActiveState") == "inactive"
+    assert not machine.answers()
+    machine.run("systemctl", "start", SERVICE)
     assert machine.answers()
 
 

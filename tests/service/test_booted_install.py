@@ -119,7 +119,10 @@ def test_a_second_install_takes_the_new_version_and_keeps_the_rest(machine: Mach
 def test_another_port_is_taken_and_kept(machine: Machine) -> None:
     machine.run(PROGRAM, "install-service")
     done = machine.run(PROGRAM, "install-service", "--port", "2525", "--monitor-port", "2626")
-    assert done.stdout.splitlines()[-2:] == ["port 2525 answers", "port 2626 answers"]
+    assert done.stdout.splitlines()[-2:] == [
+        "port 2525 answers, on 0.0.0.0 and ::",
+        "port 2626 answers, on 127.0.0.1 and ::1",
+    ]
     assert machine.run(PROGRAM, "install-service").stdout.splitlines()[-2:] == done.stdout.splitlines()[-2:]
     assert machine.answers(2525)
     assert not machine.answers(25)
@@ -193,7 +196,10 @@ def test_a_user_has_a_service_of_his_own(machine: Machine) -> None:
     env = {"HOME": MEMBER_HOME, "XDG_RUNTIME_DIR": f"/run/user/{uid}", "USER": "member"}
     run = partial(machine.run, user="member", env=env)
     done = run(PROGRAM, "install-service", "--user")
-    assert done.stdout.splitlines()[-3:-1] == ["port 2525 answers", "port 2626 answers"]
+    assert done.stdout.splitlines()[-3:-1] == [
+        "port 2525 answers, on 0.0.0.0 and ::",
+        "port 2626 answers, on 127.0.0.1 and ::1",
+    ]
     assert run(PROGRAM, "status").stdout.startswith("server          smtppseudo")
     pid = run("systemctl", "--user", "show", SERVICE, "--property=MainPID", "--value").stdout.strip()
     machine.run("kill", "-KILL", pid)

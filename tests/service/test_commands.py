@@ -170,8 +170,7 @@ def test_other_systems(platform: str, said: str) -> None:
 
 def program_at(place: str) -> Program:
     """Return a program that is all in one place."""
-    here = this_program()
-    return here._replace(python=Path(place, "bin/python"), prefix=Path(place), package=Path(place, "lib/smtppseudo"))
+    return Program(Path(place, "bin/python"), Path("/usr"), Path(place), Path(place, "lib/smtppseudo"))
 
 
 @pytest.mark.parametrize("place", ["/home/a/venv", "/root/venv", "/tmp/venv", "/var/tmp/venv", "/run/user/0/venv"])
@@ -214,9 +213,13 @@ def test_a_program_that_is_closed_to_others(open_place: Path, monkeypatch: pytes
     assert list(obstacles.of_sandbox(program)) == []
 
 
+def test_a_program_in_an_archive_is_not_looked_into() -> None:
+    assert list(obstacles.of_sandbox(program_at("/opt")._replace(package=Path("/usr/a.pyz/smtppseudo")))) == []
+
+
 def test_a_program_that_is_not_installed() -> None:
     (found,) = obstacles.of_program(this_program()._replace(python=Path("/usr/bin/python3")))
-    assert "only from its source directory" in found
+    assert "smtppseudo is not installed for /usr/bin/python3" in found
 
 
 def test_whoever_has_the_port_is_named(servers: Servers) -> None:
