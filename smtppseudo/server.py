@@ -167,12 +167,13 @@ class Server:
 
     def summary(self) -> str:
         """Say in one line how we do."""
-        slots, connected = self.reception.slots, self.reception.counters.connected
+        slots, counters = self.reception.slots, self.reception.counters
         monitors = self._console.monitors if self._console is not None else 0
-        return (
-            f"{self.state.capitalize()}: {slots.in_use} of {slots.count} slots, {connected} connections,"
-            f" {monitors} monitors"
+        counts = ", ".join(
+            f"{count} {name}{'' if count == 1 else 's'}"
+            for count, name in ((counters.connected, "connection"), (monitors, "monitor"))
         )
+        return f"{self.state.capitalize()}: {slots.in_use} of {slots.count} slots, {counts}"
 
     def counters(self) -> dict[str, object]:
         """Return the sums of the run, and the slots."""
@@ -228,7 +229,9 @@ class Server:
         now = self.reactor.clock.now
         if now >= self._tell_fault_at:
             self._tell_fault_at = now + _TELL_FAULT_EVERY_S
-            self.warn(f"{describe_fault(error)}: {lost} log lines were lost")
+            self.warn(f"{describe_fault(error)}: {lost} log line{'' if lost == 1 else 's'} lost")
+            with contextlib.suppress(Exception):
+                self.chronicle.flush()  # now, so that it is not lost with the next batch
 
     def _apply(self, configuration: Configuration, by: str, ip: str, port: int) -> list[str]:
         before, wanted = self.settings, configuration.settings

@@ -8,7 +8,7 @@ from typing import Final
 
 from smtppseudo.net.reactor import Alarm, Reactor
 
-STATUS_EVERY_S: Final = 5.0
+STATUS_EVERY_S: Final = 3.0
 _SOCKET: Final = "NOTIFY_SOCKET"
 _WATCHDOG_USEC: Final = "WATCHDOG_USEC"
 _WATCHDOG_PID: Final = "WATCHDOG_PID"

@@ -150,7 +150,7 @@ def test_the_status_is_told_when_it_changes_and_seldom(begin: MakeLoop, manager:
     assert manager.heard() == []
     for text in ("Online: 1 of 25 slots", "Online: 2 of 25 slots"):
         loop.text = text
-        loop.advance(1)
+        loop.advance(0.5)
         assert manager.heard() == []
     loop.advance(STATUS_EVERY_S)
     assert manager.heard() == ["STATUS=Online: 2 of 25 slots"]
