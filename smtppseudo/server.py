@@ -2,17 +2,18 @@
 
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from smtppseudo.certificates import Certificates
 from smtppseudo.chronicle import Chronicle
 from smtppseudo.configuration import Configuration
 from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.journal import Journal, Limits
+from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.clock import Clock
 from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.net.reactor import Reactor
@@ -51,11 +52,13 @@ FIXED_KEYS: Final = (
 class Server:
     """The whole of it, for one process.
 
-    `say` hears one line for whoever looks at the process: what could not be logged, above all.
+    `say` hears one line for whoever looks at the process: what could not be logged, above all. Raises SettingsError.
     """
 
     def __init__(self, configuration: Configuration, say: Callable[[str], None], clock: Clock | None = None) -> None:
         settings = configuration.settings
+        _require_sense(settings)
+        self._certificates = Certificates(settings)
         self.configuration = configuration
         self.settings = settings
         self.reactor = Reactor(clock)
@@ -64,7 +67,7 @@ class Server:
         limits = Limits(settings.log_keep_days, settings.log_max_octets_per_day, settings.log_min_free_octets)
         journal = Journal(Path(settings.log_dir), limits, say)
         self.chronicle = Chronicle(self.reactor.clock, journal, settings.log_format)
-        self.reception = Reception(settings, self.reactor, self.chronicle)
+        self.reception = Reception(settings, self.reactor, self.chronicle, self._certificates.tls)
         self.reactor.after_turn = self.chronicle.flush
         self._say = say
         self._state_dir = StateDir(Path(settings.state_dir))
@@ -90,12 +93,11 @@ class Server:
         return [(listener.address, listener.port) for listener in self._monitor_listeners]
 
     def open(self) -> None:
-        """Open both ports and go online. Raises ListenError, SettingsError; then nothing is open."""
+        """Open both ports and go online. Raises ListenError; then nothing is open."""
         settings = self.settings
-        _require_sense(settings)
         try:
-            self._listeners = self._listen(settings.listen, settings.port, self.reception.accept)
-            self._monitor_listeners = self._listen(settings.monitor_listen, settings.monitor_port, self._meet_monitor)
+            self._listeners = self._listen(settings.listen, settings.port, lambda _: self.reception.accept)
+            self._monitor_listeners = self._listen(settings.monitor_listen, settings.monitor_port, self._monitors_by)
         except ListenError:
             self._close_listeners()
             raise
@@ -139,7 +141,13 @@ class Server:
         self._apply(configuration, "monitor", ip, port)
 
     def reconfigure(self, configuration: Configuration) -> list[str]:
-        """Take another settings file; give the keys that changed there but need a restart."""
+        """Take another settings file, and read certificates again; give the keys that need a restart to change.
+
+        Raises SettingsError; nothing is changed then.
+        """
+        effective = self._effective(configuration.settings)
+        _require_sense(effective)
+        self._certificates.read(effective)
         return self._apply(configuration, "SIGHUP", "", 0)
 
     def counters(self) -> dict[str, object]:
@@ -184,21 +192,24 @@ class Server:
     def _apply(self, configuration: Configuration, by: str, ip: str, port: int) -> list[str]:
         before, wanted = self.settings, configuration.settings
         self.configuration = configuration
-        self.settings = wanted._replace(**{name: getattr(before, name) for name in FIXED_KEYS})
+        self.settings = self._effective(wanted)
         changed = [name for name in wanted._fields if getattr(before, name) != getattr(wanted, name)]
         applied = [name for name in changed if name not in FIXED_KEYS]
         if applied:
-            self.reception.apply(self.settings)
+            self.reception.apply(self.settings, self._certificates.tls)
             self.chronicle.record(SettingsChanged(",".join(applied), by), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
             self._warn(ACCEPT_MAIL_WARNING)
         return [name for name in changed if name in FIXED_KEYS]
 
+    def _effective(self, wanted: Settings) -> Settings:
+        return wanted._replace(**{name: getattr(self.settings, name) for name in FIXED_KEYS})
+
     def _warn(self, text: str) -> None:
         self._say(text)
         self.chronicle.error(text)
 
-    def _listen(self, addresses: tuple[str, ...], port: int, on_accept: OnAccept) -> list[Listener]:
+    def _listen(self, addresses: tuple[str, ...], port: int, on_accept_by: Callable[[str], OnAccept]) -> list[Listener]:
         listeners: list[Listener] = []
         for address in addresses:
             try:
@@ -211,6 +222,7 @@ class Server:
                 for listener in listeners:
                     listener.close()
                 raise
+            on_accept = on_accept_by(address)
             listener = Listener(sock, self.reactor, on_accept, self.chronicle.error, self.reception.report_fault)
             listeners.append(listener)
             port = listener.port  # where any free port is taken, the same on each address
@@ -236,14 +248,23 @@ class Server:
                 for name in (COOKIE, MONITOR_PORT):
                     self._state_dir.remove(name)
 
-    def _meet_monitor(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:
+    def _monitors_by(self, address: str) -> OnAccept:
+        """Return how those are met who come by an address of ours: it counts, not theirs."""
+
+        def meet(sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:  # noqa: ARG001
+            self._meet_monitor(sock, ip, port, now, by_tls=not is_loopback(address))
+
+        return meet
+
+    def _meet_monitor(self, sock: socket.socket, ip: str, port: int, now: float, *, by_tls: bool) -> None:
         if self._console is None:
             # SCRAM and JSON take 15 ms to load, and most runs see no monitor for long.
             from smtppseudo.console import Console  # noqa: PLC0415
 
             self._console = Console(self, self.chronicle.feed, self._cookie)
             self.chronicle.followers = (self._console.follow,)
-        self._console.accept(sock, ip, port, local_port, now)
+        self._console.tls = self._certificates.monitor_tls
+        self._console.accept(sock, ip, port, now, by_tls=by_tls and self._console.tls is not None)
 
 
 def _require_sense(settings: Settings) -> None:
@@ -254,11 +275,17 @@ def _require_sense(settings: Settings) -> None:
         addresses = getattr(settings, name)
         if len(set(addresses)) < len(addresses):
             raise SettingsError(f"{name} must name each address once")
+    for prefix in ("", "monitor_"):
+        cert, key = (f"{prefix}tls_{part}" for part in ("cert", "key"))
+        if bool(getattr(settings, cert)) != bool(getattr(settings, key)):
+            raise SettingsError(f"{cert} and {key} go together; only one of them is set")
     for address in settings.monitor_listen:
-        if not ipaddress.ip_address(address).is_loopback and not settings.monitor_cleartext:
+        if not (is_loopback(address) or settings.monitor_tls_cert or settings.monitor_cleartext):
             raise SettingsError(
                 f"monitor_listen: {address} is not a loopback address, and what monitors say would cross the network"
-                " unencrypted; listen on 127.0.0.1 and reach it through an SSH tunnel, or set monitor_cleartext = true"
+                ' unencrypted; set monitor_tls_cert and monitor_tls_key (README.md, "From another machine", has the'
+                " openssl line that makes them), or monitor_cleartext = true, or listen on 127.0.0.1 and reach it"
+                " through an SSH tunnel"
             )
 
 

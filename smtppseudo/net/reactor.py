@@ -52,13 +52,15 @@ class Alarm:
 class Reactor:
     """One thread, one selector, one wheel of deadlines.
 
-    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to.
+    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to. `turns` counts
+    them.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
         self.wheel: Wheel[Timed] = Wheel()
         self.after_turn: Callable[[], None] = lambda: None
+        self.turns = 0
         self._selector = selectors.DefaultSelector()
         self._stopped = False
 
@@ -92,6 +94,7 @@ class Reactor:
             wait_s = max(0.0, next_due - clock.now)
             timeout_s = wait_s if timeout_s is None else min(timeout_s, wait_s)
         ready = self._selector.select(timeout_s)
+        self.turns += 1
         clock.read()
         now = clock.now
         for key, mask in ready:

@@ -106,13 +106,6 @@ class Wire:
         self._sock.close()
 
 
-def is_loopback(address: str) -> bool:
-    """Say whether a numeric address is this machine's own loopback."""
-    ip = ipaddress.ip_address(address)
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return bool((mapped or ip).is_loopback)
-
-
 def connect(host: str | None, port: int, timeout_s: float, *, cleartext: bool) -> socket.socket:
     """Connect to the first address of a host that answers; None is this machine.
 
