@@ -229,6 +229,7 @@ class Servers:
         log_dir: Path | None = None,
         port: int = 0,
         listen: Sequence[str] = ("127.0.0.1",),
+        monitor_listen: Sequence[str] = ("127.0.0.1",),
         stderr: Path | None = None,
     ) -> Running:
         """Start one and wait until it listens. `prefix` is a command that runs it; the rest is plain."""
@@ -238,7 +239,8 @@ class Servers:
         config = write_settings(directory / "smtppseudo.toml", BASE | (settings or {}))
         places = ["--config", str(config), "--state-dir", str(directory / "state"), "--log-dir", str(log_dir)]
         addresses = [word for address in listen for word in ("--listen", address)]
-        monitor = ["--monitor-port", "0", "--monitor-listen", "127.0.0.1"]
+        monitor = ["--monitor-port", "0"]
+        monitor += [word for address in monitor_listen for word in ("--monitor-listen", address)]
         words = command("serve", "--port", str(port), *addresses, *monitor, *places, *arguments, prefix=prefix)
         child_env = environment(**(env or {}))
         with (directory / "stdout").open("wb") as out, (stderr or directory / "stderr").open("wb") as err:

@@ -73,6 +73,11 @@ class TlsSocket:
         return bool(self._unsent)
 
     @property
+    def has_waiting(self) -> bool:
+        """Whether the handshake's last octets brought more: `recv` then takes none from the kernel."""
+        return bool(self._incoming.pending)
+
+    @property
     def certificate(self) -> bytes:
         """The peer's certificate (DER), once the handshake is done; a client's are never asked for."""
         return self._tls.getpeercert(binary_form=True) or b""
@@ -94,7 +99,7 @@ class TlsSocket:
         else:
             self._handshake_octets += len(octets)
             if not octets:
-                raise TlsError("the other side closed the connection during the handshake")
+                raise ConnectionResetError("the other side closed the connection")
             if self._handshake_octets > HANDSHAKE_OCTETS_MAX:
                 raise TlsError("the handshake is too long")
             self._incoming.write(octets)
@@ -104,11 +109,8 @@ class TlsSocket:
         """Take at most `size` octets from the kernel; return what they make, b"" when the other side has ended."""
         if self._is_over:
             return self._sock.recv(size, flags)  # said to nobody
-        try:
+        if not self._incoming.pending:
             octets = self._sock.recv(size, flags)
-        except (BlockingIOError, InterruptedError):
-            pass  # the handshake's last octets may have brought more
-        else:
             if not octets:
                 return b""
             self._incoming.write(octets)
@@ -310,9 +312,10 @@ def _require_pem(name: str, path: Path, mark: bytes, what: str) -> None:
 
 
 def dial(sock: socket.socket, timeout_s: float) -> TlsSocket:
-    """Shake hands as a client over a connected socket. Raises OSError, TimeoutError after `timeout_s` among them.
+    """Shake hands as a client over a connected socket. Raises OSError: after `timeout_s`, TimeoutError.
 
-    Whoever answers is taken: look at its `certificate` before anything is said.
+    Whoever answers is taken: look at its `certificate` before anything is said. The socket then has `timeout_s` for
+    its time-out.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
