@@ -22,6 +22,7 @@ STEPS_PER_TURN: Final = 8  # of handshakes, each up to some milliseconds of arit
 
 CREDENTIALS: Final = "%d/"  # at the beginning of a path: systemd's credentials, as in its units
 
+_NOT_ITS_KEY: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 _RECEIVE_OCTETS: Final = 2048
 _RECORD_OCTETS: Final = 16_384  # RFC 8446 section 5.1
 
@@ -278,7 +279,7 @@ def load(prefix: str, cert: str, key: str) -> ssl.SSLContext:
     except _EncryptedError:
         raise SettingsError(f"{key_name}: {key_path} is encrypted, and nobody is there to be asked") from None
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if error.reason in _NOT_ITS_KEY:
             raise SettingsError(f"{key_name}: {key_path} is not the key of the certificate in {cert_path}") from None
         why = (error.reason or "no valid PEM").lower().replace("_", " ")
         raise SettingsError(f"{cert_name}, {key_name}: {cert_path} and {key_path} cannot be used: {why}") from None

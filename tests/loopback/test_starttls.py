@@ -9,7 +9,7 @@ import pytest
 from smtppseudo.events import Closed, Command
 from smtppseudo.net import tls as net_tls
 from smtppseudo.net.connection import HANDSHAKE_TIMEOUT_S, Connection, Phase
-from smtppseudo.smtp.session import SmtpState
+from smtppseudo.smtp.dialogue import SmtpState
 from tests.certificates import Certificate, client_hello, make_certificate, start_tls, trusting
 from tests.clients import Client
 from tests.conftest import MakeInside
@@ -53,10 +53,11 @@ def expect_service(server: Inside) -> None:
 def test_the_session_starts_anew(server: Inside, version: ssl.TLSVersion) -> None:
     client = server.greeted()
     assert "STARTTLS" in client.say("EHLO me", "250").split()[-1]
-    row = server.server.reception.slots
+    (session,) = server.server.reception.slots
     start_tls(client, version)
-    (session,) = row
-    assert (session.state, session.is_open, session.said and session.said.helo) == (SmtpState.GREETED, True, None)
+    server.turn_until(lambda: session.state is SmtpState.GREETED, "anew")
+    assert session.said is not None
+    assert (session.is_open, session.said.helo) == (True, None)
     assert "STARTTLS" not in client.say("EHLO me", "250")
     client.say("AUTH PLAIN AGEAYg==", "502")
     client.say("STARTTLS", "503 TLS is active already.")
