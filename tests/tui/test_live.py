@@ -16,6 +16,7 @@ from smtppseudo.tui.app import MonitorApp, Surroundings
 from smtppseudo.tui.feeder import Batch, Broken, Feeder, News, Opened, Seen
 from smtppseudo.tui.route import Target, connect
 from smtppseudo.tui.screens.main import MainScreen
+from tests.certificates import Certificate
 from tests.clients import wait_until
 from tests.monitors import Monitors, closing_monitors, credentials_text, monitor_port, state_dir
 from tests.running import Running, Servers
@@ -24,10 +25,11 @@ WORD = "open sesame, please"
 
 
 class Keys:
-    """The keys of one server, or none."""
+    """The keys of one server, or none; `pin` is the fingerprint of the certificate that was accepted."""
 
     def __init__(self, directory: Path | None) -> None:
         self._state = None if directory is None else StateDir(directory)
+        self.pin: str | None = None
 
     def cookies(self) -> tuple[str, ...]:
         """Return its cookie."""
@@ -40,8 +42,8 @@ class Keys:
         return () if text is None else (int(text),)
 
     def pin_for(self, host: str, port: int) -> str | None:
-        """Return none: no certificate was accepted."""
-        return None
+        """Return it, whichever server it is."""
+        return self.pin
 
 
 class Live:
@@ -119,6 +121,33 @@ def test_the_next_caller_sees_the_new_greeting(live: tuple[Running, Live]) -> No
         assert screen.app.standing.opened is not None  # no reconnect for that
 
     screen.play(act)
+
+
+def test_a_certificate_is_shown_and_what_to_do(servers: Servers, certificate: Certificate, tmp_path: Path) -> None:
+    """First nobody has accepted it, then another was, then it is the right one."""
+    server = servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
+    screen = Live(server, tmp_path)
+    keys = Keys(state_dir(server))
+    surroundings = Surroundings(lambda: Feeder(keys), StateDir(tmp_path / "config"))
+    screen.app = MonitorApp(Target("127.0.0.1", monitor_port(server), tls="on"), surroundings)
+
+    def words() -> str:
+        return " ".join(screen.text().split())
+
+    async def run() -> None:
+        async with screen.app.run_test(size=(120, 40)) as pilot:
+            screen.pilot = pilot
+            await screen.settle(lambda: "nobody here has accepted yet" in words(), "unknown")
+            assert certificate.fingerprint[:50] in words()
+            assert "--pin" in words()
+            keys.pin = certificate.fingerprint.replace("SHA256:", "SHA256:00:")[:-3]
+            await pilot.press("r")
+            await screen.settle(lambda: "shows another certificate" in words(), "changed")
+            keys.pin = certificate.fingerprint
+            await pilot.press("r")
+            await screen.settle(lambda: "● Online" in screen.text(), "online")
+
+    asyncio.run(run())
 
 
 def test_stop_start_and_switches_work(live: tuple[Running, Live]) -> None:
