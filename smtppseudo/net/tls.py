@@ -17,7 +17,7 @@ from smtppseudo.settings import SettingsError
 
 HANDSHAKE_OCTETS_MAX: Final = 65_536  # of a peer, until the handshake is done; a security limit
 UNSENT_OCTETS_MAX: Final = 65_536  # of answers that the peer has TLS itself give, and does not read; likewise
-SESSIONS_MAX: Final = 1_000  # at once; each takes some tens of KiB
+SESSIONS_MAX: Final = 1_000  # at once; each takes about 20 KiB
 STEPS_PER_TURN: Final = 8  # of handshakes, each up to some milliseconds of arithmetic
 
 CREDENTIALS: Final = "%d/"  # at the beginning of a path: systemd's credentials, as in its units
