@@ -32,6 +32,11 @@ class LocalKeys:
         """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises OSError."""
         return self._pin or self._pins.get(host, port)
 
+    def accept(self, host: str, port: int, fingerprint: str) -> None:
+        """Trust a server's certificate from now on, and none but that. Raises OSError."""
+        self._pins.accept(host, port, fingerprint)
+        self._pin = None
+
     def usual_port(self) -> int:
         """Return the port that is tried first."""
         return next(iter(self.ports()), MONITOR_PORT_DEFAULT)
@@ -54,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     given = (options.host, options.monitor_port, word, options.tls)
     app = MonitorApp(
         target_for(Memory.load(store), *given),
-        Surroundings(lambda: Feeder(keys), store, keys.usual_port),
+        Surroundings(lambda: Feeder(keys), store, keys.accept, keys.usual_port),
     )
     # A thread reads events while this one draws: let it give way sooner than after the usual 5 ms.
     sys.setswitchinterval(0.001)

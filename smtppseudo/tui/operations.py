@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from smtppseudo.net.client import ConnectionLostError, LinkError, OpRefusedError, TlsMode
+from smtppseudo.net.client import CertificateError, ConnectionLostError, LinkError, OpRefusedError, TlsMode
 from smtppseudo.tui.route import Target
+from smtppseudo.tui.screens.certificate import Certificate
 from smtppseudo.tui.screens.dialog import Confirm
 from smtppseudo.tui.screens.setup import Setup, Wanted
 from smtppseudo.tui.screens.words import AskWord, GivenWord, NewWord
@@ -101,6 +102,19 @@ class Operations:
                 )
 
         app.push_screen(AskWord(shown(f"{error}."), is_kept=is_kept), done)
+
+    def ask_trust(self, error: CertificateError) -> None:
+        """Ask whether a certificate is the server's."""
+
+        def done(is_trusted: bool | None) -> None:
+            if not is_trusted:
+                return
+            try:
+                self._app.accept(error)
+            except OSError as failure:
+                self._refuse("Certificate", f"it cannot be kept: {failure.strerror}")
+
+        self._app.push_screen(Certificate(error), done)
 
     def _ask(self, title: str, text: str, yes: str, op: str, **fields: object) -> None:
         async def act() -> None:
