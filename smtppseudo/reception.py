@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from smtppseudo.chronicle import Chronicle
 from smtppseudo.counters import Counters
@@ -16,16 +16,19 @@ from smtppseudo.slots import Admitted, ClientLimit, Evict, SlotTable
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.session import SmtpSession
 
+if TYPE_CHECKING:
+    from smtppseudo.net.tls import Tls
+
 _SECOND_S: Final = 1.0
 
 
 class Reception:
     """Owns the slots and the SMTP connections.
 
-    A session keeps the dialogue it began with when `apply` brings another.
+    A session keeps the dialogue it began with when `apply` brings another. `tls` is what STARTTLS leads to.
     """
 
-    def __init__(self, settings: Settings, reactor: Reactor, chronicle: Chronicle) -> None:
+    def __init__(self, settings: Settings, reactor: Reactor, chronicle: Chronicle, tls: "Tls | None" = None) -> None:
         self.reactor = reactor
         self.slots: SlotTable[SmtpSession] = SlotTable(settings.slots, settings.evict_after_s)
         self.counters = Counters()
@@ -37,11 +40,12 @@ class Reception:
         self._refusals_alarm = Alarm(self._say_refusals, self.report_fault)
         self._last_accept = 0.0
         self._quiet_alarm = Alarm(self._check_quiet, self.report_fault)
-        self.apply(settings)
+        self.apply(settings, tls)
 
-    def apply(self, settings: Settings) -> None:
+    def apply(self, settings: Settings, tls: "Tls | None" = None) -> None:
         """Take settings for the sessions to come."""
-        self._dialogue = Dialogue(settings)
+        self.tls = tls
+        self._dialogue = Dialogue(settings, None if tls is None else lambda: tls.has_room)
         self._limit = ClientLimit(settings.slots_per_client, settings.limit_exempt)
         for session in self.slots:
             if self._connections[session.slot - 1] is not None:

@@ -2,20 +2,21 @@
 
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from smtppseudo.certificates import Certificates
 from smtppseudo.chronicle import Chronicle
 from smtppseudo.configuration import Configuration
 from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.journal import Journal, Limits
+from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.clock import Clock
 from smtppseudo.net.inherited import Inherited
-from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
+from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen, plain_address
 from smtppseudo.net.reactor import Reactor
 from smtppseudo.reception import Reception, describe_fault
 from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from smtppseudo.monitor.credentials import Credentials
 
 OTHER_DESCRIPTORS: Final = 16
+
+OnAcceptBy: TypeAlias = Callable[[str], OnAccept]  # by the address that is listened on
 _TELL_FAULT_EVERY_S: Final = 60.0
 _NOTHING_INHERITED: Final = Inherited()
 
@@ -55,7 +58,7 @@ class Server:
     """The whole of it, for one process.
 
     `say` hears one line for whoever looks at the process: what could not be logged, above all. What is `inherited`
-    is listened on; the settings must say the same of it (`Inherited.as_settings`).
+    is listened on; the settings must say the same of it (`Inherited.as_settings`). Raises SettingsError.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class Server:
         cookie_mode: int = SECRET_MODE,
     ) -> None:
         settings = configuration.settings
+        _require_sense(settings)
+        self._certificates = Certificates(settings)
         self.configuration = configuration
         self.settings = settings
         self.reactor = Reactor(clock)
@@ -75,7 +80,7 @@ class Server:
         limits = Limits(settings.log_keep_days, settings.log_max_octets_per_day, settings.log_min_free_octets)
         journal = Journal(Path(settings.log_dir), limits, say)
         self.chronicle = Chronicle(self.reactor.clock, journal, settings.log_format)
-        self.reception = Reception(settings, self.reactor, self.chronicle)
+        self.reception = Reception(settings, self.reactor, self.chronicle, self._certificates.tls)
         self.reactor.after_turn = self.chronicle.flush
         self.reactor.on_fault = self._give_up_batch
         self._tell_fault_at = 0.0
@@ -107,16 +112,15 @@ class Server:
     def open(self, once_bound: Callable[[], None] = lambda: None) -> None:
         """Open both ports, do what is to be done `once_bound`, and go online.
 
-        Raises ListenError, SettingsError and what `once_bound` raises; then nothing is open.
+        Raises ListenError and what `once_bound` raises; then nothing is open.
         """
         settings, (smtp, monitor) = self.settings, self._inherited
-        _require_sense(settings)
         try:
-            self._listeners = self._adopt(smtp, self.reception.accept) or self._listen(
-                settings.listen, settings.port, self.reception.accept
+            self._listeners = self._adopt(smtp, self._senders_by) or self._listen(
+                settings.listen, settings.port, self._senders_by
             )
-            self._monitor_listeners = self._adopt(monitor, self._meet_monitor) or self._listen(
-                settings.monitor_listen, settings.monitor_port, self._meet_monitor
+            self._monitor_listeners = self._adopt(monitor, self._monitors_by) or self._listen(
+                settings.monitor_listen, settings.monitor_port, self._monitors_by
             )
             once_bound()
         except BaseException:
@@ -162,7 +166,13 @@ class Server:
         self._apply(configuration, "monitor", ip, port)
 
     def reconfigure(self, configuration: Configuration) -> list[str]:
-        """Take another settings file; give the keys that changed there but need a restart."""
+        """Take another settings file, and read certificates again; give the keys that need a restart to change.
+
+        Raises SettingsError; nothing is changed then.
+        """
+        effective = self._effective(configuration.settings)
+        _require_sense(effective)
+        self._certificates.read(effective)
         return self._apply(configuration, "SIGHUP", "", 0)
 
     def summary(self) -> str:
@@ -236,17 +246,20 @@ class Server:
     def _apply(self, configuration: Configuration, by: str, ip: str, port: int) -> list[str]:
         before, wanted = self.settings, configuration.settings
         self.configuration = configuration
-        self.settings = wanted._replace(**{name: getattr(before, name) for name in FIXED_KEYS})
+        self.settings = self._effective(wanted)
         changed = [name for name in wanted._fields if getattr(before, name) != getattr(wanted, name)]
         applied = [name for name in changed if name not in FIXED_KEYS]
         if applied:
-            self.reception.apply(self.settings)
+            self.reception.apply(self.settings, self._certificates.tls)
             self.chronicle.record(SettingsChanged(",".join(applied), by), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
             self.warn(ACCEPT_MAIL_WARNING)
         return [name for name in changed if name in FIXED_KEYS]
 
-    def _listen(self, addresses: tuple[str, ...], port: int, on_accept: OnAccept) -> list[Listener]:
+    def _effective(self, wanted: Settings) -> Settings:
+        return wanted._replace(**{name: getattr(self.settings, name) for name in FIXED_KEYS})
+
+    def _listen(self, addresses: tuple[str, ...], port: int, on_accept_by: OnAcceptBy) -> list[Listener]:
         listeners: list[Listener] = []
         for address in addresses:
             try:
@@ -259,16 +272,20 @@ class Server:
                 for listener in listeners:
                     listener.close()
                 raise
-            listeners.append(self._listener(sock, on_accept))
+            listeners.append(self._listener(sock, on_accept_by))
             port = listeners[0].port  # where any free port is taken, the same on each address
         return listeners
 
-    def _adopt(self, socks: tuple[socket.socket, ...], on_accept: OnAccept) -> list[Listener]:
-        return [self._listener(sock, on_accept, is_inherited=True) for sock in socks]
+    def _adopt(self, socks: tuple[socket.socket, ...], on_accept_by: OnAcceptBy) -> list[Listener]:
+        return [self._listener(sock, on_accept_by, is_inherited=True) for sock in socks]
 
-    def _listener(self, sock: socket.socket, on_accept: OnAccept, *, is_inherited: bool = False) -> Listener:
-        on_trouble, on_fault = self.chronicle.error, self.reception.report_fault
+    def _listener(self, sock: socket.socket, on_accept_by: OnAcceptBy, *, is_inherited: bool = False) -> Listener:
+        on_accept, on_trouble = on_accept_by(plain_address(sock.getsockname())), self.chronicle.error
+        on_fault = self.reception.report_fault
         return Listener(sock, self.reactor, on_accept, on_trouble, on_fault, is_inherited=is_inherited)
+
+    def _senders_by(self, address: str) -> OnAccept:  # noqa: ARG002 - every address answers alike
+        return self.reception.accept
 
     def _close_listeners(self) -> None:
         for listener in self._listeners + self._monitor_listeners:
@@ -290,14 +307,23 @@ class Server:
                 for name in (COOKIE, MONITOR_PORT):
                     self._state_dir.remove(name)
 
-    def _meet_monitor(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:
+    def _monitors_by(self, address: str) -> OnAccept:
+        """Return how those are met who come by an address of ours: it counts, not theirs."""
+
+        def meet(sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:  # noqa: ARG001
+            self._meet_monitor(sock, ip, port, now, by_tls=not is_loopback(address))
+
+        return meet
+
+    def _meet_monitor(self, sock: socket.socket, ip: str, port: int, now: float, *, by_tls: bool) -> None:
         if self._console is None:
             # SCRAM and JSON take 15 ms to load, and most runs see no monitor for long.
             from smtppseudo.console import Console  # noqa: PLC0415
 
             self._console = Console(self, self.chronicle.feed, self._cookie)
             self.chronicle.followers = (self._console.follow,)
-        self._console.accept(sock, ip, port, local_port, now)
+        self._console.tls = self._certificates.monitor_tls
+        self._console.accept(sock, ip, port, now, by_tls=by_tls and self._console.tls is not None)
 
 
 def _require_sense(settings: Settings) -> None:
@@ -308,11 +334,17 @@ def _require_sense(settings: Settings) -> None:
         addresses = getattr(settings, name)
         if len(set(addresses)) < len(addresses):
             raise SettingsError(f"{name} must name each address once")
+    for prefix in ("", "monitor_"):
+        cert, key = (f"{prefix}tls_{part}" for part in ("cert", "key"))
+        if bool(getattr(settings, cert)) != bool(getattr(settings, key)):
+            raise SettingsError(f"{cert} and {key} go together; only one of them is set")
     for address in settings.monitor_listen:
-        if not ipaddress.ip_address(address).is_loopback and not settings.monitor_cleartext:
+        if not (is_loopback(address) or settings.monitor_tls_cert or settings.monitor_cleartext):
             raise SettingsError(
                 f"monitor_listen: {address} is not a loopback address, and what monitors say would cross the network"
-                " unencrypted; listen on 127.0.0.1 and reach it through an SSH tunnel, or set monitor_cleartext = true"
+                ' unencrypted; set monitor_tls_cert and monitor_tls_key (README.md, "From another machine", has the'
+                " openssl line that makes them), or monitor_cleartext = true, or listen on 127.0.0.1 and reach it"
+                " through an SSH tunnel"
             )
 
 

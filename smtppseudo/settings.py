@@ -27,6 +27,8 @@ class Settings(NamedTuple):
     port: int = 25
     monitor_listen: tuple[str, ...] = ("127.0.0.1", "::1")
     monitor_port: int = 26
+    monitor_tls_cert: str = ""
+    monitor_tls_key: str = ""
     monitor_cleartext: bool = False
     slots: int = 25
     slots_per_client: int = 5
@@ -39,6 +41,8 @@ class Settings(NamedTuple):
     hostname: str = ""
     enhanced_status_codes: bool = False
     ehlo_keywords: tuple[str, ...] = ("8BITMIME", "SIZE 4000000", "DSN", "HELP")
+    tls_cert: str = ""
+    tls_key: str = ""
     reject_at: Stage = "mail"
     accept_mail: bool = False
     log_data_events: bool = True
@@ -82,13 +86,21 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "monitor_listen",
             list_of(address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
-            "Addresses that answer monitors.",
+            "Addresses that answer monitors. All but 127.0.0.1 and the like need the next two, or monitor_cleartext.",
         ),
         Key("monitor_port", _PORT, "The port for monitors. 0 takes any free one."),
         Key(
+            "monitor_tls_cert",
+            _PATH,
+            "A certificate in PEM, with its chain: other machines' monitors then come by TLS. %d is systemd's"
+            " $CREDENTIALS_DIRECTORY.",
+        ),
+        Key("monitor_tls_key", _PATH, "The key of that, in PEM. SIGHUP reads both again."),
+        Key(
             "monitor_cleartext",
             switch,
-            "Let monitors in from other machines unencrypted. Whoever is on the way sees all but the magic word.",
+            "Let monitors in from other machines unencrypted. Whoever is on the way sees all but the magic word."
+            " With monitor_tls_cert it is TLS all the same.",
         ),
         Key("slots", whole(1, 60_000), "How many connections are served at once."),
         Key(
@@ -138,6 +150,13 @@ KEYS: Final[dict[str, Key]] = {
             ),
             "What EHLO announces. SIZE also limits the messages of accept_mail.",
         ),
+        Key(
+            "tls_cert",
+            _PATH,
+            "A certificate in PEM, with its chain: senders may then use STARTTLS. %d is systemd's"
+            " $CREDENTIALS_DIRECTORY.",
+        ),
+        Key("tls_key", _PATH, "The key of that, in PEM. SIGHUP reads both again."),
         Key(
             "enhanced_status_codes",
             switch,

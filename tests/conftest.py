@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.certificates import Certificate, make_certificate
 from tests.inside import Inside
 from tests.running import Servers
 
@@ -20,6 +21,12 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
         yield servers
     finally:
         servers.stop_all()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate with its key."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture

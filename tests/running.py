@@ -235,6 +235,7 @@ class Servers:
         log_dir: Path | None = None,
         port: int = 0,
         listen: Sequence[str] = ("127.0.0.1",),
+        monitor_listen: Sequence[str] = ("127.0.0.1",),
         stderr: Path | None = None,
         pass_fds: Sequence[int] = (),
     ) -> Running:
@@ -245,7 +246,8 @@ class Servers:
         config = write_settings(directory / "smtppseudo.toml", BASE | (settings or {}))
         places = ["--config", str(config), "--state-dir", str(directory / "state"), "--log-dir", str(log_dir)]
         addresses = [word for address in listen for word in ("--listen", address)]
-        monitor = ["--monitor-port", "0", "--monitor-listen", "127.0.0.1"]
+        monitor = ["--monitor-port", "0"]
+        monitor += [word for address in monitor_listen for word in ("--monitor-listen", address)]
         options = [*addresses, *monitor, *places, *stays_who_it_is(), *arguments]
         words = command("serve", "--port", str(port), *options, prefix=prefix)
         child_env = environment(**(env or {}))

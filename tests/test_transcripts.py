@@ -9,7 +9,7 @@ A transcript in `transcripts/` is read line by line:
     C: TEXT            a line of the client, CRLF implied
     C< TEXT            octets of the client with Python's escapes, nothing implied
     +SECONDS           time passes, and the machine is told if its deadline has passed
-    -- closed REASON   the machine closes the connection
+    -- closed REASON   the machine closes the connection, or, after STARTTLS, ends it in clear
 
 Consecutive lines of the client arrive together. `{A*3000}` stands for 3,000 times A (and `{ *1}` for a blank
 at the end of a line), `C*20: TEXT` and `S*20: TEXT` for 20 such lines, `{date}` in the greeting for its date.
@@ -91,7 +91,7 @@ class Player:
     def __init__(self, transcript: Transcript, chunk_octets: int) -> None:
         self._chunk_octets = chunk_octets
         self._now = 1000.0
-        dialogue = Dialogue(transcript.settings)
+        dialogue = Dialogue(transcript.settings, (lambda: True) if transcript.settings.tls_cert else None)
         greeting = dialogue.greeting(transcript.ip, DATE)
         self._session = SmtpSession(dialogue, 1, 1, transcript.ip, 50_000, greeting, self._now)
         self._closed = False

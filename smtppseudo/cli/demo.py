@@ -117,7 +117,8 @@ def _print_events(server: ServerProcess, seconds: float | None) -> None:
         monitor_port=server.monitor_port,
         state_dir=str(server.state_dir),
         magic_file=None,
-        cleartext=False,
+        tls="auto",
+        pin=None,
     )
     with explained(), Access(access).connect() as link:
         try:

@@ -31,6 +31,7 @@ def show(server: ServerProcess, directory: Path, seconds: float | None, signals:
         make_feed=partial(Feeder, keys),
         store=StateDir(directory / "screen"),
         usual_port=keys.usual_port,
+        accept=keys.accept,
         ask_unit=lambda: UnitState(reason="The demo's server is no service."),
     )
     app = MonitorApp(Target(ADDRESS, server.monitor_port), surroundings)

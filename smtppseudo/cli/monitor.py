@@ -2,20 +2,23 @@
 
 import argparse
 import gc
-import os
 import sys
 from pathlib import Path
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import MONITOR_PORT_DEFAULT, read_cookie, read_port, read_word, state_dirs
+from smtppseudo.cli.places import user_config
+from smtppseudo.net.pins import Pins
 from smtppseudo.statedir import StateDir
 
 
 class LocalKeys:
     """What this user can find of the servers of this machine, as it is now."""
 
-    def __init__(self, state_dir: str | None) -> None:
+    def __init__(self, state_dir: str | None, pin: str | None = None) -> None:
         self._directories = state_dirs(state_dir)
+        self._pin = pin
+        self._pins = Pins(StateDir(user_config()))
 
     def cookies(self) -> tuple[str, ...]:
         """Return their cookies, those that can be read."""
@@ -24,6 +27,15 @@ class LocalKeys:
     def ports(self) -> tuple[int, ...]:
         """Return the monitor ports that they wrote down."""
         return tuple(filter(None, map(read_port, self._directories)))
+
+    def pin_for(self, host: str, port: int) -> str | None:
+        """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises OSError."""
+        return self._pin or self._pins.get(host, port)
+
+    def accept(self, host: str, port: int, fingerprint: str) -> None:
+        """Trust a server's certificate from now on, and none but that. Raises OSError."""
+        self._pins.accept(host, port, fingerprint)
+        self._pin = None
 
     def usual_port(self) -> int:
         """Return the port that is tried first."""
@@ -42,12 +54,12 @@ def run(options: argparse.Namespace) -> int:
     from smtppseudo.tui.feeder import Feeder
     from smtppseudo.tui.memory import Memory, target_for
 
-    keys = LocalKeys(options.state_dir)
+    keys = LocalKeys(options.state_dir, options.pin)
     store = StateDir(user_config())
-    given = (options.host, options.monitor_port, word, options.cleartext)
+    given = (options.host, options.monitor_port, word, options.tls)
     app = MonitorApp(
         target_for(Memory.load(store), *given),
-        Surroundings(lambda: Feeder(keys), store, keys.usual_port),
+        Surroundings(lambda: Feeder(keys), store, keys.accept, keys.usual_port),
     )
     # A thread reads events while this one draws: let it give way sooner than after the usual 5 ms.
     sys.setswitchinterval(0.001)
@@ -56,13 +68,3 @@ def run(options: argparse.Namespace) -> int:
     gc.set_threshold(50_000, 20, 100)
     app.run()
     return app.return_code or exits.GOOD
-
-
-def user_config() -> Path:
-    """Return where this user, root too, keeps what the screen remembers."""
-    if os.name == "nt":
-        base = Path(os.environ.get("APPDATA") or Path.home())
-    else:
-        given = os.environ.get("XDG_CONFIG_HOME", "")
-        base = Path(given) if given.startswith("/") else Path.home() / ".config"
-    return base / "smtppseudo"

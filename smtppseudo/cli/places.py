@@ -37,6 +37,16 @@ def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
     return Places(*(Path(given) if given else usual for given, usual in zip(by_systemd, places, strict=True)))
 
 
+def user_config() -> Path:
+    """Return where this user, root too, keeps what it remembers of servers."""
+    if os.name == "nt":
+        base = Path(os.environ.get("APPDATA") or Path.home())
+    else:
+        given = os.environ.get("XDG_CONFIG_HOME", "")
+        base = Path(given) if given.startswith("/") else Path.home() / ".config"
+    return base / _NAME
+
+
 def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
     base = environ.get(variable, "")
     # The XDG specification: a relative path is to be ignored.

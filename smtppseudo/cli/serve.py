@@ -170,13 +170,12 @@ def _callbacks(
     def read_anew() -> None:
         server.chronicle.journal.reopen()
         try:
-            configuration = server.configuration.with_file(file.read())
+            waiting = server.reconfigure(server.configuration.with_file(file.read()))
         except SettingsError as error:
             text = f"settings not changed: {error}"
             _say(text)
             server.chronicle.error(text)
             return
-        waiting = server.reconfigure(configuration)
         if waiting:
             _say(f"needs a restart to change: {', '.join(waiting)}")
 

@@ -3,15 +3,19 @@
 import socket
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from smtppseudo.events import CloseReason
-from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, NEEDS_NONBLOCKING
+from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, NEEDS_NONBLOCKING, TlsError
 from smtppseudo.net.reactor import READ, WRITE, Reactor
+
+if TYPE_CHECKING:
+    from smtppseudo.net.tls import Tls, TlsSocket
 
 RECEIVE_OCTETS: Final = 2048  # larger buffers cost more than they spare: commands are short
 STALL_TIMEOUT_S: Final = 30.0
 LINGER_S: Final = 2.0
+HANDSHAKE_TIMEOUT_S: Final = 30.0
 
 
 class Machine(Protocol):
@@ -21,6 +25,9 @@ class Machine(Protocol):
 
     @property
     def has_more(self) -> bool: ...  # `data_to_send` gave a part; the rest is asked for in a later turn
+    @property
+    def awaits_tls(self) -> bool: ...  # a handshake follows on what was said, and may take the `close_reason` away
+    def secured(self, now: float) -> None: ...  # the handshake is done
     def receive(self, octets: bytes, now: float) -> Sequence[Any]: ...
     def data_to_send(self, now: float) -> bytes: ...
     def flushed(self, now: float) -> None: ...
@@ -37,6 +44,7 @@ class Owner(Protocol):
     """Who made the connection and wants to know."""
 
     reactor: Reactor
+    tls: "Tls | None"  # None where there is no certificate
 
     def record(self, machine: Any, events: Sequence[Any]) -> None:
         """Something happened: what the machine's `receive` or `closed` returned."""
@@ -51,12 +59,14 @@ class Owner(Protocol):
 class Phase(Enum):
     """Where the connection stands."""
 
+    HANDSHAKING = "TLS is being agreed on; the machine neither hears nor says anything"
     OPEN = "reads and writes"
     FLUSHING = "the kernel has not taken all; nothing is read meanwhile"
     LINGERING = "all is said; what still arrives is dropped, so that no RST overtakes the last reply"
     CLOSED = "the socket is gone"
 
 
+_HANDSHAKING: Final = Phase.HANDSHAKING
 _OPEN: Final = Phase.OPEN
 _FLUSHING: Final = Phase.FLUSHING
 _LINGERING: Final = Phase.LINGERING
@@ -83,6 +93,11 @@ class Connection:
         if NEEDS_NONBLOCKING:
             sock.setblocking(False)
 
+    @property
+    def is_private(self) -> bool:
+        """Whether it is under TLS."""
+        return not isinstance(self._sock, socket.socket)
+
     def begin(self, now: float) -> None:
         """Send the machine's first words and watch the socket."""
         reactor = self._owner.reactor
@@ -106,6 +121,8 @@ class Connection:
             self._send(self._unsent or self.machine.data_to_send(now), now)
         elif self._phase is _LINGERING:
             self._receive(now)
+        elif self._phase is _HANDSHAKING:
+            self._shake_hands(now)
 
     def due(self, now: float) -> None:
         """See which deadline has passed, if any."""
@@ -153,8 +170,8 @@ class Connection:
             octets = self._sock.recv(RECEIVE_OCTETS, DONTWAIT)
         except (BlockingIOError, InterruptedError):
             return b""
-        except OSError:
-            self._close("reset", now)
+        except OSError as error:
+            self._close(_reason_of(error), now)
             return b""
         if not octets:
             self._close("peer", now)
@@ -173,12 +190,12 @@ class Connection:
     def _send(self, octets: bytes, now: float) -> None:
         last = self.machine.close_reason is not None
         try:
-            sent = self._sock.send(octets, DONTWAIT_MORE if last else DONTWAIT)
+            sent = self._sock.send(octets, DONTWAIT_MORE if last and not self.machine.awaits_tls else DONTWAIT)
         except (BlockingIOError, InterruptedError):
             sent = 0
-        except OSError:
+        except OSError as error:
             self._unsent = octets
-            self._close("reset", now)
+            self._close(_reason_of(error), now)
             return
         if sent < len(octets):
             self._wait_for_kernel(octets[sent:], now, progress=sent > 0)
@@ -208,6 +225,9 @@ class Connection:
 
     def _finish(self, now: float) -> None:
         """Close, all being said; where the peer may still be sending, only when it has heard us."""
+        if self.machine.awaits_tls:
+            self._start_tls(now)
+            return
         if self.machine.close_reason != "errors":
             self._close(self.machine.close_reason or "peer", now)
             return
@@ -219,6 +239,37 @@ class Connection:
         self._phase = _LINGERING
         self._deadline = now + LINGER_S
         self._owner.reactor.wheel.schedule(self, self._deadline)
+
+    def _start_tls(self, now: float) -> None:
+        tls = self._owner.tls
+        if tls is None:  # the certificate was taken away meanwhile
+            self._close("tls", now)
+            return
+        # It has the methods of a socket that are used here.
+        self._sock = cast("socket.socket", tls.wrap(self._sock))
+        self._phase = _HANDSHAKING
+        self._deadline = min(now + HANDSHAKE_TIMEOUT_S, self.machine.expires_at)
+        self._owner.reactor.wheel.schedule(self, self._deadline)
+
+    def _shake_hands(self, now: float) -> None:
+        reactor, tls, sock = self._owner.reactor, self._owner.tls, cast("TlsSocket", self._sock)
+        if tls is not None and not tls.may_step(reactor.turns):
+            return  # the socket stays ready
+        try:
+            done = sock.shake_hands(DONTWAIT)
+        except OSError:
+            self._close("tls", now)
+            return
+        reactor.rewatch(sock.fileno(), self, WRITE if sock.has_unsent else READ)
+        if done:
+            self._phase = _OPEN
+            machine = self.machine
+            machine.secured(now)
+            reactor.wheel.schedule(self, machine.deadline)
+            if octets := self._receive(now):  # the handshake's last octets may have brought more
+                self._owner.record(machine, machine.receive(octets, now))
+            if self._phase is _OPEN:
+                self._send_on(now)
 
     def _close(self, reason: CloseReason, now: float) -> None:
         reactor = self._owner.reactor
@@ -237,3 +288,7 @@ class Connection:
             owner.record(machine, machine.closed(reason, now, len(self._unsent)))
         finally:
             owner.released(self, now)
+
+
+def _reason_of(error: OSError) -> CloseReason:
+    return "tls" if isinstance(error, TlsError) else "reset"

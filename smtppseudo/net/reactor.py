@@ -57,7 +57,7 @@ class Reactor:
     """One thread, one selector, one wheel of deadlines.
 
     `after_turn` is called at the end of each turn, when all that was ready and due has been seen to; `on_fault`
-    with what it raises, which only a bug of ours can.
+    with what it raises, which only a bug of ours can. `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -65,6 +65,7 @@ class Reactor:
         self.wheel: Wheel[Timed] = Wheel()
         self.after_turn: Callable[[], None] = lambda: None
         self.on_fault: Callable[[Exception], None] = _ignore
+        self.turns = 0
         self._selector = selectors.DefaultSelector()
         self._stopped = False
 
@@ -98,6 +99,7 @@ class Reactor:
             wait_s = max(0.0, next_due - clock.now)
             timeout_s = wait_s if timeout_s is None else min(timeout_s, wait_s)
         ready = self._selector.select(timeout_s)
+        self.turns += 1
         clock.read()
         now = clock.now
         for key, mask in ready:

@@ -15,6 +15,7 @@ _RECORD_OCTETS: Final = 120  # of a log line, what was said aside
 _new: Final = tuple.__new__
 _GREETED: Final = SmtpState.GREETED  # looked up here once: reading a member off its class is slow in 3.11
 _READY: Final = SmtpState.READY
+_STARTTLS: Final = SmtpState.STARTTLS
 _CLOSING: Final = SmtpState.CLOSING
 
 _AUTH: Final = re.compile(
@@ -55,7 +56,8 @@ class SmtpSession:
     - give what arrived to `receive`, or call `tick`; log the events that `receive` returns;
     - send all that `data_to_send` gives; until the kernel has taken it whole, call neither `receive` nor
       `tick`, and call `flushed` when it has;
-    - close the connection when `close_reason` is set and all is sent, and log what `closed` returns.
+    - when `close_reason` is set and all is sent: shake hands for TLS if it `awaits_tls`, and call `secured` when that
+      is done; else, or if that fails, close the connection and log what `closed` returns.
 
     Times (`now`) are monotonic seconds. A peer's misbehaviour is a reply or an event, never an exception.
     At most 2,048 octets of a line and nothing of a message are kept.
@@ -120,6 +122,9 @@ class SmtpSession:
                 at = self._take_message(self._held, octets, at, now, replies, events)
             else:
                 at = self._take_line(octets, at, replies, events)
+        if self.state is _STARTTLS and at < len(octets):
+            # Whoever put that there hopes that it is answered under TLS, as if it had come so: there will be none.
+            self.state = _CLOSING
         self._to_send += b"".join(replies)
         return events
 
@@ -138,8 +143,13 @@ class SmtpSession:
 
     @property
     def is_open(self) -> bool:
-        """Whether commands are still answered."""
-        return self.close_reason is None
+        """Whether commands are still answered, or may be after a TLS handshake."""
+        return self.close_reason is None or self.state is _STARTTLS
+
+    @property
+    def awaits_tls(self) -> bool:
+        """Whether a TLS handshake is to follow; where it fails, the connection is to be closed."""
+        return self.state is _STARTTLS
 
     @property
     def deadline(self) -> float:
@@ -160,7 +170,9 @@ class SmtpSession:
 
     def end(self, reason: CloseReason) -> None:
         """End the session from our side, with a last reply where that reason has one."""
-        if self.close_reason is None:
+        if self.state is _STARTTLS:
+            self.close_reason = reason  # there is no way to say anything
+        elif self.close_reason is None:
             self._to_send += self._dialogue.farewells.get(reason, b"")
             self.close_reason = reason
         self.state = _CLOSING
@@ -178,6 +190,17 @@ class SmtpSession:
         said = self._heard()
         events.append(Closed(reason, duration_ms, self.received_octets, self.sent_octets, said.commands, said.left_out))
         return events
+
+    def secured(self, now: float) -> None:
+        """Begin anew under TLS: what was said before counts no more (RFC 3207 section 4.2)."""
+        dialogue = self._dialogue.under_tls
+        if dialogue is not None:
+            self._dialogue = dialogue
+        self.state = _GREETED
+        self.close_reason = None
+        self.idle_since = now
+        if self.said is not None:
+            self.said.helo = self.said.mail_from = None
 
     def expect_message(self) -> None:
         """Take what follows as a message (the answer to DATA)."""

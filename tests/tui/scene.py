@@ -90,10 +90,12 @@ class Scene:
         self.feeds: list[FakeFeed] = []
         self.store = FakeStore()
         self.clock = 1_000.0
+        self.accepted: list[tuple[str, int, str]] = []
         self.wall = WALL
         surroundings = Surroundings(
             self._make_feed,
             self.store,
+            lambda *accepted: self.accepted.append(accepted),
             lambda: 26,
             lambda: self.clock,
             lambda: self.wall,

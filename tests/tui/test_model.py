@@ -277,8 +277,8 @@ def test_memory_comes_back_as_it_was() -> None:
     memory = Memory.load(store)
     assert memory.word_of("192.0.2.1", 2_626) == "open sesame"
     assert "sesame" not in repr(memory)
-    assert target_for(memory, None, None, None, cleartext=False) == Target("192.0.2.1", 2_626, "open sesame", True)
-    assert target_for(memory, "localhost", None, None, cleartext=False) == Target("localhost", None, None, False)
+    assert target_for(memory, None, None, None, "auto") == Target("192.0.2.1", 2_626, "open sesame", "off")
+    assert target_for(memory, "localhost", None, None, "auto") == Target("localhost", None, None, "auto")
     assert memory.with_word("192.0.2.1", 2_626, None).words == {}
 
 

@@ -6,9 +6,11 @@ import pytest
 from textual.widgets import Input, Static
 
 from smtppseudo.net.client import (
+    ChangedCertificateError,
     ConnectionLostError,
     NeedsMagicWordError,
     NotAuthorizedError,
+    UnknownCertificateError,
     UnreachableError,
 )
 from smtppseudo.service.systemd import UnitState
@@ -16,6 +18,7 @@ from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.feeder import Broken, Dialling, News, Seen
 from smtppseudo.tui.memory import FILE
 from smtppseudo.tui.route import Target
+from smtppseudo.tui.screens.certificate import Certificate
 from smtppseudo.tui.screens.dialog import Confirm
 from smtppseudo.tui.screens.help import Help, key_lines
 from smtppseudo.tui.screens.main import MainScreen
@@ -537,3 +540,39 @@ def test_hostile_text_is_shown_as_plain_text(text: str) -> None:
         assert not any(char in shown for char in "日\uff57👩\u0301\u202e")
 
     play(Scene(), act, (200, 60))
+
+
+FINGERPRINTS = ("SHA256:" + ":".join(["0A"] * 32), "SHA256:" + ":".join(["F5"] * 32))
+ELSEWHERE = ("mail.example.net", 26)
+
+
+def test_a_new_certificate_is_accepted_by_a_person() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(Broken(UnknownCertificateError(FINGERPRINTS[0], ELSEWHERE), None))
+        await scene.settle(lambda: isinstance(scene.app.screen, Certificate), "asked")
+        assert "mail.example.net port 26 is new here" in flowing(scene)
+        assert flowing(scene).count("0A:") == 31
+        await scene.pilot.press("enter")  # alone it accepts nothing
+        assert not scene.accepted
+        await scene.pilot.press("r")
+        await scene.settle(lambda: isinstance(scene.app.screen, Certificate), "asked again")
+        await scene.pilot.click("#yes")
+        await scene.settle(lambda: scene.feed.retries == 1, "connected anew")
+        assert scene.accepted == [(*ELSEWHERE, FINGERPRINTS[0])]
+
+    play(Scene(Target(*ELSEWHERE)), act)
+
+
+def test_a_changed_certificate_is_refused_until_a_person_wants_it() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(Broken(ChangedCertificateError(FINGERPRINTS[1], ELSEWHERE, FINGERPRINTS[0]), None))
+        assert scene.app.screen is scene.app.main
+        assert "pretends to be the server" in " ".join(scene.text().split())
+        assert "r asks whether to trust it" in scene.text()
+        await scene.pilot.press("r")
+        await scene.settle(lambda: isinstance(scene.app.screen, Certificate), "asked")
+        assert flowing(scene).count("0A:") == flowing(scene).count("F5:") == 31
+        await scene.pilot.press("escape")
+        assert not scene.accepted
+
+    play(Scene(Target(*ELSEWHERE)), act)

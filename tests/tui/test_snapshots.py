@@ -11,7 +11,13 @@ from typing import Final, NamedTuple
 import pytest
 import textual
 
-from smtppseudo.net.client import ConnectionLostError, NotAuthorizedError, UnreachableError
+from smtppseudo.net.client import (
+    ChangedCertificateError,
+    ConnectionLostError,
+    NotAuthorizedError,
+    UnknownCertificateError,
+    UnreachableError,
+)
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.feeder import Broken, News
 from smtppseudo.tui.themes import DARK, LIGHT
@@ -25,6 +31,9 @@ UNREACHABLE: Final = UnreachableError(
     "cannot reach 127.0.0.1 port 26: Connection refused; is the server running? `smtppseudo serve` runs it"
 )
 LOST: Final = ConnectionLostError("127.0.0.1 port 26: the server ended the connection (shutdown)")
+FINGERPRINTS: Final = [f"SHA256:{octet * 32}".removesuffix(":") for octet in ("0A:", "F5:")]
+NEW_CERTIFICATE: Final = UnknownCertificateError(FINGERPRINTS[0], ("192.0.2.25", 26))
+OTHER_CERTIFICATE: Final = ChangedCertificateError(FINGERPRINTS[1], ("192.0.2.25", 26), FINGERPRINTS[0])
 WRONG: Final = NotAuthorizedError("192.0.2.1 port 26: Not Authorized! That is not its magic word")
 
 
@@ -55,6 +64,8 @@ PICTURES: Final = (
     Picture("nobody-80x24-dark", (80, 24), news=(Broken(UNREACHABLE, 4.0),)),
     Picture("nobody-100x40-light", (100, 40), LIGHT, news=(Broken(UNREACHABLE, 4.0),)),
     Picture("lost-80x24-dark", (80, 24), news=(*busy_morning(), Broken(LOST, 2.0))),
+    Picture("certificate-80x24-dark", (80, 24), news=(Broken(NEW_CERTIFICATE, None),)),
+    Picture("changed-80x24-light", (80, 24), LIGHT, news=(Broken(OTHER_CERTIFICATE, None),), keys=("r",)),
     Picture("word-80x24-dark", (80, 24), news=(Broken(WRONG, None),)),
 )
 

@@ -29,7 +29,8 @@ SECONDS: Final = {
 }
 SWITCHES: Final = ("monitor_cleartext", "enhanced_status_codes", "accept_mail", "log_data_events")
 LISTS: Final = ("listen", "monitor_listen", "limit_exempt", "ehlo_keywords")
-TEXTS: Final = ("greeting", "hostname", "reject_at", "log_dir", "log_format", "state_dir")
+PATHS: Final = ("log_dir", "state_dir", "tls_cert", "tls_key", "monitor_tls_cert", "monitor_tls_key")
+TEXTS: Final = ("greeting", "hostname", "reject_at", "log_format", *PATHS)
 
 
 def test_the_table_has_every_setting() -> None:
