@@ -25,6 +25,16 @@ class UnitState(NamedTuple):
     at_boot: str = ""
     reason: str = ""
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether systemd knows the unit."""
+        return self.installed.startswith("yes")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the service runs."""
+        return self.running.startswith("yes")
+
 
 class Systemd:
     """One manager: the system's, the user's, or none, for units in a tree that is not booted (`root`)."""
@@ -98,7 +108,7 @@ def read_properties(found: dict[str, str]) -> UnitState:
     """Read what systemd says of the service."""
     load, active, sub, file = (found.get(name, "") for name in _PROPERTIES)
     if load in ("", "not-found"):
-        return UnitState(reason=f"Not installed: systemd knows no {SERVICE}.")
+        return UnitState("no", "no", "no")
     running = f"yes ({sub})" if active == "active" else f"no ({active or 'unknown'})"
     return UnitState("yes" if load == "loaded" else f"yes, but {load}", running, _AT_BOOT.get(file, file or "no"))
 

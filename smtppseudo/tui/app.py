@@ -10,7 +10,7 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 
 from smtppseudo.net.client import CertificateError, LinkError, UnknownCertificateError
-from smtppseudo.service.systemd import UnitState, ask_systemd
+from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.aside import aside
 from smtppseudo.tui.feeder import Batch, Broken, Dialling, Feed, News, Opened, Seen, Slots, Status
@@ -19,6 +19,7 @@ from smtppseudo.tui.model import Model
 from smtppseudo.tui.operations import Operations, target_of
 from smtppseudo.tui.route import PORT, Target
 from smtppseudo.tui.screens.main import MainScreen
+from smtppseudo.tui.screens.service import Manager
 from smtppseudo.tui.screens.setup import Wanted
 from smtppseudo.tui.standing import Standing
 from smtppseudo.tui.texts import shown
@@ -44,7 +45,7 @@ class Surroundings(NamedTuple):
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], datetime] = partial(datetime.now, UTC)
     zone: tzinfo | None = None  # None: this machine's
-    ask_unit: Callable[[], UnitState] = ask_systemd
+    service: Manager = Manager()
 
 
 class MonitorApp(App[None]):
@@ -78,6 +79,11 @@ class MonitorApp(App[None]):
     def zone(self) -> tzinfo | None:
         """The time zone that times are shown in."""
         return self._surroundings.zone
+
+    @property
+    def service(self) -> Manager:
+        """How the service of this machine is managed."""
+        return self._surroundings.service
 
     def now(self) -> float:
         """Return monotonic seconds."""
@@ -190,7 +196,11 @@ class MonitorApp(App[None]):
         self.main.redraw_words()
 
     async def _ask_unit(self) -> None:
-        self.unit_state = await aside(self._surroundings.ask_unit)
+        self.show_unit(await aside(self.service.ask))
+
+    def show_unit(self, unit: UnitState) -> None:
+        """Show how the service of this machine stands."""
+        self.unit_state = unit
         self.main.redraw_words()
 
     def retry(self) -> None:

@@ -3,9 +3,12 @@
 from typing import TYPE_CHECKING
 
 from smtppseudo.net.client import CertificateError, ConnectionLostError, LinkError, OpRefusedError, TlsMode
-from smtppseudo.tui.route import Target
+from smtppseudo.service.systemd import UnitState
+from smtppseudo.tui.aside import aside
+from smtppseudo.tui.route import Target, own_address
 from smtppseudo.tui.screens.certificate import Certificate
 from smtppseudo.tui.screens.dialog import Confirm
+from smtppseudo.tui.screens.service import ServicePanel
 from smtppseudo.tui.screens.setup import Setup, Wanted
 from smtppseudo.tui.screens.words import AskWord, GivenWord, NewWord
 from smtppseudo.tui.slots import SlotRow
@@ -69,6 +72,24 @@ class Operations:
                 app.notify("The magic word is set.", title="New magic word", markup=False)
 
         app.push_screen(NewWord(lambda: app.feed, opened.place), done)
+
+    async def service(self) -> None:
+        """Show the service panel, for this machine only."""
+        app = self._app
+        address = app.target.address
+        if await aside(lambda: own_address(address)) is None:
+            self._refuse("Service", f"{address} is not this machine: its service is managed there")
+            return
+        unit = await aside(app.service.ask)
+        if unit.reason:
+            self._refuse("Service", unit.reason)
+            return
+
+        def changed(unit: UnitState) -> None:
+            app.show_unit(unit)
+            app.retry()
+
+        app.push_screen(ServicePanel(app.service, unit, changed))
 
     def setup(self) -> None:
         """Show Setup, and do what it ended with."""

@@ -110,4 +110,5 @@ def _service(standing: Standing, unit: UnitState | None) -> list[tuple[str, str]
         return [("", "Asking systemd ...")]
     if unit.reason:
         return [("", unit.reason)]
-    return [("Installed", unit.installed), ("Running", unit.running), ("At boot", unit.at_boot)]
+    lines = [("Installed", unit.installed), ("Running", unit.running), ("At boot", unit.at_boot)]
+    return [*lines, ("", "v installs, starts, stops it.")]

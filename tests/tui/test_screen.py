@@ -22,6 +22,7 @@ from smtppseudo.tui.screens.certificate import Certificate
 from smtppseudo.tui.screens.dialog import Confirm
 from smtppseudo.tui.screens.help import Help, key_lines
 from smtppseudo.tui.screens.main import MainScreen
+from smtppseudo.tui.screens.service import ServicePanel
 from smtppseudo.tui.screens.setup import Setup
 from smtppseudo.tui.screens.transcript import Transcript
 from smtppseudo.tui.screens.words import AskWord, NewWord
@@ -444,6 +445,71 @@ def test_the_service_is_shown_for_this_machine_only() -> None:
         assert "its service is managed there" in scene.text()
 
     play(Scene(unit=UnitState("yes", "yes (running)", "no")), act, (200, 60))
+
+
+def test_the_service_panel_offers_what_can_be_done() -> None:
+    async def act(scene: Scene) -> None:
+        await open_panel(scene)
+        offered = {action: not scene.app.screen.query_one(f"#{action}", Push).disabled for action in ACTIONS_OF_PANEL}
+        assert offered == {"install": True, "start": False, "stop": False, "uninstall": False}
+        await scene.pilot.press("escape")
+        scene.unit = UnitState("yes", "yes (running)", "yes")
+        await open_panel(scene)
+        assert "Upgrade" in scene.text()
+        offered = {action: not scene.app.screen.query_one(f"#{action}", Push).disabled for action in ACTIONS_OF_PANEL}
+        assert offered == {"install": True, "start": False, "stop": True, "uninstall": True}
+        await scene.pilot.press("escape")
+        scene.unit = UnitState("yes", "no (inactive)", "no")
+        await open_panel(scene)
+        assert not scene.app.screen.query_one("#start", Push).disabled
+        assert scene.app.screen.query_one("#stop", Push).disabled
+
+    play(Scene(unit=UnitState("no", "no", "no")), act)
+
+
+def test_the_service_panel_works_without_a_connection() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(Broken(UnreachableError("cannot reach 127.0.0.1 port 26"), 4.0))
+        await scene.pilot.press("v")
+        await scene.settle(lambda: isinstance(scene.app.screen, ServicePanel), "the panel")
+
+    play(Scene(unit=UnitState("no", "no", "no")), act)
+
+
+def test_a_terminal_that_cannot_make_way_is_told_the_command() -> None:
+    async def act(scene: Scene) -> None:
+        await open_panel(scene)
+        await scene.pilot.click("#uninstall")
+        await scene.settle(lambda: isinstance(scene.app.screen, Confirm), "asked")
+        await scene.pilot.click("#no")
+        await scene.settle(lambda: isinstance(scene.app.screen, ServicePanel), "the panel")
+        assert "In another, type" not in flowing(scene)
+        await scene.pilot.click("#uninstall")
+        await scene.settle(lambda: isinstance(scene.app.screen, Confirm), "asked")
+        await scene.pilot.click("#yes")
+        await scene.settle(lambda: "type: sudo smtppseudo uninstall" in flowing(scene), "the command")
+
+    play(Scene(unit=UnitState("yes", "yes (running)", "yes")), act)
+
+
+def test_the_service_of_another_machine_is_managed_there() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.pilot.press("v")
+        await scene.settle(lambda: bool(scene.app._notifications), "the toast")
+        assert "192.0.2.99 is not this machine" in next(iter(scene.app._notifications)).message
+        assert scene.app.screen is scene.app.main
+
+    play(Scene(Target("192.0.2.99", 26), UnitState("no", "no", "no")), act)
+
+
+ACTIONS_OF_PANEL = ("install", "start", "stop", "uninstall")
+
+
+async def open_panel(scene: Scene) -> None:
+    """Open the service panel."""
+    await scene.tell(opened())
+    await scene.pilot.press("v")
+    await scene.settle(lambda: isinstance(scene.app.screen, ServicePanel), "the panel")
 
 
 def test_the_theme_is_remembered() -> None:

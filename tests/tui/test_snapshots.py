@@ -57,6 +57,7 @@ PICTURES: Final = (
     Picture("transcript-80x24-dark", (80, 24), keys=("down", "enter")),
     Picture("help-80x24-light", (80, 24), LIGHT, keys=("question_mark",)),
     Picture("help-100x40-dark", (100, 40), keys=("question_mark",)),
+    Picture("service-80x24-light", (80, 24), LIGHT, keys=("v",)),
     Picture("stop-80x24-dark", (80, 24), keys=("o",)),
     Picture("accept-100x40-light", (100, 40), LIGHT, keys=("a",)),
     Picture("new-word-80x24-light", (80, 24), LIGHT, keys=("w",)),
