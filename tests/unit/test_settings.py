@@ -309,7 +309,7 @@ def test_the_tarpit_preset_stands_under_all_that_is_set() -> None:
         {},
     )
     explicit = {"tarpit": True, "idle_timeout_s": 60.0, "reply_delay_s": 0.0, "quiet_timeout_s": 30.0}
-    assert sourced.settings._asdict() == DEFAULTS | TARPIT | explicit
+    assert sourced.settings._asdict() == {**DEFAULTS, **TARPIT, **explicit}
     preset = {name for name, origin in sourced.origins.items() if origin == "tarpit"}
     assert preset == {"greet_delay_s", "stutter_octets_per_s", "session_timeout_s"}
     assert (sourced.origins["quiet_timeout_s"], sourced.origins["reply_delay_s"]) == ("command line", "monitor")
