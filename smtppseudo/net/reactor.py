@@ -75,11 +75,24 @@ class Reactor:
 
     def rewatch(self, fd: int, watched: Watched, mask: int) -> None:
         """Change what a watched descriptor is watched for."""
-        self._selector.modify(fd, mask, watched)
+        try:
+            self._selector.modify(fd, mask, watched)
+        except KeyError:  # hushed, where that ends the watch
+            self.watch(fd, watched, mask)
+
+    def hush(self, fd: int, watched: Watched) -> None:
+        """Watch a descriptor for errors alone (`ready` with a mask of 0), until `rewatch`."""
+        try:
+            self._selector.modify(fd, 0, watched)
+        except ValueError:
+            pass  # kqueue and select(2) cannot: `modify` has ended the watch, and errors show when something is sent
 
     def unwatch(self, fd: int) -> None:
         """Stop watching, before the descriptor is closed."""
-        self._selector.unregister(fd)
+        try:
+            self._selector.unregister(fd)
+        except KeyError:
+            pass  # hushed, where that ends the watch
 
     def run(self) -> None:
         """Turn until `stop`."""
