@@ -15,7 +15,7 @@ from tests.running import environment
 SERVICE_STATE = "/var/lib/smtppseudo"
 
 # Used before a server gives up what root may: its errors, root's own doings, what is done to start.
-BEFORE = {"smtppseudo.net.holder", "smtppseudo.privilege", "pwd", "resource"}
+BEFORE = {"smtppseudo.net.holder", "smtppseudo.net.pins", "smtppseudo.privilege", "pwd", "resource"}
 
 
 @pytest.mark.parametrize(
