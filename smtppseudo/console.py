@@ -273,7 +273,7 @@ class Console:
 
     def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         if not (is_loopback(session.ip) or self._connections[session].is_private):
-            raise Refusal("not_authorized", "the magic word is set by TLS or from the server's own machine only")
+            raise Refusal("not_authorized", "the magic word is set over TLS or from the server's own machine only")
         fields = request.fields
         try:
             word = Credentials.from_fields(

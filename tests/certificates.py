@@ -73,7 +73,8 @@ def shake_hands(
     sock: socket.socket, pump: Callable[[], object] | None = None, version: ssl.TLSVersion | None = None
 ) -> Any:
     """Put a connected socket under TLS. `pump` gives a server in this thread its turns."""
-    tls = trusting(version).wrap_socket(sock, do_handshake_on_connect=False)
+    # An end without a close_notify is to be an error.
+    tls = trusting(version).wrap_socket(sock, do_handshake_on_connect=False, suppress_ragged_eofs=False)
     tls.settimeout(LIMIT_S if pump is None else 0)
 
     def step() -> bool:

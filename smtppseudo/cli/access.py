@@ -25,7 +25,6 @@ from smtppseudo.net.client import (
     UnknownCertificateError,
     UnreachableError,
 )
-from smtppseudo.net.wire import THIS_MACHINE
 from smtppseudo.statedir import COOKIE, MONITOR_PORT, StateDir
 
 MONITOR_PORT_DEFAULT: Final = 26
@@ -61,15 +60,13 @@ class Access:
     def _connect(self) -> MonitorLink:
         secrets = Secrets(tuple(filter(None, map(read_cookie, self._state_dirs))), self._word)
         failure: LinkError | None = None
-        host = self._host or THIS_MACHINE[0]
         for port in self._ports():
             try:
-                pin = self._trust.pin_for(host, port)
-                link = MonitorLink.connect(self._host, port, secrets, tls=self._tls, pin=pin)
+                link = MonitorLink.connect(self._host, port, secrets, tls=self._tls, pin_for=self._trust.pin_for)
             except UnreachableError as error:
                 failure = failure or error  # the port may be that of a server that was killed
             else:
-                self._trust.keep(host, port)
+                self._trust.keep()
                 return link
         raise failure or UnreachableError("no port to try")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import MONITOR_PORT_DEFAULT, read_cookie, read_port, read_word, state_dirs
 from smtppseudo.cli.places import user_config
-from smtppseudo.net.pins import Pins
+from smtppseudo.cli.trust import accepted_pin
 from smtppseudo.statedir import StateDir
 
 
@@ -22,7 +22,6 @@ class LocalKeys:
     def __init__(self, state_dir: str | None, pin: str | None = None) -> None:
         self._directories = state_dirs(state_dir)
         self._pin = pin
-        self._pins = Pins(StateDir(user_config()))
 
     def cookies(self) -> tuple[str, ...]:
         """Return their cookies, those that can be read."""
@@ -33,8 +32,8 @@ class LocalKeys:
         return tuple(filter(None, map(read_port, self._directories)))
 
     def pin_for(self, host: str, port: int) -> str | None:
-        """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises OSError."""
-        return self._pin or self._pins.get(host, port)
+        """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises LinkError."""
+        return self._pin or accepted_pin(host, port)
 
     def accept(self, host: str, port: int, fingerprint: str) -> None:
         """Trust a server's certificate from now on, and none but that. Raises OSError."""

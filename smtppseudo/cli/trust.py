@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import user_config
-from smtppseudo.net.client import CertificateError, ChangedCertificateError
+from smtppseudo.net.client import CertificateError, ChangedCertificateError, LinkError
 from smtppseudo.net.pins import FILE, SHOW_COMMAND, Pins, name_of
 from smtppseudo.statedir import StateDir
 
@@ -16,17 +16,13 @@ class Trust:
     """What was accepted before, what the options say, and what is accepted now."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self._pins = Pins(StateDir(user_config()))
         self._given: str | None = options.pin
+        self._place: tuple[str, int] | None = None  # whose certificate was to have that
 
     def pin_for(self, host: str, port: int) -> str | None:
         """Return the fingerprint that a server's certificate must have; None if there is none yet."""
-        if self._given is not None:
-            return self._given
-        try:
-            return self._pins.get(host, port)
-        except OSError as error:
-            raise exits.CommandError(f"{user_config() / FILE}: {error.strerror}; give --pin") from None
+        self._place = (host, port)
+        return self._given or accepted_pin(host, port)
 
     def ask(self, error: CertificateError) -> None:
         """Have a person accept a certificate, if there is one. Raises CommandError."""
@@ -43,16 +39,32 @@ class Trust:
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise exits.CommandError(f"{host} port {port}: its certificate is not trusted; nothing was said to it")
         self._given = error.fingerprint
+        self.keep()
 
-    def keep(self, host: str, port: int) -> None:
-        """Remember what was given or accepted, now that it has proved right."""
-        if self._given is None:
+    def keep(self) -> None:
+        """Remember what was given or accepted: the server has shown that it has it."""
+        if self._given is None or self._place is None:
             return
         try:
-            if self._pins.get(host, port) != self._given:
-                self._pins.accept(host, port, self._given)
+            pins = _pins()
+            if pins.get(*self._place) != self._given:
+                pins.accept(*self._place, self._given)
         except OSError as error:
             print(f"smtppseudo: {user_config() / FILE}: {error.strerror}: the next time asks again", file=sys.stderr)
+
+
+def accepted_pin(host: str, port: int) -> str | None:
+    """Return the fingerprint of the certificate that this user has accepted for a server. Raises LinkError."""
+    try:
+        return _pins().get(host, port)
+    except OSError as error:
+        raise LinkError(
+            f"{user_config() / FILE}: {error.strerror}: which certificates were accepted is not known; give --pin"
+        ) from None
+
+
+def _pins() -> Pins:
+    return Pins(StateDir(user_config()))
 
 
 @contextlib.contextmanager

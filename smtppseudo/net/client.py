@@ -3,7 +3,7 @@
 import secrets as randomness
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
@@ -72,6 +72,7 @@ QUEUED_MAX: Final = 10_000  # events that wait to be read; a security limit
 
 _NONCE_OCTETS: Final = 18
 
+PinFor: TypeAlias = Callable[[str, int], str | None]
 Notice: TypeAlias = Streamed | Dropped | Reply | ReplyRefused
 
 
@@ -102,26 +103,27 @@ class MonitorLink:
         *,
         timeout_s: float = TIMEOUT_S,
         tls: TlsMode = "auto",
-        pin: str | None = None,
+        pin_for: PinFor = lambda host, port: None,  # noqa: ARG005
     ) -> "MonitorLink":
         """Connect and log in; return when the snapshot is there.
 
         `host` None means this machine. Each step may take `timeout_s`, looking the name up aside. Under TLS, which
-        `tls` says where to use, the server's certificate must have the fingerprint `pin` (see `pins`); without one
-        it is a CertificateError, and nothing is said to whoever is there. Without TLS all on the way could read and
-        change all but the magic word itself. Raises LinkError (a refused secret is not tried again), and ValueError
-        for a magic word that cannot be one.
+        `tls` says where to use, the server's certificate must have the fingerprint that `pin_for` gives for host and
+        port as they were asked for (see `pins`); else it is a CertificateError, and nothing is said to whoever is
+        there. Without TLS all on the way could read and change all but the magic word itself. Raises LinkError (a
+        refused secret is not tried again), what `pin_for` raises, and ValueError for a magic word that cannot be one.
         """
         client = MonitorClient(secrets, randomness.token_urlsafe(_NONCE_OCTETS))
         sock = wire.connect(host, port, timeout_s)
         asked = (host or wire.THIS_MACHINE[0], port)
         try:
             address, port = sock.getpeername()[:2]
-            by_tls = tls == "on" or (tls == "auto" and not is_loopback(address))
-            link_wire = wire.Wire(wire.secure(sock, asked, timeout_s, pin) if by_tls else sock, client)
         except OSError as error:
             sock.close()
             raise ConnectionLostError(f"{_name(asked)}: {reason_of(error)}; try again") from None
+        by_tls = tls == "on" or (tls == "auto" and not is_loopback(address))
+        try:
+            link_wire = wire.Wire(wire.secure(sock, asked, timeout_s, pin_for(*asked)) if by_tls else sock, client)
         except BaseException:
             sock.close()
             raise

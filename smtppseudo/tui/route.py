@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.client import (
-    LinkError,
     MonitorLink,
     NeedsMagicWordError,
     NotPrivateError,
@@ -55,7 +54,7 @@ class Doorkeys(Protocol):
         ...
 
     def pin_for(self, host: str, port: int) -> str | None:
-        """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises OSError."""
+        """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises LinkError."""
         ...
 
 
@@ -103,12 +102,8 @@ def _connect_here(target: Target, keys: Doorkeys) -> Route:
 
 def _log_in(host: str | None, port: int, target: Target, keys: Doorkeys) -> MonitorLink:
     cookies = keys.cookies()
-    try:
-        pin = keys.pin_for(host or LOOPBACK, port)
-    except OSError as error:
-        raise LinkError(f"what certificates were accepted cannot be read: {reason_of(error)}") from None
     dial: Callable[[tuple[str, ...]], MonitorLink] = lambda cookies: MonitorLink.connect(  # noqa: E731
-        host, port, Secrets(cookies, target.magic_word), timeout_s=TIMEOUT_S, tls=target.tls, pin=pin
+        host, port, Secrets(cookies, target.magic_word), timeout_s=TIMEOUT_S, tls=target.tls, pin_for=keys.pin_for
     )
     try:
         return dial(cookies)

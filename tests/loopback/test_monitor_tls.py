@@ -88,7 +88,7 @@ def test_the_magic_word_is_not_set_in_clear_from_afar(inside: MakeInside, peers:
     peer = Peer(dialled(server, peers), server.turn).greet().log_in("cookie", cookie_of(server))
     (session,) = server.server._console._connections  # type: ignore[union-attr]
     session.ip = "192.0.2.1"
-    assert "by TLS" in peer.refused("magic_word", "not_authorized", **word_fields("another word"))
+    assert "over TLS" in peer.refused("magic_word", "not_authorized", **word_fields("another word"))
 
 
 def test_a_certificate_goes_before_cleartext(

@@ -161,9 +161,18 @@ def test_a_wrong_pin_is_not_kept(server: Running, other: Certificate, tmp_path: 
 
 def test_pins_that_cannot_be_read_let_nobody_in(server: Running, tmp_path: Path) -> None:
     (tmp_path / "smtppseudo" / FILE).mkdir(parents=True)
-    line = outcome(run(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)), 1)
+    line = outcome(run(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)), 69)
     assert "Is a directory" in line
     assert "--pin" in line
+
+
+def test_in_clear_no_pin_is_looked_for_or_kept(servers: Servers, other: Certificate, tmp_path: Path) -> None:
+    server = servers.start()
+    place = ["--state-dir", str(state_dir(server)), "--pin", other.fingerprint]
+    assert "online" in outcome(run("status", *place, XDG_CONFIG_HOME=str(tmp_path)), 0)
+    assert list(tmp_path.glob("smtppseudo")) == []
+    (tmp_path / "smtppseudo" / FILE).mkdir(parents=True)
+    assert "online" in outcome(run("status", *place[:2], XDG_CONFIG_HOME=str(tmp_path)), 0)
 
 
 def test_pins_that_cannot_be_written(server: Running, certificate: Certificate, tmp_path: Path) -> None:
@@ -252,7 +261,9 @@ def test_a_renewed_certificate_is_accepted_as_the_error_says(
 
 
 def link(port: int, fingerprint: str | None = None, cookie: str = COOKIE, timeout_s: float = LIMIT_S) -> MonitorLink:
-    return MonitorLink.connect("127.0.0.1", port, Secrets((cookie,)), timeout_s=timeout_s, tls="on", pin=fingerprint)
+    return MonitorLink.connect(
+        "127.0.0.1", port, Secrets((cookie,)), timeout_s=timeout_s, tls="on", pin_for=lambda *_: fingerprint
+    )
 
 
 def test_the_errors_carry_what_a_screen_needs(server: Running, certificate: Certificate, other: Certificate) -> None:

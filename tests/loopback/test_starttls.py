@@ -222,6 +222,16 @@ def test_what_ends_it_in_the_handshake_is_named(server: Inside, reason: str) -> 
     expect_closed(server, reason)
 
 
+def test_too_many_errors_end_it_under_tls(server: Inside) -> None:
+    client = start_tls(server.greeted())
+    for _ in range(19):
+        client.say("XYZZY", "500")
+    client.say("XYZZY", "421 Too many errors")
+    client.expect_end()
+    client.close()
+    expect_closed(server, "errors")
+
+
 def test_the_session_ends_in_time_under_tls(server: Inside) -> None:
     client = start_tls(server.greeted())
     client.say("NOOP", "250")
