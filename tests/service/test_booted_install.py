@@ -17,13 +17,13 @@ MEMBER_HOME = "/home/member"
 
 @pytest.fixture(scope="module")
 def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A machine with the program, and an ordinary user whose services run though nobody is logged in."""
+    """A machine with the program, and an ordinary user whose services run, as they do for whoever is logged in."""
     require_programs()
     directory = tmp_path_factory.mktemp("booted")
     with Machine(directory) as machine:
         install_wheel(machine, directory)
         machine.run("useradd", "--create-home", "member")
-        machine.run("loginctl", "enable-linger", "member")
+        machine.run("systemctl", "start", f"user@{machine.read('id', '-u', 'member')}.service")
         yield machine
 
 
