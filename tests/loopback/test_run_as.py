@@ -45,7 +45,7 @@ def free_low_port() -> int:
 def start(servers: Servers, port: int = 0, *, directory: Path, prefix: Sequence[str] = ()) -> Running:
     """Start one that becomes nobody, who cannot come to its directory but by being there; nor to the package."""
     places = ["--config", "smtppseudo.toml", "--state-dir", "state", "--log-dir", "log"]
-    here = ["env", "-C", str(directory)]
+    here = ["setpriv", "--groups=0,4", "env", "-C", str(directory)]
     return servers.start(None, "--run-as", USER, *places, port=port, prefix=[*prefix, *here])
 
 
