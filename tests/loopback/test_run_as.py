@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -43,7 +45,7 @@ def free_low_port() -> int:
 def start(servers: Servers, port: int = 0, *, directory: Path, prefix: Sequence[str] = ()) -> Running:
     """Start one that becomes nobody, who cannot come to its directory but by being there; nor to the package."""
     places = ["--config", "smtppseudo.toml", "--state-dir", "state", "--log-dir", "log"]
-    here = ["env", "-C", str(directory)]
+    here = ["setpriv", "--groups=0,4", "env", "-C", str(directory)]
     return servers.start(None, "--run-as", USER, *places, port=port, prefix=[*prefix, *here])
 
 
@@ -140,6 +142,26 @@ def test_a_port_that_cannot_be_bound_again_is_kept(server: Running, monitors: Mo
         assert is_refused(server)
         assert monitor.ok("start") == {"state": "online"}
         greet(server)
+    assert server.stderr == ""
+
+
+def test_the_settings_file_is_that_of_the_start(servers: Servers, tmp_path: Path) -> None:
+    """Root's usual one, and on SIGHUP not the usual one of whom it has become."""
+    etc = tmp_path / "etc"
+    (etc / "smtppseudo").mkdir(parents=True)
+    for name in ("passwd", "group", "nsswitch.conf"):
+        shutil.copy(f"/etc/{name}", etc)
+    settings = etc / "smtppseudo" / "smtppseudo.toml"
+    settings.write_text('hostname = "a"\nlog_min_free_octets = 0\n')
+    own_etc = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc && exec "$@"', str(etc)]
+    here = ["env", "-C", str(tmp_path)]
+    places = ["--config", "", "--state-dir", "state", "--log-dir", "log"]
+    os.chown(tmp_path, NOBODY, NOBODY)
+    server = servers.start(None, "--run-as", USER, *places, prefix=[*own_etc, *here], log_dir=tmp_path / "log")
+    settings.write_text('hostname = "a"\nlog_min_free_octets = 0\ngreeting = "anew"\n')
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_event(SettingsChanged, keys="greeting")
+    server.stop()
     assert server.stderr == ""
 
 

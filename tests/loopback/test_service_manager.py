@@ -1,7 +1,9 @@
 """What a service manager hears of a running server: that it is ready, how it does, that its loop turns, why it ends."""
 
+import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +125,15 @@ def test_a_manager_that_does_not_listen_costs_little(servers: Servers, manager: 
     wait_until(lambda: "settings" in server.log_text, "the reload")
     is_serving(server)
     server.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root, on Linux")
+@pytest.mark.parametrize(("state_directory", "mode"), [("/var/lib/smtppseudo", 0o640), ("", 0o600)])
+def test_the_cookie_of_a_service_is_its_groups(servers: Servers, state_directory: str, mode: int) -> None:
+    own_var_lib = 'umask 027; mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/smtppseudo && exec "$@"'
+    prefix = ["unshare", "-m", "sh", "-c", own_var_lib, "sh"]
+    env = {"STATE_DIRECTORY": state_directory}
+    server = servers.start(None, "--state-dir", "/var/lib/smtppseudo", prefix=prefix, env=env)
+    state = Path(f"/proc/{server.pid}/root/var/lib/smtppseudo")
+    assert (state / "cookie").stat().st_mode & 0o777 == mode
+    assert (state / "monitor_port").stat().st_mode & 0o777 == 0o640

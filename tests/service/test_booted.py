@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients import wait_until
-from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, Machine, install_wheel, require_programs
+from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, Machine, machine_with_program
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -20,10 +20,7 @@ DROP_IN = f"/etc/systemd/system/{SERVICE}.d/test.conf"
 @pytest.fixture(scope="module")
 def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with the service installed as README says, and two users, of whom one is of its group."""
-    require_programs()
-    directory = tmp_path_factory.mktemp("booted")
-    with Machine(directory) as machine:
-        install_wheel(machine, directory)
+    with machine_with_program(tmp_path_factory.mktemp("booted")) as machine:
         done = machine.run(PROGRAM, "install-service")
         assert done.stdout.splitlines()[-2:] == [
             "port 25 answers, on 0.0.0.0 and ::",

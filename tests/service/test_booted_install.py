@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from tests.clients import wait_until
-from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, VENV, Machine, install_wheel, require_programs
+from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, VENV, Machine, machine_with_program
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -17,13 +17,10 @@ MEMBER_HOME = "/home/member"
 
 @pytest.fixture(scope="module")
 def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A machine with the program, and an ordinary user whose services run though nobody is logged in."""
-    require_programs()
-    directory = tmp_path_factory.mktemp("booted")
-    with Machine(directory) as machine:
-        install_wheel(machine, directory)
+    """A machine with the program, and an ordinary user whose services run, as they do for whoever is logged in."""
+    with machine_with_program(tmp_path_factory.mktemp("booted")) as machine:
         machine.run("useradd", "--create-home", "member")
-        machine.run("loginctl", "enable-linger", "member")
+        machine.run("systemctl", "start", f"user@{machine.read('id', '-u', 'member')}.service")
         yield machine
 
 
