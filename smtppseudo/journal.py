@@ -114,7 +114,7 @@ class Journal:
             try:
                 os.fsync(self._fd)
             except OSError as error:
-                self._on_trouble(f"the log may not be on the disk: {error.strerror}")
+                self._on_trouble(f"{self._path}: the log may not be on the disk: {error.strerror}")
         self._close()
 
     def _append(self, octets: bytes, now: float) -> int:
@@ -235,9 +235,12 @@ class Journal:
                 self._on_trouble(f"{path}: cannot remove an old log: {error.strerror}")
 
     def _close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            try:
+                os.close(fd)
+            except OSError as error:  # it is closed all the same (close(2)), but what was written may be lost
+                self._on_trouble(f"{self._path}: the log may not be on the disk: {error.strerror}")
 
 
 def _status_of_log(fd: int) -> os.stat_result:

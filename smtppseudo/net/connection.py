@@ -190,7 +190,8 @@ class Connection:
             self._unsent = b""
             self._phase = _OPEN
             self.machine.flushed(now)
-            self._owner.reactor.rewatch(self._sock.fileno(), self, READ)
+            if not self._rewatch(READ, now):
+                return
             self._owner.reactor.wheel.schedule(self, self.machine.deadline)
         if last:
             self._finish(now)
@@ -200,11 +201,21 @@ class Connection:
         reactor = self._owner.reactor
         if self._phase is _OPEN:
             self._phase = _FLUSHING
-            reactor.rewatch(self._sock.fileno(), self, WRITE)
+            if not self._rewatch(WRITE, now):
+                return
         elif not progress:
             return
         self._deadline = min(now + STALL_TIMEOUT_S, self.machine.expires_at)
         reactor.wheel.schedule(self, self._deadline)
+
+    def _rewatch(self, mask: int, now: float) -> bool:
+        """Watch for something else; close where the kernel has no room for that (ENOMEM)."""
+        try:
+            self._owner.reactor.rewatch(self._sock.fileno(), self, mask)
+        except OSError:
+            self._close("fault", now)
+            return False
+        return True
 
     def _finish(self, now: float) -> None:
         """Close, all being said; where the peer may still be sending, only when it has heard us."""

@@ -147,11 +147,17 @@ class Listener:
         """Refuse connections, but keep the port: not everybody who holds it could get it again.
 
         Where the system has no way to do that (all but Linux) the socket is closed, to be opened anew.
+        Raises OSError; it goes on listening then.
         """
-        self._unwatch()
         if _CAN_SUSPEND:
-            self._sock.shutdown(socket.SHUT_RD)
+            try:
+                self._sock.shutdown(socket.SHUT_RD)
+            except OSError as error:
+                if error.errno != errno.ENOTCONN:  # it refuses already
+                    raise
+            self._unwatch()
         else:
+            self._unwatch()
             self._sock.close()
 
     def resume(self) -> None:
@@ -179,8 +185,12 @@ class Listener:
             self._watching = False
 
     def _watch(self, now: float) -> None:
-        self._reactor.watch(self._sock.fileno(), self)
-        self._watching = True
+        try:
+            self._reactor.watch(self._sock.fileno(), self)
+        except OSError as error:
+            self._pause(error, now)
+        else:
+            self._watching = True
 
     def _pause(self, error: OSError, now: float) -> None:
         """Stop accepting for a second: level-triggered, the loop would spin on what it cannot accept."""

@@ -67,12 +67,15 @@ class Reactor:
         self._selector.register(fd, mask, watched)
 
     def rewatch(self, fd: int, watched: Watched, mask: int) -> None:
-        """Change what a watched descriptor is watched for."""
+        """Change what a watched descriptor is watched for. Raises OSError; then it is watched no more."""
         self._selector.modify(fd, mask, watched)
 
     def unwatch(self, fd: int) -> None:
         """Stop watching, before the descriptor is closed."""
-        self._selector.unregister(fd)
+        try:
+            self._selector.unregister(fd)
+        except KeyError:
+            pass  # a `rewatch` that failed has done it
 
     def run(self) -> None:
         """Turn until `stop`."""
