@@ -176,7 +176,10 @@ class Listener:
     def close(self) -> None:
         """Stop listening for good."""
         self._unwatch()
-        self._sock.close()
+        try:
+            self._sock.close()
+        except OSError:
+            pass  # closed all the same
 
     def _unwatch(self) -> None:
         self._reactor.wheel.cancel(self._retry)

@@ -46,8 +46,8 @@ OF_SOCKET: Final = {
 OF_EPOLL: Final = {"register": "epoll_ctl ADD", "modify": "epoll_ctl MOD", "unregister": "epoll_ctl DEL"}
 FILES: Final = frozenset(OF_OS.values()) | {"fopen"}
 
-CLOSES: Final = ("close", "close of a socket")
-"""These do what they are for even where they fail (close(2))."""
+DONE_ALL_THE_SAME: Final = ("close", "close of a socket", "epoll_ctl DEL")
+"""These do what they are for even where they fail: close(2), and what takes nothing cannot want memory."""
 
 SHORT: Final = 0
 """In place of an errno: the call does its work on one octet alone."""
@@ -100,7 +100,7 @@ class Layer:
             if fault.errno == SHORT:
                 place, octets, *flags = arguments
                 return call(place, octets[:1], *flags)
-            if name in CLOSES:
+            if name in DONE_ALL_THE_SAME:
                 call(*arguments, **named)
             raise OSError(fault.errno, os.strerror(fault.errno))
 

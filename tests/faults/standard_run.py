@@ -154,6 +154,8 @@ class StandardRun:
     def _set(self, greeting: str) -> None:
         if self._ask("set", changes={"greeting": greeting}):
             self.greeting = greeting
+        elif not self.refusals:
+            self.greeting = "unknown"  # the reply was lost, and the request perhaps with it
 
     def _stop_and_start(self) -> None:
         with self._may_be_lost("resident when stopped"):

@@ -33,7 +33,7 @@ ERRNOS = {
     "shutdown": "ENOBUFS ENOTCONN",
     "listen": "EADDRINUSE",
     "setsockopt": "EINVAL ENOBUFS ENOMEM ENOPROTOOPT",
-    "close of a socket": "ECONNRESET EIO",
+    "close of a socket": "EIO",
     "epoll_ctl ADD": "ENOMEM ENOSPC",
     "epoll_ctl MOD": "ENOMEM",
     "epoll_ctl DEL": "ENOMEM",
@@ -135,7 +135,8 @@ def check(played: Played, fault: str) -> None:
     assert played.layer.has_failed, fault
     assert played.leaked == 0, fault
     assert len(run.lost) <= 1, (fault, run.lost)
-    assert (played.settings.greeting, kept_greeting(played)) == (run.greeting, run.greeting), fault
+    assert played.settings.greeting == kept_greeting(played), fault
+    assert run.greeting in (played.settings.greeting, "unknown"), fault
     counters = server.reception.counters
     assert counters.faults == 0, (fault, played.lines)
     assert sum(counters.closed.values()) == counters.connected, fault
