@@ -115,8 +115,11 @@ def _verdict(line: str) -> tuple[str, str, str]:
 
 
 @contextlib.contextmanager
-def running(relay_port: int, routes: Mapping[str, int]) -> Iterator[Postfix]:
-    """Run one that relays to a port of 127.0.0.1; mail to the domains in `routes` goes to theirs."""
+def running(relay_port: int, routes: Mapping[str, int], more: Mapping[str, str] | None = None) -> Iterator[Postfix]:
+    """Run one that relays to a port of 127.0.0.1; mail to the domains in `routes` goes to theirs.
+
+    `more` are parameters of main.cf.
+    """
     # Its programs run as another user, who may not look into pytest's own directories.
     with tempfile.TemporaryDirectory(prefix="postfix-test-") as name:
         directory = Path(name)
@@ -124,6 +127,8 @@ def running(relay_port: int, routes: Mapping[str, int]) -> Iterator[Postfix]:
         etc = directory / "etc"
         port = _free_port()
         _write(directory, relay_port, port, routes)
+        with (etc / "main.cf").open("a") as main:
+            main.writelines(f"{name} = {value}\n" for name, value in (more or {}).items())
         try:
             _control(etc, "start")
             postfix = Postfix(directory, port)
