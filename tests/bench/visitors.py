@@ -141,7 +141,16 @@ async def long_line(caller: Caller) -> str:
 
 
 KINDS: Final[tuple[Kind, ...]] = (
-    *(in_turn, in_turn, leave, go_away, half_a_line, reset, pipelined, message, octet_by_octet, errors, long_line),
+    in_turn,
+    leave,
+    go_away,
+    half_a_line,
+    reset,
+    pipelined,
+    message,
+    octet_by_octet,
+    errors,
+    long_line,
 )
 
 

@@ -17,13 +17,13 @@ from smtppseudo.monitor.server import Request
 from smtppseudo.records import parse, render_json, render_text
 from smtppseudo.settings import Settings, SettingsError
 from smtppseudo.settings_file import parse_file, to_toml
-from smtppseudo.smtp.lines import LINE_OCTETS, LineSplitter, MessageCounter
+from smtppseudo.smtp.lines import LineSplitter, MessageCounter
 from tests.property.test_lines import LIMIT, reference_lines, reference_message
 from tests.property.test_session import (
     DIALOGUES,
     MODES,
     assert_answered,
-    is_quit,
+    assert_one_reply_for_each_line,
     play,
     split_replies,
     unmarked,
@@ -81,7 +81,7 @@ def session(octets: bytes) -> None:
         for event, reply in zip(events, replies, strict=True):
             assert_answered(event, reply)
     if not mode.accept_mail and mode.reject_at != "message":
-        _one_reply_for_each_line(stream, replies, is_over=whole.session.close_reason == "errors")
+        assert_one_reply_for_each_line(stream, whole)
     for event in whole.events:
         _comes_back(Stamped(0, TIME, 1, 1, "192.0.2.1", 25, _as_logged(event)))
 
@@ -89,13 +89,6 @@ def session(octets: bytes) -> None:
 def _as_logged(event: Event) -> Event:
     # That more lines follow the first is not logged.
     return event._replace(reply=event.reply[:3] + b" " + event.reply[4:]) if isinstance(event, Command) else event
-
-
-def _one_reply_for_each_line(stream: bytes, replies: list[bytes], *, is_over: bool) -> None:
-    *found, rest = stream.split(b"\n")
-    found += [rest] if len(rest.removesuffix(b"\r")) > LINE_OCTETS else []
-    expected = min([len(found), *(number for number, line in enumerate(found, 1) if is_quit(line))])
-    assert len(replies) <= expected if is_over else len(replies) == expected
 
 
 def escaper(octets: bytes) -> None:
