@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 CHECK_EVERY_S: Final = 1.0
+_DAY_S: Final = 86_400
 _NAME: Final = re.compile(r"\d{4}-\d\d-\d\d\.log")
 _FLAGS: Final = (
     os.O_RDWR
@@ -52,6 +53,8 @@ class Journal:
         self._fd = -1
         self._path = directory
         self._day = ""
+        self._begun_day = ""  # the last day that a file was begun for, and when that was
+        self._begun_at = 0.0
         self._octets = 0  # the size of today's file, as far as we know
         self._cut_short = False
         self._check_at = 0.0
@@ -114,7 +117,7 @@ class Journal:
             try:
                 os.fsync(self._fd)
             except OSError as error:
-                self._on_trouble(f"the log may not be on the disk: {error.strerror}")
+                self._on_trouble(f"{self._path}: the log may not be on the disk: {error.strerror}")
         self._close()
 
     def _append(self, octets: bytes, now: float) -> int:
@@ -162,7 +165,7 @@ class Journal:
         self._path = self._directory / f"{day}.log"
         self._trouble = ""
         self._check(now)
-        self._remove_old(day)
+        self._remove_old(day, now)
 
     def _check(self, now: float) -> None:
         """Once a second: is the file still the one under its name, and may it grow?"""
@@ -217,17 +220,29 @@ class Journal:
             if space.f_bavail * space.f_frsize < floor:
                 raise OSError(0, "less than log_min_free_octets is free")
 
-    def _remove_old(self, day: str) -> None:
-        """Remove logs older than the limit; those of the last `keep_days` days stay."""
-        if not self._limits.keep_days:
+    def _remove_old(self, day: str, now: float) -> None:
+        """Remove logs older than the limit; those of the last `keep_days` days stay.
+
+        A clock that is set a year ahead makes every log look old: such a day, and a first day that finds nothing but
+        old logs, removes none. If the clock is right after all, the next day does.
+        """
+        before, begun_at = self._begun_day, self._begun_at
+        self._begun_day, self._begun_at = day, now
+        if not self._limits.keep_days or day == before:
             return
         from datetime import date, timedelta  # noqa: PLC0415 - once a day
 
-        oldest = f"{date.fromisoformat(day) - timedelta(days=self._limits.keep_days)}.log"
+        today = date.fromisoformat(day)
+        oldest = f"{today - timedelta(days=self._limits.keep_days)}.log"
         try:
-            old = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name) and path.name < oldest]
+            logs = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name) and path != self._path]
         except OSError:
             return  # what is wrong with the directory is said when the log is opened
+        old = [path for path in logs if path.name < oldest]
+        jumped = before and (today - date.fromisoformat(before)).days > (now - begun_at) / _DAY_S + 1
+        if old and (jumped or (not before and old == logs)):
+            self._on_trouble(f"{self._path}: perhaps the clock was set: {len(old)} old logs stay until tomorrow")
+            return
         for path in old:
             try:
                 path.unlink()
@@ -235,9 +250,12 @@ class Journal:
                 self._on_trouble(f"{path}: cannot remove an old log: {error.strerror}")
 
     def _close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            try:
+                os.close(fd)
+            except OSError as error:  # it is closed all the same (close(2)), but what was written may be lost
+                self._on_trouble(f"{self._path}: the log may not be on the disk: {error.strerror}")
 
 
 def _status_of_log(fd: int) -> os.stat_result:

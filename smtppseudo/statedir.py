@@ -1,5 +1,6 @@
 """The state directory: what outlives the process, and how local monitors find in."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -63,10 +64,12 @@ class StateDir:
         return self.path / f".{name}.new"  # always the same name, so that a crash leaves one at most
 
     def _sync(self) -> None:
+        """Bring a name that was replaced to the disk, where that can be done: it is replaced in any case."""
         if os.name != "posix":
             return
-        fd = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        with contextlib.suppress(OSError):
+            fd = os.open(self.path, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)

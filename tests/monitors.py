@@ -1,6 +1,7 @@
 """What the tests speak the monitor protocol with: a raw socket, frame by frame, and a SCRAM of its own."""
 
 import base64
+import functools
 import hashlib
 import hmac
 import json
@@ -35,6 +36,7 @@ class Keys(NamedTuple):
     server_key: bytes
 
 
+@functools.cache
 def derive(secret: str, salt: bytes, iterations: int) -> Keys:
     """Derive the keys."""
     salted = hashlib.pbkdf2_hmac("sha256", secret.encode(), salt, iterations)

@@ -206,7 +206,6 @@ class Connection:
             self._send(octets, now)
         elif self.machine.has_more:
             self._pace(now)
-            self._owner.reactor.wheel.schedule(self, self.machine.deadline)
         elif self.machine.close_reason is not None:
             self._finish(now)
         else:
@@ -228,15 +227,16 @@ class Connection:
             self._wait_for_kernel(octets[sent:], now, progress=sent > 0)
             return
         if machine.has_more:
-            if machine.paces:
-                if self._phase is not _PACED:
-                    self._pace(now)
+            if self._phase is _PACED:
                 self._owner.reactor.wheel.schedule(self, machine.deadline)
+            elif machine.paces:
+                self._pace(now)
             else:
                 self._wait_for_kernel(b"", now, progress=True)  # the rest in the next turn: others first
             return
         if self._phase is not _OPEN:
-            self._go_to(_OPEN, now)
+            if not self._go_to(_OPEN, now):
+                return
             self._owner.reactor.wheel.schedule(self, machine.deadline)
         if last:
             self._finish(now)
@@ -253,31 +253,41 @@ class Connection:
                 self._owner.record(machine, machine.receive(octets, now))
         else:
             self._phase = _HUSHED
-            self._owner.reactor.hush(self._sock.fileno(), self)
+            self._rewatch(0, now)
 
     def _pace(self, now: float) -> None:
         """Hear what the machine takes while the rest waits for its time."""
-        if self._phase is not _HUSHED or self.machine.reads:
-            self._go_to(_PACED, now)
+        machine = self.machine
+        if (self._phase is _HUSHED and not machine.reads) or self._go_to(_PACED, now):
+            self._owner.reactor.wheel.schedule(self, machine.deadline)
 
-    def _go_to(self, phase: Phase, now: float) -> None:
-        """Read again."""
+    def _go_to(self, phase: Phase, now: float) -> bool:
+        """Read again; say whether that can be done."""
         before, self._phase = self._phase, phase
         if before is _FLUSHING:
             self._unsent = b""
             self.machine.flushed(now)
-        if before is _FLUSHING or before is _HUSHED:
-            self._owner.reactor.rewatch(self._sock.fileno(), self, READ)
+        return (before is not _FLUSHING and before is not _HUSHED) or self._rewatch(READ, now)
 
     def _wait_for_kernel(self, unsent: bytes, now: float, *, progress: bool) -> None:
         self._unsent = unsent
         reactor = self._owner.reactor
         if self._phase is not _FLUSHING:
             self._phase = _FLUSHING
-            reactor.rewatch(self._sock.fileno(), self, WRITE)
+            if not self._rewatch(WRITE, now):
+                return
         elif not progress:
             return
         reactor.wheel.schedule(self, min(now + STALL_TIMEOUT_S, self.machine.expires_at))
+
+    def _rewatch(self, mask: int, now: float) -> bool:
+        """Watch for something else; close where the kernel has no room for that (ENOMEM)."""
+        try:
+            self._owner.reactor.rewatch(self._sock.fileno(), self, mask)
+        except OSError:
+            self._close("fault", now)
+            return False
+        return True
 
     def _finish(self, now: float) -> None:
         """Close, all being said; where the peer may still be sending, only when it has heard us."""
@@ -314,8 +324,7 @@ class Connection:
         except OSError:
             self._close("tls", now)
             return
-        reactor.rewatch(sock.fileno(), self, WRITE if sock.has_unsent else READ)
-        if done:
+        if self._rewatch(WRITE if sock.has_unsent else READ, now) and done:
             self._phase = _OPEN
             machine = self.machine
             machine.secured(now)

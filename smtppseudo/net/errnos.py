@@ -16,6 +16,7 @@ ACCEPT_NEXT: Final = frozenset(
         errno.ENETUNREACH,
         errno.EHOSTUNREACH,
         errno.EOPNOTSUPP,
+        getattr(errno, "ENONET", errno.ENETDOWN),  # Linux alone
         errno.EPERM,  # a firewall rule
         errno.EINTR,
     }

@@ -195,13 +195,19 @@ class Listener:
         """Refuse connections, but keep the port: not everybody who holds it could get it again.
 
         Where the system has no way to do that (all but Linux) the socket is closed, to be opened anew.
+        Raises OSError; it goes on listening then.
         """
-        self._unwatch()
-        self._is_suspended = True
         if _CAN_SUSPEND:
-            self._sock.shutdown(socket.SHUT_RD)
+            try:
+                self._sock.shutdown(socket.SHUT_RD)
+            except OSError as error:
+                if error.errno != errno.ENOTCONN:  # it refuses already
+                    raise
+            self._unwatch()
         else:
+            self._unwatch()
             self._sock.close()
+        self._is_suspended = True
 
     def resume(self) -> None:
         """Take connections again. Raises ListenError."""
@@ -227,7 +233,8 @@ class Listener:
         if self._is_inherited and self._is_suspended and _CAN_SUSPEND:
             with contextlib.suppress(OSError):
                 self._sock.listen(self._backlog)
-        self._sock.close()
+        with contextlib.suppress(OSError):  # closed all the same
+            self._sock.close()
 
     def _unwatch(self) -> None:
         self._reactor.wheel.cancel(self._retry)
@@ -236,8 +243,12 @@ class Listener:
             self._watching = False
 
     def _watch(self, now: float) -> None:
-        self._reactor.watch(self._sock.fileno(), self)
-        self._watching = True
+        try:
+            self._reactor.watch(self._sock.fileno(), self)
+        except OSError as error:
+            self._pause(error, now)
+        else:
+            self._watching = True
 
     def _pause(self, error: OSError, now: float) -> None:
         """Stop accepting for a second: level-triggered, the loop would spin on what it cannot accept."""

@@ -74,25 +74,23 @@ class Reactor:
         self._selector.register(fd, mask, watched)
 
     def rewatch(self, fd: int, watched: Watched, mask: int) -> None:
-        """Change what a watched descriptor is watched for."""
+        """Change what a watched descriptor is watched for; 0 is errors alone.
+
+        Raises OSError; then it is watched no more.
+        """
         try:
             self._selector.modify(fd, mask, watched)
-        except KeyError:  # hushed, where that ends the watch
+        except KeyError:  # a mask of 0 has ended the watch
             self.watch(fd, watched, mask)
-
-    def hush(self, fd: int, watched: Watched) -> None:
-        """Watch a descriptor for errors alone (`ready` with a mask of 0), until `rewatch`."""
-        try:
-            self._selector.modify(fd, 0, watched)
         except ValueError:
-            pass  # kqueue and select(2) cannot: `modify` has ended the watch, and errors show when something is sent
+            pass  # kqueue and select(2) cannot watch for errors alone: they show when something is sent
 
     def unwatch(self, fd: int) -> None:
         """Stop watching, before the descriptor is closed."""
         try:
             self._selector.unregister(fd)
         except KeyError:
-            pass  # hushed, where that ends the watch
+            pass  # a `rewatch` that failed, or a mask of 0, has done it
 
     def run(self) -> None:
         """Turn until `stop`."""

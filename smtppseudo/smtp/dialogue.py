@@ -169,6 +169,11 @@ class _Prepare:
         octets, missing = self.fixed(reply), self.fixed(bare)
         return lambda session, said, argument: octets if argument else missing
 
+    def without_argument(self, reply: Reply) -> Answer:
+        # RFC 5321 section 4.1.1: servers SHOULD reject arguments of commands that take none.
+        octets, wrong = self.fixed(reply), self.fixed(replies.R501_NO_ARGUMENT)
+        return lambda session, said, argument: wrong if argument else octets
+
     def hello(self, bare: Reply, keywords: tuple[str, ...] = ()) -> Answer:
         template, missing = self.template(replies.R250_HELLO), self.fixed(bare)
         if keywords:
@@ -207,9 +212,11 @@ class _Prepare:
         return answer
 
     def message(self) -> Answer:
-        go_ahead = self.fixed(replies.R354_ENTER_MAIL)
+        go_ahead, wrong = self.fixed(replies.R354_ENTER_MAIL), self.fixed(replies.R501_NO_ARGUMENT)
 
         def answer(session: "SmtpSession", said: "Said", argument: bytes) -> bytes:
+            if argument:
+                return wrong  # as in `without_argument`
             session.expect_message()
             return go_ahead
 
@@ -300,7 +307,7 @@ def _accepting(settings: Settings, prepare: _Prepare, *, announces_tls: bool) ->
             otherwise=prepare.fixed(replies.R554_NO_RECIPIENTS),
             then=SmtpState.DATA,
         ),
-        b"RSET": Rule(prepare.always(replies.R250_RESET), then=ready),
+        b"RSET": Rule(prepare.without_argument(replies.R250_RESET), then=ready),
         b"NOOP": Rule(prepare.always(replies.R250_OK)),
         b"HELP": Rule(prepare.always(replies.R214_HELP)),
         b"VRFY": Rule(prepare.with_argument(replies.R252_CANNOT_VERIFY, replies.R501_VRFY)),

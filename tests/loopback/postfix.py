@@ -117,10 +117,12 @@ def _verdict(line: str) -> tuple[str, str, str]:
 
 
 @contextlib.contextmanager
-def running(relay_port: int, routes: Mapping[str, int], tls: str = "none") -> Iterator[Postfix]:
+def running(
+    relay_port: int, routes: Mapping[str, int], tls: str = "none", more: Mapping[str, str] | None = None
+) -> Iterator[Postfix]:
     """Run one that relays to a port of 127.0.0.1; mail to the domains in `routes` goes to theirs.
 
-    `tls` is none, may (where it is offered) or encrypt (else the mail waits).
+    `tls` is none, may (where it is offered) or encrypt (else the mail waits); `more` are parameters of main.cf.
     """
     # Its programs run as another user, who may not look into pytest's own directories.
     with tempfile.TemporaryDirectory(prefix="postfix-test-") as name:
@@ -129,6 +131,8 @@ def running(relay_port: int, routes: Mapping[str, int], tls: str = "none") -> It
         etc = directory / "etc"
         port = _free_port()
         _write(directory, relay_port, port, routes, tls)
+        with (etc / "main.cf").open("a") as main:
+            main.writelines(f"{name} = {value}\n" for name, value in (more or {}).items())
         try:
             _control(etc, "start")
             postfix = Postfix(directory, port)

@@ -163,7 +163,10 @@ def assert_answered(event: Event, reply: bytes) -> None:
 @settings(deadline=None, max_examples=250)
 @given(st.sampled_from(TAKING_NOTHING), streams)
 def test_one_reply_for_each_line_and_none_after_the_last(dialogue: Dialogue, stream: bytes) -> None:
-    played = play(dialogue, [stream])
+    assert_one_reply_for_each_line(stream, play(dialogue, [stream]))
+
+
+def assert_one_reply_for_each_line(stream: bytes, played: Played) -> None:
     _, *replies = split_replies(played.replies)
     *lines, rest = stream.split(b"\n")
     lines += [rest] if len(rest.removesuffix(b"\r")) > LINE_OCTETS else []

@@ -108,6 +108,9 @@ def test_a_line_that_was_cut_short_before_is_ended_first(book: Book) -> None:
     assert book.journal.lost_lines == 0
 
 
+BEFORE = "2026-01-30.log"
+
+
 def test_logs_older_than_the_limit_are_removed(tmp_path: Path) -> None:
     book = Book(tmp_path, keep_days=2)
     kept = ["2026-01-29.log", "2026-01-30.log", "1999-01-01.log.gz", "1999-01-01.txt", "x1999-01-01.log", "notes"]
@@ -128,9 +131,64 @@ def test_what_cannot_be_removed_does_not_save_the_others(tmp_path: Path) -> None
     for year in range(1990, 2020, 2):
         (tmp_path / f"{year}-01-01.log").touch()
         (tmp_path / f"{year + 1}-01-01.log").mkdir()
+    (tmp_path / BEFORE).touch()
     book.write("today")
-    assert [path.name for path in sorted(tmp_path.glob("*.log")) if path.is_file()] == [f"{DAY}.log"]
+    assert [path.name for path in sorted(tmp_path.glob("*.log")) if path.is_file()] == [BEFORE, f"{DAY}.log"]
     assert book.lines == ["today", ""]
+    book.journal.close()
+
+
+STAY = "old logs stay until tomorrow"
+
+
+@pytest.mark.parametrize("wrong", ["2027-01-31", "2026-04-15", "2036-01-31"])
+def test_a_clock_that_jumps_ahead_removes_nothing(tmp_path: Path, wrong: str) -> None:
+    book = Book(tmp_path, keep_days=2)
+    names = ["2026-01-29.log", "2026-01-30.log", f"{DAY}.log"]
+    for name in names[:2]:
+        (tmp_path / name).touch()
+    book.write("before")
+    book.day = wrong
+    book.write_later("ahead")
+    book.journal.reopen()  # as SIGHUP does
+    book.write_later("ahead still")
+    book.day = DAY
+    book.write_later("right again")
+    book.day = wrong
+    book.write_later("ahead again")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*names, f"{wrong}.log"]
+    assert [STAY in trouble for trouble in book.troubles] == [True, True]
+    book.journal.close()
+
+
+def test_a_clock_that_stays_ahead_for_a_day_is_believed(tmp_path: Path) -> None:
+    book = Book(tmp_path, keep_days=2)
+    book.write("before")
+    for book.day in ("2026-06-01", "2026-06-02"):
+        book.now += 86_400
+        book.write("after")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2026-06-01.log", "2026-06-02.log"]
+    book.journal.close()
+
+
+def test_days_without_a_line_are_no_jump(tmp_path: Path) -> None:
+    book = Book(tmp_path, keep_days=2)
+    book.write("before")
+    book.day, book.now = "2026-02-20", book.now + 20 * 86_400
+    book.write("after")
+    assert [path.name for path in tmp_path.iterdir()] == ["2026-02-20.log"]
+    assert book.troubles == []
+    book.journal.close()
+
+
+def test_a_first_day_that_finds_only_old_logs_waits_for_the_next(tmp_path: Path) -> None:
+    (tmp_path / "2025-01-31.log").touch()
+    book = Book(tmp_path, keep_days=2)
+    book.write("today")
+    assert (tmp_path / "2025-01-31.log").exists()
+    book.day, book.now = NEXT_DAY, book.now + 86_400
+    book.write("tomorrow")
+    assert not (tmp_path / "2025-01-31.log").exists()
     book.journal.close()
 
 

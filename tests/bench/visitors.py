@@ -1,0 +1,211 @@
+"""Visitors of many kinds for the soak: asyncio clients in processes of their own, which count what they did."""
+
+import asyncio
+import contextlib
+import multiprocessing
+import random
+import socket
+import struct
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+PROCESSES: Final = 2
+SESSION_LIMIT_S: Final = 120.0
+SOURCES: Final = 200
+REFUSED_FROM: Final = "127.0.9.9"
+"""From here one connection is held for as long as the soak lasts, and more are not allowed."""
+
+RST: Final = struct.pack("ii", 1, 0)
+
+Tally: TypeAlias = Counter[str]
+"""Sums by name: `quit`, `peer`, ... are sessions by how the server must say they ended."""
+
+
+class Caller:
+    """One session: what was said and heard, in octets and commands."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tally: Tally) -> None:
+        self.writer = writer
+        self._reader = reader
+        self._tally = tally
+
+    def send(self, *lines: bytes) -> None:
+        """Send lines, each with its CRLF, at once."""
+        self._tally["commands"] += len(lines)
+        self.send_octets(b"".join(line + b"\r\n" for line in lines))
+
+    def send_octets(self, octets: bytes) -> None:
+        """Send octets that are no command."""
+        self._tally["received_octets"] += len(octets)
+        self.writer.write(octets)
+
+    async def expect(self, *codes: bytes) -> None:
+        """Read a reply for each code."""
+        for code in codes:
+            while True:
+                line = await self._reader.readuntil(b"\r\n")
+                self._tally["sent_octets"] += len(line)
+                assert line.startswith(code), (line, code)
+                if line[3:4] == b" ":
+                    break
+
+    async def say(self, line: bytes, code: bytes) -> None:
+        """Send a command and read its reply."""
+        self.send(line)
+        await self.expect(code)
+
+    async def expect_end(self) -> None:
+        """The server must close now."""
+        assert await self._reader.read(1) == b""
+
+
+Kind: TypeAlias = Callable[[Caller], Awaitable[str]]
+
+
+async def in_turn(caller: Caller) -> str:
+    """Say what most callers say, one command after the other."""
+    for line, code in ((b"HELO soak.test", b"250"), (b"MAIL FROM:<a@b>", b"250"), (b"VRFY x", b"252")):
+        await caller.say(line, code)
+    return await leave(caller)
+
+
+async def leave(caller: Caller) -> str:
+    """Say QUIT and hear the end."""
+    await caller.say(b"QUIT", b"221")
+    await caller.expect_end()
+    return "quit"
+
+
+async def go_away(caller: Caller) -> str:
+    """Close without a word."""
+    return "peer"
+
+
+async def half_a_line(caller: Caller) -> str:
+    """Close in the middle of a line."""
+    caller.send_octets(b"HELO hal")
+    return "peer"
+
+
+async def reset(caller: Caller) -> str:
+    """Close with RST."""
+    sock = caller.writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
+    return "reset"
+
+
+async def pipelined(caller: Caller) -> str:
+    """Say all at once."""
+    caller.send(b"EHLO soak.test", *[b"NOOP"] * 5, b"QUIT")
+    await caller.expect(*[b"250"] * 6, b"221")
+    await caller.expect_end()
+    return "quit"
+
+
+async def message(caller: Caller) -> str:
+    """Send a message, which is refused when all of it has come."""
+    for line, code in (
+        (b"HELO x", b"250"),
+        (b"MAIL FROM:<a@b>", b"250"),
+        (b"RCPT TO:<b@c>", b"250"),
+        (b"DATA", b"354"),
+    ):
+        await caller.say(line, code)
+    caller.send_octets(b"x" * 500 + b"\r\n.\r\n")
+    await caller.expect(b"554")
+    return await leave(caller)
+
+
+async def octet_by_octet(caller: Caller) -> str:
+    """Send a command in many pieces."""
+    for at in b"HELO soak.test":
+        caller.send_octets(bytes([at]))
+        await asyncio.sleep(0)
+    await caller.say(b"", b"250")
+    return await leave(caller)
+
+
+async def errors(caller: Caller) -> str:
+    """Make so many errors that the server has enough."""
+    caller.send(*[b"XYZZY"] * 20)
+    await caller.expect(*[b"500"] * 19, b"421")
+    await caller.expect_end()
+    return "errors"
+
+
+async def long_line(caller: Caller) -> str:
+    """Send a line that is too long."""
+    await caller.say(b"x" * 5000, b"500")
+    return await leave(caller)
+
+
+KINDS: Final[tuple[Kind, ...]] = (
+    in_turn,
+    leave,
+    go_away,
+    half_a_line,
+    reset,
+    pipelined,
+    message,
+    octet_by_octet,
+    errors,
+    long_line,
+)
+
+
+async def visit(port: int, kind: Kind, source: str, tally: Tally) -> None:
+    """Play one session."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+    caller = Caller(reader, writer, tally)
+    try:
+        await caller.expect(b"220")
+        tally[await kind(caller)] += 1
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def be_refused(port: int, tally: Tally) -> None:
+    """Come from where no more may come from."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(REFUSED_FROM, 0))
+    line = await reader.readline()
+    assert line.startswith(b"421"), line
+    tally["refused"] += 1
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def _worker(port: int, sessions: int, at_once: int, seed: int, tally: Tally) -> None:
+    chance = random.Random(seed)
+    numbers = iter(range(sessions))
+
+    async def play_on() -> None:
+        for number in numbers:
+            source = f"127.0.1.{1 + number % SOURCES}"
+            async with asyncio.timeout(SESSION_LIMIT_S):
+                if number % 10 == 0:
+                    await be_refused(port, tally)
+                else:
+                    await visit(port, chance.choice(KINDS), source, tally)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(at_once):
+            group.create_task(play_on())
+
+
+def _work(port: int, sessions: int, at_once: int, seed: int) -> Tally:
+    tally: Tally = Counter()
+    asyncio.run(_worker(port, sessions, at_once, seed, tally))
+    return tally
+
+
+def visit_all(port: int, sessions: int, at_once: int, seed: int) -> Tally:
+    """Play so many sessions, some of them at once, in several processes; raise what failed in one of them."""
+    share = [sessions // PROCESSES + (number < sessions % PROCESSES) for number in range(PROCESSES)]
+    work = [(port, part, max(1, at_once // PROCESSES), seed + number) for number, part in enumerate(share)]
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        tallies = pool.starmap(_work, work)
+    return sum(tallies, Counter())

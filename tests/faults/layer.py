@@ -1,0 +1,129 @@
+"""A layer between the server and the system that counts its calls, and makes one of them fail."""
+
+import contextlib
+import errno
+import io
+import os
+import selectors
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+Call = Callable[..., Any]
+
+OF_OS: Final = {
+    "open": "open",
+    "close": "close",
+    "write": "write",
+    "read": "read",
+    "lseek": "lseek",
+    "fsync": "fsync",
+    "fstat": "fstat",
+    "fstatvfs": "fstatvfs",
+    "stat": "stat",
+    "lstat": "stat",
+    "mkdir": "mkdir",
+    "unlink": "unlink",
+    "replace": "rename",
+    "rename": "rename",
+    "listdir": "readdir",
+    "scandir": "readdir",
+}
+"""What `os` calls them, and what the system does."""
+
+OF_SOCKET: Final = {
+    "_accept": "accept",
+    "recv": "recv",
+    "send": "send",
+    "shutdown": "shutdown",
+    "listen": "listen",
+    "setsockopt": "setsockopt",
+    "_real_close": "close of a socket",
+}
+OF_EPOLL: Final = {"register": "epoll_ctl ADD", "modify": "epoll_ctl MOD", "unregister": "epoll_ctl DEL"}
+FILES: Final = frozenset(OF_OS.values()) | {"fopen"}
+
+DONE_ALL_THE_SAME: Final = ("close", "close of a socket", "epoll_ctl DEL")
+"""These do what they are for even where they fail: close(2), and what takes nothing cannot want memory."""
+
+SHORT: Final = 0
+"""In place of an errno: the call does its work on one octet alone."""
+
+
+class Fault(NamedTuple):
+    """The call that fails: which, how, and how many of its kind went well before."""
+
+    call: str
+    errno: int
+    after: int
+
+    def __str__(self) -> str:
+        how = errno.errorcode[self.errno] if self.errno else "short"
+        return f"{self.call}, {how}, after {self.after}"
+
+
+class Layer:
+    """Counts calls by name while `active` and not `at_rest`, and makes one of them fail."""
+
+    def __init__(self, fault: Fault | None = None) -> None:
+        self.counts: Counter[str] = Counter()
+        self.fault = fault
+        self.has_failed = False
+        self.at_rest = False
+        self._active = False
+        self._calls: frozenset[str] | None = None
+
+    @contextlib.contextmanager
+    def active(self, calls: frozenset[str] | None = None) -> Iterator[None]:
+        """Count, and let the fault happen, while the server has its turn; only these calls, if any are named."""
+        before, self._active, self._calls = self._active, True, calls
+        try:
+            yield
+        finally:
+            self._active = before
+
+    def around(self, name: str, call: Call) -> Call:
+        """Return what stands in for a call."""
+
+        def stand_in(*arguments: Any, **named: Any) -> Any:
+            if self.at_rest or not self._active or (self._calls is not None and name not in self._calls):
+                return call(*arguments, **named)
+            number = self.counts[name]
+            self.counts[name] += 1
+            fault = self.fault
+            if fault is None or (fault.call, fault.after) != (name, number):
+                return call(*arguments, **named)
+            self.has_failed = True
+            if fault.errno == SHORT:
+                place, octets, *flags = arguments
+                return call(place, octets[:1], *flags)
+            if name in DONE_ALL_THE_SAME:
+                call(*arguments, **named)
+            raise OSError(fault.errno, os.strerror(fault.errno))
+
+        return stand_in
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Stand between the server and the system until the test ends."""
+        for attribute, name in OF_OS.items():
+            monkeypatch.setattr(os, attribute, self.around(name, getattr(os, attribute)))
+        monkeypatch.setattr(io, "open", self.around("fopen", io.open))
+        for attribute, name in OF_SOCKET.items():
+            monkeypatch.setattr(socket.socket, attribute, self.around(name, getattr(socket.socket, attribute)))
+        selector_class: Any = selectors.EpollSelector
+        real_epoll = selector_class._selector_cls
+        monkeypatch.setattr(selector_class, "_selector_cls", staticmethod(lambda: _Epoll(self, real_epoll())))
+
+
+class _Epoll:
+    """An epoll with the layer before it; the class itself can be neither changed nor inherited from."""
+
+    def __init__(self, layer: Layer, epoll: Any) -> None:
+        self.poll = epoll.poll
+        self.close = epoll.close
+        self.fileno = epoll.fileno
+        for attribute, name in OF_EPOLL.items():
+            setattr(self, attribute, layer.around(name, getattr(epoll, attribute)))

@@ -1,0 +1,167 @@
+"""A run in which the server does all that it does, with visitors who bear that one of them is lost."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.clients import Client, connect
+from tests.faults.layer import FILES, Layer
+from tests.inside import Inside
+from tests.monitors import Monitors, Peer
+
+STEP_S = 0.02
+SLOTS = 3000
+"""So many that the list of them does not fit into one turn of a monitor's connection."""
+
+ONE_DAY_S = 86_400.0
+IDLE_S = 31.0
+
+
+class InFaults(Inside):
+    """A server behind a layer; its clock moves on with every turn, as what was paused has to go on."""
+
+    def __init__(self, directory: Path, layer: Layer) -> None:
+        self.layer = layer
+        with layer.active(FILES):
+            super().__init__(directory, {"slots": SLOTS, "log_min_free_octets": 1, "quiet_timeout_s": 0})
+
+    @property
+    def cookie(self) -> str:
+        """What lets a monitor in, be it on the disk or not."""
+        return self.server._cookie
+
+    def turn(self) -> None:
+        """Give the server a turn; 20 ms pass."""
+        self.time.advance(STEP_S)
+        with self.layer.active():
+            self.server.reactor.turn(0.001)
+
+    def carry_out(self, call: Callable[[], object]) -> None:
+        """Have the server do something of its own accord."""
+        with self.layer.active():
+            call()
+
+    def stop(self) -> None:
+        """End it."""
+        for client in self._clients:
+            client.close()
+        self.carry_out(self.server.stop)
+        self.server.reactor.close()
+
+
+class StandardRun:
+    """Plays it. `lost` names what did not come off as without a fault."""
+
+    def __init__(self, server: InFaults, monitors: Monitors) -> None:
+        self.server = server
+        self.lost: list[str] = []
+        self.refusals: list[str] = []
+        self.greeting = "Welcome!"
+        self._monitors = monitors
+        self._monitor: Peer | None = None
+
+    def play(self) -> None:
+        """Play all of it up to, and without, the stop."""
+        server = self.server
+        self._whole_session("first")
+        self._log_in()
+        with self._may_be_lost("resident"):
+            resident = self._greeted()
+            resident.say("NOOP", "250")
+        self._pipelined()
+        with self._may_be_lost("reset"):
+            self._greeted().reset()
+        self._too_many_errors()
+        self._set("New")
+        with self._may_be_lost("idle"):
+            idle = self._greeted()
+            server.advance(IDLE_S)
+            idle.expect("421")
+            idle.expect_end()
+        server.advance(ONE_DAY_S)
+        self._whole_session("after midnight")
+        server.carry_out(server.server.chronicle.journal.reopen)
+        file = server.server.configuration.with_file({"hostname": "b.test"})
+        server.carry_out(lambda: server.server.reconfigure(file))
+        self._whole_session("after a reload")
+        self._stop_and_start()
+        self._whole_session("last")
+
+    def serve_once_more(self) -> None:
+        """A session comes off as without a fault, at the first attempt."""
+        client = self._greeted()
+        for line, start in (("HELO x", "250"), ("MAIL FROM:<a@b>", "553"), ("QUIT", "221")):
+            client.say(line, start)
+        client.expect_end()
+
+    @contextlib.contextmanager
+    def _may_be_lost(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (AssertionError, ConnectionError) as error:
+            if "not within" in str(error):
+                raise  # the server answers nobody
+            self.lost.append(f"{what}: {error}")
+
+    def _greeted(self) -> Client:
+        client = connect("127.0.0.1", self.server.port, None, self.server.turn)
+        self.server._clients.append(client)
+        client.expect("220 ")
+        return client
+
+    def _whole_session(self, what: str) -> None:
+        with self._may_be_lost(what):
+            self.serve_once_more()
+
+    def _pipelined(self) -> None:
+        with self._may_be_lost("pipelined"):
+            client = self._greeted()
+            client.send("EHLO x", *["NOOP"] * 20, "QUIT")
+            for start in ("250-", *["250"] * 20, "221"):
+                client.expect(start)
+            client.expect_end()
+
+    def _too_many_errors(self) -> None:
+        with self._may_be_lost("errors"):
+            client = self._greeted()
+            client.send(*["XYZZY"] * 30)
+            for start in [*["500"] * 19, "421"]:
+                client.expect(start)
+            client.expect_end()
+
+    def _log_in(self) -> None:
+        with self._may_be_lost("login"):
+            peer = self._monitors.greeted(self.server).log_in("cookie", self.server.cookie)
+            peer.ok("subscribe")
+            self._monitor = peer
+
+    def _ask(self, op: str, **fields: Any) -> bool:
+        """Have a monitor ask, and say whether it was done; one whose connection is lost comes anew."""
+        if self._monitor is None:
+            self._log_in()
+        assert self._monitor is not None
+        before = len(self.lost)
+        with self._may_be_lost(op):
+            monitor, self._monitor = self._monitor, None
+            reply = monitor.ask(op, **fields)
+            self._monitor = monitor
+            if not reply["ok"]:
+                self.refusals.append(reply["message"])
+            assert reply["ok"], reply["message"]
+        return len(self.lost) == before
+
+    def _set(self, greeting: str) -> None:
+        if self._ask("set", changes={"greeting": greeting}):
+            self.greeting = greeting
+        elif not self.refusals:
+            self.greeting = "unknown"  # the reply was lost, and the request perhaps with it
+
+    def _stop_and_start(self) -> None:
+        with self._may_be_lost("resident when stopped"):
+            resident = self._greeted()
+            if self._ask("stop"):
+                resident.expect("421")
+                resident.expect_end()
+        while self.server.server.state == "offline" and self._ask("start") is False:
+            assert len(self.lost) < 3, self.lost

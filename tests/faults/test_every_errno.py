@@ -1,0 +1,172 @@
+"""Every call to the system fails with every errno that it can fail with, at moments all over a standard run.
+
+The server survives each, loses at most one session or one turn's log lines, says so, and serves on as before.
+`SMTPPSEUDO_TEST_FAULTS=all` takes every moment there is instead of a sample.
+"""
+
+import errno
+import gc
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.events import Closed, Connected, Error
+from smtppseudo.records import parse
+from tests.faults.layer import SHORT, Fault, Layer
+from tests.faults.standard_run import InFaults, StandardRun
+from tests.monitors import Monitors
+from tests.running import events
+
+MOMENTS = 3
+
+_OF_A_PATH = "EACCES EIO ELOOP ENAMETOOLONG ENOENT ENOMEM ENOTDIR ESTALE"
+_OF_A_CHANGE = "EDQUOT ENOSPC EPERM EROFS"
+_OF_THE_NETWORK = "ECONNRESET EHOSTUNREACH ENETDOWN ENETUNREACH ENOBUFS ENOMEM ETIMEDOUT"
+ERRNOS = {
+    "accept": "EAGAIN ECONNABORTED EHOSTDOWN EHOSTUNREACH EMFILE ENETDOWN ENETUNREACH ENFILE ENOBUFS ENOMEM ENONET"
+    " ENOPROTOOPT EOPNOTSUPP EPERM EPROTO ETIMEDOUT",
+    "recv": f"EAGAIN ECONNREFUSED {_OF_THE_NETWORK}",
+    "send": f"SHORT EAGAIN EPIPE {_OF_THE_NETWORK}",
+    "shutdown": "ENOBUFS ENOTCONN",
+    "listen": "EADDRINUSE",
+    "setsockopt": "EINVAL ENOBUFS ENOMEM ENOPROTOOPT",
+    "close of a socket": "EIO",
+    "epoll_ctl ADD": "ENOMEM ENOSPC",
+    "epoll_ctl MOD": "ENOMEM",
+    "epoll_ctl DEL": "ENOMEM",
+    "open": f"EFBIG EINVAL EISDIR EMFILE ENFILE ENXIO EOVERFLOW ETXTBSY {_OF_A_PATH} {_OF_A_CHANGE}",
+    "fopen": f"EISDIR EMFILE ENFILE EPERM {_OF_A_PATH}",
+    "read": "EIO EISDIR",
+    "lseek": "EOVERFLOW ESPIPE",
+    "write": "SHORT EAGAIN EDQUOT EFBIG EIO ENOSPC EPERM ESTALE",
+    "fsync": "EDQUOT EINVAL EIO ENOSPC EROFS",
+    "fstat": "EIO ENOMEM EOVERFLOW ESTALE",
+    "stat": f"EOVERFLOW {_OF_A_PATH}",
+    "fstatvfs": "EIO ENOMEM ENOSYS EOVERFLOW",
+    "close": "EDQUOT EIO ENOSPC",
+    "mkdir": f"EEXIST EMLINK {_OF_A_PATH} {_OF_A_CHANGE}",
+    "unlink": f"EBUSY EISDIR EPERM EROFS {_OF_A_PATH}",
+    "rename": f"EBUSY EEXIST EXDEV {_OF_A_PATH} {_OF_A_CHANGE}",
+    "readdir": f"EMFILE ENFILE {_OF_A_PATH}",
+}
+"""As man pages of section 2, ip(7) and tcp(7) have them. EINTR is not among them: Python begins anew (PEP 475)."""
+
+CASES = [(call, name) for call, names in ERRNOS.items() for name in names.split()]
+
+
+class Played:
+    """A standard run with or without a fault, and what is left of it."""
+
+    def __init__(self, directory: Path, fault: Fault | None) -> None:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            self.layer = Layer(fault)
+            self.layer.install(monkeypatch)
+            descriptors = count_descriptors()
+            monitors = Monitors()
+            self.server = InFaults(directory, self.layer)
+            self.run = StandardRun(self.server, monitors)
+            self.run.play()
+            self.layer.at_rest = True
+            self.run.serve_once_more()
+            self.layer.at_rest = False
+            self.settings = self.server.server.settings
+            self.failed_before_the_end = self.layer.has_failed
+            self.server.stop()
+            monitors.close()
+            gc.collect()
+            self.leaked = count_descriptors() - descriptors
+        self.lines = [line for path in sorted(self.server.log_dir.glob("*.log")) for line in whole_lines(path)]
+        self.records = [parse(line) for line in self.lines if is_record(line)]
+
+
+def count_descriptors() -> int:
+    """Return how many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the layer stands before what pathlib uses
+
+
+def whole_lines(path: Path) -> list[str]:
+    *lines, rest = path.read_text("ascii").split("\n")
+    assert rest == "", "the last line of a file has no end"
+    return lines
+
+
+def is_record(line: str) -> bool:
+    try:
+        parse(line)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def moments(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
+    """Return how often each call happens in a standard run; nothing is lost in one without a fault."""
+    played = Played(tmp_path_factory.mktemp("without"), None)
+    assert played.run.lost == []
+    assert len(played.records) == len(played.lines) == played.server.server.chronicle.seq
+    return played.layer.counts
+
+
+def sample(count: int) -> list[int]:
+    """Return after how many calls the fault is to come: the first, the last, and some between."""
+    most = count if os.environ.get("SMTPPSEUDO_TEST_FAULTS") == "all" else MOMENTS
+    return sorted({at * (count - 1) // max(1, most - 1) for at in range(most)})
+
+
+def test_the_table_has_every_call(moments: Counter[str]) -> None:
+    assert set(moments) == set(ERRNOS)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux")
+@pytest.mark.parametrize(("call", "name"), CASES, ids=[f"{call}-{name}" for call, name in CASES])
+def test_survived(moments: Counter[str], tmp_path: Path, call: str, name: str) -> None:
+    number = SHORT if name == "SHORT" else getattr(errno, name)
+    for after in sample(moments[call]):
+        fault = Fault(call, number, after)
+        check(Played(tmp_path / str(after), fault), str(fault))
+
+
+def check(played: Played, fault: str) -> None:
+    """See that little was lost, that it was said, and that all sums are right."""
+    run, server = played.run, played.server.server
+    assert played.layer.has_failed, fault
+    assert played.leaked == 0, fault
+    assert len(run.lost) <= 1, (fault, run.lost)
+    assert played.settings.greeting == kept_greeting(played), fault
+    assert run.greeting in (played.settings.greeting, "unknown"), fault
+    counters = server.reception.counters
+    assert counters.faults == 0, (fault, played.lines)
+    assert sum(counters.closed.values()) == counters.connected, fault
+    assert server.reception.slots.in_use == 0, fault
+    lost_lines = server.chronicle.journal.lost_lines
+    assert len(played.records) + lost_lines == server.chronicle.seq, (fault, played.lines)
+    told = sum(error.lost for error in events(played.records, Error))
+    assert told == lost_lines or (told == 0 and not played.failed_before_the_end), (fault, played.lines)
+    if lost_lines == 0:
+        assert len(played.lines) == len(played.records), fault
+        assert len(events(played.records, Connected)) == len(events(played.records, Closed)) == counters.connected
+    check_words(played, fault)
+
+
+def kept_greeting(played: Played) -> str:
+    """Return the greeting that the next start would have."""
+    path = Path(played.settings.state_dir) / "settings.json"
+    kept: str = json.loads(path.read_text())["greeting"] if path.exists() else "Welcome!"
+    return kept
+
+
+def check_words(played: Played, fault: str) -> None:
+    """What was lost is said, by name: in the log, on stderr, or to the monitor whose wish it was."""
+    assert played.layer.fault is not None
+    reason = os.strerror(played.layer.fault.errno)
+    words = "\n".join([*played.server.said, *played.run.refusals, *played.lines])
+    if played.server.server.chronicle.journal.lost_lines:
+        # pathlib takes what `stat` cannot look at for no directory, and passes on what mkdir said.
+        reasons = {reason, os.strerror(errno.EEXIST)} if played.layer.fault.call == "stat" else {reason}
+        assert any(f": {why}: log lines are being lost" in words for why in reasons), (fault, words)
+    if played.run.lost:
+        closed = [event.reason for event in events(played.records, Closed)]
+        assert reason in words or {"reset", "fault"} & set(closed), (fault, played.run.lost, words)

@@ -1,0 +1,201 @@
+"""What is fuzzed: for any octets, what has to hold of the parts that read what others wrote.
+
+A target takes octets and asserts. Where it needs more than the octets themselves, the first of them say it: which
+dialogue, how large the pieces.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable
+from typing import Final, get_args
+
+from smtppseudo.events import Closed, Command, Event, Stamped, escape, unescape
+from smtppseudo.monitor.client import MonitorClient, Secrets
+from smtppseudo.monitor.codec import FrameError, FrameReader, ReaderState, encode
+from smtppseudo.monitor.scram import ClientExchange, ClientState, ScramError, ServerState
+from smtppseudo.monitor.server import Request
+from smtppseudo.records import parse, render_json, render_text
+from smtppseudo.settings import Settings, SettingsError
+from smtppseudo.settings_file import parse_file, to_toml
+from smtppseudo.smtp.lines import LineSplitter, MessageCounter
+from tests.property.test_lines import LIMIT, reference_lines, reference_message
+from tests.property.test_session import (
+    DIALOGUES,
+    MODES,
+    assert_answered,
+    assert_one_reply_for_each_line,
+    play,
+    split_replies,
+    unmarked,
+)
+from tests.unit.monitor_door import Desk
+from tests.unit.monitor_peer import CLIENT_NONCE, COOKIE, WORD
+from tests.unit.scram_vectors import RFC_CLIENT_FINAL, RFC_CLIENT_FIRST, rfc_client, rfc_server
+
+TIME: Final = "2026-01-31T23:59:59.999Z"
+FRAME_OCTETS: Final = 64
+"""Of the longest frame, small enough to be passed often."""
+
+_DEAR: Final = re.compile(r"i=\d{5,}")
+"""Iteration counts that are allowed, but would take the time for which nothing else is tried."""
+
+
+def pieces(octets: bytes, size: int) -> list[bytes]:
+    """Cut octets up."""
+    return [octets[at : at + size] for at in range(0, len(octets), size)]
+
+
+def lines(octets: bytes) -> None:
+    """Lines and messages are those of a reference that keeps everything; no more is kept than the limit."""
+    size, stream = 1 + sum(octets[:1]) % 16, octets[1:]
+    splitter, found = LineSplitter(LIMIT), []
+    for piece in pieces(stream, size):
+        at = 0
+        while at < len(piece):
+            line, at = splitter.take(piece, at)
+            found += [line] if line is not None else []
+            assert len(splitter._partial) <= LIMIT
+    assert found == reference_lines(stream)
+    message, end, before = MessageCounter(), None, 0
+    for piece in pieces(stream, size):
+        end = message.take(piece, 0)
+        assert len(message._held) <= 4
+        if end is not None:
+            break
+        before += len(piece)
+    assert (None if end is None else (before + end, message.octets)) == reference_message(stream)
+
+
+def session(octets: bytes) -> None:
+    """Pieces change nothing; replies are well formed, each has its event; one for each line, in bounds."""
+    choice, size, stream = sum(octets[:1]) % len(DIALOGUES), 1 + sum(octets[1:2]) % 64, octets[2:]
+    dialogue, mode = DIALOGUES[choice], MODES[choice]
+    whole, cut = play(dialogue, [stream] if stream else []), play(dialogue, pieces(stream, size))
+    assert cut.replies == whole.replies
+    assert unmarked(cut) == unmarked(whole)
+    _, *replies = split_replies(whole.replies)
+    *events, closed = whole.events
+    assert isinstance(closed, Closed)
+    assert (closed.received_octets, closed.sent_octets) == (len(stream), len(whole.replies))
+    if closed.left_out == 0:
+        for event, reply in zip(events, replies, strict=True):
+            assert_answered(event, reply)
+    if not mode.accept_mail and mode.reject_at != "message":
+        assert_one_reply_for_each_line(stream, whole)
+    for event in whole.events:
+        _comes_back(Stamped(0, TIME, 1, 1, "192.0.2.1", 25, _as_logged(event)))
+
+
+def _as_logged(event: Event) -> Event:
+    # That more lines follow the first is not logged.
+    return event._replace(reply=event.reply[:3] + b" " + event.reply[4:]) if isinstance(event, Command) else event
+
+
+def escaper(octets: bytes) -> None:
+    """What is escaped is printable and comes back, alone and as part of a line of the log."""
+    text = escape(octets)
+    assert text.isascii()
+    assert text.isprintable() or not text
+    assert unescape(text) == octets
+    half = len(octets) // 2
+    command = Command(octets[:half], b"250 " + octets[half:], eol_lf=bool(half % 2))
+    _comes_back(Stamped(0, TIME, 1, 1, "2001:db8::1", 25, command))
+
+
+def _comes_back(stamped: Stamped) -> None:
+    for render in (render_text, render_json):
+        (line,) = render([stamped])
+        assert re.fullmatch(r"[ -~]+\n", line)
+        assert parse(line) == stamped
+
+
+def frames(octets: bytes) -> None:
+    """Pieces change nothing; an error is the last; what is taken can be written and read again; in bounds."""
+    size, stream = 1 + sum(octets[:1]) % 32, octets[1:]
+    results = []
+    for max_octets, step in ((FRAME_OCTETS, size), (FRAME_OCTETS, len(stream) or 1), (65_536, size)):
+        reader, found = FrameReader(max_octets), []
+        for piece in pieces(stream, step):
+            found += reader.receive(piece)
+            assert reader.buffered_octets <= max_octets
+        errors = [item for item in found if isinstance(item, FrameError)]
+        assert errors == found[len(found) - len(errors) :]
+        assert len(errors) == (reader.state is ReaderState.FINISHED)
+        results.append(found)
+    assert repr(results[0]) == repr(results[1])
+    for item in results[2]:
+        if not isinstance(item, FrameError):
+            assert FrameReader(65_536).receive(encode(item)) == [item]
+
+
+def scram(octets: bytes) -> None:
+    """Either side takes a message or raises ScramError; nobody who does not know the secret gets in."""
+    text = octets.decode("latin-1")
+    first, _, final = text.partition("\n")
+    server = rfc_server()
+    with contextlib.suppress(ScramError):
+        assert server.first(first).startswith("r=")
+        assert not server.final(final).ok or final == RFC_CLIENT_FINAL
+    server = rfc_server()
+    server.first(RFC_CLIENT_FIRST)
+    with contextlib.suppress(ScramError):
+        outcome = server.final(text)
+        assert outcome.ok is (server.state is ServerState.AUTHENTICATED)
+        assert not outcome.ok or text == RFC_CLIENT_FINAL  # what proves anything proves just these words
+    for client in (rfc_client(), ClientExchange("a,b=c", "x", CLIENT_NONCE)):
+        client.first()
+        with contextlib.suppress(ScramError):
+            assert client.final(_DEAR.sub("i=4096", first)).startswith("c=biws,r=")
+            client.verify(final)
+            assert client.state is ClientState.VERIFIED
+
+
+def settings(octets: bytes) -> None:
+    """A file is settings or one SettingsError; what was read is written so that it is read again."""
+    values = None
+    with contextlib.suppress(SettingsError):
+        values = parse_file(octets.decode("utf-8", "replace"), "fuzz.toml")
+    if values is None:
+        return
+    Settings(**values)
+    text = "".join(f"{name} = {to_toml(value)}\n" for name, value in values.items())
+    assert parse_file(text, "again") == values
+
+
+def records(octets: bytes) -> None:
+    """A line is a record or a ValueError."""
+    for line in octets.decode("utf-8", "replace").split("\n"):
+        try:
+            stamped = parse(line)
+        except ValueError:
+            continue
+        assert isinstance(stamped.event, get_args(Event))
+
+
+def monitor(octets: bytes) -> None:
+    """Pieces change nothing; before the login nothing is carried out, after it what was asked, and no more."""
+    size, stream = 1 + sum(octets[:1]) % 64, octets[1:]
+    whole, cut = Desk(), Desk()
+    said = [frame for piece in pieces(stream, size) for frame in cut.say(piece)]
+    assert said == whole.say(stream)
+    assert not any(isinstance(happening, Request) for happening in whole.happened)
+    inside = Desk()
+    inside.log_in()
+    inside.say(stream, size)
+    assert inside.session.close_reason in (None, "errors")
+
+
+def client(octets: bytes) -> None:
+    """Whatever a server says is a value; no character that a terminal might obey is left in it."""
+    text = _DEAR.sub("i=4096", octets.decode("latin-1")).encode("latin-1")
+    machine = MonitorClient(Secrets((COOKIE,), WORD), CLIENT_NONCE)
+    for piece in pieces(text, 1 + sum(octets[:1]) % 64):
+        for found in machine.receive(piece):
+            assert repr(found).isprintable()
+        machine.data_to_send()
+    machine.end_of_stream()
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    target.__name__: target for target in (lines, session, escaper, frames, scram, settings, records, monitor, client)
+}

@@ -1,0 +1,110 @@
+"""The same dialogues with this server in accept mode, with Postfix and with aiosmtpd: where the classes differ.
+
+Every difference is in a table with its reason. One that is not there fails, and so does one that is there no more.
+"""
+
+import socket
+from typing import NamedTuple
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from tests.loopback import postfix
+from tests.others.dialogues import Dialogue, Message, Step, dialogues
+from tests.others.play import CLOSED, classes
+from tests.running import Servers
+
+DIALOGUES = dialogues()
+
+
+class Difference(NamedTuple):
+    """To a step we answer with this class, they with that."""
+
+    step: Step
+    ours: str
+    theirs: str
+
+
+NO_HELO = "RFC 5321 section 4.1.4 lets a server take mail without a HELO; callers of such kinds are to be seen"
+QUIT_IS_QUIT = "RFC 5321 section 4.1.1 says SHOULD; who wants to go is let go, as by Postfix"
+BLANKS = "Blanks before a verb are passed over, as by Postfix"
+
+POSTFIX = {
+    Difference(".", "5", "2"): "Postfix says 221 to what begins with no letter, and hangs up; we log what follows",
+    Difference("GET / HTTP/1.1", "5", "2"): "The same with HTTP",
+    Difference("HELP", "2", "5"): "Postfix has no HELP, which RFC 5321 section 4.5.1 allows",
+    Difference("hElP", "2", "5"): "As HELP",
+    Difference("ETRN server.test", "5", "4"): "Postfix has ETRN, but not for this name",
+    Difference("ETRN example.org", "5", "4"): "As for another name",
+    Difference("XYZZY", "4", "5"): "Postfix hangs up one error later",
+}
+AIOSMTPD = {
+    Difference("MAIL FROM:<a@client.test>", "2", "5"): NO_HELO,
+    Difference("mail from:<a@client.test>", "2", "5"): NO_HELO,
+    Difference("MAIL FROM: <a@client.test>", "2", "5"): NO_HELO,
+    Difference("MAIL FROM:a@client.test", "2", "5"): NO_HELO,
+    Difference("MAIL FROM:<>", "2", "5"): NO_HELO,
+    Difference('MAIL FROM:<"a b"@client.test>', "2", "5"): NO_HELO,
+    Difference("MAIL FROM:<a@client.test> SIZE=1000", "2", "5"): NO_HELO,
+    Difference("MAIL FROM:<a@client.test> BODY=8BITMIME", "2", "5"): NO_HELO,
+    Difference("QUIT now", "2", "5"): QUIT_IS_QUIT,
+    Difference("quit now", "2", "5"): QUIT_IS_QUIT,
+    Difference(" NOOP", "2", "5"): BLANKS,
+    Difference("STARTTLS", "5", "4"): "aiosmtpd says 454, try later; there will be no TLS later",
+    Difference("XYZZY", "5", CLOSED): "aiosmtpd hangs up after five unknown commands, we after twenty errors",
+}
+
+
+class Taker:
+    """Takes every message for aiosmtpd."""
+
+    async def handle_DATA(self, server: object, session: object, envelope: object) -> str:  # noqa: N802
+        """Say that it is taken."""
+        return "250 taken"
+
+
+def first_difference(dialogue: Dialogue, ours: list[str], theirs: list[str]) -> Difference | None:
+    """Return where two part; what follows there is another dialogue."""
+    for number, (mine, other) in enumerate(zip(ours, theirs, strict=False)):
+        if mine != other:
+            return Difference(dialogue[number], mine, other)
+    assert len(ours) == len(theirs)
+    return None
+
+
+def compare(ours: int, theirs: int, table: dict[Difference, str]) -> None:
+    """Play all with both ports; fail on what the table has not, and on what it has in vain."""
+    unexpected, seen = {}, set()
+    for name, dialogue in DIALOGUES.items():
+        found = first_difference(dialogue, classes(ours, dialogue), classes(theirs, dialogue))
+        if found in table:
+            seen.add(found)
+        elif found is not None:
+            unexpected[name] = found
+    assert unexpected == {}
+    assert set(table) - seen == set()
+
+
+def test_there_are_dialogues() -> None:
+    assert len(DIALOGUES) >= 200
+    assert sum(isinstance(step, Message) for dialogue in DIALOGUES.values() for step in dialogue) >= 18
+
+
+@pytest.mark.skipif(bool(postfix.missing()), reason=postfix.missing() or "-")
+def test_postfix(servers: Servers) -> None:
+    server = servers.start({"accept_mail": True})
+    throws_away = {"relayhost": "", "default_transport": "discard:", "smtpd_error_sleep_time": "0"}
+    with postfix.running(9, {"elsewhere.test": 9}, throws_away) as other:
+        compare(server.port, other.port, POSTFIX)
+
+
+def test_aiosmtpd(servers: Servers) -> None:
+    server = servers.start({"accept_mail": True})
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    controller = Controller(Taker(), hostname="127.0.0.1", port=port)
+    controller.start()
+    try:
+        compare(server.port, port, AIOSMTPD)
+    finally:
+        controller.stop()
