@@ -39,6 +39,7 @@ class Chronicle:
         self._clock = clock
         self._render = _RENDERERS[log_format]
         self._batch: list[Stamped] = []
+        self._written_seq = 0
 
     def record(self, event: Event, ip: str = "", port: int = 0) -> None:
         """Take in an event that belongs to no session."""
@@ -72,11 +73,19 @@ class Chronicle:
             self.seq -= 1
             if not batch:
                 return
+        self._written_seq = self.seq
         if self.echo is not None:
             self.echo("".join(lines))
         self.feed.add(batch, octets)
         for follower in self.followers:
             follower(batch)
+
+    def drop(self) -> int:
+        """Give up what `flush` could not pass on; return how many lines the log has lost by that."""
+        lines, self._batch = self.seq - self._written_seq, []
+        self._written_seq = self.seq
+        self.journal.lost_lines += lines
+        return lines
 
     def _stamp(self, event: Event, slot: int, session_id: int, ip: str, port: int) -> None:
         self.seq = seq = self.seq + 1

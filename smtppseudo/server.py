@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smtppseudo.certificates import Certificates
 from smtppseudo.chronicle import Chronicle
@@ -15,17 +15,22 @@ from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.journal import Journal, Limits
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.clock import Clock
-from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
+from smtppseudo.net.inherited import Inherited
+from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen, plain_address
 from smtppseudo.net.reactor import Reactor
-from smtppseudo.reception import Reception
+from smtppseudo.reception import Reception, describe_fault
 from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
-from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS, StateDir
+from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SECRET_MODE, SETTINGS, StateDir
 
 if TYPE_CHECKING:
     from smtppseudo.console import Console
     from smtppseudo.monitor.credentials import Credentials
 
 OTHER_DESCRIPTORS: Final = 16
+
+OnAcceptBy: TypeAlias = Callable[[str], OnAccept]  # by the address that is listened on
+_TELL_FAULT_EVERY_S: Final = 60.0
+_NOTHING_INHERITED: Final = Inherited()
 
 ACCEPT_MAIL_WARNING: Final = (
     "warning: accept_mail is on: honest mail is taken and thrown away, its senders get no bounce"
@@ -52,10 +57,18 @@ FIXED_KEYS: Final = (
 class Server:
     """The whole of it, for one process.
 
-    `say` hears one line for whoever looks at the process: what could not be logged, above all. Raises SettingsError.
+    `say` hears one line for whoever looks at the process: what could not be logged, above all. What is `inherited`
+    is listened on; the settings must say the same of it (`Inherited.as_settings`). Raises SettingsError.
     """
 
-    def __init__(self, configuration: Configuration, say: Callable[[str], None], clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        say: Callable[[str], None],
+        clock: Clock | None = None,
+        inherited: Inherited = _NOTHING_INHERITED,
+        cookie_mode: int = SECRET_MODE,
+    ) -> None:
         settings = configuration.settings
         _require_sense(settings)
         self._certificates = Certificates(settings)
@@ -69,9 +82,13 @@ class Server:
         self.chronicle = Chronicle(self.reactor.clock, journal, settings.log_format)
         self.reception = Reception(settings, self.reactor, self.chronicle, self._certificates.tls)
         self.reactor.after_turn = self.chronicle.flush
+        self.reactor.on_fault = self._give_up_batch
+        self._tell_fault_at = 0.0
         self._say = say
+        self._inherited = inherited
         self._state_dir = StateDir(Path(settings.state_dir))
         self._cookie = os.urandom(32).hex()
+        self._cookie_mode = cookie_mode
         self._console: Console | None = None
         self._is_online = False
         self._listeners: list[Listener] = []
@@ -92,20 +109,28 @@ class Server:
         """The addresses and ports for monitors."""
         return [(listener.address, listener.port) for listener in self._monitor_listeners]
 
-    def open(self) -> None:
-        """Open both ports and go online. Raises ListenError; then nothing is open."""
-        settings = self.settings
+    def open(self, once_bound: Callable[[], None] = lambda: None) -> None:
+        """Open both ports, do what is to be done `once_bound`, and go online.
+
+        Raises ListenError and what `once_bound` raises; then nothing is open.
+        """
+        settings, (smtp, monitor) = self.settings, self._inherited
         try:
-            self._listeners = self._listen(settings.listen, settings.port, lambda _: self.reception.accept)
-            self._monitor_listeners = self._listen(settings.monitor_listen, settings.monitor_port, self._monitors_by)
-        except ListenError:
+            self._listeners = self._adopt(smtp, self._senders_by) or self._listen(
+                settings.listen, settings.port, self._senders_by
+            )
+            self._monitor_listeners = self._adopt(monitor, self._monitors_by) or self._listen(
+                settings.monitor_listen, settings.monitor_port, self._monitors_by
+            )
+            once_bound()
+        except BaseException:
             self._close_listeners()
             raise
         self._let_local_monitors_in()
         self._is_online = True
         self.chronicle.record(Online("start"))
         if settings.accept_mail:
-            self._warn(ACCEPT_MAIL_WARNING)
+            self.warn(ACCEPT_MAIL_WARNING)
 
     def go_online(self, by: str, ip: str = "", port: int = 0) -> None:
         """Open the SMTP port again; `ip` and `port` are whose wish it was. Raises ListenError; it stays closed then."""
@@ -150,6 +175,16 @@ class Server:
         self._certificates.read(effective)
         return self._apply(configuration, "SIGHUP", "", 0)
 
+    def summary(self) -> str:
+        """Say in one line how we do."""
+        slots, counters = self.reception.slots, self.reception.counters
+        monitors = self._console.monitors if self._console is not None else 0
+        counts = ", ".join(
+            f"{count} {name}{'' if count == 1 else 's'}"
+            for count, name in ((counters.connected, "connection"), (monitors, "monitor"))
+        )
+        return f"{self.state.capitalize()}: {slots.in_use} of {slots.count} slots, {counts}"
+
     def counters(self) -> dict[str, object]:
         """Return the sums of the run, and the slots."""
         slots = self.reception.slots
@@ -163,12 +198,17 @@ class Server:
             text = self._state_dir.read(CREDENTIALS)
             return None if text is None else Credentials.from_text(text)
         except (OSError, ValueError) as error:
-            self._warn(f"{self._state_dir.path / CREDENTIALS}: {error}; set the magic word anew")
+            self.warn(f"{self._state_dir.path / CREDENTIALS}: {error}; set the magic word anew")
             return None
 
     def write_credentials(self, word: "Credentials") -> None:
         """Keep a new magic word. Raises OSError."""
         self._state_dir.write(CREDENTIALS, word.to_text() + "\n")
+
+    def warn(self, text: str) -> None:
+        """Tell whoever looks at the process, and put it on record."""
+        self._say(text)
+        self.chronicle.error(text)
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -176,6 +216,7 @@ class Server:
 
     def stop(self) -> None:
         """End every session, bring the log to the disk, and let `run` return."""
+        self.reactor.stop()  # first, so that no bug in the rest keeps us running
         self._close_listeners()
         self.reception.close("shutdown", self.reactor.clock.now)
         if self._is_online:
@@ -187,7 +228,20 @@ class Server:
             self.chronicle.flush()
         self.chronicle.journal.close()
         self._let_local_monitors_in_no_more()
-        self.reactor.stop()
+
+    def _give_up_batch(self, error: Exception) -> None:
+        """Go on without the events that could not be passed on: the next may fare better.
+
+        That is said once a minute at most, for what it is about is what would say it.
+        """
+        self.reception.counters.faults += 1
+        lost = self.chronicle.drop()
+        now = self.reactor.clock.now
+        if now >= self._tell_fault_at:
+            self._tell_fault_at = now + _TELL_FAULT_EVERY_S
+            self.warn(f"{describe_fault(error)}: {lost} log line{'' if lost == 1 else 's'} lost")
+            with contextlib.suppress(Exception):
+                self.chronicle.flush()  # now, so that it is not lost with the next batch
 
     def _apply(self, configuration: Configuration, by: str, ip: str, port: int) -> list[str]:
         before, wanted = self.settings, configuration.settings
@@ -199,17 +253,13 @@ class Server:
             self.reception.apply(self.settings, self._certificates.tls)
             self.chronicle.record(SettingsChanged(",".join(applied), by), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
-            self._warn(ACCEPT_MAIL_WARNING)
+            self.warn(ACCEPT_MAIL_WARNING)
         return [name for name in changed if name in FIXED_KEYS]
 
     def _effective(self, wanted: Settings) -> Settings:
         return wanted._replace(**{name: getattr(self.settings, name) for name in FIXED_KEYS})
 
-    def _warn(self, text: str) -> None:
-        self._say(text)
-        self.chronicle.error(text)
-
-    def _listen(self, addresses: tuple[str, ...], port: int, on_accept_by: Callable[[str], OnAccept]) -> list[Listener]:
+    def _listen(self, addresses: tuple[str, ...], port: int, on_accept_by: OnAcceptBy) -> list[Listener]:
         listeners: list[Listener] = []
         for address in addresses:
             try:
@@ -222,11 +272,20 @@ class Server:
                 for listener in listeners:
                     listener.close()
                 raise
-            on_accept = on_accept_by(address)
-            listener = Listener(sock, self.reactor, on_accept, self.chronicle.error, self.reception.report_fault)
-            listeners.append(listener)
-            port = listener.port  # where any free port is taken, the same on each address
+            listeners.append(self._listener(sock, on_accept_by))
+            port = listeners[0].port  # where any free port is taken, the same on each address
         return listeners
+
+    def _adopt(self, socks: tuple[socket.socket, ...], on_accept_by: OnAcceptBy) -> list[Listener]:
+        return [self._listener(sock, on_accept_by, is_inherited=True) for sock in socks]
+
+    def _listener(self, sock: socket.socket, on_accept_by: OnAcceptBy, *, is_inherited: bool = False) -> Listener:
+        on_accept, on_trouble = on_accept_by(plain_address(sock.getsockname())), self.chronicle.error
+        on_fault = self.reception.report_fault
+        return Listener(sock, self.reactor, on_accept, on_trouble, on_fault, is_inherited=is_inherited)
+
+    def _senders_by(self, address: str) -> OnAccept:  # noqa: ARG002 - every address answers alike
+        return self.reception.accept
 
     def _close_listeners(self) -> None:
         for listener in self._listeners + self._monitor_listeners:
@@ -237,10 +296,10 @@ class Server:
         """Put down what a local monitor needs: whoever can read the cookie needs no magic word."""
         try:
             self._state_dir.clean(COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS)
-            self._state_dir.write(COOKIE, self._cookie + "\n")
-            self._state_dir.write(MONITOR_PORT, f"{self.monitors_on[0][1]}\n", mode=0o644)
+            self._state_dir.write(COOKIE, self._cookie + "\n", self._cookie_mode)
+            self._state_dir.write(MONITOR_PORT, f"{self.monitors_on[0][1]}\n", 0o644)
         except OSError as error:
-            self._warn(f"{self._state_dir.path}: {error.strerror}: local monitors cannot log in without the magic word")
+            self.warn(f"{self._state_dir.path}: {error.strerror}: local monitors cannot log in without the magic word")
 
     def _let_local_monitors_in_no_more(self) -> None:
         with contextlib.suppress(OSError):

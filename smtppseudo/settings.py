@@ -17,7 +17,7 @@ LogFormat: TypeAlias = Literal["text", "json"]
 MONITORS_MAX: Final = 8
 UNAUTHENTICATED_MAX: Final = 64
 
-Origin: TypeAlias = Literal["default", "file", "monitor", "command line"]
+Origin: TypeAlias = Literal["default", "tarpit", "file", "monitor", "command line"]
 
 
 class Settings(NamedTuple):
@@ -37,6 +37,10 @@ class Settings(NamedTuple):
     idle_timeout_s: float = 30.0
     session_timeout_s: float = 600.0
     quiet_timeout_s: float = 30.0
+    tarpit: bool = False
+    greet_delay_s: float = 0.0
+    reply_delay_s: float = 0.0
+    stutter_octets_per_s: int = 0
     greeting: str = "Welcome!"
     hostname: str = ""
     enhanced_status_codes: bool = False
@@ -52,6 +56,19 @@ class Settings(NamedTuple):
     log_max_octets_per_day: int = 1 << 30
     log_min_free_octets: int = 256 << 20
     state_dir: str = ""
+
+
+# What `tarpit = true` stands for: these defaults in place of the usual ones, under all that is set explicitly.
+# An octet a second fits the patience of RFC 5321 section 4.5.3.2 (5 minutes for a reply), and whoever is slow on
+# its side has as much. Two hours are enough for a no to each of 50 recipients, the most that Postfix sends at once.
+TARPIT: Final[Mapping[str, Any]] = {
+    "greet_delay_s": 10.0,
+    "reply_delay_s": 2.0,
+    "stutter_octets_per_s": 1,
+    "idle_timeout_s": 300.0,
+    "session_timeout_s": 7200.0,
+    "quiet_timeout_s": 0.0,
+}
 
 
 class SettingsError(ValueError):
@@ -129,6 +146,33 @@ KEYS: Final[dict[str, Key]] = {
             "quiet_timeout_s",
             seconds(1, 86_400, off=True),
             "Every session is closed when no new connection came for so long. 0 = off.",
+            by_monitor=True,
+        ),
+        Key(
+            "tarpit",
+            switch,
+            "Hold callers: "
+            + ", ".join(f"{name} = {value:g}" for name, value in TARPIT.items())
+            + ", but for those of these keys that are set themselves.",
+            by_monitor=True,
+        ),
+        Key(
+            "greet_delay_s",
+            seconds(0.1, 60, off=True),
+            "So long a caller waits for its 220. 0 = off.",
+            by_monitor=True,
+        ),
+        Key(
+            "reply_delay_s",
+            seconds(0.1, 60, off=True),
+            "So long a caller waits for each reply. 0 = off.",
+            by_monitor=True,
+        ),
+        Key(
+            "stutter_octets_per_s",
+            whole(0, 1000),
+            "So many octets of a reply are sent in a second; all at once while fewer than a fifth of the slots are"
+            " free. 0 = off.",
             by_monitor=True,
         ),
         Key(
@@ -228,7 +272,7 @@ def _suggestion(name: str) -> str:
 
 
 def combine(layers: Iterable[tuple[Origin, Mapping[str, Any]]], of_machine: Mapping[str, str]) -> Sourced:
-    """Lay checked values over the defaults, later layers over earlier ones.
+    """Lay checked values over the defaults, later layers over earlier ones, and what `tarpit` stands for under all.
 
     `of_machine` holds the defaults of this machine, for the keys whose empty value means them.
     """
@@ -239,4 +283,8 @@ def combine(layers: Iterable[tuple[Origin, Mapping[str, Any]]], of_machine: Mapp
             if value != "":
                 values[name] = value
                 origins[name] = origin
+    if values.get("tarpit"):
+        for name in [name for name in TARPIT if origins[name] == "default"]:
+            values[name] = TARPIT[name]
+            origins[name] = "tarpit"
     return Sourced(Settings(**values), origins)

@@ -8,7 +8,7 @@ COOKIE: Final = "cookie"
 CREDENTIALS: Final = "credentials"
 MONITOR_PORT: Final = "monitor_port"
 SETTINGS: Final = "settings.json"
-_SECRET_MODE: Final = 0o600
+SECRET_MODE: Final = 0o600
 
 
 class StateDir:
@@ -29,7 +29,7 @@ class StateDir:
         except FileNotFoundError:
             return None
 
-    def write(self, name: str, text: str, mode: int = _SECRET_MODE) -> None:
+    def write(self, name: str, text: str, mode: int = SECRET_MODE) -> None:
         """Replace a file: written aside, synced, renamed."""
         self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
         aside = self._aside(name)

@@ -1,14 +1,18 @@
 """`monitor`: the terminal screen."""
 
 import argparse
+import contextlib
 import gc
+import shlex
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import MONITOR_PORT_DEFAULT, read_cookie, read_port, read_word, state_dirs
 from smtppseudo.cli.places import user_config
-from smtppseudo.cli.trust import accepted_pin
+from smtppseudo.cli.trust import accepted_pin, accepted_pins
 from smtppseudo.statedir import StateDir
 
 
@@ -31,6 +35,11 @@ class LocalKeys:
         """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises LinkError."""
         return self._pin or accepted_pin(host, port)
 
+    def accept(self, host: str, port: int, fingerprint: str) -> None:
+        """Trust a server's certificate from now on, and none but that. Raises OSError."""
+        accepted_pins().accept(host, port, fingerprint)
+        self._pin = None
+
     def usual_port(self) -> int:
         """Return the port that is tried first."""
         return next(iter(self.ports()), MONITOR_PORT_DEFAULT)
@@ -47,13 +56,14 @@ def run(options: argparse.Namespace) -> int:
         raise exits.CommandError(f"the screen needs Textual ({error}); pip install 'textual>=8.2,<9'") from None
     from smtppseudo.tui.feeder import Feeder
     from smtppseudo.tui.memory import Memory, target_for
+    from smtppseudo.tui.screens.service import Manager
 
     keys = LocalKeys(options.state_dir, options.pin)
     store = StateDir(user_config())
     given = (options.host, options.monitor_port, word, options.tls)
     app = MonitorApp(
         target_for(Memory.load(store), *given),
-        Surroundings(lambda: Feeder(keys), store, keys.usual_port),
+        Surroundings(lambda: Feeder(keys), store, keys.accept, keys.usual_port, service=Manager(run=run_in_terminal)),
     )
     # A thread reads events while this one draws: let it give way sooner than after the usual 5 ms.
     sys.setswitchinterval(0.001)
@@ -62,3 +72,18 @@ def run(options: argparse.Namespace) -> int:
     gc.set_threshold(50_000, 20, 100)
     app.run()
     return app.return_code or exits.GOOD
+
+
+def run_in_terminal(words: list[str]) -> None:
+    """Run a command in the terminal, and wait until what it said was read."""
+    # Ctrl-C is meant for the command; ignoring it here would be inherited, a handler is not.
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # noqa: ARG005
+    try:
+        print(f"$ {shlex.join(words)}", flush=True)
+        subprocess.run(words, check=False)  # noqa: S603 - the words are ours
+    except OSError as error:
+        print(f"smtppseudo: cannot run {words[0]}: {error.strerror}")
+    finally:
+        with contextlib.suppress(EOFError):
+            input("Press Enter to go back to the screen. ")
+        signal.signal(signal.SIGINT, before)

@@ -26,5 +26,7 @@ def parser() -> argparse.ArgumentParser:
     commands_of_monitor.add_magic_word(commands)
     commands_of_monitor.add_probe(commands)
     commands_of_server.add_config(commands)
+    commands_of_server.add_install_service(commands)
+    commands_of_server.add_uninstall_service(commands)
     commands_of_server.add_demo(commands)
     return top

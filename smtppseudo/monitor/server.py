@@ -99,6 +99,9 @@ class MonitorSession:
         "user",
     )
 
+    paces = False
+    reads = True
+
     def __init__(
         self, door: Door, nonce: str, server: str, ip: str, port: int, now: float, *, awaits_tls: bool = False
     ) -> None:
@@ -167,7 +170,7 @@ class MonitorSession:
         """A monitor may stay once it is logged in."""
         return _NEVER if self.state is MonitorState.AUTHENTICATED else self._deadline
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float) -> tuple[()]:
         """Say the refusal, or end a login that takes too long."""
         if self.state is MonitorState.REFUSED:
             self.refuse(self._refused_id, *NOT_AUTHORIZED)
@@ -177,6 +180,7 @@ class MonitorSession:
             self.end("idle")
         else:
             self._deadline = now + _IDLE_CHECK_S
+        return ()
 
     def end(self, reason: CloseReason) -> None:
         """End the connection; at shutdown, and when it is logged out, say `bye` first."""

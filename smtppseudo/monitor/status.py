@@ -23,6 +23,8 @@ class Status(NamedTuple):
     received_octets: Number
     sent_octets: Number
     kept_s: Number
+    delayed_s: Number
+    hurried: Number
     faults: Number
 
     @classmethod
@@ -31,12 +33,13 @@ class Status(NamedTuple):
         counters, state = fields.get("counters"), fields.get("state")
         if not isinstance(counters, dict) or not isinstance(state, str):
             raise ValueError("the status lacks its counters or its state")  # noqa: TRY004 - one kind of error
-        given = {**fields, **counters}
+        given = {**dict.fromkeys(_NEWER, 0), **fields, **counters}
         sums = [_sums(name, given.get(name)) if name in _LABELLED else _sum(name, given.get(name)) for name in _SUMS]
         return cls(state, *sums)  # type: ignore[arg-type]
 
 
 _LABELLED: Final = ("refused", "closed")
+_NEWER: Final = ("delayed_s", "hurried")  # not of every server of this protocol version
 _SUMS: Final = Status._fields[1:]
 
 
@@ -65,6 +68,8 @@ def render_text(status: Status) -> str:
         ("received", f"{status.received_octets} octets"),
         ("sent", f"{status.sent_octets} octets"),
         ("callers kept", _duration(status.kept_s)),
+        ("of that delayed", _duration(status.delayed_s)),
+        ("hurried", str(status.hurried)),
         ("monitors", str(status.monitors)),
         ("lost log lines", str(status.lost_log_lines)),
         ("faults", str(status.faults)),
@@ -113,6 +118,18 @@ _METRICS: Final = (
     _Metric("received_bytes_total", "counter", "Octets received in sessions that ended.", "received_octets"),
     _Metric("sent_bytes_total", "counter", "Octets sent in sessions that ended.", "sent_octets"),
     _Metric("session_seconds_total", "counter", "Seconds that callers were kept, in sessions that ended.", "kept_s"),
+    _Metric(
+        "session_delayed_seconds_total",
+        "counter",
+        "Seconds that callers waited for delayed and stuttered answers, in sessions that ended.",
+        "delayed_s",
+    ),
+    _Metric(
+        "sessions_hurried_total",
+        "counter",
+        "Sessions that were answered at once, tarpit or not, because slots ran short.",
+        "hurried",
+    ),
     _Metric("log_lines_lost_total", "counter", "Log lines that could not be written.", "lost_log_lines"),
     _Metric("faults_total", "counter", "Errors of the server itself.", "faults"),
 )

@@ -49,17 +49,22 @@ class Alarm:
         self._on_fault(error)
 
 
+def _ignore(error: Exception) -> None:
+    """Do nothing about a bug: nobody wants to hear of it yet."""
+
+
 class Reactor:
     """One thread, one selector, one wheel of deadlines.
 
-    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to. `turns` counts
-    them.
+    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to; `on_fault`
+    with what it raises, which only a bug of ours can. `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
         self.wheel: Wheel[Timed] = Wheel()
         self.after_turn: Callable[[], None] = lambda: None
+        self.on_fault: Callable[[Exception], None] = _ignore
         self.turns = 0
         self._selector = selectors.DefaultSelector()
         self._stopped = False
@@ -70,11 +75,24 @@ class Reactor:
 
     def rewatch(self, fd: int, watched: Watched, mask: int) -> None:
         """Change what a watched descriptor is watched for."""
-        self._selector.modify(fd, mask, watched)
+        try:
+            self._selector.modify(fd, mask, watched)
+        except KeyError:  # hushed, where that ends the watch
+            self.watch(fd, watched, mask)
+
+    def hush(self, fd: int, watched: Watched) -> None:
+        """Watch a descriptor for errors alone (`ready` with a mask of 0), until `rewatch`."""
+        try:
+            self._selector.modify(fd, 0, watched)
+        except ValueError:
+            pass  # kqueue and select(2) cannot: `modify` has ended the watch, and errors show when something is sent
 
     def unwatch(self, fd: int) -> None:
         """Stop watching, before the descriptor is closed."""
-        self._selector.unregister(fd)
+        try:
+            self._selector.unregister(fd)
+        except KeyError:
+            pass  # hushed, where that ends the watch
 
     def run(self) -> None:
         """Turn until `stop`."""
@@ -109,7 +127,10 @@ class Reactor:
                     timed.due(now)
                 except Exception as error:  # noqa: BLE001 - as above
                     timed.fault(error)
-        self.after_turn()
+        try:
+            self.after_turn()
+        except Exception as error:  # noqa: BLE001 - our bug: it costs what was to be done, not the server
+            self.on_fault(error)
 
     def close(self) -> None:
         """Give the selector back."""

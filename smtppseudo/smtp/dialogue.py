@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from smtppseudo.events import CloseReason
 from smtppseudo.settings import STAGES, Settings
 from smtppseudo.smtp import replies
+from smtppseudo.smtp.pace import AT_ONCE, Pace
 from smtppseudo.smtp.replies import Reply, echo, encode_lines
 
 if TYPE_CHECKING:
@@ -65,11 +66,13 @@ class Dialogue:
 
     `unknown` is the rule for every verb that is not in `rules`. `farewells` holds the last reply for each
     reason that ends a session from our side. Times are in seconds, `max_message_octets` is 0 for no limit.
-    `tls_has_room` is None where there is no TLS; `under_tls` is the dialogue for after the handshake.
+    `tls_has_room` is None where there is no TLS; `under_tls` is the dialogue for after the handshake, `at_once` the
+    same dialogue without its pace.
     """
 
     __slots__ = (
         "_greeting",
+        "at_once",
         "farewells",
         "greets_by_ip",
         "idle_timeout_s",
@@ -77,6 +80,7 @@ class Dialogue:
         "max_message_octets",
         "message_answer",
         "message_too_big",
+        "pace",
         "rules",
         "session_timeout_s",
         "too_many_connections",
@@ -99,6 +103,11 @@ class Dialogue:
         self.max_message_octets = _announced_size(settings.ehlo_keywords)
         self.idle_timeout_s = settings.idle_timeout_s
         self.session_timeout_s = settings.session_timeout_s
+        self.pace = Pace.of(settings)
+        self.at_once = self
+        if self.pace != AT_ONCE:
+            hasty = settings._replace(**AT_ONCE._asdict())
+            self.at_once = Dialogue(hasty, tls_has_room, is_under_tls=is_under_tls)
 
     def greeting(self, ip: str, date: str) -> bytes:
         """Return the first reply. The same for every peer in the same second, unless `greets_by_ip`."""

@@ -46,7 +46,7 @@ class Standing(NamedTuple):
         if isinstance(self.error, NeedsMagicWordError | NotAuthorizedError):
             return "It is not tried again by itself: r asks for the magic word, s changes the address."
         if isinstance(self.error, CertificateError):
-            return "If it does, `smtppseudo status --pin FINGERPRINT ADDRESS` accepts it; then r tries again."
+            return "It is not tried again by itself: r asks whether to trust it, s changes the address."
         if isinstance(self.error, NotPrivateError | BadPeerError):
             return "It is not tried again by itself: s changes the address and how it is reached, r tries again."
         return "r tries again, s changes the address."

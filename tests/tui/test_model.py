@@ -15,7 +15,6 @@ from smtppseudo.tui.stream import Mark, Stream
 from smtppseudo.tui.tally import Callers, Rate, sparkline
 from smtppseudo.tui.texts import clock_time, shown, span, told
 from smtppseudo.tui.transcripts import EVENTS_PER_SESSION, Transcripts
-from smtppseudo.tui.unit_state import read_properties
 from tests.tui.scene import FakeStore, event, opened, status, visit
 
 MINUTE = 29_000_000
@@ -288,12 +287,6 @@ def test_a_memory_that_is_spoilt_is_none(text: str) -> None:
     store = FakeStore()
     store.files[FILE] = text
     assert Memory.load(store) == Memory()
-
-
-def test_the_units_state_is_read() -> None:
-    text = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n"
-    assert read_properties(text)[:3] == ("yes", "yes (running)", "yes")
-    assert "Not installed" in read_properties("LoadState=not-found\n").reason
 
 
 def test_the_memory_is_json_that_a_person_can_read() -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 
 import pytest
 
-from smtppseudo.settings import KEYS, STAGES, Settings, SettingsError, Stage, check, combine
+from smtppseudo.settings import KEYS, STAGES, TARPIT, Settings, SettingsError, Stage, check, combine
 from smtppseudo.settings_file import default_file, parse_file, to_toml
 
 PLACE: Final = "/etc/smtppseudo/smtppseudo.toml"
@@ -17,6 +17,7 @@ WHOLE: Final = {
     "monitor_port": (0, 65_535),
     "slots": (1, 60_000),
     "slots_per_client": (0, 60_000),
+    "stutter_octets_per_s": (0, 1000),
     "log_keep_days": (0, 36_500),
     "log_max_octets_per_day": (0, 1 << 50),
     "log_min_free_octets": (0, 1 << 50),
@@ -26,8 +27,11 @@ SECONDS: Final = {
     "idle_timeout_s": (1, 86_400),
     "session_timeout_s": (1, 604_800),
     "quiet_timeout_s": (1, 86_400),
+    "greet_delay_s": (0.1, 60),
+    "reply_delay_s": (0.1, 60),
 }
-SWITCHES: Final = ("monitor_cleartext", "enhanced_status_codes", "accept_mail", "log_data_events")
+MAY_BE_OFF: Final = {"quiet_timeout_s", "greet_delay_s", "reply_delay_s"}
+SWITCHES: Final = ("monitor_cleartext", "tarpit", "enhanced_status_codes", "accept_mail", "log_data_events")
 LISTS: Final = ("listen", "monitor_listen", "limit_exempt", "ehlo_keywords")
 PATHS: Final = ("log_dir", "state_dir", "tls_cert", "tls_key", "monitor_tls_cert", "monitor_tls_key")
 TEXTS: Final = ("greeting", "hostname", "reject_at", "log_format", *PATHS)
@@ -77,6 +81,7 @@ def test_what_a_monitor_may_set() -> None:
     assert {key.name for key in KEYS.values() if key.by_monitor} == {
         *("greeting", "accept_mail", "log_data_events", "reject_at"),
         *("idle_timeout_s", "session_timeout_s", "quiet_timeout_s"),
+        *("tarpit", "greet_delay_s", "reply_delay_s", "stutter_octets_per_s"),
     }
 
 
@@ -105,8 +110,8 @@ def test_seconds(name: str) -> None:
     for value in (low, high, low + 0.5):
         assert check(name, value) == value
         assert type(check(name, value)) is float
-    off = ", or 0 for off" if name == "quiet_timeout_s" else ""
-    for wrong in (low - 0.1, high + 1, -1, True, float("nan"), float("inf"), "1", [1], None):
+    off = ", or 0 for off" if name in MAY_BE_OFF else ""
+    for wrong in (low / 2, high + 1, -1, True, float("nan"), float("inf"), "1", [1], None):
         assert refusal(name, wrong) == f"{name} must be seconds from {low:g} to {high:g}{off}"
 
 
@@ -115,8 +120,9 @@ def test_seconds_beyond_all_bounds() -> None:
 
 
 def test_a_time_out_of_0_is_allowed_where_it_may_be_off() -> None:
-    assert check("quiet_timeout_s", 0) == 0
-    for name in SECONDS.keys() - {"quiet_timeout_s"}:
+    for name in MAY_BE_OFF:
+        assert check(name, 0) == 0
+    for name in SECONDS.keys() - MAY_BE_OFF:
         refusal(name, 0)
 
 
@@ -289,6 +295,37 @@ def test_no_layer_is_all_defaults() -> None:
     sourced = combine([], {})
     assert sourced.settings == Settings()
     assert set(sourced.origins.values()) == {"default"}
+
+
+# The preset
+
+
+def test_the_tarpit_preset_stands_under_all_that_is_set() -> None:
+    sourced = combine(
+        [
+            ("file", {"tarpit": True, "idle_timeout_s": 60.0}),
+            ("monitor", {"reply_delay_s": 0.0}),
+            ("command line", {"quiet_timeout_s": 30.0}),
+        ],
+        {},
+    )
+    explicit = {"tarpit": True, "idle_timeout_s": 60.0, "reply_delay_s": 0.0, "quiet_timeout_s": 30.0}
+    assert sourced.settings._asdict() == {**DEFAULTS, **TARPIT, **explicit}
+    preset = {name for name, origin in sourced.origins.items() if origin == "tarpit"}
+    assert preset == {"greet_delay_s", "stutter_octets_per_s", "session_timeout_s"}
+    assert (sourced.origins["quiet_timeout_s"], sourced.origins["reply_delay_s"]) == ("command line", "monitor")
+
+
+def test_a_later_layer_can_switch_the_preset_off() -> None:
+    sourced = combine([("file", {"tarpit": True}), ("monitor", {"tarpit": False})], {})
+    assert sourced.settings == Settings()
+    assert "tarpit" not in sourced.origins.values()
+
+
+def test_the_preset_is_allowed_settable_and_told() -> None:
+    assert all(check(name, value) == value for name, value in TARPIT.items())
+    assert all(KEYS[name].by_monitor for name in TARPIT)
+    assert all(name in KEYS["tarpit"].help for name in TARPIT)
 
 
 # TOML, written
