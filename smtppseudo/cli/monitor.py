@@ -12,7 +12,7 @@ from pathlib import Path
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import MONITOR_PORT_DEFAULT, read_cookie, read_port, read_word, state_dirs
 from smtppseudo.cli.places import user_config
-from smtppseudo.cli.trust import accepted_pin
+from smtppseudo.cli.trust import accepted_pin, accepted_pins
 from smtppseudo.statedir import StateDir
 
 
@@ -37,7 +37,7 @@ class LocalKeys:
 
     def accept(self, host: str, port: int, fingerprint: str) -> None:
         """Trust a server's certificate from now on, and none but that. Raises OSError."""
-        self._pins.accept(host, port, fingerprint)
+        accepted_pins().accept(host, port, fingerprint)
         self._pin = None
 
     def usual_port(self) -> int:

@@ -46,7 +46,7 @@ class Trust:
         if self._given is None or self._place is None:
             return
         try:
-            pins = _pins()
+            pins = accepted_pins()
             if pins.get(*self._place) != self._given:
                 pins.accept(*self._place, self._given)
         except OSError as error:
@@ -56,14 +56,15 @@ class Trust:
 def accepted_pin(host: str, port: int) -> str | None:
     """Return the fingerprint of the certificate that this user has accepted for a server. Raises LinkError."""
     try:
-        return _pins().get(host, port)
+        return accepted_pins().get(host, port)
     except OSError as error:
         raise LinkError(
             f"{user_config() / FILE}: {error.strerror}: which certificates were accepted is not known; give --pin"
         ) from None
 
 
-def _pins() -> Pins:
+def accepted_pins() -> Pins:
+    """Return this user's pins."""
     return Pins(StateDir(user_config()))
 
 

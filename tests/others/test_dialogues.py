@@ -94,7 +94,7 @@ def test_there_are_dialogues() -> None:
 def test_postfix(servers: Servers) -> None:
     server = servers.start({"accept_mail": True})
     throws_away = {"relayhost": "", "default_transport": "discard:", "smtpd_error_sleep_time": "0"}
-    with postfix.running(9, {"elsewhere.test": 9}, throws_away) as other:
+    with postfix.running(9, {"elsewhere.test": 9}, more=throws_away) as other:
         compare(server.port, other.port, POSTFIX)
 
 
