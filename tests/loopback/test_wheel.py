@@ -74,3 +74,24 @@ def test_the_source_archive_holds_what_the_tests_need(built: Path) -> None:
         names = archive.getnames()
     assert [name for name in names if LEFT_OVER.search(name) or not IN_SOURCE.fullmatch(name)] == []
     assert {f"{NAME}/tests/conftest.py", f"{NAME}/tests/transcripts/helo.txt", f"{NAME}/.ci/run"} <= set(names)
+
+
+def test_what_is_installed_can_be_removed_without_a_trace(built: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pip")
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    before = set(environment.rglob("*"))
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "--quiet"]
+    wheel = str(built / f"{NAME}-py3-none-any.whl")
+    for again in ([], ["--force-reinstall"]):
+        subprocess.run([*pip, "install", "--no-deps", "--no-index", *again, wheel], check=True)
+    done = subprocess.run([environment / "bin/smtppseudo", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"smtppseudo {__version__}\n"
+    assert {path.name for path in (environment / "share").rglob("*") if path.is_file()} == {
+        "smtppseudo",
+        "_smtppseudo",
+        "smtppseudo.1",
+        "smtppseudo.fish",
+    }
+    subprocess.run([*pip, "uninstall", "--yes", "smtppseudo"], check=True)
+    assert {path for path in environment.rglob("*") if path.is_file()} <= before
