@@ -1,5 +1,6 @@
 """What tests of the whole server start from."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,14 @@ from tests.inside import Inside
 from tests.running import Servers
 
 MakeInside = Callable[..., Inside]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals() -> None:
+    """Ctrl-C and a hang-up reach what the tests start, though `nohup` or `&` had them ignored."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture

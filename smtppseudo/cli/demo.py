@@ -47,8 +47,7 @@ def _require_screen() -> None:
     try:
         import smtppseudo.cli.demo_screen  # noqa: F401
     except ImportError as error:
-        needed = f"the screen needs Textual ({error}); pip install 'textual>=8.2,<9'"
-        raise exits.CommandError(f"{needed}, or: {_NO_SCREEN}") from None
+        raise exits.no_screen(error, f", or: {_NO_SCREEN}") from None
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         from smtppseudo.tui.app import MonitorApp, Surroundings
     except ImportError as error:
-        raise exits.CommandError(f"the screen needs Textual ({error}); pip install 'textual>=8.2,<9'") from None
+        raise exits.no_screen(error) from None
     from smtppseudo.tui.feeder import Feeder
     from smtppseudo.tui.memory import Memory, target_for
     from smtppseudo.tui.screens.service import Manager
