@@ -12,11 +12,11 @@ from smtppseudo.net.errnos import ACCEPT_NEXT
 from smtppseudo.net.reactor import Alarm, Reactor
 
 BACKLOG: Final = 1024
-_TCP_INFO_OCTETS: Final = 32  # struct tcp_info up to tcpi_sacked
 BATCH_MAX: Final = 64
 PAUSE_S: Final = 1.0
 SAY_EVERY_S: Final = 60.0
 _CAN_SUSPEND: Final = sys.platform == "linux"
+_TCP_INFO_OCTETS: Final = 32  # struct tcp_info up to tcpi_sacked
 
 # Takes the socket, the peer's address, the peer's port, our port, the time.
 OnAccept = Callable[[socket.socket, str, int, int, float], None]

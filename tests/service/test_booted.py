@@ -11,7 +11,7 @@ import pytest
 from tests.clients import wait_until
 from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, Machine, machine_with_program
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 LOGS = "/var/log/smtppseudo"
 DROP_IN = f"/etc/systemd/system/{SERVICE}.d/test.conf"

@@ -10,7 +10,7 @@ import pytest
 from tests.clients import wait_until
 from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, VENV, Machine, machine_with_program
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 MEMBER_HOME = "/home/member"
 

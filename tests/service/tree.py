@@ -16,7 +16,7 @@ SUITE = "bookworm"
 PYTHON = "3.11"
 """Of that suite."""
 PACKAGES = ("systemd", "systemd-sysv", "libpam-systemd", "dbus", "python3", "python3-venv", "iproute2", "procps")
-_LIMIT_S = 280.0
+_LIMIT_S = 480.0
 
 
 def pristine_tree() -> Path:
