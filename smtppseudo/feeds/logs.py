@@ -33,8 +33,7 @@ _ONE_DAY: Final = timedelta(days=1)
 
 def instant(at: datetime) -> str:
     """Render a time as the logs have it."""
-    utc = at.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def find(directory: Path, since: str = "", until: str = "") -> list[Path]:
@@ -43,8 +42,8 @@ def find(directory: Path, since: str = "", until: str = "") -> list[Path]:
     With `since` or `until` only those that can hold something of that time, and a day more at each end, for names
     are local dates, perhaps another machine's. Raises OSError where the directory cannot be read.
     """
-    earliest = str(date.fromisoformat(since[:10]) - _ONE_DAY) if since else ""
-    latest = str(date.fromisoformat(until[:10]) + _ONE_DAY) if until else "9999-12-31"
+    earliest = _day_of(since, -_ONE_DAY) if since else ""
+    latest = _day_of(until, _ONE_DAY) if until else "9999-12-31"
     found: list[tuple[str, int, str, Path]] = []
     paths = {path.name: path for path in directory.iterdir()}
     for name, path in paths.items():
@@ -56,6 +55,14 @@ def find(directory: Path, since: str = "", until: str = "") -> list[Path]:
         rotation = int(re.sub(r"\D", "", match[2]) or 0)
         found.append((match[1], -rotation, name, path))
     return [path for *_, path in sorted(found)]
+
+
+def _day_of(time: str, offset: timedelta) -> str:
+    day = date.fromisoformat(time[:10])
+    try:
+        return str(day + offset)
+    except OverflowError:
+        return str(day)
 
 
 class Reading:
