@@ -1,6 +1,6 @@
 """The chronicle: stamps each event once, and gives it to the log and to whoever looks on."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from smtppseudo.events import Command, Error, Event, Message, Stamped, escape
@@ -26,7 +26,8 @@ class Chronicle:
     """Numbers, stamps and passes on events, a loop turn's worth at a time.
 
     The latest are kept in `feed`; `followers` get the events as values, `echo` the lines as they are logged. With
-    `log_data_events` false, data events are dropped here, for all of them.
+    `log_data_events` false, data events are dropped here, for all of them. Only the `witness` gets all events of the
+    sessions, as they happen: it keeps none.
     """
 
     def __init__(self, clock: Clock, journal: Journal, log_format: str) -> None:
@@ -34,6 +35,7 @@ class Chronicle:
         self.log_data_events = True
         self.followers: tuple[Callable[[Sequence[Stamped]], None], ...] = ()
         self.echo: Callable[[str], None] | None = None
+        self.witness: Callable[[Recorded, Sequence[Event]], None] | None = None
         self.journal = journal
         self.feed = Feed()
         self._clock = clock
@@ -44,8 +46,10 @@ class Chronicle:
         """Take in an event that belongs to no session."""
         self._stamp(event, 0, 0, ip, port)
 
-    def record_session(self, session: Recorded, events: Iterable[Event]) -> None:
+    def record_session(self, session: Recorded, events: Sequence[Event]) -> None:
         """Take in the events of a session."""
+        if self.witness is not None:
+            self.witness(session, events)
         for event in events:
             if self.log_data_events or not isinstance(event, Command | Message):
                 self._stamp(event, session.slot, session.session_id, session.ip, session.port)

@@ -22,6 +22,7 @@ from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS, Sta
 
 if TYPE_CHECKING:
     from smtppseudo.console import Console
+    from smtppseudo.keeper import Keeper
     from smtppseudo.monitor.credentials import Credentials
 
 OTHER_DESCRIPTORS: Final = 16
@@ -45,6 +46,12 @@ FIXED_KEYS: Final = (
     "log_max_octets_per_day",
     "log_min_free_octets",
     "state_dir",
+    "blocklist_file",
+    "blocklist_format",
+    "blocklist_min_hits",
+    "blocklist_window_days",
+    "blocklist_expire_days",
+    "blocklist_evidence",
 )
 
 
@@ -70,6 +77,7 @@ class Server:
         self._state_dir = StateDir(Path(settings.state_dir))
         self._cookie = os.urandom(32).hex()
         self._console: Console | None = None
+        self._keeper: Keeper | None = None
         self._is_online = False
         self._listeners: list[Listener] = []
         self._monitor_listeners: list[Listener] = []
@@ -93,6 +101,8 @@ class Server:
         """Open both ports and go online. Raises ListenError, SettingsError; then nothing is open."""
         settings = self.settings
         _require_sense(settings)
+        if settings.blocklist_file:
+            self._keep_blocklist()
         try:
             self._listeners = self._listen(settings.listen, settings.port, self.reception.accept)
             self._monitor_listeners = self._listen(settings.monitor_listen, settings.monitor_port, self._meet_monitor)
@@ -139,7 +149,9 @@ class Server:
         self._apply(configuration, "monitor", ip, port)
 
     def reconfigure(self, configuration: Configuration) -> list[str]:
-        """Take another settings file; give the keys that changed there but need a restart."""
+        """Take another settings file; give the keys that changed there but need a restart. Raises SettingsError."""
+        if self._keeper is not None:
+            self._keeper.spare(configuration.settings.blocklist_never)
         return self._apply(configuration, "SIGHUP", "", 0)
 
     def counters(self) -> dict[str, object]:
@@ -172,6 +184,8 @@ class Server:
         self.reception.close("shutdown", self.reactor.clock.now)
         if self._is_online:
             self.chronicle.record(Offline("shutdown"))
+        if self._keeper is not None:
+            self._keeper.close()
         self.chronicle.journal.reopen()  # so that it looks once more whether it can write
         self.chronicle.flush()
         if self._console is not None:
@@ -197,6 +211,15 @@ class Server:
     def _warn(self, text: str) -> None:
         self._say(text)
         self.chronicle.error(text)
+
+    def _keep_blocklist(self) -> None:
+        """Begin to keep the block list. Raises SettingsError where a file of those never listed cannot be used."""
+        from smtppseudo.keeper import Keeper  # noqa: PLC0415 - for those who want one
+
+        reception = self.reception
+        self._keeper = Keeper(self.settings, self.reactor, reception.local_ip, self._warn, reception.report_fault)
+        self.chronicle.witness = self._keeper.see
+        self._keeper.begin()
 
     def _listen(self, addresses: tuple[str, ...], port: int, on_accept: OnAccept) -> list[Listener]:
         listeners: list[Listener] = []

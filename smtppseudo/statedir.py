@@ -10,7 +10,7 @@ CREDENTIALS: Final = "credentials"
 MONITOR_PORT: Final = "monitor_port"
 SETTINGS: Final = "settings.json"
 HITS: Final = "blocklist_hits"
-_SECRET_MODE: Final = 0o600
+SECRET_MODE: Final = 0o600
 
 
 class StateDir:
@@ -31,7 +31,7 @@ class StateDir:
         except FileNotFoundError:
             return None
 
-    def write(self, name: str, text: str, mode: int = _SECRET_MODE) -> None:
+    def write(self, name: str, text: str, mode: int = SECRET_MODE) -> None:
         """Replace a file: written aside, synced, renamed."""
         self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
         with Replacement(self.path / name, mode) as new:

@@ -95,13 +95,12 @@ def _callbacks(server: Server, options: argparse.Namespace) -> dict[int, Callabl
     def reload(now: float) -> None:  # noqa: ARG001
         server.chronicle.journal.reopen()
         try:
-            configuration = server.configuration.with_file(read_file(options))
+            waiting = server.reconfigure(server.configuration.with_file(read_file(options)))
         except SettingsError as error:
             text = f"settings not changed: {error}"
             _say(text)
             server.chronicle.error(text)
             return
-        waiting = server.reconfigure(configuration)
         if waiting:
             _say(f"needs a restart to change: {', '.join(waiting)}")
 

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any, Final, Protocol
 
 from smtppseudo.events import CloseReason
+from smtppseudo.net.addresses import plain_address
 from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, NEEDS_NONBLOCKING
 from smtppseudo.net.reactor import READ, WRITE, Reactor
 
@@ -121,6 +122,13 @@ class Connection:
                 self._owner.reactor.wheel.schedule(self, self._deadline)
             else:
                 self._close("session" if now >= machine.expires_at else "stalled", now)
+
+    def local_ip(self) -> str:
+        """Ask the kernel which of our addresses the peer called; empty once the connection is closed."""
+        try:
+            return plain_address(self._sock.getsockname())
+        except OSError:
+            return ""
 
     def push(self, now: float) -> None:
         """Send what the machine has of its own accord."""
