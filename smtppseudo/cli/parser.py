@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     commands_of_monitor.add_magic_word(commands)
     commands_of_monitor.add_probe(commands)
     commands_of_feeds.add_report(commands)
+    commands_of_feeds.add_blocklist(commands)
     commands_of_server.add_config(commands)
     commands_of_server.add_demo(commands)
     return top
