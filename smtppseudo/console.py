@@ -225,7 +225,7 @@ class Console:
             "counters": server.counters(),
             "uptime_s": round(self.reactor.clock.now - server.started, 3),
             "monitors": self.monitors,
-            "lost_log_lines": server.chronicle.journal.lost_lines,
+            "lost_log_lines": server.chronicle.log.lost_lines,
         }
 
     def _get(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002

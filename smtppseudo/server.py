@@ -13,11 +13,12 @@ from smtppseudo.chronicle import Chronicle
 from smtppseudo.configuration import Configuration
 from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.journal import Journal, Limits
+from smtppseudo.log_stream import LogStream
 from smtppseudo.net.clock import Clock
 from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.net.reactor import Reactor
 from smtppseudo.reception import Reception
-from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
+from smtppseudo.settings import MONITORS_MAX, STDOUT, UNAUTHENTICATED_MAX, Settings, SettingsError
 from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS, StateDir
 
 if TYPE_CHECKING:
@@ -58,19 +59,21 @@ FIXED_KEYS: Final = (
 class Server:
     """The whole of it, for one process.
 
-    `say` hears one line for whoever looks at the process: what could not be logged, above all.
+    `say` hears one line for whoever looks at the process: what could not be logged, above all. `stdout_fd` is where
+    the log goes if `log_dir` says so.
     """
 
-    def __init__(self, configuration: Configuration, say: Callable[[str], None], clock: Clock | None = None) -> None:
+    def __init__(
+        self, configuration: Configuration, say: Callable[[str], None], clock: Clock | None = None, stdout_fd: int = 1
+    ) -> None:
         settings = configuration.settings
         self.configuration = configuration
         self.settings = settings
         self.reactor = Reactor(clock)
         self.started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
-        limits = Limits(settings.log_keep_days, settings.log_max_octets_per_day, settings.log_min_free_octets)
-        journal = Journal(Path(settings.log_dir), limits, say)
-        self.chronicle = Chronicle(self.reactor.clock, journal, settings.log_format)
+        log = LogStream(stdout_fd, say) if settings.log_dir == STDOUT else _journal(settings, say)
+        self.chronicle = Chronicle(self.reactor.clock, log, settings.log_format)
         self.reception = Reception(settings, self.reactor, self.chronicle)
         self.reactor.after_turn = self.chronicle.flush
         self._say = say
@@ -186,12 +189,12 @@ class Server:
             self.chronicle.record(Offline("shutdown"))
         if self._keeper is not None:
             self._keeper.close()
-        self.chronicle.journal.reopen()  # so that it looks once more whether it can write
+        self.chronicle.log.reopen()  # so that it looks once more whether it can write
         self.chronicle.flush()
         if self._console is not None:
             self._console.close(self.reactor.clock.now)
             self.chronicle.flush()
-        self.chronicle.journal.close()
+        self.chronicle.log.close()
         self._let_local_monitors_in_no_more()
         self.reactor.stop()
 
@@ -267,6 +270,11 @@ class Server:
             self._console = Console(self, self.chronicle.feed, self._cookie)
             self.chronicle.followers = (self._console.follow,)
         self._console.accept(sock, ip, port, local_port, now)
+
+
+def _journal(settings: Settings, say: Callable[[str], None]) -> Journal:
+    limits = Limits(settings.log_keep_days, settings.log_max_octets_per_day, settings.log_min_free_octets)
+    return Journal(Path(settings.log_dir), limits, say)
 
 
 def _require_sense(settings: Settings) -> None:

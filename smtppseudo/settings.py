@@ -31,6 +31,8 @@ EVIDENCE: Final = {
 MONITORS_MAX: Final = 8
 UNAUTHENTICATED_MAX: Final = 64
 
+STDOUT: Final = "-"  # as `log_dir`
+
 Origin: TypeAlias = Literal["default", "file", "monitor", "command line"]
 
 
@@ -182,7 +184,7 @@ KEYS: Final[dict[str, Key]] = {
             "Log and show what peers sent and were answered, not only that they came.",
             by_monitor=True,
         ),
-        Key("log_dir", _PATH, "Where the logs are. Empty = the usual place."),
+        Key("log_dir", _PATH, "Where the logs are. Empty = the usual place; - = standard output, a line an event."),
         Key(
             "log_format",
             choice(("text", "json")),

@@ -5,22 +5,19 @@ import contextlib
 import errno
 import gc
 import os
-import select
 import signal
 import sys
 from collections.abc import Callable
-from typing import Final, TextIO
+from typing import TextIO
 
 from smtppseudo import __version__
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import read_configuration, read_file, with_monitor_settings
+from smtppseudo.log_stream import write_at_once
 from smtppseudo.net.listener import ListenError
 from smtppseudo.net.signals import Signals
 from smtppseudo.server import Server, require_descriptors
-from smtppseudo.settings import SettingsError
-
-# So much can be written without waiting where select(2) says that anything can (POSIX).
-_PIECE_OCTETS: Final[int] = getattr(select, "PIPE_BUF", 512)
+from smtppseudo.settings import STDOUT, SettingsError
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,7 +26,10 @@ def run(options: argparse.Namespace) -> int:
     for complaint in complaints:
         _say(complaint)
     require_descriptors(configuration.settings.slots)
-    server = Server(configuration, _say)
+    logs_to_stdout = configuration.settings.log_dir == STDOUT
+    if logs_to_stdout and options.verbose:
+        raise exits.CommandError('-v prints what log_dir = "-" prints already: leave one of them out', exits.USAGE)
+    server = Server(configuration, _say, stdout_fd=sys.stdout.fileno())
     if options.verbose:
         _print_events(server)
     signals = Signals(server.reactor, _callbacks(server, options), server.reception.report_fault)
@@ -39,11 +39,12 @@ def run(options: argparse.Namespace) -> int:
         raise exits.CommandError(_explain(error)) from None
     server.chronicle.flush()
     with contextlib.suppress(OSError):  # nobody reads it: no reason not to serve
+        out = sys.stderr if logs_to_stdout else sys.stdout
         for address, port in server.listens_on:
-            print(f"smtppseudo {__version__}: SMTP on {address} port {port}")
+            print(f"smtppseudo {__version__}: SMTP on {address} port {port}", file=out)
         for address, port in server.monitors_on:
-            print(f"smtppseudo {__version__}: monitors on {address} port {port}")
-        sys.stdout.flush()
+            print(f"smtppseudo {__version__}: monitors on {address} port {port}", file=out)
+        out.flush()
     # What lives now lives until the end: the collector need not look at it again. And rarely at the rest, for
     # sessions make no cycles: that spares a session a twentieth of its time.
     gc.collect()
@@ -69,17 +70,13 @@ def _print_events(server: Server) -> None:
 
     def echo(lines: str) -> None:
         nonlocal left_out
-        octets = lines.encode("ascii")
-        try:
-            for at in range(0, len(octets), _PIECE_OCTETS):
-                if not select.select([], [fd], [], 0)[1]:
-                    left_out += octets.count(b"\n", at)
-                    return
-                if left_out:
-                    os.write(fd, f"({left_out} events not printed)\n".encode())
-                    left_out = 0
-                os.write(fd, octets[at : at + _PIECE_OCTETS])
-        except OSError as error:
+        gap = f"({left_out} events not printed)\n" if left_out else ""
+        octets = (gap + lines).encode("ascii")
+        written, error = write_at_once(fd, octets)
+        if written >= len(gap):
+            left_out = 0
+        left_out += octets.count(b"\n", max(written, len(gap)))
+        if error is not None:
             server.chronicle.echo = None  # whoever looked on has gone; the server goes on
             _say(f"cannot print events any more: {error.strerror}")
 
@@ -93,7 +90,7 @@ def _callbacks(server: Server, options: argparse.Namespace) -> dict[int, Callabl
         server.stop()
 
     def reload(now: float) -> None:  # noqa: ARG001
-        server.chronicle.journal.reopen()
+        server.chronicle.log.reopen()
         try:
             waiting = server.reconfigure(server.configuration.with_file(read_file(options)))
         except SettingsError as error:
