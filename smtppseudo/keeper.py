@@ -145,16 +145,27 @@ class Keeper:
             self._reactor.wheel.schedule(self._alarm, max(due_at, self._refresh_at))
 
     def _restore(self) -> Iterator[None]:
-        try:
-            with self._hits_path.open(encoding="ascii", errors="replace") as file:
-                for lines in _pieces(file):
-                    for line in lines:
-                        self._restore_line(line)
-                    yield
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self._on_trouble(f"{self._hits_path}: {error.strerror}: the block list begins anew")
+        """Take in the hits of earlier runs; note what the files hold, so that they are left alone if that is right."""
+        for path in (self._path, self._hits_path):
+            if not path.is_file():
+                continue
+            checksum = 0
+            try:
+                with path.open("rb") as file:
+                    for lines in _pieces(file):
+                        checksum = zlib.crc32(b"".join(lines), checksum)
+                        if path == self._hits_path:
+                            self._restore_hits(lines)
+                        if len(lines) == _STEP:
+                            yield
+            except OSError as error:
+                self._on_trouble(f"{path}: {error.strerror}: the block list begins anew")
+            else:
+                self._checksums[path] = checksum
+
+    def _restore_hits(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            self._restore_line(line.decode("ascii", "replace"))
 
     def _restore_line(self, line: str) -> None:
         try:
@@ -166,14 +177,14 @@ class Keeper:
                 self._hits.add(source, at)
 
     def _refresh(self) -> Iterator[None]:
-        self._refresh_at = self._reactor.clock.now + REFRESH_EVERY_S
         self._is_stale = False
         sources = self._hits.sources()
         sorted_pieces: list[list[Entry]] = []
         self._next_expiry = None
         for some in _pieces(sources):
             sorted_pieces.append(self._listed(some))
-            yield
+            if len(some) == _STEP:
+                yield
         entries = merge(*map(_drain, sorted_pieces), key=order)
         yield from self._write(self._path, _LIST_MODE, self._render(entries, self._hostname))
         yield from self._write(self._hits_path, SECRET_MODE, self._hits.render(sources))
@@ -194,13 +205,16 @@ class Keeper:
                     text = "".join(some)
                     checksum = zlib.crc32(text.encode("ascii"), checksum)
                     new.write(text)
-                    yield
+                    if len(some) == _STEP:
+                        yield
                 if self._checksums.get(path) != checksum or not path.exists():
                     # Not synced: that may take the disk seconds, and after a power cut the list is soon made anew.
                     new.commit(sync=False)
                     self._checksums[path] = checksum
+                    self._refresh_at = self._reactor.clock.now + REFRESH_EVERY_S
         except OSError as error:
             self._is_stale = True
+            self._refresh_at = self._reactor.clock.now + REFRESH_EVERY_S
             if path not in self._in_trouble:
                 self._in_trouble.add(path)
                 self._on_trouble(f"{path}: {error.strerror}: the block list is not kept")

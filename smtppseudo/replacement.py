@@ -15,6 +15,8 @@ class Replacement:
     __slots__ = ("_aside", "_fd", "_path")
 
     def __init__(self, path: Path, mode: int) -> None:
+        if path.exists() and not path.is_file():
+            raise OSError(0, "not a regular file")  # a device, say, that others need
         self._path = path
         self._aside = aside_of(path)
         self._aside.unlink(missing_ok=True)

@@ -23,9 +23,9 @@ FILTER: Final = rf"""# fail2ban filter for the logs of smtppseudo, log_format "t
 [Definition]
 
 failregex = {_TEXT}(?:"[^"]*"|[^ "]*) code={_NO} reply=
-            {_TEXT}"?(?: |\\x0[9b-d])*(?i:AUTH)(?:"| |\\x0[9b-d])[^"]*"? ?code=\d+ reply=
+            {_TEXT}"?(?: |\\x0[9a-d])*(?i:AUTH)(?:"| |\\x0[9a-d])[^"]*"? ?code=\d+ reply=
             {_JSON}(?:[^"\\]|\\.)*","code":{_NO},"reply":
-            {_JSON}(?: |\\\\x0[9b-d])*(?i:AUTH)(?:(?: |\\\\x0[9b-d])(?:[^"\\]|\\.)*)?","code":\d+,"reply":
+            {_JSON}(?: |\\\\x0[9a-d])*(?i:AUTH)(?:(?: |\\\\x0[9a-d])(?:[^"\\]|\\.)*)?","code":\d+,"reply":
 
 datepattern = ^(?:\{{"time":")?%%Y-%%m-%%dT%%H:%%M:%%S\.%%f%%z
 """
