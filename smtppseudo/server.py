@@ -24,6 +24,7 @@ from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS, Sta
 if TYPE_CHECKING:
     from smtppseudo.console import Console
     from smtppseudo.keeper import Keeper
+    from smtppseudo.metrics_file import MetricsFile
     from smtppseudo.monitor.credentials import Credentials
 
 OTHER_DESCRIPTORS: Final = 16
@@ -47,6 +48,7 @@ FIXED_KEYS: Final = (
     "log_max_octets_per_day",
     "log_min_free_octets",
     "state_dir",
+    "metrics_file",
     "blocklist_file",
     "blocklist_format",
     "blocklist_min_hits",
@@ -81,6 +83,7 @@ class Server:
         self._cookie = os.urandom(32).hex()
         self._console: Console | None = None
         self._keeper: Keeper | None = None
+        self._metrics: MetricsFile | None = None
         self._is_online = False
         self._listeners: list[Listener] = []
         self._monitor_listeners: list[Listener] = []
@@ -115,6 +118,8 @@ class Server:
         self._let_local_monitors_in()
         self._is_online = True
         self.chronicle.record(Online("start"))
+        if settings.metrics_file:
+            self._keep_metrics()
         if settings.accept_mail:
             self._warn(ACCEPT_MAIL_WARNING)
 
@@ -162,6 +167,16 @@ class Server:
         slots = self.reception.slots
         return {**self.reception.counters.as_dict(), "slots": slots.count, "slots_in_use": slots.in_use}
 
+    def status(self) -> dict[str, object]:
+        """Return how it does, as monitors see it."""
+        return {
+            "state": self.state,
+            "counters": self.counters(),
+            "uptime_s": round(self.reactor.clock.now - self.started, 3),
+            "monitors": 0 if self._console is None else self._console.monitors,
+            "lost_log_lines": self.chronicle.log.lost_lines,
+        }
+
     def read_credentials(self) -> "Credentials | None":
         """Return what is known of the magic word; None if none is set, or nothing can be read of it."""
         from smtppseudo.monitor.credentials import Credentials  # noqa: PLC0415 - when a monitor comes
@@ -186,6 +201,7 @@ class Server:
         self._close_listeners()
         self.reception.close("shutdown", self.reactor.clock.now)
         if self._is_online:
+            self._is_online = False
             self.chronicle.record(Offline("shutdown"))
         if self._keeper is not None:
             self._keeper.close()
@@ -195,6 +211,8 @@ class Server:
             self._console.close(self.reactor.clock.now)
             self.chronicle.flush()
         self.chronicle.log.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self._let_local_monitors_in_no_more()
         self.reactor.stop()
 
@@ -214,6 +232,13 @@ class Server:
     def _warn(self, text: str) -> None:
         self._say(text)
         self.chronicle.error(text)
+
+    def _keep_metrics(self) -> None:
+        from smtppseudo.metrics_file import MetricsFile  # noqa: PLC0415 - for those who want one
+
+        path = Path(self.settings.metrics_file)
+        self._metrics = MetricsFile(path, self.reactor, self.status, self._warn, self.reception.report_fault)
+        self._metrics.begin()
 
     def _keep_blocklist(self) -> None:
         """Begin to keep the block list. Raises SettingsError where a file of those never listed cannot be used."""

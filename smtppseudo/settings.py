@@ -63,6 +63,7 @@ class Settings(NamedTuple):
     log_keep_days: int = 90
     log_max_octets_per_day: int = 1 << 30
     log_min_free_octets: int = 256 << 20
+    metrics_file: str = ""
     state_dir: str = ""
     blocklist_file: str = ""
     blocklist_format: BlocklistFormat = "plain"
@@ -92,6 +93,7 @@ class Key(NamedTuple):
 _GREETING: Final = "1 to 200 printable ASCII characters"
 _PORT: Final = whole(0, 65_535)
 _PATH: Final = text("a path without control characters", r"[^\x00-\x1f\x7f]{0,1024}")
+_FILE: Final = text("an absolute path without control characters", r"(/[^\x00-\x1f\x7f]{1,1023})?")
 
 KEYS: Final[dict[str, Key]] = {
     key.name: key
@@ -201,10 +203,15 @@ KEYS: Final[dict[str, Key]] = {
             whole(0, 1 << 50),
             "Nothing is logged while less than so many octets of the disk are free. 0 = no limit.",
         ),
+        Key(
+            "metrics_file",
+            _FILE,
+            "Keep the sums of the run in this file, for node_exporter's textfile collector (.prom). Empty = none.",
+        ),
         Key("state_dir", _PATH, "Where the server keeps what monitors set. Empty = the usual place."),
         Key(
             "blocklist_file",
-            text("an absolute path without control characters", r"(/[^\x00-\x1f\x7f]{1,1023})?"),
+            _FILE,
             "Keep a list of those who call again and again in this file. Empty = none.",
         ),
         Key("blocklist_format", choice(BLOCKLIST_FORMATS), "What reads the list."),

@@ -31,7 +31,7 @@ SECONDS: Final = {
 DAYS: Final = {"blocklist_window_days": (0.01, 3_650), "blocklist_expire_days": (0.01, 3_650)}
 SWITCHES: Final = ("monitor_cleartext", "enhanced_status_codes", "accept_mail", "log_data_events")
 LISTS: Final = ("listen", "monitor_listen", "limit_exempt", "ehlo_keywords", "blocklist_evidence", "blocklist_never")
-PATHS: Final = ("log_dir", "state_dir", "blocklist_file")
+PATHS: Final = ("log_dir", "metrics_file", "state_dir", "blocklist_file")
 TEXTS: Final = ("greeting", "hostname", "reject_at", "log_format", "blocklist_format", *PATHS)
 
 
@@ -182,6 +182,7 @@ def test_the_stages() -> None:
         ("log_dir", ["", "/var/log/smtppseudo", "-", "C:\\Logs", "/tmp/ä b"], ["a\0b", 1, None, ["/"]]),
         ("state_dir", ["", "relative"], ["\0", 1.0, False]),
         ("blocklist_file", ["", "/var/lib/x/list"], ["list", "-", "/", "/a\n", 1]),
+        ("metrics_file", ["", "/var/lib/x/m.prom"], ["m.prom", "/"]),
     ],
 )
 def test_a_text(name: str, right: list[str], wrong: list[object]) -> None:
