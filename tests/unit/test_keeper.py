@@ -4,8 +4,8 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -23,7 +23,8 @@ A, B, C = "20.1.1.1", "20.1.1.2", "2a01:4f8:1:2::25"
 DAY_S = 86_400
 
 
-class Peer(NamedTuple):
+@dataclass
+class Peer:
     session_id: int
     ip: str
     slot: int = 1
