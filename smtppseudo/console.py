@@ -219,14 +219,7 @@ class Console:
         session.send_frames(octets for octets, _ in chain.from_iterable(pieces))
 
     def _status(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
-        server = self._server
-        return {
-            "state": server.state,
-            "counters": server.counters(),
-            "uptime_s": round(self.reactor.clock.now - server.started, 3),
-            "monitors": self.monitors,
-            "lost_log_lines": server.chronicle.journal.lost_lines,
-        }
+        return self._server.status()
 
     def _get(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
         configuration = self._server.configuration

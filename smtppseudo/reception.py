@@ -104,6 +104,11 @@ class Reception:
         self.counters.faults += 1
         self._chronicle.error(describe_fault(error))
 
+    def local_ip(self, slot: int) -> str:
+        """Return which of our addresses the peer in a slot called; empty where it has gone."""
+        connection = self._connections[slot - 1]
+        return connection.local_ip() if connection is not None else ""
+
     def end(self, slot: int, reason: CloseReason, now: float) -> bool:
         """End the session in a slot; false if there is none."""
         connection = self._connections[slot - 1] if 0 < slot <= len(self._connections) else None

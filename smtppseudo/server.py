@@ -13,20 +13,22 @@ from smtppseudo.chronicle import Chronicle
 from smtppseudo.configuration import Configuration
 from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.journal import Journal, Limits
-from smtppseudo.net.addresses import is_loopback
+from smtppseudo.log_stream import LogStream
+from smtppseudo.net.addresses import is_loopback, plain_address
 from smtppseudo.net.clock import Clock
 from smtppseudo.net.inherited import Inherited
-from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen, plain_address
+from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.net.reactor import Reactor
+from smtppseudo.preconditions import require_sense
 from smtppseudo.reception import Reception, describe_fault
-from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
+from smtppseudo.settings import STDOUT, Settings
 from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SECRET_MODE, SETTINGS, StateDir
 
 if TYPE_CHECKING:
     from smtppseudo.console import Console
+    from smtppseudo.keeper import Keeper
+    from smtppseudo.metrics_file import MetricsFile
     from smtppseudo.monitor.credentials import Credentials
-
-OTHER_DESCRIPTORS: Final = 16
 
 OnAcceptBy: TypeAlias = Callable[[str], OnAccept]  # by the address that is listened on
 _TELL_FAULT_EVERY_S: Final = 60.0
@@ -51,6 +53,13 @@ FIXED_KEYS: Final = (
     "log_max_octets_per_day",
     "log_min_free_octets",
     "state_dir",
+    "metrics_file",
+    "blocklist_file",
+    "blocklist_format",
+    "blocklist_min_hits",
+    "blocklist_window_days",
+    "blocklist_expire_days",
+    "blocklist_evidence",
 )
 
 
@@ -58,7 +67,8 @@ class Server:
     """The whole of it, for one process.
 
     `say` hears one line for whoever looks at the process: what could not be logged, above all. What is `inherited`
-    is listened on; the settings must say the same of it (`Inherited.as_settings`). Raises SettingsError.
+    is listened on; the settings must say the same of it (`Inherited.as_settings`). `stdout_fd` is where the log goes
+    if `log_dir` says so. Raises SettingsError.
     """
 
     def __init__(
@@ -68,18 +78,18 @@ class Server:
         clock: Clock | None = None,
         inherited: Inherited = _NOTHING_INHERITED,
         cookie_mode: int = SECRET_MODE,
+        stdout_fd: int = 1,
     ) -> None:
         settings = configuration.settings
-        _require_sense(settings)
+        require_sense(settings)
         self._certificates = Certificates(settings)
         self.configuration = configuration
         self.settings = settings
         self.reactor = Reactor(clock)
         self.started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
-        limits = Limits(settings.log_keep_days, settings.log_max_octets_per_day, settings.log_min_free_octets)
-        journal = Journal(Path(settings.log_dir), limits, say)
-        self.chronicle = Chronicle(self.reactor.clock, journal, settings.log_format)
+        log = LogStream(stdout_fd, say) if settings.log_dir == STDOUT else _journal(settings, say)
+        self.chronicle = Chronicle(self.reactor.clock, log, settings.log_format)
         self.reception = Reception(settings, self.reactor, self.chronicle, self._certificates.tls)
         self.reactor.after_turn = self.chronicle.flush
         self.reactor.on_fault = self._give_up_batch
@@ -90,6 +100,8 @@ class Server:
         self._cookie = os.urandom(32).hex()
         self._cookie_mode = cookie_mode
         self._console: Console | None = None
+        self._keeper: Keeper | None = None
+        self._metrics: MetricsFile | None = None
         self._is_online = False
         self._listeners: list[Listener] = []
         self._monitor_listeners: list[Listener] = []
@@ -112,7 +124,7 @@ class Server:
     def open(self, once_bound: Callable[[], None] = lambda: None) -> None:
         """Open both ports, do what is to be done `once_bound`, and go online.
 
-        Raises ListenError and what `once_bound` raises; then nothing is open.
+        Raises ListenError, SettingsError and what `once_bound` raises; then nothing is open.
         """
         settings, (smtp, monitor) = self.settings, self._inherited
         try:
@@ -123,12 +135,16 @@ class Server:
                 settings.monitor_listen, settings.monitor_port, self._monitors_by
             )
             once_bound()
+            if settings.blocklist_file:
+                self._keep_blocklist()
         except BaseException:
             self._close_listeners()
             raise
         self._let_local_monitors_in()
         self._is_online = True
         self.chronicle.record(Online("start"))
+        if settings.metrics_file:
+            self._keep_metrics()
         if settings.accept_mail:
             self.warn(ACCEPT_MAIL_WARNING)
 
@@ -171,7 +187,9 @@ class Server:
         Raises SettingsError; nothing is changed then.
         """
         effective = self._effective(configuration.settings)
-        _require_sense(effective)
+        require_sense(effective)
+        if self._keeper is not None:
+            self._keeper.spare(effective.blocklist_never)
         self._certificates.read(effective)
         return self._apply(configuration, "SIGHUP", "", 0)
 
@@ -189,6 +207,16 @@ class Server:
         """Return the sums of the run, and the slots."""
         slots = self.reception.slots
         return {**self.reception.counters.as_dict(), "slots": slots.count, "slots_in_use": slots.in_use}
+
+    def status(self) -> dict[str, object]:
+        """Return how it does, as monitors see it."""
+        return {
+            "state": self.state,
+            "counters": self.counters(),
+            "uptime_s": round(self.reactor.clock.now - self.started, 3),
+            "monitors": 0 if self._console is None else self._console.monitors,
+            "lost_log_lines": self.chronicle.log.lost_lines,
+        }
 
     def read_credentials(self) -> "Credentials | None":
         """Return what is known of the magic word; None if none is set, or nothing can be read of it."""
@@ -220,13 +248,18 @@ class Server:
         self._close_listeners()
         self.reception.close("shutdown", self.reactor.clock.now)
         if self._is_online:
+            self._is_online = False
             self.chronicle.record(Offline("shutdown"))
-        self.chronicle.journal.reopen()  # so that it looks once more whether it can write
+        if self._keeper is not None:
+            self._keeper.close()
+        self.chronicle.log.reopen()  # so that it looks once more whether it can write
         self.chronicle.flush()
         if self._console is not None:
             self._console.close(self.reactor.clock.now)
             self.chronicle.flush()
-        self.chronicle.journal.close()
+        self.chronicle.log.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self._let_local_monitors_in_no_more()
 
     def _give_up_batch(self, error: Exception) -> None:
@@ -258,6 +291,22 @@ class Server:
 
     def _effective(self, wanted: Settings) -> Settings:
         return wanted._replace(**{name: getattr(self.settings, name) for name in FIXED_KEYS})
+
+    def _keep_metrics(self) -> None:
+        from smtppseudo.metrics_file import MetricsFile  # noqa: PLC0415 - for those who want one
+
+        path = Path(self.settings.metrics_file)
+        self._metrics = MetricsFile(path, self.reactor, self.status, self.warn, self.reception.report_fault)
+        self._metrics.begin()
+
+    def _keep_blocklist(self) -> None:
+        """Begin to keep the block list. Raises SettingsError where a file of those never listed cannot be used."""
+        from smtppseudo.keeper import Keeper  # noqa: PLC0415 - for those who want one
+
+        reception = self.reception
+        self._keeper = Keeper(self.settings, self.reactor, reception.local_ip, self.warn, reception.report_fault)
+        self.chronicle.witness = self._keeper.see
+        self._keeper.begin()
 
     def _listen(self, addresses: tuple[str, ...], port: int, on_accept_by: OnAcceptBy) -> list[Listener]:
         listeners: list[Listener] = []
@@ -326,42 +375,6 @@ class Server:
         self._console.accept(sock, ip, port, now, by_tls=by_tls and self._console.tls is not None)
 
 
-def _require_sense(settings: Settings) -> None:
-    """Refuse settings that are allowed each, but not together. Raises SettingsError."""
-    if settings.port == settings.monitor_port != 0:
-        raise SettingsError(f"port and monitor_port must differ; both are {settings.port}")
-    for name in ("listen", "monitor_listen"):
-        addresses = getattr(settings, name)
-        if len(set(addresses)) < len(addresses):
-            raise SettingsError(f"{name} must name each address once")
-    for prefix in ("", "monitor_"):
-        cert, key = (f"{prefix}tls_{part}" for part in ("cert", "key"))
-        if bool(getattr(settings, cert)) != bool(getattr(settings, key)):
-            raise SettingsError(f"{cert} and {key} go together; only one of them is set")
-    for address in settings.monitor_listen:
-        if not (is_loopback(address) or settings.monitor_tls_cert or settings.monitor_cleartext):
-            raise SettingsError(
-                f"monitor_listen: {address} is not a loopback address, and what monitors say would cross the network"
-                ' unencrypted; set monitor_tls_cert and monitor_tls_key (README.md, "From another machine", has the'
-                " openssl line that makes them), or monitor_cleartext = true, or listen on 127.0.0.1 and reach it"
-                " through an SSH tunnel"
-            )
-
-
-def require_descriptors(slots: int) -> None:
-    """Raise the limit of open files to what the slots need. Raises SettingsError where that is not allowed."""
-    try:
-        import resource  # noqa: PLC0415 - POSIX only
-    except ImportError:
-        return
-    needed = slots + MONITORS_MAX + UNAUTHENTICATED_MAX + OTHER_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= needed or soft == resource.RLIM_INFINITY:
-        return
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        most = hard - needed + slots
-        way_out = f", or set slots to at most {most}" if most > 0 else ""
-        raise SettingsError(
-            f"slots = {slots} needs {needed} open files, and the limit is {hard} (ulimit -Hn); raise it{way_out}"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+def _journal(settings: Settings, say: Callable[[str], None]) -> Journal:
+    limits = Limits(settings.log_keep_days, settings.log_max_octets_per_day, settings.log_min_free_octets)
+    return Journal(Path(settings.log_dir), limits, say)

@@ -7,15 +7,31 @@ draw on it.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from smtppseudo.checks import address, choice, list_of, network, seconds, switch, text, whole
+from smtppseudo.checks import address, choice, days, list_of, network, network_or_file, seconds, switch, text, whole
 
 Stage: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data", "message"]
 STAGES: Final = ("connect", "helo", "mail", "rcpt", "data", "message")
 LogFormat: TypeAlias = Literal["text", "json"]
+BlocklistFormat: TypeAlias = Literal["plain", "rbldnsd", "nft", "json"]
+BLOCKLIST_FORMATS: Final = ("plain", "rbldnsd", "nft", "json")
+
+# What in a session may count as evidence against its peer.
+EVIDENCE: Final = {
+    "mail": "MAIL with a reverse-path",
+    "bounce": "MAIL FROM:<>, as bounces and callouts have it",
+    "rcpt": "RCPT",
+    "data": "DATA",
+    "auth": "AUTH, which this server never announces",
+    "pregreet": "a command sent before the greeting",
+    "errors": "closed for too many errors",
+    "connected": "any session",
+}
 
 # Fixed, not settings: connections on the monitor port, logged in, and not logged in.
 MONITORS_MAX: Final = 8
 UNAUTHENTICATED_MAX: Final = 64
+
+STDOUT: Final = "-"  # as `log_dir`
 
 Origin: TypeAlias = Literal["default", "tarpit", "file", "monitor", "command line"]
 
@@ -55,7 +71,15 @@ class Settings(NamedTuple):
     log_keep_days: int = 90
     log_max_octets_per_day: int = 1 << 30
     log_min_free_octets: int = 256 << 20
+    metrics_file: str = ""
     state_dir: str = ""
+    blocklist_file: str = ""
+    blocklist_format: BlocklistFormat = "plain"
+    blocklist_min_hits: int = 3
+    blocklist_window_days: float = 30.0
+    blocklist_expire_days: float = 7.0
+    blocklist_evidence: tuple[str, ...] = ("mail", "auth", "pregreet", "errors")
+    blocklist_never: tuple[str, ...] = ()
 
 
 # What `tarpit = true` stands for: these defaults in place of the usual ones, under all that is set explicitly.
@@ -90,6 +114,7 @@ class Key(NamedTuple):
 _GREETING: Final = "1 to 200 printable ASCII characters"
 _PORT: Final = whole(0, 65_535)
 _PATH: Final = text("a path without control characters", r"[^\x00-\x1f\x7f]{0,1024}")
+_FILE: Final = text("an absolute path without control characters", r"(/[^\x00-\x1f\x7f]{1,1023})?")
 
 KEYS: Final[dict[str, Key]] = {
     key.name: key
@@ -224,7 +249,7 @@ KEYS: Final[dict[str, Key]] = {
             "Log and show what peers sent and were answered, not only that they came.",
             by_monitor=True,
         ),
-        Key("log_dir", _PATH, "Where the logs are. Empty = the usual place."),
+        Key("log_dir", _PATH, "Where the logs are. Empty = the usual place; - = standard output, a line an event."),
         Key(
             "log_format",
             choice(("text", "json")),
@@ -241,7 +266,31 @@ KEYS: Final[dict[str, Key]] = {
             whole(0, 1 << 50),
             "Nothing is logged while less than so many octets of the disk are free. 0 = no limit.",
         ),
+        Key(
+            "metrics_file",
+            _FILE,
+            "Keep the sums of the run in this file, for node_exporter's textfile collector (.prom). Empty = none.",
+        ),
         Key("state_dir", _PATH, "Where the server keeps what monitors set. Empty = the usual place."),
+        Key(
+            "blocklist_file",
+            _FILE,
+            "Keep a list of those who call again and again in this file. Empty = none.",
+        ),
+        Key("blocklist_format", choice(BLOCKLIST_FORMATS), "What reads the list."),
+        Key("blocklist_min_hits", whole(1, 1_000), "Sessions with evidence that list an address, or an IPv6 /64."),
+        Key("blocklist_window_days", days(0.01, 3_650), "The time within which they must lie."),
+        Key("blocklist_expire_days", days(0.01, 3_650), "How long an address stays listed after the latest of them."),
+        Key(
+            "blocklist_evidence",
+            list_of(choice(tuple(EVIDENCE)), f"a list of some of {', '.join(EVIDENCE)}", least=1),
+            "What counts: " + "; ".join(f"{name} ({what})" for name, what in EVIDENCE.items()) + ".",
+        ),
+        Key(
+            "blocklist_never",
+            list_of(network_or_file, "a list of networks and of absolute paths of files that name them", most=16),
+            "Who is never listed, besides all special-purpose networks and this server's own addresses.",
+        ),
     )
 }
 

@@ -6,7 +6,6 @@ import errno
 import gc
 import importlib
 import os
-import select
 import signal
 import sys
 from collections.abc import Callable
@@ -22,19 +21,18 @@ from smtppseudo.cli.places import (
     settings_file,
     with_monitor_settings,
 )
+from smtppseudo.log_stream import write_at_once
 from smtppseudo.net.inherited import take as inherit
 from smtppseudo.net.listener import ListenError
 from smtppseudo.net.notify import Heartbeat, Notifier
 from smtppseudo.net.signals import Signals
-from smtppseudo.server import Server, require_descriptors
-from smtppseudo.settings import Settings, SettingsError
+from smtppseudo.preconditions import require_descriptors
+from smtppseudo.server import Server
+from smtppseudo.settings import STDOUT, Settings, SettingsError
 from smtppseudo.statedir import CREDENTIALS, SECRET_MODE, SETTINGS
 
 if TYPE_CHECKING:
     from smtppseudo.privilege import User
-
-# So much can be written without waiting where select(2) says that anything can (POSIX).
-_PIECE_OCTETS: Final[int] = getattr(select, "PIPE_BUF", 512)
 
 # What a server loads when it first needs it. Whoever it becomes may not be able to read that.
 LOADED_LATE: Final = ("datetime", "difflib", "json", "smtppseudo.console", "tomllib")
@@ -65,8 +63,11 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     for complaint in complaints:
         _say(complaint)
     require_descriptors(configuration.settings.slots)
+    logs_to_stdout = configuration.settings.log_dir == STDOUT
+    if logs_to_stdout and options.verbose:
+        raise exits.CommandError('-v prints what log_dir = "-" prints already: leave one of them out', exits.USAGE)
     cookie_mode = 0o640 if may_share_cookie(configuration.settings.state_dir) else SECRET_MODE
-    server = Server(configuration, _say, inherited=inherited, cookie_mode=cookie_mode)
+    server = Server(configuration, _say, inherited=inherited, cookie_mode=cookie_mode, stdout_fd=sys.stdout.fileno())
     if options.verbose:
         _print_events(server)
     heartbeat = Heartbeat(notifier, server.reactor, server.summary, server.reception.report_fault)
@@ -79,11 +80,12 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
         server.warn(_ROOT_WARNING)
     server.chronicle.flush()
     with contextlib.suppress(OSError):  # nobody reads it: no reason not to serve
+        out = sys.stderr if logs_to_stdout else sys.stdout
         for address, port in server.listens_on:
-            print(f"smtppseudo {__version__}: SMTP on {address} port {port}")
+            print(f"smtppseudo {__version__}: SMTP on {address} port {port}", file=out)
         for address, port in server.monitors_on:
-            print(f"smtppseudo {__version__}: monitors on {address} port {port}")
-        sys.stdout.flush()
+            print(f"smtppseudo {__version__}: monitors on {address} port {port}", file=out)
+        out.flush()
     # What lives now lives until the end: the collector need not look at it again. And rarely at the rest, for
     # sessions make no cycles: that spares a session a twentieth of its time.
     gc.collect()
@@ -110,17 +112,13 @@ def _print_events(server: Server) -> None:
 
     def echo(lines: str) -> None:
         nonlocal left_out
-        octets = lines.encode("ascii")
-        try:
-            for at in range(0, len(octets), _PIECE_OCTETS):
-                if not select.select([], [fd], [], 0)[1]:
-                    left_out += octets.count(b"\n", at)
-                    return
-                if left_out:
-                    os.write(fd, f"({left_out} events not printed)\n".encode())
-                    left_out = 0
-                os.write(fd, octets[at : at + _PIECE_OCTETS])
-        except OSError as error:
+        gap = f"({left_out} events not printed)\n" if left_out else ""
+        octets = (gap + lines).encode("ascii")
+        written, error = write_at_once(fd, octets)
+        if written >= len(gap):
+            left_out = 0
+        left_out += octets.count(b"\n", max(written, len(gap)))
+        if error is not None:
             server.chronicle.echo = None  # whoever looked on has gone; the server goes on
             _say(f"cannot print events any more: {error.strerror}")
 
@@ -168,7 +166,7 @@ def _callbacks(
         heartbeat.ready()
 
     def read_anew() -> None:
-        server.chronicle.journal.reopen()
+        server.chronicle.log.reopen()
         try:
             waiting = server.reconfigure(server.configuration.with_file(file.read()))
         except SettingsError as error:

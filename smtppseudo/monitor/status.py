@@ -1,6 +1,7 @@
 """How a server does, from the reply to the op `status`: as a value, as text, and as metrics for Prometheus."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 Number: TypeAlias = int | float
@@ -100,8 +101,10 @@ class _Metric(NamedTuple):
     label: str = ""
 
 
+_BUILD_INFO: Final = _Metric("build_info", "gauge", "Always 1; the label says which version runs.", "", "version")
+_START_TIME: Final = _Metric("start_time_seconds", "gauge", "When the server started, in seconds since 1970.", "")
+_ONLINE: Final = _Metric("online", "gauge", "Whether the SMTP port is open.", "state")
 _METRICS: Final = (
-    _Metric("uptime_seconds", "gauge", "Seconds since the server started.", "uptime_s"),
     _Metric("slots", "gauge", "How many connections are served at once.", "slots"),
     _Metric("slots_in_use", "gauge", "Slots that are taken now.", "slots_in_use"),
     _Metric("monitors", "gauge", "Monitors that are logged in.", "monitors"),
@@ -135,10 +138,19 @@ _METRICS: Final = (
 )
 
 
-def render_prometheus(status: Status) -> str:
-    """Render a status in Prometheus' text format 0.0.4, LF included."""
-    online = _Metric("online", "gauge", "Whether the SMTP port is open.", "state")
-    lines = [*_head(online), f"smtppseudo_online {int(status.state == 'online')}"]
+def render_prometheus(status: Status, version: str, started_at: str) -> str:
+    """Render a status in Prometheus' text format 0.0.4, LF included. Raises ValueError where `started_at` is no time.
+
+    The sums of a run begin at 0, and never fall.
+    """
+    start_time_s = datetime.fromisoformat(started_at).timestamp()
+    lines: list[str] = []
+    for metric, value in (
+        (_BUILD_INFO, {version: 1}),
+        (_START_TIME, start_time_s),
+        (_ONLINE, int(status.state == "online")),
+    ):
+        lines += [*_head(metric), *_samples(metric, value)]
     for metric in _METRICS:
         lines += _head(metric)
         lines += _samples(metric, getattr(status, metric.field))

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from smtppseudo.events import CloseReason
+from smtppseudo.net.addresses import plain_address
 from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, NEEDS_NONBLOCKING, TlsError
 from smtppseudo.net.reactor import READ, WRITE, Reactor
 
@@ -161,6 +162,13 @@ class Connection:
         """Ask a machine that takes its time for more by then; it has become faster."""
         if self._phase is _PACED or self._phase is _HUSHED:
             self._owner.reactor.wheel.schedule(self, deadline)
+
+    def local_ip(self) -> str:
+        """Ask the kernel which of our addresses the peer called; empty once the connection is closed."""
+        try:
+            return plain_address(self._sock.getsockname())
+        except OSError:
+            return ""
 
     def push(self, now: float) -> None:
         """Send what the machine has of its own accord."""

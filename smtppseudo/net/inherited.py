@@ -5,8 +5,9 @@ import socket
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final, NamedTuple
 
+from smtppseudo.net.addresses import plain_address
 from smtppseudo.net.errnos import reason_of
-from smtppseudo.net.listener import adopt, plain_address
+from smtppseudo.net.listener import adopt
 from smtppseudo.settings import SettingsError
 
 _FIRST_FD: Final = 3

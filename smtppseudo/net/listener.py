@@ -6,8 +6,9 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
+from smtppseudo.net.addresses import plain_address
 from smtppseudo.net.errnos import ACCEPT_NEXT
 from smtppseudo.net.reactor import Alarm, Reactor
 
@@ -258,9 +259,3 @@ class Listener:
             self._say_again_at = now + SAY_EVERY_S
             hint = "; raise the limit of open files" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
             self._on_trouble(f"cannot accept connections on port {self.port}: {error.strerror}{hint}")
-
-
-def plain_address(address: Any) -> str:
-    """Return the IP address of a socket address; an IPv4-mapped one as IPv4."""
-    ip: str = address[0]
-    return ip[7:] if ip.startswith("::ffff:") and "." in ip else ip

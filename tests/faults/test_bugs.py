@@ -46,7 +46,7 @@ def test_what_cannot_be_rendered_costs_its_turn_alone(broken: Inside) -> None:
     assert line.endswith(": 1 log line lost")
     assert line in broken.said
     counters = broken.server.counters()
-    assert (counters["faults"], broken.server.chronicle.journal.lost_lines) == (1, 1)
+    assert (counters["faults"], broken.server.chronicle.log.lost_lines) == (1, 1)
     client.close()
 
 
@@ -67,7 +67,7 @@ def test_it_is_said_once_a_minute(broken: Inside) -> None:
 
 def test_a_journal_that_breaks_is_no_endless_loop(broken: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     with broken.greeted() as client:
-        monkeypatch.setattr(broken.server.chronicle.journal, "prepare", lambda day, now: 1 / 0)
+        monkeypatch.setattr(broken.server.chronicle.log, "prepare", lambda day, now: 1 / 0)
         for _ in range(3):
             client.say("NOOP", "250")
         faults = broken.server.counters()["faults"]

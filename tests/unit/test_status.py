@@ -30,6 +30,7 @@ FIELDS: Final[dict[str, object]] = {
 }
 
 MAY_LACK: Final = ("delayed_s", "hurried")
+STARTED_AT: Final = "2026-11-24T15:00:00.250Z"
 
 TEXT: Final = """\
 state           online, up 3 d 04:05:06
@@ -59,7 +60,8 @@ def changed(name: str, value: object) -> dict[str, object]:
 
 
 def families(status: Status) -> dict[str, Any]:
-    return {family.name: family for family in text_string_to_metric_families(render_prometheus(status))}
+    text = render_prometheus(status, "1.2.3", STARTED_AT)
+    return {family.name: family for family in text_string_to_metric_families(text)}
 
 
 def test_for_people() -> None:
@@ -79,7 +81,8 @@ def test_prometheus_reads_every_metric() -> None:
     }
     assert samples == {
         ("smtppseudo_online",): 1,
-        ("smtppseudo_uptime_seconds",): 273_906.25,
+        ("smtppseudo_build_info", "1.2.3"): 1,
+        ("smtppseudo_start_time_seconds",): 1_795_532_400.25,
         ("smtppseudo_slots",): 25,
         ("smtppseudo_slots_in_use",): 19,
         ("smtppseudo_monitors",): 2,
@@ -101,7 +104,7 @@ def test_prometheus_reads_every_metric() -> None:
 
 
 def test_each_metric_has_its_help_and_its_type_before_its_samples() -> None:
-    lines = render_prometheus(Status.from_fields(FIELDS)).splitlines()
+    lines = render_prometheus(Status.from_fields(FIELDS), "1.2.3", STARTED_AT).splitlines()
     names = [line.split()[2] for line in lines if line.startswith("# HELP ")]
     assert len(names) == len(set(names)) == len(families(Status.from_fields(FIELDS)))
     for name in names:
@@ -120,6 +123,11 @@ def test_no_label_can_forge_a_sample() -> None:
     (sample,) = families(Status.from_fields(changed("refused", {label: 5})))["smtppseudo_connections_refused"].samples
     assert sample.labels == {"reason": label}
     assert sample.value == 5
+
+
+def test_a_start_that_is_no_time() -> None:
+    with pytest.raises(ValueError, match="isoformat"):
+        render_prometheus(Status.from_fields(FIELDS), "1.2.3", "yesterday")
 
 
 @pytest.mark.parametrize("name", [*Status._fields, "counters"])

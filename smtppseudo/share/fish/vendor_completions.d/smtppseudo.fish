@@ -50,8 +50,8 @@ function _shtab_smtppseudo_using
   test "$_shtab_smtppseudo_cmdpath" = "$argv"
 end
 
-set -g _shtab_smtppseudo_commands serve monitor watch status start stop set unset disconnect magic-word probe config install-service uninstall-service demo
-set -g _shtab_smtppseudo_opts_with_value --config --ehlo --event --format --from --from-seq --greeting --host --ip --listen --log-dir --magic-file --monitor-listen --monitor-port --pin --port --reject-at --root --run-as --seconds --slots --state-dir --timeout --to
+set -g _shtab_smtppseudo_commands serve monitor watch status start stop set unset disconnect magic-word probe report blocklist config install-service uninstall-service demo
+set -g _shtab_smtppseudo_opts_with_value --by --config --ehlo --event --evidence --expire --explain --format --from --from-seq --greeting --host --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --print --reject-at --root --run-as --seconds --since --slots --state-dir --timeout --to --top --until --window
 
 complete -c smtppseudo -e
 complete -c smtppseudo -f
@@ -168,6 +168,29 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using probe' -l pipeline -d 'send M
 complete -c smtppseudo -n '_shtab_smtppseudo_using probe' -l from -x -d 'the sender (probe@example.org)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using probe' -l to -x -d 'the recipient (postmaster)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using probe' -l timeout -x -d 'how long to wait (30)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a report -d 'say what the logs say: who called, when, how and how often'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -s h -l help -d 'show this help message and exit'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the settings file that says where the logs are'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l since -x -d 'from then on: 12h, 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l until -x -d 'before then, likewise'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l top -x -d 'so many rows a table (10)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l by -x -d 'count by this alone: address, network, helo, domain, sender, verb, reason, kept, hour, day; may be repeated, or several with commas (all but sender and day)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l utc -d 'hours, days and dates are UTC, not local time'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l json -d 'print one JSON object'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l resolve -d 'ask DNS for the names of the addresses shown, for 5 s at most'
+complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a blocklist -d 'make a block list of the logs: who calls again and again'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -s h -l help -d 'show this help message and exit'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the settings file that says where the logs are'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l format -xka "plain rbldnsd nft json" -d 'what reads the list (plain)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l output -xka "(__fish_complete_path (commandline -ct))" -d 'replace this file, all at once (print the list)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l min-hits -x -d 'hits that list (3)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l window -x -d 'they lie within it (30d)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l expire -x -d 'listed so long after the latest (7d)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l never -x -d 'never list this address, network, or those that this file names; may be repeated'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l evidence -x -d 'what counts: some of mail, bounce, rcpt, data, auth, pregreet, errors, connected (mail,auth,pregreet,errors)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l explain -x -d 'say why an address is listed (exit status 0) or not (1), and print no list'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l force -d 'write the list however short it is'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l print -xka "fail2ban fail2ban-filter fail2ban-jail" -d 'print a filter and a jail for fail2ban instead, or one of them'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a config -d 'print every setting, its value and where that comes from'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the settings file'
