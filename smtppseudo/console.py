@@ -43,6 +43,7 @@ class Console:
 
     def __init__(self, server: "Server", feed: Feed, cookie: str) -> None:
         self.reactor = server.reactor
+        self.backlog_octets = 0
         self._server = server
         self._feed = feed
         self._connections: dict[MonitorSession, Connection] = {}

@@ -12,6 +12,7 @@ from smtppseudo.net.reactor import READ, WRITE, Reactor
 RECEIVE_OCTETS: Final = 2048  # larger buffers cost more than they spare: commands are short
 STALL_TIMEOUT_S: Final = 30.0
 LINGER_S: Final = 2.0
+BACKLOG_OCTETS_MAX: Final = 16 << 20
 
 
 class Machine(Protocol):
@@ -41,6 +42,7 @@ class Owner(Protocol):
     """Who made the connection and wants to know."""
 
     reactor: Reactor
+    backlog_octets: int  # of answers that the kernel has not taken, of all connections of this owner; kept by these
 
     def record(self, machine: Any, events: Sequence[Any]) -> None:
         """Something happened: what the machine's `receive`, `tick` or `closed` returned."""
@@ -75,7 +77,8 @@ class Connection:
     """Carries octets between a socket and its machine, and time to the machine.
 
     While the kernel has not taken an answer whole, nothing more is read: a peer that does not read its
-    replies costs one answer's memory, and is closed (`stalled`) when nothing was taken for 30 s.
+    replies costs one answer's memory, and is closed (`stalled`) when nothing was taken for 30 s, or at once where
+    the answers of all such peers take 16 MiB.
     """
 
     __slots__ = ("_owner", "_phase", "_sock", "_unsent", "due_tick", "machine")
@@ -159,11 +162,12 @@ class Connection:
         machine = self.machine
         machine.end(reason)
         if self._phase in (_OPEN, _PACED, _HUSHED):
-            self._unsent = machine.data_to_send(now)
+            octets = machine.data_to_send(now)
             try:
-                self._unsent = self._unsent[self._sock.send(self._unsent, DONTWAIT) :]
+                octets = octets[self._sock.send(octets, DONTWAIT) :]
             except OSError:
                 pass  # it is closed all the same
+            self._keep(octets)
         self._close(reason, now)
 
     def fault(self, error: Exception) -> None:
@@ -204,7 +208,7 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
-            self._unsent = octets
+            self._keep(octets)
             self._close("reset", now)
             return
         if sent < len(octets):
@@ -247,20 +251,28 @@ class Connection:
         """Read again."""
         before, self._phase = self._phase, phase
         if before is _FLUSHING:
-            self._unsent = b""
+            self._keep(b"")
             self.machine.flushed(now)
         if before is _FLUSHING or before is _HUSHED:
             self._owner.reactor.rewatch(self._sock.fileno(), self, READ)
 
     def _wait_for_kernel(self, unsent: bytes, now: float, *, progress: bool) -> None:
-        self._unsent = unsent
+        self._keep(unsent)
         reactor = self._owner.reactor
         if self._phase is not _FLUSHING:
+            if self._owner.backlog_octets > BACKLOG_OCTETS_MAX:
+                self._close("stalled", now)
+                return
             self._phase = _FLUSHING
             reactor.rewatch(self._sock.fileno(), self, WRITE)
         elif not progress:
             return
         reactor.wheel.schedule(self, min(now + STALL_TIMEOUT_S, self.machine.expires_at))
+
+    def _keep(self, unsent: bytes) -> None:
+        """Keep what the kernel has not taken, in place of what was kept before."""
+        self._owner.backlog_octets += len(unsent) - len(self._unsent)
+        self._unsent = unsent
 
     def _finish(self, now: float) -> None:
         """Close, all being said; where the peer may still be sending, only when it has heard us."""
@@ -284,11 +296,14 @@ class Connection:
     def _release(self, reason: CloseReason, now: float) -> None:
         self._phase = _CLOSED
         owner, machine = self._owner, self.machine
+        unsent_octets = len(self._unsent)
+        if unsent_octets:
+            self._keep(b"")
         try:
             self._sock.close()
         except OSError:
             pass  # ECONNRESET from close(2): closed all the same
         try:
-            owner.record(machine, machine.closed(reason, now, len(self._unsent)))
+            owner.record(machine, machine.closed(reason, now, unsent_octets))
         finally:
             owner.released(self, now)

@@ -11,9 +11,9 @@ READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
 # A turn in which 10,000 peers have pipelined 2 KiB each takes seconds: every so many peers it looks at the clock,
-# and when so much time has passed, at the doors.
-_SLICE: Final = 16
-_DOORS_EVERY_S: Final = 0.02
+# and when so much time has passed, it takes a break.
+_SLICE: Final = 8
+_BREAK_EVERY_S: Final = 0.02
 
 
 class Timed(Protocol):
@@ -57,8 +57,9 @@ class Alarm:
 class Reactor:
     """One thread, one selector, one wheel of deadlines.
 
-    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to. Doors (the
-    listeners) are seen to even in the middle of a turn that takes long.
+    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to, and in the
+    breaks of one that takes long, for what piles up until then must stay bounded. In these breaks the doors (the
+    listeners) are seen to as well.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -125,8 +126,8 @@ class Reactor:
         clock.read()
         now = clock.now
         for start in range(0, len(ready), _SLICE):
-            if start and clock.elapsed_s > _DOORS_EVERY_S:
-                now = self._see_to_doors()
+            if start and clock.elapsed_s > _BREAK_EVERY_S:
+                now = self._take_break()
             for key, mask in ready[start : start + _SLICE]:
                 watched: Watched = key.data
                 try:
@@ -145,16 +146,17 @@ class Reactor:
     def _see_to_due(self, now: float) -> None:
         due = self.wheel.take_due(now)
         for start in range(0, len(due), _SLICE):
-            if start and self.clock.elapsed_s > _DOORS_EVERY_S:
-                now = self._see_to_doors()
+            if start and self.clock.elapsed_s > _BREAK_EVERY_S:
+                now = self._take_break()
             for timed in due[start : start + _SLICE]:
                 try:
                     timed.due(now)
                 except Exception as error:  # noqa: BLE001 - as above
                     timed.fault(error)
 
-    def _see_to_doors(self) -> float:
-        """Let newcomers in; return the time."""
+    def _take_break(self) -> float:
+        """Finish with what has been seen to, let newcomers in; return the time."""
+        self.after_turn()
         self.clock.read()
         now = self.clock.now
         for key, mask in self._doors.select(0):
