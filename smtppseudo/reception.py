@@ -32,6 +32,7 @@ class Reception:
 
     def __init__(self, settings: Settings, reactor: Reactor, chronicle: Chronicle, tls: "Tls | None" = None) -> None:
         self.reactor = reactor
+        self.backlog_octets = 0
         self.slots: SlotTable[SmtpSession] = SlotTable(settings.slots, settings.evict_after_s)
         self.counters = Counters()
         self.record = chronicle.record_session

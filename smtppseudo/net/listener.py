@@ -240,12 +240,12 @@ class Listener:
     def _unwatch(self) -> None:
         self._reactor.wheel.cancel(self._retry)
         if self._watching:
-            self._reactor.unwatch(self._sock.fileno())
+            self._reactor.unwatch_door(self._sock.fileno())
             self._watching = False
 
     def _watch(self, now: float) -> None:
         try:
-            self._reactor.watch(self._sock.fileno(), self)
+            self._reactor.watch_door(self._sock.fileno(), self)
         except OSError as error:
             self._pause(error, now)
         else:
