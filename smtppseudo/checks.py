@@ -18,7 +18,15 @@ def whole(low: int, high: int) -> Callable[[object], int]:
 
 def seconds(low: float, high: float, *, off: bool = False) -> Callable[[object], float]:
     """Allow seconds; 0, too, if that means off."""
+    return _time("seconds", low, high, off=off)
 
+
+def days(low: float, high: float) -> Callable[[object], float]:
+    """Allow days, and parts of them."""
+    return _time("days", low, high, off=False)
+
+
+def _time(unit: str, low: float, high: float, *, off: bool) -> Callable[[object], float]:
     def check(value: object) -> float:
         if (
             isinstance(value, int | float)
@@ -26,7 +34,7 @@ def seconds(low: float, high: float, *, off: bool = False) -> Callable[[object],
             and (low <= value <= high or (off and value == 0))
         ):
             return float(value)
-        raise ValueError(f"seconds from {low:g} to {high:g}" + (", or 0 for off" if off else ""))
+        raise ValueError(f"{unit} from {low:g} to {high:g}" + (", or 0 for off" if off else ""))
 
     return check
 
@@ -84,6 +92,13 @@ def address(value: object) -> str:
         raise ValueError  # noqa: TRY004 - list_of says what is allowed
     ipaddress.ip_address(value)
     return value
+
+
+def network_or_file(value: object) -> str:
+    """Allow a network or an address, or the absolute path of a file."""
+    if isinstance(value, str) and re.fullmatch(r"/[^\x00-\x1f\x7f]{1,254}", value):
+        return value
+    return network(value)
 
 
 def network(value: object) -> str:

@@ -1,10 +1,10 @@
 """The chronicle: stamps each event once, and gives it to the log and to whoever looks on."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from smtppseudo.events import Command, Error, Event, Message, Stamped, escape
-from smtppseudo.journal import Journal
+from smtppseudo.lost_lines import Lost
 from smtppseudo.monitor.feed import Feed
 from smtppseudo.net.clock import Clock
 from smtppseudo.records import render_json, render_text
@@ -22,30 +22,62 @@ class Recorded(Protocol):
     port: int
 
 
+class Log(Protocol):
+    """Where the lines go."""
+
+    @property
+    def lost_lines(self) -> int:
+        """How many could not be written."""
+
+    @property
+    def has_told(self) -> bool:
+        """Whether all that was lost has been told in the log."""
+
+    def prepare(self, day: str, now: float) -> Lost | None:
+        """Get ready for a `write`; say what its first line is to tell of lines lost."""
+
+    def write(self, lines: list[str], now: float) -> int:
+        """Write lines, LF included, or count them as lost; say how many octets they are."""
+
+    def lose(self, lines: int) -> None:
+        """Count lines as lost that never came to `write`."""
+
+    def reopen(self) -> None:
+        """Look anew whether it can be written to."""
+
+    def close(self) -> None:
+        """Bring all to where it belongs."""
+
+
 class Chronicle:
     """Numbers, stamps and passes on events, a loop turn's worth at a time.
 
     The latest are kept in `feed`; `followers` get the events as values, `echo` the lines as they are logged. With
-    `log_data_events` false, data events are dropped here, for all of them.
+    `log_data_events` false, data events are dropped here, for all of them. Only the `witness` gets all events of the
+    sessions, as they happen: it keeps none.
     """
 
-    def __init__(self, clock: Clock, journal: Journal, log_format: str) -> None:
+    def __init__(self, clock: Clock, log: Log, log_format: str) -> None:
         self.seq = 0
         self.log_data_events = True
         self.followers: tuple[Callable[[Sequence[Stamped]], None], ...] = ()
         self.echo: Callable[[str], None] | None = None
-        self.journal = journal
+        self.witness: Callable[[Recorded, Sequence[Event]], None] | None = None
+        self.log = log
         self.feed = Feed()
         self._clock = clock
         self._render = _RENDERERS[log_format]
         self._batch: list[Stamped] = []
+        self._written_seq = 0
 
     def record(self, event: Event, ip: str = "", port: int = 0) -> None:
         """Take in an event that belongs to no session."""
         self._stamp(event, 0, 0, ip, port)
 
-    def record_session(self, session: Recorded, events: Iterable[Event]) -> None:
+    def record_session(self, session: Recorded, events: Sequence[Event]) -> None:
         """Take in the events of a session."""
+        if self.witness is not None:
+            self.witness(session, events)
         for event in events:
             if self.log_data_events or not isinstance(event, Command | Message):
                 self._stamp(event, session.slot, session.session_id, session.ip, session.port)
@@ -58,25 +90,33 @@ class Chronicle:
         """Pass on the events of this turn."""
         if not self._batch:
             return
-        clock, journal = self._clock, self.journal
-        lost = journal.prepare(clock.day, clock.now)
+        clock, log = self._clock, self.log
+        lost = log.prepare(clock.day, clock.now)
         if lost is not None:
             self._stamp(Error(_plain(f"log lines were lost: {lost.reason}"), lost.lines), 0, 0, "", 0)
         batch, self._batch = self._batch, []
         lines = self._render(batch)
         if lost is not None:
             lines.insert(0, lines.pop())  # the log tells of the gap where it is
-        octets = journal.write(lines, clock.now)
-        if lost is not None and not journal.has_told:
+        octets = log.write(lines, clock.now)
+        if lost is not None and not log.has_told:
             batch.pop()  # it could not be told after all; it will be, with what is lost meanwhile
             self.seq -= 1
             if not batch:
                 return
+        self._written_seq = self.seq
         if self.echo is not None:
             self.echo("".join(lines))
         self.feed.add(batch, octets)
         for follower in self.followers:
             follower(batch)
+
+    def drop(self) -> int:
+        """Give up what `flush` could not pass on; return how many lines the log has lost by that."""
+        lines, self._batch = self.seq - self._written_seq, []
+        self._written_seq = self.seq
+        self.log.lose(lines)
+        return lines
 
     def _stamp(self, event: Event, slot: int, session_id: int, ip: str, port: int) -> None:
         self.seq = seq = self.seq + 1

@@ -15,6 +15,7 @@ from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import Credentials, cookie_id, decoy, derive
 from smtppseudo.monitor.feed import Feed, Subscription, chunks, event_frames, parse_subscription
 from smtppseudo.monitor.server import Door, Happening, MonitorSession, MonitorState, Proved, Request, WrongWord
+from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.connection import Connection
 from smtppseudo.net.errnos import DONTWAIT
 from smtppseudo.net.listener import ListenError
@@ -22,6 +23,7 @@ from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, SettingsError
 from smtppseudo.slots import source_of
 
 if TYPE_CHECKING:
+    from smtppseudo.net.tls import Tls
     from smtppseudo.server import Server
 
 UNAUTHENTICATED_PER_SOURCE: Final = 2
@@ -39,10 +41,11 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
 
 
 class Console:
-    """Owns the monitors' connections."""
+    """Owns the monitors' connections. `tls` is what those come by who do not come by loopback."""
 
     def __init__(self, server: "Server", feed: Feed, cookie: str) -> None:
         self.reactor = server.reactor
+        self.tls: Tls | None = None
         self._server = server
         self._feed = feed
         self._connections: dict[MonitorSession, Connection] = {}
@@ -69,7 +72,7 @@ class Console:
         """How many are logged in."""
         return sum(session.state is MonitorState.AUTHENTICATED for session in self._connections)
 
-    def accept(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:  # noqa: ARG002
+    def accept(self, sock: socket.socket, ip: str, port: int, now: float, *, by_tls: bool) -> None:
         """Greet a newcomer on the monitor port, if there is room."""
         source = source_of(ip)
         waiting = [s for s in self._connections if s.state in (MonitorState.CHALLENGED, MonitorState.REFUSED)]
@@ -77,11 +80,8 @@ class Console:
             len(waiting) >= UNAUTHENTICATED_MAX
             or sum(source_of(s.ip) == source for s in waiting) >= UNAUTHENTICATED_PER_SOURCE
         ):
-            busy = {"type": "error", "error": "busy", "message": "too many connections that did not log in"}
-            try:
-                sock.send(encode(busy), DONTWAIT)
-            except OSError:
-                pass  # it is turned away all the same
+            if not by_tls:  # what is in clear could not be read there
+                _say_busy(sock)
             sock.close()
             return
         _keep_alive(sock)
@@ -92,7 +92,7 @@ class Console:
             self._cookie_id,
         )
         nonce = os.urandom(_NONCE_OCTETS).hex()
-        session = MonitorSession(door, nonce, f"smtppseudo {__version__}", ip, port, now)
+        session = MonitorSession(door, nonce, f"smtppseudo {__version__}", ip, port, now, awaits_tls=by_tls)
         connection = self._connections[session] = Connection(sock, session, self)
         connection.begin(now)
 
@@ -219,14 +219,7 @@ class Console:
         session.send_frames(octets for octets, _ in chain.from_iterable(pieces))
 
     def _status(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
-        server = self._server
-        return {
-            "state": server.state,
-            "counters": server.counters(),
-            "uptime_s": round(self.reactor.clock.now - server.started, 3),
-            "monitors": self.monitors,
-            "lost_log_lines": server.chronicle.journal.lost_lines,
-        }
+        return self._server.status()
 
     def _get(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
         configuration = self._server.configuration
@@ -272,7 +265,7 @@ class Console:
         return {}
 
     def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        if not _is_loopback(session.ip):
+        if not (is_loopback(session.ip) or self._connections[session].is_private):
             raise Refusal("not_authorized", "the magic word is set over TLS or from the server's own machine only")
         fields = request.fields
         try:
@@ -295,8 +288,12 @@ def _jsonable(settings: Any) -> dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings._asdict().items()}
 
 
-def _is_loopback(ip: str) -> bool:
-    return ip == "::1" or ip.startswith("127.")
+def _say_busy(sock: socket.socket) -> None:
+    busy = {"type": "error", "error": "busy", "message": "too many connections that did not log in"}
+    try:
+        sock.send(encode(busy), DONTWAIT)
+    except OSError:
+        pass  # it is turned away all the same
 
 
 def _keep_alive(sock: socket.socket) -> None:

@@ -13,7 +13,9 @@ class Counters:
         "closed",
         "commands",
         "connected",
+        "delayed_s",
         "faults",
+        "hurried",
         "kept_s",
         "received_octets",
         "refused",
@@ -28,6 +30,8 @@ class Counters:
         self.received_octets = 0
         self.sent_octets = 0
         self.kept_s = 0.0
+        self.delayed_s = 0.0
+        self.hurried = 0
         self.faults = 0
 
     def add_closed(self, session: SmtpSession, now: float) -> None:
@@ -38,6 +42,7 @@ class Counters:
         self.received_octets += session.received_octets
         self.sent_octets += session.sent_octets
         self.kept_s += now - session.started_at
+        self.delayed_s += session.delayed_s
 
     def as_dict(self) -> dict[str, object]:
         """Return the sums as monitors see them."""
@@ -49,5 +54,7 @@ class Counters:
             "received_octets": self.received_octets,
             "sent_octets": self.sent_octets,
             "kept_s": round(self.kept_s, 3),
+            "delayed_s": round(self.delayed_s, 3),
+            "hurried": self.hurried,
             "faults": self.faults,
         }

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from smtppseudo.lost_lines import LineAccount, Lost
+
 CHECK_EVERY_S: Final = 1.0
 _DAY_S: Final = 86_400
 _NAME: Final = re.compile(r"\d{4}-\d\d-\d\d\.log")
@@ -29,13 +31,6 @@ class Limits(NamedTuple):
     min_free_octets: int = 256 << 20
 
 
-class Lost(NamedTuple):
-    """Log lines that could not be written, and why the last of them could not."""
-
-    reason: str
-    lines: int
-
-
 class Journal:
     """Writes lines to `directory`/YYYY-MM-DD.log, all of a loop turn with one system call.
 
@@ -46,7 +41,7 @@ class Journal:
     """
 
     def __init__(self, directory: Path, limits: Limits, on_trouble: Callable[[str], None]) -> None:
-        self.lost_lines = 0
+        self._account = LineAccount()
         self._directory = directory
         self._limits = limits
         self._on_trouble = on_trouble
@@ -56,13 +51,9 @@ class Journal:
         self._begun_day = ""  # the last day that a file was begun for, and when that was
         self._begun_at = 0.0
         self._octets = 0  # the size of today's file, as far as we know
-        self._cut_short = False
         self._check_at = 0.0
         self._lines_since_check = 0
-        self._lost_untold = 0
-        self._telling = False
         self._trouble = ""  # why nothing can be written at present
-        self._last_trouble = ""
         self._said = ""
 
     def prepare(self, day: str, now: float) -> Lost | None:
@@ -74,37 +65,39 @@ class Journal:
             self._roll(day, now)
         elif now >= self._check_at:
             self._check(now)
-        self._telling = self._lost_untold > 0 and not self._trouble
-        return Lost(self._last_trouble, self._lost_untold) if self._telling else None
+        return self._account.to_tell(can_write=not self._trouble)
 
     def write(self, lines: list[str], now: float) -> int:
         """Write lines, LF included, or count them as lost; say how many octets they are."""
-        octets = "".join(lines).encode("ascii", "backslashreplace")
+        account = self._account
+        octets = account.encode(lines)
         size = len(octets)
         if self._trouble:
-            self._lose(len(lines))
+            account.lose(len(lines))
             return size
-        if self._cut_short:
-            octets = b"\n" + octets
         written = 0
-        if 0 < self._limits.max_octets_per_day < self._octets + len(octets):
+        if 0 < self._limits.max_octets_per_day < self._octets + size:
             self._begin_trouble("log_max_octets_per_day is reached", now)
         else:
             written = self._append(octets, now)
-        if written == len(octets):
-            self._cut_short = False
-            self._said = ""
-            self._lines_since_check += len(lines)
-            if self._telling:
-                self._lost_untold = 0
-        else:
-            self._account_for_part(len(lines), octets, written)
+            if written == size:
+                self._said = ""
+        self._lines_since_check += account.settle(len(lines), octets, written)
         return size
 
     @property
     def has_told(self) -> bool:
         """Whether all that was lost has been told in the log."""
-        return self._lost_untold == 0
+        return self._account.has_told
+
+    def lose(self, lines: int) -> None:
+        """Count lines as lost that never came to `write`."""
+        self._account.lost_lines += lines
+
+    @property
+    def lost_lines(self) -> int:
+        """How many lines are lost so far."""
+        return self._account.lost_lines
 
     def reopen(self) -> None:
         """Close the file; the next `prepare` opens it anew, under its name of the day."""
@@ -130,30 +123,10 @@ class Journal:
         self._octets += written
         return written
 
-    def _account_for_part(self, lines: int, octets: bytes, written: int) -> None:
-        """Count what is lost of lines of which only some octets could be written."""
-        whole = octets.count(b"\n", 0, written)
-        if written:
-            whole -= self._cut_short  # the first LF ended what was cut short before
-            self._cut_short = octets[written - 1] != 0x0A
-            if self._cut_short and octets[written] == 0x0A:
-                whole += 1  # only its LF is missing, and that comes
-        self._lines_since_check += whole
-        lost = lines - whole
-        if self._telling and whole:
-            self._lost_untold = 0  # the first line, which told it, is whole
-        elif self._telling:
-            lost -= 1
-        self._lose(lost)
-
-    def _lose(self, count: int) -> None:
-        self.lost_lines += count
-        self._lost_untold += count
-
     def _begin_trouble(self, reason: str, now: float) -> None:
         """Note that nothing can be written, until a check finds otherwise."""
         self._check_at = now + CHECK_EVERY_S
-        self._trouble = self._last_trouble = reason
+        self._trouble = self._account.reason = reason
         if reason != self._said:
             self._said = reason
             self._on_trouble(f"{self._path}: {reason}: log lines are being lost")
@@ -195,9 +168,9 @@ class Journal:
             self._octets = ours.st_size  # others may write to it, or truncate it
             return
         if ours.st_nlink == 0:
-            self._last_trouble = "the log file was removed"
+            self._account.reason = "the log file was removed"
             self._on_trouble(f"{self._path}: the log file was removed")
-            self._lose(self._lines_since_check)
+            self._account.lose(self._lines_since_check)
         self._close()
 
     def _open(self) -> None:
@@ -206,7 +179,7 @@ class Journal:
         try:
             status = _status_of_log(fd)
             # After a crash, ours or another's, the last line may have no end.
-            self._cut_short = status.st_size > 0 and not _ends_in_line_end(fd)
+            self._account.cut_short = status.st_size > 0 and not _ends_in_line_end(fd)
         except BaseException:
             os.close(fd)
             raise

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from smtppseudo.chronicle import Chronicle
 from smtppseudo.counters import Counters
@@ -15,17 +15,22 @@ from smtppseudo.settings import Settings
 from smtppseudo.slots import Admitted, ClientLimit, Evict, SlotTable
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.session import SmtpSession
+from smtppseudo.smtp.tarpit import TarpitSession, session_type
+
+if TYPE_CHECKING:
+    from smtppseudo.net.tls import Tls
 
 _SECOND_S: Final = 1.0
+_HURRY_S: Final = 1.0  # over which those who were to wait get the rest, lest all are sent to at once
 
 
 class Reception:
     """Owns the slots and the SMTP connections.
 
-    A session keeps the dialogue it began with when `apply` brings another.
+    A session keeps the dialogue it began with when `apply` brings another. `tls` is what STARTTLS leads to.
     """
 
-    def __init__(self, settings: Settings, reactor: Reactor, chronicle: Chronicle) -> None:
+    def __init__(self, settings: Settings, reactor: Reactor, chronicle: Chronicle, tls: "Tls | None" = None) -> None:
         self.reactor = reactor
         self.slots: SlotTable[SmtpSession] = SlotTable(settings.slots, settings.evict_after_s)
         self.counters = Counters()
@@ -37,11 +42,13 @@ class Reception:
         self._refusals_alarm = Alarm(self._say_refusals, self.report_fault)
         self._last_accept = 0.0
         self._quiet_alarm = Alarm(self._check_quiet, self.report_fault)
-        self.apply(settings)
+        self.apply(settings, tls)
 
-    def apply(self, settings: Settings) -> None:
+    def apply(self, settings: Settings, tls: "Tls | None" = None) -> None:
         """Take settings for the sessions to come."""
-        self._dialogue = Dialogue(settings)
+        self.tls = tls
+        self._dialogue = Dialogue(settings, None if tls is None else lambda: tls.has_room)
+        self._make_session = session_type(self._dialogue)
         self._limit = ClientLimit(settings.slots_per_client, settings.limit_exempt)
         for session in self.slots:
             if self._connections[session.slot - 1] is not None:
@@ -68,7 +75,7 @@ class Reception:
             return
         self._session_id += 1
         slot = verdict.slot
-        session = SmtpSession(self._dialogue, self._session_id, slot, ip, port, self._greeting(ip), now)
+        session = self._make_session(self._dialogue, self._session_id, slot, ip, port, self._greeting(ip), now)
         connection = Connection(sock, session, self)
         self.slots.enter(session)
         self._limit.enter(ip)
@@ -78,6 +85,8 @@ class Reception:
             self._connections[slot - 1] = connection
         self.counters.connected += 1
         self.record(session, (Connected(local_port),))
+        if isinstance(session, TarpitSession):
+            self._spare_slots(session, now)
         if self._quiet_timeout_s and not self._quiet_alarm.due_tick:
             self.reactor.wheel.schedule(self._quiet_alarm, now + self._quiet_timeout_s)
         connection.begin(now)
@@ -94,6 +103,11 @@ class Reception:
         """Put a bug of ours on record."""
         self.counters.faults += 1
         self._chronicle.error(describe_fault(error))
+
+    def local_ip(self, slot: int) -> str:
+        """Return which of our addresses the peer in a slot called; empty where it has gone."""
+        connection = self._connections[slot - 1]
+        return connection.local_ip() if connection is not None else ""
 
     def end(self, slot: int, reason: CloseReason, now: float) -> bool:
         """End the session in a slot; false if there is none."""
@@ -114,6 +128,21 @@ class Reception:
         for alarm in (self._quiet_alarm, self._refusals_alarm):
             self.reactor.wheel.cancel(alarm)
         self._record_refusals(self._refusals.rest())
+
+    def _spare_slots(self, newcomer: TarpitSession, now: float) -> None:
+        """Hold nobody while slots run short: not the newcomer, and from then on none of those who are there."""
+        was_short = self.slots.is_short
+        if not self.slots.look_whether_short():
+            return
+        hurried: list[TarpitSession] = [newcomer]
+        if not was_short:
+            hurried = [session for session in self.slots if isinstance(session, TarpitSession) and session.is_open]
+        self.counters.hurried += len(hurried)
+        for number, session in enumerate(hurried, 1):
+            session.hurry()
+            connection = self._connections[session.slot - 1]
+            if connection is not None:
+                connection.hasten(now + _HURRY_S * number / len(hurried))
 
     def _greeting(self, ip: str) -> bytes:
         date = self.reactor.clock.greeting_date

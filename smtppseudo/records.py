@@ -184,6 +184,8 @@ def _rebuild(time: str, name: str, values: dict[str, Value]) -> Stamped:
         event = _command(values) if kind is Command else _event(kind, values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"a {name} record without {error}") from None
+    except OverflowError:
+        raise ValueError(f"a {name} record with an infinite number") from None
     return Stamped(seq, time, slot, session, ip, port, event)
 
 

@@ -2,29 +2,37 @@
 
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from smtppseudo.certificates import Certificates
 from smtppseudo.chronicle import Chronicle
 from smtppseudo.configuration import Configuration
 from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.journal import Journal, Limits
+from smtppseudo.log_stream import LogStream
+from smtppseudo.net.addresses import is_loopback, plain_address
 from smtppseudo.net.clock import Clock
+from smtppseudo.net.inherited import Inherited
 from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.net.reactor import Reactor
-from smtppseudo.reception import Reception
-from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
-from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS, StateDir
+from smtppseudo.preconditions import require_sense
+from smtppseudo.reception import Reception, describe_fault
+from smtppseudo.settings import STDOUT, Settings
+from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SECRET_MODE, SETTINGS, StateDir
 
 if TYPE_CHECKING:
     from smtppseudo.console import Console
+    from smtppseudo.keeper import Keeper
+    from smtppseudo.metrics_file import MetricsFile
     from smtppseudo.monitor.credentials import Credentials
 
-OTHER_DESCRIPTORS: Final = 16
+OnAcceptBy: TypeAlias = Callable[[str], OnAccept]  # by the address that is listened on
+_TELL_FAULT_EVERY_S: Final = 60.0
+_NOTHING_INHERITED: Final = Inherited()
 
 ACCEPT_MAIL_WARNING: Final = (
     "warning: accept_mail is on: honest mail is taken and thrown away, its senders get no bounce"
@@ -45,31 +53,55 @@ FIXED_KEYS: Final = (
     "log_max_octets_per_day",
     "log_min_free_octets",
     "state_dir",
+    "metrics_file",
+    "blocklist_file",
+    "blocklist_format",
+    "blocklist_min_hits",
+    "blocklist_window_days",
+    "blocklist_expire_days",
+    "blocklist_evidence",
 )
 
 
 class Server:
     """The whole of it, for one process.
 
-    `say` hears one line for whoever looks at the process: what could not be logged, above all.
+    `say` hears one line for whoever looks at the process: what could not be logged, above all. What is `inherited`
+    is listened on; the settings must say the same of it (`Inherited.as_settings`). `stdout_fd` is where the log goes
+    if `log_dir` says so. Raises SettingsError.
     """
 
-    def __init__(self, configuration: Configuration, say: Callable[[str], None], clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        say: Callable[[str], None],
+        clock: Clock | None = None,
+        inherited: Inherited = _NOTHING_INHERITED,
+        cookie_mode: int = SECRET_MODE,
+        stdout_fd: int = 1,
+    ) -> None:
         settings = configuration.settings
+        require_sense(settings)
+        self._certificates = Certificates(settings)
         self.configuration = configuration
         self.settings = settings
         self.reactor = Reactor(clock)
         self.started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
-        limits = Limits(settings.log_keep_days, settings.log_max_octets_per_day, settings.log_min_free_octets)
-        journal = Journal(Path(settings.log_dir), limits, say)
-        self.chronicle = Chronicle(self.reactor.clock, journal, settings.log_format)
-        self.reception = Reception(settings, self.reactor, self.chronicle)
+        log = LogStream(stdout_fd, say) if settings.log_dir == STDOUT else _journal(settings, say)
+        self.chronicle = Chronicle(self.reactor.clock, log, settings.log_format)
+        self.reception = Reception(settings, self.reactor, self.chronicle, self._certificates.tls)
         self.reactor.after_turn = self.chronicle.flush
+        self.reactor.on_fault = self._give_up_batch
+        self._tell_fault_at = 0.0
         self._say = say
+        self._inherited = inherited
         self._state_dir = StateDir(Path(settings.state_dir))
         self._cookie = os.urandom(32).hex()
+        self._cookie_mode = cookie_mode
         self._console: Console | None = None
+        self._keeper: Keeper | None = None
+        self._metrics: MetricsFile | None = None
         self._is_online = False
         self._listeners: list[Listener] = []
         self._monitor_listeners: list[Listener] = []
@@ -89,21 +121,32 @@ class Server:
         """The addresses and ports for monitors."""
         return [(listener.address, listener.port) for listener in self._monitor_listeners]
 
-    def open(self) -> None:
-        """Open both ports and go online. Raises ListenError, SettingsError; then nothing is open."""
-        settings = self.settings
-        _require_sense(settings)
+    def open(self, once_bound: Callable[[], None] = lambda: None) -> None:
+        """Open both ports, do what is to be done `once_bound`, and go online.
+
+        Raises ListenError, SettingsError and what `once_bound` raises; then nothing is open.
+        """
+        settings, (smtp, monitor) = self.settings, self._inherited
         try:
-            self._listeners = self._listen(settings.listen, settings.port, self.reception.accept)
-            self._monitor_listeners = self._listen(settings.monitor_listen, settings.monitor_port, self._meet_monitor)
-        except ListenError:
+            self._listeners = self._adopt(smtp, self._senders_by) or self._listen(
+                settings.listen, settings.port, self._senders_by
+            )
+            self._monitor_listeners = self._adopt(monitor, self._monitors_by) or self._listen(
+                settings.monitor_listen, settings.monitor_port, self._monitors_by
+            )
+            once_bound()
+            if settings.blocklist_file:
+                self._keep_blocklist()
+        except BaseException:
             self._close_listeners()
             raise
         self._let_local_monitors_in()
         self._is_online = True
         self.chronicle.record(Online("start"))
+        if settings.metrics_file:
+            self._keep_metrics()
         if settings.accept_mail:
-            self._warn(ACCEPT_MAIL_WARNING)
+            self.warn(ACCEPT_MAIL_WARNING)
 
     def go_online(self, by: str, ip: str = "", port: int = 0) -> None:
         """Open the SMTP port again; `ip` and `port` are whose wish it was. Raises ListenError; it stays closed then."""
@@ -139,13 +182,41 @@ class Server:
         self._apply(configuration, "monitor", ip, port)
 
     def reconfigure(self, configuration: Configuration) -> list[str]:
-        """Take another settings file; give the keys that changed there but need a restart."""
+        """Take another settings file, and read certificates again; give the keys that need a restart to change.
+
+        Raises SettingsError; nothing is changed then.
+        """
+        effective = self._effective(configuration.settings)
+        require_sense(effective)
+        if self._keeper is not None:
+            self._keeper.spare(effective.blocklist_never)
+        self._certificates.read(effective)
         return self._apply(configuration, "SIGHUP", "", 0)
+
+    def summary(self) -> str:
+        """Say in one line how we do."""
+        slots, counters = self.reception.slots, self.reception.counters
+        monitors = self._console.monitors if self._console is not None else 0
+        counts = ", ".join(
+            f"{count} {name}{'' if count == 1 else 's'}"
+            for count, name in ((counters.connected, "connection"), (monitors, "monitor"))
+        )
+        return f"{self.state.capitalize()}: {slots.in_use} of {slots.count} slots, {counts}"
 
     def counters(self) -> dict[str, object]:
         """Return the sums of the run, and the slots."""
         slots = self.reception.slots
         return {**self.reception.counters.as_dict(), "slots": slots.count, "slots_in_use": slots.in_use}
+
+    def status(self) -> dict[str, object]:
+        """Return how it does, as monitors see it."""
+        return {
+            "state": self.state,
+            "counters": self.counters(),
+            "uptime_s": round(self.reactor.clock.now - self.started, 3),
+            "monitors": 0 if self._console is None else self._console.monitors,
+            "lost_log_lines": self.chronicle.log.lost_lines,
+        }
 
     def read_credentials(self) -> "Credentials | None":
         """Return what is known of the magic word; None if none is set, or nothing can be read of it."""
@@ -155,12 +226,17 @@ class Server:
             text = self._state_dir.read(CREDENTIALS)
             return None if text is None else Credentials.from_text(text)
         except (OSError, ValueError) as error:
-            self._warn(f"{self._state_dir.path / CREDENTIALS}: {error}; set the magic word anew")
+            self.warn(f"{self._state_dir.path / CREDENTIALS}: {error}; set the magic word anew")
             return None
 
     def write_credentials(self, word: "Credentials") -> None:
         """Keep a new magic word. Raises OSError."""
         self._state_dir.write(CREDENTIALS, word.to_text() + "\n")
+
+    def warn(self, text: str) -> None:
+        """Tell whoever looks at the process, and put it on record."""
+        self._say(text)
+        self.chronicle.error(text)
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -168,37 +244,71 @@ class Server:
 
     def stop(self) -> None:
         """End every session, bring the log to the disk, and let `run` return."""
+        self.reactor.stop()  # first, so that no bug in the rest keeps us running
         self._close_listeners()
         self.reception.close("shutdown", self.reactor.clock.now)
         if self._is_online:
+            self._is_online = False
             self.chronicle.record(Offline("shutdown"))
-        self.chronicle.journal.reopen()  # so that it looks once more whether it can write
+        if self._keeper is not None:
+            self._keeper.close()
+        self.chronicle.log.reopen()  # so that it looks once more whether it can write
         self.chronicle.flush()
         if self._console is not None:
             self._console.close(self.reactor.clock.now)
             self.chronicle.flush()
-        self.chronicle.journal.close()
+        self.chronicle.log.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self._let_local_monitors_in_no_more()
-        self.reactor.stop()
+
+    def _give_up_batch(self, error: Exception) -> None:
+        """Go on without the events that could not be passed on: the next may fare better.
+
+        That is said once a minute at most, for what it is about is what would say it.
+        """
+        self.reception.counters.faults += 1
+        lost = self.chronicle.drop()
+        now = self.reactor.clock.now
+        if now >= self._tell_fault_at:
+            self._tell_fault_at = now + _TELL_FAULT_EVERY_S
+            self.warn(f"{describe_fault(error)}: {lost} log line{'' if lost == 1 else 's'} lost")
+            with contextlib.suppress(Exception):
+                self.chronicle.flush()  # now, so that it is not lost with the next batch
 
     def _apply(self, configuration: Configuration, by: str, ip: str, port: int) -> list[str]:
         before, wanted = self.settings, configuration.settings
         self.configuration = configuration
-        self.settings = wanted._replace(**{name: getattr(before, name) for name in FIXED_KEYS})
+        self.settings = self._effective(wanted)
         changed = [name for name in wanted._fields if getattr(before, name) != getattr(wanted, name)]
         applied = [name for name in changed if name not in FIXED_KEYS]
         if applied:
-            self.reception.apply(self.settings)
+            self.reception.apply(self.settings, self._certificates.tls)
             self.chronicle.record(SettingsChanged(",".join(applied), by), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
-            self._warn(ACCEPT_MAIL_WARNING)
+            self.warn(ACCEPT_MAIL_WARNING)
         return [name for name in changed if name in FIXED_KEYS]
 
-    def _warn(self, text: str) -> None:
-        self._say(text)
-        self.chronicle.error(text)
+    def _effective(self, wanted: Settings) -> Settings:
+        return wanted._replace(**{name: getattr(self.settings, name) for name in FIXED_KEYS})
 
-    def _listen(self, addresses: tuple[str, ...], port: int, on_accept: OnAccept) -> list[Listener]:
+    def _keep_metrics(self) -> None:
+        from smtppseudo.metrics_file import MetricsFile  # noqa: PLC0415 - for those who want one
+
+        path = Path(self.settings.metrics_file)
+        self._metrics = MetricsFile(path, self.reactor, self.status, self.warn, self.reception.report_fault)
+        self._metrics.begin()
+
+    def _keep_blocklist(self) -> None:
+        """Begin to keep the block list. Raises SettingsError where a file of those never listed cannot be used."""
+        from smtppseudo.keeper import Keeper  # noqa: PLC0415 - for those who want one
+
+        reception = self.reception
+        self._keeper = Keeper(self.settings, self.reactor, reception.local_ip, self.warn, reception.report_fault)
+        self.chronicle.witness = self._keeper.see
+        self._keeper.begin()
+
+    def _listen(self, addresses: tuple[str, ...], port: int, on_accept_by: OnAcceptBy) -> list[Listener]:
         listeners: list[Listener] = []
         for address in addresses:
             try:
@@ -211,10 +321,20 @@ class Server:
                 for listener in listeners:
                     listener.close()
                 raise
-            listener = Listener(sock, self.reactor, on_accept, self.chronicle.error, self.reception.report_fault)
-            listeners.append(listener)
-            port = listener.port  # where any free port is taken, the same on each address
+            listeners.append(self._listener(sock, on_accept_by))
+            port = listeners[0].port  # where any free port is taken, the same on each address
         return listeners
+
+    def _adopt(self, socks: tuple[socket.socket, ...], on_accept_by: OnAcceptBy) -> list[Listener]:
+        return [self._listener(sock, on_accept_by, is_inherited=True) for sock in socks]
+
+    def _listener(self, sock: socket.socket, on_accept_by: OnAcceptBy, *, is_inherited: bool = False) -> Listener:
+        on_accept, on_trouble = on_accept_by(plain_address(sock.getsockname())), self.chronicle.error
+        on_fault = self.reception.report_fault
+        return Listener(sock, self.reactor, on_accept, on_trouble, on_fault, is_inherited=is_inherited)
+
+    def _senders_by(self, address: str) -> OnAccept:  # noqa: ARG002 - every address answers alike
+        return self.reception.accept
 
     def _close_listeners(self) -> None:
         for listener in self._listeners + self._monitor_listeners:
@@ -225,10 +345,10 @@ class Server:
         """Put down what a local monitor needs: whoever can read the cookie needs no magic word."""
         try:
             self._state_dir.clean(COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS)
-            self._state_dir.write(COOKIE, self._cookie + "\n")
-            self._state_dir.write(MONITOR_PORT, f"{self.monitors_on[0][1]}\n", mode=0o644)
+            self._state_dir.write(COOKIE, self._cookie + "\n", self._cookie_mode)
+            self._state_dir.write(MONITOR_PORT, f"{self.monitors_on[0][1]}\n", 0o644)
         except OSError as error:
-            self._warn(f"{self._state_dir.path}: {error.strerror}: local monitors cannot log in without the magic word")
+            self.warn(f"{self._state_dir.path}: {error.strerror}: local monitors cannot log in without the magic word")
 
     def _let_local_monitors_in_no_more(self) -> None:
         with contextlib.suppress(OSError):
@@ -236,46 +356,25 @@ class Server:
                 for name in (COOKIE, MONITOR_PORT):
                     self._state_dir.remove(name)
 
-    def _meet_monitor(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:
+    def _monitors_by(self, address: str) -> OnAccept:
+        """Return how those are met who come by an address of ours: it counts, not theirs."""
+
+        def meet(sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:  # noqa: ARG001
+            self._meet_monitor(sock, ip, port, now, by_tls=not is_loopback(address))
+
+        return meet
+
+    def _meet_monitor(self, sock: socket.socket, ip: str, port: int, now: float, *, by_tls: bool) -> None:
         if self._console is None:
             # SCRAM and JSON take 15 ms to load, and most runs see no monitor for long.
             from smtppseudo.console import Console  # noqa: PLC0415
 
             self._console = Console(self, self.chronicle.feed, self._cookie)
             self.chronicle.followers = (self._console.follow,)
-        self._console.accept(sock, ip, port, local_port, now)
+        self._console.tls = self._certificates.monitor_tls
+        self._console.accept(sock, ip, port, now, by_tls=by_tls and self._console.tls is not None)
 
 
-def _require_sense(settings: Settings) -> None:
-    """Refuse settings that are allowed each, but not together. Raises SettingsError."""
-    if settings.port == settings.monitor_port != 0:
-        raise SettingsError(f"port and monitor_port must differ; both are {settings.port}")
-    for name in ("listen", "monitor_listen"):
-        addresses = getattr(settings, name)
-        if len(set(addresses)) < len(addresses):
-            raise SettingsError(f"{name} must name each address once")
-    for address in settings.monitor_listen:
-        if not ipaddress.ip_address(address).is_loopback and not settings.monitor_cleartext:
-            raise SettingsError(
-                f"monitor_listen: {address} is not a loopback address, and what monitors say would cross the network"
-                " unencrypted; listen on 127.0.0.1 and reach it through an SSH tunnel, or set monitor_cleartext = true"
-            )
-
-
-def require_descriptors(slots: int) -> None:
-    """Raise the limit of open files to what the slots need. Raises SettingsError where that is not allowed."""
-    try:
-        import resource  # noqa: PLC0415 - POSIX only
-    except ImportError:
-        return
-    needed = slots + MONITORS_MAX + UNAUTHENTICATED_MAX + OTHER_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= needed or soft == resource.RLIM_INFINITY:
-        return
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        most = hard - needed + slots
-        way_out = f", or set slots to at most {most}" if most > 0 else ""
-        raise SettingsError(
-            f"slots = {slots} needs {needed} open files, and the limit is {hard} (ulimit -Hn); raise it{way_out}"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+def _journal(settings: Settings, say: Callable[[str], None]) -> Journal:
+    limits = Limits(settings.log_keep_days, settings.log_max_octets_per_day, settings.log_min_free_octets)
+    return Journal(Path(settings.log_dir), limits, say)

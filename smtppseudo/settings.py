@@ -7,17 +7,33 @@ draw on it.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from smtppseudo.checks import address, choice, list_of, network, seconds, switch, text, whole
+from smtppseudo.checks import address, choice, days, list_of, network, network_or_file, seconds, switch, text, whole
 
 Stage: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data", "message"]
 STAGES: Final = ("connect", "helo", "mail", "rcpt", "data", "message")
 LogFormat: TypeAlias = Literal["text", "json"]
+BlocklistFormat: TypeAlias = Literal["plain", "rbldnsd", "nft", "json"]
+BLOCKLIST_FORMATS: Final = ("plain", "rbldnsd", "nft", "json")
+
+# What in a session may count as evidence against its peer.
+EVIDENCE: Final = {
+    "mail": "MAIL with a reverse-path",
+    "bounce": "MAIL FROM:<>, as bounces and callouts have it",
+    "rcpt": "RCPT",
+    "data": "DATA",
+    "auth": "AUTH, which this server never announces",
+    "pregreet": "a command sent before the greeting",
+    "errors": "closed for too many errors",
+    "connected": "any session",
+}
 
 # Fixed, not settings: connections on the monitor port, logged in, and not logged in.
 MONITORS_MAX: Final = 8
 UNAUTHENTICATED_MAX: Final = 64
 
-Origin: TypeAlias = Literal["default", "file", "monitor", "command line"]
+STDOUT: Final = "-"  # as `log_dir`
+
+Origin: TypeAlias = Literal["default", "tarpit", "file", "monitor", "command line"]
 
 
 class Settings(NamedTuple):
@@ -27,6 +43,8 @@ class Settings(NamedTuple):
     port: int = 25
     monitor_listen: tuple[str, ...] = ("127.0.0.1", "::1")
     monitor_port: int = 26
+    monitor_tls_cert: str = ""
+    monitor_tls_key: str = ""
     monitor_cleartext: bool = False
     slots: int = 25
     slots_per_client: int = 5
@@ -35,10 +53,16 @@ class Settings(NamedTuple):
     idle_timeout_s: float = 30.0
     session_timeout_s: float = 600.0
     quiet_timeout_s: float = 30.0
+    tarpit: bool = False
+    greet_delay_s: float = 0.0
+    reply_delay_s: float = 0.0
+    stutter_octets_per_s: int = 0
     greeting: str = "Welcome!"
     hostname: str = ""
     enhanced_status_codes: bool = False
     ehlo_keywords: tuple[str, ...] = ("8BITMIME", "SIZE 4000000", "DSN", "HELP")
+    tls_cert: str = ""
+    tls_key: str = ""
     reject_at: Stage = "mail"
     accept_mail: bool = False
     log_data_events: bool = True
@@ -47,7 +71,28 @@ class Settings(NamedTuple):
     log_keep_days: int = 90
     log_max_octets_per_day: int = 1 << 30
     log_min_free_octets: int = 256 << 20
+    metrics_file: str = ""
     state_dir: str = ""
+    blocklist_file: str = ""
+    blocklist_format: BlocklistFormat = "plain"
+    blocklist_min_hits: int = 3
+    blocklist_window_days: float = 30.0
+    blocklist_expire_days: float = 7.0
+    blocklist_evidence: tuple[str, ...] = ("mail", "auth", "pregreet", "errors")
+    blocklist_never: tuple[str, ...] = ()
+
+
+# What `tarpit = true` stands for: these defaults in place of the usual ones, under all that is set explicitly.
+# An octet a second fits the patience of RFC 5321 section 4.5.3.2 (5 minutes for a reply), and whoever is slow on
+# its side has as much. Two hours are enough for a no to each of 50 recipients, the most that Postfix sends at once.
+TARPIT: Final[Mapping[str, Any]] = {
+    "greet_delay_s": 10.0,
+    "reply_delay_s": 2.0,
+    "stutter_octets_per_s": 1,
+    "idle_timeout_s": 300.0,
+    "session_timeout_s": 7200.0,
+    "quiet_timeout_s": 0.0,
+}
 
 
 class SettingsError(ValueError):
@@ -69,6 +114,7 @@ class Key(NamedTuple):
 _GREETING: Final = "1 to 200 printable ASCII characters"
 _PORT: Final = whole(0, 65_535)
 _PATH: Final = text("a path without control characters", r"[^\x00-\x1f\x7f]{0,1024}")
+_FILE: Final = text("an absolute path without control characters", r"(/[^\x00-\x1f\x7f]{1,1023})?")
 
 KEYS: Final[dict[str, Key]] = {
     key.name: key
@@ -82,13 +128,21 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "monitor_listen",
             list_of(address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
-            "Addresses that answer monitors.",
+            "Addresses that answer monitors. All but 127.0.0.1 and the like need the next two, or monitor_cleartext.",
         ),
         Key("monitor_port", _PORT, "The port for monitors. 0 takes any free one."),
         Key(
+            "monitor_tls_cert",
+            _PATH,
+            "A certificate in PEM, with its chain: other machines' monitors then come by TLS. %d is systemd's"
+            " $CREDENTIALS_DIRECTORY.",
+        ),
+        Key("monitor_tls_key", _PATH, "The key of that, in PEM. SIGHUP reads both again."),
+        Key(
             "monitor_cleartext",
             switch,
-            "Let monitors in from other machines unencrypted. Whoever is on the way sees all but the magic word.",
+            "Let monitors in from other machines unencrypted. Whoever is on the way sees all but the magic word."
+            " With monitor_tls_cert it is TLS all the same.",
         ),
         Key("slots", whole(1, 60_000), "How many connections are served at once."),
         Key(
@@ -120,6 +174,33 @@ KEYS: Final[dict[str, Key]] = {
             by_monitor=True,
         ),
         Key(
+            "tarpit",
+            switch,
+            "Hold callers: "
+            + ", ".join(f"{name} = {value:g}" for name, value in TARPIT.items())
+            + ", but for those of these keys that are set themselves.",
+            by_monitor=True,
+        ),
+        Key(
+            "greet_delay_s",
+            seconds(0.1, 60, off=True),
+            "So long a caller waits for its 220. 0 = off.",
+            by_monitor=True,
+        ),
+        Key(
+            "reply_delay_s",
+            seconds(0.1, 60, off=True),
+            "So long a caller waits for each reply. 0 = off.",
+            by_monitor=True,
+        ),
+        Key(
+            "stutter_octets_per_s",
+            whole(0, 1000),
+            "So many octets of a reply are sent in a second; all at once while fewer than a fifth of the slots are"
+            " free. 0 = off.",
+            by_monitor=True,
+        ),
+        Key(
             "greeting",
             text(_GREETING, r"[ -~]{1,200}"),
             "What follows 220. {hostname}, {date} and {ip} are filled in; without any of them the date is appended.",
@@ -138,6 +219,13 @@ KEYS: Final[dict[str, Key]] = {
             ),
             "What EHLO announces. SIZE also limits the messages of accept_mail.",
         ),
+        Key(
+            "tls_cert",
+            _PATH,
+            "A certificate in PEM, with its chain: senders may then use STARTTLS. %d is systemd's"
+            " $CREDENTIALS_DIRECTORY.",
+        ),
+        Key("tls_key", _PATH, "The key of that, in PEM. SIGHUP reads both again."),
         Key(
             "enhanced_status_codes",
             switch,
@@ -161,7 +249,7 @@ KEYS: Final[dict[str, Key]] = {
             "Log and show what peers sent and were answered, not only that they came.",
             by_monitor=True,
         ),
-        Key("log_dir", _PATH, "Where the logs are. Empty = the usual place."),
+        Key("log_dir", _PATH, "Where the logs are. Empty = the usual place; - = standard output, a line an event."),
         Key(
             "log_format",
             choice(("text", "json")),
@@ -178,7 +266,31 @@ KEYS: Final[dict[str, Key]] = {
             whole(0, 1 << 50),
             "Nothing is logged while less than so many octets of the disk are free. 0 = no limit.",
         ),
+        Key(
+            "metrics_file",
+            _FILE,
+            "Keep the sums of the run in this file, for node_exporter's textfile collector (.prom). Empty = none.",
+        ),
         Key("state_dir", _PATH, "Where the server keeps what monitors set. Empty = the usual place."),
+        Key(
+            "blocklist_file",
+            _FILE,
+            "Keep a list of those who call again and again in this file. Empty = none.",
+        ),
+        Key("blocklist_format", choice(BLOCKLIST_FORMATS), "What reads the list."),
+        Key("blocklist_min_hits", whole(1, 1_000), "Sessions with evidence that list an address, or an IPv6 /64."),
+        Key("blocklist_window_days", days(0.01, 3_650), "The time within which they must lie."),
+        Key("blocklist_expire_days", days(0.01, 3_650), "How long an address stays listed after the latest of them."),
+        Key(
+            "blocklist_evidence",
+            list_of(choice(tuple(EVIDENCE)), f"a list of some of {', '.join(EVIDENCE)}", least=1),
+            "What counts: " + "; ".join(f"{name} ({what})" for name, what in EVIDENCE.items()) + ".",
+        ),
+        Key(
+            "blocklist_never",
+            list_of(network_or_file, "a list of networks and of absolute paths of files that name them", most=16),
+            "Who is never listed, besides all special-purpose networks and this server's own addresses.",
+        ),
     )
 }
 
@@ -209,7 +321,7 @@ def _suggestion(name: str) -> str:
 
 
 def combine(layers: Iterable[tuple[Origin, Mapping[str, Any]]], of_machine: Mapping[str, str]) -> Sourced:
-    """Lay checked values over the defaults, later layers over earlier ones.
+    """Lay checked values over the defaults, later layers over earlier ones, and what `tarpit` stands for under all.
 
     `of_machine` holds the defaults of this machine, for the keys whose empty value means them.
     """
@@ -220,4 +332,8 @@ def combine(layers: Iterable[tuple[Origin, Mapping[str, Any]]], of_machine: Mapp
             if value != "":
                 values[name] = value
                 origins[name] = origin
+    if values.get("tarpit"):
+        for name in [name for name in TARPIT if origins[name] == "default"]:
+            values[name] = TARPIT[name]
+            origins[name] = "tarpit"
     return Sourced(Settings(**values), origins)

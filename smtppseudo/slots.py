@@ -46,7 +46,7 @@ class SlotTable(Generic[T]):
     `evict_after_s` is how long an occupant must have been idle to give way.
     """
 
-    __slots__ = ("_candidates", "_evict_after_s", "_free", "_rows", "count", "in_use")
+    __slots__ = ("_candidates", "_evict_after_s", "_free", "_rows", "count", "in_use", "is_short")
 
     def __init__(self, count: int, evict_after_s: float) -> None:
         self.count = count
@@ -55,6 +55,7 @@ class SlotTable(Generic[T]):
         self._free: list[int] = []  # a heap of the indexes in _rows that are closed
         self._candidates: list[tuple[float, int, T]] = []  # idle longest last
         self.in_use = 0
+        self.is_short = False
 
     def __iter__(self) -> Iterator[T]:
         """Yield the occupants, present and past, of all slots ever used, in order."""
@@ -85,6 +86,15 @@ class SlotTable(Generic[T]):
         """Free an occupant's slot; it stays to be seen there."""
         heapq.heappush(self._free, occupant.slot - 1)
         self.in_use -= 1
+
+    def look_whether_short(self) -> bool:
+        """Set `is_short`, and return it: from when fewer than a fifth are free until a quarter are again.
+
+        The gap keeps it from changing with each that comes and goes.
+        """
+        free = self.count - self.in_use
+        self.is_short = free * (4 if self.is_short else 5) < self.count
+        return self.is_short
 
     def _idle_longest(self) -> T | None:
         # A list sorted once stays in order: whoever was active since has moved behind all the others and is

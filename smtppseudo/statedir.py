@@ -1,15 +1,16 @@
 """The state directory: what outlives the process, and how local monitors find in."""
 
-import contextlib
-import os
 from pathlib import Path
 from typing import Final
+
+from smtppseudo.replacement import Replacement, aside_of
 
 COOKIE: Final = "cookie"
 CREDENTIALS: Final = "credentials"
 MONITOR_PORT: Final = "monitor_port"
 SETTINGS: Final = "settings.json"
-_SECRET_MODE: Final = 0o600
+HITS: Final = "blocklist_hits"
+SECRET_MODE: Final = 0o600
 
 
 class StateDir:
@@ -30,26 +31,12 @@ class StateDir:
         except FileNotFoundError:
             return None
 
-    def write(self, name: str, text: str, mode: int = _SECRET_MODE) -> None:
+    def write(self, name: str, text: str, mode: int = SECRET_MODE) -> None:
         """Replace a file: written aside, synced, renamed."""
         self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
-        aside = self._aside(name)
-        aside.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        fd = os.open(aside, flags, mode)
-        try:
-            try:
-                octets = text.encode("utf-8")
-                while octets:
-                    octets = octets[os.write(fd, octets) :]
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            aside.replace(self.path / name)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-        self._sync()
+        with Replacement(self.path / name, mode) as new:
+            new.write(text)
+            new.commit(sync=True)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -58,18 +45,4 @@ class StateDir:
     def clean(self, *names: str) -> None:
         """Remove what a crash in `write` left of these files."""
         for name in names:
-            self._aside(name).unlink(missing_ok=True)
-
-    def _aside(self, name: str) -> Path:
-        return self.path / f".{name}.new"  # always the same name, so that a crash leaves one at most
-
-    def _sync(self) -> None:
-        """Bring a name that was replaced to the disk, where that can be done: it is replaced in any case."""
-        if os.name != "posix":
-            return
-        with contextlib.suppress(OSError):
-            fd = os.open(self.path, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            aside_of(self.path / name).unlink(missing_ok=True)

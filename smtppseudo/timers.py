@@ -37,7 +37,8 @@ class Wheel(Generic[T]):
         tick = int(deadline / self._resolution_s) + 1
         if item.due_tick == tick:
             return
-        self._take_out(item)
+        if item.due_tick:
+            self._take_out(item)
         if tick == self._last_tick:
             tick = self._last_tick  # one number for all, not one each
         self._last_tick = item.due_tick = tick
@@ -49,8 +50,9 @@ class Wheel(Generic[T]):
 
     def cancel(self, item: T) -> None:
         """Take an item out, if it is in."""
-        self._take_out(item)
-        item.due_tick = 0
+        if item.due_tick:
+            self._take_out(item)
+            item.due_tick = 0
 
     def next_due(self) -> float | None:
         """Say when the next item comes due; None if none will."""
@@ -68,8 +70,7 @@ class Wheel(Generic[T]):
         return due
 
     def _take_out(self, item: T) -> None:
-        if item.due_tick:
-            bucket = self._buckets[item.due_tick]
-            del bucket[item]
-            if not bucket:
-                bucket.clear()  # an emptied dictionary keeps its table, and a tick may be half a minute away
+        bucket = self._buckets[item.due_tick]
+        del bucket[item]
+        if not bucket:
+            bucket.clear()  # an emptied dictionary keeps its table, and a tick may be half a minute away

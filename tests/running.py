@@ -40,7 +40,8 @@ class NotStartedError(Exception):
 
 def environment(**more: str) -> dict[str, str]:
     """Return our environment without what could change how Python or the server behaves."""
-    dropped = ("PYTHON", "XDG_", "CONFIGURATION_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY", "COVERAGE")
+    directories = ("CONFIGURATION_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY")
+    dropped = ("PYTHON", "XDG_", *directories, "COVERAGE", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     # A zone in which it is about noon: no test meets midnight unless it means to.
     noon = f"NOON{time.gmtime().tm_hour - 12:+d}"
@@ -50,6 +51,11 @@ def environment(**more: str) -> dict[str, str]:
 def command(*arguments: str, prefix: Sequence[str] = ()) -> list[str]:
     """Return the command line of a smtppseudo command, with another program before it if need be."""
     return [*prefix, sys.executable, "-m", "smtppseudo", *arguments]
+
+
+def stays_who_it_is() -> list[str]:
+    """Return the arguments of `serve` that spare root a warning."""
+    return ["--run-as", "root"] if os.geteuid() == 0 else []
 
 
 def limited_to(limit: str, most: int) -> list[str]:
@@ -229,20 +235,26 @@ class Servers:
         log_dir: Path | None = None,
         port: int = 0,
         listen: Sequence[str] = ("127.0.0.1",),
+        monitor_listen: Sequence[str] = ("127.0.0.1",),
         stderr: Path | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> Running:
         """Start one and wait until it listens. `prefix` is a command that runs it; the rest is plain."""
         directory = self.directory / f"server{len(self._all)}"
-        (directory / "state").mkdir(parents=True)
+        directory.mkdir(parents=True)
         log_dir = log_dir or directory / "log"
         config = write_settings(directory / "smtppseudo.toml", BASE | (settings or {}))
         places = ["--config", str(config), "--state-dir", str(directory / "state"), "--log-dir", str(log_dir)]
         addresses = [word for address in listen for word in ("--listen", address)]
-        monitor = ["--monitor-port", "0", "--monitor-listen", "127.0.0.1"]
-        words = command("serve", "--port", str(port), *addresses, *monitor, *places, *arguments, prefix=prefix)
+        monitor = ["--monitor-port", "0"]
+        monitor += [word for address in monitor_listen for word in ("--monitor-listen", address)]
+        options = [*addresses, *monitor, *places, *stays_who_it_is(), *arguments]
+        words = command("serve", "--port", str(port), *options, prefix=prefix)
         child_env = environment(**(env or {}))
         with (directory / "stdout").open("wb") as out, (stderr or directory / "stderr").open("wb") as err:
-            process = subprocess.Popen(words, env=child_env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            process = subprocess.Popen(
+                words, env=child_env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=pass_fds
+            )
         server = Running(process, directory, log_dir, config)
         self._all.append(server)
         wait_until(lambda: self._listens(server, len(listen)), "listening")

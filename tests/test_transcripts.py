@@ -8,11 +8,12 @@ A transcript in `transcripts/` is read line by line:
     S: TEXT            a line of the server: exact, CRLF implied
     C: TEXT            a line of the client, CRLF implied
     C< TEXT            octets of the client with Python's escapes, nothing implied
-    +SECONDS           time passes, and the machine is told if its deadline has passed
-    -- closed REASON   the machine closes the connection
+    +SECONDS           time passes, and the machine is told whenever its deadline has passed
+    -- closed REASON   the machine closes the connection, or, after STARTTLS, ends it in clear
 
-Consecutive lines of the client arrive together. `{A*3000}` stands for 3,000 times A (and `{ *1}` for a blank
-at the end of a line), `C*20: TEXT` and `S*20: TEXT` for 20 such lines, `{date}` in the greeting for its date.
+Consecutive lines of the client arrive together. A line of the server stands where the last of it comes.
+`{A*3000}` stands for 3,000 times A (and `{ *1}` for a blank at the end of a line), `C*20: TEXT` and `S*20: TEXT` for
+20 such lines, `{date}` in the greeting for its date.
 Whatever the server says or does beyond the transcript fails it.
 """
 
@@ -30,7 +31,7 @@ from smtppseudo.events import Closed
 from smtppseudo.settings import Settings, combine
 from smtppseudo.settings_file import parse_file
 from smtppseudo.smtp.dialogue import Dialogue
-from smtppseudo.smtp.session import SmtpSession
+from smtppseudo.smtp.tarpit import session_type
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
 WHOLE = 1 << 30
@@ -61,7 +62,7 @@ def parse(text: str, place: str) -> Transcript:
             ip = line.removeprefix("peer ")
         elif not line.startswith("#"):
             script += _script_lines(line, f"{place}, line {number}")
-    script[0] = script[0].replace("{date}", DATE)
+    script = [line.replace("{date}", DATE) if line.startswith("S: 220 ") else line for line in script]
     values = parse_file("\n".join(settings), place)
     return Transcript(combine([("file", values)], {"hostname": "mx.example.org"}).settings, ip, script)
 
@@ -91,11 +92,13 @@ class Player:
     def __init__(self, transcript: Transcript, chunk_octets: int) -> None:
         self._chunk_octets = chunk_octets
         self._now = 1000.0
-        dialogue = Dialogue(transcript.settings)
+        dialogue = Dialogue(transcript.settings, (lambda: True) if transcript.settings.tls_cert else None)
         greeting = dialogue.greeting(transcript.ip, DATE)
-        self._session = SmtpSession(dialogue, 1, 1, transcript.ip, 50_000, greeting, self._now)
+        self._session = session_type(dialogue)(dialogue, 1, 1, transcript.ip, 50_000, greeting, self._now)
         self._closed = False
         self._octets_heard = self._octets_said = 0
+        self._with_kernel = b""  # said, and not yet received
+        self._line_begun = b""
 
     def play(self, script: list[str]) -> Iterator[str]:
         """Yield the script with the machine's own lines in place of those expected of it."""
@@ -109,35 +112,51 @@ class Player:
                 for line in lines:
                     yield line
                     yield from self._hear(self._wait(float(line)))
+        if self._line_begun:
+            yield f"S: {self._line_begun.decode('latin-1')}"
         self._check_sums()
 
     def _say(self, octets: bytes) -> bytes:
         self._octets_said += len(octets)
+        self._with_kernel += octets
+        return self._receive()
+
+    def _receive(self) -> bytes:
         session, heard = self._session, b""
-        for start in range(0, len(octets), self._chunk_octets):
-            session.receive(octets[start : start + self._chunk_octets], self._now)
+        while self._with_kernel and session.reads:
+            octets, self._with_kernel = (
+                self._with_kernel[: self._chunk_octets],
+                self._with_kernel[self._chunk_octets :],
+            )
+            session.receive(octets, self._now)
             heard += session.data_to_send(self._now)
         return heard
 
     def _wait(self, seconds: float) -> bytes:
-        self._now += seconds
-        if self._now >= self._session.deadline:
-            self._session.tick(self._now)
-        return self._session.data_to_send(self._now)
+        session, until, heard = self._session, self._now + seconds, b""
+        while session.has_more and session.deadline <= until:
+            self._now = max(self._now, session.deadline)
+            session.tick(self._now)
+            heard += session.data_to_send(self._now) + self._receive()
+        self._now = until
+        if until >= session.deadline:
+            session.tick(until)
+        return heard + session.data_to_send(until)
 
     def _hear(self, octets: bytes) -> Iterator[str]:
         self._octets_heard += len(octets)
-        if octets:
-            for line in octets.decode("latin-1").removesuffix("\r\n").split("\r\n"):
-                yield f"S: {line}"
-        if self._session.close_reason is not None and not self._closed:
+        *lines, self._line_begun = (self._line_begun + octets).split(b"\r\n")
+        for line in lines:
+            yield f"S: {line.decode('latin-1')}"
+        if self._session.close_reason is not None and not self._session.has_more and not self._closed:
             self._closed = True
             yield f"-- closed {self._session.close_reason}"
 
     def _check_sums(self) -> None:
         last = self._session.closed("peer", self._now)[-1]
         assert isinstance(last, Closed)
-        assert (last.received_octets, last.sent_octets) == (self._octets_said, self._octets_heard)
+        received_octets = self._octets_said - len(self._with_kernel)
+        assert (last.received_octets, last.sent_octets) == (received_octets, self._octets_heard)
 
 
 def collapsed(script: Iterable[str]) -> Iterator[str]:
@@ -171,7 +190,7 @@ def test_a_transcript_says_what_it_shows(path: Path) -> None:
     assert text.startswith("# ")
     assert not re.search(r"[ \t]$", text, re.MULTILINE)
     script = parse(text, path.name).script
-    assert script[0].startswith("S: ")
+    assert script[0].startswith(("S: ", "+", "C: "))
     assert all(_SERVER_LINE.fullmatch(line) for line in script if line.startswith("S"))
 
 

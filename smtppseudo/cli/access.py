@@ -12,6 +12,7 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import usual_places
+from smtppseudo.cli.trust import Trust, told_how
 from smtppseudo.monitor.client import MAX_WORD_CHARS, Secrets, checked_word
 from smtppseudo.net.client import (
     LinkError,
@@ -20,6 +21,8 @@ from smtppseudo.net.client import (
     NotAuthorizedError,
     OpRefusedError,
     RefusedError,
+    TlsMode,
+    UnknownCertificateError,
     UnreachableError,
 )
 from smtppseudo.statedir import COOKIE, MONITOR_PORT, StateDir
@@ -29,36 +32,42 @@ _SERVICE_STATE: Final = Path("/var/lib/smtppseudo")
 
 
 class Access:
-    """What the options say of a server, and the way in. A magic word once typed serves later logins, too."""
+    """What the options say of a server, and the way in. What a person once typed serves later logins, too."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._host: str | None = options.host
         self._port: int | None = options.monitor_port
-        self._cleartext: bool = options.cleartext
+        self._tls: TlsMode = options.tls
+        self._trust = Trust(options)
         self._state_dirs = state_dirs(options.state_dir)
         self._word = None if options.magic_file is None else read_word(Path(options.magic_file))
 
     def connect(self) -> MonitorLink:
-        """Log in; ask for the magic word if there is somebody to ask. Raises LinkError, CommandError."""
-        try:
-            return self._connect()
-        except NeedsMagicWordError as error:
-            place = str(error).partition(" needs")[0]
-            if not sys.stdin.isatty():
-                raise exits.CommandError(
-                    f"{place} needs the magic word; {self._advice()}", exits.NOT_AUTHORIZED
-                ) from None
-            self._word = _checked(ask(f"Magic word of {place}: "))
-        return self._connect()
+        """Log in; ask what has to be asked if there is somebody to ask. Raises LinkError, CommandError."""
+        while True:  # each question is asked once: what it brings is given the next time
+            try:
+                return self._connect()
+            except UnknownCertificateError as error:
+                self._trust.ask(error)
+            except NeedsMagicWordError as error:
+                self._ask_word(str(error).partition(" needs")[0])
+
+    def _ask_word(self, place: str) -> None:
+        if not sys.stdin.isatty():
+            raise exits.CommandError(f"{place} needs the magic word; {self._advice()}", exits.NOT_AUTHORIZED)
+        self._word = _checked(ask(f"Magic word of {place}: "))
 
     def _connect(self) -> MonitorLink:
         secrets = Secrets(tuple(filter(None, map(read_cookie, self._state_dirs))), self._word)
         failure: LinkError | None = None
         for port in self._ports():
             try:
-                return MonitorLink.connect(self._host, port, secrets, cleartext=self._cleartext)
+                link = MonitorLink.connect(self._host, port, secrets, tls=self._tls, pin_for=self._trust.pin_for)
             except UnreachableError as error:
                 failure = failure or error  # the port may be that of a server that was killed
+            else:
+                self._trust.keep()
+                return link
         raise failure or UnreachableError("no port to try")
 
     def _ports(self) -> list[int]:
@@ -77,7 +86,8 @@ class Access:
 def explained() -> Iterator[None]:
     """Turn what goes wrong with a link into the error that ends a command."""
     try:
-        yield
+        with told_how():
+            yield
     except LinkError as error:
         raise exits.CommandError(str(error), _status_of(error)) from None
 

@@ -142,6 +142,10 @@ def add_probe(commands: Any) -> None:
     command.add_argument("--ehlo", metavar="NAME", help="the name to say hello with (that of this machine)")
     command.add_argument("--helo", action="store_true", help="say HELO instead of EHLO")
     command.add_argument("--pipeline", action="store_true", help="send MAIL, RCPT and DATA at once")
-    command.add_argument("--from", dest="sender", default="probe@example.org", metavar="ADDRESS", help="the sender")
-    command.add_argument("--to", dest="recipient", default="postmaster", metavar="ADDRESS", help="the recipient")
+    command.add_argument(
+        "--from", dest="sender", default="probe@example.org", metavar="ADDRESS", help="the sender (probe@example.org)"
+    )
+    command.add_argument(
+        "--to", dest="recipient", default="postmaster", metavar="ADDRESS", help="the recipient (postmaster)"
+    )
     command.add_argument("--timeout", type=seconds, default=30.0, metavar="SECONDS", help="how long to wait (30)")

@@ -1,8 +1,9 @@
 """The command line of what runs or concerns a server of one's own."""
 
+import argparse
 from typing import Any
 
-from smtppseudo.cli.options import add_command, add_places, seconds
+from smtppseudo.cli.options import add_command, add_places, port, seconds
 from smtppseudo.settings import STAGES
 
 
@@ -37,6 +38,7 @@ def add_serve(commands: Any) -> None:
         const=True,
         help="take every message and throw it away; honest mail is lost without a bounce",
     )
+    command.add_argument("--run-as", metavar="USER", help="started as root: open the ports, then be this user for good")
     command.add_argument("-v", "--verbose", action="store_true", help="print the events")
 
 
@@ -49,6 +51,42 @@ def add_config(commands: Any) -> None:
     )
     add_places(command)
     command.add_argument("--default", action="store_true", help="print a commented file to start from")
+
+
+def add_install_service(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "install-service",
+        "Make a systemd service of this program, or of an earlier version of it this one",
+        "sudo smtppseudo install-service",
+    )
+    _add_target(command)
+    command.add_argument("--port", type=port, metavar="PORT", help="the SMTP port (what it was, else 25; --user: 2525)")
+    command.add_argument(
+        "--monitor-port", type=port, metavar="PORT", help="the port for monitors (what it was, else 26; --user: 2626)"
+    )
+    command.add_argument("--no-start", action="store_true", help="do not start it now")
+    command.add_argument("--no-enable", action="store_true", help="do not have it start at boot")
+    command.add_argument("--dry-run", action="store_true", help="print what would be written, and change nothing")
+
+
+def add_uninstall_service(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "uninstall-service",
+        "Stop the service and remove it",
+        "sudo smtppseudo uninstall-service",
+    )
+    _add_target(command)
+    command.add_argument(
+        "--purge", action="store_true", help="remove its settings, state, logs, user and group, too; nothing is left"
+    )
+
+
+def _add_target(command: argparse.ArgumentParser) -> None:
+    target = command.add_mutually_exclusive_group()
+    target.add_argument("--user", action="store_true", help="a service of this user, not of the system")
+    target.add_argument("--root", metavar="DIR", help="write below DIR, where another system is, and start nothing")
 
 
 def add_demo(commands: Any) -> None:

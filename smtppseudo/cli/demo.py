@@ -47,8 +47,7 @@ def _require_screen() -> None:
     try:
         import smtppseudo.cli.demo_screen  # noqa: F401
     except ImportError as error:
-        needed = f"the screen needs Textual ({error}); pip install 'textual>=8.2,<9'"
-        raise exits.CommandError(f"{needed}, or: {_NO_SCREEN}") from None
+        raise exits.no_screen(error, f", or: {_NO_SCREEN}") from None
 
 
 @contextlib.contextmanager
@@ -117,7 +116,8 @@ def _print_events(server: ServerProcess, seconds: float | None) -> None:
         monitor_port=server.monitor_port,
         state_dir=str(server.state_dir),
         magic_file=None,
-        cleartext=False,
+        tls="auto",
+        pin=None,
     )
     with explained(), Access(access).connect() as link:
         try:

@@ -15,11 +15,12 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.monitor import LocalKeys
 from smtppseudo.demo.crowd import ADDRESS
 from smtppseudo.demo.process import ServerProcess
+from smtppseudo.service.systemd import UnitState
 from smtppseudo.statedir import StateDir
 from smtppseudo.tui.app import MonitorApp, Surroundings
 from smtppseudo.tui.feeder import Feeder
 from smtppseudo.tui.route import Target
-from smtppseudo.tui.unit_state import UnitState
+from smtppseudo.tui.screens.service import Manager
 
 LEAVE_TIMEOUT_S: Final = 3.0
 
@@ -31,7 +32,8 @@ def show(server: ServerProcess, directory: Path, seconds: float | None, signals:
         make_feed=partial(Feeder, keys),
         store=StateDir(directory / "screen"),
         usual_port=keys.usual_port,
-        ask_unit=lambda: UnitState(reason="The demo's server is no service."),
+        accept=keys.accept,
+        service=Manager(ask=lambda: UnitState(reason="The demo's server is no service.")),
     )
     app = MonitorApp(Target(ADDRESS, server.monitor_port), surroundings)
     sys.setswitchinterval(0.001)  # as `monitor` does; and here the visitors are a thread, too

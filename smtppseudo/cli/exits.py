@@ -17,3 +17,12 @@ class CommandError(Exception):
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
         self.status = status
+
+
+def no_screen(error: ImportError, otherwise: str = "") -> CommandError:
+    """Return the error for a screen that cannot be loaded: Textual is missing, or the screen itself."""
+    if (error.name or "").startswith("smtppseudo."):
+        missing = "the screen is not in this file; `pipx install .` in a clone of the repository brings it"
+    else:
+        missing = f"the screen needs Textual ({error}); pip install 'textual>=8.2,<9'"
+    return CommandError(missing + otherwise)

@@ -19,10 +19,10 @@ _GENERATED_OCTETS: Final = 18  # 24 characters
 def run(options: argparse.Namespace) -> int:
     """Set it. Only what a server needs to check it leaves this process."""
     with logged_in(options) as link:
-        if not link.is_loopback:
+        if not link.is_private:
             raise exits.CommandError(
                 f"{link.place} is not this machine, and whoever is on the way could change the magic word;"
-                " run this on the server, or through an SSH tunnel"
+                " run this on the server, by TLS, or through an SSH tunnel"
             )
         word = _word(options)
         credentials = derive(word, os.urandom(_SALT_OCTETS), ITERATIONS)

@@ -1,21 +1,27 @@
 """`monitor`: the terminal screen."""
 
 import argparse
+import contextlib
 import gc
-import os
+import shlex
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import MONITOR_PORT_DEFAULT, read_cookie, read_port, read_word, state_dirs
+from smtppseudo.cli.places import user_config
+from smtppseudo.cli.trust import accepted_pin, accepted_pins
 from smtppseudo.statedir import StateDir
 
 
 class LocalKeys:
     """What this user can find of the servers of this machine, as it is now."""
 
-    def __init__(self, state_dir: str | None) -> None:
+    def __init__(self, state_dir: str | None, pin: str | None = None) -> None:
         self._directories = state_dirs(state_dir)
+        self._pin = pin
 
     def cookies(self) -> tuple[str, ...]:
         """Return their cookies, those that can be read."""
@@ -24,6 +30,15 @@ class LocalKeys:
     def ports(self) -> tuple[int, ...]:
         """Return the monitor ports that they wrote down."""
         return tuple(filter(None, map(read_port, self._directories)))
+
+    def pin_for(self, host: str, port: int) -> str | None:
+        """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises LinkError."""
+        return self._pin or accepted_pin(host, port)
+
+    def accept(self, host: str, port: int, fingerprint: str) -> None:
+        """Trust a server's certificate from now on, and none but that. Raises OSError."""
+        accepted_pins().accept(host, port, fingerprint)
+        self._pin = None
 
     def usual_port(self) -> int:
         """Return the port that is tried first."""
@@ -38,16 +53,17 @@ def run(options: argparse.Namespace) -> int:
     try:
         from smtppseudo.tui.app import MonitorApp, Surroundings
     except ImportError as error:
-        raise exits.CommandError(f"the screen needs Textual ({error}); pip install 'textual>=8.2,<9'") from None
+        raise exits.no_screen(error) from None
     from smtppseudo.tui.feeder import Feeder
     from smtppseudo.tui.memory import Memory, target_for
+    from smtppseudo.tui.screens.service import Manager
 
-    keys = LocalKeys(options.state_dir)
+    keys = LocalKeys(options.state_dir, options.pin)
     store = StateDir(user_config())
-    given = (options.host, options.monitor_port, word, options.cleartext)
+    given = (options.host, options.monitor_port, word, options.tls)
     app = MonitorApp(
         target_for(Memory.load(store), *given),
-        Surroundings(lambda: Feeder(keys), store, keys.usual_port),
+        Surroundings(lambda: Feeder(keys), store, keys.accept, keys.usual_port, service=Manager(run=run_in_terminal)),
     )
     # A thread reads events while this one draws: let it give way sooner than after the usual 5 ms.
     sys.setswitchinterval(0.001)
@@ -58,11 +74,16 @@ def run(options: argparse.Namespace) -> int:
     return app.return_code or exits.GOOD
 
 
-def user_config() -> Path:
-    """Return where this user, root too, keeps what the screen remembers."""
-    if os.name == "nt":
-        base = Path(os.environ.get("APPDATA") or Path.home())
-    else:
-        given = os.environ.get("XDG_CONFIG_HOME", "")
-        base = Path(given) if given.startswith("/") else Path.home() / ".config"
-    return base / "smtppseudo"
+def run_in_terminal(words: list[str]) -> None:
+    """Run a command in the terminal, and wait until what it said was read."""
+    # Ctrl-C is meant for the command; ignoring it here would be inherited, a handler is not.
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # noqa: ARG005
+    try:
+        print(f"$ {shlex.join(words)}", flush=True)
+        subprocess.run(words, check=False)  # noqa: S603 - the words are ours
+    except OSError as error:
+        print(f"smtppseudo: cannot run {words[0]}: {error.strerror}")
+    finally:
+        with contextlib.suppress(EOFError):
+            input("Press Enter to go back to the screen. ")
+        signal.signal(signal.SIGINT, before)

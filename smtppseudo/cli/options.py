@@ -44,10 +44,27 @@ def add_access(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--state-dir", metavar="DIR", help="where a server of this machine keeps its state")
     command.add_argument("--magic-file", metavar="FILE", help="a file that holds the magic word, closed to others")
-    command.add_argument(
+    way = command.add_mutually_exclusive_group()
+    way.add_argument(
+        "--tls",
+        action="store_const",
+        const="on",
+        default="auto",
+        help="connect by TLS to this machine, too, as to all others",
+    )
+    way.add_argument(
         "--cleartext",
-        action="store_true",
+        action="store_const",
+        const="off",
+        default="auto",
+        dest="tls",
         help="connect to another machine though everybody on the way can read and change what is said",
+    )
+    command.add_argument(
+        "--pin",
+        type=fingerprint,
+        metavar="SHA256:...",
+        help="the fingerprint of the server's certificate, from now on (what was accepted at the first connection)",
     )
 
 
@@ -66,6 +83,16 @@ def port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text[:9]) < 1 << 16:
         raise argparse.ArgumentTypeError(f"{text} is no port: 1 to 65535")
     return int(text)
+
+
+def fingerprint(text: str) -> str:
+    """Take a certificate's fingerprint."""
+    from smtppseudo.net.pins import parse_fingerprint
+
+    try:
+        return parse_fingerprint(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def seconds(text: str) -> float:

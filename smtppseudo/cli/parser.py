@@ -3,7 +3,7 @@
 import argparse
 
 from smtppseudo import __version__
-from smtppseudo.cli import commands_of_monitor, commands_of_server
+from smtppseudo.cli import commands_of_feeds, commands_of_monitor, commands_of_server
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,6 +25,10 @@ def parser() -> argparse.ArgumentParser:
     commands_of_monitor.add_disconnect(commands)
     commands_of_monitor.add_magic_word(commands)
     commands_of_monitor.add_probe(commands)
+    commands_of_feeds.add_report(commands)
+    commands_of_feeds.add_blocklist(commands)
     commands_of_server.add_config(commands)
+    commands_of_server.add_install_service(commands)
+    commands_of_server.add_uninstall_service(commands)
     commands_of_server.add_demo(commands)
     return top

@@ -37,6 +37,16 @@ def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
     return Places(*(Path(given) if given else usual for given, usual in zip(by_systemd, places, strict=True)))
 
 
+def user_config() -> Path:
+    """Return where this user, root too, keeps what it remembers of servers."""
+    if os.name == "nt":
+        base = Path(os.environ.get("APPDATA") or Path.home())
+    else:
+        given = os.environ.get("XDG_CONFIG_HOME", "")
+        base = Path(given) if given.startswith("/") else Path.home() / ".config"
+    return base / _NAME
+
+
 def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
     base = environ.get(variable, "")
     # The XDG specification: a relative path is to be ignored.
@@ -50,16 +60,20 @@ def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
         ) from None
 
 
-def read_configuration(options: argparse.Namespace) -> Configuration:
-    """Read settings from all their origins, what monitors set left out. Raises SettingsError."""
+def read_configuration(options: argparse.Namespace, handed_over: Mapping[str, Any] | None = None) -> Configuration:
+    """Read settings from all their origins, what monitors set left out. Raises SettingsError.
+
+    What is `handed_over` by whoever starts us goes before the command line, and counts as of it.
+    """
     places = usual_places()
     given: dict[str, Any] = {}
     for name in KEYS:
         value = getattr(options, name, None)
         if value is not None:
             given[name] = check(name, value)
+    given |= handed_over or {}
     of_machine = {"hostname": socket.gethostname(), "log_dir": str(places.log), "state_dir": str(places.state)}
-    return Configuration(read_file(options), {}, given, of_machine)
+    return Configuration(settings_file(options).read(), {}, given, of_machine)
 
 
 def with_monitor_settings(configuration: Configuration) -> tuple[Configuration, list[str]]:
@@ -84,22 +98,40 @@ def with_monitor_settings(configuration: Configuration) -> tuple[Configuration, 
     return configuration, [f"{place}: {complaint}" for complaint in complaints]
 
 
-def read_file(options: argparse.Namespace) -> dict[str, Any]:
-    """Read the settings file; a usual one that is not there sets nothing. Raises SettingsError."""
+class SettingsFile(NamedTuple):
+    """Where the settings file is; a usual one may be missing."""
+
+    path: Path
+    must_exist: bool
+
+    def read(self) -> dict[str, Any]:
+        """Read it; one that may be missing, and is, sets nothing. Raises SettingsError."""
+        try:
+            text = self.path.read_bytes().decode("utf-8")
+        except FileNotFoundError:
+            if self.must_exist:
+                advice = f"`smtppseudo config --default > {self.path}` makes one"
+                raise SettingsError(f"{self.path}: no such file; {advice}") from None
+            return {}
+        except OSError as error:
+            raise SettingsError(
+                f"{self.path}: {error.strerror}; the settings must be a file that this user can read"
+            ) from None
+        except UnicodeDecodeError:
+            raise SettingsError(f"{self.path}: not UTF-8 text; save it as UTF-8") from None
+        return parse_file(text, str(self.path))
+
+
+def settings_file(options: argparse.Namespace) -> SettingsFile:
+    """Return the settings file that the options name, or else the usual one. Raises SettingsError."""
     if options.config:
-        return _read_file(Path(options.config), must_exist=True)
-    return _read_file(usual_places().config / f"{_NAME}.toml", must_exist=False)
+        return SettingsFile(Path(options.config), must_exist=True)
+    return SettingsFile(usual_places().config / f"{_NAME}.toml", must_exist=False)
 
 
-def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        if must_exist:
-            raise SettingsError(f"{path}: no such file; `smtppseudo config --default > {path}` makes one") from None
-        return {}
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; the settings must be a file that this user can read") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: not UTF-8 text; save it as UTF-8") from None
-    return parse_file(text, str(path))
+def may_share_cookie(state_dir: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the cookie is for a group: in the directory that systemd keeps for a system service.
+
+    A service of a user's own manager has that user's group, which may be everybody's.
+    """
+    return state_dir.startswith("/var/lib/") and state_dir == environ.get("STATE_DIRECTORY", "").partition(":")[0]

@@ -4,51 +4,94 @@ import argparse
 import contextlib
 import errno
 import gc
+import importlib
 import os
-import select
 import signal
 import sys
 from collections.abc import Callable
-from typing import Final, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
 
 from smtppseudo import __version__
 from smtppseudo.cli import exits
-from smtppseudo.cli.places import read_configuration, read_file, with_monitor_settings
+from smtppseudo.cli.places import (
+    SettingsFile,
+    may_share_cookie,
+    read_configuration,
+    settings_file,
+    with_monitor_settings,
+)
+from smtppseudo.log_stream import write_at_once
+from smtppseudo.net.inherited import take as inherit
 from smtppseudo.net.listener import ListenError
+from smtppseudo.net.notify import Heartbeat, Notifier
 from smtppseudo.net.signals import Signals
-from smtppseudo.server import Server, require_descriptors
-from smtppseudo.settings import SettingsError
+from smtppseudo.preconditions import require_descriptors
+from smtppseudo.server import Server
+from smtppseudo.settings import STDOUT, Settings, SettingsError
+from smtppseudo.statedir import CREDENTIALS, SECRET_MODE, SETTINGS
 
-# So much can be written without waiting where select(2) says that anything can (POSIX).
-_PIECE_OCTETS: Final[int] = getattr(select, "PIPE_BUF", 512)
+if TYPE_CHECKING:
+    from smtppseudo.privilege import User
+
+# What a server loads when it first needs it. Whoever it becomes may not be able to read that.
+LOADED_LATE: Final = ("datetime", "difflib", "json", "smtppseudo.console", "tomllib")
+
+_ROOT_WARNING: Final = (
+    "running as root, which a server needs only to open its ports: --run-as USER gives that up then, and"
+    " `sudo smtppseudo install-service` needs none of it (--run-as root says that it is meant)"
+)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; a second one ends the process at once."""
-    configuration, complaints = with_monitor_settings(read_configuration(options))
+    notifier = Notifier(os.environ)
+    try:
+        return _serve(options, notifier)
+    except (SettingsError, exits.CommandError) as error:
+        notifier.status(str(error))
+        raise
+    finally:
+        notifier.close()
+
+
+def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
+    user = None if options.run_as is None else _find_user(options.run_as)
+    inherited = inherit(os.environ)
+    file = settings_file(options)  # now: who we become may have other usual places
+    configuration, complaints = with_monitor_settings(read_configuration(options, inherited.as_settings()))
     for complaint in complaints:
         _say(complaint)
     require_descriptors(configuration.settings.slots)
-    server = Server(configuration, _say)
+    logs_to_stdout = configuration.settings.log_dir == STDOUT
+    if logs_to_stdout and options.verbose:
+        raise exits.CommandError('-v prints what log_dir = "-" prints already: leave one of them out', exits.USAGE)
+    cookie_mode = 0o640 if may_share_cookie(configuration.settings.state_dir) else SECRET_MODE
+    server = Server(configuration, _say, inherited=inherited, cookie_mode=cookie_mode, stdout_fd=sys.stdout.fileno())
     if options.verbose:
         _print_events(server)
-    signals = Signals(server.reactor, _callbacks(server, options), server.reception.report_fault)
+    heartbeat = Heartbeat(notifier, server.reactor, server.summary, server.reception.report_fault)
+    signals = Signals(server.reactor, _callbacks(server, file, notifier, heartbeat), server.reception.report_fault)
     try:
-        server.open()
+        server.open(lambda: _become(user, configuration.settings))
     except ListenError as error:
         raise exits.CommandError(_explain(error)) from None
+    if user is None and hasattr(os, "geteuid") and os.geteuid() == 0 and not any(inherited):
+        server.warn(_ROOT_WARNING)
     server.chronicle.flush()
     with contextlib.suppress(OSError):  # nobody reads it: no reason not to serve
+        out = sys.stderr if logs_to_stdout else sys.stdout
         for address, port in server.listens_on:
-            print(f"smtppseudo {__version__}: SMTP on {address} port {port}")
+            print(f"smtppseudo {__version__}: SMTP on {address} port {port}", file=out)
         for address, port in server.monitors_on:
-            print(f"smtppseudo {__version__}: monitors on {address} port {port}")
-        sys.stdout.flush()
+            print(f"smtppseudo {__version__}: monitors on {address} port {port}", file=out)
+        out.flush()
     # What lives now lives until the end: the collector need not look at it again. And rarely at the rest, for
     # sessions make no cycles: that spares a session a twentieth of its time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    heartbeat.begin()
     server.run()
     signals.close()
     return exits.GOOD
@@ -69,39 +112,68 @@ def _print_events(server: Server) -> None:
 
     def echo(lines: str) -> None:
         nonlocal left_out
-        octets = lines.encode("ascii")
-        try:
-            for at in range(0, len(octets), _PIECE_OCTETS):
-                if not select.select([], [fd], [], 0)[1]:
-                    left_out += octets.count(b"\n", at)
-                    return
-                if left_out:
-                    os.write(fd, f"({left_out} events not printed)\n".encode())
-                    left_out = 0
-                os.write(fd, octets[at : at + _PIECE_OCTETS])
-        except OSError as error:
+        gap = f"({left_out} events not printed)\n" if left_out else ""
+        octets = (gap + lines).encode("ascii")
+        written, error = write_at_once(fd, octets)
+        if written >= len(gap):
+            left_out = 0
+        left_out += octets.count(b"\n", max(written, len(gap)))
+        if error is not None:
             server.chronicle.echo = None  # whoever looked on has gone; the server goes on
             _say(f"cannot print events any more: {error.strerror}")
 
     server.chronicle.echo = echo
 
 
-def _callbacks(server: Server, options: argparse.Namespace) -> dict[int, Callable[[float], None]]:
+def _find_user(name: str) -> "User":
+    from smtppseudo.privilege import PrivilegeError, find_user
+
+    try:
+        return find_user(name)
+    except PrivilegeError as error:
+        raise exits.CommandError(str(error), exits.USAGE) from None
+
+
+def _become(user: "User | None", settings: Settings) -> None:
+    """Give up what root may, if we are to; root's own name says to stay as we are."""
+    if user is None or user.is_root:
+        return
+    from smtppseudo.privilege import PrivilegeError, become, hand_over, require_access
+
+    state, log = Path(settings.state_dir), Path(settings.log_dir)
+    for name in LOADED_LATE:
+        importlib.import_module(name)
+    try:
+        hand_over((state, log), user)
+        become(user)
+        require_access((state, log, state / CREDENTIALS, state / SETTINGS), user)
+    except PrivilegeError as error:
+        raise exits.CommandError(str(error)) from None
+
+
+def _callbacks(
+    server: Server, file: SettingsFile, notifier: Notifier, heartbeat: Heartbeat
+) -> dict[int, Callable[[float], None]]:
     def stop(now: float) -> None:  # noqa: ARG001
+        notifier.stopping()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         server.stop()
 
     def reload(now: float) -> None:  # noqa: ARG001
-        server.chronicle.journal.reopen()
+        notifier.reloading()
+        read_anew()
+        heartbeat.ready()
+
+    def read_anew() -> None:
+        server.chronicle.log.reopen()
         try:
-            configuration = server.configuration.with_file(read_file(options))
+            waiting = server.reconfigure(server.configuration.with_file(file.read()))
         except SettingsError as error:
             text = f"settings not changed: {error}"
             _say(text)
             server.chronicle.error(text)
             return
-        waiting = server.reconfigure(configuration)
         if waiting:
             _say(f"needs a restart to change: {', '.join(waiting)}")
 
@@ -120,8 +192,8 @@ def _explain(error: ListenError) -> str:
         return f"{place}: {holder} holds it; stop that, or choose another port (--port, --monitor-port)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"{place}: ports below 1024 need a privilege. Three ways out: run it as a service that is"
-            " given CAP_NET_BIND_SERVICE, run it as root, or choose ports above (--port 2525 --monitor-port 2626)"
+            f"{place}: ports below 1024 need a privilege. Three ways out: `sudo smtppseudo install-service`; to be"
+            " started as root, with --run-as USER; or ports above, with --port 2525 --monitor-port 2626"
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{place}: no interface of this machine has that address; see --listen"

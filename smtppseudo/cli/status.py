@@ -2,10 +2,13 @@
 
 import argparse
 import json
+from collections.abc import Mapping
+from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import logged_in
 from smtppseudo.monitor.status import Status, render_prometheus, render_text
+from smtppseudo.net.client import MonitorLink
 
 
 def run(options: argparse.Namespace) -> int:
@@ -14,14 +17,25 @@ def run(options: argparse.Namespace) -> int:
         fields = link.request("status")
         try:
             status = Status.from_fields(fields)
+            text = _RENDERERS[options.format](link, status, fields)
         except ValueError as error:
             raise exits.CommandError(f"{link.place}: {error}", exits.UNREACHABLE) from None
-        if options.format == "json":
-            about = {"server": link.server, "address": link.address, "port": link.port}
-            print(json.dumps({**about, "started_at": link.snapshot.started_at, **fields}))
-        elif options.format == "prometheus":
-            print(render_prometheus(status), end="")
-        else:
-            print(f"{'server':<15} {link.server}, {link.place}")
-            print(render_text(status), end="")
+        print(text, end="")
     return exits.GOOD if status.state == "online" else exits.FAILED
+
+
+def _text(link: MonitorLink, status: Status, fields: Mapping[str, object]) -> str:  # noqa: ARG001 - as the others
+    return f"{'server':<15} {link.server}, {link.place}\n{render_text(status)}"
+
+
+def _json(link: MonitorLink, status: Status, fields: Mapping[str, object]) -> str:  # noqa: ARG001
+    about = {"server": link.server, "address": link.address, "port": link.port}
+    return json.dumps({**about, "started_at": link.snapshot.started_at, **fields}) + "\n"
+
+
+def _prometheus(link: MonitorLink, status: Status, fields: Mapping[str, object]) -> str:  # noqa: ARG001
+    version = link.server.partition(" ")[2]
+    return render_prometheus(status, version, link.snapshot.started_at)
+
+
+_RENDERERS: Final = {"text": _text, "json": _json, "prometheus": _prometheus}

@@ -50,8 +50,9 @@ class ServerProcess:
         config.write_text(_SETTINGS)
         addresses = ["--listen", ADDRESS, "--port", "0", "--monitor-listen", ADDRESS, "--monitor-port", "0"]
         places = ["--config", str(config), "--state-dir", str(self.state_dir), "--log-dir", str(place.path / "log")]
+        user = ["--run-as", "root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         # -P: what happens to lie in the current directory is not to be loaded.
-        words = [sys.executable, "-P", "-m", MODULE, str(place.path), *addresses, *places, "--slots", str(slots)]
+        words = [sys.executable, "-P", "-m", MODULE, str(place.path), *addresses, *places, *user, "--slots", str(slots)]
         with self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(  # noqa: S603 - all words are ours
                 words,

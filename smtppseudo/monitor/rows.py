@@ -48,7 +48,7 @@ def _row(session: SmtpSession) -> Row:
         said.commands if said is not None else 0,
         session.started_at,
         session.idle_since,
-        session.close_reason,
+        None if session.is_open else session.close_reason,
     )
 
 

@@ -75,7 +75,8 @@ class MonitorState(Enum):
 class MonitorSession:
     """The machine; its owner's duties are those of `SmtpSession`, and `receive` may return happenings to answer.
 
-    Before login a line of at most 1 KiB is kept, after it 16 KiB. `nonce` must be new for each connection.
+    Before login a line of at most 1 KiB is kept, after it 16 KiB. `nonce` must be new for each connection. With
+    `awaits_tls`, it says its hello when `secured` is called.
     """
 
     __slots__ = (
@@ -87,6 +88,8 @@ class MonitorSession:
         "_outbox",
         "_reader",
         "_refused_id",
+        "_server",
+        "awaits_tls",
         "close_reason",
         "ip",
         "port",
@@ -96,14 +99,21 @@ class MonitorSession:
         "user",
     )
 
-    def __init__(self, door: Door, nonce: str, server: str, ip: str, port: int, now: float) -> None:
+    paces = False
+    reads = True
+
+    def __init__(
+        self, door: Door, nonce: str, server: str, ip: str, port: int, now: float, *, awaits_tls: bool = False
+    ) -> None:
         self.ip = ip
         self.port = port
         self.slot = 0  # it takes none
         self.session_id = 0
         self.state = MonitorState.CHALLENGED
         self.user = ""
-        self.close_reason: CloseReason | None = None
+        self.close_reason: CloseReason | None = "tls" if awaits_tls else None
+        self.awaits_tls = awaits_tls
+        self._server = server
         self._door = door
         self._exchange = ServerExchange(door.credentials_of, door.decoy_for, nonce)
         self._reader = FrameReader(MAX_OCTETS_BEFORE_LOGIN)
@@ -112,14 +122,14 @@ class MonitorSession:
         self._refused_id = 0
         self._ops = 0
         self._ops_since = now
-        self._say(
-            type="hello",
-            protocol=PROTOCOL,
-            server=server,
-            mechanisms=[MECHANISM],
-            cookie_id=door.cookie_id,
-            auth_timeout_s=AUTH_TIMEOUT_S,
-        )
+        if not awaits_tls:
+            self._greet()
+
+    def secured(self, now: float) -> None:  # noqa: ARG002
+        """Begin, the TLS handshake being done."""
+        self.awaits_tls = False
+        self.close_reason = None
+        self._greet()
 
     def receive(self, octets: bytes, now: float) -> list[Happening]:
         """Take what the monitor sent, in any pieces; return what is to be done."""
@@ -160,7 +170,7 @@ class MonitorSession:
         """A monitor may stay once it is logged in."""
         return _NEVER if self.state is MonitorState.AUTHENTICATED else self._deadline
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float) -> tuple[()]:
         """Say the refusal, or end a login that takes too long."""
         if self.state is MonitorState.REFUSED:
             self.refuse(self._refused_id, *NOT_AUTHORIZED)
@@ -170,9 +180,11 @@ class MonitorSession:
             self.end("idle")
         else:
             self._deadline = now + _IDLE_CHECK_S
+        return ()
 
     def end(self, reason: CloseReason) -> None:
         """End the connection; at shutdown, and when it is logged out, say `bye` first."""
+        self.awaits_tls = False
         if self.close_reason is None:
             if reason in ("shutdown", "disconnected") and self.state is MonitorState.AUTHENTICATED:
                 self._say(type="bye", reason=reason)
@@ -215,6 +227,16 @@ class MonitorSession:
     def send_events(self, octets: bytes, count: int) -> None:
         """Send the frames of `count` events, unless the monitor reads too slowly for them."""
         self._outbox.put_events(octets, count)
+
+    def _greet(self) -> None:
+        self._say(
+            type="hello",
+            protocol=PROTOCOL,
+            server=self._server,
+            mechanisms=[MECHANISM],
+            cookie_id=self._door.cookie_id,
+            auth_timeout_s=AUTH_TIMEOUT_S,
+        )
 
     def _say(self, **frame: object) -> None:
         self._outbox.put(encode(frame))

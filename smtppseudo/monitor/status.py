@@ -1,6 +1,7 @@
 """How a server does, from the reply to the op `status`: as a value, as text, and as metrics for Prometheus."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 Number: TypeAlias = int | float
@@ -23,6 +24,8 @@ class Status(NamedTuple):
     received_octets: Number
     sent_octets: Number
     kept_s: Number
+    delayed_s: Number
+    hurried: Number
     faults: Number
 
     @classmethod
@@ -31,12 +34,13 @@ class Status(NamedTuple):
         counters, state = fields.get("counters"), fields.get("state")
         if not isinstance(counters, dict) or not isinstance(state, str):
             raise ValueError("the status lacks its counters or its state")  # noqa: TRY004 - one kind of error
-        given = {**fields, **counters}
+        given = {**dict.fromkeys(_NEWER, 0), **fields, **counters}
         sums = [_sums(name, given.get(name)) if name in _LABELLED else _sum(name, given.get(name)) for name in _SUMS]
         return cls(state, *sums)  # type: ignore[arg-type]
 
 
 _LABELLED: Final = ("refused", "closed")
+_NEWER: Final = ("delayed_s", "hurried")  # not of every server of this protocol version
 _SUMS: Final = Status._fields[1:]
 
 
@@ -65,6 +69,8 @@ def render_text(status: Status) -> str:
         ("received", f"{status.received_octets} octets"),
         ("sent", f"{status.sent_octets} octets"),
         ("callers kept", _duration(status.kept_s)),
+        ("of that delayed", _duration(status.delayed_s)),
+        ("hurried", str(status.hurried)),
         ("monitors", str(status.monitors)),
         ("lost log lines", str(status.lost_log_lines)),
         ("faults", str(status.faults)),
@@ -95,8 +101,10 @@ class _Metric(NamedTuple):
     label: str = ""
 
 
+_BUILD_INFO: Final = _Metric("build_info", "gauge", "Always 1; the label says which version runs.", "", "version")
+_START_TIME: Final = _Metric("start_time_seconds", "gauge", "When the server started, in seconds since 1970.", "")
+_ONLINE: Final = _Metric("online", "gauge", "Whether the SMTP port is open.", "state")
 _METRICS: Final = (
-    _Metric("uptime_seconds", "gauge", "Seconds since the server started.", "uptime_s"),
     _Metric("slots", "gauge", "How many connections are served at once.", "slots"),
     _Metric("slots_in_use", "gauge", "Slots that are taken now.", "slots_in_use"),
     _Metric("monitors", "gauge", "Monitors that are logged in.", "monitors"),
@@ -113,15 +121,36 @@ _METRICS: Final = (
     _Metric("received_bytes_total", "counter", "Octets received in sessions that ended.", "received_octets"),
     _Metric("sent_bytes_total", "counter", "Octets sent in sessions that ended.", "sent_octets"),
     _Metric("session_seconds_total", "counter", "Seconds that callers were kept, in sessions that ended.", "kept_s"),
+    _Metric(
+        "session_delayed_seconds_total",
+        "counter",
+        "Seconds that callers waited for delayed and stuttered answers, in sessions that ended.",
+        "delayed_s",
+    ),
+    _Metric(
+        "sessions_hurried_total",
+        "counter",
+        "Sessions that were answered at once, tarpit or not, because slots ran short.",
+        "hurried",
+    ),
     _Metric("log_lines_lost_total", "counter", "Log lines that could not be written.", "lost_log_lines"),
     _Metric("faults_total", "counter", "Errors of the server itself.", "faults"),
 )
 
 
-def render_prometheus(status: Status) -> str:
-    """Render a status in Prometheus' text format 0.0.4, LF included."""
-    online = _Metric("online", "gauge", "Whether the SMTP port is open.", "state")
-    lines = [*_head(online), f"smtppseudo_online {int(status.state == 'online')}"]
+def render_prometheus(status: Status, version: str, started_at: str) -> str:
+    """Render a status in Prometheus' text format 0.0.4, LF included. Raises ValueError where `started_at` is no time.
+
+    The sums of a run begin at 0, and never fall.
+    """
+    start_time_s = datetime.fromisoformat(started_at).timestamp()
+    lines: list[str] = []
+    for metric, value in (
+        (_BUILD_INFO, {version: 1}),
+        (_START_TIME, start_time_s),
+        (_ONLINE, int(status.state == "online")),
+    ):
+        lines += [*_head(metric), *_samples(metric, value)]
     for metric in _METRICS:
         lines += _head(metric)
         lines += _samples(metric, getattr(status, metric.field))

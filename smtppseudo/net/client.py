@@ -3,7 +3,7 @@
 import secrets as randomness
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
@@ -19,10 +19,13 @@ from smtppseudo.monitor.incoming import (
     Streamed,
 )
 from smtppseudo.net import wire
+from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.errnos import reason_of
 from smtppseudo.net.faults import (
     BadPeerError,
     BusyError,
+    CertificateError,
+    ChangedCertificateError,
     ClosedError,
     ConnectionLostError,
     LinkError,
@@ -31,14 +34,18 @@ from smtppseudo.net.faults import (
     NotPrivateError,
     OpRefusedError,
     RefusedError,
+    UnknownCertificateError,
     UnreachableError,
     error_of,
 )
+from smtppseudo.net.wire import TlsMode
 
 __all__ = [
     "TIMEOUT_S",
     "BadPeerError",
     "BusyError",
+    "CertificateError",
+    "ChangedCertificateError",
     "ClosedError",
     "ConnectionLostError",
     "Dropped",
@@ -55,6 +62,8 @@ __all__ = [
     "Secrets",
     "Snapshot",
     "Streamed",
+    "TlsMode",
+    "UnknownCertificateError",
     "UnreachableError",
 ]
 
@@ -63,6 +72,7 @@ QUEUED_MAX: Final = 10_000  # events that wait to be read; a security limit
 
 _NONCE_OCTETS: Final = 18
 
+PinFor: TypeAlias = Callable[[str, int], str | None]
 Notice: TypeAlias = Streamed | Dropped | Reply | ReplyRefused
 
 
@@ -92,24 +102,31 @@ class MonitorLink:
         secrets: Secrets,
         *,
         timeout_s: float = TIMEOUT_S,
-        cleartext: bool = False,
+        tls: TlsMode = "auto",
+        pin_for: PinFor = lambda host, port: None,  # noqa: ARG005
     ) -> "MonitorLink":
         """Connect and log in; return when the snapshot is there.
 
-        `host` None means this machine. Each step may take `timeout_s`, looking the name up aside. An address
-        that is not this machine's loopback is refused unless `cleartext` allows it: whoever is on the way could
-        then read and change all but the magic word itself. Raises LinkError (a refused secret is not tried
-        again), and ValueError for a magic word that cannot be one.
+        `host` None means this machine. Each step may take `timeout_s`, looking the name up aside. Under TLS, which
+        `tls` says where to use, the server's certificate must have the fingerprint that `pin_for` gives for host and
+        port as they were asked for (see `pins`); else it is a CertificateError, and nothing is said to whoever is
+        there. Without TLS all on the way could read and change all but the magic word itself. Raises LinkError (a
+        refused secret is not tried again), what `pin_for` raises, and ValueError for a magic word that cannot be one.
         """
         client = MonitorClient(secrets, randomness.token_urlsafe(_NONCE_OCTETS))
-        sock = wire.connect(host, port, timeout_s, cleartext=cleartext)
+        sock = wire.connect(host, port, timeout_s)
+        asked = (host or wire.THIS_MACHINE[0], port)
         try:
             address, port = sock.getpeername()[:2]
         except OSError as error:
             sock.close()
-            place = _name((host or wire.THIS_MACHINE[0], port))
-            raise ConnectionLostError(f"{place}: {reason_of(error)}; try again") from None
-        link_wire = wire.Wire(sock, client)
+            raise ConnectionLostError(f"{_name(asked)}: {reason_of(error)}; try again") from None
+        by_tls = tls == "on" or (tls == "auto" and not is_loopback(address))
+        try:
+            link_wire = wire.Wire(wire.secure(sock, asked, timeout_s, pin_for(*asked)) if by_tls else sock, client)
+        except BaseException:
+            sock.close()
+            raise
         try:
             snapshot, rest = _log_in(link_wire, _name((address, port)), timeout_s)
         except BaseException:
@@ -135,9 +152,9 @@ class MonitorLink:
         return self._wire.client.user
 
     @property
-    def is_loopback(self) -> bool:
-        """Whether the other end is this machine."""
-        return wire.is_loopback(self.address)
+    def is_private(self) -> bool:
+        """Whether nobody on the way can read along, or change anything."""
+        return self._wire.is_secured or is_loopback(self.address)
 
     def request(self, op: str, **fields: object) -> Frame:
         """Have an op carried out; return the reply's own fields.
@@ -240,7 +257,9 @@ def _log_in(link_wire: wire.Wire, place: str, timeout_s: float) -> tuple[Snapsho
 
 
 _SILENT: Final = "the login was not answered"
-_SILENT_IN: Final = {ClientState.AWAITS_HELLO: "is that a monitor port, and not with TLS? It said no hello"}
+_SILENT_IN: Final = {
+    ClientState.AWAITS_HELLO: "is that a monitor port, and one without TLS (see --tls)? It said no hello"
+}
 
 
 def _name(place: tuple[str, int]) -> str:

@@ -8,25 +8,26 @@ class Clock:
     """The time of this turn: `now` in monotonic seconds for deadlines, the wall clock only for what is shown.
 
     `monotonic` and `wall_ns` are the sources; tests give their own.
-    `stamp` is RFC 3339, UTC, milliseconds: 2026-01-31T23:59:59.999Z; `day` the local date, 2026-01-31;
-    `greeting_date` local time as the greeting shows it, 06/01/2012 2:41:11 PM -0700, one object a second.
+    `second` counts the seconds since 1970; `stamp` is RFC 3339, UTC, milliseconds: 2026-01-31T23:59:59.999Z;
+    `day` the local date, 2026-01-31; `greeting_date` local time as the greeting shows it,
+    06/01/2012 2:41:11 PM -0700, one object a second.
     """
 
-    __slots__ = ("_monotonic", "_second", "_stamp_prefix", "_wall_ns", "day", "greeting_date", "now", "stamp")
+    __slots__ = ("_monotonic", "_stamp_prefix", "_wall_ns", "day", "greeting_date", "now", "second", "stamp")
 
     def __init__(
         self, monotonic: Callable[[], float] = time.monotonic, wall_ns: Callable[[], int] = time.time_ns
     ) -> None:
         self._monotonic = monotonic
         self._wall_ns = wall_ns
-        self._second = -1
+        self.second = -1
         self.read()
 
     def read(self) -> None:
         """Begin a turn."""
         self.now = self._monotonic()
         second, millisecond = divmod(self._wall_ns() // 1_000_000, 1000)
-        if second != self._second:
+        if second != self.second:
             self._begin_second(second)
         self.stamp = f"{self._stamp_prefix}{millisecond:03d}Z"
 
@@ -37,7 +38,7 @@ class Clock:
         return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{millisecond:03d}Z"
 
     def _begin_second(self, second: int) -> None:
-        self._second = second
+        self.second = second
         local = time.localtime(second)
         half = "AM" if local.tm_hour < 12 else "PM"
         hour = local.tm_hour % 12 or 12

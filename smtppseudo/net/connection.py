@@ -3,15 +3,20 @@
 import socket
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from smtppseudo.events import CloseReason
-from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, NEEDS_NONBLOCKING
+from smtppseudo.net.addresses import plain_address
+from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, NEEDS_NONBLOCKING, TlsError
 from smtppseudo.net.reactor import READ, WRITE, Reactor
+
+if TYPE_CHECKING:
+    from smtppseudo.net.tls import Tls, TlsSocket
 
 RECEIVE_OCTETS: Final = 2048  # larger buffers cost more than they spare: commands are short
 STALL_TIMEOUT_S: Final = 30.0
 LINGER_S: Final = 2.0
+HANDSHAKE_TIMEOUT_S: Final = 30.0
 
 
 class Machine(Protocol):
@@ -21,6 +26,13 @@ class Machine(Protocol):
 
     @property
     def has_more(self) -> bool: ...  # `data_to_send` gave a part; the rest is asked for in a later turn
+    @property
+    def paces(self) -> bool: ...  # that turn is when `deadline` has come
+    @property
+    def reads(self) -> bool: ...  # `receive` may be called meanwhile
+    @property
+    def awaits_tls(self) -> bool: ...  # a handshake follows on what was said, and may take the `close_reason` away
+    def secured(self, now: float) -> None: ...  # the handshake is done
     def receive(self, octets: bytes, now: float) -> Sequence[Any]: ...
     def data_to_send(self, now: float) -> bytes: ...
     def flushed(self, now: float) -> None: ...
@@ -28,7 +40,7 @@ class Machine(Protocol):
     def deadline(self) -> float: ...
     @property
     def expires_at(self) -> float: ...
-    def tick(self, now: float) -> None: ...
+    def tick(self, now: float) -> Sequence[Any]: ...
     def end(self, reason: CloseReason) -> None: ...
     def closed(self, reason: CloseReason, now: float, unsent_octets: int = 0) -> Sequence[Any]: ...
 
@@ -37,9 +49,10 @@ class Owner(Protocol):
     """Who made the connection and wants to know."""
 
     reactor: Reactor
+    tls: "Tls | None"  # None where there is no certificate
 
     def record(self, machine: Any, events: Sequence[Any]) -> None:
-        """Something happened: what the machine's `receive` or `closed` returned."""
+        """Something happened: what the machine's `receive`, `tick` or `closed` returned."""
 
     def released(self, connection: "Connection", now: float) -> None:
         """The connection is closed, its last events are recorded."""
@@ -51,13 +64,19 @@ class Owner(Protocol):
 class Phase(Enum):
     """Where the connection stands."""
 
+    HANDSHAKING = "TLS is being agreed on; the machine neither hears nor says anything"
     OPEN = "reads and writes"
+    PACED = "the machine says more in its time; what the peer says meanwhile is read while the machine takes it"
+    HUSHED = "the same, and the machine takes no more: what the peer says stays with the kernel"
     FLUSHING = "the kernel has not taken all; nothing is read meanwhile"
     LINGERING = "all is said; what still arrives is dropped, so that no RST overtakes the last reply"
     CLOSED = "the socket is gone"
 
 
+_HANDSHAKING: Final = Phase.HANDSHAKING
 _OPEN: Final = Phase.OPEN
+_PACED: Final = Phase.PACED
+_HUSHED: Final = Phase.HUSHED
 _FLUSHING: Final = Phase.FLUSHING
 _LINGERING: Final = Phase.LINGERING
 _CLOSED: Final = Phase.CLOSED
@@ -70,7 +89,7 @@ class Connection:
     replies costs one answer's memory, and is closed (`stalled`) when nothing was taken for 30 s.
     """
 
-    __slots__ = ("_deadline", "_owner", "_phase", "_sock", "_unsent", "due_tick", "machine")
+    __slots__ = ("_owner", "_phase", "_sock", "_unsent", "due_tick", "machine")
 
     def __init__(self, sock: socket.socket, machine: Machine, owner: Owner) -> None:
         self._sock = sock
@@ -78,10 +97,14 @@ class Connection:
         self._owner = owner
         self._phase = _OPEN
         self._unsent = b""
-        self._deadline = 0.0
         self.due_tick = 0
         if NEEDS_NONBLOCKING:
             sock.setblocking(False)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it is under TLS."""
+        return not isinstance(self._sock, socket.socket)
 
     def begin(self, now: float) -> None:
         """Send the machine's first words and watch the socket."""
@@ -104,23 +127,48 @@ class Connection:
                 self._send_on(now)
         elif self._phase is _FLUSHING:
             self._send(self._unsent or self.machine.data_to_send(now), now)
+        elif self._phase is _PACED:
+            self._hear(now)
         elif self._phase is _LINGERING:
             self._receive(now)
+        elif self._phase is _HANDSHAKING:
+            self._shake_hands(now)
+        elif self._phase is _HUSHED:
+            self._close("reset", now)  # nothing else is told of a socket that is watched for nothing
 
     def due(self, now: float) -> None:
-        """See which deadline has passed, if any."""
+        """See to the deadline that has passed."""
         machine = self.machine
-        if self._phase is _OPEN:
-            if now < machine.deadline:
+        if self._phase is _PACED or self._phase is _HUSHED:
+            # The shortest way there is: with 10,000 callers at an octet a second each, this is where the time goes.
+            octets = machine.data_to_send(now)
+            if octets:
+                self._send(octets, now)
+                return
+            events = machine.tick(now)
+            if events:
+                self._owner.record(machine, events)
+            self._send_on(now)
+        elif self._phase is _OPEN:
+            if now < machine.deadline:  # an answer has moved it
                 self._owner.reactor.wheel.schedule(self, machine.deadline)
                 return
             machine.tick(now)
             self.push(now)
         elif self._phase is not _CLOSED:
-            if now < self._deadline:
-                self._owner.reactor.wheel.schedule(self, self._deadline)
-            else:
-                self._close("session" if now >= machine.expires_at else "stalled", now)
+            self._close("session" if now >= machine.expires_at else "stalled", now)
+
+    def hasten(self, deadline: float) -> None:
+        """Ask a machine that takes its time for more by then; it has become faster."""
+        if self._phase is _PACED or self._phase is _HUSHED:
+            self._owner.reactor.wheel.schedule(self, deadline)
+
+    def local_ip(self) -> str:
+        """Ask the kernel which of our addresses the peer called; empty once the connection is closed."""
+        try:
+            return plain_address(self._sock.getsockname())
+        except OSError:
+            return ""
 
     def push(self, now: float) -> None:
         """Send what the machine has of its own accord."""
@@ -135,7 +183,7 @@ class Connection:
             return
         machine = self.machine
         machine.end(reason)
-        if self._phase is _OPEN:
+        if self._phase in (_OPEN, _PACED, _HUSHED):
             self._unsent = machine.data_to_send(now)
             try:
                 self._unsent = self._unsent[self._sock.send(self._unsent, DONTWAIT) :]
@@ -153,8 +201,8 @@ class Connection:
             octets = self._sock.recv(RECEIVE_OCTETS, DONTWAIT)
         except (BlockingIOError, InterruptedError):
             return b""
-        except OSError:
-            self._close("reset", now)
+        except OSError as error:
+            self._close(_reason_of(error), now)
             return b""
         if not octets:
             self._close("peer", now)
@@ -164,6 +212,8 @@ class Connection:
         octets = self.machine.data_to_send(now)
         if octets:
             self._send(octets, now)
+        elif self.machine.has_more:
+            self._pace(now)
         elif self.machine.close_reason is not None:
             self._finish(now)
         else:
@@ -171,42 +221,72 @@ class Connection:
             self._owner.reactor.wheel.schedule(self, self.machine.deadline)
 
     def _send(self, octets: bytes, now: float) -> None:
-        last = self.machine.close_reason is not None
+        machine = self.machine
+        last = machine.close_reason is not None and not machine.has_more
         try:
-            sent = self._sock.send(octets, DONTWAIT_MORE if last else DONTWAIT)
+            sent = self._sock.send(octets, DONTWAIT_MORE if last and not machine.awaits_tls else DONTWAIT)
         except (BlockingIOError, InterruptedError):
             sent = 0
-        except OSError:
+        except OSError as error:
             self._unsent = octets
-            self._close("reset", now)
+            self._close(_reason_of(error), now)
             return
         if sent < len(octets):
             self._wait_for_kernel(octets[sent:], now, progress=sent > 0)
             return
-        if self.machine.has_more:
-            self._wait_for_kernel(b"", now, progress=True)  # the rest in the next turn: others first
+        if machine.has_more:
+            if self._phase is _PACED:
+                self._owner.reactor.wheel.schedule(self, machine.deadline)
+            elif machine.paces:
+                self._pace(now)
+            else:
+                self._wait_for_kernel(b"", now, progress=True)  # the rest in the next turn: others first
             return
-        if self._phase is _FLUSHING:
-            self._unsent = b""
-            self._phase = _OPEN
-            self.machine.flushed(now)
-            if not self._rewatch(READ, now):
+        if self._phase is not _OPEN:
+            if not self._go_to(_OPEN, now):
                 return
-            self._owner.reactor.wheel.schedule(self, self.machine.deadline)
+            self._owner.reactor.wheel.schedule(self, machine.deadline)
         if last:
             self._finish(now)
+
+    def _hear(self, now: float) -> None:
+        """Read, though an answer is on its way, if the machine takes it; else leave it all with the kernel.
+
+        Who closes, or half-closes, while it is made to wait is gone: its slot is free at once.
+        """
+        machine = self.machine
+        if machine.reads:
+            octets = self._receive(now)
+            if octets:
+                self._owner.record(machine, machine.receive(octets, now))
+        else:
+            self._phase = _HUSHED
+            self._rewatch(0, now)
+
+    def _pace(self, now: float) -> None:
+        """Hear what the machine takes while the rest waits for its time."""
+        machine = self.machine
+        if (self._phase is _HUSHED and not machine.reads) or self._go_to(_PACED, now):
+            self._owner.reactor.wheel.schedule(self, machine.deadline)
+
+    def _go_to(self, phase: Phase, now: float) -> bool:
+        """Read again; say whether that can be done."""
+        before, self._phase = self._phase, phase
+        if before is _FLUSHING:
+            self._unsent = b""
+            self.machine.flushed(now)
+        return (before is not _FLUSHING and before is not _HUSHED) or self._rewatch(READ, now)
 
     def _wait_for_kernel(self, unsent: bytes, now: float, *, progress: bool) -> None:
         self._unsent = unsent
         reactor = self._owner.reactor
-        if self._phase is _OPEN:
+        if self._phase is not _FLUSHING:
             self._phase = _FLUSHING
             if not self._rewatch(WRITE, now):
                 return
         elif not progress:
             return
-        self._deadline = min(now + STALL_TIMEOUT_S, self.machine.expires_at)
-        reactor.wheel.schedule(self, self._deadline)
+        reactor.wheel.schedule(self, min(now + STALL_TIMEOUT_S, self.machine.expires_at))
 
     def _rewatch(self, mask: int, now: float) -> bool:
         """Watch for something else; close where the kernel has no room for that (ENOMEM)."""
@@ -219,6 +299,9 @@ class Connection:
 
     def _finish(self, now: float) -> None:
         """Close, all being said; where the peer may still be sending, only when it has heard us."""
+        if self.machine.awaits_tls:
+            self._start_tls(now)
+            return
         if self.machine.close_reason != "errors":
             self._close(self.machine.close_reason or "peer", now)
             return
@@ -228,8 +311,36 @@ class Connection:
             self._close("errors", now)
             return
         self._phase = _LINGERING
-        self._deadline = now + LINGER_S
-        self._owner.reactor.wheel.schedule(self, self._deadline)
+        self._owner.reactor.wheel.schedule(self, now + LINGER_S)
+
+    def _start_tls(self, now: float) -> None:
+        tls = self._owner.tls
+        if tls is None:  # the certificate was taken away meanwhile
+            self._close("tls", now)
+            return
+        # It has the methods of a socket that are used here.
+        self._sock = cast("socket.socket", tls.wrap(self._sock))
+        self._phase = _HANDSHAKING
+        self._owner.reactor.wheel.schedule(self, min(now + HANDSHAKE_TIMEOUT_S, self.machine.expires_at))
+
+    def _shake_hands(self, now: float) -> None:
+        reactor, tls, sock = self._owner.reactor, self._owner.tls, cast("TlsSocket", self._sock)
+        if tls is not None and not tls.may_step(reactor.turns):
+            return  # the socket stays ready
+        try:
+            done = sock.shake_hands(DONTWAIT)
+        except OSError:
+            self._close("tls", now)
+            return
+        if self._rewatch(WRITE if sock.has_unsent else READ, now) and done:
+            self._phase = _OPEN
+            machine = self.machine
+            machine.secured(now)
+            reactor.wheel.schedule(self, machine.deadline)
+            if octets := self._receive(now):  # the handshake's last octets may have brought more
+                self._owner.record(machine, machine.receive(octets, now))
+            if self._phase is _OPEN:
+                self._send_on(now)
 
     def _close(self, reason: CloseReason, now: float) -> None:
         reactor = self._owner.reactor
@@ -248,3 +359,7 @@ class Connection:
             owner.record(machine, machine.closed(reason, now, len(self._unsent)))
         finally:
             owner.released(self, now)
+
+
+def _reason_of(error: OSError) -> CloseReason:
+    return "tls" if isinstance(error, TlsError) else "reset"

@@ -29,6 +29,10 @@ DONTWAIT: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
 DONTWAIT_MORE: Final[int] = DONTWAIT | getattr(socket, "MSG_MORE", 0)
 
 
+class TlsError(OSError):
+    """What came is not TLS, or not as it was agreed on."""
+
+
 def reason_of(error: Exception) -> str:
     """Return what an error says, without its number."""
     return str(getattr(error, "strerror", None) or error)

@@ -1,6 +1,7 @@
 """Why a monitor's link could not be made, or is no more: each error's text is one line that says what to do."""
 
 from smtppseudo.monitor import incoming
+from smtppseudo.net.pins import SHOW_COMMAND
 
 
 class LinkError(Exception):
@@ -16,7 +17,45 @@ class ConnectionLostError(UnreachableError):
 
 
 class NotPrivateError(LinkError):
-    """The way to the server is no private one, and nobody allowed clear text. Nothing was sent."""
+    """The server does not speak TLS, and nobody allowed clear text. Nothing was said."""
+
+
+class CertificateError(LinkError):
+    """The server shows a certificate that nobody here accepted. Nothing was said.
+
+    `fingerprint` is as in `SHA256:0A:1B:...`, `place` host and port as they were asked for: see `pins`.
+    """
+
+    def __init__(self, text: str, fingerprint: str, place: tuple[str, int]) -> None:
+        super().__init__(text)
+        self.fingerprint = fingerprint
+        self.place = place
+
+
+class UnknownCertificateError(CertificateError):
+    """It is the first that is seen of this server: a person should compare it, and may accept it."""
+
+    def __init__(self, fingerprint: str, place: tuple[str, int]) -> None:
+        host, port = place
+        text = (
+            f"{host} port {port} shows a certificate that nobody here has accepted yet, with the fingerprint"
+            f" {fingerprint}; on the server, `{SHOW_COMMAND}` prints what it must be"
+        )
+        super().__init__(text, fingerprint, place)
+
+
+class ChangedCertificateError(CertificateError):
+    """It is another than the one that was accepted (`accepted`)."""
+
+    def __init__(self, fingerprint: str, place: tuple[str, int], accepted: str) -> None:
+        host, port = place
+        text = (
+            f"{host} port {port} shows another certificate than the one that was accepted: {fingerprint} instead of"
+            f" {accepted}. Either the server has a new one, or somebody on the way pretends to be the server;"
+            f" nothing was said to it. On the server, `{SHOW_COMMAND}` prints the right one"
+        )
+        super().__init__(text, fingerprint, place)
+        self.accepted = accepted
 
 
 class NeedsMagicWordError(LinkError):

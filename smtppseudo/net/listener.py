@@ -1,12 +1,14 @@
 """The listener: accepts connections in batches, and pauses when descriptors run out."""
 
+import contextlib
 import errno
 import os
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
+from smtppseudo.net.addresses import plain_address
 from smtppseudo.net.errnos import ACCEPT_NEXT
 from smtppseudo.net.reactor import Alarm, Reactor
 
@@ -15,6 +17,7 @@ BATCH_MAX: Final = 64
 PAUSE_S: Final = 1.0
 SAY_EVERY_S: Final = 60.0
 _CAN_SUSPEND: Final = sys.platform == "linux"
+_TCP_INFO_OCTETS: Final = 32  # struct tcp_info up to tcpi_sacked
 
 # Takes the socket, the peer's address, the peer's port, our port, the time.
 OnAccept = Callable[[socket.socket, str, int, int, float], None]
@@ -27,8 +30,8 @@ class _Socket4(socket.socket):
     family = socket.AF_INET.value  # type: ignore[assignment]
     type = socket.SOCK_STREAM.value  # type: ignore[assignment]
 
-    def __init__(self) -> None:
-        super().__init__(self.family, self.type)
+    def __init__(self, fileno: int | None = None) -> None:
+        super().__init__(self.family, self.type, fileno=fileno)
 
 
 class _Socket6(_Socket4):
@@ -79,8 +82,49 @@ def _listen(address: str, port: int) -> socket.socket:
     return sock
 
 
+def adopt(fd: int) -> socket.socket:
+    """Return the listening socket that a descriptor is, made by another process. Raises OSError.
+
+    It may have been shut down by a process that was killed while it was suspended; now it listens again.
+    """
+    family = _family_of(fd)
+    sock = _Socket6(fd) if family == socket.AF_INET6 else _Socket4(fd)
+    try:
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.listen(BACKLOG)
+    except BaseException:
+        sock.detach()
+        raise
+    return sock
+
+
+def _family_of(fd: int) -> int:
+    """Return the family of a TCP socket that is bound to a port. Raises OSError for anything else."""
+    probe = socket.socket(fileno=fd)
+    try:
+        if probe.family not in (socket.AF_INET, socket.AF_INET6) or probe.type != socket.SOCK_STREAM:
+            raise OSError(errno.ESOCKTNOSUPPORT, os.strerror(errno.ESOCKTNOSUPPORT))
+        if not probe.getsockname()[1]:
+            raise OSError(errno.EINVAL, "it is not bound to a port")
+        return probe.family
+    finally:
+        probe.detach()
+
+
+def _backlog_of(sock: socket.socket) -> int:
+    """Return how many connections may wait: what was asked for when the socket was made to listen."""
+    if not _CAN_SUSPEND:
+        return BACKLOG
+    # Of a listening socket, Linux gives the backlog as tcpi_sacked.
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_OCTETS)
+    return int.from_bytes(info[-4:], sys.byteorder)
+
+
 class Listener:
-    """Hands accepted sockets to `on_accept`. `on_trouble` hears of what stops accepting, once a minute."""
+    """Hands accepted sockets to `on_accept`. `on_trouble` hears of what stops accepting, once a minute.
+
+    With `is_inherited`, others hold the socket, too, and it listens on for them when we close it.
+    """
 
     def __init__(
         self,
@@ -89,6 +133,8 @@ class Listener:
         on_accept: OnAccept,
         on_trouble: Callable[[str], None],
         on_fault: Callable[[Exception], None],
+        *,
+        is_inherited: bool = False,
     ) -> None:
         self.address: str = sock.getsockname()[0]
         self.port: int = sock.getsockname()[1]
@@ -102,6 +148,9 @@ class Listener:
         self._say_again_at = 0.0
         self._batch = 1
         self._watching = False
+        self._is_inherited = is_inherited
+        self._is_suspended = False
+        self._backlog = _backlog_of(sock)
         sock.setblocking(False)
         try:
             # Accepted sockets inherit it: one system call here instead of one a connection.
@@ -159,27 +208,34 @@ class Listener:
         else:
             self._unwatch()
             self._sock.close()
+        self._is_suspended = True
 
     def resume(self) -> None:
         """Take connections again. Raises ListenError."""
         self._unwatch()
         if _CAN_SUSPEND:
             try:
-                self._sock.listen(BACKLOG)
+                self._sock.listen(self._backlog)
             except OSError as error:
                 raise ListenError(self.address, self.port, error) from None
         else:
             self._sock = listen(self.address, self.port)
             self._sock.setblocking(False)
+        self._is_suspended = False
         self._watch(0.0)
 
     def close(self) -> None:
-        """Stop listening for good."""
+        """Stop listening for good.
+
+        An inherited socket is only let go: what waits in its queue is for whoever takes it next. It must listen,
+        for systemd fails a socket unit whose socket it finds shut down.
+        """
         self._unwatch()
-        try:
+        if self._is_inherited and self._is_suspended and _CAN_SUSPEND:
+            with contextlib.suppress(OSError):
+                self._sock.listen(self._backlog)
+        with contextlib.suppress(OSError):  # closed all the same
             self._sock.close()
-        except OSError:
-            pass  # closed all the same
 
     def _unwatch(self) -> None:
         self._reactor.wheel.cancel(self._retry)
@@ -203,9 +259,3 @@ class Listener:
             self._say_again_at = now + SAY_EVERY_S
             hint = "; raise the limit of open files" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
             self._on_trouble(f"cannot accept connections on port {self.port}: {error.strerror}{hint}")
-
-
-def plain_address(address: Any) -> str:
-    """Return the IP address of a socket address; an IPv4-mapped one as IPv4."""
-    ip: str = address[0]
-    return ip[7:] if ip.startswith("::ffff:") and "." in ip else ip

@@ -49,16 +49,23 @@ class Alarm:
         self._on_fault(error)
 
 
+def _ignore(error: Exception) -> None:
+    """Do nothing about a bug: nobody wants to hear of it yet."""
+
+
 class Reactor:
     """One thread, one selector, one wheel of deadlines.
 
-    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to.
+    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to; `on_fault`
+    with what it raises, which only a bug of ours can. `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
         self.wheel: Wheel[Timed] = Wheel()
         self.after_turn: Callable[[], None] = lambda: None
+        self.on_fault: Callable[[Exception], None] = _ignore
+        self.turns = 0
         self._selector = selectors.DefaultSelector()
         self._stopped = False
 
@@ -67,15 +74,23 @@ class Reactor:
         self._selector.register(fd, mask, watched)
 
     def rewatch(self, fd: int, watched: Watched, mask: int) -> None:
-        """Change what a watched descriptor is watched for. Raises OSError; then it is watched no more."""
-        self._selector.modify(fd, mask, watched)
+        """Change what a watched descriptor is watched for; 0 is errors alone.
+
+        Raises OSError; then it is watched no more.
+        """
+        try:
+            self._selector.modify(fd, mask, watched)
+        except KeyError:  # a mask of 0 has ended the watch
+            self.watch(fd, watched, mask)
+        except ValueError:
+            pass  # kqueue and select(2) cannot watch for errors alone: they show when something is sent
 
     def unwatch(self, fd: int) -> None:
         """Stop watching, before the descriptor is closed."""
         try:
             self._selector.unregister(fd)
         except KeyError:
-            pass  # a `rewatch` that failed has done it
+            pass  # a `rewatch` that failed, or a mask of 0, has done it
 
     def run(self) -> None:
         """Turn until `stop`."""
@@ -95,6 +110,7 @@ class Reactor:
             wait_s = max(0.0, next_due - clock.now)
             timeout_s = wait_s if timeout_s is None else min(timeout_s, wait_s)
         ready = self._selector.select(timeout_s)
+        self.turns += 1
         clock.read()
         now = clock.now
         for key, mask in ready:
@@ -109,7 +125,10 @@ class Reactor:
                     timed.due(now)
                 except Exception as error:  # noqa: BLE001 - as above
                     timed.fault(error)
-        self.after_turn()
+        try:
+            self.after_turn()
+        except Exception as error:  # noqa: BLE001 - our bug: it costs what was to be done, not the server
+            self.on_fault(error)
 
     def close(self) -> None:
         """Give the selector back."""

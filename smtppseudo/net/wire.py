@@ -1,19 +1,35 @@
 """The wire between a monitor and its server: the machine `MonitorClient` over a socket, and how that is connected."""
 
-import ipaddress
 import selectors
 import socket
 import threading
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from smtppseudo.monitor.client import MonitorClient
 from smtppseudo.monitor.incoming import Incoming, Lost
-from smtppseudo.net.errnos import reason_of
-from smtppseudo.net.faults import ClosedError, NotPrivateError, UnreachableError
+from smtppseudo.net.errnos import TlsError, reason_of
+from smtppseudo.net.faults import (
+    BadPeerError,
+    ChangedCertificateError,
+    ClosedError,
+    ConnectionLostError,
+    NotPrivateError,
+    UnknownCertificateError,
+    UnreachableError,
+)
+from smtppseudo.net.pins import fingerprint_of
+
+if TYPE_CHECKING:
+    from smtppseudo.net.tls import TlsSocket
+
+TlsMode: TypeAlias = Literal["auto", "on", "off"]  # auto: on, unless the address is this machine's loopback
 
 THIS_MACHINE: Final = ("127.0.0.1", "::1")  # where a server's monitor port is unless it was told otherwise
 
 _RECEIVE_OCTETS: Final = 65_536
+_NOT_TLS: Final = frozenset(  # what OpenSSL calls octets that are no record
+    {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
+)
 _TUNNEL: Final = "ssh -L 2626:127.0.0.1:{port} {host}, then 127.0.0.1 port 2626"
 
 
@@ -25,7 +41,7 @@ class Wire:
     releases it.
     """
 
-    def __init__(self, sock: socket.socket, client: MonitorClient) -> None:
+    def __init__(self, sock: "socket.socket | TlsSocket", client: MonitorClient) -> None:
         self.client = client
         self._sock = sock
         self._selector = selectors.DefaultSelector()
@@ -33,6 +49,11 @@ class Wire:
         self._lock = threading.Lock()  # for the machine, for sending, and for the two that follow
         self._waits = False
         self._is_closed = False
+
+    @property
+    def is_secured(self) -> bool:
+        """Whether it is under TLS."""
+        return not isinstance(self._sock, socket.socket)
 
     def read(self, timeout_s: float | None) -> list[Incoming] | None:
         """Wait for octets; return what they mean, which may be nothing yet. None if none came in time.
@@ -43,7 +64,7 @@ class Wire:
             self._require_open()
             self._waits = True
         try:
-            ready = self._selector.select(timeout_s)
+            ready = self._has_waiting() or bool(self._selector.select(timeout_s))
         finally:
             with self._lock:
                 self._waits = False
@@ -81,10 +102,15 @@ class Wire:
             octets = self._sock.recv(_RECEIVE_OCTETS)
             found = self.client.receive(octets) if octets else self.client.end_of_stream()
             self._send()
+        except BlockingIOError:
+            return []  # part of a TLS record
         except OSError as error:
             self.client.end_of_stream()
             return [Lost(f"the connection is lost: {reason_of(error)}")]
         return found
+
+    def _has_waiting(self) -> bool:
+        return not isinstance(self._sock, socket.socket) and self._sock.has_waiting
 
     def _send(self) -> None:
         octets = self.client.data_to_send()
@@ -106,20 +132,10 @@ class Wire:
         self._sock.close()
 
 
-def is_loopback(address: str) -> bool:
-    """Say whether a numeric address is this machine's own loopback."""
-    ip = ipaddress.ip_address(address)
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return bool((mapped or ip).is_loopback)
-
-
-def connect(host: str | None, port: int, timeout_s: float, *, cleartext: bool) -> socket.socket:
-    """Connect to the first address of a host that answers; None is this machine.
-
-    An address that is not loopback is left out unless `cleartext` allows it. Raises LinkError.
-    """
+def connect(host: str | None, port: int, timeout_s: float) -> socket.socket:
+    """Connect to the first address of a host that answers; None is this machine. Raises LinkError."""
     reason = ""
-    for family, address in _addresses(host, port, cleartext=cleartext):
+    for family, address in _addresses(host, port):
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:  # this machine may have no IPv6
@@ -141,7 +157,42 @@ def connect(host: str | None, port: int, timeout_s: float, *, cleartext: bool) -
     raise UnreachableError(f"cannot reach {host or THIS_MACHINE[0]} port {port}: {reason}; {_advice(host, port)}")
 
 
-def _addresses(host: str | None, port: int, *, cleartext: bool) -> list[tuple[socket.AddressFamily, Any]]:
+def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: str | None) -> "TlsSocket":
+    """Put a connection under TLS with the server whose certificate has the fingerprint `pin`.
+
+    `place` is host and port as they were asked for. Raises LinkError; then nothing was said to whoever is there.
+    """
+    from smtppseudo.net import tls  # noqa: PLC0415 - most connections are to this machine
+
+    name = f"{place[0]} port {place[1]}"
+    try:
+        secured = tls.dial(sock, timeout_s)
+    except TlsError as error:
+        if str(error) in _NOT_TLS:
+            tunnel = _TUNNEL.format(host=place[0], port=place[1])
+            raise NotPrivateError(
+                f"{name} does not speak TLS, and in clear text everybody on the way could read and change what is"
+                f" said; use a tunnel ({tunnel}), or allow it with --cleartext"
+            ) from None
+        raise BadPeerError(f"{name}: no TLS that this program can use: {_in_words(error)}") from None
+    except TimeoutError:
+        raise UnreachableError(f"{name}: no TLS handshake within {timeout_s:g} s; is that a monitor port?") from None
+    except OSError as error:
+        why = f"the connection was lost in the TLS handshake ({reason_of(error)})"
+        raise ConnectionLostError(f"{name}: {why}; the server may be busy, try again") from None
+    fingerprint = fingerprint_of(secured.certificate)
+    if pin is None:
+        raise UnknownCertificateError(fingerprint, place)
+    if fingerprint != pin:
+        raise ChangedCertificateError(fingerprint, place, pin)
+    return secured
+
+
+def _in_words(error: TlsError) -> str:
+    return str(error).lower().replace("_", " ")
+
+
+def _addresses(host: str | None, port: int) -> list[tuple[socket.AddressFamily, Any]]:
     """Return family and address of each place to try."""
     found: list[tuple[socket.AddressFamily, Any]] = []
     reason = ""
@@ -154,13 +205,7 @@ def _addresses(host: str | None, port: int, *, cleartext: bool) -> list[tuple[so
         found += [(family, address) for family, _, _, _, address in infos]
     if not found:
         raise UnreachableError(f"cannot find {host}: {reason}; check how it is spelled")
-    allowed = [(family, address) for family, address in found if cleartext or is_loopback(address[0])]
-    if not allowed:
-        raise NotPrivateError(
-            f"{host} is not this machine, and the way there would be in clear text;"
-            f" use a tunnel ({_TUNNEL.format(host=host, port=port)}), or allow it with --cleartext"
-        )
-    return allowed
+    return found
 
 
 def _advice(host: str | None, port: int) -> str:

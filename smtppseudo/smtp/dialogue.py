@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from smtppseudo.events import CloseReason
 from smtppseudo.settings import STAGES, Settings
 from smtppseudo.smtp import replies
+from smtppseudo.smtp.pace import AT_ONCE, Pace
 from smtppseudo.smtp.replies import Reply, echo, encode_lines
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class SmtpState(Enum):
     MAIL = "a sender is given"
     RCPT = "a recipient is given"
     DATA = "a message is arriving"
+    STARTTLS = "the peer may begin the TLS handshake; nothing in clear is heard any more"
     CLOSING = "the last reply is said; what arrives is ignored"
 
 
@@ -52,8 +54,11 @@ _PATH: Final = rb'\s*(<(?:"(?:[^"\\]|\\.)*"|[^">])*>|\S+)'
 _FROM: Final = re.compile(rb"(?i:FROM):" + _PATH)
 _TO: Final = re.compile(rb"(?i:TO):" + _PATH)
 
-_NOT_IMPLEMENTED: Final = (b"AUTH", b"ETRN", b"STARTTLS", b"EXPN")
-_VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", *_NOT_IMPLEMENTED)
+# Whether TLS can be had at the moment.
+HasRoom: TypeAlias = Callable[[], bool]
+
+_NOT_IMPLEMENTED: Final = (b"AUTH", b"ETRN", b"EXPN")
+_VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", b"STARTTLS", *_NOT_IMPLEMENTED)
 
 
 class Dialogue:
@@ -61,10 +66,13 @@ class Dialogue:
 
     `unknown` is the rule for every verb that is not in `rules`. `farewells` holds the last reply for each
     reason that ends a session from our side. Times are in seconds, `max_message_octets` is 0 for no limit.
+    `tls_has_room` is None where there is no TLS; `under_tls` is the dialogue for after the handshake, `at_once` the
+    same dialogue without its pace.
     """
 
     __slots__ = (
         "_greeting",
+        "at_once",
         "farewells",
         "greets_by_ip",
         "idle_timeout_s",
@@ -72,15 +80,19 @@ class Dialogue:
         "max_message_octets",
         "message_answer",
         "message_too_big",
+        "pace",
         "rules",
         "session_timeout_s",
         "too_many_connections",
+        "under_tls",
         "unknown",
     )
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tls_has_room: HasRoom | None = None, *, is_under_tls: bool = False) -> None:
         prepare = _Prepare(settings)
-        self.rules, self.unknown = rules_for(settings, prepare)
+        self.under_tls = None if tls_has_room is None else Dialogue(settings, is_under_tls=True)
+        tls = _tls_rule(prepare, tls_has_room, is_under_tls=is_under_tls)
+        self.rules, self.unknown = rules_for(settings, prepare, tls)
         self._greeting = _greeting_template(settings)
         self.greets_by_ip = "{ip}" in self._greeting
         self.farewells = {reason: prepare.fixed(reply) for reason, reply in _FAREWELLS.items()}
@@ -91,6 +103,11 @@ class Dialogue:
         self.max_message_octets = _announced_size(settings.ehlo_keywords)
         self.idle_timeout_s = settings.idle_timeout_s
         self.session_timeout_s = settings.session_timeout_s
+        self.pace = Pace.of(settings)
+        self.at_once = self
+        if self.pace != AT_ONCE:
+            hasty = settings._replace(**AT_ONCE._asdict())
+            self.at_once = Dialogue(hasty, tls_has_room, is_under_tls=is_under_tls)
 
     def greeting(self, ip: str, date: str) -> bytes:
         """Return the first reply. The same for every peer in the same second, unless `greets_by_ip`."""
@@ -205,6 +222,20 @@ class _Prepare:
 
         return answer
 
+    def start_tls(self, has_room: HasRoom) -> Answer:
+        go_ahead, no_room = self.fixed(replies.R220_TLS), self.fixed(replies.R454_NO_TLS)
+        no_parameters = self.fixed(replies.R501_STARTTLS)
+
+        def answer(session: "SmtpSession", said: "Said", argument: bytes) -> bytes:
+            if argument:
+                return no_parameters
+            if not has_room():
+                return no_room
+            session.close_reason = "tls"  # unless the handshake comes about
+            return go_ahead
+
+        return answer
+
     def quit(self) -> Answer:
         goodbye = self.fixed(replies.R221_QUIT)
 
@@ -215,8 +246,19 @@ class _Prepare:
         return answer
 
 
-def rules_for(settings: Settings, prepare: _Prepare) -> tuple[dict[bytes, Rule], Rule]:
-    """Return the rule of every verb, and that of all other verbs, for a stage of refusal or accept mode."""
+def _tls_rule(prepare: _Prepare, has_room: HasRoom | None, *, is_under_tls: bool) -> Rule:
+    if is_under_tls:
+        return Rule(prepare.always(replies.R503_TLS_ACTIVE))
+    if has_room is None:
+        return Rule(prepare.always(replies.R502_NOT_IMPLEMENTED))
+    return Rule(prepare.start_tls(has_room), then=SmtpState.STARTTLS)
+
+
+def rules_for(settings: Settings, prepare: _Prepare, tls: Rule) -> tuple[dict[bytes, Rule], Rule]:
+    """Return the rule of every verb, and that of all other verbs, for a stage of refusal or accept mode.
+
+    `tls` is the rule of STARTTLS; it is announced where that leads somewhere.
+    """
     stage = len(STAGES) if settings.accept_mail else STAGES.index(settings.reject_at)
     farewell = Rule(prepare.quit(), then=SmtpState.CLOSING)
     if stage <= STAGES.index("helo"):
@@ -225,8 +267,8 @@ def rules_for(settings: Settings, prepare: _Prepare) -> tuple[dict[bytes, Rule],
         hello, other = Rule(prepare.always(reply._replace(enhanced=""))), Rule(prepare.always(reply))
         rules = {**dict.fromkeys(_VERBS, other), b"HELO": hello, b"EHLO": hello, b"QUIT": farewell}
         return rules, Rule(prepare.always(reply))
-    rules = _accepting(settings, prepare)
-    rules[b"QUIT"] = farewell
+    rules = _accepting(settings, prepare, announces_tls=tls.then is not None)
+    rules[b"QUIT"], rules[b"STARTTLS"] = farewell, tls
     # Beyond the stage of refusal the order of commands no longer matters: the answer is no.
     if stage <= STAGES.index("mail"):
         rules[b"MAIL"] = Rule(prepare.sender(replies.R553_SENDER))
@@ -237,12 +279,16 @@ def rules_for(settings: Settings, prepare: _Prepare) -> tuple[dict[bytes, Rule],
     return rules, Rule(_unrecognized(prepare))
 
 
-def _accepting(settings: Settings, prepare: _Prepare) -> dict[bytes, Rule]:
+def _accepting(settings: Settings, prepare: _Prepare, *, announces_tls: bool) -> dict[bytes, Rule]:
     ready, mail, rcpt = SmtpState.READY, SmtpState.MAIL, SmtpState.RCPT
     sender_first = prepare.fixed(replies.R503_SENDER_FIRST)
     keywords = settings.ehlo_keywords
     if settings.enhanced_status_codes and "ENHANCEDSTATUSCODES" not in map(str.upper, keywords):
         keywords = (*keywords, "ENHANCEDSTATUSCODES")
+    # Announced where it can be had, and only there, whatever the list says (RFC 3207 section 4.2).
+    keywords = tuple(keyword for keyword in keywords if keyword.upper() != "STARTTLS")
+    if announces_tls:
+        keywords = (*keywords, "STARTTLS")
     rules = {
         b"HELO": Rule(prepare.hello(replies.R501_HELO), then=ready),
         b"EHLO": Rule(prepare.hello(replies.R501_EHLO, keywords), then=ready),

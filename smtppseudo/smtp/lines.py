@@ -22,13 +22,16 @@ class LineSplitter:
     """Collects octets into lines that end at CRLF or a bare LF; a lone CR ends nothing.
 
     `max_octets` is a security limit: what a line holds beyond it is counted and dropped, so no more than
-    that is ever kept. `overflowed` says whether the line under way has passed it.
+    that is ever kept. `overflowed` says whether the line under way has passed it. `pipelined` and `pregreet` say
+    of that line whether it began before the answer to another, or before the greeting, was given.
     """
 
-    __slots__ = ("_dropped", "_last_is_cr", "_max_octets", "_partial")
+    __slots__ = ("_dropped", "_last_is_cr", "_max_octets", "_partial", "pipelined", "pregreet")
 
-    def __init__(self, max_octets: int = LINE_OCTETS) -> None:
+    def __init__(self, max_octets: int = LINE_OCTETS, *, pipelined: bool = False, pregreet: bool = False) -> None:
         self._max_octets = max_octets
+        self.pipelined = pipelined
+        self.pregreet = pregreet
         self._partial = b""
         self._dropped = 0
         self._last_is_cr = False

@@ -1,6 +1,7 @@
 """A session: one SMTP connection from accept to close, as a pure machine."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from smtppseudo.events import Closed, CloseReason, Command, Event, Message, escape
@@ -15,6 +16,7 @@ _RECORD_OCTETS: Final = 120  # of a log line, what was said aside
 _new: Final = tuple.__new__
 _GREETED: Final = SmtpState.GREETED  # looked up here once: reading a member off its class is slow in 3.11
 _READY: Final = SmtpState.READY
+_STARTTLS: Final = SmtpState.STARTTLS
 _CLOSING: Final = SmtpState.CLOSING
 
 _AUTH: Final = re.compile(
@@ -55,7 +57,8 @@ class SmtpSession:
     - give what arrived to `receive`, or call `tick`; log the events that `receive` returns;
     - send all that `data_to_send` gives; until the kernel has taken it whole, call neither `receive` nor
       `tick`, and call `flushed` when it has;
-    - close the connection when `close_reason` is set and all is sent, and log what `closed` returns.
+    - when `close_reason` is set and all is sent: shake hands for TLS if it `awaits_tls`, and call `secured` when that
+      is done; else, or if that fails, close the connection and log what `closed` returns.
 
     Times (`now`) are monotonic seconds. A peer's misbehaviour is a reply or an event, never an exception.
     At most 2,048 octets of a line and nothing of a message are kept.
@@ -79,6 +82,9 @@ class SmtpSession:
     )
 
     has_more = False  # all answers are given at once
+    paces = False
+    reads = True
+    delayed_s = 0.0
 
     def __init__(
         self, dialogue: Dialogue, session_id: int, slot: int, ip: str, port: int, greeting: bytes, now: float
@@ -111,7 +117,7 @@ class SmtpSession:
             and len(octets) <= LINE_OCTETS
         ):
             # Nearly always one whole line arrives: the same as below, without the splitter.
-            self._to_send += self._command(octets[:-2], False, False, events)
+            self._to_send += self._command(octets[:-2], False, False, False, events)
             return events
         replies: list[bytes] = []
         at = 0
@@ -120,6 +126,8 @@ class SmtpSession:
                 at = self._take_message(self._held, octets, at, now, replies, events)
             else:
                 at = self._take_line(octets, at, replies, events)
+        if at < len(octets):
+            self._refuse_tls()
         self._to_send += b"".join(replies)
         return events
 
@@ -138,8 +146,13 @@ class SmtpSession:
 
     @property
     def is_open(self) -> bool:
-        """Whether commands are still answered."""
-        return self.close_reason is None
+        """Whether commands are still answered, or may be after a TLS handshake."""
+        return self.close_reason is None or self.state is _STARTTLS
+
+    @property
+    def awaits_tls(self) -> bool:
+        """Whether a TLS handshake is to follow; where it fails, the connection is to be closed."""
+        return self.state is _STARTTLS
 
     @property
     def deadline(self) -> float:
@@ -151,16 +164,19 @@ class SmtpSession:
         """When the session must be over, whatever it does."""
         return self.started_at + self._dialogue.session_timeout_s
 
-    def tick(self, now: float) -> None:
-        """End the session if one of its time-outs has passed."""
+    def tick(self, now: float) -> Sequence[Event]:
+        """End the session if one of its time-outs has passed; return what happened, which is nothing."""
         if now >= self.expires_at:
             self.end("session")
         elif now >= self.idle_since + self._dialogue.idle_timeout_s:
             self.end("idle")
+        return ()
 
     def end(self, reason: CloseReason) -> None:
         """End the session from our side, with a last reply where that reason has one."""
-        if self.close_reason is None:
+        if self.state is _STARTTLS:
+            self.close_reason = reason  # there is no way to say anything
+        elif self.close_reason is None:
             self._to_send += self._dialogue.farewells.get(reason, b"")
             self.close_reason = reason
         self.state = _CLOSING
@@ -169,7 +185,7 @@ class SmtpSession:
         """Return the last events, once the connection is closed; the reason given yields to the session's own."""
         events: list[Event] = []
         if isinstance(self._held, LineSplitter) and (line := self._held.rest()):
-            self._note(self._heard(), self._too_long(line), events)
+            self._note(self._heard(), self._too_long(line, self._held), events)
         self._held = None
         self.state = _CLOSING
         self.sent_octets -= unsent_octets
@@ -179,6 +195,25 @@ class SmtpSession:
         events.append(Closed(reason, duration_ms, self.received_octets, self.sent_octets, said.commands, said.left_out))
         return events
 
+    def secured(self, now: float) -> None:
+        """Begin anew under TLS: what was said before counts no more (RFC 3207 section 4.2)."""
+        dialogue = self._dialogue.under_tls
+        if dialogue is not None:
+            self._dialogue = dialogue
+        self.state = _GREETED
+        self.close_reason = None
+        self.idle_since = now
+        if self.said is not None:
+            self.said.helo = self.said.mail_from = None
+
+    def _refuse_tls(self) -> None:
+        """End the session in clear where something came behind STARTTLS (RFC 3207 section 6).
+
+        Whoever put that there hopes that it is answered under TLS, as if it had come so.
+        """
+        if self.state is _STARTTLS:
+            self.state = _CLOSING
+
     def expect_message(self) -> None:
         """Take what follows as a message (the answer to DATA)."""
         self._held = MessageCounter()
@@ -186,7 +221,7 @@ class SmtpSession:
     def _take_line(self, octets: bytes, at: int, replies: list[bytes], events: list[Event]) -> int:
         splitter = self._held
         if not isinstance(splitter, LineSplitter):
-            splitter = self._held = LineSplitter()
+            splitter = self._held = LineSplitter(pipelined=at > 0)
         was_overflowed = splitter.overflowed
         line, end = splitter.take(octets, at)
         too_long = splitter.overflowed if line is None else line.truncated_octets > 0
@@ -198,9 +233,10 @@ class SmtpSession:
         if line is not None:
             self._held = None
             if line.truncated_octets:
-                self._note(self._heard(), self._too_long(line), events)
+                self._note(self._heard(), self._too_long(line, splitter), events)
             else:
-                replies.append(self._command(line.text, line.eol_lf, at > 0, events))
+                marks = (line.eol_lf, splitter.pregreet, splitter.pipelined)
+                replies.append(self._command(line.text, *marks, events))
         return end
 
     def _take_message(
@@ -224,11 +260,12 @@ class SmtpSession:
         self.state = _READY
         return end
 
-    def _too_long(self, line: Line) -> Command:
+    def _too_long(self, line: Line, splitter: LineSplitter) -> Command:
         said, dialogue = self._heard(), self._dialogue
         reply = dialogue.farewells["errors"] if self.close_reason == "errors" else dialogue.line_too_long
         shown = _REDACTED if said.follows_auth else _shown(line.text)
-        return Command(shown, reply[:-2], eol_lf=line.eol_lf, truncated_octets=line.truncated_octets)
+        marks = (line.eol_lf, splitter.pregreet, splitter.pipelined, line.truncated_octets)
+        return Command(shown, reply[:-2], *marks)
 
     def _heard(self) -> Said:
         said = self.said
@@ -236,7 +273,7 @@ class SmtpSession:
             said = self.said = Said()
         return said
 
-    def _command(self, line: bytes, eol_lf: bool, pipelined: bool, events: list[Event]) -> bytes:
+    def _command(self, line: bytes, eol_lf: bool, pregreet: bool, pipelined: bool, events: list[Event]) -> bytes:
         dialogue, said = self._dialogue, self.said
         if said is None:
             said = self._heard()
@@ -264,7 +301,7 @@ class SmtpSession:
             # Some clients send user name and password though AUTH was refused.
             line, first_line = _REDACTED, _hidden(first_line)
         # tuple.__new__ spares the half of what Command(...) costs, here where it counts.
-        event = _new(Command, (line, first_line, eol_lf, False, pipelined, 0))
+        event = _new(Command, (line, first_line, eol_lf, pregreet, pipelined, 0))
         self._note(said, event, events)
         return reply
 

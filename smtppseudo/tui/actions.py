@@ -20,6 +20,7 @@ ACTIONS: Final = (
     Action("l", "data_events", "Show/Log data events", "Whether what peers send is logged and shown"),
     Action("a", "accept_mail", "Accept Mail", "Whether every message is taken and thrown away"),
     Action("w", "magic_word", "New magic word", "Change the secret that lets monitors in to this server"),
+    Action("v", "service", "Service", "Install, start, stop or uninstall the service, where it is this machine's"),
     Action("x", "disconnect", "Disconnect slot", "End the session in the slot under the cursor"),
     Action("f", "filter", "Filter", "Show only some slots, or some events: of the pane that has the focus", "Filter"),
     Action("slash", "search", "Search events", "Find words among the events", "Search"),

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from smtppseudo.net.client import LinkError
+from smtppseudo.net.client import CertificateError, LinkError, UnknownCertificateError
+from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.aside import aside
 from smtppseudo.tui.feeder import Batch, Broken, Dialling, Feed, News, Opened, Seen, Slots, Status
@@ -18,11 +19,11 @@ from smtppseudo.tui.model import Model
 from smtppseudo.tui.operations import Operations, target_of
 from smtppseudo.tui.route import PORT, Target
 from smtppseudo.tui.screens.main import MainScreen
+from smtppseudo.tui.screens.service import Manager
 from smtppseudo.tui.screens.setup import Wanted
 from smtppseudo.tui.standing import Standing
 from smtppseudo.tui.texts import shown
 from smtppseudo.tui.themes import DARK, LIGHT, THEMES
-from smtppseudo.tui.unit_state import UnitState, ask_systemd
 from smtppseudo.tui.waiting import answer, begin
 
 TICK_S: Final = 0.1
@@ -39,11 +40,12 @@ class Surroundings(NamedTuple):
 
     make_feed: Callable[[], Feed]
     store: Store
+    accept: Callable[[str, int, str], None]  # a certificate's fingerprint, of a host and port. Raises OSError
     usual_port: Callable[[], int] = lambda: PORT
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], datetime] = partial(datetime.now, UTC)
     zone: tzinfo | None = None  # None: this machine's
-    ask_unit: Callable[[], UnitState] = ask_systemd
+    service: Manager = Manager()
 
 
 class MonitorApp(App[None]):
@@ -77,6 +79,11 @@ class MonitorApp(App[None]):
     def zone(self) -> tzinfo | None:
         """The time zone that times are shown in."""
         return self._surroundings.zone
+
+    @property
+    def service(self) -> Manager:
+        """How the service of this machine is managed."""
+        return self._surroundings.service
 
     def now(self) -> float:
         """Return monotonic seconds."""
@@ -161,8 +168,14 @@ class MonitorApp(App[None]):
         elif isinstance(news, Broken):
             if was_connected:
                 self.model.note(shown(f"the connection is lost: {news.error}"))
-            if self.standing.needs_word and self.screen is self.main:
-                self.operations.ask_word()
+            if self.screen is self.main:
+                self._ask_what_is_missing()
+
+    def _ask_what_is_missing(self) -> None:
+        if self.standing.needs_word:
+            self.operations.ask_word()
+        elif isinstance(self.standing.error, UnknownCertificateError):
+            self.operations.ask_trust(self.standing.error)  # one that changed is refused until a person wants it
 
     def _keep_slots_true(self, now: float) -> None:
         """Have the slots listed anew where events do not tell all: some were left out, or none tell of data."""
@@ -183,13 +196,19 @@ class MonitorApp(App[None]):
         self.main.redraw_words()
 
     async def _ask_unit(self) -> None:
-        self.unit_state = await aside(self._surroundings.ask_unit)
+        self.show_unit(await aside(self.service.ask))
+
+    def show_unit(self, unit: UnitState) -> None:
+        """Show how the service of this machine stands."""
+        self.unit_state = unit
         self.main.redraw_words()
 
     def retry(self) -> None:
-        """Try to connect at once; first ask for a word that was refused or is missing."""
+        """Try to connect at once; first ask for a word that was refused or is missing, or about a certificate."""
         if self.standing.needs_word:
             self.operations.ask_word()
+        elif isinstance(self.standing.error, CertificateError):
+            self.operations.ask_trust(self.standing.error)
         elif self.standing.opened is None:
             self.feed.retry()
 
@@ -213,6 +232,11 @@ class MonitorApp(App[None]):
         if self.memory.word_of(self.target.address, port) is not None:
             self.memory = self.memory.with_word(self.target.address, port, word)
             self._save()
+
+    def accept(self, error: CertificateError) -> None:
+        """Trust a certificate from now on, and connect again. Raises OSError."""
+        self._surroundings.accept(*error.place, error.fingerprint)
+        self.feed.retry()
 
     def turn_theme(self) -> None:
         """Go from dark to light, or back."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
 from smtppseudo.monitor.client import checked_word
+from smtppseudo.net.client import TlsMode
 from smtppseudo.tui.route import LOOPBACK, PORT, Target
 
 FILE: Final = "monitor.json"
@@ -79,10 +80,11 @@ def _is_word(word: object) -> bool:
         return False
 
 
-def target_for(memory: Memory, host: str | None, port: int | None, word: str | None, cleartext: bool) -> Target:
+def target_for(memory: Memory, host: str | None, port: int | None, word: str | None, tls: TlsMode) -> Target:
     """Return what to connect to at the start: what was asked for, else what was watched last, else this machine."""
     if host is None and port is None and memory.host:
-        host, port, cleartext = memory.host, memory.port or None, cleartext or memory.cleartext
+        host, port = memory.host, memory.port or None
+        tls = "off" if tls == "auto" and memory.cleartext else tls
     if word is None:
         word = memory.word_of(host or LOOPBACK, port or PORT)
-    return Target(host, port, word, cleartext)
+    return Target(host, port, word, tls)

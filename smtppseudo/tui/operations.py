@@ -2,9 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from smtppseudo.net.client import ConnectionLostError, LinkError, OpRefusedError
-from smtppseudo.tui.route import Target
+from smtppseudo.net.client import CertificateError, ConnectionLostError, LinkError, OpRefusedError, TlsMode
+from smtppseudo.service.systemd import UnitState
+from smtppseudo.tui.aside import aside
+from smtppseudo.tui.route import Target, own_address
+from smtppseudo.tui.screens.certificate import Certificate
 from smtppseudo.tui.screens.dialog import Confirm
+from smtppseudo.tui.screens.service import ServicePanel
 from smtppseudo.tui.screens.setup import Setup, Wanted
 from smtppseudo.tui.screens.words import AskWord, GivenWord, NewWord
 from smtppseudo.tui.slots import SlotRow
@@ -69,13 +73,31 @@ class Operations:
 
         app.push_screen(NewWord(lambda: app.feed, opened.place), done)
 
+    async def service(self) -> None:
+        """Show the service panel, for this machine only."""
+        app = self._app
+        address = app.target.address
+        if await aside(lambda: own_address(address)) is None:
+            self._refuse("Service", f"{address} is not this machine: its service is managed there")
+            return
+        unit = await aside(app.service.ask)
+        if unit.reason:
+            self._refuse("Service", unit.reason)
+            return
+
+        def changed(unit: UnitState) -> None:
+            app.show_unit(unit)
+            app.retry()
+
+        app.push_screen(ServicePanel(app.service, unit, changed))
+
     def setup(self) -> None:
         """Show Setup, and do what it ended with."""
         app = self._app
         target, opened = app.target, app.standing.opened
         port = target.port or (opened.port if opened is not None else app.usual_port())
         is_kept = app.memory.word_of(target.address, port) is not None
-        wanted = Wanted(target.address, port, None, is_kept, target.cleartext)
+        wanted = Wanted(target.address, port, None, is_kept, target.tls == "off")
 
         def done(given: Wanted | None) -> None:
             if given is None:
@@ -97,10 +119,23 @@ class Operations:
         def done(given: GivenWord | None) -> None:
             if given is not None:
                 app.watch_server(
-                    Wanted(app.target.address, port, given.word, given.is_kept, app.target.cleartext), is_same=False
+                    Wanted(app.target.address, port, given.word, given.is_kept, app.target.tls == "off"), is_same=False
                 )
 
         app.push_screen(AskWord(shown(f"{error}."), is_kept=is_kept), done)
+
+    def ask_trust(self, error: CertificateError) -> None:
+        """Ask whether a certificate is the server's."""
+
+        def done(is_trusted: bool | None) -> None:
+            if not is_trusted:
+                return
+            try:
+                self._app.accept(error)
+            except OSError as failure:
+                self._refuse("Certificate", f"it cannot be kept: {failure.strerror}")
+
+        self._app.push_screen(Certificate(error), done)
 
     def _ask(self, title: str, text: str, yes: str, op: str, **fields: object) -> None:
         async def act() -> None:
@@ -143,4 +178,6 @@ def target_of(wanted: Wanted, before: Target) -> Target:
     """Return what to connect to, after Setup."""
     is_same = (wanted.host, wanted.port) == (before.address, before.port)
     word = wanted.word if wanted.word is not None else (before.magic_word if is_same else None)
-    return Target(wanted.host, wanted.port, word, wanted.cleartext)
+    # That it is TLS to this machine, too, comes from the command line, and is not asked in Setup.
+    otherwise: TlsMode = "on" if is_same and before.tls == "on" else "auto"
+    return Target(wanted.host, wanted.port, word, "off" if wanted.cleartext else otherwise)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
+from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.model import Model
 from smtppseudo.tui.standing import Standing
 from smtppseudo.tui.tally import sparkline
 from smtppseudo.tui.texts import clock_time, date_and_time, moment, number_of, shown, span, text_of
-from smtppseudo.tui.unit_state import UnitState
 from smtppseudo.tui.widgets.details import CALLERS_SHOWN, Section, of_callers, of_rate
 from smtppseudo.tui.widgets.top import Headline
 
@@ -110,4 +110,5 @@ def _service(standing: Standing, unit: UnitState | None) -> list[tuple[str, str]
         return [("", "Asking systemd ...")]
     if unit.reason:
         return [("", unit.reason)]
-    return [("Installed", unit.installed), ("Running", unit.running), ("At boot", unit.at_boot)]
+    lines = [("Installed", unit.installed), ("Running", unit.running), ("At boot", unit.at_boot)]
+    return [*lines, ("", "v installs, starts, stops it.")]

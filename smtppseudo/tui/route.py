@@ -9,9 +9,16 @@ import socket
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from smtppseudo.net.client import MonitorLink, NeedsMagicWordError, Secrets, UnreachableError
+from smtppseudo.net.addresses import is_loopback
+from smtppseudo.net.client import (
+    MonitorLink,
+    NeedsMagicWordError,
+    NotPrivateError,
+    Secrets,
+    TlsMode,
+    UnreachableError,
+)
 from smtppseudo.net.errnos import reason_of
-from smtppseudo.net.wire import is_loopback
 
 PORT = 26
 LOOPBACK = "127.0.0.1"
@@ -24,10 +31,10 @@ class Target(NamedTuple):
     host: str | None = None
     port: int | None = None
     magic_word: str | None = None
-    cleartext: bool = False  # also to another machine, though all on the way can read along
+    tls: TlsMode = "auto"  # off: in clear text to another machine, too, though all on the way can read along
 
     def __repr__(self) -> str:
-        return f"Target({self.host!r}, {self.port!r}, [redacted], {self.cleartext})"
+        return f"Target({self.host!r}, {self.port!r}, [redacted], {self.tls})"
 
     @property
     def address(self) -> str:
@@ -46,6 +53,10 @@ class Doorkeys(Protocol):
         """Return the monitor ports that they wrote down."""
         ...
 
+    def pin_for(self, host: str, port: int) -> str | None:
+        """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises LinkError."""
+        ...
+
 
 class Route(NamedTuple):
     """A login. `note` says what is worth knowing of how it came about; `is_own` whether it is this machine's server."""
@@ -62,9 +73,13 @@ def connect(target: Target, keys: Doorkeys) -> Route:
     own = own_address(target.host)
     if own is None:
         return Route(_log_in(target.host, target.port or PORT, target, keys), "", is_own=False)
+    port = target.port or PORT
     try:
-        # What is said to an address of one's own never leaves the machine.
-        link = _log_in(own, target.port or PORT, target._replace(cleartext=True), keys)
+        try:
+            link = _log_in(own, port, target, keys)
+        except NotPrivateError:
+            # What is said to an address of one's own never leaves the machine.
+            link = _log_in(own, port, target._replace(tls="off"), keys)
     except UnreachableError as error:
         with contextlib.suppress(UnreachableError):
             route = _connect_here(target._replace(host=LOOPBACK), keys)
@@ -88,7 +103,7 @@ def _connect_here(target: Target, keys: Doorkeys) -> Route:
 def _log_in(host: str | None, port: int, target: Target, keys: Doorkeys) -> MonitorLink:
     cookies = keys.cookies()
     dial: Callable[[tuple[str, ...]], MonitorLink] = lambda cookies: MonitorLink.connect(  # noqa: E731
-        host, port, Secrets(cookies, target.magic_word), timeout_s=TIMEOUT_S, cleartext=target.cleartext
+        host, port, Secrets(cookies, target.magic_word), timeout_s=TIMEOUT_S, tls=target.tls, pin_for=keys.pin_for
     )
     try:
         return dial(cookies)

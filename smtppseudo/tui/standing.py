@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from smtppseudo.net.client import (
     BadPeerError,
+    CertificateError,
     LinkError,
     NeedsMagicWordError,
     NotAuthorizedError,
@@ -44,6 +45,8 @@ class Standing(NamedTuple):
             return f"Next try in {max(0, round(self.retry_at - now))} s; r tries now, s changes the address."
         if isinstance(self.error, NeedsMagicWordError | NotAuthorizedError):
             return "It is not tried again by itself: r asks for the magic word, s changes the address."
+        if isinstance(self.error, CertificateError):
+            return "It is not tried again by itself: r asks whether to trust it, s changes the address."
         if isinstance(self.error, NotPrivateError | BadPeerError):
             return "It is not tried again by itself: s changes the address and how it is reached, r tries again."
         return "r tries again, s changes the address."

@@ -125,7 +125,6 @@ def small_disk(servers: Servers) -> Iterator[Running]:
     server = servers.start(None, "--state-dir", str(directory), prefix=mount)
     disk = os.open(f"/proc/{server.pid}/root{directory}", os.O_DIRECTORY)
     try:
-        (server.directory / "state").rmdir()
         (server.directory / "state").symlink_to(f"/proc/{os.getpid()}/fd/{disk}")
         yield server
     finally:

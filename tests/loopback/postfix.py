@@ -43,6 +43,7 @@ alias_database =
 maillog_file = {directory}/mail.log
 maillog_file_prefixes = {directory}
 smtpd_relay_restrictions = permit_mynetworks,reject
+smtp_tls_security_level = {tls}
 """
 
 _MASTER = """\
@@ -51,6 +52,7 @@ postlog   unix-dgram n - n - 1 postlogd
 pickup    unix n - n 60 1 pickup
 cleanup   unix n - n - 0 cleanup
 qmgr      unix n - n 300 1 qmgr
+tlsmgr    unix - - n 1000? 1 tlsmgr
 rewrite   unix - - n - - trivial-rewrite
 bounce    unix - - n - 0 bounce
 defer     unix - - n - 0 bounce
@@ -115,10 +117,12 @@ def _verdict(line: str) -> tuple[str, str, str]:
 
 
 @contextlib.contextmanager
-def running(relay_port: int, routes: Mapping[str, int], more: Mapping[str, str] | None = None) -> Iterator[Postfix]:
+def running(
+    relay_port: int, routes: Mapping[str, int], tls: str = "none", more: Mapping[str, str] | None = None
+) -> Iterator[Postfix]:
     """Run one that relays to a port of 127.0.0.1; mail to the domains in `routes` goes to theirs.
 
-    `more` are parameters of main.cf.
+    `tls` is none, may (where it is offered) or encrypt (else the mail waits); `more` are parameters of main.cf.
     """
     # Its programs run as another user, who may not look into pytest's own directories.
     with tempfile.TemporaryDirectory(prefix="postfix-test-") as name:
@@ -126,7 +130,7 @@ def running(relay_port: int, routes: Mapping[str, int], more: Mapping[str, str] 
         directory.chmod(0o755)
         etc = directory / "etc"
         port = _free_port()
-        _write(directory, relay_port, port, routes)
+        _write(directory, relay_port, port, routes, tls)
         with (etc / "main.cf").open("a") as main:
             main.writelines(f"{name} = {value}\n" for name, value in (more or {}).items())
         try:
@@ -138,7 +142,7 @@ def running(relay_port: int, routes: Mapping[str, int], more: Mapping[str, str] 
             _control(etc, "abort", check=False)
 
 
-def _write(directory: Path, relay_port: int, listen_port: int, routes: Mapping[str, int]) -> None:
+def _write(directory: Path, relay_port: int, listen_port: int, routes: Mapping[str, int], tls: str) -> None:
     for name in ("etc", "spool", "data"):
         (directory / name).mkdir(mode=0o755)
     shutil.chown(directory / "data", "postfix")
@@ -146,7 +150,9 @@ def _write(directory: Path, relay_port: int, listen_port: int, routes: Mapping[s
     if dynamic.exists():
         shutil.copy(dynamic, directory / "etc")
     table = ", ".join(f"{{{domain} = smtp:[127.0.0.1]:{port}}}" for domain, port in routes.items())
-    (directory / "etc/main.cf").write_text(_MAIN.format(directory=directory, relay_port=relay_port, routes=table))
+    (directory / "etc/main.cf").write_text(
+        _MAIN.format(directory=directory, relay_port=relay_port, routes=table, tls=tls)
+    )
     (directory / "etc/master.cf").write_text(_MASTER.format(listen_port=listen_port))
 
 

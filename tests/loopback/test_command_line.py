@@ -54,7 +54,7 @@ def test_a_port_without_permission_names_three_ways_out(tmp_path: Path) -> None:
         prefix = ["unshare", "-n", *prefix]
     line = complaint(1, *serve_at(PORT_25, tmp_path, "0.0.0.0"), prefix=prefix)
     assert line.startswith("smtppseudo: cannot listen on 0.0.0.0 port 25: ")
-    for way_out in ("service", "root", "--port 2525"):
+    for way_out in ("`sudo smtppseudo install-service`", "root, with --run-as", "--port 2525 --monitor-port 2626"):
         assert way_out in line
 
 

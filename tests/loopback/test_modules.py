@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import LIMIT_S, connect
-from tests.running import CHECKOUT, command, environment
+from tests.running import CHECKOUT, command, environment, stays_who_it_is
 
 NOT_FOR_SERVE = {
     "asyncio",
@@ -104,7 +104,8 @@ def test_whoever_reads_the_events_may_leave(tmp_path: Path) -> None:
     """`serve -v | head -3`: the server goes on, and ends as it should."""
     (tmp_path / "empty").touch()
     places = ["--config", str(tmp_path / "empty"), "--state-dir", str(tmp_path), "--log-dir", str(tmp_path)]
-    words = command("serve", "--verbose", "--port", "0", "--listen", "127.0.0.1", "--monitor-port", "0", *places)
+    options = ["--port", "0", "--listen", "127.0.0.1", "--monitor-port", "0", *places, *stays_who_it_is()]
+    words = command("serve", "--verbose", *options)
     reads, writes = os.pipe()
     process = subprocess.Popen(words, env=environment(), stdout=writes, stderr=subprocess.PIPE, text=True)
     os.close(writes)

@@ -9,7 +9,7 @@ import pytest
 
 from smtppseudo.events import Closed, Connected, Error, Refused
 from smtppseudo.net.reactor import READ, Watched
-from smtppseudo.server import OTHER_DESCRIPTORS
+from smtppseudo.preconditions import OTHER_DESCRIPTORS
 from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX
 from tests.clients import Client, wait_until
 from tests.conftest import MakeInside

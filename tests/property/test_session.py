@@ -24,7 +24,7 @@ MODES: Final = [
     for mode in (*(BASE._replace(reject_at=stage) for stage in STAGES), BASE._replace(accept_mail=True))
     for changed in [mode._replace(enhanced_status_codes=enhanced)]
 ]
-DIALOGUES: Final = [Dialogue(mode) for mode in MODES]
+DIALOGUES: Final = [Dialogue(mode, has_room) for mode in MODES for has_room in (None, lambda: True, lambda: False)]
 TAKING: Final = [Dialogue(mode) for mode in MODES if mode.accept_mail or mode.reject_at == "message"]
 TAKING_NOTHING: Final = [Dialogue(mode) for mode in MODES if not mode.accept_mail and mode.reject_at != "message"]
 dialogues = st.sampled_from(DIALOGUES) | st.sampled_from(TAKING)

@@ -10,11 +10,12 @@ from textual.pilot import Pilot
 
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.net.client import Dropped, OpRefusedError, Reply, Snapshot, Streamed
+from smtppseudo.service.systemd import UnitState
 from smtppseudo.settings import Settings
 from smtppseudo.tui.app import MonitorApp, Surroundings
 from smtppseudo.tui.feeder import Batch, News, Opened, Seen, Status
 from smtppseudo.tui.route import Target
-from smtppseudo.tui.unit_state import UnitState
+from smtppseudo.tui.screens.service import Manager
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
 STARTED_AT = "2026-06-01T08:15:00.000Z"
@@ -90,15 +91,21 @@ class Scene:
         self.feeds: list[FakeFeed] = []
         self.store = FakeStore()
         self.clock = 1_000.0
+        self.accepted: list[tuple[str, int, str]] = []
         self.wall = WALL
+        self.unit = unit or UnitState(reason="systemd does not run here.")
         surroundings = Surroundings(
             self._make_feed,
             self.store,
+            lambda *accepted: self.accepted.append(accepted),
             lambda: 26,
             lambda: self.clock,
             lambda: self.wall,
             UTC,
-            lambda: unit or UnitState(reason="systemd does not run here."),
+            Manager(
+                lambda: self.unit,
+                lambda action: ["sudo", "smtppseudo", action.value],
+            ),
         )
         self.app = MonitorApp(target or Target("127.0.0.1", 26), surroundings)
         self.pilot: Pilot[None]

@@ -16,6 +16,7 @@ from smtppseudo.tui.app import MonitorApp, Surroundings
 from smtppseudo.tui.feeder import Batch, Broken, Feeder, News, Opened, Seen
 from smtppseudo.tui.route import Target, connect
 from smtppseudo.tui.screens.main import MainScreen
+from tests.certificates import Certificate
 from tests.clients import wait_until
 from tests.monitors import Monitors, closing_monitors, credentials_text, monitor_port, state_dir
 from tests.running import Running, Servers
@@ -24,10 +25,11 @@ WORD = "open sesame, please"
 
 
 class Keys:
-    """The keys of one server, or none."""
+    """The keys of one server, or none; `pin` is the fingerprint of the certificate that was accepted."""
 
     def __init__(self, directory: Path | None) -> None:
         self._state = None if directory is None else StateDir(directory)
+        self.pin: str | None = None
 
     def cookies(self) -> tuple[str, ...]:
         """Return its cookie."""
@@ -39,13 +41,26 @@ class Keys:
         text = self._state.read("monitor_port") if self._state is not None else None
         return () if text is None else (int(text),)
 
+    def pin_for(self, host: str, port: int) -> str | None:
+        """Return it, whichever server it is."""
+        return self.pin
+
+    def accept(self, host: str, port: int, fingerprint: str) -> None:
+        """Take it for the server's from now on."""
+        self.pin = fingerprint
+
+
+def surroundings(keys: Keys, directory: Path) -> Surroundings:
+    """Return what the application stands on, with those keys and the real thing for the rest."""
+    return Surroundings(lambda: Feeder(keys), StateDir(directory), keys.accept)
+
 
 class Live:
     """The application before a server."""
 
     def __init__(self, server: Running, directory: Path) -> None:
         keys = Keys(state_dir(server))
-        self.app = MonitorApp(Target(), Surroundings(lambda: Feeder(keys), StateDir(directory / "config")))
+        self.app = MonitorApp(Target(), surroundings(keys, directory / "config"))
         self.pilot: Pilot[None]
 
     def text(self) -> str:
@@ -115,6 +130,28 @@ def test_the_next_caller_sees_the_new_greeting(live: tuple[Running, Live]) -> No
         assert screen.app.standing.opened is not None  # no reconnect for that
 
     screen.play(act)
+
+
+def test_a_certificate_is_accepted_on_the_screen(servers: Servers, certificate: Certificate, tmp_path: Path) -> None:
+    """First another was accepted, which is refused; then a person takes the one that is there."""
+    server = servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
+    screen = Live(server, tmp_path)
+    keys = Keys(state_dir(server))
+    keys.pin = certificate.fingerprint.replace("SHA256:", "SHA256:00:")[:-3]
+    target = Target("127.0.0.1", monitor_port(server), tls="on")
+    screen.app = MonitorApp(target, surroundings(keys, tmp_path / "config"))
+
+    async def run() -> None:
+        async with screen.app.run_test(size=(120, 40)) as pilot:
+            screen.pilot = pilot
+            await screen.settle(lambda: "shows another certificate" in " ".join(screen.text().split()), "refused")
+            await pilot.press("r")
+            await screen.settle(lambda: certificate.fingerprint[:50] in screen.text(), "asked")
+            await pilot.click("#yes")
+            await screen.settle(lambda: "● Online" in screen.text(), "online")
+            assert keys.pin == certificate.fingerprint
+
+    asyncio.run(run())
 
 
 def test_stop_start_and_switches_work(live: tuple[Running, Live]) -> None:
@@ -324,7 +361,7 @@ def test_quitting_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) -> N
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
         target = Target("127.0.0.1", port)
-        app = MonitorApp(target, Surroundings(lambda: Feeder(Keys(None)), StateDir(tmp_path)))
+        app = MonitorApp(target, surroundings(Keys(None), tmp_path))
 
         async def run() -> None:
             async with app.run_test() as pilot:

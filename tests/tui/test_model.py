@@ -15,7 +15,6 @@ from smtppseudo.tui.stream import Mark, Stream
 from smtppseudo.tui.tally import Callers, Rate, sparkline
 from smtppseudo.tui.texts import clock_time, shown, span, told
 from smtppseudo.tui.transcripts import EVENTS_PER_SESSION, Transcripts
-from smtppseudo.tui.unit_state import read_properties
 from tests.tui.scene import FakeStore, event, opened, status, visit
 
 MINUTE = 29_000_000
@@ -278,8 +277,8 @@ def test_memory_comes_back_as_it_was() -> None:
     memory = Memory.load(store)
     assert memory.word_of("192.0.2.1", 2_626) == "open sesame"
     assert "sesame" not in repr(memory)
-    assert target_for(memory, None, None, None, cleartext=False) == Target("192.0.2.1", 2_626, "open sesame", True)
-    assert target_for(memory, "localhost", None, None, cleartext=False) == Target("localhost", None, None, False)
+    assert target_for(memory, None, None, None, "auto") == Target("192.0.2.1", 2_626, "open sesame", "off")
+    assert target_for(memory, "localhost", None, None, "auto") == Target("localhost", None, None, "auto")
     assert memory.with_word("192.0.2.1", 2_626, None).words == {}
 
 
@@ -288,12 +287,6 @@ def test_a_memory_that_is_spoilt_is_none(text: str) -> None:
     store = FakeStore()
     store.files[FILE] = text
     assert Memory.load(store) == Memory()
-
-
-def test_the_units_state_is_read() -> None:
-    text = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n"
-    assert read_properties(text)[:3] == ("yes", "yes (running)", "yes")
-    assert "Not installed" in read_properties("LoadState=not-found\n").reason
 
 
 def test_the_memory_is_json_that_a_person_can_read() -> None:

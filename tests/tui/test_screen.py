@@ -6,22 +6,26 @@ import pytest
 from textual.widgets import Input, Static
 
 from smtppseudo.net.client import (
+    ChangedCertificateError,
     ConnectionLostError,
     NeedsMagicWordError,
     NotAuthorizedError,
+    UnknownCertificateError,
     UnreachableError,
 )
+from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.feeder import Broken, Dialling, News, Seen
 from smtppseudo.tui.memory import FILE
 from smtppseudo.tui.route import Target
+from smtppseudo.tui.screens.certificate import Certificate
 from smtppseudo.tui.screens.dialog import Confirm
 from smtppseudo.tui.screens.help import Help, key_lines
 from smtppseudo.tui.screens.main import MainScreen
+from smtppseudo.tui.screens.service import ServicePanel
 from smtppseudo.tui.screens.setup import Setup
 from smtppseudo.tui.screens.transcript import Transcript
 from smtppseudo.tui.screens.words import AskWord, NewWord
-from smtppseudo.tui.unit_state import UnitState
 from smtppseudo.tui.widgets.events import EventPane
 from smtppseudo.tui.widgets.push import Push, Switch
 from smtppseudo.tui.widgets.table import SlotTable, lay_out
@@ -443,6 +447,71 @@ def test_the_service_is_shown_for_this_machine_only() -> None:
     play(Scene(unit=UnitState("yes", "yes (running)", "no")), act, (200, 60))
 
 
+def test_the_service_panel_offers_what_can_be_done() -> None:
+    async def act(scene: Scene) -> None:
+        await open_panel(scene)
+        offered = {action: not scene.app.screen.query_one(f"#{action}", Push).disabled for action in ACTIONS_OF_PANEL}
+        assert offered == {"install": True, "start": False, "stop": False, "uninstall": False}
+        await scene.pilot.press("escape")
+        scene.unit = UnitState("yes", "yes (running)", "yes")
+        await open_panel(scene)
+        assert "Upgrade" in scene.text()
+        offered = {action: not scene.app.screen.query_one(f"#{action}", Push).disabled for action in ACTIONS_OF_PANEL}
+        assert offered == {"install": True, "start": False, "stop": True, "uninstall": True}
+        await scene.pilot.press("escape")
+        scene.unit = UnitState("yes", "no (inactive)", "no")
+        await open_panel(scene)
+        assert not scene.app.screen.query_one("#start", Push).disabled
+        assert scene.app.screen.query_one("#stop", Push).disabled
+
+    play(Scene(unit=UnitState("no", "no", "no")), act)
+
+
+def test_the_service_panel_works_without_a_connection() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(Broken(UnreachableError("cannot reach 127.0.0.1 port 26"), 4.0))
+        await scene.pilot.press("v")
+        await scene.settle(lambda: isinstance(scene.app.screen, ServicePanel), "the panel")
+
+    play(Scene(unit=UnitState("no", "no", "no")), act)
+
+
+def test_a_terminal_that_cannot_make_way_is_told_the_command() -> None:
+    async def act(scene: Scene) -> None:
+        await open_panel(scene)
+        await scene.pilot.click("#uninstall")
+        await scene.settle(lambda: isinstance(scene.app.screen, Confirm), "asked")
+        await scene.pilot.click("#no")
+        await scene.settle(lambda: isinstance(scene.app.screen, ServicePanel), "the panel")
+        assert "In another, type" not in flowing(scene)
+        await scene.pilot.click("#uninstall")
+        await scene.settle(lambda: isinstance(scene.app.screen, Confirm), "asked")
+        await scene.pilot.click("#yes")
+        await scene.settle(lambda: "type: sudo smtppseudo uninstall" in flowing(scene), "the command")
+
+    play(Scene(unit=UnitState("yes", "yes (running)", "yes")), act)
+
+
+def test_the_service_of_another_machine_is_managed_there() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.pilot.press("v")
+        await scene.settle(lambda: bool(scene.app._notifications), "the toast")
+        assert "192.0.2.99 is not this machine" in next(iter(scene.app._notifications)).message
+        assert scene.app.screen is scene.app.main
+
+    play(Scene(Target("192.0.2.99", 26), UnitState("no", "no", "no")), act)
+
+
+ACTIONS_OF_PANEL = ("install", "start", "stop", "uninstall")
+
+
+async def open_panel(scene: Scene) -> None:
+    """Open the service panel."""
+    await scene.tell(opened())
+    await scene.pilot.press("v")
+    await scene.settle(lambda: isinstance(scene.app.screen, ServicePanel), "the panel")
+
+
 def test_the_theme_is_remembered() -> None:
     async def act(scene: Scene) -> None:
         await scene.pilot.press("t")
@@ -537,3 +606,39 @@ def test_hostile_text_is_shown_as_plain_text(text: str) -> None:
         assert not any(char in shown for char in "日\uff57👩\u0301\u202e")
 
     play(Scene(), act, (200, 60))
+
+
+FINGERPRINTS = ("SHA256:" + ":".join(["0A"] * 32), "SHA256:" + ":".join(["F5"] * 32))
+ELSEWHERE = ("mail.example.net", 26)
+
+
+def test_a_new_certificate_is_accepted_by_a_person() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(Broken(UnknownCertificateError(FINGERPRINTS[0], ELSEWHERE), None))
+        await scene.settle(lambda: isinstance(scene.app.screen, Certificate), "asked")
+        assert "mail.example.net port 26 is new here" in flowing(scene)
+        assert flowing(scene).count("0A:") == 31
+        await scene.pilot.press("enter")  # alone it accepts nothing
+        assert not scene.accepted
+        await scene.pilot.press("r")
+        await scene.settle(lambda: isinstance(scene.app.screen, Certificate), "asked again")
+        await scene.pilot.click("#yes")
+        await scene.settle(lambda: scene.feed.retries == 1, "connected anew")
+        assert scene.accepted == [(*ELSEWHERE, FINGERPRINTS[0])]
+
+    play(Scene(Target(*ELSEWHERE)), act)
+
+
+def test_a_changed_certificate_is_refused_until_a_person_wants_it() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(Broken(ChangedCertificateError(FINGERPRINTS[1], ELSEWHERE, FINGERPRINTS[0]), None))
+        assert scene.app.screen is scene.app.main
+        assert "pretends to be the server" in " ".join(scene.text().split())
+        assert "r asks whether to trust it" in scene.text()
+        await scene.pilot.press("r")
+        await scene.settle(lambda: isinstance(scene.app.screen, Certificate), "asked")
+        assert flowing(scene).count("0A:") == flowing(scene).count("F5:") == 31
+        await scene.pilot.press("escape")
+        assert not scene.accepted
+
+    play(Scene(Target(*ELSEWHERE)), act)

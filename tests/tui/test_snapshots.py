@@ -11,10 +11,16 @@ from typing import Final, NamedTuple
 import pytest
 import textual
 
-from smtppseudo.net.client import ConnectionLostError, NotAuthorizedError, UnreachableError
+from smtppseudo.net.client import (
+    ChangedCertificateError,
+    ConnectionLostError,
+    NotAuthorizedError,
+    UnknownCertificateError,
+    UnreachableError,
+)
+from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.feeder import Broken, News
 from smtppseudo.tui.themes import DARK, LIGHT
-from smtppseudo.tui.unit_state import UnitState
 from tests.tui.scene import Scene, busy_morning, play
 
 DIRECTORY: Final = Path(__file__).parent / "snapshots"
@@ -25,6 +31,9 @@ UNREACHABLE: Final = UnreachableError(
     "cannot reach 127.0.0.1 port 26: Connection refused; is the server running? `smtppseudo serve` runs it"
 )
 LOST: Final = ConnectionLostError("127.0.0.1 port 26: the server ended the connection (shutdown)")
+FINGERPRINTS: Final = [f"SHA256:{octet * 32}".removesuffix(":") for octet in ("0A:", "F5:")]
+NEW_CERTIFICATE: Final = UnknownCertificateError(FINGERPRINTS[0], ("192.0.2.25", 26))
+OTHER_CERTIFICATE: Final = ChangedCertificateError(FINGERPRINTS[1], ("192.0.2.25", 26), FINGERPRINTS[0])
 WRONG: Final = NotAuthorizedError("192.0.2.1 port 26: Not Authorized! That is not its magic word")
 
 
@@ -48,6 +57,7 @@ PICTURES: Final = (
     Picture("transcript-80x24-dark", (80, 24), keys=("down", "enter")),
     Picture("help-80x24-light", (80, 24), LIGHT, keys=("question_mark",)),
     Picture("help-100x40-dark", (100, 40), keys=("question_mark",)),
+    Picture("service-80x24-light", (80, 24), LIGHT, keys=("v",)),
     Picture("stop-80x24-dark", (80, 24), keys=("o",)),
     Picture("accept-100x40-light", (100, 40), LIGHT, keys=("a",)),
     Picture("new-word-80x24-light", (80, 24), LIGHT, keys=("w",)),
@@ -55,6 +65,8 @@ PICTURES: Final = (
     Picture("nobody-80x24-dark", (80, 24), news=(Broken(UNREACHABLE, 4.0),)),
     Picture("nobody-100x40-light", (100, 40), LIGHT, news=(Broken(UNREACHABLE, 4.0),)),
     Picture("lost-80x24-dark", (80, 24), news=(*busy_morning(), Broken(LOST, 2.0))),
+    Picture("certificate-80x24-dark", (80, 24), news=(Broken(NEW_CERTIFICATE, None),)),
+    Picture("changed-80x24-light", (80, 24), LIGHT, news=(Broken(OTHER_CERTIFICATE, None),), keys=("r",)),
     Picture("word-80x24-dark", (80, 24), news=(Broken(WRONG, None),)),
 )
 

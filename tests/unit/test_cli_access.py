@@ -180,7 +180,7 @@ def test_what_waiting_does_not_mend_ends_it(answer: LinkError) -> None:
 def test_access_takes_its_options(tmp_path: Path) -> None:
     path = word_file(tmp_path, b"short")
     options = argparse.Namespace(
-        host=None, monitor_port=None, cleartext=False, state_dir=str(tmp_path), magic_file=str(path)
+        host=None, monitor_port=None, tls="auto", pin=None, state_dir=str(tmp_path), magic_file=str(path)
     )
     with pytest.raises(exits.CommandError, match="8 to 128"):
         Access(options)

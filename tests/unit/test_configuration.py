@@ -16,6 +16,10 @@ BY_MONITOR = {
     "idle_timeout_s": 60.0,
     "session_timeout_s": 900.0,
     "quiet_timeout_s": 0.0,
+    "tarpit": True,
+    "greet_delay_s": 10.0,
+    "reply_delay_s": 0.5,
+    "stutter_octets_per_s": 20,
 }
 NOT_BY_MONITOR = sorted(set(KEYS) - set(BY_MONITOR))
 

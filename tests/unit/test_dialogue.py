@@ -14,7 +14,7 @@ from smtppseudo.smtp.session import SmtpSession
 DATE: Final = "06/01/2012 2:41:11 PM -0700"
 DEFAULTS: Final = Settings(hostname="mx.example.org")
 ACCEPTING: Final = DEFAULTS._replace(accept_mail=True)
-GREETED, READY, MAIL, RCPT, DATA, CLOSING = SmtpState
+GREETED, READY, MAIL, RCPT, DATA, STARTTLS, CLOSING = SmtpState
 
 # What brings a session into a state, in accept mode
 WAYS: Final = {

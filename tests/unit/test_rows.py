@@ -14,7 +14,7 @@ from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.session import SmtpSession
 
 START = 1_000.0
-DIALOGUE = Dialogue(Settings(hostname="mx.example.org"))
+DIALOGUE = Dialogue(Settings(hostname="mx.example.org"), lambda: True)
 HEAD: dict[str, object] = {"type": "reply", "id": 9, "ok": True}
 
 
@@ -51,6 +51,11 @@ def slots_of(frames: list[dict[str, object]]) -> list[object]:
 
 def test_slots_never_used_are_free() -> None:
     assert shown(slots=2) == [{"slot": 1, "state": "free"}, {"slot": 2, "state": "free"}]
+
+
+def test_a_session_in_the_tls_handshake_is_open() -> None:
+    (row,) = shown(session(1, b"EHLO me", b"STARTTLS"))
+    assert (row["state"], row["last"], "reason" in row) == ("open", "STARTTLS", False)
 
 
 def test_a_session_that_said_nothing() -> None:

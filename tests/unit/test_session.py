@@ -88,7 +88,9 @@ def test_commands_that_came_behind_another_are_marked() -> None:
     events = commands(session.receive(b"NOOP\r\nNOOP\r\nNOOP\nNO", START))
     assert [event.pipelined for event in events] == [False, True, True]
     assert [event.eol_lf for event in events] == [False, False, True]
-    (event,) = commands(session.receive(b"OP\r\n", START))
+    (begun_behind,) = commands(session.receive(b"OP\r\n", START))
+    assert begun_behind == Command(b"NOOP", b"250 OK", pipelined=True)
+    (event,) = commands(session.receive(b"NOOP\r\n", START))
     assert event == Command(b"NOOP", b"250 OK")
 
 

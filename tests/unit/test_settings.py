@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 
 import pytest
 
-from smtppseudo.settings import KEYS, STAGES, Settings, SettingsError, Stage, check, combine
+from smtppseudo.settings import KEYS, STAGES, TARPIT, Settings, SettingsError, Stage, check, combine
 from smtppseudo.settings_file import default_file, parse_file, to_toml
 
 PLACE: Final = "/etc/smtppseudo/smtppseudo.toml"
@@ -17,7 +17,9 @@ WHOLE: Final = {
     "monitor_port": (0, 65_535),
     "slots": (1, 60_000),
     "slots_per_client": (0, 60_000),
+    "stutter_octets_per_s": (0, 1000),
     "log_keep_days": (0, 36_500),
+    "blocklist_min_hits": (1, 1_000),
     "log_max_octets_per_day": (0, 1 << 50),
     "log_min_free_octets": (0, 1 << 50),
 }
@@ -26,16 +28,22 @@ SECONDS: Final = {
     "idle_timeout_s": (1, 86_400),
     "session_timeout_s": (1, 604_800),
     "quiet_timeout_s": (1, 86_400),
+    "greet_delay_s": (0.1, 60),
+    "reply_delay_s": (0.1, 60),
 }
-SWITCHES: Final = ("monitor_cleartext", "enhanced_status_codes", "accept_mail", "log_data_events")
-LISTS: Final = ("listen", "monitor_listen", "limit_exempt", "ehlo_keywords")
-TEXTS: Final = ("greeting", "hostname", "reject_at", "log_dir", "log_format", "state_dir")
+MAY_BE_OFF: Final = {"quiet_timeout_s", "greet_delay_s", "reply_delay_s"}
+DAYS: Final = {"blocklist_window_days": (0.01, 3_650), "blocklist_expire_days": (0.01, 3_650)}
+SWITCHES: Final = ("monitor_cleartext", "tarpit", "enhanced_status_codes", "accept_mail", "log_data_events")
+LISTS: Final = ("listen", "monitor_listen", "limit_exempt", "ehlo_keywords", "blocklist_evidence", "blocklist_never")
+TLS: Final = ("tls_cert", "tls_key", "monitor_tls_cert", "monitor_tls_key")
+PATHS: Final = ("log_dir", "metrics_file", "state_dir", "blocklist_file", *TLS)
+TEXTS: Final = ("greeting", "hostname", "reject_at", "log_format", "blocklist_format", *PATHS)
 
 
 def test_the_table_has_every_setting() -> None:
     assert set(KEYS) == set(Settings._fields)
     assert all(name == key.name for name, key in KEYS.items())
-    assert {*WHOLE, *SECONDS, *SWITCHES, *LISTS, *TEXTS} == set(KEYS)
+    assert {*WHOLE, *SECONDS, *DAYS, *SWITCHES, *LISTS, *TEXTS} == set(KEYS)
 
 
 def test_the_defaults() -> None:
@@ -59,6 +67,11 @@ def test_the_defaults() -> None:
         "log_max_octets_per_day": 1 << 30,
         "log_min_free_octets": 256 << 20,
         "log_data_events": True,
+        "blocklist_format": "plain",
+        "blocklist_min_hits": 3,
+        "blocklist_window_days": 30,
+        "blocklist_expire_days": 7,
+        "blocklist_evidence": ("mail", "auth", "pregreet", "errors"),
     }
     assert expected.items() <= DEFAULTS.items()
     others = {name: value for name, value in DEFAULTS.items() if name not in expected}
@@ -76,6 +89,7 @@ def test_what_a_monitor_may_set() -> None:
     assert {key.name for key in KEYS.values() if key.by_monitor} == {
         *("greeting", "accept_mail", "log_data_events", "reject_at"),
         *("idle_timeout_s", "session_timeout_s", "quiet_timeout_s"),
+        *("tarpit", "greet_delay_s", "reply_delay_s", "stutter_octets_per_s"),
     }
 
 
@@ -104,9 +118,19 @@ def test_seconds(name: str) -> None:
     for value in (low, high, low + 0.5):
         assert check(name, value) == value
         assert type(check(name, value)) is float
-    off = ", or 0 for off" if name == "quiet_timeout_s" else ""
-    for wrong in (low - 0.1, high + 1, -1, True, float("nan"), float("inf"), "1", [1], None):
+    off = ", or 0 for off" if name in MAY_BE_OFF else ""
+    for wrong in (low / 2, high + 1, -1, True, float("nan"), float("inf"), "1", [1], None):
         assert refusal(name, wrong) == f"{name} must be seconds from {low:g} to {high:g}{off}"
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_days(name: str) -> None:
+    low, high = DAYS[name]
+    for value in (low, high, 7, 0.5):
+        assert check(name, value) == value
+        assert type(check(name, value)) is float
+    for wrong in (0, 0.009, high + 1, -1, True, float("nan"), "7d", [1], None):
+        assert refusal(name, wrong) == f"{name} must be days from 0.01 to 3650"
 
 
 def test_seconds_beyond_all_bounds() -> None:
@@ -114,8 +138,9 @@ def test_seconds_beyond_all_bounds() -> None:
 
 
 def test_a_time_out_of_0_is_allowed_where_it_may_be_off() -> None:
-    assert check("quiet_timeout_s", 0) == 0
-    for name in SECONDS.keys() - {"quiet_timeout_s"}:
+    for name in MAY_BE_OFF:
+        assert check(name, 0) == 0
+    for name in SECONDS.keys() - MAY_BE_OFF:
         refusal(name, 0)
 
 
@@ -128,7 +153,14 @@ def test_a_switch(name: str) -> None:
         assert refusal(name, value) == f"{name} must be true or false"
 
 
-@pytest.mark.parametrize(("name", "allowed"), [("reject_at", STAGES), ("log_format", ("text", "json"))])
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("reject_at", STAGES),
+        ("log_format", ("text", "json")),
+        ("blocklist_format", ("plain", "rbldnsd", "nft", "json")),
+    ],
+)
 def test_a_choice(name: str, allowed: tuple[str, ...]) -> None:
     assert [check(name, word) for word in allowed] == list(allowed)
     words = ", ".join(f'"{word}"' for word in allowed)
@@ -156,6 +188,8 @@ def test_the_stages() -> None:
         ),
         ("log_dir", ["", "/var/log/smtppseudo", "-", "C:\\Logs", "/tmp/ä b"], ["a\0b", 1, None, ["/"]]),
         ("state_dir", ["", "relative"], ["\0", 1.0, False]),
+        ("blocklist_file", ["", "/var/lib/x/list"], ["list", "-", "/", "/a\n", 1]),
+        ("metrics_file", ["", "/var/lib/x/m.prom"], ["m.prom", "/"]),
     ],
 )
 def test_a_text(name: str, right: list[str], wrong: list[object]) -> None:
@@ -171,6 +205,12 @@ def test_a_text(name: str, right: list[str], wrong: list[object]) -> None:
         ("listen", [["127.0.0.1"], ["::", "0.0.0.0"], ["fe80::1%eth0"]], [[], ["localhost"], ["1.2.3"], [" ::1"]]),
         ("monitor_listen", [["::1"]], [[], ["127.0.0.1:26"], ["[::1]"]]),
         ("limit_exempt", [[], ["10.0.0.0/8"]], [["10.0.0.1/8"], ["10.0.0.0/33"], ["x"]]),
+        ("blocklist_evidence", [["mail"], ["auth", "connected"]], [[], ["quit"], ["mail,auth"]]),
+        (
+            "blocklist_never",
+            [[], ["10.0.0.0/8", "/etc/smtppseudo/never"]],
+            [["10.0.0.1/8"], ["never"], ["/"], ["/" + "x" * 255], ["/a\n"], ["10.0.0.0/8"] * 17],
+        ),
         (
             "ehlo_keywords",
             [[], ["8BITMIME"], ["SIZE 4000000", "X-A"], ["AUTH PLAIN LOGIN", "X %b"]],
@@ -288,6 +328,37 @@ def test_no_layer_is_all_defaults() -> None:
     sourced = combine([], {})
     assert sourced.settings == Settings()
     assert set(sourced.origins.values()) == {"default"}
+
+
+# The preset
+
+
+def test_the_tarpit_preset_stands_under_all_that_is_set() -> None:
+    sourced = combine(
+        [
+            ("file", {"tarpit": True, "idle_timeout_s": 60.0}),
+            ("monitor", {"reply_delay_s": 0.0}),
+            ("command line", {"quiet_timeout_s": 30.0}),
+        ],
+        {},
+    )
+    explicit = {"tarpit": True, "idle_timeout_s": 60.0, "reply_delay_s": 0.0, "quiet_timeout_s": 30.0}
+    assert sourced.settings._asdict() == {**DEFAULTS, **TARPIT, **explicit}
+    preset = {name for name, origin in sourced.origins.items() if origin == "tarpit"}
+    assert preset == {"greet_delay_s", "stutter_octets_per_s", "session_timeout_s"}
+    assert (sourced.origins["quiet_timeout_s"], sourced.origins["reply_delay_s"]) == ("command line", "monitor")
+
+
+def test_a_later_layer_can_switch_the_preset_off() -> None:
+    sourced = combine([("file", {"tarpit": True}), ("monitor", {"tarpit": False})], {})
+    assert sourced.settings == Settings()
+    assert "tarpit" not in sourced.origins.values()
+
+
+def test_the_preset_is_allowed_settable_and_told() -> None:
+    assert all(check(name, value) == value for name, value in TARPIT.items())
+    assert all(KEYS[name].by_monitor for name in TARPIT)
+    assert all(name in KEYS["tarpit"].help for name in TARPIT)
 
 
 # TOML, written

@@ -21,11 +21,16 @@ FIELDS: Final[dict[str, object]] = {
         "received_octets": 1_234_567,
         "sent_octets": 2_345_678,
         "kept_s": 86_461.5,
+        "delayed_s": 3_600.25,
+        "hurried": 4,
         "faults": 1,
         "slots": 25,
         "slots_in_use": 19,
     },
 }
+
+MAY_LACK: Final = ("delayed_s", "hurried")
+STARTED_AT: Final = "2026-11-24T15:00:00.250Z"
 
 TEXT: Final = """\
 state           online, up 3 d 04:05:06
@@ -37,6 +42,8 @@ commands        31002
 received        1234567 octets
 sent            2345678 octets
 callers kept    1 d 00:01:02
+of that delayed 01:00:00
+hurried         4
 monitors        2
 lost log lines  3
 faults          1
@@ -53,7 +60,8 @@ def changed(name: str, value: object) -> dict[str, object]:
 
 
 def families(status: Status) -> dict[str, Any]:
-    return {family.name: family for family in text_string_to_metric_families(render_prometheus(status))}
+    text = render_prometheus(status, "1.2.3", STARTED_AT)
+    return {family.name: family for family in text_string_to_metric_families(text)}
 
 
 def test_for_people() -> None:
@@ -73,7 +81,8 @@ def test_prometheus_reads_every_metric() -> None:
     }
     assert samples == {
         ("smtppseudo_online",): 1,
-        ("smtppseudo_uptime_seconds",): 273_906.25,
+        ("smtppseudo_build_info", "1.2.3"): 1,
+        ("smtppseudo_start_time_seconds",): 1_795_532_400.25,
         ("smtppseudo_slots",): 25,
         ("smtppseudo_slots_in_use",): 19,
         ("smtppseudo_monitors",): 2,
@@ -87,13 +96,15 @@ def test_prometheus_reads_every_metric() -> None:
         ("smtppseudo_received_bytes_total",): 1_234_567,
         ("smtppseudo_sent_bytes_total",): 2_345_678,
         ("smtppseudo_session_seconds_total",): 86_461.5,
+        ("smtppseudo_session_delayed_seconds_total",): 3_600.25,
+        ("smtppseudo_sessions_hurried_total",): 4,
         ("smtppseudo_log_lines_lost_total",): 3,
         ("smtppseudo_faults_total",): 1,
     }
 
 
 def test_each_metric_has_its_help_and_its_type_before_its_samples() -> None:
-    lines = render_prometheus(Status.from_fields(FIELDS)).splitlines()
+    lines = render_prometheus(Status.from_fields(FIELDS), "1.2.3", STARTED_AT).splitlines()
     names = [line.split()[2] for line in lines if line.startswith("# HELP ")]
     assert len(names) == len(set(names)) == len(families(Status.from_fields(FIELDS)))
     for name in names:
@@ -114,13 +125,23 @@ def test_no_label_can_forge_a_sample() -> None:
     assert sample.value == 5
 
 
+def test_a_start_that_is_no_time() -> None:
+    with pytest.raises(ValueError, match="isoformat"):
+        render_prometheus(Status.from_fields(FIELDS), "1.2.3", "yesterday")
+
+
 @pytest.mark.parametrize("name", [*Status._fields, "counters"])
 @pytest.mark.parametrize("value", [None, "7", [], True])
 def test_a_status_that_is_none(name: str, value: object) -> None:
-    if name == "state" and isinstance(value, str):
+    if (name == "state" and isinstance(value, str)) or (name in MAY_LACK and value is None):
         return
     with pytest.raises(ValueError, match=name):
         Status.from_fields(changed(name, value))
+
+
+def test_a_server_of_before_the_tarpit_is_understood() -> None:
+    for name in MAY_LACK:
+        assert getattr(Status.from_fields(changed(name, None)), name) == 0
 
 
 def test_a_sum_that_is_none() -> None:

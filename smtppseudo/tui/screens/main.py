@@ -249,6 +249,10 @@ class MainScreen(Screen[None]):
         """Change the server's magic word."""
         self.monitor.operations.magic_word()
 
+    async def action_service(self) -> None:
+        """Show the service panel."""
+        begin(self, self.monitor.operations.service, "op")
+
     def action_disconnect(self) -> None:
         """End the session in the slot under the cursor."""
         row = self._table.row

@@ -1,0 +1,55 @@
+"""Make smtppseudo.pyz, the server in one file that any Python 3.11 or later runs: everything but the screen.
+
+    python3 .ci/pyz.py [FILE]      without FILE: smtppseudo.pyz
+
+It needs nothing but Python. The same sources give the same octets: no dates, and no compression, which every zlib
+does a little otherwise.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent
+LEFT_OUT: Final = ("smtppseudo/tui/", "smtppseudo/share/")
+
+START: Final = b"""\
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit("smtppseudo: this is Python %d.%d; smtppseudo needs 3.11 or later" % sys.version_info[:2])
+
+from smtppseudo.cli import main
+
+sys.exit(main())
+"""
+
+
+def main() -> None:
+    """Write the file, executable."""
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else "smtppseudo.pyz")
+    with target.open("wb") as file:
+        file.write(b"#!/usr/bin/env python3\n")
+        with ZipFile(file, "w", ZIP_STORED) as archive:
+            for name, octets in members():
+                member = ZipInfo(name)  # of 1980-01-01
+                member.create_system = 3
+                member.external_attr = 0o644 << 16
+                archive.writestr(member, octets)
+    target.chmod(0o755)
+
+
+def members() -> Iterator[tuple[str, bytes]]:
+    """Give the names and octets of all that goes in."""
+    yield "__main__.py", START
+    yield "LICENSE", (CHECKOUT / "LICENSE").read_bytes()
+    for path in sorted((CHECKOUT / "smtppseudo").rglob("*.py")):
+        name = path.relative_to(CHECKOUT).as_posix()
+        if not name.startswith(LEFT_OUT):
+            yield name, path.read_bytes()
+
+
+if __name__ == "__main__":
+    main()

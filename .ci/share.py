@@ -1,0 +1,153 @@
+"""Make what the wheel installs below share/: the man page, and the completions for bash, zsh and fish.
+
+    python3 .ci/share.py [DIRECTORY]      without DIRECTORY: smtppseudo/share
+
+Everything is drawn from the parser and the table of settings but for the prose in smtppseudo.1.roff. The same
+sources give the same octets. It needs argparse-manpage and shtab, which the extra `test` brings; after a change of
+a command, an option or a setting it is run again, and a test says so if it was not.
+"""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).resolve().parent
+CHECKOUT: Final = HERE.parent
+sys.path.insert(0, str(CHECKOUT))
+os.environ["COLUMNS"] = "10000"  # nothing is wrapped here: who shows it knows how wide the screen is
+
+import shtab  # noqa: E402
+from argparse_manpage.manpage import Manpage  # noqa: E402
+
+from smtppseudo import __version__  # noqa: E402
+from smtppseudo.cli.parser import parser  # noqa: E402
+from smtppseudo.settings import KEYS, Key, Settings  # noqa: E402
+from smtppseudo.settings_file import to_toml  # noqa: E402
+
+PROSE: Final = HERE / "smtppseudo.1.roff"
+COMPLETIONS: Final = {
+    "bash": "bash-completion/completions/smtppseudo",
+    "zsh": "zsh/site-functions/_smtppseudo",
+    "fish": "fish/vendor_completions.d/smtppseudo.fish",
+}
+OF_METAVAR: Final = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}
+
+
+def main() -> None:
+    """Write all files below the directory."""
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else CHECKOUT / "smtppseudo" / "share"
+    texts = {"man/man1/smtppseudo.1": man_page()}
+    texts |= {name: completion(shell) for shell, name in COMPLETIONS.items()}
+    for name, text in texts.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def completion(shell: str) -> str:
+    """Return a shell's completions: commands, options, and their values where they are known."""
+    top = parser()
+    for name, command, summary in commands(top):
+        command.description = summary
+        for action in command._actions:  # noqa: SLF001 - argparse has no other way to look at a parser
+            if action.metavar in OF_METAVAR:
+                action.complete = OF_METAVAR[action.metavar]  # type: ignore[attr-defined]
+            if (name, action.metavar) == ("unset", "KEY"):
+                action.choices = [key.name for key in KEYS.values() if key.by_monitor]
+    return without_blanks(shtab.complete(top, shell))
+
+
+def man_page() -> str:
+    """Return the man page: what argparse-manpage makes of the parser, the settings, the examples, and the prose."""
+    top = parser()
+    examples = []
+    for name, command, _ in commands(top):
+        examples.append((name, command.epilog or ""))
+        command.epilog = None
+    top.description = top.epilog = None  # the prose says it
+    page = Manpage(without_summaries(top), format="single-commands-section")
+    page.synopsis = [word.replace("-", r"\-") for word in page.synopsis]
+    page.description = "a mail server that takes no mail"
+    page.source = f"smtppseudo {__version__}"
+    page.manual = "smtppseudo"
+    page.date = date()
+    page.add_section("SETTINGS", "=", "\n".join(map(setting, KEYS.values())))
+    page.parse_include(PROSE)
+    page.add_section("EXAMPLES", "=", "\n".join(example(*each) for each in examples))
+    text = str(page).replace(".SH\nCOMMANDS", ".SH COMMANDS")
+    # Options are not to be hyphenated, nor lines stretched.
+    return without_blanks(text.replace(".SH NAME", ".nh\n.ad l\n.SH NAME", 1))
+
+
+def commands(top: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
+    """Give each command's name, parser and summary."""
+    for action in subcommands(top):
+        for choice in action._choices_actions:  # noqa: SLF001
+            yield choice.dest, action.choices[choice.dest], choice.help or ""
+
+
+def without_summaries(top: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Return the parser with the commands' summaries taken away: their descriptions say the same, and more."""
+    for action in subcommands(top):
+        for choice in action._choices_actions:  # noqa: SLF001
+            choice.help = None
+    return top
+
+
+def subcommands(top: argparse.ArgumentParser) -> Iterator["argparse._SubParsersAction[argparse.ArgumentParser]"]:
+    """Give the parser's one action that holds the commands."""
+    return (each for each in top._actions if isinstance(each, argparse._SubParsersAction))  # noqa: SLF001
+
+
+def setting(key: Key) -> str:
+    """Return a setting as an entry of a list: its name, default, help, and what is allowed."""
+    changed = " A monitor may change it." if key.by_monitor else ""
+    return "\n".join(
+        (
+            ".TP",
+            rf"\fB{escaped(key.name)}\fR = {escaped(to_toml(getattr(Settings(), key.name)))}",
+            escaped(key.help),
+            f"Allowed: {escaped(allowed(key))}.{changed}",
+        )
+    )
+
+
+def allowed(key: Key) -> str:
+    """Return what a setting may be, as its check says it."""
+    try:
+        key.check(object())
+    except ValueError as error:
+        return str(error)
+    raise AssertionError(f"{key.name} takes anything")
+
+
+def example(name: str, epilog: str) -> str:
+    """Return a command's example as an entry of a list."""
+    lines = [line.strip() for line in epilog.splitlines()[1:]]
+    return "\n".join((".TP", rf"\fB{escaped(name)}\fR", ".nf", *map(escaped, lines), ".fi"))
+
+
+def escaped(text: str) -> str:
+    """Return text as roff shows it: nothing in it is a request or an escape."""
+    for sign, name in (("\\", r"\e"), ("-", r"\-"), ("'", r"\(aq"), ("`", r"\(ga"), ("^", r"\(ha"), ("~", r"\(ti")):
+        text = text.replace(sign, name)
+    return rf"\&{text}" if text.startswith(".") else text
+
+
+def date() -> str:
+    """Return the date of the last release, or nothing before the first."""
+    found = re.search(r"^## \[[^]]+] - ([0-9-]+)$", (CHECKOUT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def without_blanks(text: str) -> str:
+    """Return the text without blanks at the ends of lines, and ended by one line feed."""
+    return re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE).rstrip("\n") + "\n"
+
+
+if __name__ == "__main__":
+    main()

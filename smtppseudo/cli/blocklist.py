@@ -1,0 +1,132 @@
+"""`blocklist`: a list for name servers, firewalls and mail servers, of the logs."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from ipaddress import IPv6Address, ip_address, ip_network
+from pathlib import Path
+from typing import Final
+
+from smtppseudo.cli import exits
+from smtppseudo.cli.log_files import given_files, with_progress
+from smtppseudo.cli.places import read_configuration
+from smtppseudo.feeds import fail2ban
+from smtppseudo.feeds.evidence import Sessions
+from smtppseudo.feeds.explain import explain
+from smtppseudo.feeds.formats import RENDERERS, count_entries, order
+from smtppseudo.feeds.hits import Hit, hits_in
+from smtppseudo.feeds.logs import Reading, instant
+from smtppseudo.feeds.never import never_of
+from smtppseudo.feeds.policy import Entry, Hits, policy_of
+from smtppseudo.net.addresses import machine_addresses
+from smtppseudo.replacement import Replacement
+from smtppseudo.settings import Settings
+from smtppseudo.slots import source_of
+
+_LIST_MODE: Final = 0o644
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print or replace a list; or say why an address is on it, or not."""
+    settings = read_configuration(options).settings
+    if options.text:
+        print(_fail2ban(options.text, settings), end="")
+        return exits.GOOD
+    named = [*settings.blocklist_never, *map(_network_or_path, options.never)]
+    never = never_of(named, [*settings.listen, *machine_addresses()])
+    now = int(datetime.now(UTC).timestamp())
+    if options.explain is not None:
+        source = _source(options.explain)
+        hits = [hit for hit in _hits(options, settings, now) if hit.source == source]
+        text, is_listed = explain(source, hits, policy_of(settings), never.reason(source), now)
+        print(text, end="")
+        return exits.GOOD if is_listed else exits.FAILED
+    known = Hits(policy_of(settings))
+    for hit in _hits(options, settings, now):
+        known.add(hit.source, hit.at)
+    if known.forgotten:
+        _say(f"more sources than are kept: {known.forgotten} left out")
+    entries = [entry for entry in known.review(known.sources(), now) if never.reason(entry.source) is None]
+    _deliver(sorted(entries, key=order), options, settings)
+    return exits.GOOD
+
+
+def _hits(options: argparse.Namespace, settings: Settings, now: int) -> Iterator[Hit]:
+    """Yield the hits in the logs that may matter now. Raises CommandError at the end where a log could not be read."""
+    policy = policy_of(settings)
+    since = instant(datetime.fromtimestamp(max(0, now - policy.window_s - policy.expire_s), UTC))
+    reading = Reading(given_files(options, since), since)
+    sessions = Sessions(frozenset(settings.blocklist_evidence))
+    for rows in with_progress(reading):
+        yield from (hit for hit in hits_in(rows, sessions) if hit.at <= now)
+    if reading.damaged:
+        _say(f"{reading.damaged} damaged lines are left out")
+    for problem in reading.problems:
+        _say(problem)
+    if reading.problems and not options.force:
+        raise exits.CommandError("not all logs could be read, so the list would lack something; see --force")
+
+
+def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Settings) -> None:
+    """Print the list, or write it. Raises CommandError where that would lose what --force must be given for."""
+    if not entries and not options.force:
+        raise exits.CommandError("the list would be empty; see --explain ADDRESS for why, --force to have it anyway")
+    lines = RENDERERS[settings.blocklist_format](entries, settings.hostname)
+    if options.output is None:
+        sys.stdout.writelines(lines)
+        return
+    path = Path(options.output)
+    try:
+        before = _count_in(path)
+        if 2 * len(entries) < before and not options.force:
+            raise exits.CommandError(
+                f"{path}: the list would shrink from {before} to {len(entries)} entries; --force shrinks it"
+            )
+        with Replacement(path, _LIST_MODE) as new:
+            for line in lines:
+                new.write(line)
+            new.commit(sync=True)
+    except OSError as error:
+        raise exits.CommandError(
+            f"{path}: {error.strerror}; the list must be a file that this user can replace"
+        ) from None
+
+
+def _count_in(path: Path) -> int:
+    try:
+        with path.open(encoding="ascii", errors="replace") as file:
+            return count_entries(file)
+    except FileNotFoundError:
+        return 0
+
+
+def _fail2ban(which: str, settings: Settings) -> str:
+    jail = fail2ban.jail(settings.log_dir, settings.port)
+    if which == "fail2ban-filter":
+        return fail2ban.FILTER
+    if which == "fail2ban-jail":
+        return jail
+    return f"### {fail2ban.FILTER_PATH}\n\n{fail2ban.FILTER}\n### {fail2ban.JAIL_PATH}\n\n{jail}"
+
+
+def _network_or_path(text: str) -> str:
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        return str(Path(text).absolute())
+
+
+def _source(text: str) -> str:
+    """Return the source of an address, or of the /64 that a list names."""
+    try:
+        address = ip_address(text.removesuffix("/64") if ":" in text else text)
+    except ValueError:
+        raise exits.CommandError(f"{text} is no address", exits.USAGE) from None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return source_of(str(address))
+
+
+def _say(text: str) -> None:
+    print(f"smtppseudo: {text}", file=sys.stderr)

@@ -1,0 +1,78 @@
+"""`install-service`: makes a service of this program."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from smtppseudo.cli import exits
+from smtppseudo.cli.service import Target, do, refuse
+from smtppseudo.service import obstacles
+from smtppseudo.service.installing import install, new_files
+from smtppseudo.service.obstacles import Program, this_program
+from smtppseudo.service.systemd import ToolError
+from smtppseudo.service.units import SERVICE, SOCKETS, Plan, places
+
+_SYSTEM_PORTS: Final = (25, 26)
+_USER_PORTS: Final = (2525, 2626)
+_UNPRIVILEGED_PORT: Final = 1024
+_IPV6: Final = Path("/proc/net/if_inet6")  # there where the kernel has IPv6
+
+
+def run(options: argparse.Namespace) -> int:
+    """Install, or print what would be written."""
+    target = Target(options)
+    program = this_program()
+    plan = _plan(options, target, program)
+    if options.dry_run or target.root is not None:
+        for obstacle in _of_program(target, program):
+            print(f"smtppseudo: warning: {obstacle}", file=sys.stderr)
+    else:
+        refuse(_of_program(target, program))
+    if options.dry_run:
+        texts = (f"# {path}\n{text}" for path, text in new_files(plan, target.layout).items())
+        print("\n".join(texts), end="")
+        return exits.GOOD
+    refuse(target.obstacles(program, "install-service"))
+    will_start = target.root is None and not options.no_start
+    if will_start:
+        refuse(_of_ports(plan, target))
+    undo = shlex.join(["smtppseudo", "uninstall-service", *target.words])
+    steps = install(plan, target.layout, target.systemd, enable=not options.no_enable, start=will_start)
+    do(steps, f"`{undo}` undoes it")
+    if target.is_for_user and not options.no_enable:
+        print("it runs while you are logged in; `sudo loginctl enable-linger $USER` has it start at boot")
+    return exits.GOOD
+
+
+def _plan(options: argparse.Namespace, target: Target, program: Program) -> Plan:
+    """Combine what was asked for with the ports of an earlier install."""
+    asked = (options.port, options.monitor_port)
+    usual = _USER_PORTS if target.is_for_user else _SYSTEM_PORTS
+    earlier = target.layout.ports()
+    port, monitor_port = (a or b or c for a, b, c in zip(asked, earlier, usual, strict=True))
+    if port == monitor_port:
+        raise exits.CommandError(f"--port and --monitor-port must differ; both are {port}", exits.USAGE)
+    if target.is_for_user and min(port, monitor_port) < _UNPRIVILEGED_PORT:
+        raise exits.CommandError(f"with --user, ports must be {_UNPRIVILEGED_PORT} or above", exits.USAGE)
+    has_ipv6 = target.root is not None or _IPV6.exists()
+    return Plan((*program.command, "serve"), port, monitor_port, target.is_for_user, has_ipv6)
+
+
+def _of_program(target: Target, program: Program) -> Iterator[str]:
+    if not target.is_for_user:
+        yield from obstacles.of_sandbox(program)
+    yield from obstacles.of_program(program)
+
+
+def _of_ports(plan: Plan, target: Target) -> Iterator[str]:
+    for where, earlier, unit in zip(places(plan), target.layout.ports(), SOCKETS, strict=True):
+        try:
+            is_own = where.port == earlier and target.systemd.is_active(unit)
+        except ToolError as error:
+            yield f"systemd does not say how {SERVICE} does: {error}"
+        else:
+            if not is_own:
+                yield from obstacles.of_places(where)

@@ -1,0 +1,75 @@
+"""Log files: which ones a command reads, and how far it is."""
+
+import argparse
+import errno
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from smtppseudo.cli import exits
+from smtppseudo.cli.places import read_configuration
+from smtppseudo.feeds.logs import Reading, find
+from smtppseudo.feeds.scan import Row
+
+_PROGRESS_FROM_OCTETS: Final = 64 << 20
+_PROGRESS_EVERY_S: Final = 0.5
+_STDIN: Final = Path("/dev/stdin")
+
+
+def given_files(options: argparse.Namespace, since: str = "", until: str = "") -> list[Path]:
+    """Return the files to read: those named, and those of the directories. Raises CommandError if there are none."""
+    given = [_STDIN if name == "-" else Path(name) for name in options.logs] or [_usual_directory(options)]
+    files: list[Path] = []
+    try:
+        for path in given:
+            files += find(path, since, until) if path.is_dir() else [path]
+        if not files:
+            raise exits.CommandError(_no_logs(given))
+    except OSError as error:
+        way_out = "; root and the group of the server may read them" if error.errno == errno.EACCES else ""
+        raise exits.CommandError(f"{error.filename}: {error.strerror}{way_out}") from None
+    return files
+
+
+def _usual_directory(options: argparse.Namespace) -> Path:
+    log_dir = read_configuration(options).settings.log_dir
+    if log_dir == "-":
+        raise exits.CommandError(
+            'log_dir = "-": the log went to standard output; read it from there, as in'
+            f" `journalctl -u smtppseudo -o cat | smtppseudo {options.module} -`"
+        )
+    path = Path(log_dir)
+    if not path.is_dir():
+        raise exits.CommandError(f"{path}: no such directory: no server has logged here; name a log or a directory")
+    return path
+
+
+def _no_logs(directories: list[Path]) -> str:
+    days = sorted(path.name[:10] for directory in directories for path in find(directory))
+    places = ", ".join(map(str, directories))
+    if days:
+        return f"no logs of that time in {places}; there are some from {days[0]} to {days[-1]}"
+    return f"no logs in {places}: their names are as 2026-11-24.log; name a log or a directory"
+
+
+def with_progress(reading: Reading) -> Iterator[list[Row]]:
+    """Say how far it is, where somebody waits at a terminal for a long input."""
+    total = reading.total_octets
+    if total < _PROGRESS_FROM_OCTETS or not sys.stderr.isatty():
+        yield from reading
+        return
+    say_at = time.monotonic() + _PROGRESS_EVERY_S
+    for rows in reading:
+        yield rows
+        if time.monotonic() >= say_at:
+            say_at += _PROGRESS_EVERY_S
+            share = min(1.0, reading.octets / total)
+            print(
+                f"\rsmtppseudo: read {reading.octets >> 20:,} of {total >> 20:,} MiB, {share:.0%} ",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
+    print("\r\x1b[K", end="", file=sys.stderr, flush=True)

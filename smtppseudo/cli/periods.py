@@ -1,0 +1,35 @@
+"""Periods: how times are given on the command line."""
+
+import argparse
+import re
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def duration(text: str) -> timedelta:
+    """Take a time such as 90s, 30m, 12h, 7d or 4w."""
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", text, re.ASCII)
+    if match is None or not int(match[1]):
+        raise argparse.ArgumentTypeError(f"{text} is no time such as 30m, 12h, 7d or 4w")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def moment(text: str, now: datetime, zone: tzinfo | None) -> datetime:
+    """Take a moment: so long before `now`, or a date or time of RFC 3339, in `zone` (None: local) if it names none.
+
+    Raises argparse.ArgumentTypeError that says what is allowed.
+    """
+    try:
+        return now - duration(text)
+    except argparse.ArgumentTypeError:
+        pass
+    try:
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=zone) if zone else at.astimezone()
+        return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        message = f"{text} is no time such as 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"
+        raise argparse.ArgumentTypeError(message) from None

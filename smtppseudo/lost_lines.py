@@ -1,0 +1,68 @@
+"""Lost lines: what became of log lines, where perhaps only a part of what was written was taken."""
+
+from typing import NamedTuple
+
+
+class Lost(NamedTuple):
+    """Log lines that could not be written, and why the last of them could not."""
+
+    reason: str
+    lines: int
+
+
+class LineAccount:
+    """Counts the lines that are lost, and knows whether that was told.
+
+    `cut_short` is whether a line is begun that has no end: the next write must begin with that end. `reason` is why
+    lines were lost last.
+    """
+
+    __slots__ = ("_telling", "_untold", "cut_short", "lost_lines", "reason")
+
+    def __init__(self) -> None:
+        self.lost_lines = 0
+        self.cut_short = False
+        self.reason = ""
+        self._untold = 0
+        self._telling = False
+
+    @property
+    def has_told(self) -> bool:
+        """Whether all that was lost has been told."""
+        return self._untold == 0
+
+    def to_tell(self, *, can_write: bool) -> Lost | None:
+        """Say what is to be told by the first line of the next write, if that has a prospect."""
+        self._telling = self._untold > 0 and can_write
+        return Lost(self.reason, self._untold) if self._telling else None
+
+    def encode(self, lines: list[str]) -> bytes:
+        """Return the octets to write: those of the lines, after the end of one that was cut short."""
+        octets = "".join(lines).encode("ascii", "backslashreplace")
+        return b"\n" + octets if self.cut_short else octets
+
+    def settle(self, lines: int, octets: bytes, written: int) -> int:
+        """Enter that of octets that `encode` gave so many were written; return how many lines are whole there."""
+        if written == len(octets):
+            self.cut_short = False
+            if self._telling:
+                self._untold = 0
+            return lines
+        whole = octets.count(b"\n", 0, written)
+        if written:
+            whole -= self.cut_short  # the first LF ended what was cut short before
+            self.cut_short = octets[written - 1] != 0x0A
+            if self.cut_short and octets[written] == 0x0A:
+                whole += 1  # only its LF is missing, and that comes
+        lost = lines - whole
+        if self._telling and whole:
+            self._untold = 0  # the first line, which told it, is whole
+        elif self._telling:
+            lost -= 1
+        self.lose(lost)
+        return whole
+
+    def lose(self, lines: int) -> None:
+        """Enter that lines are lost."""
+        self.lost_lines += lines
+        self._untold += lines

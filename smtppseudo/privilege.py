@@ -1,0 +1,100 @@
+"""Root's privileges: given up for good, once what needs them is done, and proven to be gone."""
+
+import os
+import shlex
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_DIRECTORY_MODE: Final = 0o750
+
+
+class PrivilegeError(Exception):
+    """Why another user cannot be had, or not be served as; one line that says what to do."""
+
+
+class User(NamedTuple):
+    """Somebody to be."""
+
+    name: str
+    uid: int
+    gid: int
+
+    @property
+    def is_root(self) -> bool:
+        """Whether there is nothing to give up."""
+        return self.uid == 0
+
+
+def find_user(name: str) -> User:
+    """Return the user that root is to become. Raises PrivilegeError."""
+    if not hasattr(os, "setresuid"):
+        raise PrivilegeError("--run-as is not to be had on this system; start it as the user it is to run as")
+    if os.geteuid() != 0:
+        raise PrivilegeError(f"--run-as {name} gives up what root may, and this is not root; leave it out, or use sudo")
+    import pwd  # noqa: PLC0415 - POSIX only
+
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        advice = f"`useradd --system --user-group {shlex.quote(name)}` makes one"
+        raise PrivilegeError(f"--run-as {name}: there is no such user; {advice}") from None
+    if entry.pw_uid != 0 and entry.pw_gid == 0:
+        raise PrivilegeError(f"--run-as {name}: its group is root's own; take a user with a group of its own")
+    return User(name, entry.pw_uid, entry.pw_gid)
+
+
+def hand_over(directories: Iterable[Path], user: User) -> None:
+    """Make directories for a user. Those that are there are left as they are. Raises PrivilegeError."""
+    for directory in directories:
+        try:
+            if not directory.exists():
+                directory.parent.mkdir(parents=True, exist_ok=True)
+                directory.mkdir(_DIRECTORY_MODE)
+                os.chown(directory, user.uid, user.gid, follow_symlinks=False)
+        except OSError as error:
+            raise PrivilegeError(f"{directory}: cannot be made for {user.name}: {error.strerror}") from None
+
+
+def become(user: User) -> None:
+    """Be another user from now on, without any way back to root. Raises PrivilegeError."""
+    try:
+        os.setgroups([])
+        os.setresgid(user.gid, user.gid, user.gid)
+        os.setresuid(user.uid, user.uid, user.uid)
+    except OSError as error:
+        raise PrivilegeError(f"cannot become {user.name}: {error.strerror}") from None
+    _require_no_way_back(user)
+
+
+def require_access(paths: Iterable[Path], user: User) -> None:
+    """See that we, who are this user now, can use directories, and files where there are any. Raises PrivilegeError."""
+    for path in paths:
+        if not _may_use(path):
+            mends = f"`chown -R {shlex.quote(user.name)}: {shlex.quote(str(path))}` mends that"
+            raise PrivilegeError(f"{path}: {user.name} cannot read and write it; {mends}")
+
+
+def _may_use(path: Path) -> bool:
+    try:
+        is_directory = path.is_dir()
+        return os.access(path, os.R_OK | os.W_OK | (os.X_OK if is_directory else 0)) or not path.exists()
+    except PermissionError:
+        return False  # a directory on the way there is closed to us
+
+
+def _require_no_way_back(user: User) -> None:
+    is_user = (os.getresuid(), os.getresgid()) == ((user.uid,) * 3, (user.gid,) * 3)
+    if not is_user or not set(os.getgroups()) <= {user.gid}:  # some systems count the group itself
+        raise PrivilegeError(f"did not become {user.name}, whatever the system says")
+    attempts: tuple[Callable[[], None], ...] = (
+        lambda: os.setresuid(0, 0, 0),
+        lambda: os.setresgid(0, 0, 0),
+        lambda: os.setgroups([0]),
+    )
+    for attempt in attempts:
+        try:
+            attempt()
+        except PermissionError:
+            continue
+        raise PrivilegeError(f"as {user.name} we could be root again (capabilities(7): are the securebits changed?)")

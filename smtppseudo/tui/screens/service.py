@@ -1,0 +1,124 @@
+"""The service panel: whether the service of this machine is installed and runs, and what can be done to it."""
+
+import shlex
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+from textual.app import ComposeResult, SuspendNotSupported
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Static
+
+from smtppseudo.service.commands import Action, words_for
+from smtppseudo.service.systemd import UnitState, ask_systemd
+from smtppseudo.tui.aside import aside
+from smtppseudo.tui.screens.dialog import Confirm, Dialog
+from smtppseudo.tui.texts import shown
+from smtppseudo.tui.waiting import begin
+from smtppseudo.tui.widgets.push import Push
+
+
+def _nobody(words: list[str]) -> None:
+    raise SuspendNotSupported(f"nobody runs {words}")
+
+
+class Manager(NamedTuple):
+    """What is known of the service, and how something is done to it; `run` has a command run in the bare terminal."""
+
+    ask: Callable[[], UnitState] = ask_systemd
+    words_for: Callable[[Action], list[str]] = words_for
+    run: Callable[[list[str]], None] = _nobody
+
+
+class ServicePanel(Dialog[None]):
+    """The panel. `changed` hears the state whenever something was done."""
+
+    def __init__(self, manager: Manager, unit: UnitState, changed: Callable[[UnitState], None]) -> None:
+        super().__init__()
+        self._manager = manager
+        self._unit = unit
+        self._changed = changed
+
+    def compose(self) -> ComposeResult:
+        """Make the box."""
+        with Vertical() as box:
+            box.border_title = "Service of this machine"
+            yield Static("", classes="text", id="state", markup=False)
+            yield Static("", classes="bad", markup=False)
+            with Horizontal(classes="buttons"):
+                for action in Action:
+                    yield Push(action.value.capitalize(), id=action.value)
+                yield Push("Close", id="close")
+
+    def on_mount(self) -> None:
+        """Show how it stands."""
+        self._show(self._unit)
+        self.query_one("#close").focus()
+
+    def on_push_pressed(self, event: Push.Pressed) -> None:
+        """Do what the button says, after asking where callers would find nobody any more."""
+        event.stop()
+        if event.push.id == "close":
+            self.action_cancel()
+            return
+        action = Action(event.push.id)
+        if action in _ASKED:
+            self._ask(action)
+        else:
+            begin(self, partial(self._do, action), "service")
+
+    def _ask(self, action: Action) -> None:
+        async def nothing() -> None:
+            return
+
+        def do(is_sure: bool | None) -> None:
+            if is_sure:
+                begin(self, partial(self._do, action), "service")
+
+        name = action.value.capitalize()
+        self.app.push_screen(Confirm(f"{name} the service", _ASKED[action], name, nothing), do)
+
+    async def _do(self, action: Action) -> None:
+        words = self._manager.words_for(action)
+        try:
+            with self.app.suspend():
+                self._manager.run(words)
+        except SuspendNotSupported:
+            self.complain(f"This terminal cannot be lent to it. In another, type: {shlex.join(words)}")
+            return
+        self.complain("")
+        unit = await aside(self._manager.ask)
+        self._show(unit)
+        self._changed(unit)
+
+    def _show(self, unit: UnitState) -> None:
+        self._unit = unit
+        state = unit.reason or f"Installed   {unit.installed}\nRunning     {unit.running}\nAt boot     {unit.at_boot}"
+        if not unit.reason:
+            state += "\n\nEach asks for your password where root is needed: the screen makes way for that."
+        self.query_one("#state", Static).update(shown_lines(state))
+        self.query_one("#install", Push).label = "Upgrade" if unit.is_installed else "Install"
+        for action, is_possible in (
+            (Action.INSTALL, not unit.reason),
+            (Action.START, unit.is_installed and not unit.is_running),
+            (Action.STOP, unit.is_running),
+            (Action.UNINSTALL, unit.is_installed),
+        ):
+            self.query_one(f"#{action.value}", Push).disabled = not is_possible
+
+
+def shown_lines(text: str) -> str:
+    """Return a text of several lines as printable ASCII."""
+    return "\n".join(map(shown, text.split("\n")))
+
+
+_ASKED: Final = {
+    Action.STOP: (
+        "Nobody will answer on the SMTP port, nor monitors, until the service is started again: this screen"
+        " will lose its connection."
+    ),
+    Action.UNINSTALL: (
+        "The service will be stopped and its units removed. Settings and logs stay where they are;"
+        " `smtppseudo uninstall-service --purge` would remove them, too."
+    ),
+}

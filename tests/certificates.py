@@ -1,0 +1,109 @@
+"""Certificates, made by openssl as the README says, and clients that use TLS."""
+
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.clients import LIMIT_S, Client, wait_until
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+class Certificate(NamedTuple):
+    """The files, and the fingerprint as openssl prints it."""
+
+    cert: Path
+    key: Path
+    fingerprint: str
+
+    def settings(self, prefix: str = "") -> dict[str, str]:
+        """Return the settings that name it."""
+        return {f"{prefix}tls_cert": str(self.cert), f"{prefix}tls_key": str(self.key)}
+
+    def server_context(self) -> ssl.SSLContext:
+        """Return what a server shows it with."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.cert, self.key)
+        return context
+
+
+def make_certificate(directory: Path, kind: str = "") -> Certificate:
+    """Make one by the line in the README, or with another kind of key (`rsa:2048`)."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    directory.mkdir(exist_ok=True)
+    (line,) = re.findall(r"^openssl req -x509 .*$", README.read_text(), re.MULTILINE)
+    if kind:
+        line = re.sub(r"-newkey ec -pkeyopt \S+", f"-newkey {kind}", line)
+    subprocess.run(line, shell=True, cwd=directory, check=True, capture_output=True, timeout=LIMIT_S)
+    show = ["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", "cert.pem"]
+    shown = subprocess.run(show, cwd=directory, check=True, capture_output=True, text=True, timeout=LIMIT_S).stdout
+    return Certificate(directory / "cert.pem", directory / "key.pem", "SHA256:" + shown.strip().partition("=")[2])
+
+
+class _Socket(ssl.SSLSocket):
+    """Says that it would block as other sockets do."""
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        try:
+            return super().recv(buflen, flags)
+        except ssl.SSLWantReadError:
+            raise BlockingIOError from None
+
+
+def trusting(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+    """Return a client's context that takes any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.sslsocket_class = _Socket
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    return context
+
+
+def shake_hands(
+    sock: socket.socket, pump: Callable[[], object] | None = None, version: ssl.TLSVersion | None = None
+) -> Any:
+    """Put a connected socket under TLS. `pump` gives a server in this thread its turns."""
+    # An end without a close_notify is to be an error.
+    tls = trusting(version).wrap_socket(sock, do_handshake_on_connect=False, suppress_ragged_eofs=False)
+    tls.settimeout(LIMIT_S if pump is None else 0)
+
+    def step() -> bool:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            assert pump is not None
+            pump()
+            return False
+        return True
+
+    wait_until(step, "the TLS handshake", poll_s=0)
+    tls.settimeout(LIMIT_S)
+    return tls
+
+
+def start_tls(client: Client, version: ssl.TLSVersion | None = None) -> Client:
+    """Say STARTTLS and shake hands; the client goes on under TLS."""
+    client.say("STARTTLS", "220 Ready to start TLS")
+    client.sock = shake_hands(client.sock, client._pump, version)
+    client.sock.settimeout(LIMIT_S)
+    return client
+
+
+def client_hello(version: ssl.TLSVersion | None = None) -> bytes:
+    """Return the first words of a client."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trusting(version)
+    tls.sslobject_class = ssl.SSLObject
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.wrap_bio(incoming, outgoing).do_handshake()
+    return outgoing.read()

@@ -1,0 +1,92 @@
+"""Bugs of ours in what is done with events: some are lost, that is said, and the server goes on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.events import Command, Error, Stamped
+from smtppseudo.net.reactor import Alarm
+from tests.inside import Inside
+
+Render = Callable[[Sequence[Stamped]], list[str]]
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Iterator[Inside]:
+    """A server that cannot render one command."""
+    inside = Inside(tmp_path)
+    render: Render = inside.server.chronicle._render
+
+    def stumble(batch: Sequence[Stamped]) -> list[str]:
+        if any(isinstance(stamped.event, Command) and stamped.event.data == b"NOOP bug" for stamped in batch):
+            raise KeyError("NOOP")
+        return render(batch)
+
+    inside.server.chronicle._render = stumble  # type: ignore[assignment]
+    yield inside
+    inside.server.chronicle._render = render  # type: ignore[assignment]
+    inside.server.stop()
+    inside.server.reactor.close()
+
+
+def bugs(inside: Inside) -> list[str]:
+    return [error.message for error in inside.events(Error) if "bug:" in error.message]
+
+
+def test_what_cannot_be_rendered_costs_its_turn_alone(broken: Inside) -> None:
+    client = broken.greeted()
+    client.say("NOOP before", "250")
+    client.say("NOOP bug", "250")
+    client.say("NOOP after", "250")
+    broken.turn()
+    assert [command.data for command in broken.events(Command)] == [b"NOOP before", b"NOOP after"]
+    (line,) = bugs(broken)
+    assert line.startswith("bug: KeyError at ")
+    assert line.endswith(": 1 log line lost")
+    assert line in broken.said
+    counters = broken.server.counters()
+    assert (counters["faults"], broken.server.chronicle.log.lost_lines) == (1, 1)
+    client.close()
+
+
+def test_it_is_said_once_a_minute(broken: Inside) -> None:
+    client = broken.greeted()
+    for _ in range(20):
+        client.say("NOOP bug", "250")
+    client.say("NOOP after", "250")
+    assert len(bugs(broken)) == 1
+    assert broken.server.counters()["faults"] == 20
+    client.close()
+    broken.advance(61)
+    with broken.greeted() as client:
+        client.say("NOOP bug", "250")
+        client.say("NOOP after", "250")
+    assert len(bugs(broken)) == 2
+
+
+def test_a_journal_that_breaks_is_no_endless_loop(broken: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    with broken.greeted() as client:
+        monkeypatch.setattr(broken.server.chronicle.log, "prepare", lambda day, now: 1 / 0)
+        for _ in range(3):
+            client.say("NOOP", "250")
+        faults = broken.server.counters()["faults"]
+        for _ in range(20):
+            broken.turn()
+        assert broken.server.counters()["faults"] == faults
+        monkeypatch.undo()
+        client.say("NOOP again", "250")
+    assert b"NOOP again" in [command.data for command in broken.events(Command)]
+
+
+def test_a_stop_ends_it_all_the_same(broken: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise KeyError("flush")
+
+    monkeypatch.setattr(broken.server.chronicle, "flush", fail)
+    faults: list[Exception] = []
+    reactor = broken.server.reactor
+    reactor.wheel.schedule(Alarm(lambda now: broken.server.stop(), faults.append), reactor.clock.now)
+    broken.time.advance(1)
+    broken.server.run()  # it returns
+    assert [type(fault) for fault in faults] == [KeyError]

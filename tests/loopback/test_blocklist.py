@@ -1,0 +1,232 @@
+"""`blocklist`: lists and explanations of logs, and what it does not write."""
+
+import gzip
+import json
+import stat
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.events import Closed, Command, Connected, Event, Stamped
+from smtppseudo.feeds.logs import instant
+from smtppseudo.records import render_json, render_text
+from tests.running import run
+
+A, B, C = "20.1.1.1", "20.1.1.2", "2a01:4f8:1:2::25"
+NOW = datetime.now(UTC)
+MAIL = Command(b"MAIL FROM:<a@b>", b"553 Sender <a@b> is Invalid!")
+
+
+def session(ip: str, ago: timedelta, number: int, *commands: Event) -> list[Stamped]:
+    """Return the records of one session."""
+    time = instant(NOW - ago)
+    events: tuple[Event, ...] = (Connected(25), *commands, Closed("quit", 1, 2, 3, len(commands)))
+    return [Stamped(0, time, 1, number, ip, 40_000, event) for event in events]
+
+
+def hits(ip: str, *days_ago: float, data: bytes = b"MAIL FROM:<a@b>") -> list[Stamped]:
+    """Return the records of sessions with one command each."""
+    return [
+        record
+        for number, days in enumerate(days_ago, 1)
+        for record in session(ip, timedelta(days=days), number, Command(data, b"553 no"))
+    ]
+
+
+def write(path: Path, records: Iterable[Stamped], *, as_json: bool = False) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join((render_json if as_json else render_text)(records)))
+    return path
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A log in which A and C have three hits within a month, B has two."""
+    (tmp_path / "empty.toml").touch()
+    records = [*hits(A, 20, 9, 1), *hits(B, 3, 2), *hits(C, 3, 2, 1), *hits("192.168.1.1", 3, 2, 1)]
+    return write(tmp_path / "logs" / "mx.log", records)
+
+
+def blocklist(log: Path, *arguments: str) -> tuple[int, str, str]:
+    done = run("blocklist", "--config", str(log.parent.parent / "empty.toml"), str(log), *arguments)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_list(log: Path) -> None:
+    assert blocklist(log) == (0, f"{A}\n2a01:4f8:1:2::/64\n", "")
+
+
+def test_the_policy_is_given(log: Path) -> None:
+    assert blocklist(log, "--min-hits", "2") == (0, f"{A}\n{B}\n2a01:4f8:1:2::/64\n", "")
+    assert blocklist(log, "--window", "4d") == (0, "2a01:4f8:1:2::/64\n", "")
+    assert blocklist(log, "--expire", "12h")[0] == 1
+    assert blocklist(log, "--min-hits", "2", "--expire", "36h") == (0, f"{A}\n2a01:4f8:1:2::/64\n", "")
+    assert blocklist(log, "--never", A) == (0, "2a01:4f8:1:2::/64\n", "")
+    assert blocklist(log, "--never", "2a01::/16", "--never", "20.1.1.0/31")[0] == 1
+    (log.parent / "never").write_text(f"{A} # a friend\n")
+    assert blocklist(log, "--never", str(log.parent / "never")) == (0, "2a01:4f8:1:2::/64\n", "")
+
+
+def test_the_evidence_is_given(log: Path) -> None:
+    write(log, [*hits(A, 1, 1, 1, data=b"MAIL FROM:<>"), *hits(B, 1, 1, 1, data=b"AUTH LOGIN [redacted]")])
+    assert blocklist(log) == (0, f"{B}\n", "")
+    assert blocklist(log, "--evidence", "bounce") == (0, f"{A}\n", "")
+    assert blocklist(log, "--evidence", "bounce,auth") == (0, f"{A}\n{B}\n", "")
+    assert blocklist(log, "--evidence", "connected") == (0, f"{A}\n{B}\n", "")
+    status, _, stderr = blocklist(log, "--evidence", "spam")
+    assert (status, stderr.startswith("smtppseudo: blocklist_evidence must be a list of some of mail, ")) == (78, True)
+
+
+def test_the_settings_file_holds_the_policy_too(log: Path) -> None:
+    config = log.parent.parent / "empty.toml"
+    config.write_text(
+        f'log_dir = "{log.parent}"\nblocklist_min_hits = 2\nblocklist_never = ["{A}"]\nblocklist_format = "json"\n'
+    )
+    write(log.parent / f"{NOW:%Y-%m-%d}.log", hits(B, 1.5, 1))
+    done = run("blocklist", "--config", str(config))
+    assert [entry["source"] for entry in json.loads(done.stdout)["entries"]] == [B]
+
+
+def test_one_list_of_several_machines(log: Path) -> None:
+    """A called each of three machines once: that is three hits, though each time in session 1 from one port."""
+    day = f"{NOW:%Y-%m-%d}"
+    paths = [
+        write(log.parent / "mx1" / f"{day}.log", hits(A, 1.2)),
+        write(log.parent / "mx2" / f"{day}.log", hits(A, 1.3), as_json=True),
+    ]
+    packed = log.parent / "mx3" / f"{day}.log.gz"
+    packed.parent.mkdir()
+    packed.write_bytes(gzip.compress("".join(render_text(hits(A, 1.1))).encode()))
+    directories = [str(path.parent) for path in (*paths, packed)]
+    assert blocklist(paths[0].parent)[0] == 1
+    config = str(log.parent.parent / "empty.toml")
+    for given in (directories, directories[::-1]):
+        assert run("blocklist", "--config", config, *given).stdout == f"{A}\n"
+
+
+@pytest.mark.parametrize("name", ["plain", "rbldnsd", "nft", "json"])
+def test_a_list_is_the_same_whenever_it_is_made(log: Path, name: str) -> None:
+    first, second = (blocklist(log, "--format", name) for _ in range(2))
+    assert first == second
+    assert (first[0], first[2]) == (0, "")
+
+
+def test_a_file_is_replaced_whole_and_readable_by_all(log: Path, tmp_path: Path) -> None:
+    output = tmp_path / "list"
+    output.write_text("1.2.3.4\n")
+    output.chmod(0o600)
+    with output.open() as before:
+        assert blocklist(log, "--output", str(output)) == (0, "", "")
+        assert before.read() == "1.2.3.4\n"
+    assert output.read_text() == f"{A}\n2a01:4f8:1:2::/64\n"
+    assert stat.S_IMODE(output.stat().st_mode) == 0o644
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.toml", "list", "logs"]
+
+
+@pytest.mark.parametrize("name", ["plain", "rbldnsd", "nft", "json"])
+def test_a_list_that_would_shrink_by_more_than_half_stays(log: Path, tmp_path: Path, name: str) -> None:
+    output = tmp_path / "list"
+    many = [record for number in range(5) for record in hits(f"20.2.2.{number}", 3, 2, 1)]
+    before = write(tmp_path / "before" / "x.log", many)
+    to_file = ("--format", name, "--output", str(output))
+    assert blocklist(before, *to_file) == (0, "", "")
+    old = output.read_bytes()
+    shrunk = f"smtppseudo: {output}: the list would shrink from 5 to 2 entries; --force shrinks it\n"
+    assert blocklist(log, *to_file) == (1, "", shrunk)
+    assert output.read_bytes() == old
+    assert blocklist(log, *to_file, "--force") == (0, "", "")
+    assert A in output.read_text()
+    # Half of it may go.
+    write(before, many[: len(many) // 5 * 4])
+    assert blocklist(before, *to_file) == (0, "", "")
+    assert blocklist(log, *to_file) == (0, "", "")
+
+
+def test_an_empty_list_stays_unwritten(log: Path, tmp_path: Path) -> None:
+    output = tmp_path / "list"
+    write(log, hits(B, 1))
+    for more in ((), ("--output", str(output))):
+        status, stdout, stderr = blocklist(log, *more)
+        assert (status, stdout) == (1, "")
+        assert stderr.startswith("smtppseudo: the list would be empty; ")
+    assert not output.exists()
+    assert blocklist(log, "--output", str(output), "--force") == (0, "", "")
+    assert output.read_bytes() == b""
+
+
+def test_a_log_that_cannot_be_read_leaves_the_list_as_it_was(log: Path, tmp_path: Path) -> None:
+    (log.parent / "cut.log.gz").write_bytes(gzip.compress(b"x" * 1_000)[:-9])
+    output = tmp_path / "list"
+    given = (str(log.parent / "cut.log.gz"), "--output", str(output))
+    status, _, stderr = blocklist(log, *given)
+    assert status == 1
+    assert "cut.log.gz: cut short" in stderr
+    assert not output.exists()
+    assert blocklist(log, *given, "--force")[0] == 0
+    assert output.read_text() == f"{A}\n2a01:4f8:1:2::/64\n"
+
+
+def test_damaged_lines_are_left_out(log: Path) -> None:
+    with log.open("a") as file:
+        file.write("nonsense\n2026-")
+    assert blocklist(log) == (0, f"{A}\n2a01:4f8:1:2::/64\n", "smtppseudo: 2 damaged lines are left out\n")
+
+
+def test_a_file_that_cannot_be_written_is_an_error(log: Path) -> None:
+    status, _, stderr = blocklist(log, "--output", "/nowhere/list")
+    assert (status, stderr.startswith("smtppseudo: /nowhere/list: No such file or directory; ")) == (1, True)
+
+
+def test_what_is_in_the_future_does_not_count(log: Path) -> None:
+    write(log, hits(A, 2, 1, -1))
+    assert blocklist(log)[0] == 1
+
+
+def test_why_it_is_listed(log: Path) -> None:
+    day = timedelta(days=1)
+    status, text, _ = blocklist(log, "--explain", C)
+    until, *times = [f"{NOW + days * day:%Y-%m-%dT%H:%M:%SZ}" for days in (6, -3, -2, -1)]
+    assert (status, text.splitlines()) == (
+        0,
+        [
+            f"2a01:4f8:1:2::/64 is listed until {until}.",
+            "Hits in the logs: 3; 3 within 30 days list it, for 7 days after the latest.",
+            *(f"  {time} mail" for time in times),
+        ],
+    )
+    assert blocklist(log, "--explain", "2a01:4f8:1:2::/64")[:2] == (0, text)
+    assert blocklist(log, "--explain", f"::ffff:{A}")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        ((B,), [f"{B} is not listed.", "Hits in the logs: 2; 3 within 30 days"]),
+        (("20.9.9.9",), ["20.9.9.9 is not listed.", "Hits in the logs: 0; "]),
+        ((A, "--expire", "12h"), [f"{A} is not listed.", "It was, until "]),
+        ((A, "--never", A), [f"{A} is never listed: {A}/32 is on the list", "Hits in the logs: 3; "]),
+        (("192.168.1.1",), ["192.168.1.1 is never listed: 192.168.0.0/16 is special-purpose: private."]),
+        (("127.0.0.1",), ["127.0.0.1 is never listed: 127.0.0.0/8 is special-purpose: loopback."]),
+    ],
+)
+def test_why_it_is_not_listed(log: Path, arguments: tuple[str, ...], lines: list[str]) -> None:
+    status, text, stderr = blocklist(log, "--explain", *arguments)
+    assert (status, stderr) == (1, "")
+    for line, start in zip(text.splitlines(), lines, strict=False):
+        assert line.startswith(start)
+
+
+def test_what_is_no_address_cannot_be_explained(log: Path) -> None:
+    assert blocklist(log, "--explain", "mx.example.org") == (2, "", "smtppseudo: mx.example.org is no address\n")
+
+
+def test_a_filter_and_a_jail_are_printed(log: Path) -> None:
+    filters, jail, both = (
+        blocklist(log, "--print", which)[1] for which in ("fail2ban-filter", "fail2ban-jail", "fail2ban")
+    )
+    assert "[Definition]" in filters
+    assert "\nlogpath  = /" in jail
+    assert filters in both
+    assert jail in both

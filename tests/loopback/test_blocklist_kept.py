@@ -1,0 +1,60 @@
+"""The block list that a server keeps: how it starts, and what SIGHUP does."""
+
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.events import Error
+from tests.clients import wait_until
+from tests.conftest import MakeInside
+from tests.running import NotStartedError, Servers
+
+
+def test_no_list_is_kept_unless_it_is_wanted(inside: MakeInside) -> None:
+    server = inside()
+    server.greeted().say("MAIL FROM:<a@b>", "553")
+    assert server.server.chronicle.witness is None
+
+
+def test_the_address_that_a_peer_called(inside: MakeInside) -> None:
+    """Asked of the kernel, for it stands in no event."""
+    server = inside()
+    client = server.greeted()
+    reception = server.server.reception
+    assert reception.local_ip(1) == "127.0.0.1"
+    client.say("QUIT", "221")
+    server.turn_until(lambda: not reception.slots.in_use, "closed")
+    assert reception.local_ip(1) == ""
+
+
+def test_the_list_is_there_when_the_server_is(servers: Servers, tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    server = servers.start({"blocklist_file": str(path), "blocklist_format": "json"})
+    wait_until(path.exists, "a list")
+    server.play("MAIL FROM:<a@b>")
+    server.stop()
+    assert path.read_text() == '{"hostname":"sink.test","entries":[\n]}\n'
+
+
+def test_a_file_of_those_never_listed_must_be_readable(servers: Servers, tmp_path: Path) -> None:
+    never = tmp_path / "never"
+    settings = {"blocklist_file": str(tmp_path / "list"), "blocklist_never": [str(never)]}
+    with pytest.raises(
+        NotStartedError, match="never: No such file or directory; it names who is never listed"
+    ) as caught:
+        servers.start(settings)
+    assert caught.value.status == 78
+    never.write_text("192.0.2.0/24\n")
+    server = servers.start(settings)
+    never.write_text("mx.example.org\n")
+    server.reload(settings)
+    text = f"settings not changed: {never}, line 1: 'mx.example.org' is no address and no network"
+    assert server.wait_for_event(Error).event == Error(text)
+    assert text in server.stderr
+
+
+def test_only_who_is_never_listed_can_be_changed_without_a_restart(servers: Servers, tmp_path: Path) -> None:
+    settings = {"blocklist_file": str(tmp_path / "list")}
+    server = servers.start(settings)
+    server.reload({**settings, "blocklist_never": ["20.1.1.1/32"], "blocklist_min_hits": 9, "blocklist_format": "nft"})
+    wait_until(lambda: "needs a restart to change: blocklist_format, blocklist_min_hits\n" in server.stderr, "said")

@@ -1,0 +1,140 @@
+"""Lists as their real readers take them: rbldnsd, nft, Postfix; and the filter as fail2ban has it."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.feeds.formats import RENDERERS
+from smtppseudo.feeds.policy import Entry
+from tests.clients import LIMIT_S, wait_until
+from tests.loopback import rbldnsd
+from tests.loopback.rbldnsd import PATH, Rbldnsd
+
+LAST = 1_795_528_476  # 2026-11-24T13:54:36Z
+ENTRIES = [Entry(source, LAST, LAST + 60) for source in ("9.9.9.9", "100.1.2.3", "2a01:4f8:1:2::/64")]
+
+
+def render(name: str, entries: list[Entry]) -> str:
+    return "".join(RENDERERS[name](entries, "mx.example.org"))
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def zone() -> Iterator[Path]:
+    """A zone file, still empty of entries."""
+    if not rbldnsd.is_installed():
+        pytest.skip("rbldnsd or dig is not installed")
+    with rbldnsd.open_directory() as directory:
+        path = directory / "zone"
+        path.write_text(render("rbldnsd", []))
+        yield path
+
+
+@pytest.fixture
+def server(zone: Path) -> Iterator[Rbldnsd]:
+    with rbldnsd.serving(zone, free_port()) as server:
+        yield server
+
+
+def assert_test_entries(server: Rbldnsd) -> None:
+    """RFC 5782 section 5."""
+    for listed in ("127.0.0.2", "::ffff:7f00:2"):
+        assert server.look_up(listed) == ["127.0.0.2"]
+        assert server.look_up(listed, "TXT") == ['"127.0.0.2 called mx.example.org, which takes no mail; last: test"']
+    for not_listed in ("127.0.0.1", "::ffff:7f00:1"):
+        assert server.look_up(not_listed) == server.look_up(not_listed, "TXT") == []
+
+
+def test_rbldnsd_serves_an_empty_list(server: Rbldnsd) -> None:
+    assert_test_entries(server)
+    assert server.look_up("9.9.9.9") == []
+    assert server.ask("bl.test", "NS") == ["mx.example.org."]
+    assert server.ask("bl.test", "SOA")[0].startswith("mx.example.org. hostmaster.mx.example.org. ")
+
+
+def test_rbldnsd_takes_a_new_list_by_itself(zone: Path, server: Rbldnsd) -> None:
+    aside = zone.with_name("new")
+    aside.write_text(render("rbldnsd", ENTRIES))
+    aside.replace(zone)
+    wait_until(lambda: server.look_up("9.9.9.9"), "the new list")
+    assert_test_entries(server)
+    for ip in ("9.9.9.9", "100.1.2.3", "2a01:4f8:1:2::", "2a01:4f8:1:2:ffff:ffff:ffff:ffff"):
+        assert server.look_up(ip) == ["127.0.0.2"]
+        assert server.look_up(ip, "TXT") == [f'"{ip} called mx.example.org, which takes no mail; last: 2026-11-24"']
+    for ip in ("9.9.9.8", "100.1.2.4", "2a01:4f8:1:3::", "2a01:4f8:1:1:ffff:ffff:ffff:ffff"):
+        assert server.look_up(ip) == []
+
+
+def test_rbldnsd_has_nothing_to_complain_of(zone: Path) -> None:
+    zone.write_text(render("rbldnsd", ENTRIES))
+    server = Rbldnsd(zone, free_port())
+    server.wait_until_loaded()
+    said = server.stop()
+    assert "ip4set:ipv4: e32/24/16/8=3/0/0/0" in said
+    assert "ip6trie:ipv6: ents=2 " in said
+    assert "warning" not in said
+    assert "error" not in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("nft", path=PATH) is None, reason="needs root and nft")
+def test_nft_takes_the_sets_again_and_again(tmp_path: Path) -> None:
+    """In a network namespace of its own, with a chain that uses the sets."""
+    rules = tmp_path / "rules"
+    rules.write_text(
+        "add chain inet smtppseudo input { type filter hook input priority -10; }\n"
+        "add rule inet smtppseudo input ip saddr @blocklist4 drop\n"
+    )
+    lists = {"empty": [], "one": ENTRIES[:1], "some": ENTRIES, "six": ENTRIES[2:]}
+    for name, entries in lists.items():
+        (tmp_path / name).write_text(render("nft", entries))
+    script = (
+        "nft -c -f empty && nft -c -f some && nft -f some && nft -f rules && nft list ruleset && echo AGAIN"
+        " && nft -f six && nft list ruleset && nft -f empty && nft -f one && echo AGAIN && nft list ruleset"
+    )
+    done = subprocess.run(
+        ["unshare", "-n", "sh", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        env={"PATH": PATH},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second, third = done.stdout.split("AGAIN")
+    assert "elements = { 9.9.9.9, 100.1.2.3 }" in first
+    assert "elements = { 2a01:4f8:1:2::/64 }" in first
+    assert "9.9.9.9" not in second
+    assert "2a01:4f8:1:2::/64" in second
+    assert "elements = { 9.9.9.9 }" in third
+    assert "2a01" not in third
+    assert "ip saddr @blocklist4 drop" in third
+
+
+@pytest.mark.skipif(shutil.which("postmap", path=PATH) is None, reason="postmap is not installed")
+@pytest.mark.parametrize(("ip", "found"), [("9.9.9.9", "reject"), ("9.9.9.8", ""), ("2a01:4f8:1:2::25", "reject")])
+def test_postscreen_takes_the_plain_list_as_the_readme_says(tmp_path: Path, ip: str, found: str) -> None:
+    table = tmp_path / "callers.cidr"
+    table.write_text(render("plain", ENTRIES))
+    subprocess.run(["sed", "-i", "s/$/ reject/", str(table)], check=True, timeout=LIMIT_S)
+    (tmp_path / "main.cf").touch()
+    done = subprocess.run(
+        ["postmap", "-c", str(tmp_path), "-q", ip, f"cidr:{table}"],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        env={"PATH": PATH},
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == (found, "")

@@ -1,0 +1,122 @@
+"""`metrics_file`: what Prometheus' own parser reads in it, and what becomes of it when it cannot be written."""
+
+import os
+from itertools import pairwise
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from smtppseudo import __version__
+from smtppseudo.events import Error
+from smtppseudo.metrics_file import WRITE_EVERY_S
+from tests.conftest import MakeInside
+from tests.inside import Inside
+from tests.running import Servers, run
+
+LONG_ENOUGH_S = WRITE_EVERY_S + 0.1  # deadlines are kept to a twentieth of a second
+
+Samples = dict[tuple[str, ...], float]
+
+
+def samples_of(text: str) -> Samples:
+    """Let Prometheus' parser read metrics; return the value of each name and label."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def play(server: Inside) -> None:
+    """Play a session."""
+    client = server.greeted()
+    client.say("EHLO x", "250")
+    client.say("QUIT", "221")
+    client.expect_end()
+
+
+def test_it_is_there_at_once_for_everybody_to_read(inside: MakeInside, tmp_path: Path) -> None:
+    path = tmp_path / "smtppseudo.prom"
+    mask = os.umask(0o077)
+    try:
+        server = inside(metrics_file=str(path))
+    finally:
+        os.umask(mask)
+    found = samples_of(path.read_text())
+    assert found["smtppseudo_build_info", __version__] == 1
+    assert found["smtppseudo_start_time_seconds",] == server.time.wall_ns / 1e9
+    assert found["smtppseudo_online",] == 1
+    assert found["smtppseudo_connections_total",] == 0
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_it_is_written_anew_every_15_s_and_no_sum_falls(inside: MakeInside, tmp_path: Path) -> None:
+    path = tmp_path / "smtppseudo.prom"
+    server = inside(metrics_file=str(path))
+    seen = [path.read_text()]
+    for _ in range(3):
+        play(server)
+        server.advance(WRITE_EVERY_S - 1)
+        assert path.read_text() == seen[-1]
+        inode = path.stat().st_ino
+        server.advance(LONG_ENOUGH_S - WRITE_EVERY_S + 1)
+        assert path.stat().st_ino != inode  # another file, in its place
+        seen.append(path.read_text())
+    sums = [{name: value for name, value in samples_of(text).items() if name[0].endswith("_total")} for text in seen]
+    for before, after in pairwise(sums):
+        assert before.keys() == after.keys()
+        assert all(before[name] <= after[name] for name in before)
+    assert [each["smtppseudo_connections_total",] for each in sums] == [0, 1, 2, 3]
+    assert sums[-1]["smtppseudo_sessions_closed_total", "quit"] == 3
+
+
+def test_a_server_that_ended_is_offline(inside: MakeInside, tmp_path: Path) -> None:
+    path = tmp_path / "smtppseudo.prom"
+    server = inside(metrics_file=str(path))
+    play(server)
+    server.server.stop()
+    found = samples_of(path.read_text())
+    assert found["smtppseudo_online",] == 0
+    assert found["smtppseudo_connections_total",] == 1
+
+
+def test_offline_by_a_monitor(inside: MakeInside, tmp_path: Path) -> None:
+    path = tmp_path / "smtppseudo.prom"
+    server = inside(metrics_file=str(path))
+    server.server.go_offline("monitor")
+    server.advance(LONG_ENOUGH_S)
+    assert samples_of(path.read_text())["smtppseudo_online",] == 0
+
+
+def test_what_cannot_be_written_is_said_once_and_stops_nothing(inside: MakeInside, tmp_path: Path) -> None:
+    path = tmp_path / "later" / "smtppseudo.prom"
+    server = inside(metrics_file=str(path))
+    complaint = f"metrics_file: {path}: No such file or directory"
+    for _ in range(3):
+        server.advance(LONG_ENOUGH_S)
+    assert server.said == [complaint]
+    assert [event.message for event in server.events(Error)] == [complaint]
+    play(server)
+    path.parent.mkdir()
+    server.advance(LONG_ENOUGH_S)
+    assert samples_of(path.read_text())["smtppseudo_connections_total",] == 1
+    path.unlink()
+    path.parent.rmdir()
+    server.advance(LONG_ENOUGH_S)
+    assert server.said == [complaint] * 2
+
+
+def test_it_says_what_status_says(servers: Servers, tmp_path: Path) -> None:
+    path = tmp_path / "smtppseudo.prom"
+    server = servers.start({"metrics_file": str(path)})
+    state = ["--state-dir", str(server.directory / "state")]
+    done = run("status", "--format", "prometheus", *state)
+    assert (done.returncode, done.stderr) == (0, "")
+    asked, written = samples_of(done.stdout), samples_of(path.read_text())
+    assert asked.keys() == written.keys()
+    assert asked["smtppseudo_start_time_seconds",] == written["smtppseudo_start_time_seconds",]
+    assert asked["smtppseudo_build_info", __version__] == 1
+    server.play()
+    server.stop()
+    assert samples_of(path.read_text())["smtppseudo_sessions_closed_total", "quit"] == 1

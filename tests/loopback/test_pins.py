@@ -1,0 +1,414 @@
+"""A server's certificate is accepted by a person once; whoever shows another hears nothing."""
+
+import contextlib
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from smtppseudo.monitor.client import Secrets
+from smtppseudo.net.client import (
+    BadPeerError,
+    ChangedCertificateError,
+    ConnectionLostError,
+    MonitorLink,
+    NotPrivateError,
+    UnknownCertificateError,
+    UnreachableError,
+)
+from smtppseudo.net.pins import FILE
+from tests.certificates import Certificate, make_certificate, trusting
+from tests.clients import LIMIT_S, wait_until
+from tests.loopback.scripted import Conversation, Scripted
+from tests.loopback.test_commands import Terminal, outcome
+from tests.monitors import cookie_of, monitor_port, state_dir
+from tests.running import Running, Servers, command, environment, run
+from tests.unit.monitor_peer import COOKIE
+
+SHORT_S = 0.3
+
+
+@pytest.fixture
+def server(servers: Servers, certificate: Certificate) -> Running:
+    return servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Somebody else's."""
+    return make_certificate(tmp_path_factory.mktemp("other"))
+
+
+class Middle:
+    """Stands between client and server: a relay, or, with a certificate of its own, one that reads along.
+
+    `heard` is what clients said to it under its own certificate, `handshakes` how many took that.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.certificate: Certificate | None = None
+        self.heard = bytearray()
+        self.handshakes = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            near = stack.enter_context(client)
+            far = stack.enter_context(socket.create_connection(("127.0.0.1", self._to)))
+            if self.certificate is not None:
+                near = stack.enter_context(self.certificate.server_context().wrap_socket(near, server_side=True))
+                self.handshakes += 1
+                far = stack.enter_context(trusting().wrap_socket(far))
+            back = threading.Thread(target=self._pass, args=(far, near), daemon=True)
+            back.start()
+            self._pass(near, far, keeps=self.certificate is not None)
+            far.shutdown(socket.SHUT_RDWR)
+            back.join()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, *, keeps: bool = False) -> None:
+        with contextlib.suppress(OSError):
+            while octets := source.recv(65_536):
+                if keeps:
+                    self.heard += octets
+                sink.sendall(octets)
+
+
+@pytest.fixture
+def middle(server: Running) -> Iterator[Middle]:
+    with Middle(monitor_port(server)) as middle:
+        yield middle
+
+
+def words(server: Running, name: str, *more: str, port: int | None = None) -> list[str]:
+    """Return a command for the server, by TLS though it is on this machine."""
+    place = ["--tls", "--monitor-port", str(port or monitor_port(server)), "--state-dir", str(state_dir(server))]
+    return [name, *more, *place]
+
+
+def pin(server: Running, tmp_path: Path, port: int, fingerprint: str) -> None:
+    """Have a certificate accepted."""
+    outcome(run(*words(server, "status", "--pin", fingerprint, port=port), XDG_CONFIG_HOME=str(tmp_path)), 0)
+
+
+# The first time
+
+
+def test_a_person_is_asked_the_first_time(server: Running, certificate: Certificate, tmp_path: Path) -> None:
+    pins = tmp_path / "smtppseudo" / FILE
+    port = monitor_port(server)
+    with Terminal(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)) as terminal:
+        terminal.type_at("Trust it from now on? [y/N] ", "")
+        status, shown = terminal.end()
+    assert status == 1
+    assert f"The server at 127.0.0.1 port {port} shows a certificate with the fingerprint" in shown
+    assert certificate.fingerprint in shown
+    assert "openssl x509 -noout -fingerprint -sha256 -in" in shown
+    assert "is not trusted" in shown
+    assert not pins.exists()
+    with Terminal(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)) as terminal:
+        terminal.type_at("Trust it from now on? [y/N] ", "y")
+        status, shown = terminal.end()
+    assert (status, "online" in shown) == (0, True), shown
+    assert pins.read_text() == f"127.0.0.1:{port} {certificate.fingerprint}\n"
+    assert pins.stat().st_mode & 0o777 == 0o600
+    said = outcome(run(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)), 0)
+    assert "online" in said
+
+
+def test_where_nobody_can_be_asked_it_says_what_to_do(
+    server: Running, certificate: Certificate, tmp_path: Path
+) -> None:
+    line = outcome(run(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)), 69)
+    assert f"give --pin {certificate.fingerprint}" in line
+    assert "openssl x509" in line
+    openssl_form = certificate.fingerprint.replace("SHA256:", "sha256 Fingerprint=")
+    for more in (["--pin", openssl_form], []):  # from then on it is known
+        assert "online" in outcome(run(*words(server, "status", *more), XDG_CONFIG_HOME=str(tmp_path)), 0)
+
+
+def test_a_wrong_pin_is_not_kept(server: Running, other: Certificate, tmp_path: Path) -> None:
+    line = outcome(run(*words(server, "status", "--pin", other.fingerprint), XDG_CONFIG_HOME=str(tmp_path)), 69)
+    assert "shows another certificate" in line
+    assert not (tmp_path / "smtppseudo" / FILE).exists()
+    assert run(*words(server, "status", "--pin", "SHA256:12")).returncode == 2
+
+
+def test_pins_that_cannot_be_read_let_nobody_in(server: Running, tmp_path: Path) -> None:
+    (tmp_path / "smtppseudo" / FILE).mkdir(parents=True)
+    line = outcome(run(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)), 69)
+    assert "Is a directory" in line
+    assert "--pin" in line
+
+
+def test_in_clear_no_pin_is_looked_for_or_kept(servers: Servers, other: Certificate, tmp_path: Path) -> None:
+    server = servers.start()
+    place = ["--state-dir", str(state_dir(server)), "--pin", other.fingerprint]
+    assert "online" in outcome(run("status", *place, XDG_CONFIG_HOME=str(tmp_path)), 0)
+    assert list(tmp_path.glob("smtppseudo")) == []
+    (tmp_path / "smtppseudo" / FILE).mkdir(parents=True)
+    assert "online" in outcome(run("status", *place[:2], XDG_CONFIG_HOME=str(tmp_path)), 0)
+
+
+def test_pins_that_cannot_be_written(server: Running, certificate: Certificate, tmp_path: Path) -> None:
+    (tmp_path / "smtppseudo").touch()
+    done = run(*words(server, "status", "--pin", certificate.fingerprint), XDG_CONFIG_HOME=str(tmp_path / "smtppseudo"))
+    assert (done.returncode, "online" in done.stdout) == (0, True), done
+    assert "the next time asks again" in done.stderr
+
+
+# What is done by TLS
+
+
+def test_all_commands_go_by_tls(server: Running, certificate: Certificate, tmp_path: Path) -> None:
+    env = {"XDG_CONFIG_HOME": str(tmp_path)}
+    pin(server, tmp_path, monitor_port(server), certificate.fingerprint)
+    assert 'greeting = "Salve!"' in outcome(run(*words(server, "set", "greeting=Salve!"), **env), 0)
+    with subprocess.Popen(
+        command(*words(server, "watch", "--from-seq", "1", "--event", "settings")),
+        env=environment(**env),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as watch:
+        assert watch.stdout is not None
+        assert "keys=greeting by=monitor" in watch.stdout.readline()
+        watch.terminate()
+    word = outcome(run(*words(server, "magic-word", "--generate"), **env), 0)
+    magic = tmp_path / "magic"
+    magic.write_text(word)
+    magic.chmod(0o600)
+    by_word = ["status", "--tls", "--monitor-port", str(monitor_port(server)), "--state-dir", str(tmp_path)]
+    assert "online" in outcome(run(*by_word, "--magic-file", str(magic), **env), 0)
+
+
+# Somebody on the way
+
+
+@pytest.mark.parametrize(
+    "line", ["status", "set greeting=Ha", "magic-word --generate", "watch", "stop"], ids=lambda line: line.split()[0]
+)
+def test_a_man_in_the_middle_hears_nothing(
+    server: Running, certificate: Certificate, other: Certificate, middle: Middle, tmp_path: Path, line: str
+) -> None:
+    pin(server, tmp_path, middle.port, certificate.fingerprint)  # through it, while it only passes on
+    middle.certificate = other
+    name, *more = line.split()
+    said = outcome(run(*words(server, name, *more, port=middle.port), XDG_CONFIG_HOME=str(tmp_path)), 69)
+    assert f"127.0.0.1 port {middle.port} shows another certificate than the one that was accepted" in said
+    assert f"{other.fingerprint} instead of {certificate.fingerprint}" in said
+    assert "somebody on the way pretends to be the server" in said
+    assert "openssl x509" in said
+    assert f"remove the line of 127.0.0.1:{middle.port} in {tmp_path / 'smtppseudo' / FILE}" in said
+    assert f"--pin {other.fingerprint}" in said
+    wait_until(lambda: middle.handshakes, "its handshake")
+    assert middle.heard == b""
+    middle.certificate = None
+    assert "online" in outcome(run(*words(server, "status", port=middle.port), XDG_CONFIG_HOME=str(tmp_path)), 0)
+
+
+def test_the_middle_would_hear_who_trusts_it(
+    server: Running, other: Certificate, middle: Middle, tmp_path: Path
+) -> None:
+    """So that the test above can fail."""
+    middle.certificate = other
+    pin(server, tmp_path, middle.port, other.fingerprint)
+    assert b'"op":"auth"' in middle.heard
+
+
+def test_a_renewed_certificate_is_accepted_as_the_error_says(
+    servers: Servers, certificate: Certificate, other: Certificate, tmp_path: Path
+) -> None:
+    server = servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
+    pin(server, tmp_path, monitor_port(server), certificate.fingerprint)
+    server.reload(other.settings("monitor_"))
+    server.wait_for(lambda _: "settings" in server.log_text, "the reload")
+    status = words(server, "status")
+    said = outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 69)
+    (offered,) = re.findall(r"--pin (\S+)$", said)
+    assert offered == other.fingerprint
+    assert "online" in outcome(run(*status, "--pin", offered, XDG_CONFIG_HOME=str(tmp_path)), 0)
+    assert "online" in outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 0)
+    (tmp_path / "smtppseudo" / FILE).write_text("")  # its line is removed
+    assert "nobody here has accepted" in outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 69)
+
+
+# The link itself
+
+
+def link(port: int, fingerprint: str | None = None, cookie: str = COOKIE, timeout_s: float = LIMIT_S) -> MonitorLink:
+    return MonitorLink.connect(
+        "127.0.0.1", port, Secrets((cookie,)), timeout_s=timeout_s, tls="on", pin_for=lambda *_: fingerprint
+    )
+
+
+def test_the_errors_carry_what_a_screen_needs(server: Running, certificate: Certificate, other: Certificate) -> None:
+    port = monitor_port(server)
+    with pytest.raises(UnknownCertificateError) as unknown:
+        link(port)
+    assert (unknown.value.fingerprint, unknown.value.place) == (certificate.fingerprint, ("127.0.0.1", port))
+    with pytest.raises(ChangedCertificateError) as changed:
+        link(port, other.fingerprint)
+    assert (changed.value.fingerprint, changed.value.accepted) == (certificate.fingerprint, other.fingerprint)
+    with link(port, certificate.fingerprint, cookie_of(server)) as made:
+        assert made.is_private
+        assert made.request("status")["state"] == "online"
+
+
+def test_events_by_tls(server: Running, certificate: Certificate) -> None:
+    with link(monitor_port(server), certificate.fingerprint, cookie_of(server)) as made:
+        made.request("subscribe")
+        for _ in range(30):
+            server.play("HELO me")
+        seen = 0
+        while seen < 120:
+            seen += len(made.next_events(LIMIT_S))
+
+
+def test_close_wakes_whoever_waits_by_tls(server: Running, certificate: Certificate) -> None:
+    made = link(monitor_port(server), certificate.fingerprint, cookie_of(server))
+    ended: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            made.next_events()
+        except Exception as error:  # noqa: BLE001 - looked at below
+            ended.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    wait_until(lambda: made._wire._waits, "waiting")
+    made.close()
+    thread.join(LIMIT_S)
+    assert type(ended[0]).__name__ == "ClosedError"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_hello_that_comes_with_the_handshakes_end_is_read(certificate: Certificate, version: ssl.TLSVersion) -> None:
+    """Nothing tells `select` of octets that TLS holds already."""
+
+    def script(it: Conversation) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = certificate.server_context()
+        context.maximum_version = version
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+        done = False
+        while not done:
+            incoming.write(it.sock.recv(65_536))
+            try:
+                tls.do_handshake()
+                tls.write(b'{"type":"hello","protocol":99}\n')
+                done = True
+            except ssl.SSLWantReadError:
+                pass
+            it.sock.sendall(outgoing.read())
+        _drain(it)
+
+    with Scripted(script) as scripted, pytest.raises(BadPeerError, match="99"):
+        link(scripted.port, certificate.fingerprint)
+
+
+def _drain(it: Conversation) -> None:
+    with contextlib.suppress(OSError):
+        while it.sock.recv(65_536):
+            pass
+
+
+def test_a_server_that_speaks_clear_text() -> None:
+    def script(it: Conversation) -> None:
+        it.sock.sendall(b'{"type":"hello"}\n')
+        _drain(it)
+
+    with Scripted(script) as scripted, pytest.raises(NotPrivateError, match=r"does not speak TLS.*--cleartext"):
+        link(scripted.port)
+
+
+def test_a_server_that_says_nothing() -> None:
+    with Scripted(_drain) as scripted, pytest.raises(UnreachableError, match=r"no TLS handshake within 0.3 s"):
+        link(scripted.port, timeout_s=SHORT_S)
+
+
+def test_a_server_that_closes() -> None:
+    with (
+        Scripted(lambda it: None) as scripted,
+        pytest.raises(ConnectionLostError, match=r"lost in the TLS handshake.*try again"),
+    ):
+        link(scripted.port)
+
+
+def test_a_server_with_tls_of_long_ago() -> None:
+    def script(it: Conversation) -> None:
+        it.sock.recv(65_536)
+        it.sock.sendall(b"\x15\x03\x01\x00\x02\x02\x46")  # alert: protocol version
+        _drain(it)
+
+    with Scripted(script) as scripted, pytest.raises(BadPeerError, match=r"no TLS that this program can use"):
+        link(scripted.port)
+
+
+def test_clear_text_to_a_port_with_tls(server: Running) -> None:
+    with pytest.raises(UnreachableError, match=r"without TLS \(see --tls\)\? It said no hello within 0.3 s"):
+        MonitorLink.connect("127.0.0.1", monitor_port(server), Secrets((COOKIE,)), timeout_s=SHORT_S)
+
+
+# From another machine
+
+
+@pytest.fixture
+def namespace() -> Iterator[list[str]]:
+    """A network of our own with 192.0.2.1 in it; gives the prefix of a command that is to run there."""
+    if not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
+        pytest.skip("unshare, nsenter or ip is not installed")
+    script = "ip link set lo up && ip addr add 192.0.2.1/32 dev lo && echo ready && exec sleep 300"
+    holder = subprocess.Popen(
+        ["unshare", "-n", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "ready\n":
+            pytest.skip("a network namespace cannot be made here")
+        yield ["nsenter", f"--target={holder.pid}", "--net"]
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_an_address_that_is_not_loopback_is_tls_by_itself(
+    servers: Servers, certificate: Certificate, tmp_path: Path, namespace: list[str]
+) -> None:
+    both = ["192.0.2.1", "127.0.0.1"]
+    server = servers.start(certificate.settings("monitor_"), monitor_listen=both, prefix=namespace)
+    place = ["--monitor-port", str(monitor_port(server)), "--state-dir", str(state_dir(server))]
+    env = {"XDG_CONFIG_HOME": str(tmp_path)}
+    line = outcome(run("status", "192.0.2.1", *place, prefix=namespace, **env), 69)
+    assert f"--pin {certificate.fingerprint}" in line
+    known = ["--pin", certificate.fingerprint]
+    assert "online" in outcome(run("status", "192.0.2.1", *known, *place, prefix=namespace, **env), 0)
+    for name in (["set", "greeting=Salve!"], ["magic-word", "--generate"], ["stop"]):
+        outcome(run(*name, "--host", "192.0.2.1", *place, prefix=namespace, **env), 0)
+    assert "offline" in outcome(run("status", "127.0.0.1", *place, prefix=namespace, **env), 1)  # in clear
+    assert server.wait_for(lambda records: [r for r in records if r.ip == "192.0.2.1"], "who it was")

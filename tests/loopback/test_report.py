@@ -1,0 +1,229 @@
+"""`report` as a command: which logs it reads, what it says, and what it says where there is nothing to read."""
+
+import gzip
+import json
+import os
+import pty
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.events import Closed, Command, Connected, Stamped
+from smtppseudo.records import render_json, render_text
+from tests.clients import LIMIT_S
+from tests.running import Servers, command, environment, run
+
+
+def session(ip: str, time: str) -> list[Stamped]:
+    """Make the events of a session."""
+    events = (Connected(25), Command(b"HELO me", b"250 Hello"), Closed("quit", 1500, 9, 9, 1))
+    return [Stamped(0, time, 1, 1, ip, 4000, event) for event in events]
+
+
+def write_day(directory: Path, day: str, ip: str) -> Path:
+    """Write the log of a day on which somebody came at noon."""
+    directory.mkdir(exist_ok=True)
+    path = directory / f"{day}.log"
+    path.write_text("".join(render_text(session(ip, f"{day}T12:00:00.000Z"))))
+    return path
+
+
+def found(*arguments: str, **env: str) -> dict[str, object]:
+    """Run `report --json` and return what it says."""
+    done = run("report", "--json", *arguments, **env)
+    assert (done.returncode, done.stderr) == (0, "")
+    report: dict[str, object] = json.loads(done.stdout)
+    return report
+
+
+def test_what_a_server_logged_is_reported(servers: Servers) -> None:
+    for log_format in ("text", "json"):
+        server = servers.start({"log_format": log_format})
+        server.play("EHLO there", "MAIL FROM:<a@b.example>")
+        server.stop()
+        report = run("report", str(server.log_dir))
+        assert (report.returncode, report.stderr) == (0, "")
+        for line in ("connections     1", "HELO names", "Sender domains"):
+            assert line in report.stdout.splitlines()
+        assert "damaged" not in report.stdout
+        assert re.search(r"^  1 100.0%  b\.example  #+$", report.stdout.replace("█", "#"), re.MULTILINE)
+
+
+def test_the_usual_logs_are_read_if_none_are_named(tmp_path: Path) -> None:
+    write_day(tmp_path / "log", "2026-11-24", "192.0.2.1")
+    assert found(LOGS_DIRECTORY=str(tmp_path / "log"))["connected"] == 1
+    (tmp_path / "settings").write_text(f'log_dir = "{tmp_path}/log"\n')
+    assert found("--config", str(tmp_path / "settings"))["connected"] == 1
+
+
+def test_files_directories_and_standard_input_in_any_mix(tmp_path: Path) -> None:
+    write_day(tmp_path / "one", "2026-11-24", "192.0.2.1")
+    packed = tmp_path / "two.gz"
+    packed.write_bytes(gzip.compress("".join(render_json(session("192.0.2.2", "2026-11-24T12:00:00.000Z"))).encode()))
+    done = subprocess.run(
+        command("report", "--json", str(tmp_path / "one"), str(packed), "-"),
+        env=environment(),
+        input=packed.read_bytes(),
+        capture_output=True,
+        timeout=LIMIT_S,
+        check=True,
+    )
+    assert json.loads(done.stdout)["by"]["address"]["top"] == [
+        {"value": "192.0.2.2", "count": 2},
+        {"value": "192.0.2.1", "count": 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("period", "days"),
+    [
+        ([], 4),
+        (["--since", "2026-11-23"], 2),
+        (["--until", "2026-11-23"], 2),
+        (["--since", "2026-11-22T12:00:00Z", "--until", "2026-11-24T12:00:00Z"], 2),
+        (["--since", "2026-11-22T12:00:00.001Z", "--until", "2026-11-24T14:00:01+02:00"], 2),
+        (["--since", "99999d"], 4),
+    ],
+)
+def test_periods(tmp_path: Path, period: list[str], days: int) -> None:
+    for day in range(21, 25):
+        write_day(tmp_path / "log", f"2026-11-{day}", f"192.0.2.{day}")
+    assert found("--utc", *period, str(tmp_path / "log"))["connected"] == days
+
+
+def test_a_date_is_local(tmp_path: Path) -> None:
+    write_day(tmp_path / "log", "2026-11-24", "192.0.2.1")  # at noon, 20:00 in the zone
+    logs = str(tmp_path / "log")
+    assert found("--since", "2026-11-24T20:00", logs, TZ="EAST-8")["connected"] == 1
+    assert found("--since", "2026-11-24T20:01", logs, TZ="EAST-8")["connected"] == 0
+    report = run("report", "--by", "hour", logs, TZ="EAST-8").stdout
+    assert "Hours of the day (local time, now +0800)" in report
+    assert [line.split()[2] for line in report.splitlines() if "100.0%" in line] == ["20"]
+    assert [
+        line.split()[2]
+        for line in run("report", "--by", "hour", "--utc", logs, TZ="EAST-8").stdout.splitlines()
+        if "100.0%" in line
+    ] == ["12"]
+
+
+def test_tables_are_those_asked_for(tmp_path: Path) -> None:
+    logs = str(write_day(tmp_path / "log", "2026-11-24", "192.0.2.1"))
+    by = found("--by", "sender,day", "--by", "verb", logs)["by"]
+    assert isinstance(by, dict)
+    assert list(by) == ["sender", "day", "verb"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--since", "soon"], "soon is no time such as 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"),
+        (["--since", "0d"], "0d is no time such as"),
+        (["--until", "2026-02-30"], "2026-02-30 is no time such as"),
+        (["--since", "2026-11-02", "--until", "2026-11-01"], "before it begins"),
+        (["--by", "colour"], "'colour' is none of address, network"),
+        (["--top", "0"], "0 is no number of rows: 1 to 10000"),
+    ],
+)
+def test_mistakes(arguments: list[str], complaint: str) -> None:
+    done = run("report", *arguments)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+
+
+def test_no_logs_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (tmp_path / "settings").write_text('log_dir = "-"\n')
+    for arguments, complaint in (
+        ([str(empty)], f"no logs in {empty}: their names are as 2026-11-24.log; name a log or a directory"),
+        (["--config", str(tmp_path / "settings")], "journalctl -u smtppseudo -o cat | smtppseudo report -"),
+    ):
+        done = run("report", *arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert len(done.stderr.splitlines()) == 1
+        assert complaint in done.stderr
+    done = run("report", LOGS_DIRECTORY=str(tmp_path / "gone"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{tmp_path / 'gone'}: no such directory" in done.stderr
+
+
+def test_no_logs_of_that_time_names_the_days_that_there_are(tmp_path: Path) -> None:
+    for day in ("2026-11-23", "2026-11-24"):
+        write_day(tmp_path / "log", day, "192.0.2.1")
+    done = run("report", "--since", "2027-01-01", str(tmp_path / "log"))
+    assert done.returncode == 1
+    assert done.stderr.endswith("; there are some from 2026-11-23 to 2026-11-24\n")
+
+
+def test_what_cannot_be_read_is_said_beside_the_report(tmp_path: Path) -> None:
+    there = write_day(tmp_path / "log", "2026-11-24", "192.0.2.1")
+    done = run("report", str(tmp_path / "gone.log"), str(there))
+    assert done.returncode == 1
+    assert done.stderr == f"smtppseudo: {tmp_path / 'gone.log'}: No such file or directory\n"
+    assert "connections     1" in done.stdout
+
+
+def test_no_log_can_send_the_terminal_anything(tmp_path: Path) -> None:
+    path = tmp_path / "2026-11-24.log"
+    line = render_text(session("192.0.2.1", "2026-11-24T12:00:00.000Z"))[1]
+    edited = [
+        line,
+        line.replace("me", "\x1b[31m"),
+        line.replace("192.0.2.1", "\x1b]0;x\x07"),
+        line.replace("me", "\u202e"),
+    ]
+    edited.append(render_json(session("192.0.2.1", "2026-11-24T12:00:00.000Z"))[0].replace("192.0.2.1", "\\u001b[2J"))
+    path.write_text("".join(edited))
+    done = run("report", "--by", "address,helo,verb", str(path))
+    assert "log lines       5, 3 damaged and left out" in done.stdout  # and one is escaped
+    assert re.fullmatch(r"[ -~\n█]*", done.stdout)
+
+
+def on_a_terminal(*arguments: str, columns: int = 100) -> tuple[str, str]:
+    """Run a command with its output and errors on terminals; return both."""
+    streams = [pty.openpty() for _ in range(2)]
+    try:
+        for _, terminal in streams:
+            os.set_blocking(terminal, True)
+        process = subprocess.Popen(
+            command(*arguments), env=environment(COLUMNS=str(columns)), stdout=streams[0][1], stderr=streams[1][1]
+        )
+        os.close(streams[0][1])
+        os.close(streams[1][1])
+        texts = []
+        for master, _ in streams:
+            octets = b""
+            try:
+                while piece := os.read(master, 65_536):
+                    octets += piece
+            except OSError:  # how Linux says that nobody has the other side any more
+                pass
+            texts.append(octets.decode().replace("\r\n", "\n"))
+        assert process.wait(LIMIT_S) == 0
+    finally:
+        for master, _ in streams:
+            os.close(master)
+    return texts[0], texts[1]
+
+
+def test_tables_fit_the_terminal(tmp_path: Path) -> None:
+    logs = str(write_day(tmp_path / "log", "2026-11-24", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"))
+    for columns in (40, 60, 120):
+        report, complaints = on_a_terminal("report", logs, columns=columns)
+        assert max(map(len, report.splitlines())) <= columns
+        assert complaints == ""
+
+
+def test_a_long_input_says_on_a_terminal_how_far_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "2026-11-24.log"
+    lines = "".join(render_text(session("192.0.2.1", "2026-11-24T12:00:00.000Z"))) * 1000
+    with path.open("w") as file:
+        for _ in range((80 << 20) // len(lines)):
+            file.write(lines)
+    report, progress = on_a_terminal("report", str(path))
+    assert "connections" in report
+    assert re.match(r"\rsmtppseudo: read \d+ of \d+ MiB, \d+% ", progress)
+    assert progress.endswith("\r\x1b[K")
+    assert run("report", str(path)).stderr == ""

@@ -1,0 +1,222 @@
+"""The tarpit over real sockets, on a clock that the test moves."""
+
+import socket
+
+import pytest
+
+from smtppseudo.events import Closed, Command
+from tests.clients import Client
+from tests.conftest import MakeInside
+from tests.inside import Inside
+
+GREETING = b"220 sink.test\r\n"
+STUTTER = {"stutter_octets_per_s": 1, "greeting": "{hostname}", "quiet_timeout_s": 0}
+
+
+def heard(server: Inside, client: Client) -> bytes:
+    """Return what has come by now, the server having had its turns."""
+    server.turn()
+    client.sock.settimeout(0)
+    try:
+        return client.sock.recv(65_536)
+    except BlockingIOError:
+        return b""
+
+
+def hear_by_the_second(server: Inside, client: Client, seconds: int) -> list[bytes]:
+    """Let seconds pass, and a little more for the wheel; return what came in each."""
+    server.time.advance(0.06)
+    pieces = []
+    for _ in range(seconds):
+        server.advance(1)
+        pieces.append(heard(server, client))
+    return pieces
+
+
+def test_an_octet_comes_each_second(inside: MakeInside) -> None:
+    server = inside(**STUTTER)
+    client = server.connect()
+    assert heard(server, client) == GREETING[:1]
+    assert b"".join(pieces := hear_by_the_second(server, client, len(GREETING) - 1)) == GREETING[1:]
+    assert {len(piece) for piece in pieces} == {1}
+
+
+def test_none_comes_early(inside: MakeInside) -> None:
+    server = inside(**STUTTER)
+    client = server.connect()
+    assert heard(server, client) == GREETING[:1]
+    for _ in range(9):
+        server.advance(0.1)
+        assert heard(server, client) == b""
+    server.advance(0.15)
+    assert heard(server, client) == GREETING[1:2]
+
+
+def test_a_delayed_greeting_and_those_who_do_not_wait_for_it(inside: MakeInside) -> None:
+    server = inside(greet_delay_s=10)
+    client = server.connect()
+    client.send("HELO early", "NOOP")
+    server.advance(9)
+    assert heard(server, client) == b""
+    assert server.events(Command) == []
+    server.advance(1.1)
+    for _ in range(2):
+        server.advance(0.1)
+    client.expect("220")
+    client.expect("250 Hello early")
+    client.expect("250 OK")
+    assert [event.pregreet for event in server.events(Command)] == [True, True]
+    client.say("QUIT", "221")
+    client.expect_end()
+    assert not server.events(Command)[-1].pregreet
+    assert server.server.reception.counters.delayed_s == pytest.approx(10.1)
+
+
+def test_what_is_pipelined_stays_with_the_kernel_and_the_loop_does_not_spin(inside: MakeInside) -> None:
+    server = inside(reply_delay_s=5)
+    client = server.greeted()
+    noops = b"NOOP\r\n" * 900
+    client.sock.sendall(noops)
+    for _ in range(4):
+        server.turn()
+    (session,) = server.server.reception.slots
+    assert session.received_octets < len(noops)
+    assert server.server.reactor._selector.select(0) == []  # readable, and nobody asks
+    assert [event.pipelined for event in server.events(Command)] == [False]
+    for _ in range(3):
+        server.advance(5.1)
+        server.advance(0.1)
+        client.expect("250 OK")
+    assert server.events(Command)[-1].pipelined
+
+
+def test_all_that_was_pipelined_is_answered_in_order(inside: MakeInside) -> None:
+    server = inside(reply_delay_s=0.1, idle_timeout_s=60, session_timeout_s=600)
+    client = server.greeted()
+    client.sock.sendall(b"".join(b"VRFY %d\r\nx%d\r\n" % (number, number) for number in range(15)) + b"QUIT\r\n" * 500)
+    server.turn()
+    for number in range(15):
+        for start in ("252", f"500 Command unrecognized: x{number}"):
+            server.advance(0.2)
+            server.advance(0.1)
+            client.expect(start)
+    server.advance(0.2)
+    client.expect("221")
+    client.rest()
+    (closed,) = server.events(Closed)
+    assert (closed.reason, closed.commands) == ("quit", 31)
+
+
+def test_a_peer_that_closes_while_it_waits_frees_its_slot(inside: MakeInside) -> None:
+    server = inside(**STUTTER)
+    for leave in (Client.close, Client.reset):
+        client = server.connect()
+        assert heard(server, client) == GREETING[:1]
+        leave(client)
+        server.turn_until(lambda: server.server.reception.slots.in_use == 0, "a free slot")
+    assert [closed.reason for closed in server.events(Closed)] == ["peer", "reset"]
+
+
+def test_a_peer_that_said_too_much_and_resets_frees_its_slot(inside: MakeInside) -> None:
+    server = inside(greet_delay_s=60)
+    client = server.connect()
+    client.sock.sendall(b"NOOP\r\n" * 2_000)
+    for _ in range(3):
+        server.turn()
+    client.reset()
+    server.turn_until(lambda: server.server.reception.slots.in_use == 0, "a free slot")
+    assert [closed.reason for closed in server.events(Closed)] == ["reset"]
+
+
+def test_a_half_close_while_an_answer_is_on_its_way_is_the_end(inside: MakeInside) -> None:
+    server = inside(**STUTTER)
+    client = server.connect()
+    client.sock.shutdown(socket.SHUT_WR)
+    server.turn_until(lambda: server.server.reception.slots.in_use == 0, "a free slot")
+    assert client.rest() == GREETING[:1]
+    assert [closed.reason for closed in server.events(Closed)] == ["peer"]
+
+
+def test_the_idle_clock_stands_still_and_nothing_is_stalled(inside: MakeInside) -> None:
+    server = inside(**STUTTER, idle_timeout_s=5)
+    client = server.connect()
+    pieces = hear_by_the_second(server, client, len(GREETING) - 1)
+    assert b"".join(pieces) == GREETING
+    client.send("EHLO x")
+    server.turn()
+    assert len(b"".join(hear_by_the_second(server, client, 60))) >= 60
+    assert server.events(Closed) == []
+
+
+def test_at_the_end_of_its_time_no_line_is_cut(inside: MakeInside) -> None:
+    server = inside(**STUTTER, session_timeout_s=10)
+    client = server.connect()
+    said = b"".join(hear_by_the_second(server, client, 9))
+    server.advance(1.1)
+    assert said + client.rest() == GREETING + b"421 Session timed out\r\n"
+    assert [closed.reason for closed in server.events(Closed)] == ["session"]
+
+
+@pytest.mark.parametrize("settings", [STUTTER, {"greet_delay_s": 30, "greeting": "{hostname}"}])
+def test_a_shutdown_is_said_at_once(inside: MakeInside, settings: dict[str, object]) -> None:
+    server = inside(**settings)
+    client = server.connect()
+    server.server.reception.end_all("shutdown", server.server.reactor.clock.now)
+    assert client.rest() == GREETING + b"421 sink.test closing connection\r\n"
+
+
+def test_when_slots_run_short_everybody_is_answered_at_once(inside: MakeInside) -> None:
+    server = inside(**STUTTER, slots=10)
+    clients = [server.connect() for _ in range(8)]
+    assert {heard(server, client) for client in clients} == {GREETING[:1]}
+    newcomer = server.connect()  # leaves one free: fewer than a fifth
+    newcomer.expect("220 sink.test")
+    newcomer.say("NOOP", "250 OK")
+    for _ in range(22):
+        server.advance(0.05)
+    assert {heard(server, client) for client in clients} == {GREETING[1:]}
+    assert server.server.reception.counters.hurried == 9
+    for client in clients[:2]:
+        client.say("QUIT", "221")
+        client.expect_end()
+    again = server.connect()  # two are free: that is a fifth, and not yet enough
+    again.expect("220")
+    for client in clients[2:4]:
+        client.say("QUIT", "221")
+        client.expect_end()
+    assert heard(server, server.connect()) == GREETING[:1]
+    assert server.server.reception.counters.hurried == 10
+
+
+def test_whoever_waits_gives_way_like_another(inside: MakeInside) -> None:
+    server = inside(**STUTTER, slots=2, slots_per_client=0)
+    clients = [server.connect(), server.connect()]
+    server.advance(1.1)
+    server.advance(5)
+    newcomer = server.connect()
+    assert clients[1].rest() == GREETING + b"421 Too many connections, yours was idle\r\n"
+    newcomer.expect("220")
+
+
+def test_settings_of_a_monitor_hold_newcomers_and_leave_others_alone(inside: MakeInside) -> None:
+    server = inside(greeting="{hostname}")
+    before = server.greeted()
+    server.server.configure(server.server.configuration.with_set({"tarpit": True, "greet_delay_s": 0}), "", 0)
+    before.say("NOOP", "250")
+    held = server.connect()
+    assert heard(server, held) == GREETING[:1]
+    server.advance(100)  # far beyond the usual times
+    assert [closed.reason for closed in server.events(Closed)] == ["idle"]
+    held.expect(GREETING[1:-2].decode())
+
+
+def test_a_peer_that_does_not_read_is_stalled_in_a_tarpit_too(inside: MakeInside) -> None:
+    keywords = [f"X{number:02d} " + "x" * 480 for number in range(64)]
+    server = inside(reply_delay_s=1, quiet_timeout_s=0, ehlo_keywords=keywords, session_timeout_s=86_400)
+    client = server.connect(receive_buffer_octets=65_536)
+    client.sock.sendall(b"EHLO x\r\n" * 256)
+    for _ in range(256):
+        server.advance(1.1)
+        server.advance(0.1)
+    server.advance(31)
+    assert [closed.reason for closed in server.events(Closed)] == ["stalled"]

@@ -1,0 +1,90 @@
+"""Scanning: whatever the server can write is read as `records.parse` reads it, and damage stays where it is."""
+
+from collections.abc import Callable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smtppseudo.events import NAMES, Command, Event, Stamped, escape
+from smtppseudo.feeds.scan import Row, scan
+from smtppseudo.records import fields, parse, render_json, render_text
+from tests.property.test_records import records
+
+formats = st.sampled_from([render_text, render_json])
+lines = st.builds(lambda record, render: render([record])[0], records, formats)
+
+# The field of an event that a row's `data`, `reason` and `amount` hold.
+_FIELDS = {
+    "closed": ("", "reason", "duration_ms"),
+    "refused": ("", "reason", "count"),
+    "message": ("", "", "octets"),
+    "error": ("message", "", "lost"),
+    "settings": ("keys", "by", ""),
+    "monitor": ("user", "action", ""),
+    "online": ("", "by", ""),
+    "offline": ("", "by", ""),
+    "connected": ("", "", ""),
+}
+
+
+def row_of(record: Stamped) -> Row:
+    """Make the row of a record by its fields' names; of a command's marks, each that holds."""
+    event: Event = record.event
+    kind = NAMES[type(event)]
+    origin = (record.time, kind, str(record.session or ""), record.ip, str(record.port or ""))
+    if isinstance(event, Command):
+        held = [name for name, _ in fields(record) if name in ("eol", "pregreet", "pipelined", "truncated_octets")]
+        return (*origin, escape(event.data), event.reply[:3].decode(), " ".join(held), "", "")
+    data, reason, amount = (str(getattr(event, name)) if name else "" for name in _FIELDS[kind])
+    return (*origin, data, "", "", reason, amount)
+
+
+def with_names_of_marks(row: Row) -> Row:
+    """Take of a row's marks the names alone, for their notation is the line's."""
+    held = [name for name in ("eol", "pregreet", "pipelined", "truncated_octets") if name in row[7]]
+    return (*row[:7], " ".join(held), *row[8:])
+
+
+@settings(deadline=None, max_examples=500)
+@given(records, formats)
+def test_a_line_is_read_as_parse_reads_it(record: Stamped, render: Callable[[list[Stamped]], list[str]]) -> None:
+    (line,) = render([record])
+    rows, damaged = scan(line.encode())
+    assert [with_names_of_marks(row) for row in rows] == [row_of(parse(line))]
+    assert damaged == 0
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(lines, max_size=6))
+def test_a_block_is_its_lines_one_by_one(block: list[str]) -> None:
+    rows, damaged = scan("".join(block).encode())
+    assert rows == [row for line in block for row in scan(line.encode())[0]]
+    assert damaged == 0
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(lines, min_size=1, max_size=4), st.data())
+def test_a_damaged_line_costs_no_other(block: list[str], data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(block) - 1))
+    line = block[at].encode()
+    cut = data.draw(st.integers(0, len(line) - 1))
+    noise = data.draw(st.binary(max_size=4).map(lambda octets: octets.replace(b"\n", b"")))
+    others = [each.encode() for each in block]
+    others[at] = line[:cut] + noise + b"\n"
+    rows, damaged = scan(b"".join(others))
+    alone = scan(others[at])
+    assert len(alone[0]) + alone[1] == 1
+    expected = [alone[0] if index == at else scan(each)[0] for index, each in enumerate(others)]
+    assert rows == [row for each in expected for row in each]
+    assert damaged == alone[1]
+
+
+@settings(deadline=None, max_examples=300)
+@given(lines, st.integers(0, 400), st.text(max_size=4).map(lambda text: text.replace("\n", "")))
+def test_what_is_damaged_is_never_read_otherwise_than_parse_reads_it(line: str, at: int, more: str) -> None:
+    damaged_line = line[: at % len(line)] + more + line[at % len(line) :]
+    rows, damaged = scan(damaged_line.encode("utf-8", "surrogatepass"))
+    assert len(rows) + damaged == 1
+    for row in rows:
+        assert with_names_of_marks(row) == row_of(parse(damaged_line))
+        assert all(value.isascii() and value.isprintable() for value in row)

@@ -1,0 +1,117 @@
+"""The tarpit, for any pace: the same octets in the same order, the same events, none early, and memory bounded."""
+
+import itertools
+import re
+from typing import Any, Final
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smtppseudo.events import Closed, Command, Event
+from smtppseudo.settings import Settings
+from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.lines import LINE_OCTETS
+from smtppseudo.smtp.session import SmtpSession
+from smtppseudo.smtp.tarpit import session_type
+
+GREETING: Final = b"220 hello\r\n"
+START: Final = 1000.0
+BASE: Final = Settings(hostname="mx.example.org", session_timeout_s=604_800, idle_timeout_s=86_400)
+
+paces = st.fixed_dictionaries(
+    {
+        "greet_delay_s": st.sampled_from([0, 0.1, 3, 60]),
+        "reply_delay_s": st.sampled_from([0, 0.1, 2, 60]),
+        "stutter_octets_per_s": st.sampled_from([0, 1, 3, 20, 77, 1000]),
+    }
+)
+dialogues = st.sampled_from([{}, {"accept_mail": True}, {"reject_at": "helo"}, {"reject_at": "rcpt"}])
+lines = st.sampled_from(
+    [
+        *(b"HELO x", b"EHLO x", b"MAIL FROM:<a@b>", b"RCPT TO:<x>", b"DATA", b".", b"NOOP", b"RSET", b"bogus", b""),
+        *(b"AUTH PLAIN secret", b"AUTH", b"Text", b"x" * 2049, b"QUIT"),
+    ]
+)
+streams = st.lists(st.tuples(lines, st.sampled_from([b"\r\n", b"\n", b""])), max_size=40).map(
+    lambda parts: b"".join(line + end for line, end in parts)
+)
+chunks = st.lists(st.tuples(st.integers(1, LINE_OCTETS), st.sampled_from([0.0, 0.3, 5, 100])), min_size=1, max_size=30)
+
+
+class Played:
+    """What a session said, at which times, and what happened in it."""
+
+    def __init__(self) -> None:
+        self.octets = b""
+        self.times: list[float] = []
+        self.events: list[Event] = []
+
+    def take(self, octets: bytes, now: float) -> None:
+        self.octets += octets
+        self.times += [now] * len(octets)
+
+
+def play(values: dict[str, Any], stream: bytes, pieces: list[tuple[int, float]]) -> tuple[Played, SmtpSession, float]:
+    """Let a stream arrive in pieces, at their times, as a kernel holds it back for a session that does not read."""
+    dialogue = Dialogue(BASE._replace(**values))
+    session = session_type(dialogue)(dialogue, 1, 1, "192.0.2.1", 50_000, GREETING, START)
+    played, now = Played(), START
+    played.take(session.data_to_send(now), now)
+    for size, wait_s in [*pieces, (len(stream) or 1, 0.0)]:
+        now = _pass_time(session, played, now, now + wait_s)
+        piece, stream = stream[:size], stream[size:]
+        for start in range(0, len(piece), LINE_OCTETS):
+            while not session.reads:
+                now = _pass_time(session, played, now, max(now, session.deadline))
+            played.events += session.receive(piece[start : start + LINE_OCTETS], now)
+            played.take(session.data_to_send(now), now)
+    while session.has_more:
+        now = _pass_time(session, played, now, max(now, session.deadline))
+    played.events += session.closed("peer", now)
+    return played, session, now
+
+
+def _pass_time(session: SmtpSession, played: Played, now: float, until: float) -> float:
+    while session.has_more and session.deadline <= until:
+        now = max(now, session.deadline)
+        played.events += session.tick(now)
+        played.take(session.data_to_send(now), now)
+    return until
+
+
+def plain(events: list[Event]) -> list[Event]:
+    """Return events without what depends on time: who was early, how long it took."""
+    return [_plain(event) for event in events]
+
+
+def _plain(event: Event) -> Event:
+    if isinstance(event, Command):
+        return event._replace(pregreet=False, pipelined=False)
+    return event._replace(duration_ms=0) if isinstance(event, Closed) else event
+
+
+@settings(deadline=None, max_examples=250)
+@given(dialogues, paces, streams, chunks)
+def test_any_pace_says_the_same_in_the_same_order(
+    dialogue: dict[str, Any], pace: dict[str, Any], stream: bytes, pieces: list[tuple[int, float]]
+) -> None:
+    at_once, _, _ = play(dialogue, stream, [(len(stream) or 1, 0.0)])
+    paced, session, _ = play(dialogue | pace, stream, pieces)
+    assert paced.octets == at_once.octets
+    assert plain(paced.events) == plain(at_once.events)
+    assert session.sent_octets == len(paced.octets)
+    assert session.received_octets == len(stream)
+
+
+@settings(deadline=None, max_examples=150)
+@given(dialogues, paces, streams, chunks)
+def test_no_octet_is_early(
+    dialogue: dict[str, Any], pace: dict[str, Any], stream: bytes, pieces: list[tuple[int, float]]
+) -> None:
+    played, session, now = play(dialogue | pace, stream, pieces)
+    rate = pace["stutter_octets_per_s"]
+    for number, at in enumerate(played.times[: len(GREETING)]):
+        assert at >= START + pace["greet_delay_s"] + (number / rate if rate else 0) - 0.002
+    ends = [played.times[end.end() - 1] for end in re.finditer(rb"(?m)^\d{3} .*\r\n", played.octets)]
+    assert all(later - sooner >= pace["reply_delay_s"] - 0.002 for sooner, later in itertools.pairwise(ends))
+    assert 0 <= session.delayed_s <= now - START + 1e-6

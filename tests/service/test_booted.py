@@ -1,0 +1,283 @@
+"""The service under a real systemd: it answers, heals itself, and is steered as the administrator would."""
+
+import contextlib
+import json
+import re
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients import wait_until
+from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, Machine, machine_with_program
+
+pytestmark = pytest.mark.timeout(600)
+
+LOGS = "/var/log/smtppseudo"
+DROP_IN = f"/etc/systemd/system/{SERVICE}.d/test.conf"
+
+
+@pytest.fixture(scope="module")
+def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine with the service installed as README says, and two users, of whom one is of its group."""
+    with machine_with_program(tmp_path_factory.mktemp("booted")) as machine:
+        done = machine.run(PROGRAM, "install-service")
+        assert done.stdout.splitlines()[-2:] == [
+            "port 25 answers, on 0.0.0.0 and ::",
+            "port 26 answers, on 127.0.0.1 and ::1",
+        ]
+        machine.run("useradd", "--create-home", "--groups=smtppseudo", "member")
+        machine.run("useradd", "--create-home", "stranger")
+        yield machine
+
+
+@pytest.fixture
+def machine(booted: Machine) -> Iterator[Machine]:
+    """That machine, its service running; afterwards without the settings file and drop-in that a test wrote."""
+    assert booted.show("ActiveState") == "active"
+    yield booted
+    if not any(booted.path(each).exists() for each in (SETTINGS, DROP_IN)):
+        return
+    for each in (SETTINGS, DROP_IN):
+        booted.path(each).unlink(missing_ok=True)
+    booted.run("systemctl", "daemon-reload")
+    booted.run("systemctl", "restart", SERVICE)
+
+
+def write_settings(machine: Machine, text: str) -> None:
+    """Write the settings file."""
+    machine.path(SETTINGS).write_text(text)
+
+
+def write_drop_in(machine: Machine, text: str) -> None:
+    """Change the unit as `systemctl edit` does."""
+    path = machine.path(DROP_IN)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    machine.run("systemctl", "daemon-reload")
+
+
+def kill(machine: Machine, number: int) -> str:
+    """Send a signal to the server's process; return its number."""
+    pid = machine.show("MainPID")
+    machine.run("kill", f"-{number}", pid)
+    return pid
+
+
+def wait_for_another(machine: Machine, pid: str) -> None:
+    """Wait until another process serves."""
+    wait_until(
+        lambda: machine.show("ActiveState") == "active" and machine.show("MainPID") not in (pid, "0"),
+        "another process that serves",
+        LIMIT_S,
+    )
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_both_ports_answer_in_both_families(machine: Machine, address: str) -> None:
+    with machine.connect(25, address) as client:
+        client.expect("220 Welcome!")
+        client.say("MAIL FROM:<a@example.org>", "553 ")
+        client.say("QUIT", "221 ")
+    with machine.connect(26, address) as client:
+        hello = json.loads(client.sock.makefile("rb").readline())
+        assert hello["type"] == "hello"
+
+
+def test_systemctl_status_says_how_it_does(machine: Machine) -> None:
+    status = machine.read("systemctl", "status", SERVICE)
+    assert re.search(r"Active: active \(running\)", status)
+    assert re.search(r'Status: "Online: [0-9]+ of 25 slots', status)
+    assert machine.show("User") == "smtppseudo"
+    assert machine.show("UnitFileState") == "enabled"
+
+
+@pytest.mark.parametrize(("user", "status"), [("root", 0), ("member", 0), ("stranger", 77)])
+def test_who_is_root_or_of_the_group_needs_no_word(machine: Machine, user: str, status: int) -> None:
+    assert machine.run(PROGRAM, "status", user=user, check=False).returncode == status
+
+
+def test_the_group_reads_the_logs_and_others_do_not(machine: Machine) -> None:
+    assert machine.answers()
+    (log,) = machine.path(LOGS).iterdir()
+    path = f"{LOGS}/{log.name}"
+    assert " connected slot=1 " in machine.read("cat", path, user="member")
+    assert machine.run("cat", path, user="stranger", check=False).returncode != 0
+    assert machine.run("ls", LOGS, user="stranger", check=False).returncode != 0
+
+
+def test_a_reload_takes_the_settings_file_anew(machine: Machine) -> None:
+    pid = machine.show("MainPID")
+    write_settings(machine, 'greeting = "Reloaded "\n')
+    machine.run("systemctl", "reload", SERVICE)
+
+    def greets_anew() -> bool:
+        with machine.connect() as client:
+            return client.expect("220 ").startswith("220 Reloaded ")
+
+    wait_until(greets_anew, "the new greeting", LIMIT_S)
+    assert machine.show("MainPID") == pid
+    assert machine.show("ActiveState") == "active"
+
+
+def test_a_restart_loses_no_connection(machine: Machine) -> None:
+    restarts_over = threading.Event()
+    greeted = 0
+    failures: list[Exception] = []
+
+    def call() -> None:
+        nonlocal greeted
+        try:
+            while not restarts_over.is_set():
+                with machine.connect() as client:
+                    client.expect("220 ")
+                    greeted += 1
+                    # To its end, so that it does not hold a slot when the next begins. A restart may cut it short.
+                    with contextlib.suppress(ConnectionError):
+                        client.send("QUIT")
+                        client.rest()
+        except (OSError, AssertionError) as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    try:
+        for _ in range(3):
+            before = greeted
+            machine.run("systemctl", "restart", SERVICE)
+            wait_until(lambda seen=before: greeted > seen + 5 or failures, "callers", LIMIT_S)  # type: ignore[misc]
+    finally:
+        restarts_over.set()
+        thread.join()
+    assert not failures
+
+
+def test_the_listener_is_stopped_and_started_over_port_26(machine: Machine) -> None:
+    machine.run(PROGRAM, "stop")
+    with pytest.raises(ConnectionRefusedError):
+        machine.connect()
+    wait_until(lambda: machine.show("StatusText").startswith("Offline"), "systemd knowing that it is offline", LIMIT_S)
+    machine.run(PROGRAM, "start")
+    assert machine.answers()
+
+
+def test_stopping_the_sockets_stops_it_all(machine: Machine) -> None:
+    machine.run("systemctl", "stop", "smtppseudo.socket", "smtppseudo-monitor.socket")
+    assert machine.show("ActiveState") == "inactive"
+    assert not machine.answers()
+    machine.run("systemctl", "start", SERVICE)
+    assert machine.answers()
+
+
+def test_killed_while_offline_it_comes_back_online(machine: Machine) -> None:
+    machine.run(PROGRAM, "stop")
+    pid = kill(machine, signal.SIGKILL)
+    wait_for_another(machine, pid)
+    assert machine.answers()
+
+
+def test_restarted_while_offline_it_comes_back_online(machine: Machine) -> None:
+    machine.run(PROGRAM, "stop")
+    machine.run("systemctl", "restart", SERVICE)
+    assert machine.answers()
+    assert machine.show("Result", "smtppseudo.socket") == "success"
+
+
+def test_after_ten_crashes_in_a_row_it_still_comes_back(machine: Machine) -> None:
+    for _ in range(10):
+        pid = kill(machine, signal.SIGKILL)
+        assert machine.answers()  # whoever calls is kept waiting until there is a server again
+        wait_for_another(machine, pid)
+
+
+def test_crashes_that_nobody_calls_after(machine: Machine) -> None:
+    for _ in range(2):
+        wait_for_another(machine, kill(machine, signal.SIGKILL))
+    assert machine.answers()
+
+
+def test_a_server_that_hangs_is_started_anew(machine: Machine) -> None:
+    write_drop_in(machine, "[Service]\nWatchdogSec=1\n")
+    machine.run("systemctl", "restart", SERVICE)
+    pid = kill(machine, signal.SIGSTOP)
+    wait_for_another(machine, pid)
+    machine.wait_for_log(f"{SERVICE}: Watchdog timeout")
+    assert machine.answers()
+
+
+def test_a_mistake_in_the_settings_is_told_by_systemctl_status(machine: Machine) -> None:
+    write_settings(machine, "\nslots = 0\n")
+    said = f"{SETTINGS}, line 2: slots must be a whole number from 1 to 60,000"
+    assert machine.run("systemctl", "restart", SERVICE, check=False).returncode != 0
+    status = machine.run("systemctl", "status", SERVICE, check=False).stdout
+    assert f"smtppseudo: {said}" in status
+    assert f'Status: "{said}' in status
+    # Nobody calls, so it is not tried again by itself; and whoever calls does not have it tried for ever.
+    assert machine.show("SubState") == "failed"
+    with machine.connect():
+        wait_until(
+            lambda: machine.show("Result", "smtppseudo.socket") == "trigger-limit-hit", "an end of tries", LIMIT_S
+        )
+    machine.path(SETTINGS).unlink()
+    machine.run("systemctl", "restart", SERVICE)
+    assert machine.answers()
+
+
+def test_what_monitors_set_survives_a_reboot(machine: Machine) -> None:
+    machine.run(PROGRAM, "set", "greeting=Survivor ", user="member")
+    machine.power_off()
+    machine.boot()
+    with machine.connect() as client:
+        client.expect("220 Survivor ")
+    machine.run(PROGRAM, "unset", "greeting")
+
+
+PROBE = """
+import json, os, pathlib, socket
+tried = {}
+def attempt(name, act):
+    try:
+        tried[name] = repr(act())
+    except OSError as error:
+        tried[name] = type(error).__name__ + ' ' + os.strerror(error.errno)
+for place in %(places)r:
+    attempt('write ' + place, lambda: pathlib.Path(place, 'probe').write_text('x'))
+attempt('list /home', lambda: os.listdir('/home'))
+attempt('read /home', lambda: pathlib.Path('/home/member/secret').read_text())
+attempt('read /root', lambda: os.listdir('/root'))
+attempt('read /etc/shadow', lambda: pathlib.Path('/etc/shadow').read_text())
+attempt('call out', lambda: socket.create_connection(('127.0.0.1', 2600)))
+attempt('send out', lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 53)))
+attempt('raw', lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+listening = [sock for fd in range(3, 7) if (sock := socket.socket(fileno=fd)).family == socket.AF_INET][0]
+listening.shutdown(socket.SHUT_RD)
+attempt('call out by a listening socket', lambda: listening.connect(('127.0.0.1', 2600)))
+listening.listen()
+attempt('become root', lambda: os.setuid(0))
+attempt('kill', lambda: os.kill(1, 9))
+attempt('others', lambda: sorted(each for each in os.listdir('/proc') if each.isdigit() and each != str(os.getpid())))
+attempt('capabilities', lambda: [line.split()[1] for line in open('/proc/self/status') if line.startswith('Cap')])
+pathlib.Path(os.environ['STATE_DIRECTORY'], 'tried.json').write_text(json.dumps(tried))
+"""
+OWN = ("/var/lib/smtppseudo", LOGS)
+NOT_OWN = ("/", "/etc", "/etc/smtppseudo", "/usr", "/opt/smtppseudo", "/var", "/var/lib", "/var/log", "/run", "/dev")
+
+
+def test_inside_the_sandbox_nothing_can_be_done(machine: Machine) -> None:
+    """The unit itself, sockets included, runs something else: what somebody could do who took the server over."""
+    machine.path("/opt/probe.py").write_text(PROBE % {"places": OWN + NOT_OWN})
+    machine.path("/home/member/secret").write_text("secret")
+    machine.path("/home/member/secret").chmod(0o644)
+    machine.path("/home/member").chmod(0o755)
+    probe = "ExecStart=\nExecStart=/usr/bin/python3 -I /opt/probe.py\n"
+    write_drop_in(machine, f"[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\n{probe}")
+    machine.run("systemctl", "restart", SERVICE)
+    tried = json.loads(machine.path("/var/lib/smtppseudo/tried.json").read_text())
+    assert {each: tried.pop(f"write {each}") for each in OWN} == dict.fromkeys(OWN, "1")
+    assert tried.pop("others") == "[]"
+    assert json.loads(tried.pop("capabilities").replace("'", '"')) == ["0" * 16] * 5
+    allowed = {name: outcome for name, outcome in tried.items() if not outcome.startswith(("Perm", "OSError", "File"))}
+    assert allowed == {}
+    assert "list /home" in tried
+    assert tried["call out by a listening socket"] == "PermissionError Operation not permitted"

@@ -1,0 +1,213 @@
+"""Installing, upgrading and removing the service under a real systemd, and what is refused there."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.clients import wait_until
+from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, VENV, Machine, machine_with_program
+
+pytestmark = pytest.mark.timeout(600)
+
+MEMBER_HOME = "/home/member"
+
+
+@pytest.fixture(scope="module")
+def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine with the program, and an ordinary user whose services run, as they do for whoever is logged in."""
+    with machine_with_program(tmp_path_factory.mktemp("booted")) as machine:
+        machine.run("useradd", "--create-home", "member")
+        machine.run("systemctl", "start", f"user@{machine.read('id', '-u', 'member')}.service")
+        yield machine
+
+
+@pytest.fixture
+def machine(booted: Machine) -> Iterator[Machine]:
+    """That machine, with nothing of the service on it: before a test, and after."""
+    assert traces(booted) == []
+    yield booted
+    booted.run(PROGRAM, "uninstall-service", "--purge")
+    assert traces(booted) == []
+
+
+def traces(machine: Machine) -> list[str]:
+    """Return what there is of the service: files outside the program's own places, user, group, units."""
+    own = [word for place in (VENV, "/root", MEMBER_HOME) for word in ("-path", place, "-prune", "-o")]
+    found = machine.read("find", "/", "-xdev", *own, "-name", "*smtppseudo*", "-print").splitlines()
+    names = machine.run("getent", "passwd", "smtppseudo", check=False).stdout
+    names += machine.run("getent", "group", "smtppseudo", check=False).stdout
+    units = machine.read("systemctl", "list-units", "--all", "--plain", "--no-legend", "smtppseudo*")
+    return [*found, *names.split(), *units.splitlines()]
+
+
+def refused(machine: Machine, *words: str, program: str = PROGRAM, user: str | None = None) -> str:
+    """Have an install refused; return the one line that says why. It must have changed nothing."""
+    done = machine.run(program, "install-service", *words, user=user, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert not machine.path("/etc/systemd/system/smtppseudo.socket").exists()
+    return line
+
+
+def test_an_install_needs_root_and_says_how(machine: Machine) -> None:
+    line = refused(machine, user="member")
+    assert f"`sudo {VENV}/bin/python3 -I -m smtppseudo install-service`" in line
+
+
+def test_a_program_in_a_home_is_refused(machine: Machine) -> None:
+    place = f"{MEMBER_HOME}/venv"
+    machine.run("cp", "-a", VENV, place)
+    done = machine.run(f"{place}/bin/python3", "-m", "smtppseudo", "install-service", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"smtppseudo: the service cannot read {place}/bin/python3: ")
+    assert "sudo /usr/bin/python3 -m venv /opt/smtppseudo && " in done.stderr
+    shutil.rmtree(machine.path(place))
+
+
+def test_a_program_that_is_closed_to_others_is_refused_until_that_is_mended(machine: Machine) -> None:
+    machine.path(VENV).chmod(0o700)
+    line = refused(machine)
+    (mend,) = re.findall(r"`sudo (.*?)`", line)
+    machine.run("sh", "-c", mend)
+    machine.run(PROGRAM, "install-service")
+    assert machine.answers()
+
+
+def test_the_program_that_has_port_25_is_named(machine: Machine) -> None:
+    machine.run("systemd-run", "--quiet", "--unit=holder", "/usr/bin/python3", "-m", "http.server", "25")
+    wait_until(lambda: ":25 " in machine.read("ss", "-ltn"), "a program that has port 25", LIMIT_S)
+    pid = machine.show("MainPID", "holder.service")
+    assert f"port 25 is taken: python3 (pid {pid}) holds it" in refused(machine)
+    machine.run("systemctl", "stop", "holder.service")
+
+
+def test_a_unit_of_something_else_is_refused(machine: Machine) -> None:
+    path = "/usr/lib/systemd/system/smtppseudo.service"
+    machine.path(path).write_text("[Service]\nExecStart=/bin/true\n")
+    assert f"{path} comes from something else" in refused(machine)
+    machine.path(path).unlink()
+
+
+def test_a_masked_unit_is_refused_until_that_is_mended(machine: Machine) -> None:
+    machine.run("systemctl", "mask", SERVICE)
+    (mend,) = re.findall(r"`sudo (.*?)`", refused(machine))
+    machine.run("sh", "-c", mend)
+    machine.run(PROGRAM, "install-service")
+    assert machine.answers()
+
+
+def test_a_second_install_takes_the_new_version_and_keeps_the_rest(machine: Machine) -> None:
+    machine.run(PROGRAM, "install-service")
+    machine.path(SETTINGS).write_text('greeting = "Kept "\n')
+    machine.run(PROGRAM, "set", "idle_timeout_s=77")
+    pid = machine.show("MainPID")
+    done = machine.run(PROGRAM, "install-service")
+    assert "wrote" not in done.stdout
+    assert "closed the ports" not in done.stdout
+    assert machine.show("MainPID") != pid
+    with machine.connect() as client:
+        client.expect("220 Kept ")
+    assert "idle_timeout_s = 77  # monitor" in machine.read(PROGRAM, "config")
+
+
+def test_another_port_is_taken_and_kept(machine: Machine) -> None:
+    machine.run(PROGRAM, "install-service")
+    done = machine.run(PROGRAM, "install-service", "--port", "2525", "--monitor-port", "2626")
+    assert done.stdout.splitlines()[-2:] == [
+        "port 2525 answers, on 0.0.0.0 and ::",
+        "port 2626 answers, on 127.0.0.1 and ::1",
+    ]
+    assert machine.run(PROGRAM, "install-service").stdout.splitlines()[-2:] == done.stdout.splitlines()[-2:]
+    assert machine.answers(2525)
+    assert not machine.answers(25)
+    assert machine.run(PROGRAM, "status").stdout.startswith("server          smtppseudo")
+
+
+def test_it_is_not_started_and_not_enabled_where_that_is_wished(machine: Machine) -> None:
+    machine.run(PROGRAM, "install-service", "--no-start", "--no-enable")
+    assert machine.show("ActiveState") == "inactive"
+    assert machine.show("UnitFileState") == "disabled"
+    assert not machine.answers()
+
+
+def test_an_install_that_fails_says_why_and_what_was_done(machine: Machine) -> None:
+    machine.path(SETTINGS).parent.mkdir()
+    machine.path(SETTINGS).write_text("slots = 0\n")
+    done = machine.run(PROGRAM, "install-service", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"smtppseudo: cannot start it: {SETTINGS}, line 1: slots must be ")
+    assert "Done so far: wrote /etc/sysusers.d/smtppseudo.conf, " in done.stderr
+    (undo,) = re.findall(r"`smtppseudo (.*?)` undoes it", done.stderr)
+    machine.run(PROGRAM, *undo.split())
+    assert "smtppseudo" not in machine.read("systemctl", "list-unit-files")
+    assert machine.path(SETTINGS).exists()
+
+
+def test_a_removal_leaves_what_was_written_and_a_purge_nothing(machine: Machine) -> None:
+    machine.run(PROGRAM, "install-service")
+    assert machine.answers()
+    machine.run("useradd", "--groups=smtppseudo", "reader")
+    drop_in = machine.path(f"/etc/systemd/system/{SERVICE}.d/own.conf")
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\nNice=1\n")
+    done = machine.run(PROGRAM, "uninstall-service")
+    left = "/etc/smtppseudo, /var/lib/smtppseudo, /var/log/smtppseudo"
+    assert done.stdout.endswith(f"left as they are: {left} (--purge removes them)\n")
+    assert not machine.answers()
+    assert list(machine.path("/var/log/smtppseudo").glob("*.log"))
+    assert machine.read("id", "-un", "smtppseudo") == "smtppseudo"
+    assert sorted(path.name for path in machine.path("/etc/systemd/system").glob("**/*smtppseudo*")) == [
+        drop_in.parent.name
+    ]
+    machine.run(PROGRAM, "uninstall-service", "--purge")
+    assert traces(machine) == []
+    assert machine.run(PROGRAM, "uninstall-service").stdout == "nothing to remove\n"
+
+
+def test_the_screens_commands_and_what_it_is_told(machine: Machine) -> None:
+    def python(code: str) -> list[str]:
+        imports = "from smtppseudo.service.commands import *; from smtppseudo.service.systemd import *; "
+        return machine.run(f"{VENV}/bin/python", "-c", f"{imports}print(*{code}, sep='\\n')").stdout.splitlines()
+
+    def do(action: str) -> None:
+        machine.run(*python(f"words_for(Action.{action})"))
+
+    assert python("ask_systemd()")[3] == f"Not installed: systemd knows no {SERVICE}."
+    do("INSTALL")
+    assert python("ask_systemd()") == ["yes", "yes (running)", "yes", ""]
+    do("STOP")
+    assert not machine.answers()
+    assert machine.show("ActiveState") == "inactive"
+    assert python("ask_systemd()") == ["yes", "no (inactive)", "yes", ""]
+    do("START")
+    assert machine.answers()
+    do("UNINSTALL")
+    assert not machine.answers()
+
+
+def test_a_user_has_a_service_of_his_own(machine: Machine) -> None:
+    uid = machine.read("id", "-u", "member")
+    env = {"HOME": MEMBER_HOME, "XDG_RUNTIME_DIR": f"/run/user/{uid}", "USER": "member"}
+    run = partial(machine.run, user="member", env=env)
+    done = run(PROGRAM, "install-service", "--user")
+    assert done.stdout.splitlines()[-3:-1] == [
+        "port 2525 answers, on 0.0.0.0 and ::",
+        "port 2626 answers, on 127.0.0.1 and ::1",
+    ]
+    assert run(PROGRAM, "status").stdout.startswith("server          smtppseudo")
+    pid = run("systemctl", "--user", "show", SERVICE, "--property=MainPID", "--value").stdout.strip()
+    machine.run("kill", "-KILL", pid)
+    wait_until(lambda: machine.answers(2525), "an answer from another process", LIMIT_S)
+    assert list(machine.path(f"{MEMBER_HOME}/.local/state/smtppseudo/log").iterdir())
+    run(PROGRAM, "uninstall-service", "--user", "--purge")
+    assert not machine.answers(2525)
+    assert machine.read("find", MEMBER_HOME, "-name", "*smtppseudo*") == ""
+
+
+def test_a_user_whose_systemd_cannot_be_reached_is_told(machine: Machine) -> None:
+    done = machine.run(PROGRAM, "install-service", "--user", user="member", env={"HOME": MEMBER_HOME}, check=False)
+    assert done.returncode == 1
+    assert "loginctl enable-linger" in done.stderr

@@ -1,0 +1,125 @@
+"""The texts of the units, and what systemd itself says of them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.service.units import (
+    MONITOR_SOCKET,
+    SERVICE,
+    SMTP_SOCKET,
+    SOCKETS,
+    Plan,
+    is_ours,
+    places,
+    port_of,
+    sysusers_text,
+    unit_texts,
+)
+
+COMMAND = (sys.executable, "-I", "-m", "smtppseudo", "serve")
+PLANS = {
+    "system": Plan(COMMAND),
+    "user": Plan(COMMAND, 2525, 2626, is_for_user=True),
+    "without IPv6": Plan(COMMAND, has_ipv6=False),
+}
+EXPOSURE_MAX = 4
+"""Tenths: 0.4."""
+
+
+def analyze(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run systemd-analyze. The directory is for what it writes itself."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    words = ("systemd-analyze", *words)
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(directory)}
+    return subprocess.run(words, env=env, capture_output=True, text=True, timeout=30, check=False)
+
+
+def write_units(directory: Path, plan: Plan) -> list[str]:
+    """Write the units of a plan; return their paths."""
+    paths = [directory / name for name in unit_texts(plan)]
+    for path, text in zip(paths, unit_texts(plan).values(), strict=True):
+        path.write_text(text)
+    return [str(path) for path in paths]
+
+
+def lines(text: str, key: str) -> list[str]:
+    """Return the values that a unit gives a key."""
+    return [line.removeprefix(f"{key}=") for line in text.splitlines() if line.startswith(f"{key}=")]
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_systemd_has_nothing_to_say_against_them(tmp_path: Path, name: str) -> None:
+    plan = PLANS[name]
+    done = analyze(tmp_path, "--user" if plan.is_for_user else "--system", "verify", *write_units(tmp_path, plan))
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_systemd_has_much_to_say_where_there_is_a_mistake(tmp_path: Path) -> None:
+    paths = write_units(tmp_path, PLANS["system"])
+    (tmp_path / SERVICE).write_text((tmp_path / SERVICE).read_text().replace("WatchdogSec=", "WatchDogSec="))
+    assert "WatchDogSec" in analyze(tmp_path, "verify", *paths).stderr
+
+
+def test_the_service_is_exposed_as_little_as_can_be(tmp_path: Path) -> None:
+    write_units(tmp_path, PLANS["system"])
+    done = analyze(tmp_path, "security", "--offline=true", f"--threshold={EXPOSURE_MAX}", str(tmp_path / SERVICE))
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_program_with_an_odd_name_is_found(tmp_path: Path) -> None:
+    directory = tmp_path / "odd place, $HOME, 50%h here"
+    directory.mkdir()
+    program = directory / "python"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    paths = write_units(tmp_path, Plan((str(program), "serve")))
+    assert analyze(tmp_path, "verify", *paths).stderr == ""
+    program.unlink()
+    assert f"Command {program} is not executable" in analyze(tmp_path, "verify", *paths).stderr
+
+
+def test_arguments_are_taken_as_they_are() -> None:
+    text = unit_texts(Plan(("/bin/a", "b", "$c", "50%", 'the "d"', "e\\")))[SERVICE]
+    assert lines(text, "ExecStart") == [r'''/bin/a b "$$c" 50%% "the \"d\"" "e\\"''']
+
+
+def test_the_sockets_are_those_that_the_server_expects() -> None:
+    texts = unit_texts(PLANS["system"])
+    assert lines(texts[SMTP_SOCKET], "ListenStream") == ["0.0.0.0:25", "[::]:25"]
+    assert lines(texts[SMTP_SOCKET], "FileDescriptorName") == ["smtp"]
+    assert lines(texts[MONITOR_SOCKET], "ListenStream") == ["127.0.0.1:26", "[::1]:26"]
+    assert lines(texts[MONITOR_SOCKET], "FileDescriptorName") == ["monitor"]
+    for key in ("Requires", "Sockets", "Also"):
+        assert lines(texts[SERVICE], key) == [" ".join(SOCKETS)]
+
+
+def test_without_ipv6_it_listens_on_ipv4_alone() -> None:
+    texts = unit_texts(PLANS["without IPv6"])
+    assert lines(texts[SMTP_SOCKET], "ListenStream") == ["0.0.0.0:25"]
+    assert lines(texts[MONITOR_SOCKET], "ListenStream") == ["127.0.0.1:26"]
+    assert [place.addresses for place in places(PLANS["without IPv6"])] == [("0.0.0.0",), ("127.0.0.1",)]
+
+
+def test_the_ports_are_read_back() -> None:
+    texts = unit_texts(PLANS["user"])
+    assert (port_of(texts[SMTP_SOCKET]), port_of(texts[MONITOR_SOCKET])) == (2525, 2626)
+    assert port_of("") is None
+
+
+def test_a_users_service_has_no_user_and_no_name_spaces() -> None:
+    text = unit_texts(PLANS["user"])[SERVICE]
+    assert not lines(text, "User")
+    assert not lines(text, "PrivateNetwork")
+    assert lines(text, "WantedBy") == ["default.target"]
+
+
+def test_all_files_are_marked_as_ours() -> None:
+    texts = [*unit_texts(PLANS["system"]).values(), *unit_texts(PLANS["user"]).values(), sysusers_text()]
+    assert all(map(is_ours, texts))
+    assert not is_ours("[Unit]\n")

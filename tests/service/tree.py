@@ -1,0 +1,72 @@
+"""What the booted tests are made of: a small Debian tree and the wheels for it. Made once, kept in the user's cache."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.running import CHECKOUT
+
+SUITE = "bookworm"
+PYTHON = "3.11"
+"""Of that suite."""
+PACKAGES = ("systemd", "systemd-sysv", "libpam-systemd", "dbus", "python3", "python3-venv", "iproute2", "procps")
+_LIMIT_S = 480.0
+
+
+def pristine_tree() -> Path:
+    """Return a Debian tree that nobody has booted; it must stay so."""
+
+    def make(directory: Path) -> None:
+        _run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(directory)])
+
+    return _cached(f"{SUITE}-{_digest(PACKAGES)}", make)
+
+
+def wheels_of_others() -> Path:
+    """Return a directory with the wheels that ours needs."""
+    needs: list[str] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["dependencies"]
+
+    def make(directory: Path) -> None:
+        only_wheels = ["--only-binary=:all:", f"--python-version={PYTHON}"]
+        _run([sys.executable, "-m", "pip", "download", "--quiet", *only_wheels, f"--dest={directory}", *needs])
+
+    return _cached(f"wheels-{PYTHON}-{_digest(needs)}", make)
+
+
+def build_wheel(directory: Path) -> Path:
+    """Build ours."""
+    _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={directory}", str(CHECKOUT)])
+    (wheel,) = directory.glob("smtppseudo-*.whl")
+    return wheel
+
+
+def _cached(name: str, make: Callable[[Path], None]) -> Path:
+    """Make a directory if it is not there; whoever else wants it waits."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smtppseudo-tests"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (cache / name).exists():
+            aside = cache / f"{name}.new"
+            if aside.exists():  # left by a run that was killed
+                shutil.rmtree(aside)
+            make(aside)
+            aside.rename(cache / name)
+    return cache / name
+
+
+def _digest(words: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:12]
+
+
+def _run(words: list[str]) -> None:
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=_LIMIT_S, check=False, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"

@@ -1,0 +1,81 @@
+"""Hits in the logs: one a session, whatever else is in the file."""
+
+from smtppseudo.events import Closed, Command, Connected, Error, Event, Online, Refused, Stamped
+from smtppseudo.feeds.evidence import Sessions
+from smtppseudo.feeds.hits import Hit, hits_in
+from smtppseudo.feeds.scan import scan
+from smtppseudo.records import render_json, render_text
+
+MAIL = Command(b"MAIL FROM:<a@b>", b"553 no")
+CLOSED = Closed("quit", 1, 2, 3, 4)
+A, B = ("20.1.1.1", 40_000), ("2a01:4f8:1:2::25", 50_000)
+KINDS = frozenset({"mail", "pregreet", "errors"})
+
+
+def record(second: int, peer: tuple[str, int], session: int, event: Event) -> Stamped:
+    return Stamped(0, f"1970-01-01T00:00:{second:02}.999Z", 1, session, *peer, event)
+
+
+def hits(*records: Stamped) -> list[Hit]:
+    """Return the hits, the same from either format."""
+    found = []
+    for render in (render_text, render_json):
+        rows, damaged = scan("".join(render(records)).encode())
+        assert damaged == 0
+        found.append(list(hits_in(rows, Sessions(KINDS))))
+    assert found[0] == found[1]
+    return found[0]
+
+
+def test_a_session_is_one_hit_of_its_source() -> None:
+    assert hits(
+        record(1, B, 7, Connected(25)),
+        record(2, B, 7, Command(b"EHLO x", b"250 x")),
+        record(3, B, 7, MAIL),
+        record(4, B, 7, MAIL),
+        record(5, B, 7, CLOSED),
+    ) == [Hit("2a01:4f8:1:2::/64", 3, ("mail",))]
+
+
+def test_servers_that_share_a_directory_number_their_sessions_alike() -> None:
+    assert hits(
+        record(1, A, 1, Connected(25)),
+        record(2, B, 1, Connected(25)),
+        record(3, A, 1, MAIL),
+        record(4, B, 1, MAIL),
+        record(5, A, 1, CLOSED),
+        record(6, B, 1, CLOSED),
+    ) == [Hit("20.1.1.1", 3, ("mail",)), Hit("2a01:4f8:1:2::/64", 4, ("mail",))]
+
+
+def test_another_run_begins_anew() -> None:
+    """The first ended by a power cut: its session was never closed in the log."""
+    assert [hit.at for hit in hits(record(1, A, 1, MAIL), record(2, A, 1, Connected(25)), record(3, A, 1, MAIL))] == [
+        1,
+        3,
+    ]
+
+
+def test_marks_and_ends_are_evidence_too() -> None:
+    found = hits(
+        record(1, A, 1, Command(b"QUIT", b"221 bye", eol_lf=True, pregreet=True)),
+        record(2, B, 2, Closed("errors", 1, 2, 3, 4)),
+        record(3, B, 3, Command(b"pregreet", b"500 pregreet")),
+    )
+    assert [(hit.at, hit.evidence) for hit in found] == [(1, ("pregreet",)), (2, ("errors",))]
+
+
+def test_what_belongs_to_no_session_is_no_hit() -> None:
+    nobody = ("", 0)
+    assert not hits(
+        record(1, ("20.1.1.1", 0), 0, Refused("client", 5)),
+        record(2, nobody, 0, Error("errors MAIL FROM:<a@b>")),
+        record(3, nobody, 0, Online("start")),
+    )
+
+
+def test_what_is_no_address_is_left_out() -> None:
+    """Somebody edited the log."""
+    rows, _ = scan(render_text([record(1, (":::", 1), 1, MAIL)])[0].encode())
+    assert len(rows) == 1
+    assert list(hits_in(rows, Sessions(KINDS))) == []

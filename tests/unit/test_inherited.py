@@ -1,0 +1,62 @@
+"""Which descriptors are handed over, and what for."""
+
+import pytest
+
+from smtppseudo.net.inherited import Inherited, parse, take
+from smtppseudo.settings import SettingsError
+
+PID = 4711
+
+
+def variables(count: str, names: str | None, pid: str = str(PID)) -> dict[str, str]:
+    values = {"LISTEN_PID": pid, "LISTEN_FDS": count}
+    return values if names is None else values | {"LISTEN_FDNAMES": names}
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "found"),
+    [
+        ("1", "smtp", [(3, "smtp")]),
+        ("3", "monitor:smtp:monitor", [(3, "monitor"), (4, "smtp"), (5, "monitor")]),
+        ("0", None, []),
+        ("0", "", []),
+    ],
+)
+def test_descriptors_begin_at_3(count: str, names: str | None, found: list[tuple[int, str]]) -> None:
+    assert parse(variables(count, names), PID) == found
+
+
+@pytest.mark.parametrize("pid", ["", "1", "47110", "x"])
+def test_what_is_for_another_process_is_nothing_to_us(pid: str) -> None:
+    assert parse(variables("nonsense", "smtp", pid), PID) == []
+    assert parse({}, PID) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "said"),
+    [
+        ("", "smtp", "LISTEN_FDS must be a whole number from 0 to 64, not ''"),
+        ("-1", "smtp", "LISTEN_FDS must be"),
+        ("65", "smtp", "LISTEN_FDS must be"),
+        ("\u0661", "smtp", "LISTEN_FDS must be"),
+        ("1", "mail", "descriptor 3 is named 'mail', and must be named smtp or monitor"),
+        ("2", "smtp:", "descriptor 4 is named ''"),
+        ("1", None, "descriptor 3 is named ''"),
+        ("2", None, "LISTEN_FDNAMES names 1 sockets, and LISTEN_FDS counts 2"),
+        ("1", "smtp:smtp", "LISTEN_FDNAMES names 2 sockets, and LISTEN_FDS counts 1"),
+    ],
+)
+def test_what_is_no_hand_over(count: str, names: str | None, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(variables(count, names), PID)
+    assert said in str(caught.value)
+
+
+def test_the_variables_are_taken_whomever_they_are_for() -> None:
+    environ = {**variables("1", "smtp", "1"), "LISTEN_PIDFDID": "9", "HOME": "/"}
+    assert take(environ) == Inherited()
+    assert environ == {"HOME": "/"}
+
+
+def test_nothing_handed_over_decides_nothing() -> None:
+    assert Inherited().as_settings() == {}

@@ -1,0 +1,309 @@
+"""The keeper: hits become a list, at most once a minute, and outlast a run."""
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.events import Closed, Command, Connected
+from smtppseudo.keeper import Keeper
+from smtppseudo.net.clock import Clock
+from smtppseudo.net.reactor import Reactor
+from smtppseudo.settings import Settings, SettingsError
+from smtppseudo.statedir import HITS
+from tests.inside import FakeTime
+
+MAIL = Command(b"MAIL FROM:<a@b>", b"553 no")
+HELO = Command(b"HELO x", b"250 hello")
+A, B, C = "20.1.1.1", "20.1.1.2", "2a01:4f8:1:2::25"
+DAY_S = 86_400
+
+
+@dataclass
+class Peer:
+    session_id: int
+    ip: str
+    slot: int = 1
+    port: int = 40_000
+
+
+class Bench:
+    """A keeper with a clock that is moved, and its files."""
+
+    def __init__(self, directory: Path, **settings: object) -> None:
+        self.time = FakeTime()
+        self.path = directory / "list"
+        self.directory = directory
+        self.local_ips: list[str] = []
+        self.asked = 0
+        self.troubles: list[str] = []
+        self.session_id = 0
+        self._settings = settings
+        self.start()
+
+    def start(self) -> None:
+        """Begin a run."""
+        clock = Clock(monotonic=lambda: self.time.monotonic_s, wall_ns=lambda: self.time.wall_ns)
+        self.reactor = Reactor(clock)
+        given = {"blocklist_file": str(self.path), "state_dir": str(self.directory), **self._settings}
+        settings = Settings(**given)  # type: ignore[arg-type]
+        self.keeper = Keeper(settings, self.reactor, self.local_ip, self.troubles.append, self.fault)
+        self.keeper.begin()
+        self.pass_time(1)
+
+    def stop(self) -> None:
+        self.keeper.close()
+        self.reactor.close()
+
+    def local_ip(self, slot: int) -> str:
+        self.asked += 1
+        return self.local_ips[0] if self.local_ips else ""
+
+    def fault(self, error: Exception) -> None:
+        raise error
+
+    def pass_time(self, seconds: float) -> None:
+        """Let what comes due happen when it is due."""
+        end = self.time.monotonic_s + seconds
+        while True:
+            due = self.reactor.wheel.next_due()
+            if due is None or due > end:
+                break
+            self.time.advance(max(0.0, due - self.time.monotonic_s))
+            self.reactor.clock.read()
+            for timed in self.reactor.wheel.take_due(due):
+                timed.due(self.reactor.clock.now)
+        self.time.advance(end - self.time.monotonic_s)
+        self.reactor.clock.read()
+
+    def call(self, *ips: str, command: Command = MAIL) -> None:
+        """Let each play a session."""
+        for ip in ips:
+            self.session_id += 1
+            peer = Peer(self.session_id, ip)
+            for event in (Connected(25), HELO, command, Closed("quit", 1, 2, 3, 4)):
+                self.keeper.see(peer, (event,))
+
+    @property
+    def listed(self) -> list[str]:
+        return self.path.read_text().split()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(**settings: object) -> Bench:
+        made.append(Bench(tmp_path, **settings))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.reactor.close()
+
+
+def test_the_list_is_there_from_the_start(make: Callable[..., Bench]) -> None:
+    bench = make()
+    assert bench.listed == []
+    assert stat.S_IMODE(bench.path.stat().st_mode) == 0o644
+    assert stat.S_IMODE((bench.directory / HITS).stat().st_mode) == 0o600
+
+
+def test_who_calls_again_and_again_is_listed(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.pass_time(60)
+    bench.call(A, A, A, B, B, C, C, C, A)
+    bench.pass_time(2)
+    assert bench.listed == [A, "2a01:4f8:1:2::/64"]
+
+
+def test_only_evidence_counts(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.call(*[A] * 9, command=Command(b"MAIL FROM:<>", b"553 no"))
+    bench.call(*[B] * 9, command=Command(b"NOOP", b"250 OK", pregreet=True))
+    bench.pass_time(61)
+    assert bench.listed == [B]
+
+
+def test_the_list_is_written_once_a_minute_at_most(make: Callable[..., Bench]) -> None:
+    bench = make()  # the first time
+    bench.call(*[A] * 3)
+    bench.pass_time(57)
+    assert bench.listed == []
+    bench.pass_time(4)
+    assert bench.listed == [A]
+    bench.call(*[B] * 3)
+    bench.pass_time(57)
+    assert bench.listed == [A]
+    bench.pass_time(4)
+    assert bench.listed == [A, B]
+
+
+def test_who_stays_quiet_expires(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.call(*[A] * 3)
+    bench.pass_time(3 * DAY_S)
+    bench.call(*[B] * 3)
+    bench.pass_time(4 * DAY_S - 10)
+    assert bench.listed == [A, B]
+    bench.pass_time(70)
+    assert bench.listed == [B]
+    bench.pass_time(3 * DAY_S)
+    assert bench.listed == []
+    bench.call(B)
+    bench.pass_time(61)
+    assert bench.listed == [B]
+    bench.pass_time(40 * DAY_S)
+    bench.call(A)
+    bench.pass_time(61)
+    assert bench.keeper._hits.sources() == [A]
+
+
+def test_a_file_whose_content_would_be_the_same_is_left_alone(make: Callable[..., Bench]) -> None:
+    """Its readers need not read it again."""
+    bench = make()
+    bench.call(*[A] * 3)
+    bench.pass_time(61)
+    before = bench.path.stat().st_ino
+    bench.call(A)
+    bench.pass_time(61)
+    assert bench.path.stat().st_ino == before
+    bench.stop()
+    bench.start()
+    bench.pass_time(61)
+    assert bench.path.stat().st_ino == before
+    bench.path.unlink()
+    bench.call(A)
+    bench.pass_time(61)
+    assert bench.listed == [A]
+
+
+def test_hits_outlast_a_run(make: Callable[..., Bench]) -> None:
+    bench = make(blocklist_format="json")
+    bench.call(A, A, B, B, B)
+    bench.stop()
+    assert [entry["source"] for entry in json.loads(bench.path.read_text())["entries"]] == [B]
+    bench.start()
+    bench.call(A)
+    bench.pass_time(2)
+    assert [entry["source"] for entry in json.loads(bench.path.read_text())["entries"]] == [A, B]
+
+
+def test_hits_that_come_while_those_of_earlier_runs_are_read_are_not_lost(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.call(*[A] * 2, *[B] * 3)
+    bench.stop()
+    bench.start = lambda: None  # type: ignore[method-assign]
+    settings = Settings(blocklist_file=str(bench.path), state_dir=str(bench.directory))
+    keeper = Keeper(settings, bench.reactor, bench.local_ip, bench.troubles.append, bench.fault)
+    keeper.begin()
+    keeper.see(Peer(1, A), (Connected(25), MAIL))
+    keeper.close()
+    assert bench.listed == [A, B]
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "192.168.1.1", "::1", "fe80::1%eth0", "2001:db8::1", "192.0.2.7"])
+def test_special_purpose_addresses_are_not_even_counted(make: Callable[..., Bench], ip: str) -> None:
+    bench = make()
+    bench.call(*[ip] * 9)
+    bench.pass_time(61)
+    assert bench.listed == []
+    assert len(bench.keeper._hits) == 0
+
+
+def test_the_addresses_that_peers_call_are_never_listed(make: Callable[..., Bench]) -> None:
+    bench = make(listen=("20.1.1.9", "::"))
+    bench.local_ips = [A]
+    bench.call(*[A] * 3, *["20.1.1.9"] * 3)
+    bench.pass_time(61)
+    assert bench.listed == []
+    bench.local_ips = [C]
+    bench.call(*[B] * 3, *[C] * 3)
+    bench.pass_time(61)
+    assert bench.listed == [B]
+
+
+def test_the_kernel_is_asked_for_those_who_come_on_the_list_alone(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.call(*[A] * 50, *[B] * 2)
+    assert bench.asked == 1
+
+
+def test_who_is_named_is_never_listed_and_a_file_is_read_anew(make: Callable[..., Bench], tmp_path: Path) -> None:
+    never = tmp_path / "never"
+    never.write_text(f"{A}\n")
+    bench = make(blocklist_never=(str(never),))
+    bench.call(*[A] * 3, *[B] * 3)
+    bench.pass_time(61)
+    assert bench.listed == [B]
+    never.write_text(f"{A}\n{B}\n")
+    bench.keeper.spare((str(never),))
+    bench.pass_time(61)
+    assert bench.listed == []
+    never.unlink()
+    with pytest.raises(SettingsError, match="No such file"):
+        bench.keeper.spare((str(never),))
+    bench.call(*[B] * 3)
+    bench.pass_time(61)
+    assert bench.listed == []
+
+
+def test_a_list_that_cannot_be_written_is_told_once_and_tried_again(make: Callable[..., Bench], tmp_path: Path) -> None:
+    bench = make()
+    bench.path.unlink()
+    bench.path.mkdir()
+    bench.call(*[A] * 3)
+    bench.pass_time(300)
+    assert bench.troubles == [f"{bench.path}: not a regular file: the block list is not kept"]
+    bench.path.rmdir()
+    bench.pass_time(61)
+    assert bench.listed == [A]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [HITS, "list"]
+
+
+def test_damaged_hits_are_left_out(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.call(*[A] * 3)
+    bench.stop()
+    hits = bench.directory / HITS
+    hits.write_bytes(b"\xff\0 nonsense\n" + hits.read_bytes() + b"192.168.1.1 1 2 3\n20.1.1.2 17")
+    bench.start()
+    assert bench.listed == [A]
+    assert bench.troubles == []
+
+
+def test_a_device_is_not_replaced(make: Callable[..., Bench], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list")
+    bench = make()
+    bench.call(*[A] * 3)
+    bench.pass_time(61)
+    assert stat.S_ISFIFO((tmp_path / "list").stat().st_mode)
+    assert len(bench.troubles) == 1
+
+
+def test_all_that_takes_long_is_done_in_steps(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No turn of the loop sees to more sources or lines than a step has."""
+    monkeypatch.setattr("smtppseudo.keeper._STEP", 7)
+    bench = make()
+    ips = [f"20.1.{number}.1" for number in range(100)]
+    for ip in ips:
+        bench.call(ip, ip, ip)
+    reviewed: list[int] = []
+    review = bench.keeper._listed
+
+    def count(sources: list[str]) -> object:
+        reviewed.append(len(sources))
+        return review(sources)
+
+    monkeypatch.setattr(bench.keeper, "_listed", count)
+    bench.pass_time(90)
+    assert set(reviewed) <= {7, 100 % 7}
+    assert sorted(bench.listed) == sorted(ips)
+    bench.stop()
+    bench.start()
+    bench.pass_time(60)
+    assert len(bench.keeper._hits) == 100

@@ -1,0 +1,163 @@
+"""The log on a descriptor: readers that are slow, that leave, and that come back."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.log_stream import RETRY_EVERY_S, TOO_SLOW, LogStream, write_at_once
+
+PIPE_OCTETS = 16_384
+TEXTS = [f"{number:03} {'x' * 95}" for number in range(300)]  # twice what the pipe takes
+
+
+class Pipe:
+    """A small pipe, written to as the chronicle does, on a clock that the test moves."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = path
+        self.troubles: list[str] = []
+        self.now = 100.0
+        self._reads = self._open()
+        self._writes = os.open(path, os.O_WRONLY)
+        fcntl.fcntl(self._writes, fcntl.F_SETPIPE_SZ, PIPE_OCTETS)
+        self.stream = LogStream(self._writes, self.troubles.append)
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def write(self, *texts: str) -> None:
+        """Write the lines of one turn."""
+        lost = self.stream.prepare("2026-01-31", self.now)
+        lines = [f"{text}\n" for text in texts]
+        if lost is not None:
+            lines.insert(0, f"told {lost.lines} {lost.reason}\n")
+        self.stream.write(lines, self.now)
+
+    def read(self) -> list[str]:
+        """Read all there is, lines and the rest after the last LF."""
+        octets = b""
+        try:
+            while piece := os.read(self._reads, 65_536):
+                octets += piece
+        except BlockingIOError:
+            pass
+        return octets.decode().split("\n")
+
+    def leave(self) -> None:
+        """Let the reader go."""
+        os.close(self._reads)
+
+    def come_back(self) -> None:
+        """Let another reader come."""
+        self._reads = self._open()
+
+    def close(self) -> None:
+        """Give all back."""
+        os.close(self._reads)
+        os.close(self._writes)
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Iterator[Pipe]:
+    """A pipe whose reader reads when the test says so."""
+    pipe = Pipe(tmp_path / "pipe")
+    yield pipe
+    pipe.close()
+
+
+def test_lines_arrive_in_order(pipe: Pipe) -> None:
+    pipe.write("a", "b")
+    pipe.write("c")
+    assert pipe.read() == ["a", "b", "c", ""]
+    assert (pipe.stream.lost_lines, pipe.troubles) == (0, [])
+
+
+def test_a_slow_reader_is_not_waited_for(pipe: Pipe) -> None:
+    for text in TEXTS:
+        pipe.write(text)
+    arrived = pipe.read()
+    kept = len(arrived) - 1
+    assert 0 < kept < len(TEXTS)
+    assert arrived == [*TEXTS[:kept], ""]
+    lost = len(TEXTS) - kept
+    assert pipe.stream.lost_lines == lost
+    assert not pipe.stream.has_told
+    assert pipe.troubles == [f"standard output: {TOO_SLOW}: log lines are being lost"]
+    pipe.write("again")
+    assert pipe.read() == [f"told {lost} {TOO_SLOW}", "again", ""]
+    assert pipe.stream.has_told
+
+
+def test_of_many_lines_at_once_whole_ones_arrive(pipe: Pipe) -> None:
+    pipe.write(*TEXTS)
+    arrived = pipe.read()
+    assert arrived == [*TEXTS[: len(arrived) - 1], ""]
+    assert 1 < len(arrived) <= len(TEXTS)
+    assert pipe.stream.lost_lines == len(TEXTS) - len(arrived) + 1
+
+
+def test_a_line_longer_than_the_pipe_is_cut_and_ended_later(pipe: Pipe) -> None:
+    pipe.write("y" * 50_000)
+    assert pipe.read() == ["y" * PIPE_OCTETS]
+    pipe.write("next")
+    assert pipe.read() == ["", f"told 1 {TOO_SLOW}", "next", ""]
+    assert pipe.stream.lost_lines == 1
+
+
+def test_every_slow_time_is_said_once(pipe: Pipe) -> None:
+    for _ in range(2):
+        for text in TEXTS:
+            pipe.write(text)
+        pipe.read()
+        pipe.write("again")
+        pipe.read()
+    assert len(pipe.troubles) == 2
+
+
+def test_a_reader_that_left_costs_lines_until_another_comes(pipe: Pipe) -> None:
+    pipe.write("a")
+    pipe.read()
+    pipe.leave()
+    pipe.write("lost 1")
+    pipe.write("lost 2", "lost 3")
+    pipe.come_back()
+    pipe.write("lost 4: it is not tried again so soon")
+    assert pipe.read() == [""]
+    assert pipe.stream.lost_lines == 4
+    assert pipe.troubles == ["standard output: Broken pipe: log lines are being lost"]
+    pipe.now += RETRY_EVERY_S
+    pipe.write("b")
+    assert pipe.read() == ["told 4 Broken pipe", "b", ""]
+
+
+def test_on_reopen_it_is_tried_again_at_once(pipe: Pipe) -> None:
+    pipe.leave()
+    pipe.write("lost")
+    pipe.come_back()
+    pipe.stream.reopen()
+    pipe.write("b")
+    assert pipe.read() == ["told 1 Broken pipe", "b", ""]
+
+
+def test_a_full_device_loses_all() -> None:
+    troubles: list[str] = []
+    fd = os.open("/dev/full", os.O_WRONLY)
+    try:
+        stream = LogStream(fd, troubles.append)
+        assert stream.prepare("2026-01-31", 1.0) is None
+        stream.write(["a\n", "b\n"], 1.0)
+        assert stream.lost_lines == 2
+    finally:
+        os.close(fd)
+    assert troubles == ["standard output: No space left on device: log lines are being lost"]
+
+
+def test_a_file_takes_all(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        octets = b"x" * 99_999 + b"\n"
+        assert write_at_once(file.fileno(), octets) == (len(octets), None)
+    assert (tmp_path / "file").read_bytes() == octets

@@ -1,0 +1,201 @@
+"""Finding and reading logs: names, dates, formats, gzip, and whatever may be wrong with a file."""
+
+import gzip
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.events import Closed, Command, Connected, Event, Online, Refused, Stamped
+from smtppseudo.feeds.logs import Reading, find, instant
+from smtppseudo.feeds.scan import Row
+from smtppseudo.records import render_json, render_text
+
+DAY = "2026-11-24"
+SESSION: tuple[Event, ...] = (
+    Connected(25),
+    Command(b"HELO a b", b"250 Hello"),
+    Command(b"QUIT", b"221 Bye"),
+    Closed("quit", 12, 1, 2, 2),
+)
+
+
+def stamped(*events: Event, day: str = DAY, session: int = 1) -> list[Stamped]:
+    """Stamp events of one session, a second apart, from noon."""
+    return [
+        Stamped(0, f"{day}T12:00:{second:02}.000Z", 1, session, "192.0.2.1", 4000 + session, event)
+        for second, event in enumerate(events)
+    ]
+
+
+def text(*events: Event, day: str = DAY) -> bytes:
+    """Render a session as a log has it."""
+    return "".join(render_text(stamped(*events, day=day))).encode()
+
+
+def read(reading: Reading) -> list[Row]:
+    """Read it to the end."""
+    return [row for rows in reading for row in rows]
+
+
+def write(path: Path, octets: bytes) -> Path:
+    """Write a log, gzipped if its name says so."""
+    path.write_bytes(gzip.compress(octets) if path.suffix == ".gz" else octets)
+    return path
+
+
+def test_dated_logs_are_found_whatever_became_of_them(tmp_path: Path) -> None:
+    names = [f"{DAY}.log", f"{DAY}.log.1", f"{DAY}.log.2.gz", f"{DAY}.log-20261125.gz", "2026-11-23.log.gz"]
+    others = ["notes.log", "2026-11-24.txt", "2026-11-24.log.xz", "2026-11-24.log.1.bak", "26-11-24.log"]
+    for name in [*names, *others]:
+        (tmp_path / name).touch()
+    (tmp_path / "2026-11-22.log").mkdir()
+    assert {path.name for path in find(tmp_path)} == set(names)
+
+
+def test_they_come_oldest_first(tmp_path: Path) -> None:
+    names = ["2026-11-23.log", f"{DAY}.log.10.gz", f"{DAY}.log.2.gz", f"{DAY}.log.1", f"{DAY}.log", "2026-11-25.log"]
+    for name in reversed(names):
+        (tmp_path / name).touch()
+    assert [path.name for path in find(tmp_path)] == names
+
+
+def test_a_log_that_is_being_gzipped_is_found_once(tmp_path: Path) -> None:
+    for name in (f"{DAY}.log", f"{DAY}.log.gz"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find(tmp_path)] == [f"{DAY}.log"]
+
+
+def test_a_period_leaves_a_day_at_each_end_for_local_time(tmp_path: Path) -> None:
+    for day in range(20, 30):
+        (tmp_path / f"2026-11-{day}.log").touch()
+    found = find(tmp_path, "2026-11-24T00:00:00.000Z", "2026-11-25T12:00:00.000Z")
+    assert [path.stem[-2:] for path in found] == ["23", "24", "25", "26"]
+    assert [path.stem[-2:] for path in find(tmp_path, "2026-11-28T00:00:00.000Z")] == ["27", "28", "29"]
+    assert [path.stem[-2:] for path in find(tmp_path, until="2026-11-20T00:00:00.000Z")] == ["20", "21"]
+    assert len(find(tmp_path, "0001-01-01T00:00:00.000Z", "9999-12-31T00:00:00.000Z")) == 10
+
+
+def test_an_instant_is_rendered_in_utc() -> None:
+    assert instant(datetime(2026, 11, 24, 1, 2, 3, 4_999, tzinfo=UTC)) == "2026-11-24T01:02:03.004Z"
+    assert instant(datetime(2026, 11, 24, 1, tzinfo=timezone(timedelta(hours=2)))) == "2026-11-23T23:00:00.000Z"
+    assert instant(datetime.min.replace(tzinfo=UTC)).startswith("0001-01-01T")
+
+
+@pytest.mark.parametrize("name", [f"{DAY}.log", f"{DAY}.log.gz"])
+def test_text_and_json_are_read_in_any_mix(tmp_path: Path, name: str) -> None:
+    records = stamped(*SESSION)
+    mixed = render_text(records) + render_json(records) + render_text(records[:1])
+    reading = Reading([write(tmp_path / name, "".join(mixed).encode())])
+    rows = read(reading)
+    assert rows[:4] == rows[4:8]
+    assert [row[1] for row in rows] == ["connected", "command", "command", "closed"] * 2 + ["connected"]
+    assert (reading.lines, reading.damaged, reading.problems) == (9, 0, [])
+
+
+def test_the_period_includes_its_beginning_and_not_its_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "log", text(*SESSION))
+    since, until = f"{DAY}T12:00:01.000Z", f"{DAY}T12:00:03.000Z"
+    assert [row[1] for row in read(Reading([path], since, until))] == ["command", "command"]
+    assert [row[1] for row in read(Reading([path], since))] == ["command", "command", "closed"]
+    assert [row[1] for row in read(Reading([path], "", until))] == ["connected", "command", "command"]
+
+
+def test_a_last_line_without_its_end_is_partial(tmp_path: Path) -> None:
+    """Even one that could be taken for a whole record."""
+    reading = Reading([write(tmp_path / "log", text(*SESSION)[:-1])])
+    assert [row[1] for row in read(reading)] == ["connected", "command", "command"]
+    assert (reading.lines, reading.damaged) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\n",
+        b"\xff\xfe binary \0\n",
+        b"2026-11-24T12:00:00.000Z connected slot=1 sess\n",
+        b'{"time":"2026-11-24T12:00:00.000Z","event":"connected","slot":1e999}\n',
+        b'{"time":"2026-11-24T12:00:00.000Z","event":"online","by":"\\u001b[31m"}\n',
+        b"2026-13-24 connected slot=1 session=1 ip=192.0.2.1 port=1 local_port=25\n",
+        b"{" * 100_000 + b"\n",
+        b"[" * 1_000_000 + b"\n",
+    ],
+)
+def test_a_damaged_line_is_counted_and_costs_no_other(tmp_path: Path, damage: bytes) -> None:
+    whole = text(*SESSION)
+    for octets in (damage + whole, whole + damage, whole[: whole.index(b"\n") + 1] + damage + whole):
+        reading = Reading([write(tmp_path / "log", octets)])
+        assert len(read(reading)) == octets.count(b" port=4001 ")
+        assert reading.damaged == 1
+        assert reading.problems == []
+
+
+def test_a_line_that_began_anew_after_a_crash_is_one_damaged_line(tmp_path: Path) -> None:
+    whole = text(*SESSION)
+    reading = Reading([write(tmp_path / "log", whole[:30] + whole)])
+    assert len(read(reading)) == 3
+    assert reading.damaged == 1
+
+
+def test_no_line_makes_the_memory_grow(tmp_path: Path) -> None:
+    """16 MiB without a line end are one damaged line, and never held whole."""
+    import tracemalloc
+
+    path = write(tmp_path / "log", b"x" * (16 << 20) + b"\n" + text(*SESSION))
+    reading = Reading([path])
+    tracemalloc.start()
+    try:
+        rows = read(reading)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert len(rows) == 4
+    assert (reading.lines, reading.damaged) == (5, 1)
+
+
+def test_a_gzipped_file_that_is_cut_short_gives_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / f"{DAY}.log.gz"
+    session = [Online("start"), *(Refused("slots", count) for count in range(20_000)), *SESSION]
+    packed = gzip.compress(
+        "".join(render_text([Stamped(0, f"{DAY}T12:00:00.000Z", 0, 0, "", 0, event) for event in session])).encode()
+    )
+    path.write_bytes(packed[: len(packed) // 2])
+    reading = Reading([path, write(tmp_path / "next", text(*SESSION))])
+    rows = read(reading)
+    assert 5_000 < len(rows) < 15_000
+    assert rows[-1][1] == "closed"
+    assert reading.problems == [f"{path}: cut short: its end is missing"]
+    assert reading.damaged == 1
+
+
+def test_a_damaged_gzipped_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / f"{DAY}.log.gz"
+    packed = gzip.compress(text(*SESSION))
+    path.write_bytes(packed[:20] + bytes(octet ^ 0xFF for octet in packed[20:]))
+    reading = Reading([path])
+    read(reading)
+    assert reading.problems == [f"{path}: damaged: what follows the damage was not read"]
+
+
+def test_gzipped_files_may_be_strung_together(tmp_path: Path) -> None:
+    path = tmp_path / f"{DAY}.log.gz"
+    path.write_bytes(gzip.compress(text(*SESSION)) * 3)
+    reading = Reading([path])
+    assert len(read(reading)) == 12
+    assert reading.problems == []
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    there = write(tmp_path / "log", text(*SESSION))
+    reading = Reading([tmp_path / "gone", tmp_path, there])
+    assert len(read(reading)) == 4
+    assert reading.problems == [f"{tmp_path / 'gone'}: No such file or directory", f"{tmp_path}: Is a directory"]
+
+
+def test_it_says_how_far_it_is(tmp_path: Path) -> None:
+    paths = [write(tmp_path / name, text(*SESSION) * 5_000) for name in ("a.log", "b.gz")]
+    reading = Reading(paths)
+    assert reading.total_octets == sum(path.stat().st_size for path in paths)
+    seen = [reading.octets for _ in reading]
+    assert seen == sorted(seen)
+    assert 0 < seen[0] < seen[-1] == reading.total_octets

@@ -1,0 +1,76 @@
+"""Pins: which certificates were accepted, and how a fingerprint is written."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.net.pins import FILE, Pins, fingerprint_of, name_of, parse_fingerprint
+from smtppseudo.statedir import StateDir
+
+ONE, OTHER = fingerprint_of(b"one"), fingerprint_of(b"other")
+
+
+def test_a_fingerprint_reads_as_openssl_prints_it() -> None:
+    digits = hashlib.sha256(b"one").hexdigest().upper()
+    assert "SHA256:" + ":".join(digits[at : at + 2] for at in range(0, 64, 2)) == ONE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ONE,
+        ONE.lower(),
+        f" {ONE}\n",
+        ONE.removeprefix("SHA256:"),
+        ONE.removeprefix("SHA256:").replace(":", "").lower(),
+        "sha256 Fingerprint=" + ONE.removeprefix("SHA256:"),
+        "SHA256 Fingerprint=" + ONE.removeprefix("SHA256:"),
+    ],
+)
+def test_a_fingerprint_is_read_however_it_was_copied(text: str) -> None:
+    assert parse_fingerprint(text) == ONE
+
+
+@pytest.mark.parametrize(
+    "text", ["", "SHA256:", ONE[:-1], ONE + "0", ONE.replace("SHA256", "SHA1"), "SHA256:" + "g" * 64]
+)
+def test_what_is_no_fingerprint(text: str) -> None:
+    with pytest.raises(ValueError, match="64 hex digits"):
+        parse_fingerprint(text)
+
+
+def test_servers_are_told_apart_by_host_and_port(tmp_path: Path) -> None:
+    pins = Pins(StateDir(tmp_path / "config"))
+    assert pins.get("mail.test", 26) is None
+    pins.accept("mail.test", 26, ONE)
+    pins.accept("2001:db8::1", 26, OTHER)
+    assert (pins.get("MAIL.test", 26), pins.get("mail.test", 27), pins.get("2001:db8::1", 26)) == (ONE, None, OTHER)
+    path = tmp_path / "config" / FILE
+    assert path.read_text() == f"mail.test:26 {ONE}\n[2001:db8::1]:26 {OTHER}\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert name_of("::1", 26) == "[::1]:26"
+
+
+def test_another_certificate_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    pins = Pins(StateDir(tmp_path))
+    for fingerprint in (ONE, OTHER):
+        pins.accept("mail.test", 26, fingerprint)
+    assert pins.get("mail.test", 26) == OTHER
+    assert len((tmp_path / FILE).read_text().splitlines()) == 1
+
+
+def test_other_lines_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(f"# mine\nmail.test:26 SHA256:00\nold.test:26 {ONE}\n")
+    pins = Pins(StateDir(tmp_path))
+    assert pins.get("mail.test", 26) is None
+    pins.accept("new.test", 26, OTHER)
+    assert (tmp_path / FILE).read_text() == (
+        f"# mine\nmail.test:26 SHA256:00\nold.test:26 {ONE}\nnew.test:26 {OTHER}\n"
+    )
+
+
+def test_pins_that_cannot_be_read_are_not_none(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(OSError, match="directory"):
+        Pins(StateDir(tmp_path)).get("mail.test", 26)

@@ -1,0 +1,221 @@
+"""The report's sums, and how they are shown."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, timedelta, timezone
+
+import pytest
+
+from smtppseudo.events import Closed, Command, Connected, Error, Event, Refused, Stamped
+from smtppseudo.feeds.report import KINDS, Report, network_of, sender_of, split
+from smtppseudo.feeds.scan import scan
+from smtppseudo.feeds.tables import View, render_json, render_text
+from smtppseudo.records import render_text as render_log
+
+
+def session(ip: str, *commands: bytes, time: str = "2026-11-24T12:30:00.000Z", kept_ms: int = 500) -> list[Stamped]:
+    """Make the events of a session."""
+    events: list[Event] = [Connected(25), *(Command(line, b"250 OK") for line in commands)]
+    events.append(Closed("quit", kept_ms, 1, 1, len(commands)))
+    return [Stamped(0, time, 1, 1, ip, 4000, event) for event in events]
+
+
+def report_of(records: Iterable[Stamped], kinds: Iterable[str] = KINDS, **more: object) -> Report:
+    """Sum up events as a log has them."""
+    report = Report(kinds, UTC, **more)  # type: ignore[arg-type]
+    rows, damaged = scan("".join(render_log(records)).encode())
+    assert not damaged
+    report.add(rows[: len(rows) // 2])
+    report.add(rows[len(rows) // 2 :])
+    return report
+
+
+def by(report: Report, kind: str) -> dict[str, int]:
+    """Return what a kind was counted by."""
+    return dict(report.tallies[kind].in_order())
+
+
+def test_what_is_counted() -> None:
+    visitors = [
+        *session("192.0.2.1", b"EHLO Mail.Example", b"MAIL FROM:<A@Example.ORG> SIZE=9", b"QUIT"),
+        *session("192.0.2.9", b"helo mail.example", b"mail from: b@example.org", kept_ms=10_000),
+        *session("2001:db8:1:2::3", b"MAIL FROM:<>", b"\t noop", time="2026-11-25T00:00:59.999Z", kept_ms=600_000),
+        Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "192.0.2.1", 0, Refused("client", 3)),
+        Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "", 0, Refused("slots", 4)),
+        Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "", 0, Error("log lines were lost: disk full", 5)),
+    ]
+    report = report_of(visitors)
+    assert (report.connected, report.commands, report.closed, report.kept_ms) == (3, 7, 3, 610_500)
+    assert (report.refused, report.lost) == ({"client": 3, "slots": 4}, 5)
+    assert (report.first, report.last) == ("2026-11-24T12:30:00.000Z", "2026-11-25T01:00:00.000Z")
+    assert by(report, "address") == {"192.0.2.1": 1, "192.0.2.9": 1, "2001:db8:1:2::3": 1}
+    assert by(report, "network") == {"192.0.2.0/24": 2, "2001:db8:1::/48": 1}
+    assert by(report, "helo") == {"mail.example": 2}
+    assert by(report, "domain") == {"example.org": 2, "<>": 1}
+    assert by(report, "sender") == {"A@example.org": 1, "b@example.org": 1, "<>": 1}
+    assert by(report, "verb") == {"EHLO": 1, "HELO": 1, "MAIL": 3, "NOOP": 1, "QUIT": 1}
+    assert by(report, "reason") == {"quit": 3}
+    assert by(report, "kept") == {"under 1 s": 1, "10 s to 1 min": 1, "over 10 min": 1}
+    assert by(report, "hour") == {"12": 2, "00": 1}
+    assert by(report, "day") == {"2026-11-24": 2, "2026-11-25": 1}
+
+
+def test_nothing_is_counted_that_was_not_asked_for() -> None:
+    report = report_of(session("192.0.2.1", b"HELO a"), ["verb"])
+    assert set(report.tallies) == {"verb"}
+    assert by(report, "verb") == {"HELO": 1}
+
+
+def test_hours_are_those_of_the_zone() -> None:
+    report = Report(["hour", "day"], timezone(timedelta(hours=5, minutes=45)))
+    rows, _ = scan("".join(render_log(session("192.0.2.1", time="2026-11-24T18:15:00.000Z"))).encode())
+    report.add(rows)
+    assert by(report, "hour") == {"00": 1}
+    assert by(report, "day") == {"2026-11-25": 1}
+
+
+def test_a_time_that_is_none_has_no_hour() -> None:
+    report = report_of(session("192.0.2.1", time="2026-99-99T99:99:99.999Z"))
+    assert report.connected == 1
+    assert by(report, "hour") == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [
+        ("QUIT", ("QUIT", "")),
+        ("mail  FROM:<a@b>", ("MAIL", "FROM:<a@b>")),
+        ("ehlo\\x09me", ("EHLO", "me")),
+        ("", ("(empty)", "")),
+        ("  ", ("(empty)", "")),
+        ("\\x16\\x03\\x01", ("\\x16\\x03\\x01", "")),
+        ("[redacted]", ("[redacted]", "")),
+        ("x" * 300, ("x" * 125 + "...", "")),
+    ],
+)
+def test_a_command_is_split_as_the_server_does(data: str, parts: tuple[str, str]) -> None:
+    assert split(data) == parts
+
+
+@pytest.mark.parametrize(
+    ("argument", "found"),
+    [
+        ("FROM:<a@B.example>", ("b.example", "a@b.example")),
+        ("from: a@b", ("b", "a@b")),
+        ("FROM:<>", ("<>", "<>")),
+        ("FROM:<postmaster>", ("", "postmaster")),
+        ('FROM:<"a b@c"@d>', ("d", '"a b@c"@d')),
+        ("FROM:<a@b", ("b", "a@b")),
+        ("FROM:", ("", "")),
+        ("TO:<a@b>", ("", "")),
+        ("", ("", "")),
+    ],
+)
+def test_a_sender_is_found(argument: str, found: tuple[str, str]) -> None:
+    assert sender_of(argument) == found
+
+
+@pytest.mark.parametrize(
+    ("ip", "network"),
+    [
+        ("192.0.2.7", "192.0.2.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("fe80::1%eth0", "fe80::/48"),
+        ("", ""),
+        ("evil", ""),
+        (":::", ""),
+    ],
+)
+def test_the_network_of_an_address(ip: str, network: str) -> None:
+    assert network_of(ip) == network
+
+
+def lines_of(report: Report, **view: object) -> list[str]:
+    """Show a report as text."""
+    return render_text(report, View(**view)).splitlines()  # type: ignore[arg-type]
+
+
+def test_a_table_shows_counts_shares_and_bars() -> None:
+    report = report_of([*session("192.0.2.1") * 3, *session("192.0.2.2")], ["address"])
+    lines = lines_of(report, width=60, lines=9, damaged=2)
+    assert "log lines       9, 2 damaged and left out" in lines
+    table = lines[lines.index("Addresses") + 1 :]
+    assert table == [
+        "  3  75.0%  192.0.2.1  " + "#" * 37,
+        "  1  25.0%  192.0.2.2  " + "#" * 13,
+    ]
+
+
+def test_the_top_is_cut_and_says_of_how_many() -> None:
+    report = report_of([each for number in range(5) for each in session(f"192.0.2.{number}")], ["address"])
+    lines = lines_of(report, top=2)
+    assert lines[-3:-1] == ["Addresses, top 2 of 5", "  1  20.0%  192.0.2.0  " + "#" * 40]
+
+
+def test_a_tally_that_overflowed_says_so() -> None:
+    visitors = [*session("192.0.2.1") * 9, *(each for number in range(9) for each in session(f"198.51.100.{number}"))]
+    report = report_of(visitors, ["address"], kept=2)
+    (title,) = [line for line in lines_of(report) if line.startswith("Addresses")]
+    assert "of more than" in title
+    assert "each may be up to 1 more" in title
+    assert json.loads(render_json(report, View()))["by"]["address"]["short"] == 1
+
+
+@pytest.mark.parametrize("width", [40, 41, 60, 80, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    visitors = session(
+        "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", b"HELO " + b"x" * 500, b"MAIL FROM:<" + b"y@" * 300 + b"z>"
+    )
+    report = report_of(visitors * 1000)
+    lines = lines_of(report, width=width, names={"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff": "n" * 250})
+    assert max(map(len, lines)) <= width
+    assert [line for line in lines if line.endswith("########")]
+    assert [line for line in lines if "..." in line]
+
+
+def test_every_hour_and_every_span_is_shown() -> None:
+    report = report_of(session("192.0.2.1"), ["hour", "kept"])
+    lines = lines_of(report, zone="UTC")
+    hours = lines[lines.index("Hours of the day (UTC)") + 1 :][:24]
+    assert [line.split()[2] for line in hours] == [f"{hour:02}" for hour in range(24)]
+    assert [line.split()[2] for line in hours if "#" in line] == ["12"]
+    assert sum(" s" in line or " min" in line for line in lines[lines.index("How long callers were kept") + 1 :]) == 5
+
+
+def test_names_stand_beside_their_addresses() -> None:
+    report = report_of([*session("192.0.2.1"), *session("192.0.2.2")], ["address"])
+    view = View(names={"192.0.2.2": "two.example"})
+    text = render_text(report, view)
+    assert "  192.0.2.2  two.example  ###" in text
+    top = json.loads(render_json(report, view))["by"]["address"]["top"]
+    assert top == [{"value": "192.0.2.1", "count": 1}, {"value": "192.0.2.2", "count": 1, "name": "two.example"}]
+
+
+def test_a_period_without_events_says_so() -> None:
+    report = Report(KINDS)
+    assert lines_of(report, since="2026-11-01T00:00:00.000Z")[0] == "no events since 2026-11-01T00:00:00.000Z"
+    assert "connections     0" in lines_of(report)
+    assert json.loads(render_json(report, View()))["first"] is None
+
+
+def test_the_object_for_programs() -> None:
+    report = report_of(session("192.0.2.1", b"HELO a"), ["address", "hour"])
+    found = json.loads(render_json(report, View(since="2026-11-01T00:00:00.000Z", lines=3, zone="UTC")))
+    by_hour = found["by"].pop("hour")
+    assert found == {
+        "since": "2026-11-01T00:00:00.000Z",
+        "until": None,
+        "first": "2026-11-24T12:30:00.000Z",
+        "last": "2026-11-24T12:30:00.000Z",
+        "connected": 1,
+        "refused": {},
+        "commands": 1,
+        "closed": 1,
+        "kept_s": 0.5,
+        "lines": 3,
+        "damaged": 0,
+        "lost": 0,
+        "zone": "UTC",
+        "by": {"address": {"values": 1, "short": 0, "top": [{"value": "192.0.2.1", "count": 1}]}},
+    }
+    assert len(by_hour["top"]) == 24

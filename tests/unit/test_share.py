@@ -1,0 +1,49 @@
+"""What the wheel installs below share/ is what the parser and the settings say today, and readable."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import CHECKOUT
+
+SHARE = CHECKOUT / "smtppseudo" / "share"
+MAN_PAGE = SHARE / "man" / "man1" / "smtppseudo.1"
+NO_RELEASE_YET = 'WARNING: missing date, using ""'
+
+
+def files(directory: Path) -> dict[str, str]:
+    found = (path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): path.read_text() for path in found}
+
+
+def test_man_page_and_completions_are_those_of_this_parser(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, CHECKOUT / ".ci" / "share.py", tmp_path], check=True)
+    fresh = files(tmp_path)
+    assert len(fresh) == 4
+    stale = [name for name, text in files(SHARE).items() if fresh.get(name) != text]
+    assert (stale, sorted(files(SHARE))) == ([], sorted(fresh)), "run python3 .ci/share.py"
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        ["mandoc", "-T", "lint", "-W", "warning"],
+        ["groff", "-man", "-T", "utf8", "-ww", "-z"],
+    ],
+    ids=lambda check: check[0],
+)
+def test_the_man_page_has_no_fault(check: list[str]) -> None:
+    if shutil.which(check[0]) is None:
+        pytest.skip(f"{check[0]} is not installed")
+    done = subprocess.run([*check, MAN_PAGE], capture_output=True, text=True, check=False)
+    said = done.stdout.splitlines() + done.stderr.splitlines()
+    assert [line for line in said if NO_RELEASE_YET not in line] == []
+
+
+def test_no_text_from_the_parser_is_a_request_of_roff() -> None:
+    requests = set(re.findall(r"^[.'](\S*)", MAN_PAGE.read_text(), re.MULTILINE))
+    assert requests <= {"TH", "SH", "SS", "PP", "TP", "RS", "RE", "B", "I", "BR", "IR", "RI", "nh", "ad", "nf", "fi"}

@@ -1,0 +1,42 @@
+"""Tallies: exact while there is room, honest when there is none."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smtppseudo.feeds.tally import Tally
+
+names = st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), max_size=200)
+
+
+def test_counts_are_exact_while_there_is_room() -> None:
+    tally = Tally(kept=2)
+    tally.add({"a": 1, "b": 5})
+    tally.add({"a": 2, "c": 5, "d": 1})
+    assert tally.top(3) == [("b", 5), ("c", 5), ("a", 3)]
+    assert tally.in_order() == [("a", 3), ("b", 5), ("c", 5), ("d", 1)]
+    assert (tally.short, tally.total, len(tally)) == (0, 14, 4)
+
+
+@given(st.lists(names, max_size=20), st.integers(1, 8))
+def test_a_count_is_never_too_high_and_at_most_so_much_too_low(batches: list[list[str]], kept: int) -> None:
+    tally, truth = Tally(kept), Counter[str]()
+    for batch in batches:
+        tally.add(Counter(batch))
+        truth.update(batch)
+        assert len(tally) <= 2 * kept
+    counts = dict(tally.in_order())
+    for name, count in truth.items():
+        assert count - tally.short <= counts.get(name, 0) <= count
+    assert tally.total == truth.total()
+    assert tally.short * kept <= tally.total
+    assert tally.short == 0 or len(truth) > 2 * kept
+
+
+def test_what_is_frequent_outlasts_any_number_of_rare_names() -> None:
+    tally = Tally(kept=10)
+    for number in range(1_000):
+        tally.add({"often": 3, **{f"once{number}-{index}": 1 for index in range(20)}})
+    assert tally.top(1)[0][0] == "often"
+    assert len(tally) <= 20

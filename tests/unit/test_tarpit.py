@@ -1,0 +1,239 @@
+"""The tarpit's machine: when which octet is due, what waits meanwhile, how it is marked and counted."""
+
+from typing import Final
+
+import pytest
+
+from smtppseudo.events import Closed, Command, Event
+from smtppseudo.settings import Settings
+from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.lines import LINE_OCTETS
+from smtppseudo.smtp.session import SmtpSession
+from smtppseudo.smtp.tarpit import TarpitSession, session_type
+
+START: Final = 1000.0
+GREETING: Final = b"220 hello\r\n"
+OK: Final = b"250 OK\r\n"
+
+
+def begin(
+    greet_delay_s: float = 0,
+    reply_delay_s: float = 0,
+    stutter_octets_per_s: int = 0,
+    settings: Settings | None = None,
+    greeting: bytes = GREETING,
+) -> TarpitSession:
+    settings = (settings or Settings(hostname="mx.example.org"))._replace(
+        greet_delay_s=greet_delay_s, reply_delay_s=reply_delay_s, stutter_octets_per_s=stutter_octets_per_s
+    )
+    return TarpitSession(Dialogue(settings), 7, 3, "192.0.2.1", 50_000, greeting, START)
+
+
+def run_until_quiet(session: TarpitSession, now: float) -> tuple[bytes, float, list[Event]]:
+    """See to every deadline until nothing is on its way; return what was sent, when that was, and what happened."""
+    said, happened = session.data_to_send(now), list[Event]()
+    while session.has_more:
+        now = max(now, session.deadline)
+        happened += session.tick(now)
+        said += session.data_to_send(now)
+    return said, now, happened
+
+
+def greeted(session: TarpitSession) -> float:
+    said, now, _ = run_until_quiet(session, START)
+    assert said == GREETING
+    return now
+
+
+def closed(session: TarpitSession, now: float) -> Closed:
+    *_, last = session.closed("peer", now)
+    assert isinstance(last, Closed)
+    return last
+
+
+def test_only_a_pace_makes_a_tarpit() -> None:
+    assert session_type(Dialogue(Settings())) is SmtpSession
+    for settings in (Settings(greet_delay_s=1), Settings(reply_delay_s=1), Settings(stutter_octets_per_s=1)):
+        dialogue = Dialogue(settings)
+        assert session_type(dialogue) is TarpitSession
+        assert session_type(dialogue.at_once) is SmtpSession
+
+
+@pytest.mark.parametrize("rate", [1, 3, 7, 19])
+def test_each_octet_is_due_at_its_time_and_none_before(rate: int) -> None:
+    session = begin(stutter_octets_per_s=rate)
+    assert session.data_to_send(START) == GREETING[:1]
+    for number in range(1, len(GREETING)):
+        assert session.has_more
+        assert session.deadline == pytest.approx(START + number / rate)
+        session.tick(session.deadline - 0.01 / rate)
+        assert session.data_to_send(session.deadline - 0.01 / rate) == b""
+        assert session.data_to_send(session.deadline + 1e-9) == GREETING[number : number + 1]
+    assert not session.has_more
+
+
+def test_what_was_missed_is_made_up_for() -> None:
+    session = begin(stutter_octets_per_s=2)
+    assert session.data_to_send(START + 2.6) == GREETING[:6]
+    assert session.deadline == START + 3
+    assert session.data_to_send(START + 60) == GREETING[6:]
+
+
+def test_above_the_wheel_s_resolution_several_are_due_together() -> None:
+    session = begin(stutter_octets_per_s=100, greeting=b"220 " + b"x" * 194 + b"\r\n")
+    counts = [len(session.data_to_send(START + 0.05 * tick + 1e-6)) for tick in range(40)]
+    assert counts == [1, *[5] * 39]
+    assert len(session.data_to_send(START + 2)) == 4
+    assert not session.has_more
+
+
+def test_a_delay_holds_the_greeting_and_each_reply() -> None:
+    session = begin(greet_delay_s=10, reply_delay_s=2)
+    assert (session.data_to_send(START), session.deadline, session.has_more) == (b"", START + 10, True)
+    assert session.data_to_send(START + 9.99) == b""
+    assert session.data_to_send(START + 10) == GREETING
+    session.receive(b"NOOP\r\nNOOP\r\n", START + 11)
+    assert session.deadline == START + 13
+    assert session.data_to_send(START + 13) == OK
+    assert session.tick(START + 13.05) == [Command(b"NOOP", b"250 OK", pipelined=True)]
+    assert session.data_to_send(START + 15) == b""
+    assert session.data_to_send(START + 15.05) == OK
+
+
+def test_a_greeting_delayed_alone_leaves_replies_as_they_were() -> None:
+    session = begin(greet_delay_s=5)
+    now = greeted(session)
+    events = session.receive(b"NOOP\r\nNOOP\r\nNOOP\r\n", now)
+    assert session.data_to_send(now) == OK * 3
+    assert not session.has_more
+    assert [event.pipelined for event in events if isinstance(event, Command)] == [False, True, True]
+
+
+def test_whoever_speaks_first_is_marked_and_answered_in_order() -> None:
+    session = begin(greet_delay_s=5, reply_delay_s=1)
+    assert session.receive(b"HELO x\r\nNOOP\r\nRS", START + 1) == []
+    assert session.said is None
+    said, now, events = run_until_quiet(session, START + 1)
+    assert said.startswith(GREETING + b"250 Hello x")
+    assert said.endswith(OK)
+    marks = [(event.data, event.pregreet, event.pipelined) for event in events if isinstance(event, Command)]
+    assert marks == [(b"HELO x", True, True), (b"NOOP", True, True)]
+    (rest,) = session.receive(b"ET\r\n", now)
+    assert isinstance(rest, Command)
+    assert (rest.data, rest.pregreet, rest.pipelined) == (b"RSET", True, True)
+    run_until_quiet(session, now)
+    assert session.receive(b"NOOP\r\n", now + 10) == [Command(b"NOOP", b"250 OK")]
+
+
+def test_a_command_before_the_reply_was_given_whole_is_pipelined() -> None:
+    session = begin(stutter_octets_per_s=1)
+    now = greeted(session)
+    assert session.receive(b"NOOP\r\n", now) == [Command(b"NOOP", b"250 OK")]
+    session.data_to_send(now + 6)
+    assert session.receive(b"RSET\r\n", now + 6.5) == []
+    _, now, events = run_until_quiet(session, now + 6.5)
+    assert events == [Command(b"RSET", b"250 Reset state.", pipelined=True)]
+    assert session.receive(b"NOOP\r\n", now) == [Command(b"NOOP", b"250 OK")]
+
+
+def test_one_read_is_taken_while_an_answer_is_on_its_way() -> None:
+    session = begin(greet_delay_s=5)
+    reads = [session.reads]
+    session.receive(b"x" * LINE_OCTETS, START)
+    reads.append(session.reads)
+    _, _, events = run_until_quiet(session, START + 5)
+    assert (*reads, session.reads, events) == (True, False, True, [])
+
+
+def test_a_line_too_long_is_marked_too() -> None:
+    session = begin(greet_delay_s=5, reply_delay_s=1)
+    session.receive(b"x" * (LINE_OCTETS + 2), START)
+    _, now, _ = run_until_quiet(session, START)
+    (event,) = session.receive(b"y\n", now)
+    assert isinstance(event, Command)
+    assert (event.pregreet, event.pipelined, event.truncated_octets) == (True, True, 3)
+
+
+def test_the_idle_clock_stands_still_while_an_answer_is_on_its_way() -> None:
+    session = begin(stutter_octets_per_s=1, settings=Settings(idle_timeout_s=5))
+    now = greeted(session)
+    assert now == START + len(GREETING) - 1
+    assert session.deadline == now + 5
+    session.tick(now + 4.9)
+    assert session.is_open
+    session.tick(now + 5)
+    assert closed(session, now + 5).reason == "idle"
+
+
+@pytest.mark.parametrize("reason", ["session", "evicted", "shutdown", "stopped"])
+def test_the_end_comes_at_once_behind_the_rest_of_an_answer(reason: str) -> None:
+    session = begin(stutter_octets_per_s=1)
+    session.data_to_send(START + 3)
+    session.receive(b"NOOP\r\n", START + 3)
+    session.end(reason)  # type: ignore[arg-type]
+    said = session.data_to_send(START + 3)
+    assert said.startswith(GREETING[4:] + b"421 ")
+    assert said.endswith(b"\r\n")
+    assert not session.has_more
+    last = closed(session, START + 3)
+    assert (last.reason, last.received_octets, last.sent_octets) == (reason, 6, len(said) + 4)
+
+
+def test_a_session_ends_in_time_though_an_answer_is_on_its_way() -> None:
+    session = begin(stutter_octets_per_s=1, settings=Settings(session_timeout_s=4.5))
+    session.data_to_send(START + 4)
+    assert session.deadline == START + 4.5
+    assert session.data_to_send(START + 5) == b""
+    session.tick(START + 5)
+    assert session.data_to_send(START + 5) == GREETING[5:] + b"421 Session timed out\r\n"
+
+
+def test_what_comes_behind_quit_is_ignored_and_does_not_hold_its_answer() -> None:
+    session = begin(reply_delay_s=2)
+    session.data_to_send(START)
+    session.receive(b"QUIT\r\nNOOP\r\n", START)
+    session.receive(b"NOOP\r\n", START + 1)
+    assert session.data_to_send(START + 2) == b"221 Server Disconnecting\r\n"
+    assert not session.has_more
+    assert closed(session, START + 2).received_octets == 18
+
+
+def test_hurry_gives_the_rest_and_holds_nothing_more() -> None:
+    session = begin(greet_delay_s=3, reply_delay_s=3, stutter_octets_per_s=1)
+    assert session.data_to_send(START + 5) == GREETING[:3]
+    session.receive(b"NOOP\r\nNOOP\r\n", START + 5)
+    session.hurry()
+    assert session.deadline <= START + 5
+    said, now, events = run_until_quiet(session, START + 5)
+    assert (said, now, len(events)) == (GREETING[3:] + OK * 2, START + 5, 2)
+
+
+def test_the_kernel_s_delay_renews_the_idle_clock_only_behind_an_answer() -> None:
+    session = begin(stutter_octets_per_s=1)
+    session.data_to_send(START + 2)
+    session.flushed(START + 2)
+    assert session.idle_since == START
+    _, now, _ = run_until_quiet(session, START + 2)
+    session.flushed(now + 5)
+    assert session.idle_since == now + 5
+
+
+def test_the_time_that_a_caller_waited_is_counted() -> None:
+    session = begin(greet_delay_s=10, reply_delay_s=2, stutter_octets_per_s=1)
+    now = greeted(session)
+    waited_s = 10 + len(GREETING) - 1
+    assert session.delayed_s == waited_s
+    session.receive(b"NOOP\r\n", now + 100)
+    run_until_quiet(session, now + 100)
+    assert session.delayed_s == waited_s + 2 + len(OK) - 1
+    session.receive(b"NOOP\r\n", now + 200)
+    last = closed(session, now + 204)
+    assert session.delayed_s == waited_s + 2 + len(OK) - 1 + 4
+    assert last.sent_octets == len(GREETING) + len(OK)
+
+
+def test_octets_given_of_an_answer_that_was_not_finished_count_as_sent() -> None:
+    session = begin(stutter_octets_per_s=1)
+    session.data_to_send(START + 4)
+    last = closed(session, START + 4)
+    assert (last.sent_octets, session.delayed_s) == (5, 4)
