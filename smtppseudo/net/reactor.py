@@ -35,6 +35,13 @@ class Watched(Timed, Protocol):
         """Read or write, as `mask` (READ, WRITE) says."""
 
 
+class Door(Watched, Protocol):
+    """Where newcomers wait: `admit` lets them in, once all else that was ready in the turn has been seen to."""
+
+    def admit(self, now: float) -> None:
+        """Take newcomers in."""
+
+
 class Alarm:
     """Calls a function at a deadline."""
 
@@ -75,13 +82,14 @@ class Reactor:
         self.turns = 0
         self._selector = selectors.DefaultSelector()
         self._doors = selectors.DefaultSelector()
+        self._at_doors: list[Door] = []
         self._stopped = False
 
     def watch(self, fd: int, watched: Watched, mask: int = READ) -> None:
         """Begin to watch a descriptor."""
         self._selector.register(fd, mask, watched)
 
-    def watch_door(self, fd: int, watched: Watched) -> None:
+    def watch_door(self, fd: int, watched: Door) -> None:
         """Begin to watch a descriptor that newcomers wait at. Raises OSError; then it is not watched."""
         self.watch(fd, watched)
         try:
@@ -89,6 +97,10 @@ class Reactor:
         except OSError:
             self.unwatch(fd)
             raise
+
+    def let_in(self, door: Door) -> None:
+        """Have newcomers let in behind all that is ready now: who leaves makes room for them."""
+        self._at_doors.append(door)
 
     def unwatch_door(self, fd: int) -> None:
         """Stop watching such a descriptor."""
@@ -144,6 +156,8 @@ class Reactor:
                     watched.ready(mask, now)
                 except Exception as error:  # noqa: BLE001 - our bug: it costs one connection, not the server
                     watched.fault(error)
+        if self._at_doors:
+            self._open_doors(now)
         if next_due is not None and next_due <= now:
             self._see_to_due(now)
         self._finish()
@@ -181,4 +195,13 @@ class Reactor:
                 watched.ready(mask, now)
             except Exception as error:  # noqa: BLE001 - as above
                 watched.fault(error)
+        self._open_doors(now)
         return now
+
+    def _open_doors(self, now: float) -> None:
+        doors, self._at_doors = self._at_doors, []
+        for door in doors:
+            try:
+                door.admit(now)
+            except Exception as error:  # noqa: BLE001 - as above
+                door.fault(error)

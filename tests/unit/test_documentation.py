@@ -54,7 +54,9 @@ def command_lines(text: str) -> Iterator[list[str]]:
     """Give the words of each smtppseudo command in lines for a shell."""
     for line in text.replace("\\\n", " ").splitlines():
         words: list[str] = []
-        for word in [*shlex.shlex(line, posix=True, punctuation_chars=True), ";"]:
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        for word in [*lexer, ";"]:
             if not set(word) <= set(";&|<>()"):
                 words.append(word)
                 continue
