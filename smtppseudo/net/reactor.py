@@ -12,8 +12,8 @@ WRITE = selectors.EVENT_WRITE
 
 # A turn in which 10,000 peers have pipelined 2 KiB each takes seconds: every so many peers it looks at the clock,
 # and when so much time has passed, it takes a break.
-_SLICE: Final = 8
-_BREAK_EVERY_S: Final = 0.02
+_SLICE: Final = 4
+_BREAK_EVERY_S: Final = 0.01
 
 
 class Timed(Protocol):
@@ -58,8 +58,8 @@ class Reactor:
     """One thread, one selector, one wheel of deadlines.
 
     `after_turn` is called at the end of each turn, when all that was ready and due has been seen to, and in the
-    breaks of one that takes long, for what piles up until then must stay bounded. In these breaks the doors (the
-    listeners) are seen to as well.
+    breaks of one that takes long, for what piles up until then must stay bounded. In these breaks the doors
+    (listeners and signals) are seen to as well.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -75,7 +75,7 @@ class Reactor:
         self._selector.register(fd, mask, watched)
 
     def watch_door(self, fd: int, watched: Watched) -> None:
-        """Begin to watch a descriptor that newcomers wait at."""
+        """Begin to watch a descriptor that must not wait for the end of a turn."""
         self.watch(fd, watched)
         self._doors.register(fd, READ, watched)
 
@@ -155,7 +155,7 @@ class Reactor:
                     timed.fault(error)
 
     def _take_break(self) -> float:
-        """Finish with what has been seen to, let newcomers in; return the time."""
+        """Finish with what has been seen to, and see to the doors; return the time."""
         self.after_turn()
         self.clock.read()
         now = self.clock.now

@@ -60,7 +60,7 @@ def scenes() -> Iterator[list[Scene]]:
             sock.close()
 
 
-@pytest.mark.parametrize(("each_takes_s", "most_before_a_door"), [(0.01, 8), (0.001, 24), (0.0, 64)])
+@pytest.mark.parametrize(("each_takes_s", "most_before_a_door"), [(0.01, 4), (0.001, 12), (0.0, 64)])
 @pytest.mark.parametrize("timed", [False, True], ids=["ready", "due"])
 def test_a_door_waits_for_no_more_than_some(
     scenes: list[Scene], each_takes_s: float, most_before_a_door: int, timed: bool
