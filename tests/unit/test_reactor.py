@@ -81,6 +81,17 @@ def test_a_door_waits_for_no_more_than_some(
     assert scene.seen.count("other") == 64
 
 
+def test_what_has_been_seen_to_is_finished_in_the_breaks_too(scenes: list[Scene]) -> None:
+    scene = Scene(0.001)
+    scenes.append(scene)
+    scene.reactor.after_turn = lambda: scene.seen.append("after")
+    for _ in range(48):
+        scene.reactor.watch(scene.readable(), scene.other())
+    scene.reactor.turn(0)
+    assert scene.seen[-1] == "after"
+    assert scene.seen.count("after") == 4
+
+
 def test_a_door_that_is_watched_no_more_is_left_alone(scenes: list[Scene]) -> None:
     scene = Scene(1.0)
     scenes.append(scene)
