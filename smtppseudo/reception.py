@@ -139,15 +139,13 @@ class Reception:
         was_short = self.slots.is_short
         if not self.slots.look_whether_short():
             return
-        hurried: list[TarpitSession] = [newcomer]
-        if not was_short:
-            hurried = [session for session in self.slots if isinstance(session, TarpitSession) and session.is_open]
-        self.counters.hurried += len(hurried)
-        for number, session in enumerate(hurried, 1):
-            session.hurry()
+        held = [newcomer] if was_short else [each for each in self.slots if isinstance(each, TarpitSession)]
+        for number, session in enumerate(held, 1):
             connection = self._connections[session.slot - 1]
             if connection is not None:
-                connection.hasten(now + _HURRY_S * number / len(hurried))
+                session.hurry()
+                connection.hasten(now + _HURRY_S * number / len(held))
+                self.counters.hurried += 1
 
     def _greeting(self, ip: str) -> bytes:
         date = self.reactor.clock.greeting_date

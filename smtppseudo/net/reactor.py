@@ -12,8 +12,8 @@ WRITE = selectors.EVENT_WRITE
 
 # A turn in which 10,000 peers have pipelined 2 KiB each takes seconds: every so many peers it looks at the clock,
 # and when so much time has passed, it takes a break.
-_SLICE: Final = 8
-_BREAK_EVERY_S: Final = 0.02
+_SLICE: Final = 4
+_BREAK_EVERY_S: Final = 0.01
 
 
 class Timed(Protocol):
@@ -69,9 +69,9 @@ class Reactor:
     """One thread, one selector, one wheel of deadlines.
 
     `after_turn` is called at the end of each turn, when all that was ready and due has been seen to, and in the
-    breaks of one that takes long, for what piles up until then must stay bounded. In these breaks the doors (the
-    listeners) are seen to as well. `on_fault` is called with what `after_turn` raises, which only a bug of ours can.
-    `turns` counts the turns.
+    breaks of one that takes long, for what piles up until then must stay bounded. In these breaks the doors
+    (listeners and signals) are seen to as well. `on_fault` is called with what `after_turn` raises, which only a bug
+    of ours can. `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -89,8 +89,11 @@ class Reactor:
         """Begin to watch a descriptor."""
         self._selector.register(fd, mask, watched)
 
-    def watch_door(self, fd: int, watched: Door) -> None:
-        """Begin to watch a descriptor that newcomers wait at. Raises OSError; then it is not watched."""
+    def watch_door(self, fd: int, watched: Watched) -> None:
+        """Begin to watch a descriptor that must not wait for the end of a turn.
+
+        Raises OSError; then it is not watched.
+        """
         self.watch(fd, watched)
         try:
             self._doors.register(fd, READ, watched)
@@ -185,7 +188,7 @@ class Reactor:
             self.on_fault(error)
 
     def _take_break(self) -> float:
-        """Finish with what has been seen to, let newcomers in; return the time."""
+        """Finish with what has been seen to, and see to the doors; return the time."""
         self._finish()
         self.clock.read()
         now = self.clock.now

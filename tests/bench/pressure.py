@@ -88,7 +88,7 @@ def _link(fd: Path) -> str:
 def row(name: str, server: Running, newcomers: Newcomers, peak_kib: int, before: tuple[int, float]) -> str:
     """Wait until the attack has left nothing behind; lay out what it did."""
     sockets, begun = before
-    wait_until(lambda: in_use(server) <= sockets, "the end of all sessions", limit_s=60, poll_s=0.1)
+    wait_until(lambda: in_use(server) <= sockets, "the end of all sessions", limit_s=240, poll_s=0.1)
     gone_s = time.monotonic() - begun
     cpu_before = cpu_s(server.pid)
     time.sleep(2)

@@ -41,6 +41,18 @@ def test_an_octet_comes_each_second(inside: MakeInside) -> None:
     assert {len(piece) for piece in pieces} == {1}
 
 
+def test_the_last_reply_is_stuttered_too(inside: MakeInside) -> None:
+    server = inside(**STUTTER)
+    client = server.connect()
+    hear_by_the_second(server, client, len(GREETING))
+    client.send("QUIT")
+    goodbye = b"221 Server Disconnecting\r\n"
+    pieces = [heard(server, client), *hear_by_the_second(server, client, len(goodbye) - 1)]
+    assert pieces == [bytes([octet]) for octet in goodbye]
+    client.expect_end()
+    assert [closed.reason for closed in server.events(Closed)] == ["quit"]
+
+
 def test_none_comes_early(inside: MakeInside) -> None:
     server = inside(**STUTTER)
     client = server.connect()
@@ -186,6 +198,14 @@ def test_when_slots_run_short_everybody_is_answered_at_once(inside: MakeInside) 
         client.expect_end()
     assert heard(server, server.connect()) == GREETING[:1]
     assert server.server.reception.counters.hurried == 10
+
+
+def test_when_slots_run_short_nobody_waits_for_a_delay(inside: MakeInside) -> None:
+    server = inside(slots=10, greet_delay_s=30, greeting="{hostname}")
+    clients = [server.connect() for _ in range(9)]
+    for _ in range(22):
+        server.advance(0.05)
+    assert {heard(server, client) for client in clients} == {GREETING}
 
 
 def test_whoever_waits_gives_way_like_another(inside: MakeInside) -> None:

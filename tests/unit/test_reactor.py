@@ -71,7 +71,7 @@ def scenes() -> Iterator[list[Scene]]:
             sock.close()
 
 
-@pytest.mark.parametrize(("each_takes_s", "most_before_a_door"), [(0.01, 8), (0.001, 24), (0.0, 64)])
+@pytest.mark.parametrize(("each_takes_s", "most_before_a_door"), [(0.01, 4), (0.001, 12), (0.0, 64)])
 @pytest.mark.parametrize("timed", [False, True], ids=["ready", "due"])
 def test_a_door_waits_for_no_more_than_some(
     scenes: list[Scene], each_takes_s: float, most_before_a_door: int, timed: bool
@@ -90,6 +90,17 @@ def test_a_door_waits_for_no_more_than_some(
     gaps = [after - before for before, after in zip([0, *doors], [*doors, len(scene.seen)], strict=True)]
     assert max(gaps) <= most_before_a_door + 1
     assert scene.seen.count("other") == 64
+
+
+def test_what_has_been_seen_to_is_finished_in_the_breaks_too(scenes: list[Scene]) -> None:
+    scene = Scene(0.001)
+    scenes.append(scene)
+    scene.reactor.after_turn = lambda: scene.seen.append("after")
+    for _ in range(48):
+        scene.reactor.watch(scene.readable(), scene.other())
+    scene.reactor.turn(0)
+    assert scene.seen[-1] == "after"
+    assert scene.seen.count("after") == 4
 
 
 def test_a_door_that_is_watched_no_more_is_left_alone(scenes: list[Scene]) -> None:
