@@ -2,7 +2,7 @@
 
     files = [file for directory in directories for file in find(directory, since, until)]
     reading = Reading(files, since, until)
-    for rows in reading:                      # a list of `scan.Row`s, some hundred kilobytes of log at a time
+    for rows in reading:                      # a list of `scan.Row`s, of 128 KiB of log at a time
         for time, kind, session, ip, port, data, code, marks, reason, amount in rows:
             ...
     reading.lines, reading.damaged, reading.problems
@@ -22,7 +22,7 @@ from typing import Final
 
 from smtppseudo.feeds.scan import Row, scan
 
-_BLOCK_OCTETS: Final = 1 << 18
+_BLOCK_OCTETS: Final = 1 << 17  # what is made of it stays in the processor's cache
 _LINE_OCTETS_MAX: Final = 1 << 16  # thrice what the longest line takes
 _NO_RECORD: Final = b"\0"  # stands for the beginning of a line that is too long to be one
 _GZIP_MAGIC: Final = b"\x1f\x8b"

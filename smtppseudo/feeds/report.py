@@ -75,7 +75,7 @@ class Report:
         self._add_callers(Counter(callers))
         self._add_minutes(Counter(minutes))
         self._add_said(Counter(said))
-        self._tally("reason", Counter(ends))
+        self._tally("reason", _sums(Counter(ends), _cut))
         self._tally("kept", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
 
     def _add_refused(self, reason: str, count: int) -> None:
@@ -88,10 +88,9 @@ class Report:
             self.first = min(self.first or times[0], *times)
             self.last = max(self.last, *times)
 
-    def _add_callers(self, callers: dict[str, int]) -> None:
-        callers.pop("", None)
-        for kind, sums in (("address", callers), ("network", _sums(callers, network_of))):
-            self._tally(kind, sums)
+    def _add_callers(self, callers: Mapping[str, int]) -> None:
+        self._tally("address", _sums(callers, _cut))
+        self._tally("network", _sums(callers, network_of))
 
     def _add_minutes(self, minutes: Mapping[str, int]) -> None:
         if "day" in self.tallies or "hour" in self.tallies:
@@ -157,7 +156,7 @@ def sender_of(argument: str) -> tuple[str, str]:
 
 
 def _cut(name: str) -> str:
-    """Keep of a name what may be kept, for peers make them up."""
+    """Return of a name what may be kept: peers make names up, and so may whoever edits a log."""
     return name if len(name) <= _NAME_MAX else name[: _NAME_MAX - 3] + "..."
 
 

@@ -73,6 +73,7 @@ _JSON: Final = re.compile(
 )
 _WHOLE_TIME: Final = re.compile(_TIME, re.ASCII)
 _CODE: Final = re.compile(r"(?:\d\d\d)?", re.ASCII)
+_AMOUNT: Final = re.compile(r"\d{0,18}", re.ASCII)
 _TEXT_QUOTE: Final = re.compile(r"\\(\\|x22)")
 _JSON_ESCAPE: Final = re.compile(r'\\(["\\])')
 _NO_ROW: Final[Row] = ("", "", "", "", "", "", "", "", "", "")  # in place of a damaged line
@@ -142,7 +143,7 @@ def _row(stamped: Stamped) -> Row:
     session, port = (str(number) if number else "" for number in (stamped.session, stamped.port))
     row = (stamped.time, NAMES[type(event)], session, stamped.ip, port, *_own_fields(event))
     is_plain = all(value.isascii() and value.isprintable() for value in row)
-    if not is_plain or not _WHOLE_TIME.fullmatch(stamped.time) or not _CODE.fullmatch(row[6]):
+    if not (is_plain and _WHOLE_TIME.fullmatch(row[0]) and _CODE.fullmatch(row[6]) and _AMOUNT.fullmatch(row[9])):
         raise ValueError("not a record of the server's")
     return row
 

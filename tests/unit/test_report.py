@@ -130,6 +130,17 @@ def test_the_network_of_an_address(ip: str, network: str) -> None:
     assert network_of(ip) == network
 
 
+def test_no_name_is_kept_longer_than_is_needed() -> None:
+    long = "x" * 5_000
+    line = render_log(session("192.0.2.1", b"HELO " + long.encode(), b"MAIL FROM:<" + long.encode() + b"@b>"))
+    rows, _ = scan("".join(line).replace("192.0.2.1", long).replace("=quit", f"={long}").encode())
+    report = Report(KINDS)
+    report.add(rows)
+    assert report.connected == 1
+    names = [name for tally in report.tallies.values() for name, _ in tally.in_order()]
+    assert max(map(len, names)) == 128
+
+
 def lines_of(report: Report, **view: object) -> list[str]:
     """Show a report as text."""
     return render_text(report, View(**view)).splitlines()  # type: ignore[arg-type]
