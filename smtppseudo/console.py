@@ -46,6 +46,7 @@ class Console:
     def __init__(self, server: "Server", feed: Feed, cookie: str) -> None:
         self.reactor = server.reactor
         self.tls: Tls | None = None
+        self.backlog_octets = 0
         self._server = server
         self._feed = feed
         self._connections: dict[MonitorSession, Connection] = {}

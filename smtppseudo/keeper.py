@@ -11,7 +11,7 @@ from smtppseudo.chronicle import Recorded
 from smtppseudo.events import NAMES, Closed, Command, Event, escape
 from smtppseudo.feeds.evidence import VERBS, Sessions, evidence_of
 from smtppseudo.feeds.formats import RENDERERS, order
-from smtppseudo.feeds.never import Never, never_of
+from smtppseudo.feeds.never import never_of
 from smtppseudo.feeds.policy import Entry, Hits, entry_of, parse_hits, policy_of
 from smtppseudo.net.addresses import machine_addresses
 from smtppseudo.net.reactor import Alarm, Reactor
@@ -55,7 +55,7 @@ class Keeper:
         self._hits = Hits(policy_of(settings), SOURCES_MAX)
         self._sessions = Sessions(frozenset(settings.blocklist_evidence))
         self._own = dict.fromkeys([*settings.listen, *machine_addresses()])
-        self._never: Never = never_of(settings.blocklist_never, self._own)
+        self._never = never_of(settings.blocklist_never, self._own)
         self._alarm = Alarm(self._go_on, self._give_up)
         self._work: Iterator[None] | None = None
         self._is_stale = True  # there are hits that the files do not know of
@@ -132,6 +132,7 @@ class Keeper:
         self._on_fault(error)
         self._work = None
         self._is_stale = True
+        self._refresh_at = self._reactor.clock.now + REFRESH_EVERY_S
         self._plan()
 
     def _plan(self) -> None:

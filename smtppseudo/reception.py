@@ -32,6 +32,7 @@ class Reception:
 
     def __init__(self, settings: Settings, reactor: Reactor, chronicle: Chronicle, tls: "Tls | None" = None) -> None:
         self.reactor = reactor
+        self.backlog_octets = 0
         self.slots: SlotTable[SmtpSession] = SlotTable(settings.slots, settings.evict_after_s)
         self.counters = Counters()
         self.record = chronicle.record_session
@@ -60,19 +61,22 @@ class Reception:
         self._greeting_date = ""
         self._chronicle.log_data_events = settings.log_data_events
 
-    def accept(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:
-        """Take a newcomer in, or turn it away."""
+    def accept(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:
+        """Take a newcomer in, or turn it away; say whether the next can be seen to at once.
+
+        Who takes the last slot lets the others wait: those in the slots are heard first, and may leave.
+        """
         self._last_accept = now
         if not self._limit.admits(ip):
             self._turn_away(sock, ip, "client", now)
-            return
+            return True
         verdict = self.slots.admit(now)
         if isinstance(verdict, Evict):
             self.end(verdict.occupant.slot, "evicted", now)
             verdict = self.slots.admit(now)
         if not isinstance(verdict, Admitted):
             self._turn_away(sock, ip, "slots", now)
-            return
+            return True
         self._session_id += 1
         slot = verdict.slot
         session = self._make_session(self._dialogue, self._session_id, slot, ip, port, self._greeting(ip), now)
@@ -90,6 +94,7 @@ class Reception:
         if self._quiet_timeout_s and not self._quiet_alarm.due_tick:
             self.reactor.wheel.schedule(self._quiet_alarm, now + self._quiet_timeout_s)
         connection.begin(now)
+        return self.slots.in_use < self.slots.count
 
     def released(self, connection: Connection, now: float) -> None:
         """Free the slot of a connection that is closed."""

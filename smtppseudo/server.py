@@ -359,8 +359,9 @@ class Server:
     def _monitors_by(self, address: str) -> OnAccept:
         """Return how those are met who come by an address of ours: it counts, not theirs."""
 
-        def meet(sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> None:  # noqa: ARG001
+        def meet(sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:  # noqa: ARG001
             self._meet_monitor(sock, ip, port, now, by_tls=not is_loopback(address))
+            return True
 
         return meet
 

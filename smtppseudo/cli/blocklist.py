@@ -84,8 +84,7 @@ def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Se
                 f"{path}: the list would shrink from {before} to {len(entries)} entries; --force shrinks it"
             )
         with Replacement(path, _LIST_MODE) as new:
-            for line in lines:
-                new.write(line)
+            new.write("".join(lines))
             new.commit(sync=True)
     except OSError as error:
         raise exits.CommandError(
@@ -94,17 +93,18 @@ def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Se
 
 
 def _count_in(path: Path) -> int:
-    try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            return count_entries(file)
-    except FileNotFoundError:
+    if not path.is_file():
         return 0
+    with path.open(encoding="ascii", errors="replace") as file:
+        return count_entries(file)
 
 
 def _fail2ban(which: str, settings: Settings) -> str:
-    jail = fail2ban.jail(settings.log_dir, settings.port)
     if which == "fail2ban-filter":
         return fail2ban.FILTER
+    if settings.log_dir == "-":
+        raise exits.CommandError('log_dir = "-": the log goes to standard output, and the jail needs files to watch')
+    jail = fail2ban.jail(settings.log_dir, settings.port)
     if which == "fail2ban-jail":
         return jail
     return f"### {fail2ban.FILTER_PATH}\n\n{fail2ban.FILTER}\n### {fail2ban.JAIL_PATH}\n\n{jail}"

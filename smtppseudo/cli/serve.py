@@ -35,7 +35,15 @@ if TYPE_CHECKING:
     from smtppseudo.privilege import User
 
 # What a server loads when it first needs it. Whoever it becomes may not be able to read that.
-LOADED_LATE: Final = ("datetime", "difflib", "json", "smtppseudo.console", "tomllib")
+LOADED_LATE: Final = (
+    "datetime",
+    "difflib",
+    "json",
+    "smtppseudo.console",
+    "smtppseudo.keeper",
+    "smtppseudo.metrics_file",
+    "tomllib",
+)
 
 _ROOT_WARNING: Final = (
     "running as root, which a server needs only to open its ports: --run-as USER gives that up then, and"

@@ -50,4 +50,4 @@ bantime  = 1d
 
 def jail(log_dir: str, port: int) -> str:
     """Render the jail for a directory of logs and the port that is shut."""
-    return _JAIL.format(log_dir=log_dir, port=port)
+    return _JAIL.format(log_dir=log_dir.replace("%", "%%"), port=port)

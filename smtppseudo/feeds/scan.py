@@ -48,12 +48,12 @@ Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str]
 # whether that is damaged.
 _TIME: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 _KIND: Final = r"(command()|connected()|closed)"
-_NUMBER: Final = r"\d{1,18}"
-_BARE: Final = r"[!#-<>-~]*"
-_PLAIN: Final = r"[ !#-[\]-~]*"
+_NUMBER: Final = r"\d{1,18}+"  # possessive, as all that follow: nothing is tried twice
+_BARE: Final = r"[!#-<>-~]*+"
+_PLAIN: Final = r"[ !#-[\]-~]*+"
 _TEXT: Final = re.compile(
     rf"^(?:({_TIME}) (?:{_KIND} slot={_NUMBER} session=({_NUMBER}) ip=({_BARE}) port=({_NUMBER}) "
-    rf'(?(3)data=(?:"({_PLAIN})"|("[ !#-~]*"|{_BARE})) code=(\d\d\d) reply=(?:"[ !#-~]*"|{_BARE})'
+    rf'(?(3)data=(?:"({_PLAIN})"|("[ !#-~]*+"|{_BARE})) code=(\d\d\d) reply=(?:"[ !#-~]*+"|{_BARE})'
     rf"((?: eol=lf)?(?: pregreet=true)?(?: pipelined=true)?(?: truncated_octets={_NUMBER})?)"
     rf"|(?(4)local_port={_NUMBER}|reason=([a-z]+) duration_ms=({_NUMBER}) received_octets={_NUMBER}"
     rf" sent_octets={_NUMBER} commands={_NUMBER}(?: left_out={_NUMBER})?))"

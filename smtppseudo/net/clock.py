@@ -31,6 +31,11 @@ class Clock:
             self._begin_second(second)
         self.stamp = f"{self._stamp_prefix}{millisecond:03d}Z"
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it was read."""
+        return self._monotonic() - self.now
+
     def stamp_at(self, monotonic: float) -> str:
         """Render an earlier moment, in monotonic seconds, as `stamp` renders this one."""
         milliseconds = self._wall_ns() // 1_000_000 - round((self.now - monotonic) * 1000)

@@ -17,6 +17,7 @@ RECEIVE_OCTETS: Final = 2048  # larger buffers cost more than they spare: comman
 STALL_TIMEOUT_S: Final = 30.0
 LINGER_S: Final = 2.0
 HANDSHAKE_TIMEOUT_S: Final = 30.0
+BACKLOG_OCTETS_MAX: Final = 16 << 20
 
 
 class Machine(Protocol):
@@ -50,6 +51,7 @@ class Owner(Protocol):
 
     reactor: Reactor
     tls: "Tls | None"  # None where there is no certificate
+    backlog_octets: int  # of answers that the kernel has not taken, of all connections of this owner; kept by these
 
     def record(self, machine: Any, events: Sequence[Any]) -> None:
         """Something happened: what the machine's `receive`, `tick` or `closed` returned."""
@@ -86,7 +88,8 @@ class Connection:
     """Carries octets between a socket and its machine, and time to the machine.
 
     While the kernel has not taken an answer whole, nothing more is read: a peer that does not read its
-    replies costs one answer's memory, and is closed (`stalled`) when nothing was taken for 30 s.
+    replies costs one answer's memory, and is closed (`stalled`) when nothing was taken for 30 s, or at once where
+    the answers of all such peers take 16 MiB.
     """
 
     __slots__ = ("_owner", "_phase", "_sock", "_unsent", "due_tick", "machine")
@@ -184,11 +187,12 @@ class Connection:
         machine = self.machine
         machine.end(reason)
         if self._phase in (_OPEN, _PACED, _HUSHED):
-            self._unsent = machine.data_to_send(now)
+            octets = machine.data_to_send(now)
             try:
-                self._unsent = self._unsent[self._sock.send(self._unsent, DONTWAIT) :]
+                octets = octets[self._sock.send(octets, DONTWAIT) :]
             except OSError:
                 pass  # it is closed all the same
+            self._keep(octets)
         self._close(reason, now)
 
     def fault(self, error: Exception) -> None:
@@ -229,7 +233,7 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
-            self._unsent = octets
+            self._keep(octets)
             self._close(_reason_of(error), now)
             return
         if sent < len(octets):
@@ -274,14 +278,17 @@ class Connection:
         """Read again; say whether that can be done."""
         before, self._phase = self._phase, phase
         if before is _FLUSHING:
-            self._unsent = b""
+            self._keep(b"")
             self.machine.flushed(now)
         return (before is not _FLUSHING and before is not _HUSHED) or self._rewatch(READ, now)
 
     def _wait_for_kernel(self, unsent: bytes, now: float, *, progress: bool) -> None:
-        self._unsent = unsent
+        self._keep(unsent)
         reactor = self._owner.reactor
         if self._phase is not _FLUSHING:
+            if self._owner.backlog_octets > BACKLOG_OCTETS_MAX:
+                self._close("stalled", now)
+                return
             self._phase = _FLUSHING
             if not self._rewatch(WRITE, now):
                 return
@@ -297,6 +304,11 @@ class Connection:
             self._close("fault", now)
             return False
         return True
+
+    def _keep(self, unsent: bytes) -> None:
+        """Keep what the kernel has not taken, in place of what was kept before."""
+        self._owner.backlog_octets += len(unsent) - len(self._unsent)
+        self._unsent = unsent
 
     def _finish(self, now: float) -> None:
         """Close, all being said; where the peer may still be sending, only when it has heard us."""
@@ -352,12 +364,15 @@ class Connection:
     def _release(self, reason: CloseReason, now: float) -> None:
         self._phase = _CLOSED
         owner, machine = self._owner, self.machine
+        unsent_octets = len(self._unsent)
+        if unsent_octets:
+            self._keep(b"")
         try:
             self._sock.close()
         except OSError:
             pass  # ECONNRESET from close(2): closed all the same
         try:
-            owner.record(machine, machine.closed(reason, now, len(self._unsent)))
+            owner.record(machine, machine.closed(reason, now, unsent_octets))
         finally:
             owner.released(self, now)
 

@@ -19,8 +19,8 @@ SAY_EVERY_S: Final = 60.0
 _CAN_SUSPEND: Final = sys.platform == "linux"
 _TCP_INFO_OCTETS: Final = 32  # struct tcp_info up to tcpi_sacked
 
-# Takes the socket, the peer's address, the peer's port, our port, the time.
-OnAccept = Callable[[socket.socket, str, int, int, float], None]
+# Takes the socket, the peer's address, the peer's port, our port, the time; says whether others may follow at once.
+OnAccept = Callable[[socket.socket, str, int, int, float], bool]
 
 
 class _Socket4(socket.socket):
@@ -160,7 +160,11 @@ class Listener:
         self._watch(0.0)
 
     def ready(self, mask: int, now: float) -> None:
-        """Accept what waits, up to a batch.
+        """Somebody waits."""
+        self._reactor.let_in(self)
+
+    def admit(self, now: float) -> None:
+        """Accept who waits, up to a batch.
 
         The batch follows the load, so that in a steady stream no `accept` is spent to find nothing.
         """
@@ -177,7 +181,8 @@ class Listener:
                         continue
                     raise
                 accepted += 1
-                self._on_accept(sock, plain_address(address), address[1], self.port, now)
+                if not self._on_accept(sock, plain_address(address), address[1], self.port, now):
+                    return  # the rest wait for the next turn
         except BlockingIOError:
             self._batch = max(1, accepted)
         except OSError as error:
@@ -240,12 +245,12 @@ class Listener:
     def _unwatch(self) -> None:
         self._reactor.wheel.cancel(self._retry)
         if self._watching:
-            self._reactor.unwatch(self._sock.fileno())
+            self._reactor.unwatch_door(self._sock.fileno())
             self._watching = False
 
     def _watch(self, now: float) -> None:
         try:
-            self._reactor.watch(self._sock.fileno(), self)
+            self._reactor.watch_door(self._sock.fileno(), self)
         except OSError as error:
             self._pause(error, now)
         else:

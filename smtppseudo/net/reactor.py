@@ -2,13 +2,18 @@
 
 import selectors
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from smtppseudo.net.clock import Clock
 from smtppseudo.timers import Wheel
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
+
+# A turn in which 10,000 peers have pipelined 2 KiB each takes seconds: every so many peers it looks at the clock,
+# and when so much time has passed, it takes a break.
+_SLICE: Final = 8
+_BREAK_EVERY_S: Final = 0.02
 
 
 class Timed(Protocol):
@@ -28,6 +33,13 @@ class Watched(Timed, Protocol):
 
     def ready(self, mask: int, now: float) -> None:
         """Read or write, as `mask` (READ, WRITE) says."""
+
+
+class Door(Watched, Protocol):
+    """Where newcomers wait: `admit` lets them in, once all else that was ready in the turn has been seen to."""
+
+    def admit(self, now: float) -> None:
+        """Take newcomers in."""
 
 
 class Alarm:
@@ -56,8 +68,10 @@ def _ignore(error: Exception) -> None:
 class Reactor:
     """One thread, one selector, one wheel of deadlines.
 
-    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to; `on_fault`
-    with what it raises, which only a bug of ours can. `turns` counts the turns.
+    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to, and in the
+    breaks of one that takes long, for what piles up until then must stay bounded. In these breaks the doors (the
+    listeners) are seen to as well. `on_fault` is called with what `after_turn` raises, which only a bug of ours can.
+    `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -67,11 +81,31 @@ class Reactor:
         self.on_fault: Callable[[Exception], None] = _ignore
         self.turns = 0
         self._selector = selectors.DefaultSelector()
+        self._doors = selectors.DefaultSelector()
+        self._at_doors: list[Door] = []
         self._stopped = False
 
     def watch(self, fd: int, watched: Watched, mask: int = READ) -> None:
         """Begin to watch a descriptor."""
         self._selector.register(fd, mask, watched)
+
+    def watch_door(self, fd: int, watched: Door) -> None:
+        """Begin to watch a descriptor that newcomers wait at. Raises OSError; then it is not watched."""
+        self.watch(fd, watched)
+        try:
+            self._doors.register(fd, READ, watched)
+        except OSError:
+            self.unwatch(fd)
+            raise
+
+    def let_in(self, door: Door) -> None:
+        """Have newcomers let in behind all that is ready now: who leaves makes room for them."""
+        self._at_doors.append(door)
+
+    def unwatch_door(self, fd: int) -> None:
+        """Stop watching such a descriptor."""
+        self.unwatch(fd)
+        self._doors.unregister(fd)
 
     def rewatch(self, fd: int, watched: Watched, mask: int) -> None:
         """Change what a watched descriptor is watched for; 0 is errors alone.
@@ -113,23 +147,61 @@ class Reactor:
         self.turns += 1
         clock.read()
         now = clock.now
-        for key, mask in ready:
-            watched: Watched = key.data
-            try:
-                watched.ready(mask, now)
-            except Exception as error:  # noqa: BLE001 - our bug: it costs one connection, not the server
-                watched.fault(error)
+        for start in range(0, len(ready), _SLICE):
+            if start and clock.elapsed_s > _BREAK_EVERY_S:
+                now = self._take_break()
+            for key, mask in ready[start : start + _SLICE]:
+                watched: Watched = key.data
+                try:
+                    watched.ready(mask, now)
+                except Exception as error:  # noqa: BLE001 - our bug: it costs one connection, not the server
+                    watched.fault(error)
+        if self._at_doors:
+            self._open_doors(now)
         if next_due is not None and next_due <= now:
-            for timed in self.wheel.take_due(now):
+            self._see_to_due(now)
+        self._finish()
+
+    def close(self) -> None:
+        """Give the selectors back."""
+        self._selector.close()
+        self._doors.close()
+
+    def _see_to_due(self, now: float) -> None:
+        due = self.wheel.take_due(now)
+        for start in range(0, len(due), _SLICE):
+            if start and self.clock.elapsed_s > _BREAK_EVERY_S:
+                now = self._take_break()
+            for timed in due[start : start + _SLICE]:
                 try:
                     timed.due(now)
                 except Exception as error:  # noqa: BLE001 - as above
                     timed.fault(error)
+
+    def _finish(self) -> None:
         try:
             self.after_turn()
         except Exception as error:  # noqa: BLE001 - our bug: it costs what was to be done, not the server
             self.on_fault(error)
 
-    def close(self) -> None:
-        """Give the selector back."""
-        self._selector.close()
+    def _take_break(self) -> float:
+        """Finish with what has been seen to, let newcomers in; return the time."""
+        self._finish()
+        self.clock.read()
+        now = self.clock.now
+        for key, mask in self._doors.select(0):
+            watched: Watched = key.data
+            try:
+                watched.ready(mask, now)
+            except Exception as error:  # noqa: BLE001 - as above
+                watched.fault(error)
+        self._open_doors(now)
+        return now
+
+    def _open_doors(self, now: float) -> None:
+        doors, self._at_doors = self._at_doors, []
+        for door in doors:
+            try:
+                door.admit(now)
+            except Exception as error:  # noqa: BLE001 - as above
+                door.fault(error)

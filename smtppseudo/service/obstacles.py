@@ -18,8 +18,8 @@ from smtppseudo.service.units import Places
 # ProtectHome= and PrivateTmp= hide these from the service.
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - named, not used
 _MEND: Final = (
-    "`sudo /usr/bin/python3 -m venv /opt/smtppseudo && sudo /opt/smtppseudo/bin/pip install smtppseudo`"
-    " (or, with pipx 1.5 or newer, `sudo pipx install --global smtppseudo`)"
+    "`sudo /usr/bin/python3 -m venv /opt/smtppseudo && sudo /opt/smtppseudo/bin/pip install .`"
+    " (or, with pipx 1.5 or newer, `sudo pipx install --global .`) in its source, or give the wheel in place of the dot"
 )
 _MAIL_SERVERS: Final = {"master": "postfix", "exim4": "exim4", "sendmail": "sendmail", "smtpd": "opensmtpd"}
 _ELSEWHERE: Final = {

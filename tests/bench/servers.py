@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
@@ -37,6 +38,8 @@ class Tools:
 
     load: Path
     epoll_server: Path
+    tarpit_load: Path
+    wheel_server: Path
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,13 @@ def build(directory: Path) -> Tools:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise BenchError("no C compiler (cc, gcc or clang) found: on Debian, apt-get install gcc libc6-dev")
-    for name in ("load", "epoll_server"):
-        command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(directory / name), str(HERE / f"{name}.c")]
+    programs = [directory / name for name in Tools.__dataclass_fields__]
+    for program in programs:
+        command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(HERE / f"{program.name}.c")]
         built = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if built.returncode != 0:
-            raise BenchError(f"{compiler} cannot build {name}.c:\n{built.stderr}")
-    return Tools(directory / "load", directory / "epoll_server")
+            raise BenchError(f"{compiler} cannot build {program.name}.c:\n{built.stderr}")
+    return Tools(*programs)
 
 
 def python() -> str:
@@ -74,13 +78,18 @@ def python() -> str:
 
 
 def _ours(port: int, directory: Path, tools: Tools) -> list[str]:
+    return ours(port, directory, f"slots = {SLOTS}\n")
+
+
+def ours(port: int, directory: Path, settings: str) -> list[str]:
+    """Return the command line of this server with a settings file of its own."""
     code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); from smtppseudo.cli import main; sys.exit(main())"
     for name in ("log", "state"):
         (directory / name).mkdir(exist_ok=True)
-    (directory / "empty.toml").touch()
-    arguments = ["serve", "--config", str(directory / "empty.toml")]
+    (directory / "settings.toml").write_text(settings, encoding="ascii")
+    arguments = ["serve", "--config", str(directory / "settings.toml")]
     arguments += ["--port", str(port), "--listen", "127.0.0.1"]
-    arguments += ["--monitor-port", "0", "--monitor-listen", "127.0.0.1", "--slots", str(SLOTS)]
+    arguments += ["--monitor-port", "0", "--monitor-listen", "127.0.0.1"]
     arguments += ["--log-dir", str(directory / "log"), "--state-dir", str(directory / "state")]
     return [python(), "-I", "-S", "-c", code, *arguments]
 
@@ -141,12 +150,17 @@ def running(name: str, directory: Path, tools: Tools) -> Iterator[Server]:
         yield server
 
 
-@contextlib.contextmanager
-def started(name: str, directory: Path, tools: Tools) -> Iterator[Server]:
+def started(name: str, directory: Path, tools: Tools) -> contextlib.AbstractContextManager[Server]:
     """Start a server and do not wait; end it afterwards. What it prints goes to `directory`/output."""
+    return started_by(name, lambda port: COMMANDS[name](port, directory, tools), directory)
+
+
+@contextlib.contextmanager
+def started_by(name: str, command_for: Callable[[int], list[str]], directory: Path) -> Iterator[Server]:
+    """Start a server by the command line for its port; as `started`."""
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = COMMANDS[name](port, directory, tools)
+    command = command_for(port)
     with (directory / "output").open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory)
     try:
@@ -155,7 +169,7 @@ def started(name: str, directory: Path, tools: Tools) -> Iterator[Server]:
         stop(process)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[Any]) -> None:
     """End a process that was started here: first politely, after 10 s for good."""
     process.terminate()
     try:

@@ -177,6 +177,8 @@ def test_damaged_lines_are_left_out(log: Path) -> None:
 def test_a_file_that_cannot_be_written_is_an_error(log: Path) -> None:
     status, _, stderr = blocklist(log, "--output", "/nowhere/list")
     assert (status, stderr.startswith("smtppseudo: /nowhere/list: No such file or directory; ")) == (1, True)
+    status, _, stderr = blocklist(log, "--output", "/dev/null")
+    assert (status, stderr.startswith("smtppseudo: /dev/null: not a regular file; ")) == (1, True)
 
 
 def test_what_is_in_the_future_does_not_count(log: Path) -> None:
@@ -230,3 +232,6 @@ def test_a_filter_and_a_jail_are_printed(log: Path) -> None:
     assert "\nlogpath  = /" in jail
     assert filters in both
     assert jail in both
+    (log.parent.parent / "empty.toml").write_text('log_dir = "-"\n')
+    assert blocklist(log, "--print", "fail2ban-filter")[:2] == (0, filters)
+    assert blocklist(log, "--print", "fail2ban-jail")[0] == 1

@@ -31,6 +31,8 @@ NOT_FOR_SERVE = {
     "typing_extensions",
     "unittest",
 }
+if sys.version_info >= (3, 14):
+    NOT_FOR_SERVE -= {"dataclasses", "inspect"}  # argparse itself loads them there, to colour its help
 
 # The modules are named once the server has ended: all that it ever loaded.
 _CODE = f"""

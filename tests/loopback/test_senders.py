@@ -23,6 +23,9 @@ REFUSALS = {
 }
 """By stage, what a bounce must quote."""
 
+TARPIT = {"tarpit": True, "greet_delay_s": 0.5, "reply_delay_s": 0.2, "stutter_octets_per_s": 40}
+"""The preset, some forty times as fast."""
+
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Running]]:
@@ -31,6 +34,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runni
     try:
         running = {stage: servers.start({"reject_at": stage}) for stage in ("connect", *REFUSALS)}
         running["accept"] = servers.start({"accept_mail": True})
+        running["tarpit"] = servers.start(TARPIT)
         yield running
     finally:
         servers.stop_all()
@@ -71,6 +75,15 @@ def test_postfix_bounces_all_of_forty_recipients(sender: postfix.Postfix, stage:
     verdicts = sender.verdicts(recipients)
     assert [status for status, _ in verdicts] == ["bounced"] * 40
     assert all(REFUSALS[stage] in why for _, why in verdicts)
+
+
+def test_postfix_waits_for_its_no_in_a_tarpit(sender: postfix.Postfix, stages: dict[str, Running]) -> None:
+    recipients = ["someone@tarpit.test"]
+    sender.submit(recipients)
+    ((status, why),) = sender.verdicts(recipients)
+    assert status == "bounced"
+    assert REFUSALS["mail"] in why
+    stages["tarpit"].wait_for_event(Closed, reason="quit")
 
 
 def test_postfix_defers_at_connect_as_the_documentation_warns(sender: postfix.Postfix) -> None:

@@ -219,6 +219,16 @@ def test_connecting_and_vanishing_at_once_is_not_our_error(inside: MakeInside) -
     assert server.server.reception.slots.in_use == 0
 
 
+def test_who_has_left_makes_room_for_those_who_wait(inside: MakeInside) -> None:
+    server = inside(slots=2)
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", server.port)) as caller:
+            caller.sendall(b"QUIT\r\n")
+            caller.shutdown(socket.SHUT_WR)
+    server.turn_until(lambda: len(server.records(Closed)) == 50, "all seen to")
+    assert not server.records(Refused)
+
+
 def test_a_connection_that_cannot_be_watched_costs_no_slot(inside: MakeInside, monkeypatch: pytest.MonkeyPatch) -> None:
     """epoll has a limit of its own: /proc/sys/fs/epoll/max_user_watches."""
     server = inside()

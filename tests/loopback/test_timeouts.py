@@ -1,6 +1,7 @@
 """Time-outs over real sockets, on a clock that the test moves."""
 
 from smtppseudo.events import Closed
+from smtppseudo.net.connection import BACKLOG_OCTETS_MAX
 from tests.conftest import MakeInside
 
 LONG_KEYWORDS = [f"X{number:02d} " + "x" * 480 for number in range(64)]
@@ -125,3 +126,20 @@ def test_a_shorter_quiet_time_acts_at_once(inside: MakeInside) -> None:
     server.advance(5.1)
     client.expect("421")
     assert [closed.reason for closed in server.events(Closed)] == ["quiet"]
+
+
+def test_whoever_does_not_read_is_closed_at_once_when_many_do_so(inside: MakeInside) -> None:
+    server = inside(quiet_timeout_s=0, ehlo_keywords=LONG_KEYWORDS)
+    clients = [server.connect(receive_buffer_octets=65_536) for _ in range(6)]
+    for client in clients:
+        client.sock.sendall(EHLOS)
+        server.turn()
+    reception = server.server.reception
+    stalled = [closed.reason for closed in server.events(Closed)]
+    assert 1 <= len(stalled) < 6
+    assert set(stalled) == {"stalled"}
+    assert 0 < reception.backlog_octets <= BACKLOG_OCTETS_MAX
+    for client in clients:
+        client.reset()
+    server.turn_until(lambda: reception.slots.in_use == 0, "free slots")
+    assert reception.backlog_octets == 0

@@ -16,7 +16,7 @@ from tests.running import CHECKOUT
 
 NAME = f"smtppseudo-{__version__}"
 IN_WHEEL = re.compile(
-    rf"""smtppseudo/([a-z_]+/)*[a-z_]+\.py
+    rf"""smtppseudo/([a-z_]+/)*[a-z0-9_]+\.py
     |smtppseudo/py\.typed
     |smtppseudo/monitor/PROTOCOL\.md
     |smtppseudo/tui/style\.tcss

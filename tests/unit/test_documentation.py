@@ -11,6 +11,7 @@ import pytest
 from smtppseudo import events
 from smtppseudo.cli import exits
 from smtppseudo.cli.parser import parser
+from smtppseudo.net import pins
 from smtppseudo.settings import KEYS, Settings
 from smtppseudo.settings_file import to_toml
 from tests.running import CHECKOUT
@@ -53,13 +54,27 @@ def command_lines(text: str) -> Iterator[list[str]]:
     """Give the words of each smtppseudo command in lines for a shell."""
     for line in text.replace("\\\n", " ").splitlines():
         words: list[str] = []
-        for word in [*shlex.shlex(line, posix=True, punctuation_chars=True), ";"]:
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        for word in [*lexer, ";"]:
             if not set(word) <= set(";&|<>()"):
                 words.append(word)
                 continue
-            if {"smtppseudo", "smtppseudo.pyz"} & set(words[:4]):
-                yield words[next(i for i, each in enumerate(words) if each.startswith("smtppseudo")) + 1 :]
+            yield from arguments_of(words)
             words = []
+
+
+def arguments_of(words: list[str]) -> Iterator[list[str]]:
+    """Give the words after smtppseudo, if that is what is run."""
+    match words:
+        case ["sudo" | "python3" | "-m" | "-I" | "-S", *rest]:
+            yield from arguments_of(rest)
+        case ["sh", "-c", text]:
+            yield from command_lines(text)
+        case ["smtppseudo" | "./smtppseudo.pyz" | "smtppseudo.pyz", *rest]:
+            yield rest
+        case _:
+            pass  # another program
 
 
 def assert_parses(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,20 +119,24 @@ def test_an_option_has_help_and_a_place_in_the_man_page(value: tuple[str, argpar
 def test_a_default_is_what_the_help_says(value: tuple[str, argparse.Action]) -> None:
     _, action = value
     said = re.search(r"\(([^()]*)\)$", action.help or "")
-    if action.default not in (None, False):
+    if action.nargs == 0:  # a switch
+        return
+    if action.default not in (None, [], ()):
         assert said, "does not say its default"
         assert said[1] == shown(action.default)
-    elif action.dest in KEYS and action.nargs != 0 and getattr(Settings(), action.dest) != "":
+    elif action.dest in KEYS and getattr(Settings(), action.dest) not in ("", ()):
         assert said, "does not say its default"
-        assert shown(getattr(Settings(), action.dest)) in said[1]
+        assert all(part in said[1] for part in parts(getattr(Settings(), action.dest)))
 
 
 def shown(default: Any) -> str:
-    if default == Settings().listen:
-        return "all"
-    if isinstance(default, tuple):
-        return " and ".join(default)
     return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def parts(default: Any) -> list[str]:
+    if default == Settings().listen:
+        return ["all"]
+    return list(default) if isinstance(default, tuple) else [shown(default)]
 
 
 @pytest.mark.parametrize("name", KEYS)
@@ -130,7 +149,7 @@ def test_what_readme_names_as_a_setting_is_one() -> None:
     named = set(re.findall(r"`([a-z]+(?:_[a-z0-9]+)+)(?: = [^`]+)?`", README))
     named |= set(re.findall(r"\b(?:un)?set ([a-z_]+)\b(?==|\s)", "\n".join(text for _, text in BLOCK.findall(README))))
     fields = {field for kind in events.NAMES for field in kind._fields}
-    assert named - KEYS.keys() - fields == set()
+    assert named - KEYS.keys() - fields - {pins.FILE} == set()
     assert len(named & KEYS.keys()) >= 15
 
 

@@ -76,7 +76,10 @@ class Bench:
             self.time.advance(max(0.0, due - self.time.monotonic_s))
             self.reactor.clock.read()
             for timed in self.reactor.wheel.take_due(due):
-                timed.due(self.reactor.clock.now)
+                try:
+                    timed.due(self.reactor.clock.now)
+                except ZeroDivisionError as error:  # as the loop does
+                    timed.fault(error)
         self.time.advance(end - self.time.monotonic_s)
         self.reactor.clock.read()
 
@@ -263,6 +266,20 @@ def test_a_list_that_cannot_be_written_is_told_once_and_tried_again(make: Callab
     bench.pass_time(61)
     assert bench.listed == [A]
     assert sorted(path.name for path in tmp_path.iterdir()) == [HITS, "list"]
+
+
+def test_a_bug_is_told_once_a_minute(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not hold the loop."""
+    bench = make()
+    faults: list[Exception] = []
+    monkeypatch.setattr(bench.keeper, "_on_fault", faults.append)
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.keeper, "_listed", lambda sources: 1 // 0)
+        bench.call(*[A] * 3)
+        bench.pass_time(200)
+    assert 1 <= len(faults) <= 4
+    bench.pass_time(61)
+    assert bench.listed == [A]
 
 
 def test_damaged_hits_are_left_out(make: Callable[..., Bench]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from smtppseudo.cli.monitor import LocalKeys
 from smtppseudo.net.pins import FILE, Pins, fingerprint_of, name_of, parse_fingerprint
 from smtppseudo.statedir import StateDir
 
@@ -74,3 +75,14 @@ def test_pins_that_cannot_be_read_are_not_none(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
     with pytest.raises(OSError, match="directory"):
         Pins(StateDir(tmp_path)).get("mail.test", 26)
+
+
+def test_what_the_screen_accepts_goes_before_the_option_and_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    keys = LocalKeys(str(tmp_path), pin=ONE)
+    assert keys.pin_for("mail.example.org", 26) == ONE
+    keys.accept("mail.example.org", 26, OTHER)
+    assert keys.pin_for("mail.example.org", 26) == OTHER
+    assert LocalKeys(str(tmp_path)).pin_for("mail.example.org", 26) == OTHER

@@ -15,7 +15,15 @@ from tests.running import environment
 SERVICE_STATE = "/var/lib/smtppseudo"
 
 # Used before a server gives up what root may: its errors, root's own doings, what is done to start.
-BEFORE = {"smtppseudo.net.holder", "smtppseudo.net.pins", "smtppseudo.privilege", "pwd", "resource"}
+BEFORE = {
+    "pwd",
+    "resource",
+    "smtppseudo.cli.periods",
+    "smtppseudo.feeds.report",
+    "smtppseudo.net.holder",
+    "smtppseudo.net.pins",
+    "smtppseudo.privilege",
+}
 
 
 @pytest.mark.parametrize(

@@ -233,9 +233,10 @@ class Setup(Dialog[Wanted]):
         return checked
 
     def _hint(self, name: str, text: str, is_bad: bool = False) -> None:
-        hint = self.query_one(f"#{name}-hint", Static)
-        hint.update(shown(text))
-        hint.set_class(is_bad, "-bad")
+        # No such widget: an answer has come while the screen was being closed.
+        for hint in self.query(f"#{name}-hint").results(Static):
+            hint.update(shown(text))
+            hint.set_class(is_bad, "-bad")
 
     def _save(self) -> None:
         begin(self, self._save_all, "save")

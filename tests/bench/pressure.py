@@ -1,0 +1,214 @@
+"""Attack a server at full size: how long newcomers wait for their 220, what it costs, and what is left behind.
+
+    python -m tests.bench.pressure [--quick]
+
+Prints Markdown. Linux only; wants 20,000 open files for the server and as many for the attackers.
+"""
+
+import argparse
+import contextlib
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.attackers import KINDS, attacking
+from tests.bench.probes import cpu_s, rss_kib
+from tests.clients import wait_until
+from tests.running import Running, Servers
+
+SECONDS = 8
+NEWCOMER_EVERY_S = 0.02
+PIPELINED_OCTETS = 100 << 20
+LINE_OCTETS = 1 << 30
+HOLDING: dict[str, Any] = {"slots": 11_000, "slots_per_client": 0, "quiet_timeout_s": 0}
+EVICTING: dict[str, Any] = {"slots": 2_000, "quiet_timeout_s": 0}
+LIMITED: dict[str, Any] = {"limit_exempt": [], "quiet_timeout_s": 0}
+TARPIT: dict[str, Any] = {**HOLDING, "slots": 14_000, "tarpit": True, "greet_delay_s": 0}
+
+
+@dataclass
+class Newcomers:
+    """Those who come while others attack: how long each waited for what it hears first, and how many heard no 220."""
+
+    waits_ms: list[float] = field(default_factory=list)
+    refused: int = 0
+
+    def call(self, port: int) -> None:
+        """Let one come, hear something, and go."""
+        with socket.socket() as sock:
+            sock.settimeout(20)
+            sock.bind((f"127.0.222.{len(self.waits_ms) % 250 + 1}", 0))
+            begun = time.perf_counter()
+            sock.connect(("127.0.0.1", port))
+            first = sock.recv(1)
+            self.waits_ms.append((time.perf_counter() - begun) * 1000)
+            self.refused += first != b"2"
+
+    def at(self, share: float) -> float:
+        """Return the wait at a percentile."""
+        return sorted(self.waits_ms)[int(share * (len(self.waits_ms) - 1))]
+
+
+@contextlib.contextmanager
+def newcomers_calling(port: int) -> Iterator[Newcomers]:
+    """Let newcomers come while the block runs."""
+    newcomers, enough = Newcomers(), threading.Event()
+
+    def play() -> None:
+        while not enough.wait(NEWCOMER_EVERY_S):
+            newcomers.call(port)
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    try:
+        yield newcomers
+    finally:
+        enough.set()
+        thread.join()
+
+
+def in_use(server: Running) -> int:
+    """Count the sockets that a server has open with somebody."""
+    return sum(1 for fd in Path(f"/proc/{server.pid}/fd").iterdir() if "socket:" in _link(fd))
+
+
+def _link(fd: Path) -> str:
+    try:
+        return str(fd.readlink())
+    except OSError:
+        return ""
+
+
+def row(name: str, server: Running, newcomers: Newcomers, peak_kib: int, before: tuple[int, float]) -> str:
+    """Wait until the attack has left nothing behind; lay out what it did."""
+    sockets, begun = before
+    wait_until(lambda: in_use(server) <= sockets, "the end of all sessions", limit_s=60, poll_s=0.1)
+    gone_s = time.monotonic() - begun
+    cpu_before = cpu_s(server.pid)
+    time.sleep(2)
+    columns = [
+        f"{len(newcomers.waits_ms)}",
+        f"{newcomers.refused}",
+        f"{newcomers.at(0.5):.1f}",
+        f"{newcomers.at(0.99):.1f}",
+        f"{peak_kib / 1024:.1f}",
+        f"{gone_s:.1f}",
+        f"{50 * (cpu_s(server.pid) - cpu_before):.1f}",
+    ]
+    return f"| {name} | {' | '.join(columns)} |"
+
+
+def attack(servers: Servers, kind: str, count: int, settings: dict[str, Any], sources: str, name: str) -> str:
+    """Attack a fresh server in one way."""
+    server = servers.start(settings)
+    sockets = in_use(server)
+    with newcomers_calling(server.port) as newcomers:
+        if settings is EVICTING:
+            with attacking(kind, server.port, count, sources):
+                time.sleep(6)  # a session must have been idle for 5 s to give way
+                newcomers.waits_ms, newcomers.refused = [], 0
+                peak_kib = watch_memory(server)
+        else:
+            with attacking(kind, server.port, count, sources):
+                peak_kib = watch_memory(server)
+        ended = time.monotonic()
+    return row(name, server, newcomers, peak_kib, (sockets, ended))
+
+
+def watch_memory(server: Running) -> int:
+    """Let the attack last; return the most memory that the server had, in KiB."""
+    peak = 0
+    for _ in range(SECONDS * 10):
+        time.sleep(0.1)
+        peak = max(peak, rss_kib(server.pid))
+    return peak
+
+
+def flood(servers: Servers, octets: bytes, total: int, name: str) -> str:
+    """Send one server as much as it takes, over as many connections as that needs."""
+    server = servers.start({"quiet_timeout_s": 0})
+    with server.connect() as client:
+        client.expect("220")
+        client.send("NOOP")
+        client.expect("250")
+    time.sleep(0.2)
+    sockets, before_kib = in_use(server), rss_kib(server.pid)
+    peak = threading.Event()
+    most = [before_kib]
+
+    def look() -> None:
+        while not peak.wait(0.05):
+            most[0] = max(most[0], rss_kib(server.pid))
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    with newcomers_calling(server.port) as newcomers:
+        sent = 0
+        while sent < total:
+            sent += send_until_closed(server.port, octets, total - sent)
+        ended = time.monotonic()
+    peak.set()
+    looker.join()
+    return row(f"{name} (+{most[0] - before_kib} KiB)", server, newcomers, most[0], (sockets, ended))
+
+
+def send_until_closed(port: int, octets: bytes, most: int) -> int:
+    """Send again and again over one connection, until it is closed or enough is sent; return how much was."""
+    sent = 0
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.settimeout(20)
+        try:
+            while sent < most:
+                sent += sock.send(octets)
+        except OSError:
+            pass
+    return sent
+
+
+HEAD = """\
+| attack | newcomers | refused | 220 in ms, median | ms, p99 | MiB at most | gone after s | % of a core then |
+| --- | --: | --: | --: | --: | --: | --: | --: |"""
+
+
+def main() -> int:
+    """Attack and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.pressure", description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the attackers: to see that it works")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only attacks whose name holds this")
+    options = parser.parse_args()
+    part = 10 if options.quick else 1
+    count = 10_000 // part
+    plan = [(kind, count, HOLDING, "one", f"{kind}, {count:,} from one address") for kind in KINDS]
+    plan += [(kind, count, LIMITED, "one", f"{kind}, {count:,} from one address, 5 slots each") for kind in KINDS]
+    plan += [(kind, count, TARPIT, "one", f"{kind}, {count:,} in a tarpit") for kind in KINDS]
+    plan += [("idle", 5_000, EVICTING, "many", "idle, from 5,000 addresses, for 2,000 slots")]
+    print(HEAD, flush=True)
+    with tempfile.TemporaryDirectory(prefix="smtppseudo-bench-") as temporary:
+        for number, (kind, callers, settings, sources, name) in enumerate(plan):
+            if options.only in name:
+                servers = Servers(Path(temporary) / str(number))
+                try:
+                    print(attack(servers, kind, callers, settings, sources, name), flush=True)
+                finally:
+                    servers.stop_all()
+        for name, octets, total in (
+            ("1 GiB without line end", b"x" * 65_536, LINE_OCTETS // part),
+            ("100 MB of pipelined NOOP", b"NOOP\r\n" * 10_922, PIPELINED_OCTETS // part),
+        ):
+            if options.only in name:
+                servers = Servers(Path(temporary) / name[:3])
+                try:
+                    print(flood(servers, octets, total, name), flush=True)
+                finally:
+                    servers.stop_all()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
