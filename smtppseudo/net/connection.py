@@ -222,7 +222,8 @@ class Connection:
             self._finish(now)
         else:
             # Nothing to say yet: the machine may want to say it earlier than it was to be looked at.
-            self._owner.reactor.wheel.schedule(self, self.machine.deadline)
+            if self._phase is _OPEN or self._go_to(_OPEN, now):  # what came early was no whole command
+                self._owner.reactor.wheel.schedule(self, self.machine.deadline)
 
     def _send(self, octets: bytes, now: float) -> None:
         machine = self.machine

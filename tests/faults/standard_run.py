@@ -1,7 +1,7 @@
 """A run in which the server does all that it does, with visitors who bear that one of them is lost."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from tests.inside import Inside
 from tests.monitors import Monitors, Peer
 
 STEP_S = 0.02
-SLOTS = 3000
-"""So many that the list of them does not fit into one turn of a monitor's connection."""
+ALL_AT_WORK: dict[str, Any] = {"slots": 3000, "log_min_free_octets": 1, "quiet_timeout_s": 0}
+"""So many slots that the list of them does not fit into one turn of a monitor's connection."""
 
 ONE_DAY_S = 86_400.0
 IDLE_S = 31.0
@@ -21,10 +21,10 @@ IDLE_S = 31.0
 class InFaults(Inside):
     """A server behind a layer; its clock moves on with every turn, as what was paused has to go on."""
 
-    def __init__(self, directory: Path, layer: Layer) -> None:
+    def __init__(self, directory: Path, layer: Layer, settings: Mapping[str, Any]) -> None:
         self.layer = layer
         with layer.active(FILES):
-            super().__init__(directory, {"slots": SLOTS, "log_min_free_octets": 1, "quiet_timeout_s": 0})
+            super().__init__(directory, {**ALL_AT_WORK, **settings})
 
     @property
     def cookie(self) -> str:

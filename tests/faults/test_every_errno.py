@@ -9,7 +9,9 @@ import gc
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,17 +58,24 @@ ERRNOS = {
 
 CASES = [(call, name) for call, names in ERRNOS.items() for name in names.split()]
 
+TARPIT: Mapping[str, Any] = {"greet_delay_s": 0.1, "reply_delay_s": 0.1, "stutter_octets_per_s": 1000}
+IN_TARPIT = [
+    *(("recv", name) for name in ("EAGAIN", "ECONNRESET", "ETIMEDOUT")),
+    *(("send", name) for name in ("SHORT", "EAGAIN", "EPIPE", "ENOBUFS")),
+    *(("epoll_ctl ADD", "ENOSPC"), ("epoll_ctl MOD", "ENOMEM"), ("epoll_ctl DEL", "ENOMEM"), ("shutdown", "ENOTCONN")),
+]
+
 
 class Played:
     """A standard run with or without a fault, and what is left of it."""
 
-    def __init__(self, directory: Path, fault: Fault | None) -> None:
+    def __init__(self, directory: Path, fault: Fault | None, settings: Mapping[str, Any]) -> None:
         with pytest.MonkeyPatch.context() as monkeypatch:
             self.layer = Layer(fault)
             self.layer.install(monkeypatch)
             descriptors = count_descriptors()
             monitors = Monitors()
-            self.server = InFaults(directory, self.layer)
+            self.server = InFaults(directory, self.layer, settings)
             self.run = StandardRun(self.server, monitors)
             self.run.play()
             self.layer.at_rest = True
@@ -103,8 +112,19 @@ def is_record(line: str) -> bool:
 
 @pytest.fixture(scope="module")
 def moments(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
-    """Return how often each call happens in a standard run; nothing is lost in one without a fault."""
-    played = Played(tmp_path_factory.mktemp("without"), None)
+    """Return how often each call happens in a standard run."""
+    return without_a_fault(tmp_path_factory.mktemp("without"), {})
+
+
+@pytest.fixture(scope="module")
+def moments_in_tarpit(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
+    """The same for a run in which all answers take their time."""
+    return without_a_fault(tmp_path_factory.mktemp("tarpit"), TARPIT)
+
+
+def without_a_fault(directory: Path, settings: Mapping[str, Any]) -> Counter[str]:
+    """Count the calls of a run in which nothing is lost."""
+    played = Played(directory, None, settings)
     assert played.run.lost == []
     assert len(played.records) == len(played.lines) == played.server.server.chronicle.seq
     return played.layer.counts
@@ -123,10 +143,21 @@ def test_the_table_has_every_call(moments: Counter[str]) -> None:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux")
 @pytest.mark.parametrize(("call", "name"), CASES, ids=[f"{call}-{name}" for call, name in CASES])
 def test_survived(moments: Counter[str], tmp_path: Path, call: str, name: str) -> None:
+    survives(tmp_path, call, name, moments[call], {})
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux")
+@pytest.mark.parametrize(("call", "name"), IN_TARPIT, ids=[f"{call}-{name}" for call, name in IN_TARPIT])
+def test_survived_in_the_tarpit(moments_in_tarpit: Counter[str], tmp_path: Path, call: str, name: str) -> None:
+    survives(tmp_path, call, name, moments_in_tarpit[call], TARPIT)
+
+
+def survives(directory: Path, call: str, name: str, count: int, settings: Mapping[str, Any]) -> None:
+    """Play the run with a fault at each of some moments, and look at what is left."""
     number = SHORT if name == "SHORT" else getattr(errno, name)
-    for after in sample(moments[call]):
+    for after in sample(count):
         fault = Fault(call, number, after)
-        check(Played(tmp_path / str(after), fault), str(fault))
+        check(Played(directory / str(after), fault, settings), str(fault))
 
 
 def check(played: Played, fault: str) -> None:

@@ -240,3 +240,25 @@ def test_a_peer_that_does_not_read_is_stalled_in_a_tarpit_too(inside: MakeInside
         server.advance(0.1)
     server.advance(31)
     assert [closed.reason for closed in server.events(Closed)] == ["stalled"]
+
+
+@pytest.mark.parametrize("early", [b"NO", b"x" * 2048], ids=["a piece", "a long piece"])
+def test_the_rest_of_a_command_of_which_a_piece_came_early_is_answered(inside: MakeInside, early: bytes) -> None:
+    """The piece alone asks for no answer, so there is nothing on its way when the rest comes."""
+    server = inside(reply_delay_s=1)
+    client = server.greeted()
+    client.send("NOOP first")
+    server.turn()
+    client.sock.sendall(early)
+    server.turn()
+    server.advance(1.1)
+    assert heard(server, client).startswith(b"250")
+    server.advance(0.1)
+    client.send("OP")
+    server.turn()
+    server.advance(1.1)
+    client.expect("250" if early == b"NO" else "500")
+    client.send("QUIT")
+    server.turn()
+    server.advance(1.1)
+    client.expect("221")
