@@ -15,7 +15,7 @@ import pytest
 from smtppseudo.events import Closed, Command, Connected, Error, Offline, Online
 from smtppseudo.records import parse
 from tests.clients import LIMIT_S, connect, wait_until
-from tests.running import CHECKOUT, command, environment, run
+from tests.running import CHECKOUT, command, environment, run, stays_who_it_is
 
 _PORT = re.compile(r"^smtppseudo \S+: SMTP on 127\.0\.0\.1 port (\d+)$", re.MULTILINE)
 
@@ -24,7 +24,8 @@ def words(directory: Path, *more: str) -> list[str]:
     """Return the command line of a server that logs to its standard output."""
     (directory / "empty").touch()
     places = ["--config", str(directory / "empty"), "--state-dir", str(directory / "state"), "--log-dir", "-"]
-    return command("serve", "--port", "0", "--listen", "127.0.0.1", "--monitor-port", "0", *places, *more)
+    ports = ["--port", "0", "--listen", "127.0.0.1", "--monitor-port", "0"]
+    return command("serve", *ports, *places, *stays_who_it_is(), *more)
 
 
 class Container:

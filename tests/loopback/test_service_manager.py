@@ -136,4 +136,4 @@ def test_the_cookie_of_a_service_is_its_groups(servers: Servers, state_directory
     server = servers.start(None, "--state-dir", "/var/lib/smtppseudo", prefix=prefix, env=env)
     state = Path(f"/proc/{server.pid}/root/var/lib/smtppseudo")
     assert (state / "cookie").stat().st_mode & 0o777 == mode
-    assert (state / "monitor_port").stat().st_mode & 0o777 == 0o640
+    assert (state / "monitor_port").stat().st_mode & 0o777 == 0o644

@@ -104,4 +104,4 @@ def test_the_state_of_the_unit_is_read() -> None:
         "no (failed)",
         "no",
     )
-    assert "Not installed" in read_properties({"LoadState": "not-found"}).reason
+    assert read_properties({"LoadState": "not-found"}) == ("no", "no", "no", "")
