@@ -120,6 +120,10 @@ def test_a_last_line_without_its_end_is_partial(tmp_path: Path) -> None:
         f"2026-11-24T12:00:00.000Z refused reason=slots count={'9' * 400}\n".encode(),
         f"2026-11-24T12:00:00.000Z closed reason=quit duration_ms=-{'9' * 400}"
         " received_octets=1 sent_octets=1 commands=1\n".encode(),
+        b"2026-11-24T12:00:00.000Z connected slot=1 session=2 ip=192.0.2.1 port=1 data=QUIT code=221 reply=Bye\n",
+        b"2026-11-24T12:00:00.000Z command slot=1 session=2 ip=192.0.2.1 port=1 local_port=25\n",
+        b'{"time":"2026-11-24T12:00:00.000Z","event":"closed","slot":1,"session":2,"ip":"192.0.2.1","port":1,'
+        b'"local_port":25}\n',
         b"{" * 100_000 + b"\n",
         b"[" * 1_000_000 + b"\n",
     ],
