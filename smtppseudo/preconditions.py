@@ -24,7 +24,7 @@ def require_sense(settings: Settings) -> None:
         if not (is_loopback(address) or settings.monitor_tls_cert or settings.monitor_cleartext):
             raise SettingsError(
                 f"monitor_listen: {address} is not a loopback address, and what monitors say would cross the network"
-                ' unencrypted; set monitor_tls_cert and monitor_tls_key (README.md, "From another machine", has the'
+                ' unencrypted; set monitor_tls_cert and monitor_tls_key (README.md, "Watch and steer it", has the'
                 " openssl line that makes them), or monitor_cleartext = true, or listen on 127.0.0.1 and reach it"
                 " through an SSH tunnel"
             )
