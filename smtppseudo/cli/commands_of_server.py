@@ -57,7 +57,7 @@ def add_install_service(commands: Any) -> None:
     command = add_command(
         commands,
         "install-service",
-        "Make a systemd service of this program, or of an earlier version of it this one",
+        "Make a systemd service of this program, or upgrade the one that is there",
         "sudo smtppseudo install-service",
     )
     _add_target(command)

@@ -197,7 +197,7 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using config' -l config -xka "(__fi
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -l state-dir -xka "(__fish_complete_directories)" -d 'where the server keeps what monitors set'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -l log-dir -xka "(__fish_complete_directories)" -d 'where the logs are'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -l default -d 'print a commented file to start from'
-complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a install-service -d 'make a systemd service of this program, or of an earlier version of it this one'
+complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a install-service -d 'make a systemd service of this program, or upgrade the one that is there'
 complete -c smtppseudo -n '_shtab_smtppseudo_using install-service' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using install-service' -l user -d 'a service of this user, not of the system'
 complete -c smtppseudo -n '_shtab_smtppseudo_using install-service' -l root -xka "(__fish_complete_directories)" -d 'write below DIR, where another system is, and start nothing'
