@@ -121,6 +121,11 @@ class Server:
         """The addresses and ports for monitors."""
         return [(listener.address, listener.port) for listener in self._monitor_listeners]
 
+    @property
+    def monitors(self) -> int:
+        """How many monitors are logged in."""
+        return 0 if self._console is None else self._console.monitors
+
     def open(self, once_bound: Callable[[], None] = lambda: None) -> None:
         """Open both ports, do what is to be done `once_bound`, and go online.
 
@@ -196,10 +201,9 @@ class Server:
     def summary(self) -> str:
         """Say in one line how we do."""
         slots, counters = self.reception.slots, self.reception.counters
-        monitors = self._console.monitors if self._console is not None else 0
         counts = ", ".join(
             f"{count} {name}{'' if count == 1 else 's'}"
-            for count, name in ((counters.connected, "connection"), (monitors, "monitor"))
+            for count, name in ((counters.connected, "connection"), (self.monitors, "monitor"))
         )
         return f"{self.state.capitalize()}: {slots.in_use} of {slots.count} slots, {counts}"
 
@@ -214,7 +218,7 @@ class Server:
             "state": self.state,
             "counters": self.counters(),
             "uptime_s": round(self.reactor.clock.now - self.started, 3),
-            "monitors": 0 if self._console is None else self._console.monitors,
+            "monitors": self.monitors,
             "lost_log_lines": self.chronicle.log.lost_lines,
         }
 

@@ -220,10 +220,9 @@ class Connection:
             self._pace(now)
         elif self.machine.close_reason is not None:
             self._finish(now)
-        else:
+        elif self._phase is _OPEN or self._go_to(_OPEN, now):  # what came early was no whole command
             # Nothing to say yet: the machine may want to say it earlier than it was to be looked at.
-            if self._phase is _OPEN or self._go_to(_OPEN, now):  # what came early was no whole command
-                self._owner.reactor.wheel.schedule(self, self.machine.deadline)
+            self._owner.reactor.wheel.schedule(self, self.machine.deadline)
 
     def _send(self, octets: bytes, now: float) -> None:
         machine = self.machine
