@@ -100,6 +100,7 @@ class MonitorSession:
     )
 
     paces = False
+    octet_every_s = 0.0
     reads = True
 
     def __init__(

@@ -373,7 +373,7 @@ def test_a_peer_that_does_not_read_is_stalled(server: Inside) -> None:
     start_tls(client)
     client.sock.settimeout(0)
     reception = server.server.reception
-    connection(server)._sock._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
+    connection(server).sock._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
 
     def pour() -> bool:
         try:
@@ -395,7 +395,7 @@ def test_what_waited_for_the_kernel_comes_whole(server: Inside) -> None:
     client.expect("220")
     start_tls(client)
     client.sock.settimeout(0)
-    connection(server)._sock._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
+    connection(server).sock._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
     sent = 0
     while connection(server)._phase is not Phase.FLUSHING:
         try:
