@@ -58,7 +58,7 @@ class Round:
             members = [each for each in members if each.due_tick == _JOINED]
         self.members = members
         if members:
-            self.deadline += self.every_s * max(1, (now - self.deadline) // self.every_s)
+            self.deadline += self.every_s * (1 + (now - self.deadline) // self.every_s)
             self._stutter.come_again(self)
         for each in over:
             try:
