@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from smtppseudo.events import CloseReason
 from smtppseudo.net.addresses import plain_address
-from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, NEEDS_NONBLOCKING, TlsError
+from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, GONE, NEEDS_NONBLOCKING, TlsError
 from smtppseudo.net.reactor import READ, WRITE, Reactor
 
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls, TlsSocket
 
 RECEIVE_OCTETS: Final = 2048  # larger buffers cost more than they spare: commands are short
+_FEW_OCTETS: Final = 128  # a command or two: answering is cheaper than asking whether the peer is still there
 STALL_TIMEOUT_S: Final = 30.0
 LINGER_S: Final = 2.0
 HANDSHAKE_TIMEOUT_S: Final = 30.0
@@ -210,6 +211,10 @@ class Connection:
             return b""
         if not octets:
             self._close("peer", now)
+        elif len(octets) > _FEW_OCTETS and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in GONE:
+            # What came before an RST is still given out: hundreds of commands that nobody wants answered.
+            self._close("reset", now)
+            return b""
         return octets
 
     def _send_on(self, now: float) -> None:

@@ -87,6 +87,10 @@ class TlsSocket:
         """Return the socket's descriptor."""
         return self._sock.fileno()
 
+    def getsockopt(self, level: int, option: int) -> int:
+        """Ask the socket below."""
+        return self._sock.getsockopt(level, option)
+
     def begin_handshake(self) -> None:
         """Say a client's first words. Raises OSError."""
         self._step()
