@@ -35,13 +35,13 @@ class Journal:
     """Writes lines to `directory`/YYYY-MM-DD.log, all of a loop turn with one system call.
 
     Several processes may write to one directory: each write appends whole lines. A file that was renamed or
-    removed is opened anew within a second. What cannot be written is counted in `lost_lines`; when writing
-    works again, a line that was cut short is ended, and `prepare` says what is to be told of the loss.
+    removed is opened anew within a second. What cannot be written is lost, and `account` counts it; when
+    writing works again, a line that was cut short is ended, and `prepare` says what is to be told of the loss.
     `on_trouble` hears when losing begins.
     """
 
     def __init__(self, directory: Path, limits: Limits, on_trouble: Callable[[str], None]) -> None:
-        self._account = LineAccount()
+        self.account = LineAccount()
         self._directory = directory
         self._limits = limits
         self._on_trouble = on_trouble
@@ -65,11 +65,11 @@ class Journal:
             self._roll(day, now)
         elif now >= self._check_at:
             self._check(now)
-        return self._account.to_tell(can_write=not self._trouble)
+        return self.account.to_tell(can_write=not self._trouble)
 
     def write(self, lines: list[str], now: float) -> int:
         """Write lines, LF included, or count them as lost; say how many octets they are."""
-        account = self._account
+        account = self.account
         octets = account.encode(lines)
         size = len(octets)
         if self._trouble:
@@ -84,20 +84,6 @@ class Journal:
                 self._said = ""
         self._lines_since_check += account.settle(len(lines), octets, written)
         return size
-
-    @property
-    def has_told(self) -> bool:
-        """Whether all that was lost has been told in the log."""
-        return self._account.has_told
-
-    def lose(self, lines: int) -> None:
-        """Count lines as lost that never came to `write`."""
-        self._account.lost_lines += lines
-
-    @property
-    def lost_lines(self) -> int:
-        """How many lines are lost so far."""
-        return self._account.lost_lines
 
     def reopen(self) -> None:
         """Close the file; the next `prepare` opens it anew, under its name of the day."""
@@ -126,7 +112,7 @@ class Journal:
     def _begin_trouble(self, reason: str, now: float) -> None:
         """Note that nothing can be written, until a check finds otherwise."""
         self._check_at = now + CHECK_EVERY_S
-        self._trouble = self._account.reason = reason
+        self._trouble = self.account.reason = reason
         if reason != self._said:
             self._said = reason
             self._on_trouble(f"{self._path}: {reason}: log lines are being lost")
@@ -168,9 +154,9 @@ class Journal:
             self._octets = ours.st_size  # others may write to it, or truncate it
             return
         if ours.st_nlink == 0:
-            self._account.reason = "the log file was removed"
+            self.account.reason = "the log file was removed"
             self._on_trouble(f"{self._path}: the log file was removed")
-            self._account.lose(self._lines_since_check)
+            self.account.lose(self._lines_since_check)
         self._close()
 
     def _open(self) -> None:
@@ -179,7 +165,7 @@ class Journal:
         try:
             status = _status_of_log(fd)
             # After a crash, ours or another's, the last line may have no end.
-            self._account.cut_short = status.st_size > 0 and not _ends_in_line_end(fd)
+            self.account.cut_short = status.st_size > 0 and not _ends_in_line_end(fd)
         except BaseException:
             os.close(fd)
             raise

@@ -63,6 +63,10 @@ class LineAccount:
         return whole
 
     def lose(self, lines: int) -> None:
-        """Enter that lines are lost."""
-        self.lost_lines += lines
+        """Enter that lines are lost, which is to be told."""
+        self.give_up(lines)
         self._untold += lines
+
+    def give_up(self, lines: int) -> None:
+        """Enter that lines are lost that never came to be written; whoever gave them up tells of it."""
+        self.lost_lines += lines

@@ -219,7 +219,7 @@ class Server:
             "counters": self.counters(),
             "uptime_s": round(self.reactor.clock.now - self.started, 3),
             "monitors": self.monitors,
-            "lost_log_lines": self.chronicle.log.lost_lines,
+            "lost_log_lines": self.chronicle.lost_lines,
         }
 
     def read_credentials(self) -> "Credentials | None":
