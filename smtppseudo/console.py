@@ -17,8 +17,7 @@ from smtppseudo.monitor.feed import Feed, Subscription, chunks, event_frames, pa
 from smtppseudo.monitor.server import Door, Happening, MonitorSession, MonitorState, Proved, Request, WrongWord
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.connection import Connection
-from smtppseudo.net.errnos import DONTWAIT
-from smtppseudo.net.listener import ListenError
+from smtppseudo.net.listener import ListenError, turn_away
 from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, SettingsError
 from smtppseudo.slots import source_of
 
@@ -30,6 +29,7 @@ UNAUTHENTICATED_PER_SOURCE: Final = 2
 WORD_ITERATIONS: Final = 600_000  # what clients derive a magic word with
 COOKIE_ITERATIONS: Final = 4_096  # 32 random octets need no stretching
 _NONCE_OCTETS: Final = 18
+_BUSY: Final = {"type": "error", "error": "busy", "message": "too many connections that did not log in"}
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
@@ -81,9 +81,7 @@ class Console:
             len(waiting) >= UNAUTHENTICATED_MAX
             or sum(source_of(s.ip) == source for s in waiting) >= UNAUTHENTICATED_PER_SOURCE
         ):
-            if not by_tls:  # what is in clear could not be read there
-                _say_busy(sock)
-            sock.close()
+            turn_away(sock, b"" if by_tls else encode(_BUSY))  # what is in clear could not be read there
             return
         _keep_alive(sock)
         door = Door(
@@ -287,14 +285,6 @@ class Console:
 
 def _jsonable(settings: Any) -> dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings._asdict().items()}
-
-
-def _say_busy(sock: socket.socket) -> None:
-    busy = {"type": "error", "error": "busy", "message": "too many connections that did not log in"}
-    try:
-        sock.send(encode(busy), DONTWAIT)
-    except OSError:
-        pass  # it is turned away all the same
 
 
 def _keep_alive(sock: socket.socket) -> None:

@@ -8,7 +8,7 @@ from smtppseudo.chronicle import Chronicle
 from smtppseudo.counters import Counters
 from smtppseudo.events import CloseReason, Connected, Event, RefusalReason
 from smtppseudo.net.connection import Connection
-from smtppseudo.net.errnos import DONTWAIT
+from smtppseudo.net.listener import turn_away
 from smtppseudo.net.reactor import Alarm, Reactor
 from smtppseudo.refusals import RefusalSummary
 from smtppseudo.settings import Settings
@@ -155,11 +155,7 @@ class Reception:
         return self._greeting_octets
 
     def _turn_away(self, sock: socket.socket, ip: str, reason: RefusalReason, now: float) -> None:
-        try:
-            sock.send(self._dialogue.too_many_connections, DONTWAIT)
-        except OSError:
-            pass  # it is turned away all the same
-        sock.close()
+        turn_away(sock, self._dialogue.too_many_connections)
         self.counters.refused[reason] += 1
         self._record_refusals(self._refusals.note(ip, reason))
         if not self._refusals_alarm.due_tick:
