@@ -1,12 +1,11 @@
 """The server: makes loop, log, listeners, reception and console of the settings, and keeps them together."""
 
 import contextlib
-import errno
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from smtppseudo.certificates import Certificates
 from smtppseudo.chronicle import Chronicle
@@ -14,10 +13,11 @@ from smtppseudo.configuration import Configuration
 from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.journal import Journal, Limits
 from smtppseudo.log_stream import LogStream
-from smtppseudo.net.addresses import is_loopback, plain_address
+from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.clock import Clock
 from smtppseudo.net.inherited import Inherited
-from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
+from smtppseudo.net.listener import OnAccept
+from smtppseudo.net.port import Port
 from smtppseudo.net.reactor import Reactor
 from smtppseudo.preconditions import require_sense
 from smtppseudo.reception import Reception, describe_fault
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from smtppseudo.metrics_file import MetricsFile
     from smtppseudo.monitor.credentials import Credentials
 
-OnAcceptBy: TypeAlias = Callable[[str], OnAccept]  # by the address that is listened on
 _TELL_FAULT_EVERY_S: Final = 60.0
 _NOTHING_INHERITED: Final = Inherited()
 
@@ -103,8 +102,9 @@ class Server:
         self._keeper: Keeper | None = None
         self._metrics: MetricsFile | None = None
         self._is_online = False
-        self._listeners: list[Listener] = []
-        self._monitor_listeners: list[Listener] = []
+        trouble, fault = self.chronicle.error, self.reception.report_fault
+        self._smtp = Port(self.reactor, self._senders_by, say, trouble, fault)
+        self._monitor = Port(self.reactor, self._monitors_by, say, trouble, fault)
 
     @property
     def state(self) -> str:
@@ -114,12 +114,12 @@ class Server:
     @property
     def listens_on(self) -> list[tuple[str, int]]:
         """The addresses and ports for SMTP."""
-        return [(listener.address, listener.port) for listener in self._listeners]
+        return self._smtp.places
 
     @property
     def monitors_on(self) -> list[tuple[str, int]]:
         """The addresses and ports for monitors."""
-        return [(listener.address, listener.port) for listener in self._monitor_listeners]
+        return self._monitor.places
 
     @property
     def monitors(self) -> int:
@@ -131,19 +131,15 @@ class Server:
 
         Raises ListenError, SettingsError and what `once_bound` raises; then nothing is open.
         """
-        settings, (smtp, monitor) = self.settings, self._inherited
+        settings = self.settings
         try:
-            self._listeners = self._adopt(smtp, self._senders_by) or self._listen(
-                settings.listen, settings.port, self._senders_by
-            )
-            self._monitor_listeners = self._adopt(monitor, self._monitors_by) or self._listen(
-                settings.monitor_listen, settings.monitor_port, self._monitors_by
-            )
+            self._smtp.open(settings.listen, settings.port, self._inherited.smtp)
+            self._monitor.open(settings.monitor_listen, settings.monitor_port, self._inherited.monitor)
             once_bound()
             if settings.blocklist_file:
                 self._keep_blocklist()
         except BaseException:
-            self._close_listeners()
+            self._close_ports()
             raise
         self._let_local_monitors_in()
         self._is_online = True
@@ -157,24 +153,15 @@ class Server:
         """Open the SMTP port again; `ip` and `port` are whose wish it was. Raises ListenError; it stays closed then."""
         if self._is_online:
             return
-        resumed: list[Listener] = []
-        try:
-            for listener in self._listeners:
-                listener.resume()
-                resumed.append(listener)
-        except ListenError:
-            for listener in resumed:
-                listener.suspend()
-            raise
+        self._smtp.resume()
         self._is_online = True
         self.chronicle.record(Online(by), ip, port)
 
     def go_offline(self, by: str, ip: str = "", port: int = 0) -> None:
-        """Close the SMTP port and its sessions."""
+        """Close the SMTP port and its sessions. Raises OSError; they stay open then."""
         if not self._is_online:
             return
-        for listener in self._listeners:
-            listener.suspend()
+        self._smtp.suspend()
         self._is_online = False
         self.reception.end_all("stopped", self.reactor.clock.now)
         self.chronicle.record(Offline(by), ip, port)
@@ -249,7 +236,7 @@ class Server:
     def stop(self) -> None:
         """End every session, bring the log to the disk, and let `run` return."""
         self.reactor.stop()  # first, so that no bug in the rest keeps us running
-        self._close_listeners()
+        self._close_ports()
         self.reception.close("shutdown", self.reactor.clock.now)
         if self._is_online:
             self._is_online = False
@@ -312,38 +299,12 @@ class Server:
         self.chronicle.witness = self._keeper.see
         self._keeper.begin()
 
-    def _listen(self, addresses: tuple[str, ...], port: int, on_accept_by: OnAcceptBy) -> list[Listener]:
-        listeners: list[Listener] = []
-        for address in addresses:
-            try:
-                sock = listen(address, port)
-            except ListenError as error:
-                no_ipv6 = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and address in ("::", "::1")
-                if no_ipv6 and len(addresses) > 1:
-                    self._say(f"this machine has no IPv6: not listening on {address}")
-                    continue
-                for listener in listeners:
-                    listener.close()
-                raise
-            listeners.append(self._listener(sock, on_accept_by))
-            port = listeners[0].port  # where any free port is taken, the same on each address
-        return listeners
-
-    def _adopt(self, socks: tuple[socket.socket, ...], on_accept_by: OnAcceptBy) -> list[Listener]:
-        return [self._listener(sock, on_accept_by, is_inherited=True) for sock in socks]
-
-    def _listener(self, sock: socket.socket, on_accept_by: OnAcceptBy, *, is_inherited: bool = False) -> Listener:
-        on_accept, on_trouble = on_accept_by(plain_address(sock.getsockname())), self.chronicle.error
-        on_fault = self.reception.report_fault
-        return Listener(sock, self.reactor, on_accept, on_trouble, on_fault, is_inherited=is_inherited)
-
     def _senders_by(self, address: str) -> OnAccept:  # noqa: ARG002 - every address answers alike
         return self.reception.accept
 
-    def _close_listeners(self) -> None:
-        for listener in self._listeners + self._monitor_listeners:
-            listener.close()
-        self._listeners = self._monitor_listeners = []
+    def _close_ports(self) -> None:
+        self._smtp.close()
+        self._monitor.close()
 
     def _let_local_monitors_in(self) -> None:
         """Put down what a local monitor needs: whoever can read the cookie needs no magic word."""
