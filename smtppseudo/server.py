@@ -21,7 +21,7 @@ from smtppseudo.net.port import Port
 from smtppseudo.net.reactor import Reactor
 from smtppseudo.preconditions import require_sense
 from smtppseudo.reception import Reception, describe_fault
-from smtppseudo.settings import STDOUT, Settings
+from smtppseudo.settings import KEYS, STDOUT, Settings
 from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SECRET_MODE, SETTINGS, StateDir
 
 if TYPE_CHECKING:
@@ -35,30 +35,6 @@ _NOTHING_INHERITED: Final = Inherited()
 
 ACCEPT_MAIL_WARNING: Final = (
     "warning: accept_mail is on: honest mail is taken and thrown away, its senders get no bounce"
-)
-
-# These are taken from the settings once, when the server starts.
-FIXED_KEYS: Final = (
-    "listen",
-    "port",
-    "monitor_listen",
-    "monitor_port",
-    "monitor_cleartext",
-    "slots",
-    "evict_after_s",
-    "log_dir",
-    "log_format",
-    "log_keep_days",
-    "log_max_octets_per_day",
-    "log_min_free_octets",
-    "state_dir",
-    "metrics_file",
-    "blocklist_file",
-    "blocklist_format",
-    "blocklist_min_hits",
-    "blocklist_window_days",
-    "blocklist_expire_days",
-    "blocklist_evidence",
 )
 
 
@@ -85,7 +61,7 @@ class Server:
         self.configuration = configuration
         self.settings = settings
         self.reactor = Reactor(clock)
-        self.started = self.reactor.clock.now
+        self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
         log = LogStream(stdout_fd, say) if settings.log_dir == STDOUT else _journal(settings, say)
         self.chronicle = Chronicle(self.reactor.clock, log, settings.log_format)
@@ -204,7 +180,7 @@ class Server:
         return {
             "state": self.state,
             "counters": self.counters(),
-            "uptime_s": round(self.reactor.clock.now - self.started, 3),
+            "uptime_s": round(self.reactor.clock.now - self._started, 3),
             "monitors": self.monitors,
             "lost_log_lines": self.chronicle.lost_lines,
         }
@@ -272,16 +248,16 @@ class Server:
         self.configuration = configuration
         self.settings = self._effective(wanted)
         changed = [name for name in wanted._fields if getattr(before, name) != getattr(wanted, name)]
-        applied = [name for name in changed if name not in FIXED_KEYS]
+        applied = [name for name in changed if not KEYS[name].at_start]
         if applied:
             self.reception.apply(self.settings, self._certificates.tls)
             self.chronicle.record(SettingsChanged(",".join(applied), by), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
             self.warn(ACCEPT_MAIL_WARNING)
-        return [name for name in changed if name in FIXED_KEYS]
+        return [name for name in changed if KEYS[name].at_start]
 
     def _effective(self, wanted: Settings) -> Settings:
-        return wanted._replace(**{name: getattr(self.settings, name) for name in FIXED_KEYS})
+        return wanted._replace(**{key.name: getattr(self.settings, key.name) for key in KEYS.values() if key.at_start})
 
     def _keep_metrics(self) -> None:
         from smtppseudo.metrics_file import MetricsFile  # noqa: PLC0415 - for those who want one

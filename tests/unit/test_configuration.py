@@ -32,10 +32,6 @@ def configuration(
     return Configuration(file or {}, monitor or {}, command_line or {}, {"hostname": "mx.example.org"})
 
 
-def test_the_keys_that_monitors_may_set() -> None:
-    assert {key.name for key in KEYS.values() if key.by_monitor} == set(BY_MONITOR)
-
-
 def test_later_layers_win() -> None:
     layers = ({"greeting": "file", "port": 1, "slots": 7}, {"greeting": "monitor"}, {"port": 2})
     made = configuration(*layers)

@@ -93,6 +93,10 @@ def test_what_a_monitor_may_set() -> None:
     }
 
 
+def test_what_a_monitor_sets_acts_without_a_restart() -> None:
+    assert not any(key.by_monitor and key.at_start for key in KEYS.values())
+
+
 @pytest.mark.parametrize("name", KEYS)
 def test_every_key_has_one_line_of_help(name: str) -> None:
     assert re.fullmatch(r"[A-Z][ -~]+\.", KEYS[name].help)
