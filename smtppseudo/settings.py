@@ -329,11 +329,17 @@ class Sourced(NamedTuple):
     origins: Mapping[str, Origin]
 
 
-def check(name: str, value: object) -> Any:
-    """Return the checked value for a key. Raises SettingsError that names the key and what is allowed."""
+def key_of(name: str) -> Key:
+    """Return the key of a name. Raises SettingsError that suggests another."""
     key = KEYS.get(name)
     if key is None:
         raise SettingsError(f"unknown setting {name!r}{_suggestion(name)}")
+    return key
+
+
+def check(name: str, value: object) -> Any:
+    """Return the checked value for a key. Raises SettingsError that names the key and what is allowed."""
+    key = key_of(name)
     try:
         return key.check(value)
     except ValueError as error:
