@@ -34,7 +34,7 @@ class Evict(NamedTuple, Generic[T]):
     occupant: T
 
 
-class Turned(NamedTuple):
+class TurnedAway(NamedTuple):
     """The newcomer has to go."""
 
     reason: RefusalReason
@@ -46,40 +46,40 @@ class SlotTable(Generic[T]):
     `evict_after_s` is how long an occupant must have been idle to give way.
     """
 
-    __slots__ = ("_candidates", "_evict_after_s", "_free", "_rows", "count", "in_use", "is_short")
+    __slots__ = ("_candidates", "_evict_after_s", "_free", "_occupants", "count", "in_use", "is_short")
 
     def __init__(self, count: int, evict_after_s: float) -> None:
         self.count = count
         self._evict_after_s = evict_after_s
-        self._rows: list[T] = []  # only as long as slots were ever used
-        self._free: list[int] = []  # a heap of the indexes in _rows that are closed
+        self._occupants: list[T] = []  # only as long as slots were ever used
+        self._free: list[int] = []  # a heap of the indexes in _occupants that are closed
         self._candidates: list[tuple[float, int, T]] = []  # idle longest last
         self.in_use = 0
         self.is_short = False
 
     def __iter__(self) -> Iterator[T]:
         """Yield the occupants, present and past, of all slots ever used, in order."""
-        return iter(self._rows)
+        return iter(self._occupants)
 
-    def admit(self, now: float) -> Admitted | Evict[T] | Turned:
+    def admit(self, now: float) -> Admitted | Evict[T] | TurnedAway:
         """Say what becomes of a newcomer: the lowest free slot, or an idle occupant's, or none."""
         if self._free:
             return Admitted(self._free[0] + 1)
-        if len(self._rows) < self.count:
-            return Admitted(len(self._rows) + 1)
+        if len(self._occupants) < self.count:
+            return Admitted(len(self._occupants) + 1)
         occupant = self._idle_longest()
         if occupant is not None and now - occupant.idle_since >= self._evict_after_s:
             return Evict(occupant)
-        return Turned("slots")
+        return TurnedAway("slots")
 
     def enter(self, occupant: T) -> None:
         """Give an occupant the slot that `admit` named, and that it holds in `slot`."""
         index = occupant.slot - 1
-        if index == len(self._rows):
-            self._rows.append(occupant)
+        if index == len(self._occupants):
+            self._occupants.append(occupant)
         else:
             heapq.heappop(self._free)
-            self._rows[index] = occupant
+            self._occupants[index] = occupant
         self.in_use += 1
 
     def release(self, occupant: T) -> None:
@@ -98,7 +98,7 @@ class SlotTable(Generic[T]):
 
     def _idle_longest(self) -> T | None:
         # A list sorted once stays in order: whoever was active since has moved behind all the others and is
-        # passed over, newcomers are behind them too. So each sorting serves as many evictions as it has rows.
+        # passed over, newcomers are behind them too. So each sorting serves as many evictions as there are slots.
         for _ in range(2):
             while self._candidates:
                 idle_since, _, occupant = self._candidates[-1]
@@ -106,7 +106,7 @@ class SlotTable(Generic[T]):
                     return occupant
                 self._candidates.pop()
             self._candidates = sorted(
-                ((row.idle_since, row.slot, row) for row in self._rows if row.is_open), reverse=True
+                ((each.idle_since, each.slot, each) for each in self._occupants if each.is_open), reverse=True
             )
         return None
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.slots import Admitted, ClientLimit, Evict, SlotTable, Turned, source_of
+from smtppseudo.slots import Admitted, ClientLimit, Evict, SlotTable, TurnedAway, source_of
 
 EVICT_AFTER_S: Final = 5
 
@@ -78,7 +78,7 @@ def test_no_more_rows_are_held_than_slots_were_used() -> None:
 def test_an_occupant_gives_way_when_idle_for_long_enough(now: float, evicted: bool) -> None:
     table = Table(1, EVICT_AFTER_S)
     guest = come(table, 0)
-    assert table.admit(now) == (Evict(guest) if evicted else Turned("slots"))
+    assert table.admit(now) == (Evict(guest) if evicted else TurnedAway("slots"))
 
 
 def test_the_one_idle_longest_gives_way() -> None:
@@ -96,7 +96,7 @@ def test_one_that_is_closing_gives_way_to_nobody() -> None:
     first.is_open = False
     assert table.admit(20) == Evict(second)
     second.is_open = False
-    assert table.admit(20) == Turned("slots")
+    assert table.admit(20) == TurnedAway("slots")
     table.release(second)
     assert table.admit(20) == Admitted(2)
 
@@ -138,7 +138,7 @@ def admitted_as_modelled(table: Table, occupants: dict[int, Guest], count: int, 
         verdict = table.admit(now)
         longest = min((guest.idle_since for guest in occupants.values() if guest.is_open), default=now)
         if now - longest < EVICT_AFTER_S:
-            assert verdict == Turned("slots")
+            assert verdict == TurnedAway("slots")
             return None
         assert isinstance(verdict, Evict)
         occupant: Guest = verdict.occupant
