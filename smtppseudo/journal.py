@@ -1,17 +1,15 @@
 """The journal: dated log files that lose no line that could be written, and never stop the server."""
 
 import os
-import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from smtppseudo.lost_lines import LineAccount, Lost
+from smtppseudo.old_logs import OldLogs
 
 CHECK_EVERY_S: Final = 1.0
-_DAY_S: Final = 86_400
-_NAME: Final = re.compile(r"\d{4}-\d\d-\d\d\.log")
 _FLAGS: Final = (
     os.O_RDWR
     | os.O_APPEND
@@ -45,11 +43,10 @@ class Journal:
         self._directory = directory
         self._limits = limits
         self._on_trouble = on_trouble
+        self._old_logs = OldLogs(directory, limits.keep_days, on_trouble)
         self._fd = -1
         self._path = directory
         self._day = ""
-        self._begun_day = ""  # the last day that a file was begun for, and when that was
-        self._begun_at = 0.0
         self._octets = 0  # the size of today's file, as far as we know
         self._check_at = 0.0
         self._lines_since_check = 0
@@ -124,7 +121,7 @@ class Journal:
         self._path = self._directory / f"{day}.log"
         self._trouble = ""
         self._check(now)
-        self._remove_old(day, now)
+        self._old_logs.begin_day(day, now)
 
     def _check(self, now: float) -> None:
         """Once a second: is the file still the one under its name, and may it grow?"""
@@ -178,35 +175,6 @@ class Journal:
             space = os.fstatvfs(self._fd)
             if space.f_bavail * space.f_frsize < floor:
                 raise OSError(0, "less than log_min_free_octets is free")
-
-    def _remove_old(self, day: str, now: float) -> None:
-        """Remove logs older than the limit; those of the last `keep_days` days stay.
-
-        A clock that is set a year ahead makes every log look old: such a day, and a first day that finds nothing but
-        old logs, removes none. If the clock is right after all, the next day does.
-        """
-        before, begun_at = self._begun_day, self._begun_at
-        self._begun_day, self._begun_at = day, now
-        if not self._limits.keep_days or day == before:
-            return
-        from datetime import date, timedelta  # noqa: PLC0415 - once a day
-
-        today = date.fromisoformat(day)
-        oldest = f"{today - timedelta(days=self._limits.keep_days)}.log"
-        try:
-            logs = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name) and path != self._path]
-        except OSError:
-            return  # what is wrong with the directory is said when the log is opened
-        old = [path for path in logs if path.name < oldest]
-        jumped = before and (today - date.fromisoformat(before)).days > (now - begun_at) / _DAY_S + 1
-        if old and (jumped or (not before and old == logs)):
-            self._on_trouble(f"{self._path}: perhaps the clock was set: {len(old)} old logs stay until tomorrow")
-            return
-        for path in old:
-            try:
-                path.unlink()
-            except OSError as error:
-                self._on_trouble(f"{path}: cannot remove an old log: {error.strerror}")
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
