@@ -108,7 +108,7 @@ class Chronicle:
             follower(batch)
 
     def drop(self) -> int:
-        """Give up what `flush` could not pass on; return how many lines the log has lost by that."""
+        """Give up what a bug kept `flush` from passing on; return how many lines the log has lost by that."""
         lines, self._batch = self.seq - self._written_seq, []
         self._written_seq = self.seq
         self.log.account.give_up(lines)

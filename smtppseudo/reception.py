@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from smtppseudo.chronicle import Chronicle
 from smtppseudo.counters import Counters
-from smtppseudo.events import CloseReason, Connected, Event, RefusalReason
+from smtppseudo.events import CloseReason, Connected, RefusalReason
 from smtppseudo.net.connection import Connection
 from smtppseudo.net.listener import turn_away
 from smtppseudo.net.reactor import Alarm, Reactor
-from smtppseudo.refusals import RefusalSummary
+from smtppseudo.refusals import Refusal, RefusalSummary
 from smtppseudo.settings import Settings
 from smtppseudo.slots import Admitted, ClientLimit, Evict, SlotTable
 from smtppseudo.smtp.dialogue import Dialogue
@@ -166,14 +166,14 @@ class Reception:
         if not self._refusals.is_empty:
             self.reactor.wheel.schedule(self._refusals_alarm, now + _SECOND_S)
 
-    def _record_refusals(self, refusals: Sequence[tuple[str, Event]]) -> None:
+    def _record_refusals(self, refusals: Sequence[Refusal]) -> None:
         for ip, refused in refusals:
             self._chronicle.record(refused, ip)
 
     def _check_quiet(self, now: float) -> None:
-        due_at = self._last_accept + self._quiet_timeout_s
         if not self._quiet_timeout_s:
-            return
+            return  # it was set to 0 in this very turn
+        due_at = self._last_accept + self._quiet_timeout_s
         if now < due_at:
             self.reactor.wheel.schedule(self._quiet_alarm, due_at)
         else:

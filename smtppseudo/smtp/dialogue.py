@@ -1,7 +1,7 @@
 """The dialogue: which command is answered how, and where it leads. All that decides a transition is here.
 
-`rules_for` draws the table of a stage; a `Dialogue` is one made ready, shared by all sessions begun under
-the same settings.
+A `Dialogue` is the table of a stage of refusal, its replies made ready, and is shared by all sessions begun under the
+same settings.
 """
 
 import re
@@ -32,6 +32,7 @@ class SmtpState(Enum):
 
 
 Answer: TypeAlias = Callable[["SmtpSession", "Said", bytes], bytes]
+HasRoom: TypeAlias = Callable[[], bool]  # whether TLS can be had at the moment
 
 
 class Rule(NamedTuple):
@@ -53,9 +54,6 @@ class Rule(NamedTuple):
 _PATH: Final = rb'\s*(<(?:"(?:[^"\\]|\\.)*"|[^">])*>|\S+)'
 _FROM: Final = re.compile(rb"(?i:FROM):" + _PATH)
 _TO: Final = re.compile(rb"(?i:TO):" + _PATH)
-
-# Whether TLS can be had at the moment.
-HasRoom: TypeAlias = Callable[[], bool]
 
 _NOT_IMPLEMENTED: Final = (b"AUTH", b"ETRN", b"EXPN")
 _VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", b"STARTTLS", *_NOT_IMPLEMENTED)
@@ -92,7 +90,7 @@ class Dialogue:
         prepare = _Prepare(settings)
         self.under_tls = None if tls_has_room is None else Dialogue(settings, is_under_tls=True)
         tls = _tls_rule(prepare, tls_has_room, is_under_tls=is_under_tls)
-        self.rules, self.unknown = rules_for(settings, prepare, tls)
+        self.rules, self.unknown = _rules_of_stage(settings, prepare, tls)
         self._greeting = _greeting_template(settings)
         self.greets_by_ip = "{ip}" in self._greeting
         self.farewells = {reason: prepare.fixed(reply) for reason, reply in _FAREWELLS.items()}
@@ -254,7 +252,7 @@ def _tls_rule(prepare: _Prepare, has_room: HasRoom | None, *, is_under_tls: bool
     return Rule(prepare.start_tls(has_room), then=SmtpState.STARTTLS)
 
 
-def rules_for(settings: Settings, prepare: _Prepare, tls: Rule) -> tuple[dict[bytes, Rule], Rule]:
+def _rules_of_stage(settings: Settings, prepare: _Prepare, tls: Rule) -> tuple[dict[bytes, Rule], Rule]:
     """Return the rule of every verb, and that of all other verbs, for a stage of refusal or accept mode.
 
     `tls` is the rule of STARTTLS; it is announced where that leads somewhere.
