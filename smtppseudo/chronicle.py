@@ -98,8 +98,6 @@ class Chronicle:
         if lost is not None and not log.account.has_told:
             batch.pop()  # it could not be told after all; it will be, with what is lost meanwhile
             self.seq -= 1
-            if not batch:
-                return
         self._written_seq = self.seq
         if self.echo is not None:
             self.echo("".join(lines))
