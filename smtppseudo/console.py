@@ -19,7 +19,7 @@ from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.connection import Connection
 from smtppseudo.net.listener import ListenError, turn_away
 from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, SettingsError
-from smtppseudo.slots import source_of
+from smtppseudo.sources import source_of
 
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls

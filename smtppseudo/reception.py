@@ -12,10 +12,11 @@ from smtppseudo.net.listener import turn_away
 from smtppseudo.net.reactor import Alarm, Reactor
 from smtppseudo.refusals import Refusal, RefusalSummary
 from smtppseudo.settings import Settings
-from smtppseudo.slots import Admitted, ClientLimit, Evict, SlotTable
+from smtppseudo.slots import Admitted, Evict, SlotTable
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.session import SmtpSession
 from smtppseudo.smtp.tarpit import TarpitSession, session_type
+from smtppseudo.sources import ClientLimit
 
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls
