@@ -80,7 +80,9 @@ def write_at_once(fd: int, octets: bytes) -> tuple[int, OSError | None]:
 def _end_of_piece(octets: bytes, start: int) -> int:
     """Return where a piece ends that can be written at once: behind a line, if one ends in it."""
     most = start + _PIECE_OCTETS
-    return most if most >= len(octets) else octets.rfind(b"\n", start, most) + 1 or most
+    if most >= len(octets):
+        return len(octets)
+    return octets.rfind(b"\n", start, most) + 1 or most
 
 
 def _has_room(fd: int) -> bool:

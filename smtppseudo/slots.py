@@ -1,4 +1,4 @@
-"""Slots: who gets one, who has to wait outside, who has to give way."""
+"""Slots: who gets one, who has to give way for it, and who is turned away."""
 
 import heapq
 from collections.abc import Iterator
