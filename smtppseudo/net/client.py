@@ -21,7 +21,7 @@ from smtppseudo.monitor.incoming import (
 from smtppseudo.net import wire
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.errnos import reason_of
-from smtppseudo.net.faults import (
+from smtppseudo.net.link_errors import (
     BadPeerError,
     BusyError,
     CertificateError,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from smtppseudo.monitor.client import MonitorClient
 from smtppseudo.monitor.incoming import Incoming, Lost
 from smtppseudo.net.errnos import TlsError, reason_of
-from smtppseudo.net.faults import (
+from smtppseudo.net.link_errors import (
     BadPeerError,
     ChangedCertificateError,
     ClosedError,

@@ -353,6 +353,10 @@ def test_the_preset_is_allowed_settable_and_told() -> None:
     assert all(name in KEYS["tarpit"].help for name in TARPIT)
 
 
+def test_what_a_monitor_sets_acts_without_a_restart() -> None:
+    assert not any(key.by_monitor and key.at_start for key in KEYS.values())
+
+
 # TOML, written
 
 
