@@ -42,6 +42,8 @@ LOADED_LATE: Final = (
     "smtppseudo.console",
     "smtppseudo.keeper",
     "smtppseudo.metrics_file",
+    "smtppseudo.net.pem",
+    "smtppseudo.net.tls",
     "tomllib",
 )
 

@@ -12,7 +12,6 @@ from smtppseudo import events
 from smtppseudo.cli import exits
 from smtppseudo.cli.parser import parser
 from smtppseudo.net import pins
-from smtppseudo.server import FIXED_KEYS
 from smtppseudo.settings import KEYS, Settings
 from smtppseudo.settings_file import to_toml
 from tests.running import CHECKOUT
@@ -199,7 +198,7 @@ def test_what_readme_says_needs_a_restart() -> None:
     exceptions = dict(re.findall(r"`(\w+_)` but `(\w+)`", told))
     named = {name for name in re.findall(r"`(\w+)`", told) if name in KEYS} - set(exceptions.values())
     named |= {name for name in KEYS for begin, but in exceptions.items() if name.startswith(begin) and name != but}
-    assert named == set(FIXED_KEYS)
+    assert named == {key.name for key in KEYS.values() if key.at_start}
 
 
 def test_the_layout_in_readme_names_every_module() -> None:
