@@ -1,7 +1,7 @@
 """SCRAM-SHA-256 without channel binding, both sides (RFC 5802, RFC 7677).
 
 Pure: nonces, salts and messages come in as arguments, messages go out as values. The secret itself
-never leaves the client; the server keeps what `derive` makes of it. Messages are `str`, as they stand
+never leaves the client; the server keeps what `credentials.derive` makes of it. Messages are `str`, as they stand
 in the RFCs.
 
 A message that breaks the rules raises `ScramError`, whose text is one line of printable ASCII that
@@ -22,13 +22,10 @@ from smtppseudo.monitor.credentials import (
     HASH_OCTETS,
     MAX_ITERATIONS,
     MAX_SALT_OCTETS,
-    MECHANISM,
     MIN_ITERATIONS,
     MIN_SALT_OCTETS,
     Credentials,
     checked_secret,
-    decoy,
-    derive,
     derive_client_key,
     from_base64,
     hmac_sha256,
@@ -36,23 +33,6 @@ from smtppseudo.monitor.credentials import (
     read_count,
     to_base64,
 )
-
-__all__ = [
-    "MAX_MESSAGE_CHARS",
-    "MAX_NONCE_CHARS",
-    "MECHANISM",
-    "MIN_NONCE_CHARS",
-    "REFUSED",
-    "ClientExchange",
-    "ClientExchangeState",
-    "Credentials",
-    "Outcome",
-    "ScramError",
-    "ServerExchange",
-    "ServerExchangeState",
-    "decoy",
-    "derive",
-]
 
 MIN_NONCE_CHARS = 16  # of a nonce of our own; 96 bits in base64
 MAX_NONCE_CHARS = 256  # of one side's nonce; a security limit
@@ -90,7 +70,7 @@ class ServerExchange:
     """The server's side of one authentication.
 
     `lookup` gives a user's credentials, or None; `decoy_for` gives the credentials to go on with where
-    there are none, by `decoy`. Both are called for every user, so that an unknown one takes as long as a
+    there are none, by `credentials.decoy`. Both are called for every user, so that an unknown one takes as long as a
     known one, and is answered alike. `nonce` is 16 to 256 characters, random, new for every exchange: it
     alone makes a recorded client-final-message worthless. Raises ValueError for a nonce that cannot
     be sent.
@@ -217,7 +197,7 @@ class ClientExchange:
     def final(self, server_first: str) -> str:
         """Take the server-first-message, return the client-final-message.
 
-        Takes the time that the server's iteration count asks for (see `derive`). Raises ScramError for a
+        Takes the time that the server's iteration count asks for (see `credentials.derive`). Raises ScramError for a
         malformed message, a nonce that does not extend ours, fewer than 4,096 iterations, which
         would let a false server guess fast, and more than 10,000,000, which would keep us busy.
         """

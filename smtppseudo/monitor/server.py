@@ -15,8 +15,9 @@ from smtppseudo.monitor.codec import (
     FrameReader,
     encode,
 )
+from smtppseudo.monitor.credentials import MECHANISM, Credentials
 from smtppseudo.monitor.outbox import Outbox
-from smtppseudo.monitor.scram import MECHANISM, Credentials, ScramError, ServerExchange, ServerExchangeState
+from smtppseudo.monitor.scram import ScramError, ServerExchange, ServerExchangeState
 
 AUTH_TIMEOUT_S: Final = 30
 REFUSAL_DELAY_S: Final = 1.0

@@ -8,17 +8,16 @@ from collections.abc import Callable
 import pytest
 import scramp
 
+from smtppseudo.monitor.credentials import Credentials, derive
 from smtppseudo.monitor.scram import (
     MAX_NONCE_CHARS,
     REFUSED,
     ClientExchange,
     ClientExchangeState,
-    Credentials,
     Outcome,
     ScramError,
     ServerExchange,
     ServerExchangeState,
-    derive,
 )
 from tests.unit.scram_vectors import (
     RFC_CLIENT_FINAL,
