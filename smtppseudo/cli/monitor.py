@@ -56,14 +56,14 @@ def run(options: argparse.Namespace) -> int:
         raise exits.no_screen(error) from None
     from smtppseudo.tui.feeder import Feeder
     from smtppseudo.tui.memory import Memory, target_for
-    from smtppseudo.tui.screens.service import Manager
+    from smtppseudo.tui.screens.service import Service
 
     keys = LocalKeys(options.state_dir, options.pin)
     store = StateDir(user_config())
     given = (options.host, options.monitor_port, word, options.tls)
     app = MonitorApp(
         target_for(Memory.load(store), *given),
-        Surroundings(lambda: Feeder(keys), store, keys.accept, keys.usual_port, service=Manager(run=run_in_terminal)),
+        Surroundings(lambda: Feeder(keys), store, keys.accept, keys.usual_port, service=Service(run=run_in_terminal)),
     )
     # A thread reads events while this one draws: let it give way sooner than after the usual 5 ms.
     sys.setswitchinterval(0.001)

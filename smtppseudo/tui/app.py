@@ -19,7 +19,7 @@ from smtppseudo.tui.model import Model
 from smtppseudo.tui.operations import Operations, target_of
 from smtppseudo.tui.route import PORT, Target
 from smtppseudo.tui.screens.main import MainScreen
-from smtppseudo.tui.screens.service import Manager
+from smtppseudo.tui.screens.service import Service
 from smtppseudo.tui.screens.setup import Wanted
 from smtppseudo.tui.standing import Standing
 from smtppseudo.tui.texts import shown
@@ -45,7 +45,7 @@ class Surroundings(NamedTuple):
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], datetime] = partial(datetime.now, UTC)
     zone: tzinfo | None = None  # None: this machine's
-    service: Manager = Manager()
+    service: Service = Service()
 
 
 class MonitorApp(App[None]):
@@ -81,8 +81,8 @@ class MonitorApp(App[None]):
         return self._surroundings.zone
 
     @property
-    def service(self) -> Manager:
-        """How the service of this machine is managed."""
+    def service(self) -> Service:
+        """The service of this machine."""
         return self._surroundings.service
 
     def now(self) -> float:
