@@ -11,7 +11,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.service import Target, do, refuse
 from smtppseudo.service import obstacles
 from smtppseudo.service.installing import install, new_files
-from smtppseudo.service.obstacles import Program, this_program
+from smtppseudo.service.program import Program, this_program
 from smtppseudo.service.systemd import ToolError
 from smtppseudo.service.units import SERVICE, SOCKETS, Plan, places
 

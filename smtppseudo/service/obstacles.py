@@ -5,13 +5,13 @@ import os
 import shlex
 import socket
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from smtppseudo.net.holder import holder_of
 from smtppseudo.service.layout import Layout
+from smtppseudo.service.program import Program
 from smtppseudo.service.systemd import ToolError, call
 from smtppseudo.service.units import Places
 
@@ -27,31 +27,6 @@ _ELSEWHERE: Final = {
     " Scheduler start it at boot",
     "darwin": "a launchd plist is to come; until then run `sudo smtppseudo serve` in a terminal",
 }
-
-
-class Program(NamedTuple):
-    """What the service is to run: the interpreter, what that is a link into, and the package."""
-
-    python: Path
-    base: Path
-    prefix: Path
-    package: Path
-
-    @property
-    def paths(self) -> list[Path]:
-        """All that must be readable, as named and with links followed."""
-        return [self.python, *(path.resolve() for path in (self.python, self.base, self.package))]
-
-    @property
-    def command(self) -> tuple[str, ...]:
-        """What runs a command of ours, whatever directory and environment that is in."""
-        return (str(self.python), "-I", "-m", "smtppseudo")
-
-
-def this_program() -> Program:
-    """Return the program that runs now."""
-    package = Path(__file__).parents[1]
-    return Program(Path(sys.executable), Path(sys.base_prefix), Path(sys.prefix), package)
 
 
 def of_platform(platform: str) -> Iterator[str]:

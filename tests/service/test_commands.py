@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.service import obstacles
-from smtppseudo.service.obstacles import Program, this_program
+from smtppseudo.service.program import Program, this_program
 from smtppseudo.service.units import UNITS, Places
 from tests.clients import connect
 from tests.running import Servers, run
