@@ -13,7 +13,7 @@ from smtppseudo.net.holder import holder_of
 from smtppseudo.service.layout import Layout
 from smtppseudo.service.program import Program
 from smtppseudo.service.systemd import ToolError, call
-from smtppseudo.service.units import Places
+from smtppseudo.service.units import Endpoint
 
 # ProtectHome= and PrivateTmp= hide these from the service.
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - named, not used
@@ -90,10 +90,10 @@ def of_units(layout: Layout) -> Iterator[str]:
             yield f"{path} comes from something else: remove that first (`dpkg -S {path}` may say what it belongs to)"
 
 
-def of_places(places: Places) -> Iterator[str]:
+def of_endpoint(endpoint: Endpoint) -> Iterator[str]:
     """Find the program that has a port. Where it cannot be had for other reasons, systemd will say so."""
-    port = places.port
-    if any(_is_taken(address, port) for address in places.addresses):
+    port = endpoint.port
+    if any(_is_taken(address, port) for address in endpoint.addresses):
         holder = holder_of(port) or "another program"
         # The mail servers of Debian and others, by the names of their processes.
         service = _MAIL_SERVERS.get(holder.partition(" ")[0])
