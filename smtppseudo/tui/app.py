@@ -12,7 +12,6 @@ from textual.screen import Screen
 from smtppseudo.net.client import CertificateError, LinkError, UnknownCertificateError
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
-from smtppseudo.tui.aside import aside
 from smtppseudo.tui.feeder import Batch, Broken, Dialling, Feed, News, Opened, Seen, Slots, Status
 from smtppseudo.tui.memory import Memory, Store
 from smtppseudo.tui.model import Model
@@ -24,7 +23,7 @@ from smtppseudo.tui.screens.setup import Wanted
 from smtppseudo.tui.standing import Standing
 from smtppseudo.tui.texts import shown
 from smtppseudo.tui.themes import DARK, LIGHT, THEMES
-from smtppseudo.tui.waiting import answer, begin
+from smtppseudo.tui.waiting import answer, aside, begin
 
 TICK_S: Final = 0.1
 _FLOOD_EVENTS: Final = 500  # at once: then the tables are drawn half as often, and keys come first

@@ -11,10 +11,9 @@ from textual.widgets import Static
 
 from smtppseudo.service.commands import Action, words_for
 from smtppseudo.service.systemd import UnitState, ask_systemd
-from smtppseudo.tui.aside import aside
 from smtppseudo.tui.screens.dialog import Confirm, Dialog
 from smtppseudo.tui.texts import shown
-from smtppseudo.tui.waiting import begin
+from smtppseudo.tui.waiting import aside, begin
 from smtppseudo.tui.widgets.push import Push
 
 

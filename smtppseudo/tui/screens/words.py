@@ -12,11 +12,10 @@ from textual.widgets import Input, Static
 from smtppseudo.monitor.client import checked_word
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_OCTETS, derive
 from smtppseudo.net.client import LinkError
-from smtppseudo.tui.aside import aside
 from smtppseudo.tui.feeder import Feed
 from smtppseudo.tui.screens.dialog import Dialog
 from smtppseudo.tui.texts import shown
-from smtppseudo.tui.waiting import answer, begin
+from smtppseudo.tui.waiting import answer, aside, begin
 from smtppseudo.tui.widgets.push import Push, Switch
 
 
