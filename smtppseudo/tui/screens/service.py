@@ -70,15 +70,12 @@ class ServicePanel(Dialog[None]):
             begin(self, partial(self._do, action), "service")
 
     def _ask(self, action: Action) -> None:
-        async def nothing() -> None:
-            return
-
         def do(is_sure: bool | None) -> None:
             if is_sure:
                 begin(self, partial(self._do, action), "service")
 
         name = action.value.capitalize()
-        self.app.push_screen(Confirm(f"{name} the service", _ASKED[action], name, nothing), do)
+        self.app.push_screen(Confirm(f"{name} the service", _ASKED[action], name), do)
 
     async def _do(self, action: Action) -> None:
         words = self._service.words_for(action)

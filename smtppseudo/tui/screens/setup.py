@@ -145,15 +145,12 @@ class Setup(Dialog[Wanted]):
             self.dismiss(None)
             return
 
-        async def nothing() -> None:
-            return
-
         def leave(is_sure: bool | None) -> None:
             if is_sure:
                 self.dismiss(None)
 
         text = "What you changed here is not saved."
-        self.app.push_screen(Confirm("Leave Setup", text, "Leave without saving", nothing), leave)
+        self.app.push_screen(Confirm("Leave Setup", text, "Leave without saving"), leave)
 
     def _is_changed(self) -> bool:
         values = {name: self.query_one(f"#{name}", Input).value for name in ("greeting", "host", "port", "word")}

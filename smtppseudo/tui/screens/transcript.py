@@ -19,6 +19,8 @@ _STYLES = {"C": "bold", "S": "$spark", "-": "$muted"}
 class TranscriptPanel(Dialog[None]):
     """The panel; it grows as the session goes on."""
 
+    BINDINGS = [("enter,q", "cancel", "Close")]  # noqa: RUF012 - as Textual has it
+
     def __init__(self, model: Model, row: SlotRow, zone: tzinfo | None) -> None:
         super().__init__()
         self._model = model
@@ -27,8 +29,6 @@ class TranscriptPanel(Dialog[None]):
         self._known = [(name, getattr(row, name)) for name in ("helo", "sender", "last", "error")]
         self._zone = zone
         self._shown: object = None
-
-    BINDINGS = [("enter,q", "cancel", "Close")]  # noqa: RUF012 - as Textual has it
 
     def compose(self) -> ComposeResult:
         """Make the box."""
