@@ -28,8 +28,8 @@ from smtppseudo.net.client import (
 from smtppseudo.net.pins import FILE
 from tests.certificates import Certificate, make_certificate, trusting
 from tests.clients import LIMIT_S, wait_until
+from tests.loopback.commands import Terminal, outcome
 from tests.loopback.scripted import Conversation, Scripted
-from tests.loopback.test_commands import Terminal, outcome
 from tests.monitors import cookie_of, monitor_port, state_dir
 from tests.running import Running, Servers, command, environment, run
 from tests.unit.monitor_peer import COOKIE
