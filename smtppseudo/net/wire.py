@@ -75,7 +75,7 @@ class Wire:
         give_up_at = time.monotonic() + timeout_s
         if not isinstance(self._sock, socket.socket) or self._wait(min(_HELLO_S, timeout_s)):
             return False
-        return _speaks_tls(self._sock.getpeername(), give_up_at - time.monotonic())
+        return _speaks_tls(self._sock, give_up_at - time.monotonic())
 
     def request(self, op: str, **fields: object) -> int:
         """Send a request; return its number. Raises ClosedError, and ValueError for what cannot be sent.
@@ -204,14 +204,15 @@ def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: s
     return secured
 
 
-def _speaks_tls(address: Any, timeout_s: float) -> bool:
+def _speaks_tls(sock: socket.socket, timeout_s: float) -> bool:
+    """Say whether another connection to where this one leads can be put under TLS."""
     from smtppseudo.net import tls  # noqa: PLC0415 - as above
 
     if timeout_s <= 0:
         return False
     try:
-        with socket.create_connection(address[:2], timeout_s) as sock:
-            tls.dial(sock, timeout_s)
+        with socket.create_connection(sock.getpeername()[:2], timeout_s) as another:
+            tls.dial(another, timeout_s)
     except OSError:
         return False
     return True
