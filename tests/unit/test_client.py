@@ -14,7 +14,7 @@ from smtppseudo.monitor.client import (
     checked_word,
 )
 from smtppseudo.monitor.codec import encode
-from smtppseudo.monitor.credentials import cookie_id
+from smtppseudo.monitor.credentials import cookie_id, derive
 from smtppseudo.monitor.incoming import (
     MESSAGE_CHARS_MAX,
     OF_EVENTS,
@@ -33,7 +33,6 @@ from smtppseudo.monitor.incoming import (
     Snapshot,
     Streamed,
 )
-from smtppseudo.monitor.scram import derive
 from smtppseudo.monitor.server import Door, MonitorSession, Proved, WrongWord
 from smtppseudo.records import fields
 from tests.unit.monitor_peer import (
