@@ -12,7 +12,7 @@ from smtppseudo.events import Monitor, Stamped
 from smtppseudo.monitor import rows
 from smtppseudo.monitor.attempts import Attempts
 from smtppseudo.monitor.codec import encode
-from smtppseudo.monitor.credentials import Credentials, cookie_id, decoy, derive
+from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
 from smtppseudo.monitor.feed import Feed, Subscription, chunks, event_frames, parse_subscription
 from smtppseudo.monitor.server import Door, Happening, MonitorSession, MonitorState, Proved, Request, WrongWord
 from smtppseudo.net.addresses import is_loopback
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from smtppseudo.server import Server
 
 UNAUTHENTICATED_PER_SOURCE: Final = 2
-WORD_ITERATIONS: Final = 600_000  # what clients derive a magic word with
 COOKIE_ITERATIONS: Final = 4_096  # 32 random octets need no stretching
 _NONCE_OCTETS: Final = 18
 _BUSY: Final = {"type": "error", "error": "busy", "message": "too many connections that did not log in"}
