@@ -267,7 +267,7 @@ class Console:
         return {}
 
     def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        if not (is_loopback(session.ip) or self._connections[session].is_private):
+        if not (is_loopback(session.ip) or self._connections[session].is_under_tls):
             raise OpRefused("not_authorized", "the magic word is set over TLS or from the server's own machine only")
         fields = request.fields
         try:
