@@ -188,7 +188,7 @@ class Console:
         except ListenError as error:
             session.refuse(request.id, "io", f"cannot listen on {error}")
         except OSError as error:
-            session.refuse(request.id, "io", f"{error.strerror}; nothing was changed")
+            session.refuse(request.id, "io", f"the server could not do that: {error.strerror}; nothing was changed")
         else:
             if fields is not None:
                 session.reply(request.id, **fields)
@@ -249,7 +249,7 @@ class Console:
     def _require_revision(self, request: Request) -> None:
         revision = self._server.configuration.revision
         if request.fields.get("revision", revision) != revision:
-            raise Refusal("conflict", "somebody else changed the settings meanwhile; get them again")
+            raise Refusal("conflict", "somebody else has changed the settings; get them again")
 
     def _start(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
         self._server.go_online("monitor", session.ip, session.port)
@@ -262,12 +262,12 @@ class Console:
     def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
         slot = request.fields.get("slot")
         if type(slot) is not int or not self._server.reception.end(slot, "disconnected", self.reactor.clock.now):
-            raise Refusal("bad_value", "slot must be one with an open session")
+            raise Refusal("bad_value", "there is no open session in that slot")
         return {}
 
     def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         if not (is_loopback(session.ip) or self._connections[session].is_private):
-            raise Refusal("not_authorized", "the magic word is set over TLS or from the server's own machine only")
+            raise Refusal("not_authorized", "the magic word can be set only over TLS or from the server's own machine")
         fields = request.fields
         try:
             word = Credentials.from_fields(
@@ -290,7 +290,7 @@ def _jsonable(settings: Any) -> dict[str, object]:
 
 
 def _say_busy(sock: socket.socket) -> None:
-    busy = {"type": "error", "error": "busy", "message": "too many connections that did not log in"}
+    busy = {"type": "error", "error": "busy", "message": "too many connections that are not logged in"}
     try:
         sock.send(encode(busy), DONTWAIT)
     except OSError:

@@ -110,7 +110,7 @@ class Journal:
             try:
                 os.fsync(self._fd)
             except OSError as error:
-                self._on_trouble(f"{self._path}: the log may not be on the disk: {error.strerror}")
+                self._on_trouble(f"{self._path}: {error.strerror}; the last log lines may be lost")
         self._close()
 
     def _append(self, octets: bytes, now: float) -> int:
@@ -129,7 +129,7 @@ class Journal:
         self._trouble = self._account.reason = reason
         if reason != self._said:
             self._said = reason
-            self._on_trouble(f"{self._path}: {reason}: log lines are being lost")
+            self._on_trouble(f"{self._path}: {reason}; log lines are lost until it can be written")
 
     def _roll(self, day: str, now: float) -> None:
         """Begin a new day's file."""
@@ -169,7 +169,7 @@ class Journal:
             return
         if ours.st_nlink == 0:
             self._account.reason = "the log file was removed"
-            self._on_trouble(f"{self._path}: the log file was removed")
+            self._on_trouble(f"{self._path}: the log file was removed; a new one is begun")
             self._account.lose(self._lines_since_check)
         self._close()
 
@@ -191,7 +191,7 @@ class Journal:
         if floor and hasattr(os, "fstatvfs"):
             space = os.fstatvfs(self._fd)
             if space.f_bavail * space.f_frsize < floor:
-                raise OSError(0, "less than log_min_free_octets is free")
+                raise OSError(0, "fewer than log_min_free_octets are free on the disk")
 
     def _remove_old(self, day: str, now: float) -> None:
         """Remove logs older than the limit; those of the last `keep_days` days stay.
@@ -214,13 +214,13 @@ class Journal:
         old = [path for path in logs if path.name < oldest]
         jumped = before and (today - date.fromisoformat(before)).days > (now - begun_at) / _DAY_S + 1
         if old and (jumped or (not before and old == logs)):
-            self._on_trouble(f"{self._path}: perhaps the clock was set: {len(old)} old logs stay until tomorrow")
+            self._on_trouble(f"{self._path}: the clock may have been set; old logs that stay until tomorrow: {len(old)}")
             return
         for path in old:
             try:
                 path.unlink()
             except OSError as error:
-                self._on_trouble(f"{path}: cannot remove an old log: {error.strerror}")
+                self._on_trouble(f"{path}: {error.strerror}; this old log cannot be removed")
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -228,7 +228,7 @@ class Journal:
             try:
                 os.close(fd)
             except OSError as error:  # it is closed all the same (close(2)), but what was written may be lost
-                self._on_trouble(f"{self._path}: the log may not be on the disk: {error.strerror}")
+                self._on_trouble(f"{self._path}: {error.strerror}; the last log lines may be lost")
 
 
 def _status_of_log(fd: int) -> os.stat_result:

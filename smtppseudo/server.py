@@ -16,6 +16,7 @@ from smtppseudo.journal import Journal, Limits
 from smtppseudo.log_stream import LogStream
 from smtppseudo.net.addresses import is_loopback, plain_address
 from smtppseudo.net.clock import Clock
+from smtppseudo.net.errnos import reason_of
 from smtppseudo.net.inherited import Inherited
 from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.net.reactor import Reactor
@@ -35,7 +36,7 @@ _TELL_FAULT_EVERY_S: Final = 60.0
 _NOTHING_INHERITED: Final = Inherited()
 
 ACCEPT_MAIL_WARNING: Final = (
-    "warning: accept_mail is on: honest mail is taken and thrown away, its senders get no bounce"
+    "warning: accept_mail is on: honest mail is taken and thrown away, and its senders get no bounce"
 )
 
 # These are taken from the settings once, when the server starts.
@@ -230,7 +231,7 @@ class Server:
             text = self._state_dir.read(CREDENTIALS)
             return None if text is None else Credentials.from_text(text)
         except (OSError, ValueError) as error:
-            self.warn(f"{self._state_dir.path / CREDENTIALS}: {error}; set the magic word anew")
+            self.warn(f"{self._state_dir.path / CREDENTIALS}: {error}; `smtppseudo magic-word` sets the word anew")
             return None
 
     def write_credentials(self, word: "Credentials") -> None:
@@ -320,7 +321,7 @@ class Server:
             except ListenError as error:
                 no_ipv6 = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and address in ("::", "::1")
                 if no_ipv6 and len(addresses) > 1:
-                    self._say(f"this machine has no IPv6: not listening on {address}")
+                    self._say(f"this machine has no IPv6; not listening on {address}")
                     continue
                 for listener in listeners:
                     listener.close()
@@ -352,7 +353,7 @@ class Server:
             self._state_dir.write(COOKIE, self._cookie + "\n", self._cookie_mode)
             self._state_dir.write(MONITOR_PORT, f"{self.monitors_on[0][1]}\n", 0o644)
         except OSError as error:
-            self.warn(f"{self._state_dir.path}: {error.strerror}: local monitors cannot log in without the magic word")
+            self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
 
     def _let_local_monitors_in_no_more(self) -> None:
         with contextlib.suppress(OSError):

@@ -84,7 +84,7 @@ class ServicePanel(Dialog[None]):
             with self.app.suspend():
                 self._manager.run(words)
         except SuspendNotSupported:
-            self.complain(f"This terminal cannot be lent to it. In another, type: {shlex.join(words)}")
+            self.complain(f"The command cannot run in this terminal; in another, type `{shlex.join(words)}`")
             return
         self.complain("")
         unit = await aside(self._manager.ask)
@@ -95,7 +95,7 @@ class ServicePanel(Dialog[None]):
         self._unit = unit
         state = unit.reason or f"Installed   {unit.installed}\nRunning     {unit.running}\nAt boot     {unit.at_boot}"
         if not unit.reason:
-            state += "\n\nEach asks for your password where root is needed: the screen makes way for that."
+            state += "\n\nWhere root is needed, the screen makes way, and you are asked for a password."
         self.query_one("#state", Static).update(shown_lines(state))
         self.query_one("#install", Push).label = "Upgrade" if unit.is_installed else "Install"
         for action, is_possible in (
@@ -114,11 +114,11 @@ def shown_lines(text: str) -> str:
 
 _ASKED: Final = {
     Action.STOP: (
-        "Nobody will answer on the SMTP port, nor monitors, until the service is started again: this screen"
-        " will lose its connection."
+        "Until the service is started again, callers and monitors find nobody: this screen will lose its connection,"
+        " too."
     ),
     Action.UNINSTALL: (
-        "The service will be stopped and its units removed. Settings and logs stay where they are;"
-        " `smtppseudo uninstall-service --purge` would remove them, too."
+        "The service will be stopped and its units removed. Settings, state and logs stay;"
+        " `smtppseudo uninstall-service --purge` removes them, too."
     ),
 }

@@ -15,7 +15,7 @@ from smtppseudo.net.client import LinkError
 from smtppseudo.tui.aside import aside
 from smtppseudo.tui.feeder import Feed
 from smtppseudo.tui.screens.dialog import Dialog
-from smtppseudo.tui.texts import shown
+from smtppseudo.tui.texts import sentence, shown
 from smtppseudo.tui.waiting import answer, begin
 from smtppseudo.tui.widgets.push import Push, Switch
 
@@ -80,7 +80,7 @@ class AskWord(Dialog[GivenWord]):
             word = checked_word(self.query_one(Input).value)
         except ValueError as error:
             hint = self.query_one(".hint", Static)
-            hint.update(f"{error}.")
+            hint.update(sentence(str(error)))
             hint.add_class("-bad")
         else:
             self.dismiss(GivenWord(word, self.query_one("#keep", Switch).is_on))
@@ -98,7 +98,7 @@ class NewWord(Dialog[str]):
         """Make the box."""
         with Vertical() as box:
             box.border_title = "New magic word"
-            text = f"It will let monitors in at {self._place}. All other monitors are logged out when it is set."
+            text = f"It lets monitors in at {self._place}. When it is set, all other monitors are logged out."
             yield Static(shown(text), classes="text", markup=False)
             for id_, label in (("word", "Magic word"), ("again", "The same again")):
                 with Horizontal(classes="row"):
