@@ -50,7 +50,7 @@ def add_period(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--since", metavar="TIME", help="read from then on: 12h or 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"
     )
-    command.add_argument("--until", metavar="TIME", help="read what was before then, given likewise")
+    command.add_argument("--until", metavar="TIME", help="read up to then, given likewise")
 
 
 def _top(text: str) -> int:

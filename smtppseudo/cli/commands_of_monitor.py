@@ -15,8 +15,8 @@ def add_monitor(commands: Any) -> None:
         "smtppseudo monitor\n  smtppseudo monitor 192.0.2.25",
     )
     command.description = (
-        "Show slots and events on a screen in the terminal, and control the server. Without HOST: the server of the"
-        " last time, or that of this machine."
+        "Show slots and events on a screen in the terminal, and control the server. Without HOST: the server shown"
+        " last, or that of this machine."
     )
     add_host(command)
     add_access(command)

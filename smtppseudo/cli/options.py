@@ -35,17 +35,17 @@ def add_places(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config",
         metavar="FILE",
-        help="the settings file (/etc/smtppseudo/smtppseudo.toml; not root: ~/.config/smtppseudo/smtppseudo.toml)",
+        help="the settings file (/etc/smtppseudo/smtppseudo.toml; not as root: ~/.config/smtppseudo/smtppseudo.toml)",
     )
     command.add_argument(
         "--state-dir",
         metavar="DIR",
-        help="the state directory, for what monitors set (/var/lib/smtppseudo; not root: ~/.local/state/smtppseudo)",
+        help="the state directory, for what monitors set (/var/lib/smtppseudo; not as root: ~/.local/state/smtppseudo)",
     )
     command.add_argument(
         "--log-dir",
         metavar="DIR",
-        help="the directory of the logs (/var/log/smtppseudo; not root: ~/.local/state/smtppseudo/log)",
+        help="the directory of the logs (/var/log/smtppseudo; not as root: ~/.local/state/smtppseudo/log)",
     )
 
 
@@ -57,7 +57,7 @@ def add_access(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--state-dir",
         metavar="DIR",
-        help="the state directory of a server on this machine (that of this user's, and of the service)",
+        help="the state directory of a server on this machine (this user's and the service's)",
     )
     command.add_argument(
         "--magic-file", metavar="FILE", help="a file that holds the magic word and that others cannot read"

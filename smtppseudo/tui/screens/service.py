@@ -9,7 +9,7 @@ from textual.app import ComposeResult, SuspendNotSupported
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
-from smtppseudo.service.commands import Action, words_for
+from smtppseudo.service.commands import Action, obstacle_to, words_for
 from smtppseudo.service.systemd import UnitState, ask_systemd
 from smtppseudo.tui.aside import aside
 from smtppseudo.tui.screens.dialog import Confirm, Dialog
@@ -27,6 +27,7 @@ class Manager(NamedTuple):
 
     ask: Callable[[], UnitState] = ask_systemd
     words_for: Callable[[Action], list[str]] = words_for
+    obstacle_to: Callable[[Action], str] = obstacle_to
     run: Callable[[list[str]], None] = _nobody
 
 
@@ -79,6 +80,10 @@ class ServicePanel(Dialog[None]):
         self.app.push_screen(Confirm(f"{name} the service", _ASKED[action], name, nothing), do)
 
     async def _do(self, action: Action) -> None:
+        obstacle = await aside(partial(self._manager.obstacle_to, action))
+        if obstacle:
+            self.complain(obstacle)
+            return
         words = self._manager.words_for(action)
         try:
             with self.app.suspend():
