@@ -82,7 +82,7 @@ def list_of(
         try:
             return tuple([item(entry := each) for each in value])
         except ValueError:
-            raise ValueError(f"{allowed}; {entry!a:.60} is none") from None
+            raise ValueError(f"{allowed}, not {entry!a:.60}") from None
 
     return check
 

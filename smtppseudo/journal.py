@@ -129,7 +129,7 @@ class Journal:
         self._trouble = self._account.reason = reason
         if reason != self._said:
             self._said = reason
-            self._on_trouble(f"{self._path}: {reason}; log lines are lost until it can be written")
+            self._on_trouble(f"{self._path}: {reason}; log lines are lost until writing works again")
 
     def _roll(self, day: str, now: float) -> None:
         """Begin a new day's file."""
@@ -214,7 +214,7 @@ class Journal:
         old = [path for path in logs if path.name < oldest]
         jumped = before and (today - date.fromisoformat(before)).days > (now - begun_at) / _DAY_S + 1
         if old and (jumped or (not before and old == logs)):
-            self._on_trouble(f"{self._path}: the clock may have been set; old logs that stay until tomorrow: {len(old)}")
+            self._on_trouble(f"{self._path}: the clock may have been set; {len(old)} old logs stay until tomorrow")
             return
         for path in old:
             try:

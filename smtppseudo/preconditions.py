@@ -43,7 +43,7 @@ def require_descriptors(slots: int) -> None:
         most = hard - needed + slots
         way_out = f", or set slots to at most {most}" if most > 0 else ""
         raise SettingsError(
-            f"slots = {slots} needs {needed} open files, and the limit is {hard}; raise it (ulimit -n; LimitNOFILE= in a"
-            f" systemd unit){way_out}"
+            f"slots = {slots} needs {needed} open files, and the limit is {hard}; raise it (ulimit -n, LimitNOFILE=)"
+            f"{way_out}"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

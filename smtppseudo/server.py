@@ -231,7 +231,9 @@ class Server:
             text = self._state_dir.read(CREDENTIALS)
             return None if text is None else Credentials.from_text(text)
         except (OSError, ValueError) as error:
-            self.warn(f"{self._state_dir.path / CREDENTIALS}: {error}; `smtppseudo magic-word` sets the word anew")
+            self.warn(
+                f"{self._state_dir.path / CREDENTIALS}: {reason_of(error)}; `smtppseudo magic-word` sets the word again"
+            )
             return None
 
     def write_credentials(self, word: "Credentials") -> None:

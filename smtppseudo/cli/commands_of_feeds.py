@@ -123,7 +123,9 @@ def add_blocklist(commands: Any) -> None:
         metavar="ADDRESS",
         help="say why an address is listed (exit status 0) or not (1), and print no list",
     )
-    command.add_argument("--force", action="store_true", help="make the list even if it is empty, shrinks, or lacks a log")
+    command.add_argument(
+        "--force", action="store_true", help="make the list even if it is empty, shrinks, or lacks a log"
+    )
     command.add_argument(
         "--print",
         dest="text",

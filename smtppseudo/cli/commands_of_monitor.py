@@ -3,7 +3,17 @@
 import argparse
 from typing import Any
 
-from smtppseudo.cli.options import add_access, add_command, add_host, add_host_option, network, port, seconds, seq, whole
+from smtppseudo.cli.options import (
+    add_access,
+    add_command,
+    add_host,
+    add_host_option,
+    network,
+    port,
+    seconds,
+    seq,
+    whole,
+)
 from smtppseudo.events import NAMES
 
 
@@ -60,7 +70,9 @@ def add_status(commands: Any) -> None:
     )
     add_host(command)
     add_access(command)
-    command.add_argument("--format", choices=("text", "json", "prometheus"), default="text", help="how to print it (text)")
+    command.add_argument(
+        "--format", choices=("text", "json", "prometheus"), default="text", help="how to print it (text)"
+    )
 
 
 def _add_op(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
@@ -148,4 +160,6 @@ def add_probe(commands: Any) -> None:
     command.add_argument(
         "--to", dest="recipient", default="postmaster", metavar="ADDRESS", help="the recipient (postmaster)"
     )
-    command.add_argument("--timeout", type=seconds, default=30.0, metavar="N", help="wait so many seconds for each answer (30)")
+    command.add_argument(
+        "--timeout", type=seconds, default=30.0, metavar="N", help="wait so many seconds for each answer (30)"
+    )

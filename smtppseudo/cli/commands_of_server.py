@@ -79,7 +79,9 @@ def add_uninstall_service(commands: Any) -> None:
     )
     _add_target(command)
     command.add_argument(
-        "--purge", action="store_true", help="remove settings, state, logs, user and group, too, so that nothing is left"
+        "--purge",
+        action="store_true",
+        help="remove settings, state, logs, user and group, too, so that nothing is left",
     )
 
 

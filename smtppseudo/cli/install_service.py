@@ -13,7 +13,7 @@ from smtppseudo.service import obstacles
 from smtppseudo.service.installing import install, new_files
 from smtppseudo.service.obstacles import Program, this_program
 from smtppseudo.service.systemd import ToolError
-from smtppseudo.service.units import SERVICE, SOCKETS, Plan, places
+from smtppseudo.service.units import SOCKETS, Plan, places
 
 _SYSTEM_PORTS: Final = (25, 26)
 _USER_PORTS: Final = (2525, 2626)

@@ -48,7 +48,9 @@ class LocalKeys:
 def run(options: argparse.Namespace) -> int:
     """Show the screen until it is closed."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise exits.CommandError("the screen needs a terminal; `smtppseudo watch` prints events without one", exits.USAGE)
+        raise exits.CommandError(
+            "the screen needs a terminal; `smtppseudo watch` prints events without one", exits.USAGE
+        )
     word = None if options.magic_file is None else read_word(Path(options.magic_file))
     try:
         from smtppseudo.tui.app import MonitorApp, Surroundings

@@ -75,7 +75,7 @@ class Never:
         try:
             address = IPv6Address(source.removesuffix("/64")) if ":" in source else IPv4Address(source)
         except ValueError:
-            return "it is no address"
+            return "it is not an address"
         number = int(address)
         for mask, networks in self._by_mask[address.version].items():
             reason = networks.get(number & mask)
@@ -105,7 +105,9 @@ def _add_file(never: Never, path: Path) -> None:
     try:
         lines = path.read_bytes().decode("utf-8", "replace").splitlines()
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; who is never listed is an address, a network, or a file of these that can be read") from None
+        raise SettingsError(
+            f"{path}: {error.strerror}; who is never listed is an address, a network, or a readable file of these"
+        ) from None
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
         if not text:

@@ -101,7 +101,8 @@ def error_of(ending: incoming.Ending, place: str) -> LinkError:
             return NeedsMagicWordError(f"{place} needs the magic word, or a user who can read the server's cookie")
         case incoming.NotAuthorized(user="magic"):
             return NotAuthorizedError(
-                f"{place}: Not Authorized! That is not its magic word; `smtppseudo magic-word` on the server sets a new one"
+                f"{place}: Not Authorized! That is not its magic word; on the server, `smtppseudo magic-word` sets"
+                " another"
             )
         case incoming.NotAuthorized() | incoming.Refused(code="not_authorized"):
             return NotAuthorizedError(f"{place}: Not Authorized! The login failed, or took too long; try again")

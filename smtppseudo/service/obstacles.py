@@ -18,8 +18,8 @@ from smtppseudo.service.units import Places
 # ProtectHome= and PrivateTmp= hide these from the service.
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - named, not used
 _MEND: Final = (
-    "install it with `sudo /usr/bin/python3 -m venv /opt/smtppseudo && sudo /opt/smtppseudo/bin/pip install .` (or, with"
-    " pipx 1.5 or newer, `sudo pipx install --global .`) in a clone of its repository, or name its wheel, not the dot"
+    "install it with `sudo /usr/bin/python3 -m venv /opt/smtppseudo && sudo /opt/smtppseudo/bin/pip install .` or, with"
+    " pipx 1.5 or newer, `sudo pipx install --global .`, in a clone of its repository; a wheel may stand for the dot"
 )
 _MAIL_SERVERS: Final = {"master": "postfix", "exim4": "exim4", "sendmail": "sendmail", "smtpd": "opensmtpd"}
 _ELSEWHERE: Final = {

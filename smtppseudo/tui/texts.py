@@ -24,9 +24,9 @@ def shown(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a text, such as an error's, as a sentence: with a capital, but for a setting's name, and a full stop."""
+    """Return a text, such as an error's, as a sentence: with a full stop, and a capital unless a name begins it."""
     first = text.partition(" ")[0]
-    start = text[:1] if "_" in first else text[:1].upper()
+    start = text[:1].upper() if first.isalpha() and first != "smtppseudo" else text[:1]
     return shown(start + text[1:] + ("" if text.endswith((".", "!", "?")) else "."))
 
 

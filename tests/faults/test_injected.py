@@ -135,7 +135,7 @@ def test_log_lines_are_lost_and_counted(servers: Servers, tmp_path: Path, error:
     server.wait_for_event(Closed)
     with injected(server, "write", error, tmp_path / "trace"):
         account.play()
-        wait_until(lambda: f"{words}: log lines are being lost" in server.stderr, "the complaint")
+        wait_until(lambda: f"{words}; log lines are lost until writing works again" in server.stderr, "the complaint")
     account.play_until_logged()
     assert account.check() > 0
     assert server.stderr.count("\n") == 1

@@ -221,7 +221,11 @@ def test_why_it_is_not_listed(log: Path, arguments: tuple[str, ...], lines: list
 
 
 def test_what_is_no_address_cannot_be_explained(log: Path) -> None:
-    assert blocklist(log, "--explain", "mx.example.org") == (2, "", "smtppseudo: mx.example.org is no address\n")
+    assert blocklist(log, "--explain", "mx.example.org") == (
+        2,
+        "",
+        "smtppseudo: --explain: mx.example.org is not an IP address\n",
+    )
 
 
 def test_a_filter_and_a_jail_are_printed(log: Path) -> None:

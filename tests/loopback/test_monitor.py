@@ -117,8 +117,11 @@ REFUSED_CHANGES: list[tuple[object, str]] = [
     ({"greeting": "new", "accept_mail": "yes"}, "accept_mail must be true or false"),
     ({"accept_mail": True, "greeting": ""}, "greeting must be 1 to 200 printable ASCII characters"),
     ({"greeting": "new", "reject_at": "never"}, 'reject_at must be one of "connect", "helo", "mail", "rcpt"'),
-    ({"greeting": "new", "quiet_timeout_s": -1}, "quiet_timeout_s must be seconds from 1 to 86400, or 0 for off"),
-    ({"greeting": "new", "port": 2525}, "port cannot be set by a monitor; these can: "),
+    (
+        {"greeting": "new", "quiet_timeout_s": -1},
+        "quiet_timeout_s must be a number of seconds from 1 to 86400, or 0 for off",
+    ),
+    ({"greeting": "new", "port": 2525}, "port cannot be set while the server runs; these can: "),
     ({"greeting": "new", "greetin": "x"}, "unknown setting 'greetin'; did you mean greeting?"),
     ({"greeting": "new", "\u00e9\x1b": 1}, "unknown setting '\u00e9\\x1b'"),
     ({}, "changes must be an object of keys and values"),

@@ -177,7 +177,7 @@ def test_no_log_can_send_the_terminal_anything(tmp_path: Path) -> None:
     edited.append(render_json(session("192.0.2.1", "2026-11-24T12:00:00.000Z"))[0].replace("192.0.2.1", "\\u001b[2J"))
     path.write_text("".join(edited))
     done = run("report", "--by", "address,helo,verb", str(path))
-    assert "log lines       5, 3 damaged and left out" in done.stdout  # and one is escaped
+    assert "log lines       5, 3 damaged, left out" in done.stdout  # and one is escaped
     assert re.fullmatch(r"[ -~\n█]*", done.stdout)
 
 
