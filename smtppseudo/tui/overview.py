@@ -58,7 +58,7 @@ def notice(model: Model, standing: Standing, now: float) -> str:
     steps = standing.next_step(now)
     if model.started_at:
         return f"No connection. {error}\n{steps} Below: how it was."
-    more = "For a server on another machine: s, or `smtppseudo monitor HOST`. ? shows the help, q quits."
+    more = "For a server on another machine: s, or `smtppseudo monitor HOST`.\n? shows the help, q quits."
     return f"No connection.\n\n{error}\n\n{steps}\n{more}"
 
 
@@ -92,8 +92,8 @@ def _server(model: Model, standing: Standing, wall: datetime, zone: tzinfo | Non
     yield "Kept", span(kept) if isinstance(kept, int | float) else "0 s"
     yield "Events seen", f"{model.seen:,}"
     yield "Left out", f"{model.dropped:,}"
-    for name, key in (("Greeting", "greeting"), ("Says no at", "reject_at")):
-        yield name, "accepts mail" if _accepts(model, key) else text_of(model.settings, key)
+    for name, key in (("Greeting", "greeting"), ("Refuses at", "reject_at")):
+        yield name, "never: takes mail" if _accepts(model, key) else text_of(model.settings, key)
 
 
 def _accepts(model: Model, key: str) -> bool:

@@ -21,7 +21,7 @@ from tests.conftest import MakeInside
 from tests.faults.account import LINES_PER_SESSION, Account
 from tests.running import Servers, events, matching, read_records, without
 
-BEING_LOST = "log lines are being lost"
+BEING_LOST = "log lines are lost"
 
 
 def test_a_file_in_place_of_the_log_directory(servers: Servers, tmp_path: Path) -> None:

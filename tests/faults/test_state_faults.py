@@ -78,7 +78,7 @@ def test_a_directory_that_is_read_only_from_the_start(servers: Servers, monitors
     directory.chmod(0o500)
     try:
         server = servers.start(None, "--state-dir", str(directory), prefix=without("dac_override"))
-        assert "Permission denied: local monitors cannot log in without the magic word" in server.stderr
+        assert "Permission denied; monitors on this machine need the magic word" in server.stderr
         monitor = monitors.greeted(server).log_in("magic", WORD)
         before = monitor.ok("get")
         assert monitor.refused("set", "io", changes={"greeting": "New"}) == "Permission denied" + NOTHING
@@ -95,7 +95,7 @@ def test_a_file_in_place_of_the_directory(servers: Servers, monitors: Monitors, 
     (tmp_path / "file").touch()
     server = servers.start(None, "--state-dir", str(tmp_path / "file"))
     server.play("HELO x")
-    assert "local monitors cannot log in without the magic word" in server.stderr
+    assert "monitors on this machine need the magic word" in server.stderr
     assert monitors.greeted(server).hello["protocol"] == 1
 
 

@@ -133,7 +133,7 @@ def test_a_list_that_would_shrink_by_more_than_half_stays(log: Path, tmp_path: P
     to_file = ("--format", name, "--output", str(output))
     assert blocklist(before, *to_file) == (0, "", "")
     old = output.read_bytes()
-    shrunk = f"smtppseudo: {output}: the list would shrink from 5 to 2 entries; --force shrinks it\n"
+    shrunk = f"smtppseudo: {output}: the list would shrink from 5 to 2 entries; --force makes it all the same\n"
     assert blocklist(log, *to_file) == (1, "", shrunk)
     assert output.read_bytes() == old
     assert blocklist(log, *to_file, "--force") == (0, "", "")
@@ -171,7 +171,7 @@ def test_a_log_that_cannot_be_read_leaves_the_list_as_it_was(log: Path, tmp_path
 def test_damaged_lines_are_left_out(log: Path) -> None:
     with log.open("a") as file:
         file.write("nonsense\n2026-")
-    assert blocklist(log) == (0, f"{A}\n2a01:4f8:1:2::/64\n", "smtppseudo: 2 damaged lines are left out\n")
+    assert blocklist(log) == (0, f"{A}\n2a01:4f8:1:2::/64\n", "smtppseudo: damaged lines left out: 2\n")
 
 
 def test_a_file_that_cannot_be_written_is_an_error(log: Path) -> None:

@@ -55,4 +55,4 @@ def test_only_who_is_never_listed_can_be_changed_without_a_restart(servers: Serv
     settings = {"blocklist_file": str(tmp_path / "list")}
     server = servers.start(settings)
     server.reload({**settings, "blocklist_never": ["20.1.1.1/32"], "blocklist_min_hits": 9, "blocklist_format": "nft"})
-    wait_until(lambda: "needs a restart to change: blocklist_format, blocklist_min_hits\n" in server.stderr, "said")
+    wait_until(lambda: "a restart is needed to change blocklist_format, blocklist_min_hits\n" in server.stderr, "said")

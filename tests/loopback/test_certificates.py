@@ -47,7 +47,7 @@ def test_files_that_cannot_be_used(servers: Servers, certificate: Certificate, t
     assert line == f"{key}: {other.key} is not the key of the certificate in {good[cert]}"
     assert refusal(servers, {**good, cert: str(cut)}).startswith(f"{cert}, {key}: {cut} and {good[key]} cannot be used")
     assert refusal(servers, {**good, key: str(locked)}) == (
-        f"{key}: {locked} is encrypted, and nobody is there to be asked"
+        f"{key}: {locked} asks for a password; give a key without one"
     )
 
 

@@ -42,7 +42,7 @@ def test_a_port_in_use_names_the_program_that_holds_it(tmp_path: Path, address: 
         line = complaint(1, *serve_at(port, tmp_path, address))
     ours = Path("/proc/self/comm").read_text().strip()
     assert f"cannot listen on {address} port {port}: " in line
-    assert f"{ours} (pid {os.getpid()}) holds it" in line
+    assert f"{ours} (pid {os.getpid()})" in line
     assert "--port" in line
 
 
@@ -54,7 +54,7 @@ def test_a_port_without_permission_names_three_ways_out(tmp_path: Path) -> None:
         prefix = ["unshare", "-n", *prefix]
     line = complaint(1, *serve_at(PORT_25, tmp_path, "0.0.0.0"), prefix=prefix)
     assert line.startswith("smtppseudo: cannot listen on 0.0.0.0 port 25: ")
-    for way_out in ("`sudo smtppseudo install-service`", "root, with --run-as", "--port 2525 --monitor-port 2626"):
+    for way_out in ("`sudo smtppseudo install-service`", "root with --run-as", "--port 2525 --monitor-port 2626"):
         assert way_out in line
 
 
@@ -255,7 +255,7 @@ def test_settings_of_monitors_that_are_nested_without_end(tmp_path: Path) -> Non
     (tmp_path / "settings.json").write_text("[" * 100_000)
     done = run("config", "--state-dir", str(tmp_path), HOME=str(tmp_path))
     assert done.returncode == 0
-    assert done.stderr.endswith("settings.json: not a JSON object: what monitors set is not in force\n")
+    assert done.stderr.endswith("settings.json: not a JSON object; what monitors set is not in force\n")
 
 
 def test_an_address_that_is_the_only_one_must_be_there(tmp_path: Path) -> None:

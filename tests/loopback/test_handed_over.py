@@ -234,7 +234,7 @@ def test_a_count_that_is_none(held: Held, tmp_path: Path, count: str) -> None:
 
 def test_a_descriptor_that_is_not_there(held: Held, tmp_path: Path) -> None:
     line = refusal(tmp_path, held.socks[:1], "smtp:monitor", LISTEN_FDS="2")
-    assert "descriptor 4 (monitor) is no TCP socket that can be listened on: Bad file descriptor" in line
+    assert "descriptor 4 (monitor) is not a TCP socket to listen on: Bad file descriptor" in line
 
 
 @pytest.mark.parametrize("kind", ["datagrams", "local", "unbound", "connected"])

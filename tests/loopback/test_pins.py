@@ -15,6 +15,7 @@ from typing import Self
 import pytest
 
 from smtppseudo.monitor.client import Secrets
+from smtppseudo.net import wire
 from smtppseudo.net.client import (
     BadPeerError,
     ChangedCertificateError,
@@ -254,7 +255,7 @@ def test_a_renewed_certificate_is_accepted_as_the_error_says(
     assert "online" in outcome(run(*status, "--pin", offered, XDG_CONFIG_HOME=str(tmp_path)), 0)
     assert "online" in outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 0)
     (tmp_path / "smtppseudo" / FILE).write_text("")  # its line is removed
-    assert "nobody here has accepted" in outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 69)
+    assert "this user has not accepted" in outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 69)
 
 
 # The link itself
@@ -343,8 +344,14 @@ def test_a_server_that_speaks_clear_text() -> None:
         it.sock.sendall(b'{"type":"hello"}\n')
         _drain(it)
 
-    with Scripted(script) as scripted, pytest.raises(NotPrivateError, match=r"does not speak TLS.*--cleartext"):
+    with Scripted(script) as scripted, pytest.raises(NotPrivateError, match=r"does not speak TLS; leave out --tls$"):
         link(scripted.port)
+    with (
+        Scripted(script) as scripted,
+        socket.create_connection(("127.0.0.1", scripted.port)) as sock,
+        pytest.raises(NotPrivateError, match=r"2626:127\.0\.0\.1:26 mail\.example\.org`.*--cleartext$"),
+    ):
+        wire.secure(sock, ("mail.example.org", 26), LIMIT_S, None)
 
 
 def test_a_server_that_says_nothing() -> None:

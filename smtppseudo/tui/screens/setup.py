@@ -194,7 +194,7 @@ class Setup(Dialog[Wanted]):
 
     def _check_port(self, value: str | int) -> bool:
         is_good = str(value).isascii() and str(value).isdecimal() and 0 < int(value) < 1 << 16
-        text = "the monitor port: 26, unless the server was told otherwise"
+        text = "26, unless the server was told otherwise"
         if not is_good:
             text = f"{shown(str(value))} is not a port: 1 to 65535" if value else "a port is needed: 1 to 65535"
         self._hint("port", text, is_bad=not is_good)
