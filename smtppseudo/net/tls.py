@@ -311,7 +311,7 @@ def _require_pem(name: str, path: Path, mark: bytes, what: str) -> None:
     except OSError as error:
         raise SettingsError(f"{name}: {path}: {error.strerror}; the server must be able to read it") from None
     if mark not in octets:
-        raise SettingsError(f"{name}: {path} holds no {what} in PEM form")
+        raise SettingsError(f"{name}: {path} holds no {what} in PEM")
 
 
 def dial(sock: socket.socket, timeout_s: float) -> TlsSocket:

@@ -252,7 +252,7 @@ def test_what_cannot_be_listened_on(tmp_path: Path, kind: str) -> None:
             other.listen()
             sock.connect(other.getsockname())
         with sock:
-            assert "descriptor 3 (smtp) is no TCP socket" in refusal(tmp_path, [sock], "smtp")
+            assert "descriptor 3 (smtp) is not a TCP socket" in refusal(tmp_path, [sock], "smtp")
 
 
 def test_systemd_socket_activate_starts_it_for_the_first_caller(servers: Servers, tmp_path: Path) -> None:

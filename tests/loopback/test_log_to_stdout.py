@@ -123,7 +123,7 @@ def test_a_reader_that_left_does_not_end_the_server(container: Container) -> Non
 def test_it_cannot_print_the_events_twice(tmp_path: Path) -> None:
     done = run(*words(tmp_path, "-v")[3:])
     assert done.returncode == 2
-    assert done.stderr == 'smtppseudo: -v prints what log_dir = "-" prints already: leave one of them out\n'
+    assert done.stderr == 'smtppseudo: -v prints what log_dir = "-" prints already; leave one of them out\n'
 
 
 def test_a_closed_standard_output_is_no_peer_of_ours(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ for call, *arguments in [*users, *groups, (os.chroot, "/")]:
 
 def test_where_root_could_be_had_again_it_does_not_serve(servers: Servers) -> None:
     prefix = ["setpriv", "--securebits=+no_setuid_fixup"]
-    with pytest.raises(NotStartedError, match="as nobody we could be root again") as caught:
+    with pytest.raises(NotStartedError, match="user nobody could become root again") as caught:
         start(servers, directory=servers.directory / "server0", prefix=prefix)
     assert caught.value.status == 1
     assert not (servers.directory / "server0" / "state" / "cookie").exists()
