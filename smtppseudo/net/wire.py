@@ -212,7 +212,7 @@ def _addresses(host: str | None, port: int) -> list[tuple[socket.AddressFamily, 
 
 def _advice(host: str | None, port: int) -> str:
     if host in (None, "localhost", *THIS_MACHINE):
-        return "is the server running? start the service, or run `smtppseudo serve`"
+        return "is the server running? its service, or `smtppseudo serve`, runs it"
     return (
         "a server answers monitors of its own machine alone unless told otherwise: use a tunnel,"
         f" {_TUNNEL.format(host=host, port=port)}"

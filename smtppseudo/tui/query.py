@@ -57,7 +57,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network(text, strict=False)
     except ValueError:
-        raise QueryError(f"ip:{text} is neither an address nor a network such as 192.0.2.0/24") from None
+        raise QueryError(f"ip:{text} is neither an address nor a network") from None
 
 
 def _one_of(key: str, kind: str, allowed: tuple[str, ...]) -> str:
