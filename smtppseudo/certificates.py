@@ -24,14 +24,9 @@ class Certificates:
         if not (settings.tls_cert or settings.monitor_tls_cert):
             self.tls = self.monitor_tls = None
             return
-        from smtppseudo.net import tls  # noqa: PLC0415 - most servers have no certificate
+        from smtppseudo.net import pem, tls  # noqa: PLC0415 - most servers have no certificate
 
-        named = (
-            ("", settings.tls_cert, settings.tls_key),
-            ("monitor_", settings.monitor_tls_cert, settings.monitor_tls_key),
-        )
-        contexts = [tls.load(prefix, cert, key) if cert else None for prefix, cert, key in named]
-        self.tls, self.monitor_tls = (
-            None if context is None else tls.renewed(before, context)
-            for before, context in zip((self.tls, self.monitor_tls), contexts, strict=True)
-        )
+        for_senders = pem.load("", settings.tls_cert, settings.tls_key)
+        for_monitors = pem.load("monitor_", settings.monitor_tls_cert, settings.monitor_tls_key)
+        self.tls = tls.renewed(self.tls, for_senders)
+        self.monitor_tls = tls.renewed(self.monitor_tls, for_monitors)

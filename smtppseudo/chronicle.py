@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from smtppseudo.events import Command, Error, Event, Message, Stamped, escape
-from smtppseudo.lost_lines import Lost
+from smtppseudo.lost_lines import LineAccount, Lost
 from smtppseudo.monitor.feed import Feed
 from smtppseudo.net.clock import Clock
 from smtppseudo.records import render_json, render_text
@@ -23,24 +23,15 @@ class Recorded(Protocol):
 
 
 class Log(Protocol):
-    """Where the lines go."""
+    """Where the lines go; `account` is of those that could not be written."""
 
-    @property
-    def lost_lines(self) -> int:
-        """How many could not be written."""
-
-    @property
-    def has_told(self) -> bool:
-        """Whether all that was lost has been told in the log."""
+    account: LineAccount
 
     def prepare(self, day: str, now: float) -> Lost | None:
         """Get ready for a `write`; say what its first line is to tell of lines lost."""
 
     def write(self, lines: list[str], now: float) -> int:
         """Write lines, LF included, or count them as lost; say how many octets they are."""
-
-    def lose(self, lines: int) -> None:
-        """Count lines as lost that never came to `write`."""
 
     def reopen(self) -> None:
         """Look anew whether it can be written to."""
@@ -69,6 +60,11 @@ class Chronicle:
         self._render = _RENDERERS[log_format]
         self._batch: list[Stamped] = []
         self._written_seq = 0
+
+    @property
+    def lost_lines(self) -> int:
+        """How many lines the log has lost."""
+        return self.log.account.lost_lines
 
     def record(self, event: Event, ip: str = "", port: int = 0) -> None:
         """Take in an event that belongs to no session."""
@@ -99,11 +95,9 @@ class Chronicle:
         if lost is not None:
             lines.insert(0, lines.pop())  # the log tells of the gap where it is
         octets = log.write(lines, clock.now)
-        if lost is not None and not log.has_told:
+        if lost is not None and not log.account.has_told:
             batch.pop()  # it could not be told after all; it will be, with what is lost meanwhile
             self.seq -= 1
-            if not batch:
-                return
         self._written_seq = self.seq
         if self.echo is not None:
             self.echo("".join(lines))
@@ -112,10 +106,10 @@ class Chronicle:
             follower(batch)
 
     def drop(self) -> int:
-        """Give up what `flush` could not pass on; return how many lines the log has lost by that."""
+        """Give up what a bug kept `flush` from passing on; return how many lines the log has lost by that."""
         lines, self._batch = self.seq - self._written_seq, []
         self._written_seq = self.seq
-        self.log.lose(lines)
+        self.log.account.give_up(lines)
         return lines
 
     def _stamp(self, event: Event, slot: int, session_id: int, ip: str, port: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from smtppseudo.settings import KEYS, Origin, Settings, SettingsError, check, combine
+from smtppseudo.settings import KEYS, Origin, Settings, SettingsError, check, combine, key_of
 
 
 class Pinned(SettingsError):  # noqa: N818 - named as the protocol names it
@@ -78,8 +78,6 @@ class Configuration:
 
 
 def _require_settable(name: str) -> None:
-    if name in KEYS and not KEYS[name].by_monitor:
+    if not key_of(name).by_monitor:
         settable = ", ".join(key.name for key in KEYS.values() if key.by_monitor)
         raise SettingsError(f"{name} cannot be set by a monitor; these can: {settable}")
-    if name not in KEYS:
-        check(name, None)  # says that it is unknown

@@ -4,35 +4,38 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from smtppseudo import __version__
-from smtppseudo.configuration import Pinned
+from smtppseudo.configuration import Configuration, Pinned
 from smtppseudo.events import Monitor, Stamped
 from smtppseudo.monitor import rows
 from smtppseudo.monitor.attempts import Attempts
 from smtppseudo.monitor.codec import encode
-from smtppseudo.monitor.credentials import Credentials, cookie_id, decoy, derive
+from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
 from smtppseudo.monitor.feed import Feed, Subscription, chunks, event_frames, parse_subscription
 from smtppseudo.monitor.server import Door, Happening, MonitorSession, MonitorState, Proved, Request, WrongWord
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.connection import Connection
-from smtppseudo.net.errnos import DONTWAIT
-from smtppseudo.net.listener import ListenError
+from smtppseudo.net.listener import ListenError, turn_away
 from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, SettingsError
-from smtppseudo.slots import source_of
+from smtppseudo.sources import source_of
 
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls
     from smtppseudo.server import Server
 
 UNAUTHENTICATED_PER_SOURCE: Final = 2
-WORD_ITERATIONS: Final = 600_000  # what clients derive a magic word with
 COOKIE_ITERATIONS: Final = 4_096  # 32 random octets need no stretching
 _NONCE_OCTETS: Final = 18
+_BUSY: Final = {"type": "error", "error": "busy", "message": "too many connections that did not log in"}
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
+# Carries out an op; returns its reply's own fields, or None if it has answered itself.
+Op: TypeAlias = Callable[[MonitorSession, Request], Mapping[str, object] | None]
+
+
+class OpRefused(Exception):  # noqa: N818 - an answer, not an error of ours
     """An op that is not carried out: an error code of the protocol, and what is wrong and allowed."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -57,7 +60,9 @@ class Console:
         self._cookie_id = cookie_id(cookie)
         self._word = server.read_credentials()
         self._decoy_secret = self._word.server_key if self._word else os.urandom(32)
-        self._ops: dict[str, Callable[[MonitorSession, Request], Mapping[str, object]]] = {
+        self._ops: dict[str, Op] = {
+            "slots": self._slots,
+            "subscribe": self._subscribe,
             "status": self._status,
             "get": self._get,
             "set": self._set,
@@ -81,9 +86,7 @@ class Console:
             len(waiting) >= UNAUTHENTICATED_MAX
             or sum(source_of(s.ip) == source for s in waiting) >= UNAUTHENTICATED_PER_SOURCE
         ):
-            if not by_tls:  # what is in clear could not be read there
-                _say_busy(sock)
-            sock.close()
+            turn_away(sock, b"" if by_tls else encode(_BUSY))  # what is in clear could not be read there
             return
         _keep_alive(sock)
         door = Door(
@@ -179,8 +182,8 @@ class Console:
     def _answer(self, session: MonitorSession, request: Request) -> None:
         try:
             fields = self._carry_out(session, request)
-        except Refusal as refusal:
-            session.refuse(request.id, refusal.code, str(refusal))
+        except OpRefused as error:
+            session.refuse(request.id, error.code, str(error))
         except Pinned as error:
             session.refuse(request.id, "pinned", str(error))
         except SettingsError as error:
@@ -194,26 +197,22 @@ class Console:
                 session.reply(request.id, **fields)
 
     def _carry_out(self, session: MonitorSession, request: Request) -> Mapping[str, object] | None:
-        """Carry out an op; return its reply's fields, or None if it has answered itself."""
-        if request.op == "slots":
-            session.send_frames(self._slot_frames({"type": "reply", "id": request.id, "ok": True}))
-            return None
-        if request.op == "subscribe":
-            self._subscribe(session, request)
-            return None
         op = self._ops.get(request.op)
         if op is None:
-            raise Refusal("unknown_op", f"ops are ping, slots, subscribe, {', '.join(self._ops)}")
+            raise OpRefused("unknown_op", f"ops are ping, {', '.join(self._ops)}")
         return op(session, request)
+
+    def _slots(self, session: MonitorSession, request: Request) -> None:
+        session.send_frames(self._slot_frames({"type": "reply", "id": request.id, "ok": True}))
 
     def _subscribe(self, session: MonitorSession, request: Request) -> None:
         feed = self._feed
         try:
             subscription = parse_subscription(self._snapshot_seq[session] + 1, request.fields)
         except ValueError as error:
-            raise Refusal("bad_value", str(error)) from None
+            raise OpRefused("bad_value", str(error)) from None
         if subscription.from_seq > self._server.chronicle.seq + 1:
-            raise Refusal("bad_value", f"from_seq must be at most {self._server.chronicle.seq + 1}")
+            raise OpRefused("bad_value", f"from_seq must be at most {self._server.chronicle.seq + 1}")
         self._subscriptions[session] = subscription
         session.reply(request.id, oldest_seq=feed.oldest_seq)
         pieces = (chunks(event_frames(batch)) for batch in feed.replay(subscription))
@@ -233,23 +232,25 @@ class Console:
     def _set(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         changes = request.fields.get("changes")
         if not isinstance(changes, dict) or not changes:
-            raise Refusal("bad_value", "changes must be an object of keys and values")
+            raise OpRefused("bad_value", "changes must be an object of keys and values")
         self._require_revision(request)
-        self._server.configure(self._server.configuration.with_set(changes), session.ip, session.port)
-        return {"revision": self._server.configuration.revision}
+        return self._configure(session, self._server.configuration.with_set(changes))
 
     def _unset(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         keys = request.fields.get("keys")
         if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
-            raise Refusal("bad_value", "keys must be a list of keys")
+            raise OpRefused("bad_value", "keys must be a list of keys")
         self._require_revision(request)
-        self._server.configure(self._server.configuration.with_unset(keys), session.ip, session.port)
-        return {"revision": self._server.configuration.revision}
+        return self._configure(session, self._server.configuration.with_unset(keys))
+
+    def _configure(self, session: MonitorSession, configuration: Configuration) -> Mapping[str, object]:
+        self._server.configure(configuration, session.ip, session.port)
+        return {"revision": configuration.revision}
 
     def _require_revision(self, request: Request) -> None:
         revision = self._server.configuration.revision
         if request.fields.get("revision", revision) != revision:
-            raise Refusal("conflict", "somebody else changed the settings meanwhile; get them again")
+            raise OpRefused("conflict", "somebody else changed the settings meanwhile; get them again")
 
     def _start(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
         self._server.go_online("monitor", session.ip, session.port)
@@ -262,19 +263,19 @@ class Console:
     def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
         slot = request.fields.get("slot")
         if type(slot) is not int or not self._server.reception.end(slot, "disconnected", self.reactor.clock.now):
-            raise Refusal("bad_value", "slot must be one with an open session")
+            raise OpRefused("bad_value", "slot must be one with an open session")
         return {}
 
     def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         if not (is_loopback(session.ip) or self._connections[session].is_private):
-            raise Refusal("not_authorized", "the magic word is set over TLS or from the server's own machine only")
+            raise OpRefused("not_authorized", "the magic word is set over TLS or from the server's own machine only")
         fields = request.fields
         try:
             word = Credentials.from_fields(
                 fields.get("salt"), fields.get("iterations"), fields.get("stored_key"), fields.get("server_key")
             )
         except ValueError as error:
-            raise Refusal("bad_value", str(error)) from None
+            raise OpRefused("bad_value", str(error)) from None
         self._server.write_credentials(word)
         self._word = word
         self._decoy_secret = word.server_key
@@ -287,14 +288,6 @@ class Console:
 
 def _jsonable(settings: Any) -> dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings._asdict().items()}
-
-
-def _say_busy(sock: socket.socket) -> None:
-    busy = {"type": "error", "error": "busy", "message": "too many connections that did not log in"}
-    try:
-        sock.send(encode(busy), DONTWAIT)
-    except OSError:
-        pass  # it is turned away all the same
 
 
 def _keep_alive(sock: socket.socket) -> None:

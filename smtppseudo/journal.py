@@ -1,17 +1,15 @@
 """The journal: dated log files that lose no line that could be written, and never stop the server."""
 
 import os
-import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from smtppseudo.lost_lines import LineAccount, Lost
+from smtppseudo.old_logs import OldLogs
 
 CHECK_EVERY_S: Final = 1.0
-_DAY_S: Final = 86_400
-_NAME: Final = re.compile(r"\d{4}-\d\d-\d\d\.log")
 _FLAGS: Final = (
     os.O_RDWR
     | os.O_APPEND
@@ -35,21 +33,20 @@ class Journal:
     """Writes lines to `directory`/YYYY-MM-DD.log, all of a loop turn with one system call.
 
     Several processes may write to one directory: each write appends whole lines. A file that was renamed or
-    removed is opened anew within a second. What cannot be written is counted in `lost_lines`; when writing
-    works again, a line that was cut short is ended, and `prepare` says what is to be told of the loss.
+    removed is opened anew within a second. What cannot be written is lost, and `account` counts it; when
+    writing works again, a line that was cut short is ended, and `prepare` says what is to be told of the loss.
     `on_trouble` hears when losing begins.
     """
 
     def __init__(self, directory: Path, limits: Limits, on_trouble: Callable[[str], None]) -> None:
-        self._account = LineAccount()
+        self.account = LineAccount()
         self._directory = directory
         self._limits = limits
         self._on_trouble = on_trouble
+        self._old_logs = OldLogs(directory, limits.keep_days, on_trouble)
         self._fd = -1
         self._path = directory
         self._day = ""
-        self._begun_day = ""  # the last day that a file was begun for, and when that was
-        self._begun_at = 0.0
         self._octets = 0  # the size of today's file, as far as we know
         self._check_at = 0.0
         self._lines_since_check = 0
@@ -65,11 +62,11 @@ class Journal:
             self._roll(day, now)
         elif now >= self._check_at:
             self._check(now)
-        return self._account.to_tell(can_write=not self._trouble)
+        return self.account.to_tell(can_write=not self._trouble)
 
     def write(self, lines: list[str], now: float) -> int:
         """Write lines, LF included, or count them as lost; say how many octets they are."""
-        account = self._account
+        account = self.account
         octets = account.encode(lines)
         size = len(octets)
         if self._trouble:
@@ -84,20 +81,6 @@ class Journal:
                 self._said = ""
         self._lines_since_check += account.settle(len(lines), octets, written)
         return size
-
-    @property
-    def has_told(self) -> bool:
-        """Whether all that was lost has been told in the log."""
-        return self._account.has_told
-
-    def lose(self, lines: int) -> None:
-        """Count lines as lost that never came to `write`."""
-        self._account.lost_lines += lines
-
-    @property
-    def lost_lines(self) -> int:
-        """How many lines are lost so far."""
-        return self._account.lost_lines
 
     def reopen(self) -> None:
         """Close the file; the next `prepare` opens it anew, under its name of the day."""
@@ -126,7 +109,7 @@ class Journal:
     def _begin_trouble(self, reason: str, now: float) -> None:
         """Note that nothing can be written, until a check finds otherwise."""
         self._check_at = now + CHECK_EVERY_S
-        self._trouble = self._account.reason = reason
+        self._trouble = self.account.reason = reason
         if reason != self._said:
             self._said = reason
             self._on_trouble(f"{self._path}: {reason}: log lines are being lost")
@@ -138,7 +121,7 @@ class Journal:
         self._path = self._directory / f"{day}.log"
         self._trouble = ""
         self._check(now)
-        self._remove_old(day, now)
+        self._old_logs.begin_day(day, now)
 
     def _check(self, now: float) -> None:
         """Once a second: is the file still the one under its name, and may it grow?"""
@@ -168,9 +151,9 @@ class Journal:
             self._octets = ours.st_size  # others may write to it, or truncate it
             return
         if ours.st_nlink == 0:
-            self._account.reason = "the log file was removed"
+            self.account.reason = "the log file was removed"
             self._on_trouble(f"{self._path}: the log file was removed")
-            self._account.lose(self._lines_since_check)
+            self.account.lose(self._lines_since_check)
         self._close()
 
     def _open(self) -> None:
@@ -179,7 +162,7 @@ class Journal:
         try:
             status = _status_of_log(fd)
             # After a crash, ours or another's, the last line may have no end.
-            self._account.cut_short = status.st_size > 0 and not _ends_in_line_end(fd)
+            self.account.cut_short = status.st_size > 0 and not _ends_in_line_end(fd)
         except BaseException:
             os.close(fd)
             raise
@@ -192,35 +175,6 @@ class Journal:
             space = os.fstatvfs(self._fd)
             if space.f_bavail * space.f_frsize < floor:
                 raise OSError(0, "less than log_min_free_octets is free")
-
-    def _remove_old(self, day: str, now: float) -> None:
-        """Remove logs older than the limit; those of the last `keep_days` days stay.
-
-        A clock that is set a year ahead makes every log look old: such a day, and a first day that finds nothing but
-        old logs, removes none. If the clock is right after all, the next day does.
-        """
-        before, begun_at = self._begun_day, self._begun_at
-        self._begun_day, self._begun_at = day, now
-        if not self._limits.keep_days or day == before:
-            return
-        from datetime import date, timedelta  # noqa: PLC0415 - once a day
-
-        today = date.fromisoformat(day)
-        oldest = f"{today - timedelta(days=self._limits.keep_days)}.log"
-        try:
-            logs = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name) and path != self._path]
-        except OSError:
-            return  # what is wrong with the directory is said when the log is opened
-        old = [path for path in logs if path.name < oldest]
-        jumped = before and (today - date.fromisoformat(before)).days > (now - begun_at) / _DAY_S + 1
-        if old and (jumped or (not before and old == logs)):
-            self._on_trouble(f"{self._path}: perhaps the clock was set: {len(old)} old logs stay until tomorrow")
-            return
-        for path in old:
-            try:
-                path.unlink()
-            except OSError as error:
-                self._on_trouble(f"{path}: cannot remove an old log: {error.strerror}")
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1

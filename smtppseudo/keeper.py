@@ -17,7 +17,7 @@ from smtppseudo.net.addresses import machine_addresses
 from smtppseudo.net.reactor import Alarm, Reactor
 from smtppseudo.replacement import Replacement
 from smtppseudo.settings import Settings
-from smtppseudo.slots import source_of
+from smtppseudo.sources import source_of
 from smtppseudo.statedir import HITS, SECRET_MODE
 
 REFRESH_EVERY_S: Final = 60.0

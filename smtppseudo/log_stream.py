@@ -16,12 +16,13 @@ _PIECE_OCTETS: Final[int] = getattr(select, "PIPE_BUF", 512)
 class LogStream:
     """Writes lines to `fd`, and never waits for whoever reads them.
 
-    What cannot be written at once is counted in `lost_lines`, as by the journal: when writing works again a line that
-    was cut short is ended, and `prepare` says what is to be told of the loss. `on_trouble` hears when losing begins.
+    What cannot be written at once is lost, and `account` counts it, as the journal's does: when writing works again a
+    line that was cut short is ended, and `prepare` says what is to be told of the loss. `on_trouble` hears when
+    losing begins.
     """
 
     def __init__(self, fd: int, on_trouble: Callable[[str], None]) -> None:
-        self._account = LineAccount()
+        self.account = LineAccount()
         self._fd = fd
         self._on_trouble = on_trouble
         self._retry_at = 0.0
@@ -29,12 +30,12 @@ class LogStream:
 
     def prepare(self, day: str, now: float) -> Lost | None:  # noqa: ARG002 - a stream has no days
         """Say what was lost, if it can be told now; `now` is monotonic seconds."""
-        can_write = self._account.has_told or (now >= self._retry_at and _has_room(self._fd))
-        return self._account.to_tell(can_write=can_write)
+        can_write = self.account.has_told or (now >= self._retry_at and _has_room(self._fd))
+        return self.account.to_tell(can_write=can_write)
 
     def write(self, lines: list[str], now: float) -> int:
         """Write lines, LF included, or count them as lost; say how many octets they are."""
-        account = self._account
+        account = self.account
         octets = account.encode(lines)
         written = 0
         if now >= self._retry_at:
@@ -44,23 +45,9 @@ class LogStream:
             if written == len(octets):
                 self._said = ""
             else:
-                self._lose((error.strerror or str(error)) if error else TOO_SLOW)
+                self._begin_trouble((error.strerror or str(error)) if error else TOO_SLOW)
         account.settle(len(lines), octets, written)
         return len(octets)
-
-    @property
-    def has_told(self) -> bool:
-        """Whether all that was lost has been told in the log."""
-        return self._account.has_told
-
-    def lose(self, lines: int) -> None:
-        """Count lines as lost that never came to `write`."""
-        self._account.lost_lines += lines
-
-    @property
-    def lost_lines(self) -> int:
-        """How many lines are lost so far."""
-        return self._account.lost_lines
 
     def reopen(self) -> None:
         """Look at the next `write` whether it works again."""
@@ -69,8 +56,8 @@ class LogStream:
     def close(self) -> None:
         """Leave it open: it is whoever started us that gave it."""
 
-    def _lose(self, reason: str) -> None:
-        self._account.reason = reason
+    def _begin_trouble(self, reason: str) -> None:
+        self.account.reason = reason
         if reason != self._said:
             self._said = reason
             self._on_trouble(f"standard output: {reason}: log lines are being lost")
@@ -93,7 +80,9 @@ def write_at_once(fd: int, octets: bytes) -> tuple[int, OSError | None]:
 def _end_of_piece(octets: bytes, start: int) -> int:
     """Return where a piece ends that can be written at once: behind a line, if one ends in it."""
     most = start + _PIECE_OCTETS
-    return most if most >= len(octets) else octets.rfind(b"\n", start, most) + 1 or most
+    if most >= len(octets):
+        return len(octets)
+    return octets.rfind(b"\n", start, most) + 1 or most
 
 
 def _has_room(fd: int) -> bool:

@@ -48,21 +48,30 @@ class LineAccount:
             if self._telling:
                 self._untold = 0
             return lines
+        whole = self._cut(octets, written)
+        lost = lines - whole
+        if self._telling and whole:
+            self._untold = 0  # the first line, which told it, is whole
+        elif self._telling:
+            lost -= 1  # that line is no loss: it comes again
+        self.lose(lost)
+        return whole
+
+    def lose(self, lines: int) -> None:
+        """Enter that lines are lost, which is to be told."""
+        self.give_up(lines)
+        self._untold += lines
+
+    def give_up(self, lines: int) -> None:
+        """Enter that lines are lost that never came to be written; whoever gave them up tells of it."""
+        self.lost_lines += lines
+
+    def _cut(self, octets: bytes, written: int) -> int:
+        """Note where the octets were cut; return how many lines before that are whole."""
         whole = octets.count(b"\n", 0, written)
         if written:
             whole -= self.cut_short  # the first LF ended what was cut short before
             self.cut_short = octets[written - 1] != 0x0A
             if self.cut_short and octets[written] == 0x0A:
                 whole += 1  # only its LF is missing, and that comes
-        lost = lines - whole
-        if self._telling and whole:
-            self._untold = 0  # the first line, which told it, is whole
-        elif self._telling:
-            lost -= 1
-        self.lose(lost)
         return whole
-
-    def lose(self, lines: int) -> None:
-        """Enter that lines are lost."""
-        self.lost_lines += lines
-        self._untold += lines

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Final
 
 from smtppseudo.chronicle import Chronicle
 from smtppseudo.counters import Counters
-from smtppseudo.events import CloseReason, Connected, Event, RefusalReason
+from smtppseudo.events import CloseReason, Connected, RefusalReason
 from smtppseudo.net.connection import Connection
-from smtppseudo.net.errnos import DONTWAIT
+from smtppseudo.net.listener import turn_away
 from smtppseudo.net.reactor import Alarm, Reactor
-from smtppseudo.refusals import RefusalSummary
+from smtppseudo.refusals import Refusal, RefusalSummary
 from smtppseudo.settings import Settings
-from smtppseudo.slots import Admitted, ClientLimit, Evict, SlotTable
+from smtppseudo.slots import Admitted, Evict, SlotTable
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.session import SmtpSession
 from smtppseudo.smtp.tarpit import TarpitSession, session_type
+from smtppseudo.sources import ClientLimit
 
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls
@@ -155,11 +156,7 @@ class Reception:
         return self._greeting_octets
 
     def _turn_away(self, sock: socket.socket, ip: str, reason: RefusalReason, now: float) -> None:
-        try:
-            sock.send(self._dialogue.too_many_connections, DONTWAIT)
-        except OSError:
-            pass  # it is turned away all the same
-        sock.close()
+        turn_away(sock, self._dialogue.too_many_connections)
         self.counters.refused[reason] += 1
         self._record_refusals(self._refusals.note(ip, reason))
         if not self._refusals_alarm.due_tick:
@@ -170,14 +167,14 @@ class Reception:
         if not self._refusals.is_empty:
             self.reactor.wheel.schedule(self._refusals_alarm, now + _SECOND_S)
 
-    def _record_refusals(self, refusals: Sequence[tuple[str, Event]]) -> None:
+    def _record_refusals(self, refusals: Sequence[Refusal]) -> None:
         for ip, refused in refusals:
             self._chronicle.record(refused, ip)
 
     def _check_quiet(self, now: float) -> None:
-        due_at = self._last_accept + self._quiet_timeout_s
         if not self._quiet_timeout_s:
-            return
+            return  # it was set to 0 in this very turn
+        due_at = self._last_accept + self._quiet_timeout_s
         if now < due_at:
             self.reactor.wheel.schedule(self._quiet_alarm, due_at)
         else:

@@ -7,11 +7,11 @@ the same order. Numbers that are absent (slot 0, port 0, ...) are left out.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from smtppseudo.events import NAMES, Closed, Command, Connected, Event, Stamped, escape, unescape
 
-Value = str | int | bool
+Value: TypeAlias = str | int | bool
 
 _KINDS: Final[dict[str, type[Event]]] = {name: kind for kind, name in NAMES.items()}
 _ESCAPE: Final = re.compile(r"\\(?:\\|x22)")
@@ -158,8 +158,8 @@ def _parse_text(line: str) -> Stamped:
     return _rebuild(time, name, values)
 
 
-def _restore_quote(escape: re.Match[str]) -> str:
-    return '"' if escape[0] == "\\x22" else escape[0]
+def _restore_quote(escaped: re.Match[str]) -> str:
+    return '"' if escaped[0] == "\\x22" else escaped[0]
 
 
 def _parse_json(line: str) -> Stamped:

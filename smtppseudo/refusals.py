@@ -1,13 +1,13 @@
 """Refusals: newcomers turned away, summed up so that a flood cannot fill the log."""
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from smtppseudo.events import RefusalReason, Refused
 
 PER_SECOND_MAX: Final = 100
 SOURCES_MAX: Final = 10_000
 
-Refusal = tuple[str, Refused]  # the address, or "" for the sum of many
+Refusal: TypeAlias = tuple[str, Refused]  # the address, or "" for the sum of many
 
 
 class RefusalSummary:

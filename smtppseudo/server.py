@@ -1,12 +1,11 @@
 """The server: makes loop, log, listeners, reception and console of the settings, and keeps them together."""
 
 import contextlib
-import errno
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from smtppseudo.certificates import Certificates
 from smtppseudo.chronicle import Chronicle
@@ -14,14 +13,15 @@ from smtppseudo.configuration import Configuration
 from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.journal import Journal, Limits
 from smtppseudo.log_stream import LogStream
-from smtppseudo.net.addresses import is_loopback, plain_address
+from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.clock import Clock
 from smtppseudo.net.inherited import Inherited
-from smtppseudo.net.listener import Listener, ListenError, OnAccept, listen
+from smtppseudo.net.listener import OnAccept
+from smtppseudo.net.port import Port
 from smtppseudo.net.reactor import Reactor
 from smtppseudo.preconditions import require_sense
 from smtppseudo.reception import Reception, describe_fault
-from smtppseudo.settings import STDOUT, Settings
+from smtppseudo.settings import KEYS, STDOUT, Settings
 from smtppseudo.statedir import COOKIE, CREDENTIALS, MONITOR_PORT, SECRET_MODE, SETTINGS, StateDir
 
 if TYPE_CHECKING:
@@ -30,36 +30,11 @@ if TYPE_CHECKING:
     from smtppseudo.metrics_file import MetricsFile
     from smtppseudo.monitor.credentials import Credentials
 
-OnAcceptBy: TypeAlias = Callable[[str], OnAccept]  # by the address that is listened on
 _TELL_FAULT_EVERY_S: Final = 60.0
 _NOTHING_INHERITED: Final = Inherited()
 
 ACCEPT_MAIL_WARNING: Final = (
     "warning: accept_mail is on: honest mail is taken and thrown away, its senders get no bounce"
-)
-
-# These are taken from the settings once, when the server starts.
-FIXED_KEYS: Final = (
-    "listen",
-    "port",
-    "monitor_listen",
-    "monitor_port",
-    "monitor_cleartext",
-    "slots",
-    "evict_after_s",
-    "log_dir",
-    "log_format",
-    "log_keep_days",
-    "log_max_octets_per_day",
-    "log_min_free_octets",
-    "state_dir",
-    "metrics_file",
-    "blocklist_file",
-    "blocklist_format",
-    "blocklist_min_hits",
-    "blocklist_window_days",
-    "blocklist_expire_days",
-    "blocklist_evidence",
 )
 
 
@@ -86,7 +61,7 @@ class Server:
         self.configuration = configuration
         self.settings = settings
         self.reactor = Reactor(clock)
-        self.started = self.reactor.clock.now
+        self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
         log = LogStream(stdout_fd, say) if settings.log_dir == STDOUT else _journal(settings, say)
         self.chronicle = Chronicle(self.reactor.clock, log, settings.log_format)
@@ -103,8 +78,9 @@ class Server:
         self._keeper: Keeper | None = None
         self._metrics: MetricsFile | None = None
         self._is_online = False
-        self._listeners: list[Listener] = []
-        self._monitor_listeners: list[Listener] = []
+        trouble, fault = self.chronicle.error, self.reception.report_fault
+        self._smtp = Port(self.reactor, self._senders_by, say, trouble, fault)
+        self._monitor = Port(self.reactor, self._monitors_by, say, trouble, fault)
 
     @property
     def state(self) -> str:
@@ -114,12 +90,12 @@ class Server:
     @property
     def listens_on(self) -> list[tuple[str, int]]:
         """The addresses and ports for SMTP."""
-        return [(listener.address, listener.port) for listener in self._listeners]
+        return self._smtp.places
 
     @property
     def monitors_on(self) -> list[tuple[str, int]]:
         """The addresses and ports for monitors."""
-        return [(listener.address, listener.port) for listener in self._monitor_listeners]
+        return self._monitor.places
 
     @property
     def monitors(self) -> int:
@@ -131,19 +107,15 @@ class Server:
 
         Raises ListenError, SettingsError and what `once_bound` raises; then nothing is open.
         """
-        settings, (smtp, monitor) = self.settings, self._inherited
+        settings = self.settings
         try:
-            self._listeners = self._adopt(smtp, self._senders_by) or self._listen(
-                settings.listen, settings.port, self._senders_by
-            )
-            self._monitor_listeners = self._adopt(monitor, self._monitors_by) or self._listen(
-                settings.monitor_listen, settings.monitor_port, self._monitors_by
-            )
+            self._smtp.open(settings.listen, settings.port, self._inherited.smtp)
+            self._monitor.open(settings.monitor_listen, settings.monitor_port, self._inherited.monitor)
             once_bound()
             if settings.blocklist_file:
                 self._keep_blocklist()
         except BaseException:
-            self._close_listeners()
+            self._close_ports()
             raise
         self._let_local_monitors_in()
         self._is_online = True
@@ -157,24 +129,15 @@ class Server:
         """Open the SMTP port again; `ip` and `port` are whose wish it was. Raises ListenError; it stays closed then."""
         if self._is_online:
             return
-        resumed: list[Listener] = []
-        try:
-            for listener in self._listeners:
-                listener.resume()
-                resumed.append(listener)
-        except ListenError:
-            for listener in resumed:
-                listener.suspend()
-            raise
+        self._smtp.resume()
         self._is_online = True
         self.chronicle.record(Online(by), ip, port)
 
     def go_offline(self, by: str, ip: str = "", port: int = 0) -> None:
-        """Close the SMTP port and its sessions."""
+        """Close the SMTP port and its sessions. Raises OSError; they stay open then."""
         if not self._is_online:
             return
-        for listener in self._listeners:
-            listener.suspend()
+        self._smtp.suspend()
         self._is_online = False
         self.reception.end_all("stopped", self.reactor.clock.now)
         self.chronicle.record(Offline(by), ip, port)
@@ -217,9 +180,9 @@ class Server:
         return {
             "state": self.state,
             "counters": self.counters(),
-            "uptime_s": round(self.reactor.clock.now - self.started, 3),
+            "uptime_s": round(self.reactor.clock.now - self._started, 3),
             "monitors": self.monitors,
-            "lost_log_lines": self.chronicle.log.lost_lines,
+            "lost_log_lines": self.chronicle.lost_lines,
         }
 
     def read_credentials(self) -> "Credentials | None":
@@ -249,7 +212,7 @@ class Server:
     def stop(self) -> None:
         """End every session, bring the log to the disk, and let `run` return."""
         self.reactor.stop()  # first, so that no bug in the rest keeps us running
-        self._close_listeners()
+        self._close_ports()
         self.reception.close("shutdown", self.reactor.clock.now)
         if self._is_online:
             self._is_online = False
@@ -285,16 +248,16 @@ class Server:
         self.configuration = configuration
         self.settings = self._effective(wanted)
         changed = [name for name in wanted._fields if getattr(before, name) != getattr(wanted, name)]
-        applied = [name for name in changed if name not in FIXED_KEYS]
+        applied = [name for name in changed if not KEYS[name].at_start]
         if applied:
             self.reception.apply(self.settings, self._certificates.tls)
             self.chronicle.record(SettingsChanged(",".join(applied), by), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
             self.warn(ACCEPT_MAIL_WARNING)
-        return [name for name in changed if name in FIXED_KEYS]
+        return [name for name in changed if KEYS[name].at_start]
 
     def _effective(self, wanted: Settings) -> Settings:
-        return wanted._replace(**{name: getattr(self.settings, name) for name in FIXED_KEYS})
+        return wanted._replace(**{key.name: getattr(self.settings, key.name) for key in KEYS.values() if key.at_start})
 
     def _keep_metrics(self) -> None:
         from smtppseudo.metrics_file import MetricsFile  # noqa: PLC0415 - for those who want one
@@ -312,38 +275,12 @@ class Server:
         self.chronicle.witness = self._keeper.see
         self._keeper.begin()
 
-    def _listen(self, addresses: tuple[str, ...], port: int, on_accept_by: OnAcceptBy) -> list[Listener]:
-        listeners: list[Listener] = []
-        for address in addresses:
-            try:
-                sock = listen(address, port)
-            except ListenError as error:
-                no_ipv6 = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and address in ("::", "::1")
-                if no_ipv6 and len(addresses) > 1:
-                    self._say(f"this machine has no IPv6: not listening on {address}")
-                    continue
-                for listener in listeners:
-                    listener.close()
-                raise
-            listeners.append(self._listener(sock, on_accept_by))
-            port = listeners[0].port  # where any free port is taken, the same on each address
-        return listeners
-
-    def _adopt(self, socks: tuple[socket.socket, ...], on_accept_by: OnAcceptBy) -> list[Listener]:
-        return [self._listener(sock, on_accept_by, is_inherited=True) for sock in socks]
-
-    def _listener(self, sock: socket.socket, on_accept_by: OnAcceptBy, *, is_inherited: bool = False) -> Listener:
-        on_accept, on_trouble = on_accept_by(plain_address(sock.getsockname())), self.chronicle.error
-        on_fault = self.reception.report_fault
-        return Listener(sock, self.reactor, on_accept, on_trouble, on_fault, is_inherited=is_inherited)
-
     def _senders_by(self, address: str) -> OnAccept:  # noqa: ARG002 - every address answers alike
         return self.reception.accept
 
-    def _close_listeners(self) -> None:
-        for listener in self._listeners + self._monitor_listeners:
-            listener.close()
-        self._listeners = self._monitor_listeners = []
+    def _close_ports(self) -> None:
+        self._smtp.close()
+        self._monitor.close()
 
     def _let_local_monitors_in(self) -> None:
         """Put down what a local monitor needs: whoever can read the cookie needs no magic word."""

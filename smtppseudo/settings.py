@@ -102,13 +102,15 @@ class SettingsError(ValueError):
 class Key(NamedTuple):
     """One setting: how it is checked, and what the documentation says of it.
 
-    `check` gives the value back in its proper type, or raises ValueError that says what is allowed.
+    `check` gives the value back in its proper type, or raises ValueError that says what is allowed. `at_start` keys are
+    taken when the server starts, and then no more; those `by_monitor` a monitor may set.
     """
 
     name: str
     check: Callable[[object], Any]
     help: str
     by_monitor: bool = False
+    at_start: bool = False
 
 
 _GREETING: Final = "1 to 200 printable ASCII characters"
@@ -123,14 +125,16 @@ KEYS: Final[dict[str, Key]] = {
             "listen",
             list_of(address, 'a list of IP addresses, as in ["0.0.0.0", "::"]', least=1),
             "Addresses that answer SMTP.",
+            at_start=True,
         ),
-        Key("port", _PORT, "The SMTP port. 0 takes any free one."),
+        Key("port", _PORT, "The SMTP port. 0 takes any free one.", at_start=True),
         Key(
             "monitor_listen",
             list_of(address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
             "Addresses that answer monitors. All but 127.0.0.1 and the like need the next two, or monitor_cleartext.",
+            at_start=True,
         ),
-        Key("monitor_port", _PORT, "The port for monitors. 0 takes any free one."),
+        Key("monitor_port", _PORT, "The port for monitors. 0 takes any free one.", at_start=True),
         Key(
             "monitor_tls_cert",
             _PATH,
@@ -143,8 +147,9 @@ KEYS: Final[dict[str, Key]] = {
             switch,
             "Let monitors in from other machines unencrypted. Whoever is on the way sees all but the magic word."
             " With monitor_tls_cert it is TLS all the same.",
+            at_start=True,
         ),
-        Key("slots", whole(1, 60_000), "How many connections are served at once."),
+        Key("slots", whole(1, 60_000), "How many connections are served at once.", at_start=True),
         Key(
             "slots_per_client",
             whole(0, 60_000),
@@ -159,6 +164,7 @@ KEYS: Final[dict[str, Key]] = {
             "evict_after_s",
             seconds(1, 86_400),
             "When all slots are taken, a session idle for so long gives way to a newcomer.",
+            at_start=True,
         ),
         Key(
             "idle_timeout_s",
@@ -249,42 +255,63 @@ KEYS: Final[dict[str, Key]] = {
             "Log and show what peers sent and were answered, not only that they came.",
             by_monitor=True,
         ),
-        Key("log_dir", _PATH, "Where the logs are. Empty = the usual place; - = standard output, a line an event."),
+        Key(
+            "log_dir",
+            _PATH,
+            "Where the logs are. Empty = the usual place; - = standard output, a line an event.",
+            at_start=True,
+        ),
         Key(
             "log_format",
             choice(("text", "json")),
             "A line of the log: `time event key=value ...`, or a JSON object.",
+            at_start=True,
         ),
-        Key("log_keep_days", whole(0, 36_500), "Logs older than so many days are removed. 0 = never."),
+        Key("log_keep_days", whole(0, 36_500), "Logs older than so many days are removed. 0 = never.", at_start=True),
         Key(
             "log_max_octets_per_day",
             whole(0, 1 << 50),
             "A day's log grows to so many octets, then nothing more is logged that day. 0 = no limit.",
+            at_start=True,
         ),
         Key(
             "log_min_free_octets",
             whole(0, 1 << 50),
             "Nothing is logged while less than so many octets of the disk are free. 0 = no limit.",
+            at_start=True,
         ),
         Key(
             "metrics_file",
             _FILE,
             "Keep the sums of the run in this file, for node_exporter's textfile collector (.prom). Empty = none.",
+            at_start=True,
         ),
-        Key("state_dir", _PATH, "Where the server keeps what monitors set. Empty = the usual place."),
+        Key("state_dir", _PATH, "Where the server keeps what monitors set. Empty = the usual place.", at_start=True),
         Key(
             "blocklist_file",
             _FILE,
             "Keep a list of those who call again and again in this file. Empty = none.",
+            at_start=True,
         ),
-        Key("blocklist_format", choice(BLOCKLIST_FORMATS), "What reads the list."),
-        Key("blocklist_min_hits", whole(1, 1_000), "Sessions with evidence that list an address, or an IPv6 /64."),
-        Key("blocklist_window_days", days(0.01, 3_650), "The time within which they must lie."),
-        Key("blocklist_expire_days", days(0.01, 3_650), "How long an address stays listed after the latest of them."),
+        Key("blocklist_format", choice(BLOCKLIST_FORMATS), "What reads the list.", at_start=True),
+        Key(
+            "blocklist_min_hits",
+            whole(1, 1_000),
+            "Sessions with evidence that list an address, or an IPv6 /64.",
+            at_start=True,
+        ),
+        Key("blocklist_window_days", days(0.01, 3_650), "The time within which they must lie.", at_start=True),
+        Key(
+            "blocklist_expire_days",
+            days(0.01, 3_650),
+            "How long an address stays listed after the latest of them.",
+            at_start=True,
+        ),
         Key(
             "blocklist_evidence",
             list_of(choice(tuple(EVIDENCE)), f"a list of some of {', '.join(EVIDENCE)}", least=1),
             "What counts: " + "; ".join(f"{name} ({what})" for name, what in EVIDENCE.items()) + ".",
+            at_start=True,
         ),
         Key(
             "blocklist_never",
@@ -302,11 +329,17 @@ class Sourced(NamedTuple):
     origins: Mapping[str, Origin]
 
 
-def check(name: str, value: object) -> Any:
-    """Return the checked value for a key. Raises SettingsError that names the key and what is allowed."""
+def key_of(name: str) -> Key:
+    """Return the key of a name. Raises SettingsError that suggests another."""
     key = KEYS.get(name)
     if key is None:
         raise SettingsError(f"unknown setting {name!r}{_suggestion(name)}")
+    return key
+
+
+def check(name: str, value: object) -> Any:
+    """Return the checked value for a key. Raises SettingsError that names the key and what is allowed."""
+    key = key_of(name)
     try:
         return key.check(value)
     except ValueError as error:

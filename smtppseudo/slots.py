@@ -1,8 +1,7 @@
-"""Slots: who gets one, who has to wait outside, who has to give way."""
+"""Slots: who gets one, who has to give way for it, and who is turned away."""
 
 import heapq
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from smtppseudo.events import RefusalReason
@@ -34,7 +33,7 @@ class Evict(NamedTuple, Generic[T]):
     occupant: T
 
 
-class Turned(NamedTuple):
+class TurnedAway(NamedTuple):
     """The newcomer has to go."""
 
     reason: RefusalReason
@@ -46,40 +45,40 @@ class SlotTable(Generic[T]):
     `evict_after_s` is how long an occupant must have been idle to give way.
     """
 
-    __slots__ = ("_candidates", "_evict_after_s", "_free", "_rows", "count", "in_use", "is_short")
+    __slots__ = ("_candidates", "_evict_after_s", "_free", "_occupants", "count", "in_use", "is_short")
 
     def __init__(self, count: int, evict_after_s: float) -> None:
         self.count = count
         self._evict_after_s = evict_after_s
-        self._rows: list[T] = []  # only as long as slots were ever used
-        self._free: list[int] = []  # a heap of the indexes in _rows that are closed
+        self._occupants: list[T] = []  # only as long as slots were ever used
+        self._free: list[int] = []  # a heap of the indexes in _occupants that are closed
         self._candidates: list[tuple[float, int, T]] = []  # idle longest last
         self.in_use = 0
         self.is_short = False
 
     def __iter__(self) -> Iterator[T]:
         """Yield the occupants, present and past, of all slots ever used, in order."""
-        return iter(self._rows)
+        return iter(self._occupants)
 
-    def admit(self, now: float) -> Admitted | Evict[T] | Turned:
+    def admit(self, now: float) -> Admitted | Evict[T] | TurnedAway:
         """Say what becomes of a newcomer: the lowest free slot, or an idle occupant's, or none."""
         if self._free:
             return Admitted(self._free[0] + 1)
-        if len(self._rows) < self.count:
-            return Admitted(len(self._rows) + 1)
+        if len(self._occupants) < self.count:
+            return Admitted(len(self._occupants) + 1)
         occupant = self._idle_longest()
         if occupant is not None and now - occupant.idle_since >= self._evict_after_s:
             return Evict(occupant)
-        return Turned("slots")
+        return TurnedAway("slots")
 
     def enter(self, occupant: T) -> None:
         """Give an occupant the slot that `admit` named, and that it holds in `slot`."""
         index = occupant.slot - 1
-        if index == len(self._rows):
-            self._rows.append(occupant)
+        if index == len(self._occupants):
+            self._occupants.append(occupant)
         else:
             heapq.heappop(self._free)
-            self._rows[index] = occupant
+            self._occupants[index] = occupant
         self.in_use += 1
 
     def release(self, occupant: T) -> None:
@@ -98,7 +97,7 @@ class SlotTable(Generic[T]):
 
     def _idle_longest(self) -> T | None:
         # A list sorted once stays in order: whoever was active since has moved behind all the others and is
-        # passed over, newcomers are behind them too. So each sorting serves as many evictions as it has rows.
+        # passed over, newcomers are behind them too. So each sorting serves as many evictions as there are slots.
         for _ in range(2):
             while self._candidates:
                 idle_since, _, occupant = self._candidates[-1]
@@ -106,54 +105,6 @@ class SlotTable(Generic[T]):
                     return occupant
                 self._candidates.pop()
             self._candidates = sorted(
-                ((row.idle_since, row.slot, row) for row in self._rows if row.is_open), reverse=True
+                ((each.idle_since, each.slot, each) for each in self._occupants if each.is_open), reverse=True
             )
         return None
-
-
-class ClientLimit:
-    """Counts the slots of each client: an IPv4 address, or an IPv6 /64. Exempt networks are not counted.
-
-    `most` is 0 for no limit.
-    """
-
-    __slots__ = ("_counts", "_exempt", "_most")
-
-    def __init__(self, most: int, exempt: tuple[str, ...]) -> None:
-        self._most = most
-        networks = [ip_network(network) for network in exempt]
-        self._exempt = [(network.version, int(network.network_address), int(network.netmask)) for network in networks]
-        self._counts: dict[str, int] = {}
-
-    def admits(self, ip: str) -> bool:
-        """Whether this address may have one more."""
-        return not self._most or self._counts.get(source_of(ip), 0) < self._most or self._is_exempt(ip)
-
-    def enter(self, ip: str) -> None:
-        """Count one more."""
-        if ":" in ip and self._is_exempt(ip):
-            return  # it must not count for its /64; an IPv4 address counts for none but itself
-        source = source_of(ip)
-        self._counts[source] = self._counts.get(source, 0) + 1
-
-    def release(self, ip: str) -> None:
-        """Count one less."""
-        if ":" in ip and self._is_exempt(ip):
-            return
-        source = source_of(ip)
-        if self._counts[source] == 1:
-            del self._counts[source]
-        else:
-            self._counts[source] -= 1
-
-    def _is_exempt(self, ip: str) -> bool:
-        address = ip_address(ip)
-        number = int(address)
-        return any(version == address.version and number & mask == network for version, network, mask in self._exempt)
-
-
-def source_of(ip: str) -> str:
-    """Return what is counted as one client: an IPv4 address as it is, an IPv6 address's /64."""
-    if ":" not in ip:
-        return ip
-    return str(ip_network((ip.partition("%")[0], 64), strict=False))

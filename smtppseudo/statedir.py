@@ -16,7 +16,7 @@ SECRET_MODE: Final = 0o600
 class StateDir:
     """Files of one directory, each replaced whole: after a crash there is the old one or the new one.
 
-    Every method but `read` raises OSError.
+    Every method raises OSError.
     """
 
     __slots__ = ("path",)
@@ -25,7 +25,7 @@ class StateDir:
         self.path = path
 
     def read(self, name: str) -> str | None:
-        """Return a file's text; None if there is none. Raises OSError where there is one that cannot be read."""
+        """Return a file's text; None if there is none."""
         try:
             return (self.path / name).read_bytes().decode("utf-8", "replace")
         except FileNotFoundError:

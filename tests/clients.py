@@ -1,4 +1,4 @@
-"""What the tests speak SMTP with: one raw socket, line by line. And waiting, always with an end."""
+"""What the tests speak with: a raw socket, and SMTP line by line. And waiting, always with an end."""
 
 import socket
 import struct
@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 
 LIMIT_S = 20.0
 POLL_S = 0.01
+_RECEIVE_OCTETS = 65_536
 
 T = TypeVar("T")
 
@@ -25,13 +26,12 @@ def wait_until(look: Callable[[], T], what: str, limit_s: float = LIMIT_S, poll_
         time.sleep(poll_s)
 
 
-class Client:
-    """One connection. `pump`, where the server runs in this thread, gives it its turn while we wait."""
+class OurEnd:
+    """Our end of a connection. `pump`, where the server runs in this thread, gives it its turn while we wait."""
 
-    def __init__(self, sock: socket.socket, pump: Callable[[], object] | None = None) -> None:
+    def __init__(self, sock: socket.socket, pump: Callable[[], object] | None) -> None:
         self.sock = sock
         self._pump = pump
-        self._received = b""
         sock.settimeout(LIMIT_S)
 
     def __enter__(self) -> Self:
@@ -44,9 +44,38 @@ class Client:
 
     @property
     def port(self) -> int:
-        """Our own port, by which the server's log knows us."""
+        """Our own port, by which the server knows us."""
         number: int = self.sock.getsockname()[1]
         return number
+
+    def close(self) -> None:
+        """Close, politely."""
+        self.sock.close()
+
+    def _receive(self) -> bytes:
+        if self._pump is None:
+            return self.sock.recv(_RECEIVE_OCTETS)
+        return wait_until(self._receive_now, "octets from the server", poll_s=0)[0]
+
+    def _receive_now(self) -> list[bytes]:
+        """Return what has come, in a list of one; an empty list where nothing has."""
+        assert self._pump is not None
+        self.sock.settimeout(0)
+        try:
+            return [self.sock.recv(_RECEIVE_OCTETS)]
+        except BlockingIOError:
+            self._pump()
+            return []
+        finally:
+            self.sock.settimeout(LIMIT_S)
+
+
+class Client(OurEnd):
+    """A connection to the SMTP port."""
+
+    def __init__(self, sock: socket.socket, pump: Callable[[], object] | None = None) -> None:
+        super().__init__(sock, pump)
+        self._received = b""
 
     def send(self, *lines: str) -> None:
         """Send lines, each with its CRLF, all at once."""
@@ -77,10 +106,6 @@ class Client:
         """The server must close now and say nothing more."""
         assert self.rest() == b""
 
-    def close(self) -> None:
-        """Close, politely."""
-        self.sock.close()
-
     def reset(self) -> None:
         """Close with RST instead of FIN."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -93,23 +118,6 @@ class Client:
             self._received += octets
         line, _, self._received = self._received.partition(b"\r\n")
         return line.decode("ascii")
-
-    def _receive(self) -> bytes:
-        if self._pump is None:
-            return self.sock.recv(65_536)
-        return wait_until(self._receive_now, "octets from the server", poll_s=0)[0]
-
-    def _receive_now(self) -> list[bytes]:
-        """Return what has come, in a list of one; an empty list where nothing has."""
-        assert self._pump is not None
-        self.sock.settimeout(0)
-        try:
-            return [self.sock.recv(65_536)]
-        except BlockingIOError:
-            self._pump()
-            return []
-        finally:
-            self.sock.settimeout(LIMIT_S)
 
 
 def connect(

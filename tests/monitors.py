@@ -11,10 +11,9 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeAlias
 
-from tests.clients import LIMIT_S, connect, wait_until
+from tests.clients import OurEnd, connect, wait_until
 from tests.inside import Inside
 from tests.running import Running
 
@@ -79,36 +78,21 @@ class Login:
         return f"{without_proof},p={base64.b64encode(proof).decode()}"
 
 
-class Peer:
+class Peer(OurEnd):
     """One connection to the monitor port. Every line that it reads must be a frame as the protocol promises.
 
     `wire` is every octet that went either way. Frames that came while a reply was waited for are kept in `aside`.
     """
 
     def __init__(self, sock: socket.socket, pump: Callable[[], object] | None = None) -> None:
-        self.sock = sock
+        super().__init__(sock, pump)
         self.wire = bytearray()
         self.aside: deque[Frame] = deque()
         self.hello: Frame = {}
         self.snapshot: Frame = {}
-        self._pump = pump
         self._lines: deque[bytes] = deque()
         self._part = b""
         self._id = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def port(self) -> int:
-        """Our own port, by which the server knows us."""
-        number: int = self.sock.getsockname()[1]
-        return number
 
     def send_octets(self, octets: bytes) -> None:
         """Send anything."""
@@ -215,10 +199,6 @@ class Peer:
             pass
         return True
 
-    def close(self) -> None:
-        """Close."""
-        self.sock.close()
-
     def _whole(self, frame: Frame) -> Frame:
         """Add to a list of slots what follows in further frames."""
         part = frame
@@ -247,23 +227,6 @@ class Peer:
         frame = json.loads(line, object_pairs_hook=_without_repeats)
         assert isinstance(frame, dict)
         return frame
-
-    def _receive(self) -> bytes:
-        if self._pump is None:
-            return self.sock.recv(1 << 20)
-        return wait_until(self._receive_now, "octets from the server", poll_s=0)[0]
-
-    def _receive_now(self) -> list[bytes]:
-        """Return what has come, in a list of one; an empty list where nothing has."""
-        assert self._pump is not None
-        self.sock.settimeout(0)
-        try:
-            return [self.sock.recv(1 << 20)]
-        except BlockingIOError:
-            self._pump()
-            return []
-        finally:
-            self.sock.settimeout(LIMIT_S)
 
 
 def line_of(frame: Frame) -> bytes:

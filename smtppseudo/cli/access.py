@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -58,7 +58,7 @@ class Access:
         self._word = _checked(ask(f"Magic word of {place}: "))
 
     def _connect(self) -> MonitorLink:
-        secrets = Secrets(tuple(filter(None, map(read_cookie, self._state_dirs))), self._word)
+        secrets = Secrets(read_cookies(self._state_dirs), self._word)
         failure: LinkError | None = None
         for port in self._ports():
             try:
@@ -74,8 +74,8 @@ class Access:
         """Return the ports to try: what was given, else those that local servers wrote down, else 26."""
         if self._port is not None:
             return [self._port]
-        noted = [] if self._host is not None else list(filter(None, map(read_port, self._state_dirs)))
-        return noted or [MONITOR_PORT_DEFAULT]
+        noted = () if self._host is not None else read_ports(self._state_dirs)
+        return list(noted) or [MONITOR_PORT_DEFAULT]
 
     def _advice(self) -> str:
         cookies = " or ".join(str(directory / COOKIE) for directory in self._state_dirs)
@@ -126,24 +126,26 @@ def state_dirs(given: str | None) -> list[Path]:
     return [own] if os.name == "nt" or own == _SERVICE_STATE else [own, _SERVICE_STATE]
 
 
-def read_cookie(directory: Path) -> str | None:
-    """Return a local server's cookie, or None: whoever cannot read it is not meant to."""
-    return _read(directory, COOKIE, r"[0-9a-f]{64}")
+def read_cookies(directories: Iterable[Path]) -> tuple[str, ...]:
+    """Return the cookies of local servers, those that can be read: whoever cannot is not meant to."""
+    return tuple(_read(directories, COOKIE, r"[0-9a-f]{64}"))
 
 
-def read_port(directory: Path) -> int | None:
-    """Return the port on which a local server answers monitors, or None."""
-    text = _read(directory, MONITOR_PORT, r"[1-9][0-9]{0,4}")
-    return int(text) if text is not None and int(text) < 1 << 16 else None
+def read_ports(directories: Iterable[Path]) -> tuple[int, ...]:
+    """Return the ports on which local servers answer monitors."""
+    ports = map(int, _read(directories, MONITOR_PORT, r"[1-9][0-9]{0,4}"))
+    return tuple(port for port in ports if port < 1 << 16)
 
 
-def _read(directory: Path, name: str, pattern: str) -> str | None:
-    try:
-        text = StateDir(directory).read(name)
-    except OSError:
-        return None
-    text = (text or "").removesuffix("\n")
-    return text if re.fullmatch(pattern, text) else None
+def _read(directories: Iterable[Path], name: str, pattern: str) -> Iterator[str]:
+    for directory in directories:
+        try:
+            text = StateDir(directory).read(name)
+        except OSError:
+            continue
+        text = (text or "").removesuffix("\n")
+        if re.fullmatch(pattern, text):
+            yield text
 
 
 def read_word(path: Path) -> str:

@@ -22,7 +22,7 @@ from smtppseudo.feeds.policy import Entry, Hits, policy_of
 from smtppseudo.net.addresses import machine_addresses
 from smtppseudo.replacement import Replacement
 from smtppseudo.settings import Settings
-from smtppseudo.slots import source_of
+from smtppseudo.sources import source_of
 
 _LIST_MODE: Final = 0o644
 

@@ -87,6 +87,23 @@ def add_blocklist(commands: Any) -> None:
         "--format", dest="blocklist_format", choices=BLOCKLIST_FORMATS, help="what reads the list (plain)"
     )
     command.add_argument("--output", metavar="FILE", help="replace this file, all at once (print the list)")
+    _add_policy(command)
+    command.add_argument(
+        "--explain",
+        metavar="ADDRESS",
+        help="say why an address is listed (exit status 0) or not (1), and print no list",
+    )
+    command.add_argument("--force", action="store_true", help="write the list however short it is")
+    command.add_argument(
+        "--print",
+        dest="text",
+        choices=("fail2ban", "fail2ban-filter", "fail2ban-jail"),
+        help="print a filter and a jail for fail2ban instead, or one of them",
+    )
+
+
+def _add_policy(command: argparse.ArgumentParser) -> None:
+    """Add who is listed, for how long, and who never is."""
     command.add_argument("--min-hits", dest="blocklist_min_hits", type=int, metavar="N", help="hits that list (3)")
     command.add_argument(
         "--window", dest="blocklist_window_days", type=_days, metavar="TIME", help="they lie within it (30d)"
@@ -111,18 +128,6 @@ def add_blocklist(commands: Any) -> None:
         type=lambda text: text.split(","),
         metavar="KIND,...",
         help=f"what counts: some of {', '.join(EVIDENCE)} ({','.join(Settings().blocklist_evidence)})",
-    )
-    command.add_argument(
-        "--explain",
-        metavar="ADDRESS",
-        help="say why an address is listed (exit status 0) or not (1), and print no list",
-    )
-    command.add_argument("--force", action="store_true", help="write the list however short it is")
-    command.add_argument(
-        "--print",
-        dest="text",
-        choices=("fail2ban", "fail2ban-filter", "fail2ban-jail"),
-        help="print a filter and a jail for fail2ban instead, or one of them",
     )
 
 

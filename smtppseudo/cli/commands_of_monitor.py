@@ -71,7 +71,7 @@ def _add_op(commands: Any, name: str, summary: str, example: str) -> argparse.Ar
     return command
 
 
-def add_switches(commands: Any) -> None:
+def add_start_and_stop(commands: Any) -> None:
     _add_op(commands, "start", "Open the SMTP port of a server that was stopped", "smtppseudo start")
     _add_op(
         commands,

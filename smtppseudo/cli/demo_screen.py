@@ -20,7 +20,7 @@ from smtppseudo.statedir import StateDir
 from smtppseudo.tui.app import MonitorApp, Surroundings
 from smtppseudo.tui.feeder import Feeder
 from smtppseudo.tui.route import Target
-from smtppseudo.tui.screens.service import Manager
+from smtppseudo.tui.screens.service import Service
 
 LEAVE_TIMEOUT_S: Final = 3.0
 
@@ -33,7 +33,7 @@ def show(server: ServerProcess, directory: Path, seconds: float | None, signals:
         store=StateDir(directory / "screen"),
         usual_port=keys.usual_port,
         accept=keys.accept,
-        service=Manager(ask=lambda: UnitState(reason="The demo's server is no service.")),
+        service=Service(ask=lambda: UnitState(reason="The demo's server is no service.")),
     )
     app = MonitorApp(Target(ADDRESS, server.monitor_port), surroundings)
     sys.setswitchinterval(0.001)  # as `monitor` does; and here the visitors are a thread, too

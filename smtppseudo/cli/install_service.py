@@ -11,9 +11,9 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.service import Target, do, refuse
 from smtppseudo.service import obstacles
 from smtppseudo.service.installing import install, new_files
-from smtppseudo.service.obstacles import Program, this_program
+from smtppseudo.service.program import Program, this_program
 from smtppseudo.service.systemd import ToolError
-from smtppseudo.service.units import SERVICE, SOCKETS, Plan, places
+from smtppseudo.service.units import SERVICE, SOCKETS, Plan, endpoints
 
 _SYSTEM_PORTS: Final = (25, 26)
 _USER_PORTS: Final = (2525, 2626)
@@ -27,10 +27,10 @@ def run(options: argparse.Namespace) -> int:
     program = this_program()
     plan = _plan(options, target, program)
     if options.dry_run or target.root is not None:
-        for obstacle in _of_program(target, program):
+        for obstacle in _obstacles_of_program(target, program):
             print(f"smtppseudo: warning: {obstacle}", file=sys.stderr)
     else:
-        refuse(_of_program(target, program))
+        refuse(_obstacles_of_program(target, program))
     if options.dry_run:
         texts = (f"# {path}\n{text}" for path, text in new_files(plan, target.layout).items())
         print("\n".join(texts), end="")
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     refuse(target.obstacles(program, "install-service"))
     will_start = target.root is None and not options.no_start
     if will_start:
-        refuse(_of_ports(plan, target))
+        refuse(_obstacles_of_ports(plan, target))
     undo = shlex.join(["smtppseudo", "uninstall-service", *target.words])
     steps = install(plan, target.layout, target.systemd, enable=not options.no_enable, start=will_start)
     do(steps, f"`{undo}` undoes it")
@@ -61,18 +61,18 @@ def _plan(options: argparse.Namespace, target: Target, program: Program) -> Plan
     return Plan((*program.command, "serve"), port, monitor_port, target.is_for_user, has_ipv6)
 
 
-def _of_program(target: Target, program: Program) -> Iterator[str]:
+def _obstacles_of_program(target: Target, program: Program) -> Iterator[str]:
     if not target.is_for_user:
         yield from obstacles.of_sandbox(program)
     yield from obstacles.of_program(program)
 
 
-def _of_ports(plan: Plan, target: Target) -> Iterator[str]:
-    for where, earlier, unit in zip(places(plan), target.layout.ports(), SOCKETS, strict=True):
+def _obstacles_of_ports(plan: Plan, target: Target) -> Iterator[str]:
+    for endpoint, earlier, unit in zip(endpoints(plan), target.layout.ports(), SOCKETS, strict=True):
         try:
-            is_own = where.port == earlier and target.systemd.is_active(unit)
+            is_own = endpoint.port == earlier and target.systemd.is_active(unit)
         except ToolError as error:
             yield f"systemd does not say how {SERVICE} does: {error}"
         else:
             if not is_own:
-                yield from obstacles.of_places(where)
+                yield from obstacles.of_endpoint(endpoint)

@@ -9,10 +9,8 @@ from typing import Final
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import ask, logged_in
 from smtppseudo.monitor.client import MAX_WORD_CHARS, checked_word
-from smtppseudo.monitor.credentials import derive
+from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_OCTETS, derive
 
-ITERATIONS: Final = 600_000  # about a fifth of a second for each guess
-_SALT_OCTETS: Final = 16
 _GENERATED_OCTETS: Final = 18  # 24 characters
 
 
@@ -24,8 +22,11 @@ def run(options: argparse.Namespace) -> int:
                 f"{link.place} is not this machine, and whoever is on the way could change the magic word;"
                 " run this on the server, by TLS, or through an SSH tunnel"
             )
-        word = _word(options)
-        credentials = derive(word, os.urandom(_SALT_OCTETS), ITERATIONS)
+        try:
+            word = _new_word(options)
+        except ValueError as error:
+            raise exits.CommandError(f"{error}; nothing was changed", exits.BAD_SETTINGS) from None
+        credentials = derive(word, os.urandom(WORD_SALT_OCTETS), WORD_ITERATIONS)
         link.request("magic_word", **credentials.to_fields())
     if options.generate:
         print(word)  # only once it is the server's
@@ -34,22 +35,16 @@ def run(options: argparse.Namespace) -> int:
     return exits.GOOD
 
 
-def _word(options: argparse.Namespace) -> str:
+def _new_word(options: argparse.Namespace) -> str:
+    """Return the word that was made up, read or typed. Raises ValueError for one that will not do, CommandError."""
     if options.generate:
         return secrets.token_urlsafe(_GENERATED_OCTETS)
     if options.stdin:
         line = sys.stdin.buffer.readline(2 * MAX_WORD_CHARS).decode("latin-1")
-        return _checked(line.removesuffix("\n").removesuffix("\r"))
+        return checked_word(line.removesuffix("\n").removesuffix("\r"))
     if not sys.stdin.isatty():
         raise exits.CommandError("nobody is there to type it: give --generate or --stdin", exits.USAGE)
-    word = _checked(ask("New magic word: "))
+    word = checked_word(ask("New magic word: "))
     if ask("The same again: ") != word:
         raise exits.CommandError("the two are not the same; nothing was changed")
     return word
-
-
-def _checked(word: str) -> str:
-    try:
-        return checked_word(word)
-    except ValueError as error:
-        raise exits.CommandError(f"{error}; nothing was changed", exits.BAD_SETTINGS) from None

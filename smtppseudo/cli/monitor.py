@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import MONITOR_PORT_DEFAULT, read_cookie, read_port, read_word, state_dirs
+from smtppseudo.cli.access import MONITOR_PORT_DEFAULT, read_cookies, read_ports, read_word, state_dirs
 from smtppseudo.cli.places import user_config
 from smtppseudo.cli.trust import accepted_pin, accepted_pins
 from smtppseudo.statedir import StateDir
@@ -25,11 +25,11 @@ class LocalKeys:
 
     def cookies(self) -> tuple[str, ...]:
         """Return their cookies, those that can be read."""
-        return tuple(filter(None, map(read_cookie, self._directories)))
+        return read_cookies(self._directories)
 
     def ports(self) -> tuple[int, ...]:
         """Return the monitor ports that they wrote down."""
-        return tuple(filter(None, map(read_port, self._directories)))
+        return read_ports(self._directories)
 
     def pin_for(self, host: str, port: int) -> str | None:
         """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises LinkError."""
@@ -56,14 +56,14 @@ def run(options: argparse.Namespace) -> int:
         raise exits.no_screen(error) from None
     from smtppseudo.tui.feeder import Feeder
     from smtppseudo.tui.memory import Memory, target_for
-    from smtppseudo.tui.screens.service import Manager
+    from smtppseudo.tui.screens.service import Service
 
     keys = LocalKeys(options.state_dir, options.pin)
     store = StateDir(user_config())
     given = (options.host, options.monitor_port, word, options.tls)
     app = MonitorApp(
         target_for(Memory.load(store), *given),
-        Surroundings(lambda: Feeder(keys), store, keys.accept, keys.usual_port, service=Manager(run=run_in_terminal)),
+        Surroundings(lambda: Feeder(keys), store, keys.accept, keys.usual_port, service=Service(run=run_in_terminal)),
     )
     # A thread reads events while this one draws: let it give way sooner than after the usual 5 ms.
     sys.setswitchinterval(0.001)

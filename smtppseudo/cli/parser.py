@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     commands_of_monitor.add_monitor(commands)
     commands_of_monitor.add_watch(commands)
     commands_of_monitor.add_status(commands)
-    commands_of_monitor.add_switches(commands)
+    commands_of_monitor.add_start_and_stop(commands)
     commands_of_monitor.add_set(commands)
     commands_of_monitor.add_unset(commands)
     commands_of_monitor.add_disconnect(commands)

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         damaged=reading.damaged,
     )
     if options.resolve and "address" in report.tallies:
-        from smtppseudo.cli.names import look_up
+        from smtppseudo.cli.reverse_dns import look_up
 
         view = view._replace(names=look_up([name for name, _ in report.tallies["address"].top(options.top)]))
     print(tables.render_json(report, view) if options.json else tables.render_text(report, view), end="")

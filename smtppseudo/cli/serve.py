@@ -42,6 +42,8 @@ LOADED_LATE: Final = (
     "smtppseudo.console",
     "smtppseudo.keeper",
     "smtppseudo.metrics_file",
+    "smtppseudo.net.pem",
+    "smtppseudo.net.tls",
     "tomllib",
 )
 
@@ -87,22 +89,29 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     if user is None and hasattr(os, "geteuid") and os.geteuid() == 0 and not any(inherited):
         server.warn(_ROOT_WARNING)
     server.chronicle.flush()
+    _print_places(server, sys.stderr if logs_to_stdout else sys.stdout)
+    _calm_collector()
+    heartbeat.begin()
+    server.run()
+    signals.close()
+    return exits.GOOD
+
+
+def _print_places(server: Server, out: TextIO) -> None:
     with contextlib.suppress(OSError):  # nobody reads it: no reason not to serve
-        out = sys.stderr if logs_to_stdout else sys.stdout
         for address, port in server.listens_on:
             print(f"smtppseudo {__version__}: SMTP on {address} port {port}", file=out)
         for address, port in server.monitors_on:
             print(f"smtppseudo {__version__}: monitors on {address} port {port}", file=out)
         out.flush()
+
+
+def _calm_collector() -> None:
     # What lives now lives until the end: the collector need not look at it again. And rarely at the rest, for
     # sessions make no cycles: that spares a session a twentieth of its time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    heartbeat.begin()
-    server.run()
-    signals.close()
-    return exits.GOOD
 
 
 def _say(text: str) -> None:

@@ -10,7 +10,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.places import usual_places
 from smtppseudo.service import obstacles
 from smtppseudo.service.layout import Layout, system_layout, user_layout
-from smtppseudo.service.obstacles import Program
+from smtppseudo.service.program import Program
 from smtppseudo.service.steps import Step, StepError, carry_out
 from smtppseudo.service.systemd import Systemd, is_booted
 

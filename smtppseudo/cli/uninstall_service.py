@@ -5,7 +5,7 @@ import shlex
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.service import Target, do, refuse
-from smtppseudo.service.obstacles import this_program
+from smtppseudo.service.program import this_program
 from smtppseudo.service.removing import remove
 
 

@@ -18,10 +18,10 @@ def explain(source: str, hits: Sequence[Hit], policy: Policy, never: str | None,
     entry = entry_of(policy, source, times, now)
     rule = f"{policy.min_hits} within {_span(policy.window_s)} list it, for {_span(policy.expire_s)} after the latest"
     is_listed = entry is not None and never is None
-    if entry is not None and never is None:
-        lines = [f"{source} is listed until {rfc3339(entry.expires)}."]
-    elif never is not None:
+    if never is not None:
         lines = [f"{source} is never listed: {never}."]
+    elif entry is not None:
+        lines = [f"{source} is listed until {rfc3339(entry.expires)}."]
     else:
         lines = [f"{source} is not listed."]
         last = policy.listed_at(times)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from smtppseudo.feeds.evidence import Sessions, evidence_of
 from smtppseudo.feeds.scan import Row
-from smtppseudo.slots import source_of
+from smtppseudo.sources import source_of
 
 
 class Hit(NamedTuple):

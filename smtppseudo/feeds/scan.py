@@ -8,12 +8,11 @@ A `Row` is a plain tuple of strings, for there are millions of them; unpack it w
 - `kind`: the event's name: `connected`, `command`, `closed`, `refused`, `message`, `online`, ...
 - `session`, `port`: decimal; empty where the event belongs to no session
 - `ip`: the address as the line has it, perhaps empty; no address at all where somebody edited the log
-- `data`: of `command` what was sent, as `events.escape` renders it (`unescape` gives the octets); of `error` its
-  `message`, of `settings` its `keys`, of `monitor` its `user`
+- `data`: of `command` what was sent, as `events.escape` renders it (`unescape` gives the octets)
 - `code`: of `command`, three digits
 - `marks`: of `command`, what else it holds, as the line has it: ` eol=lf pregreet=true` or `,"pipelined":true`
-- `reason`: of `closed` and `refused`; of `online`, `offline` and `settings` it is `by`, of `monitor` `action`
-- `amount`: decimal; of `closed` `duration_ms`, of `refused` `count`, of `message` `octets`, of `error` `lost`
+- `reason`: of `closed` and `refused`
+- `amount`: decimal; of `closed` `duration_ms`, of `refused` `count`, of `error` `lost`
 
 What does not apply is empty, and all is printable ASCII. Session ids begin anew with each start of a server (`online`
 with reason `start`), and servers that share a directory give the same ones: what tells sessions apart is session, ip
@@ -23,22 +22,7 @@ and port, from `connected` to `closed`.
 import re
 from typing import Final, TypeAlias
 
-from smtppseudo.events import (
-    NAMES,
-    Closed,
-    Command,
-    Connected,
-    Error,
-    Event,
-    Message,
-    Monitor,
-    Offline,
-    Online,
-    Refused,
-    SettingsChanged,
-    Stamped,
-    escape,
-)
+from smtppseudo.events import NAMES, Closed, Command, Error, Event, Refused, Stamped, escape
 from smtppseudo.records import parse
 
 Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str]
@@ -149,7 +133,7 @@ def _row(stamped: Stamped) -> Row:
 
 
 def _own_fields(event: Event) -> tuple[str, str, str, str, str]:
-    """Return data, code, marks, reason, amount."""
+    """Return data, code, marks, reason, amount: those that a feed counts."""
     match event:
         case Command():
             return escape(event.data), event.reply.partition(b" ")[0].decode("ascii"), _marks(event), "", ""
@@ -157,17 +141,9 @@ def _own_fields(event: Event) -> tuple[str, str, str, str, str]:
             return "", "", "", event.reason, str(event.duration_ms)
         case Refused():
             return "", "", "", event.reason, str(event.count)
-        case Message():
-            return "", "", "", "", str(event.octets)
         case Error():
-            return event.message, "", "", "", str(event.lost)
-        case SettingsChanged():
-            return event.keys, "", "", event.by, ""
-        case Monitor():
-            return event.user, "", "", event.action, ""
-        case Online() | Offline():
-            return "", "", "", event.by, ""
-        case Connected():
+            return "", "", "", "", str(event.lost)
+        case _:
             return "", "", "", "", ""
 
 

@@ -18,7 +18,7 @@ from smtppseudo.monitor.codec import (
     FrameReader,
     encode,
 )
-from smtppseudo.monitor.credentials import cookie_id, is_printable
+from smtppseudo.monitor.credentials import MECHANISM, cookie_id, is_printable
 from smtppseudo.monitor.incoming import (
     BadPeer,
     Bye,
@@ -42,7 +42,7 @@ from smtppseudo.monitor.incoming import (
     text,
     words,
 )
-from smtppseudo.monitor.scram import MECHANISM, ClientExchange, ScramError
+from smtppseudo.monitor.scram import ClientExchange, ScramError
 
 MIN_WORD_CHARS: Final = 8
 MAX_WORD_CHARS: Final = 128

@@ -7,6 +7,7 @@ terminal might obey.
 from collections.abc import Mapping
 from typing import Final, NamedTuple, TypeAlias
 
+from smtppseudo.events import NAMES
 from smtppseudo.monitor.codec import Frame
 
 MESSAGE_CHARS_MAX: Final = 500  # of what a server says in words
@@ -107,10 +108,14 @@ OF_SLOTS: Final[Mapping[str, type]] = {
     **dict.fromkeys(("ip", "helo", "mail_from", "last", "error", "reason", "connected_at"), str),
 }
 OF_EVENTS: Final[Mapping[str, type]] = {
-    **dict.fromkeys(("slot", "session", "port", "local_port", "code", "truncated_octets", "octets"), int),
-    **dict.fromkeys(("duration_ms", "received_octets", "sent_octets", "commands", "left_out", "count", "lost"), int),
-    **dict.fromkeys(("ip", "data", "reply", "eol", "reason", "message", "by", "keys", "action", "user"), str),
-    **dict.fromkeys(("pregreet", "pipelined"), bool),
+    **dict.fromkeys(("slot", "session", "port", "code"), int),
+    **dict.fromkeys(("ip", "eol"), str),
+    **{
+        name: value if value in (int, bool) else str
+        for kind in NAMES
+        for name, value in kind.__annotations__.items()
+        if name != "eol_lf"  # goes as `eol`
+    },
 }
 
 

@@ -1,7 +1,7 @@
 """SCRAM-SHA-256 without channel binding, both sides (RFC 5802, RFC 7677).
 
 Pure: nonces, salts and messages come in as arguments, messages go out as values. The secret itself
-never leaves the client; the server keeps what `derive` makes of it. Messages are `str`, as they stand
+never leaves the client; the server keeps what `credentials.derive` makes of it. Messages are `str`, as they stand
 in the RFCs.
 
 A message that breaks the rules raises `ScramError`, whose text is one line of printable ASCII that
@@ -22,13 +22,10 @@ from smtppseudo.monitor.credentials import (
     HASH_OCTETS,
     MAX_ITERATIONS,
     MAX_SALT_OCTETS,
-    MECHANISM,
     MIN_ITERATIONS,
     MIN_SALT_OCTETS,
     Credentials,
     checked_secret,
-    decoy,
-    derive,
     derive_client_key,
     from_base64,
     hmac_sha256,
@@ -36,23 +33,6 @@ from smtppseudo.monitor.credentials import (
     read_count,
     to_base64,
 )
-
-__all__ = [
-    "MAX_MESSAGE_CHARS",
-    "MAX_NONCE_CHARS",
-    "MECHANISM",
-    "MIN_NONCE_CHARS",
-    "REFUSED",
-    "ClientExchange",
-    "ClientState",
-    "Credentials",
-    "Outcome",
-    "ScramError",
-    "ServerExchange",
-    "ServerState",
-    "decoy",
-    "derive",
-]
 
 MIN_NONCE_CHARS = 16  # of a nonce of our own; 96 bits in base64
 MAX_NONCE_CHARS = 256  # of one side's nonce; a security limit
@@ -77,7 +57,7 @@ class Outcome(NamedTuple):
     message: str
 
 
-class ServerState(Enum):
+class ServerExchangeState(Enum):
     """AWAITS_FIRST → AWAITS_FINAL → AUTHENTICATED; from each but the last to FAILED. One try only."""
 
     AWAITS_FIRST = auto()
@@ -90,7 +70,7 @@ class ServerExchange:
     """The server's side of one authentication.
 
     `lookup` gives a user's credentials, or None; `decoy_for` gives the credentials to go on with where
-    there are none, by `decoy`. Both are called for every user, so that an unknown one takes as long as a
+    there are none, by `credentials.decoy`. Both are called for every user, so that an unknown one takes as long as a
     known one, and is answered alike. `nonce` is 16 to 256 characters, random, new for every exchange: it
     alone makes a recorded client-final-message worthless. Raises ValueError for a nonce that cannot
     be sent.
@@ -117,7 +97,7 @@ class ServerExchange:
         self._lookup = lookup
         self._decoy_for = decoy_for
         self._nonce = _own_nonce(nonce)  # ours; from `first` on the client's and ours
-        self._state = ServerState.AWAITS_FIRST
+        self._state = ServerExchangeState.AWAITS_FIRST
         self._user = ""
         self._known = False
         self._credentials = Credentials(b"", 0, b"", b"")
@@ -125,7 +105,7 @@ class ServerExchange:
         self._server_first = ""
 
     @property
-    def state(self) -> ServerState:
+    def state(self) -> ServerExchangeState:
         """Where the exchange stands."""
         return self._state
 
@@ -136,7 +116,7 @@ class ServerExchange:
 
     def first(self, client_first: str) -> str:
         """Take the client-first-message, return the server-first-message. Raises ScramError."""
-        self._begin(ServerState.AWAITS_FIRST)
+        self._begin(ServerExchangeState.AWAITS_FIRST)
         user, client_nonce, self._client_first_bare = _parse_client_first(client_first)
         stand_in = self._decoy_for(user)
         found = self._lookup(user)
@@ -146,7 +126,7 @@ class ServerExchange:
         self._nonce = client_nonce + self._nonce
         salt = to_base64(self._credentials.salt)
         self._server_first = f"r={self._nonce},s={salt},i={self._credentials.iterations}"
-        self._state = ServerState.AWAITS_FINAL
+        self._state = ServerExchangeState.AWAITS_FINAL
         return self._server_first
 
     def final(self, client_final: str) -> Outcome:
@@ -155,7 +135,7 @@ class ServerExchange:
         Raises ScramError for a message that is malformed, bound to a channel or carries another nonce,
         as one recorded from another exchange does.
         """
-        self._begin(ServerState.AWAITS_FINAL)
+        self._begin(ServerExchangeState.AWAITS_FINAL)
         without_proof, nonce, proof = _parse_client_final(client_final)
         if not hmac.compare_digest(nonce.encode("ascii"), self._nonce.encode("ascii")):
             raise ScramError("the nonce is not the one of this exchange")
@@ -165,16 +145,16 @@ class ServerExchange:
         signature = hmac_sha256(self._credentials.server_key, auth_message)
         if not (proven and self._known):
             return Outcome(self._user, ok=False, message=REFUSED)
-        self._state = ServerState.AUTHENTICATED
+        self._state = ServerExchangeState.AUTHENTICATED
         return Outcome(self._user, ok=True, message=f"v={to_base64(signature)}")
 
-    def _begin(self, expected: ServerState) -> None:
-        state, self._state = self._state, ServerState.FAILED  # until the message has proved good
+    def _begin(self, expected: ServerExchangeState) -> None:
+        state, self._state = self._state, ServerExchangeState.FAILED  # until the message has proved good
         if state is not expected:
             raise ScramError("the message came out of order")
 
 
-class ClientState(Enum):
+class ClientExchangeState(Enum):
     """START → AWAITS_FIRST → AWAITS_FINAL → VERIFIED; from each but the last to FAILED."""
 
     START = auto()
@@ -201,27 +181,27 @@ class ClientExchange:
         self._nonce = _own_nonce(nonce)
         self._first_bare = f"n={user.replace('=', '=3D').replace(',', '=2C')},r={nonce}"
         self._signature = b""
-        self._state = ClientState.START
+        self._state = ClientExchangeState.START
 
     @property
-    def state(self) -> ClientState:
+    def state(self) -> ClientExchangeState:
         """Where the exchange stands."""
         return self._state
 
     def first(self) -> str:
         """Return the client-first-message. Raises ScramError when called again."""
-        self._begin(ClientState.START)
-        self._state = ClientState.AWAITS_FIRST
+        self._begin(ClientExchangeState.START)
+        self._state = ClientExchangeState.AWAITS_FIRST
         return _GS2_HEADER + self._first_bare
 
     def final(self, server_first: str) -> str:
         """Take the server-first-message, return the client-final-message.
 
-        Takes the time that the server's iteration count asks for (see `derive`). Raises ScramError for a
+        Takes the time that the server's iteration count asks for (see `credentials.derive`). Raises ScramError for a
         malformed message, a nonce that does not extend ours, fewer than 4,096 iterations, which
         would let a false server guess fast, and more than 10,000,000, which would keep us busy.
         """
-        self._begin(ClientState.AWAITS_FIRST)
+        self._begin(ClientExchangeState.AWAITS_FIRST)
         secret, self._secret = self._secret, ""
         nonce, salt, iterations = _parse_server_first(server_first)
         if not nonce.startswith(self._nonce) or len(nonce) == len(self._nonce):
@@ -231,7 +211,7 @@ class ClientExchange:
         auth_message = f"{self._first_bare},{server_first},{without_proof}".encode("ascii")
         proof = _xor(client_key, hmac_sha256(credentials.stored_key, auth_message))
         self._signature = hmac_sha256(credentials.server_key, auth_message)
-        self._state = ClientState.AWAITS_FINAL
+        self._state = ClientExchangeState.AWAITS_FINAL
         return f"{without_proof},p={to_base64(proof)}"
 
     def verify(self, server_final: str) -> None:
@@ -240,13 +220,13 @@ class ClientExchange:
         Raises ScramError for a refusal (`e=`), a malformed message, or a signature that does not hold:
         whoever sent that has not got the credentials, and is not to be trusted with anything.
         """
-        self._begin(ClientState.AWAITS_FINAL)
+        self._begin(ClientExchangeState.AWAITS_FINAL)
         if not hmac.compare_digest(_parse_server_final(server_final), self._signature):
             raise ScramError("the server's signature does not hold")
-        self._state = ClientState.VERIFIED
+        self._state = ClientExchangeState.VERIFIED
 
-    def _begin(self, expected: ClientState) -> None:
-        state, self._state = self._state, ClientState.FAILED  # until the message has proved good
+    def _begin(self, expected: ClientExchangeState) -> None:
+        state, self._state = self._state, ClientExchangeState.FAILED  # until the message has proved good
         if state is not expected:
             raise ScramError("the message came out of order")
 

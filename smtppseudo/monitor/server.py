@@ -15,8 +15,9 @@ from smtppseudo.monitor.codec import (
     FrameReader,
     encode,
 )
+from smtppseudo.monitor.credentials import MECHANISM, Credentials
 from smtppseudo.monitor.outbox import Outbox
-from smtppseudo.monitor.scram import MECHANISM, Credentials, ScramError, ServerExchange, ServerState
+from smtppseudo.monitor.scram import ScramError, ServerExchange, ServerExchangeState
 
 AUTH_TIMEOUT_S: Final = 30
 REFUSAL_DELAY_S: Final = 1.0
@@ -100,6 +101,7 @@ class MonitorSession:
     )
 
     paces = False
+    octet_every_s = 0.0
     reads = True
 
     def __init__(
@@ -268,7 +270,7 @@ class MonitorSession:
             self.refuse(request_id, "bad_value", f"mechanism must be {MECHANISM}, data a string")
         else:
             try:
-                if exchange.state is ServerState.AWAITS_FIRST:
+                if exchange.state is ServerExchangeState.AWAITS_FIRST:
                     self._begin(request_id, exchange.first(data))
                 else:
                     self._finish(request_id, data, now, happenings)

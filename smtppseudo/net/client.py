@@ -21,7 +21,7 @@ from smtppseudo.monitor.incoming import (
 from smtppseudo.net import wire
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.errnos import reason_of
-from smtppseudo.net.faults import (
+from smtppseudo.net.link_errors import (
     BadPeerError,
     BusyError,
     CertificateError,
@@ -240,7 +240,9 @@ class MonitorLink:
 
 def _log_in(link_wire: wire.Wire, place: str, timeout_s: float) -> tuple[Snapshot, list[Incoming]]:
     """Play the login; return the snapshot, and what came with it. Raises LinkError."""
-    client, state, give_up_at = link_wire.client, None, 0.0
+    client, state, give_up_at = link_wire.client, link_wire.client.state, time.monotonic() + timeout_s
+    if link_wire.needs_tls(timeout_s):
+        raise UnreachableError(f"{place}: the server speaks TLS there, and nothing else; see --tls")
     while True:
         # Each step has its own time; a long snapshot may take its time, as long as it comes.
         if client.state is not state or state is ClientState.AUTHENTICATED:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from smtppseudo.events import CloseReason
 from smtppseudo.net.addresses import plain_address
-from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, NEEDS_NONBLOCKING, TlsError
+from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, GONE, NEEDS_NONBLOCKING, TlsError
 from smtppseudo.net.reactor import READ, WRITE, Reactor
 
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls, TlsSocket
 
 RECEIVE_OCTETS: Final = 2048  # larger buffers cost more than they spare: commands are short
+_FEW_OCTETS: Final = 128  # a command or two: answering is cheaper than asking whether the peer is still there
 STALL_TIMEOUT_S: Final = 30.0
 LINGER_S: Final = 2.0
 HANDSHAKE_TIMEOUT_S: Final = 30.0
@@ -29,6 +30,8 @@ class Machine(Protocol):
     def has_more(self) -> bool: ...  # `data_to_send` gave a part; the rest is asked for in a later turn
     @property
     def paces(self) -> bool: ...  # that turn is when `deadline` has come
+    @property
+    def octet_every_s(self) -> float: ...  # and then so much later for each octet, of which `next_part` is asked; or 0
     @property
     def reads(self) -> bool: ...  # `receive` may be called meanwhile
     @property
@@ -92,10 +95,10 @@ class Connection:
     the answers of all such peers take 16 MiB.
     """
 
-    __slots__ = ("_owner", "_phase", "_sock", "_unsent", "due_tick", "machine")
+    __slots__ = ("_owner", "_phase", "_unsent", "due_tick", "machine", "sock")
 
     def __init__(self, sock: socket.socket, machine: Machine, owner: Owner) -> None:
-        self._sock = sock
+        self.sock = sock
         self.machine = machine
         self._owner = owner
         self._phase = _OPEN
@@ -107,13 +110,13 @@ class Connection:
     @property
     def is_private(self) -> bool:
         """Whether it is under TLS."""
-        return not isinstance(self._sock, socket.socket)
+        return not isinstance(self.sock, socket.socket)
 
     def begin(self, now: float) -> None:
         """Send the machine's first words and watch the socket."""
         reactor = self._owner.reactor
         try:
-            reactor.watch(self._sock.fileno(), self)
+            reactor.watch(self.sock.fileno(), self)
         except OSError:  # the kernel has no room for one more (ENOSPC, ENOMEM)
             self._release("fault", now)
             return
@@ -143,9 +146,7 @@ class Connection:
         """See to the deadline that has passed."""
         machine = self.machine
         if self._phase is _PACED or self._phase is _HUSHED:
-            # The shortest way there is: with 10,000 callers at an octet a second each, this is where the time goes.
-            octets = machine.data_to_send(now)
-            if octets:
+            if octets := machine.data_to_send(now):
                 self._send(octets, now)
                 return
             events = machine.tick(now)
@@ -169,7 +170,7 @@ class Connection:
     def local_ip(self) -> str:
         """Ask the kernel which of our addresses the peer called; empty once the connection is closed."""
         try:
-            return plain_address(self._sock.getsockname())
+            return plain_address(self.sock.getsockname())
         except OSError:
             return ""
 
@@ -189,7 +190,7 @@ class Connection:
         if self._phase in (_OPEN, _PACED, _HUSHED):
             octets = machine.data_to_send(now)
             try:
-                octets = octets[self._sock.send(octets, DONTWAIT) :]
+                octets = octets[self.sock.send(octets, DONTWAIT) :]
             except OSError:
                 pass  # it is closed all the same
             self._keep(octets)
@@ -202,7 +203,7 @@ class Connection:
 
     def _receive(self, now: float) -> bytes:
         try:
-            octets = self._sock.recv(RECEIVE_OCTETS, DONTWAIT)
+            octets = self.sock.recv(RECEIVE_OCTETS, DONTWAIT)
         except (BlockingIOError, InterruptedError):
             return b""
         except OSError as error:
@@ -210,6 +211,10 @@ class Connection:
             return b""
         if not octets:
             self._close("peer", now)
+        elif len(octets) > _FEW_OCTETS and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in GONE:
+            # What came before an RST is still given out: hundreds of commands that nobody wants answered.
+            self._close("reset", now)
+            return b""
         return octets
 
     def _send_on(self, now: float) -> None:
@@ -224,29 +229,32 @@ class Connection:
             # Nothing to say yet: the machine may want to say it earlier than it was to be looked at.
             self._owner.reactor.wheel.schedule(self, self.machine.deadline)
 
+    def fell_short(self, octets: bytes, taken: int | OSError, now: float) -> None:
+        """Wait for the kernel, which has not taken all of these, or close where it never will."""
+        if isinstance(taken, int):
+            self._wait_for_kernel(octets[taken:], now, progress=taken > 0)
+        elif isinstance(taken, BlockingIOError | InterruptedError):
+            self._wait_for_kernel(octets, now, progress=False)
+        else:
+            self._keep(octets)
+            self._close(_reason_of(taken), now)
+
     def _send(self, octets: bytes, now: float) -> None:
         machine = self.machine
         last = machine.close_reason is not None and not machine.has_more
+        taken: int | OSError
         try:
-            sent = self._sock.send(octets, DONTWAIT_MORE if last and not machine.awaits_tls else DONTWAIT)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
+            taken = self.sock.send(octets, DONTWAIT_MORE if last and not machine.awaits_tls else DONTWAIT)
         except OSError as error:
-            self._keep(octets)
-            self._close(_reason_of(error), now)
-            return
-        if sent < len(octets):
-            self._wait_for_kernel(octets[sent:], now, progress=sent > 0)
-            return
-        if machine.has_more:
-            if self._phase is _PACED:
-                self._owner.reactor.wheel.schedule(self, machine.deadline)
-            elif machine.paces:
+            taken = error
+        if taken != len(octets):
+            self.fell_short(octets, taken, now)
+        elif machine.has_more:
+            if machine.paces:
                 self._pace(now)
             else:
                 self._wait_for_kernel(b"", now, progress=True)  # the rest in the next turn: others first
-            return
-        if self._phase is not _OPEN:
+        elif self._phase is not _OPEN:
             if not self._go_to(_OPEN, now):
                 return
             self._owner.reactor.wheel.schedule(self, machine.deadline)
@@ -271,7 +279,10 @@ class Connection:
         """Hear what the machine takes while the rest waits for its time."""
         machine = self.machine
         if (self._phase is _HUSHED and not machine.reads) or self._go_to(_PACED, now):
-            self._owner.reactor.wheel.schedule(self, machine.deadline)
+            if every_s := machine.octet_every_s:
+                self._owner.reactor.stutter.join(self, machine.deadline, every_s)
+            else:
+                self._owner.reactor.wheel.schedule(self, machine.deadline)
 
     def _go_to(self, phase: Phase, now: float) -> bool:
         """Read again; say whether that can be done."""
@@ -298,7 +309,7 @@ class Connection:
     def _rewatch(self, mask: int, now: float) -> bool:
         """Watch for something else; close where the kernel has no room for that (ENOMEM)."""
         try:
-            self._owner.reactor.rewatch(self._sock.fileno(), self, mask)
+            self._owner.reactor.rewatch(self.sock.fileno(), self, mask)
         except OSError:
             self._close("fault", now)
             return False
@@ -318,7 +329,7 @@ class Connection:
             self._close(self.machine.close_reason or "peer", now)
             return
         try:
-            self._sock.shutdown(socket.SHUT_WR)
+            self.sock.shutdown(socket.SHUT_WR)
         except OSError:
             self._close("errors", now)
             return
@@ -331,12 +342,12 @@ class Connection:
             self._close("tls", now)
             return
         # It has the methods of a socket that are used here.
-        self._sock = cast("socket.socket", tls.wrap(self._sock))
+        self.sock = cast("socket.socket", tls.wrap(self.sock))
         self._phase = _HANDSHAKING
         self._owner.reactor.wheel.schedule(self, min(now + HANDSHAKE_TIMEOUT_S, self.machine.expires_at))
 
     def _shake_hands(self, now: float) -> None:
-        reactor, tls, sock = self._owner.reactor, self._owner.tls, cast("TlsSocket", self._sock)
+        reactor, tls, sock = self._owner.reactor, self._owner.tls, cast("TlsSocket", self.sock)
         if tls is not None and not tls.may_step(reactor.turns):
             return  # the socket stays ready
         try:
@@ -357,7 +368,7 @@ class Connection:
     def _close(self, reason: CloseReason, now: float) -> None:
         reactor = self._owner.reactor
         reactor.wheel.cancel(self)
-        reactor.unwatch(self._sock.fileno())
+        reactor.unwatch(self.sock.fileno())
         self._release(reason, now)
 
     def _release(self, reason: CloseReason, now: float) -> None:
@@ -367,7 +378,7 @@ class Connection:
         if unsent_octets:
             self._keep(b"")
         try:
-            self._sock.close()
+            self.sock.close()
         except OSError:
             pass  # ECONNRESET from close(2): closed all the same
         try:

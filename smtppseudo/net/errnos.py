@@ -22,6 +22,9 @@ ACCEPT_NEXT: Final = frozenset(
     }
 )
 
+# SO_ERROR: the peer has sent RST. What else it says may pass.
+GONE: Final = frozenset({errno.ECONNRESET, errno.EPIPE})
+
 # MSG_DONTWAIT spares a system call a connection to make it non-blocking; Windows does not have it.
 NEEDS_NONBLOCKING: Final = not hasattr(socket, "MSG_DONTWAIT")
 DONTWAIT: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)

@@ -40,8 +40,10 @@ def take(environ: MutableMapping[str, str]) -> Inherited:
     named = parse(environ, os.getpid())
     for variable in _VARIABLES:
         environ.pop(variable, None)  # no child of ours is to think that they are for it
+    socks = [(name, _socket(fd, name)) for fd, name in named]
     return Inherited(
-        *(tuple(_socket(fd, name) for fd, name in named if name == wanted) for wanted in Inherited._fields)
+        smtp=tuple(sock for name, sock in socks if name == "smtp"),
+        monitor=tuple(sock for name, sock in socks if name == "monitor"),
     )
 
 

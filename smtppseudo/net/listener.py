@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from smtppseudo.net.addresses import plain_address
-from smtppseudo.net.errnos import ACCEPT_NEXT
+from smtppseudo.net.errnos import ACCEPT_NEXT, DONTWAIT
 from smtppseudo.net.reactor import Alarm, Reactor
 
 BACKLOG: Final = 1024
@@ -109,6 +109,19 @@ def _family_of(fd: int) -> int:
         return probe.family
     finally:
         probe.detach()
+
+
+def turn_away(sock: socket.socket, farewell: bytes) -> None:
+    """Close a socket that was accepted, with a last word if the kernel takes it at once."""
+    try:
+        if farewell:
+            sock.send(farewell, DONTWAIT)
+    except OSError:
+        pass  # it is turned away all the same
+    try:
+        sock.close()
+    except OSError:
+        pass  # closed all the same (close(2))
 
 
 def _backlog_of(sock: socket.socket) -> int:

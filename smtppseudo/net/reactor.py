@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from smtppseudo.net.clock import Clock
+from smtppseudo.net.stutter import Stutter
 from smtppseudo.timers import Wheel
 
 READ = selectors.EVENT_READ
@@ -66,7 +67,7 @@ def _ignore(error: Exception) -> None:
 
 
 class Reactor:
-    """One thread, one selector, one wheel of deadlines.
+    """One thread, one selector, one wheel of deadlines, one stutter.
 
     `after_turn` is called at the end of each turn, when all that was ready and due has been seen to, and in the
     breaks of one that takes long, for what piles up until then must stay bounded. In these breaks the doors
@@ -77,6 +78,7 @@ class Reactor:
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
         self.wheel: Wheel[Timed] = Wheel()
+        self.stutter = Stutter(self.wheel)
         self.after_turn: Callable[[], None] = lambda: None
         self.on_fault: Callable[[Exception], None] = _ignore
         self.turns = 0

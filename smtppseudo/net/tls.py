@@ -1,28 +1,22 @@
-"""TLS: a socket that speaks it, for a loop that waits for nobody and for a thread that may; and certificates.
+"""TLS: a socket that speaks it, for a loop that waits for nobody and for a thread that may.
 
 Loading this module loads `ssl`, which takes a server 15 ms: only where there is a certificate, or a server that
 shows one.
 """
 
-import os
 import socket
 import ssl
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from smtppseudo.net.errnos import DONTWAIT, TlsError, reason_of
-from smtppseudo.settings import SettingsError
 
 HANDSHAKE_OCTETS_MAX: Final = 65_536  # of a peer, until the handshake is done; a security limit
 UNSENT_OCTETS_MAX: Final = 65_536  # of answers that the peer has TLS itself give, and does not read; likewise
 SESSIONS_MAX: Final = 1_000  # at once; each takes about 20 KiB
 STEPS_PER_TURN: Final = 8  # of handshakes, each up to some milliseconds of arithmetic
 
-CREDENTIALS: Final = "%d/"  # at the beginning of a path: systemd's credentials, as in its units
-
-_NOT_ITS_KEY: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 _RECEIVE_OCTETS: Final = 2048
 _RECORD_OCTETS: Final = 16_384  # RFC 8446 section 5.1
 
@@ -86,6 +80,10 @@ class TlsSocket:
     def fileno(self) -> int:
         """Return the socket's descriptor."""
         return self._sock.fileno()
+
+    def getsockopt(self, level: int, option: int) -> int:
+        """Ask the socket below."""
+        return self._sock.getsockopt(level, option)
 
     def begin_handshake(self) -> None:
         """Say a client's first words. Raises OSError."""
@@ -253,63 +251,14 @@ class Tls:
         self._in_use -= 1
 
 
-def renewed(before: Tls | None, context: ssl.SSLContext) -> Tls:
-    """Return what there was, showing another certificate from now on, or the first of its kind."""
+def renewed(before: Tls | None, context: ssl.SSLContext | None) -> Tls | None:
+    """Return what there was, showing another certificate from now on, or the first of its kind; None for none."""
+    if context is None:
+        return None
     if before is None:
         return Tls(context)
     before.renew(context)
     return before
-
-
-def load(prefix: str, cert: str, key: str) -> ssl.SSLContext:
-    """Read a certificate, with what it needs of its chain, and its key: files in PEM.
-
-    `prefix` names the settings in errors (SettingsError): `monitor_` or nothing.
-    """
-    cert_name, key_name = f"{prefix}tls_cert", f"{prefix}tls_key"
-    cert_path, key_path = _path(cert_name, cert), _path(key_name, key)
-    _require_pem(cert_name, cert_path, b"-----BEGIN CERTIFICATE-----", "certificate")
-    _require_pem(key_name, key_path, b"PRIVATE KEY-----", "private key")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.num_tickets = 0  # nobody comes back so soon that resumption would pay
-    try:
-        context.load_cert_chain(cert_path, key_path, password=_nobody_to_ask)
-    except _EncryptedError:
-        raise SettingsError(f"{key_name}: {key_path} is encrypted, and nobody is there to be asked") from None
-    except ssl.SSLError as error:
-        if error.reason in _NOT_ITS_KEY:
-            raise SettingsError(f"{key_name}: {key_path} is not the key of the certificate in {cert_path}") from None
-        why = (error.reason or "no valid PEM").lower().replace("_", " ")
-        raise SettingsError(f"{cert_name}, {key_name}: {cert_path} and {key_path} cannot be used: {why}") from None
-    return context
-
-
-class _EncryptedError(Exception):
-    """A key file asks for a password."""
-
-
-def _nobody_to_ask() -> str:
-    raise _EncryptedError
-
-
-def _path(name: str, path: str) -> Path:
-    if not path.startswith(CREDENTIALS):
-        return Path(path)
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    if not directory:
-        raise SettingsError(f"{name}: %d is systemd's $CREDENTIALS_DIRECTORY, which is not set here (LoadCredential=)")
-    return Path(directory, path.removeprefix(CREDENTIALS))
-
-
-def _require_pem(name: str, path: Path, mark: bytes, what: str) -> None:
-    try:
-        octets = path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{name}: {path}: {error.strerror}") from None
-    if mark not in octets:
-        raise SettingsError(f"{name}: {path} holds no {what} in PEM")
 
 
 def dial(sock: socket.socket, timeout_s: float) -> TlsSocket:

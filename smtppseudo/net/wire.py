@@ -3,12 +3,13 @@
 import selectors
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from smtppseudo.monitor.client import MonitorClient
 from smtppseudo.monitor.incoming import Incoming, Lost
 from smtppseudo.net.errnos import TlsError, reason_of
-from smtppseudo.net.faults import (
+from smtppseudo.net.link_errors import (
     BadPeerError,
     ChangedCertificateError,
     ClosedError,
@@ -27,6 +28,7 @@ TlsMode: TypeAlias = Literal["auto", "on", "off"]  # auto: on, unless the addres
 THIS_MACHINE: Final = ("127.0.0.1", "::1")  # where a server's monitor port is unless it was told otherwise
 
 _RECEIVE_OCTETS: Final = 65_536
+_HELLO_S: Final = 1.0  # a server says hello at once; whoever does not may wait for a TLS handshake
 _NOT_TLS: Final = frozenset(  # what OpenSSL calls octets that are no record
     {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 )
@@ -60,19 +62,20 @@ class Wire:
 
         The end of the stream and an error are `Lost`. Raises ClosedError.
         """
+        is_ready = self._wait(timeout_s)
         with self._lock:
             self._require_open()
-            self._waits = True
-        try:
-            ready = self._has_waiting() or bool(self._selector.select(timeout_s))
-        finally:
-            with self._lock:
-                self._waits = False
-                if self._is_closed:
-                    self._release()
-        with self._lock:
-            self._require_open()
-            return self._receive() if ready else None
+            return self._receive() if is_ready else None
+
+    def needs_tls(self, timeout_s: float) -> bool:
+        """Say whether nothing comes in clear text, and another connection to there can be put under TLS.
+
+        Raises ClosedError.
+        """
+        give_up_at = time.monotonic() + timeout_s
+        if not isinstance(self._sock, socket.socket) or self._wait(min(_HELLO_S, timeout_s)):
+            return False
+        return _speaks_tls(self._sock, give_up_at - time.monotonic())
 
     def request(self, op: str, **fields: object) -> int:
         """Send a request; return its number. Raises ClosedError, and ValueError for what cannot be sent.
@@ -96,6 +99,19 @@ class Wire:
                 self._shut_down()
             else:
                 self._release()
+
+    def _wait(self, timeout_s: float | None) -> bool:
+        """Wait until something can be read, be it the end; say whether there is."""
+        with self._lock:
+            self._require_open()
+            self._waits = True
+        try:
+            return self._has_waiting() or bool(self._selector.select(timeout_s))
+        finally:
+            with self._lock:
+                self._waits = False
+                if self._is_closed:
+                    self._release()
 
     def _receive(self) -> list[Incoming]:
         try:
@@ -186,6 +202,20 @@ def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: s
     if fingerprint != pin:
         raise ChangedCertificateError(fingerprint, place, pin)
     return secured
+
+
+def _speaks_tls(sock: socket.socket, timeout_s: float) -> bool:
+    """Say whether another connection to where this one leads can be put under TLS."""
+    from smtppseudo.net import tls  # noqa: PLC0415 - as above
+
+    if timeout_s <= 0:
+        return False
+    try:
+        with socket.create_connection(sock.getpeername()[:2], timeout_s) as another:
+            tls.dial(another, timeout_s)
+    except OSError:
+        return False
+    return True
 
 
 def _in_words(error: TlsError) -> str:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from enum import Enum
 
-from smtppseudo.service.obstacles import Program, this_program
+from smtppseudo.service.program import Program, this_program
 from smtppseudo.service.units import SERVICE, SOCKETS
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from smtppseudo.service.layout import Layout, make_directory, read, write
 from smtppseudo.service.steps import Step
 from smtppseudo.service.systemd import Systemd, ToolError, call
-from smtppseudo.service.units import SERVICE, SOCKETS, USER, Plan, places, sysusers_text, unit_texts
+from smtppseudo.service.units import SERVICE, SOCKETS, USER, Plan, endpoints, sysusers_text, unit_texts
 
 _ANSWER_LIMIT_S: Final = 30.0
 _POLL_S: Final = 0.1
@@ -46,7 +46,7 @@ def install(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool, start
         # A socket that listens keeps the addresses that it has; and it stays while the service does.
         yield Step("close the ports", "closed the ports, to open them anew", partial(systemd.do, "stop", *SOCKETS))
     yield Step("start it", "started it", partial(_start, systemd))
-    for (addresses, port), answers in zip(places(plan), (_answers_smtp, _says_hello), strict=True):
+    for (addresses, port), answers in zip(endpoints(plan), (_answers_smtp, _says_hello), strict=True):
         see = partial(_wait_until, partial(answers, port))
         yield Step(f"see port {port} answer", f"port {port} answers, on {' and '.join(addresses)}", see)
 

@@ -1,10 +1,10 @@
 """The layout: where the service's files are, on this machine or in a tree for another."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from smtppseudo.replacement import Replacement
 from smtppseudo.service.units import MONITOR_SOCKET, SMTP_SOCKET, SYSUSERS, UNITS, is_ours, port_of
 
 STATE: Final = Path("/var/lib/smtppseudo")
@@ -104,14 +104,6 @@ def make_directory(path: Path) -> None:
 def write(path: Path, text: str) -> None:
     """Replace a file that everybody may read: written aside, renamed. Raises OSError."""
     make_directory(path.parent)
-    aside = path.with_name(f".{path.name}.new")
-    aside.unlink(missing_ok=True)
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
-    try:
-        with open(fd, "w", encoding="utf-8") as file:  # noqa: PTH123 - of a descriptor
-            file.write(text)
-            os.fchmod(fd, _NEW_FILE_MODE)
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    with Replacement(path, _NEW_FILE_MODE) as new:
+        new.write(text)
+        new.commit(sync=False)

@@ -5,15 +5,15 @@ import os
 import shlex
 import socket
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from smtppseudo.net.holder import holder_of
 from smtppseudo.service.layout import Layout
+from smtppseudo.service.program import Program
 from smtppseudo.service.systemd import ToolError, call
-from smtppseudo.service.units import Places
+from smtppseudo.service.units import Endpoint
 
 # ProtectHome= and PrivateTmp= hide these from the service.
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - named, not used
@@ -27,31 +27,6 @@ _ELSEWHERE: Final = {
     " Scheduler start it at boot",
     "darwin": "a launchd plist is to come; until then run `sudo smtppseudo serve` in a terminal",
 }
-
-
-class Program(NamedTuple):
-    """What the service is to run: the interpreter, what that is a link into, and the package."""
-
-    python: Path
-    base: Path
-    prefix: Path
-    package: Path
-
-    @property
-    def paths(self) -> list[Path]:
-        """All that must be readable, as named and with links followed."""
-        return [self.python, *(path.resolve() for path in (self.python, self.base, self.package))]
-
-    @property
-    def command(self) -> tuple[str, ...]:
-        """What runs a command of ours, whatever directory and environment that is in."""
-        return (str(self.python), "-I", "-m", "smtppseudo")
-
-
-def this_program() -> Program:
-    """Return the program that runs now."""
-    package = Path(__file__).parents[1]
-    return Program(Path(sys.executable), Path(sys.base_prefix), Path(sys.prefix), package)
 
 
 def of_platform(platform: str) -> Iterator[str]:
@@ -115,10 +90,10 @@ def of_units(layout: Layout) -> Iterator[str]:
             yield f"{path} comes from something else: remove that first (`dpkg -S {path}` may say what it belongs to)"
 
 
-def of_places(places: Places) -> Iterator[str]:
+def of_endpoint(endpoint: Endpoint) -> Iterator[str]:
     """Find the program that has a port. Where it cannot be had for other reasons, systemd will say so."""
-    port = places.port
-    if any(_is_taken(address, port) for address in places.addresses):
+    port = endpoint.port
+    if any(_is_taken(address, port) for address in endpoint.addresses):
         holder = holder_of(port) or "another program"
         # The mail servers of Debian and others, by the names of their processes.
         service = _MAIL_SERVERS.get(holder.partition(" ")[0])

@@ -36,6 +36,6 @@ def carry_out(steps: Iterable[Step], undo: str, say: Callable[[str], None]) -> l
 
 
 def _reason(error: OSError | ToolError) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     return str(error)

@@ -27,7 +27,7 @@ class Plan(NamedTuple):
     has_ipv6: bool = True
 
 
-class Places(NamedTuple):
+class Endpoint(NamedTuple):
     """One port on some addresses."""
 
     addresses: tuple[str, ...]
@@ -38,7 +38,7 @@ def unit_texts(plan: Plan) -> dict[str, str]:
     """Return the text of each unit by its name."""
     head = partial(_head, "systemctl --user edit" if plan.is_for_user else "systemctl edit")
     service = _USER_SERVICE if plan.is_for_user else _SYSTEM_SERVICE
-    smtp, monitor = places(plan)
+    smtp, monitor = endpoints(plan)
     return {
         SMTP_SOCKET: head(SMTP_SOCKET) + _socket("senders", "smtp", smtp),
         MONITOR_SOCKET: head(MONITOR_SOCKET) + _socket("monitors", "monitor", monitor),
@@ -46,11 +46,11 @@ def unit_texts(plan: Plan) -> dict[str, str]:
     }
 
 
-def places(plan: Plan) -> tuple[Places, Places]:
+def endpoints(plan: Plan) -> tuple[Endpoint, Endpoint]:
     """Return what is listened on for SMTP, and for monitors."""
     return (
-        Places(("0.0.0.0", "::")[: 1 + plan.has_ipv6], plan.port),
-        Places(("127.0.0.1", "::1")[: 1 + plan.has_ipv6], plan.monitor_port),
+        Endpoint(("0.0.0.0", "::")[: 1 + plan.has_ipv6], plan.port),
+        Endpoint(("127.0.0.1", "::1")[: 1 + plan.has_ipv6], plan.monitor_port),
     )
 
 
@@ -82,9 +82,9 @@ def _head(edit: str, name: str) -> str:
     return f"{MARKER}, which overwrites it.\n# Changes of your own: `{edit} {name}`.\n\n"
 
 
-def _socket(whom: str, name: str, where: Places) -> str:
-    hosts = (f"[{address}]" if ":" in address else address for address in where.addresses)
-    listen = "\n".join(f"ListenStream={host}:{where.port}" for host in hosts)
+def _socket(whom: str, name: str, endpoint: Endpoint) -> str:
+    hosts = (f"[{address}]" if ":" in address else address for address in endpoint.addresses)
+    listen = "\n".join(f"ListenStream={host}:{endpoint.port}" for host in hosts)
     return _SOCKET.format(whom=whom, listen=listen, name=name, service=SERVICE)
 
 

@@ -48,8 +48,7 @@ class LineSplitter:
             self._hold(octets[start:])
             return None, len(octets)
         self._hold(octets[start:end])
-        line = self._finish()
-        return line, end + 1
+        return self._finish(), end + 1
 
     def rest(self) -> Line | None:
         """Give what has come of a line that will never end, if that was too long to be answered whole."""
@@ -94,6 +93,7 @@ class MessageCounter:
         if end >= 0:
             self._count(octets[: end + 2])
             return start - held + end + len(_TERMINATOR)
+        # So many octets at the end may begin the terminator.
         undecided = next(n for n in (4, 3, 2, 1, 0) if octets.endswith(_TERMINATOR[:n]))
         self._held = octets[len(octets) - undecided :]
         self._count(octets[: len(octets) - undecided])

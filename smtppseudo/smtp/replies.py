@@ -28,10 +28,8 @@ class Reply(NamedTuple):
 def encode_lines(code: int, lines: list[str]) -> bytes:
     """Return a reply of one or more lines, each cut to 512 octets (RFC 5321 section 4.2.1)."""
     octets = [line.encode("ascii", "replace")[: REPLY_OCTETS - len("250 \r\n")] for line in lines]
-    return b"".join(
-        b"%d%c%b\r\n" % (code, b" " if last else b"-", line)
-        for line, last in zip(octets, [False] * (len(octets) - 1) + [True], strict=True)
-    )
+    marks = b"-" * (len(octets) - 1) + b" "
+    return b"".join(b"%d%c%b\r\n" % (code, mark, line) for mark, line in zip(marks, octets, strict=True))
 
 
 def echo(octets: bytes) -> bytes:

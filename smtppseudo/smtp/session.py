@@ -83,6 +83,7 @@ class SmtpSession:
 
     has_more = False  # all answers are given at once
     paces = False
+    octet_every_s = 0.0
     reads = True
     delayed_s = 0.0
 

@@ -9,7 +9,6 @@ from smtppseudo.smtp.pace import AT_ONCE
 from smtppseudo.smtp.session import SmtpSession
 
 _ROUNDING: Final = 0.001  # of an octet: what falls due at `deadline` is not to be missed by the last bit of a float
-
 _receive: Final = SmtpSession.receive
 
 
@@ -90,6 +89,12 @@ class TarpitSession(SmtpSession):
         expires_at = self.started_at + dialogue.session_timeout_s
         return min(due, expires_at)
 
+    @property
+    def octet_every_s(self) -> float:  # type: ignore[override]
+        """How much later than one octet of the answer on its way the next is due; 0 where all come at once."""
+        rate = self._dialogue.pace.stutter_octets_per_s
+        return 1 / rate if rate and self._given else 0.0
+
     def receive(self, octets: bytes, now: float) -> list[Event]:
         """Take what the peer sent; return what happened, which is nothing while an answer is on its way."""
         if self.close_reason is not None:
@@ -133,6 +138,20 @@ class TarpitSession(SmtpSession):
             self.delayed_s += now - self.idle_since
             self.idle_since = now
         return answer[given:]
+
+    def next_part(self, now: float) -> bytes:
+        """Give what is due of an answer on its way that goes on after that; nothing where all else is due.
+
+        It is `data_to_send` where only the time has passed: for those who look at many sessions at once.
+        """
+        answer, begun_at, given = self._to_send, self.idle_since, self._given
+        greet_delay_s, reply_delay_s, rate = self._dialogue.pace
+        begun_at += greet_delay_s if self.said is None else reply_delay_s
+        due = int((now - begun_at) * rate + _ROUNDING) + 1
+        if given < due < len(answer) and now < self.started_at + self._dialogue.session_timeout_s:
+            self._given = due
+            return answer[given:due]
+        return b""
 
     def flushed(self, now: float) -> None:
         """Say that the kernel has taken, only now, all that was given."""

@@ -12,19 +12,18 @@ from textual.screen import Screen
 from smtppseudo.net.client import CertificateError, LinkError, UnknownCertificateError
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
-from smtppseudo.tui.aside import aside
 from smtppseudo.tui.feeder import Batch, Broken, Dialling, Feed, News, Opened, Seen, Slots, Status
 from smtppseudo.tui.memory import Memory, Store
 from smtppseudo.tui.model import Model
 from smtppseudo.tui.operations import Operations, target_of
 from smtppseudo.tui.route import PORT, Target
 from smtppseudo.tui.screens.main import MainScreen
-from smtppseudo.tui.screens.service import Manager
+from smtppseudo.tui.screens.service import Service
 from smtppseudo.tui.screens.setup import Wanted
 from smtppseudo.tui.standing import Standing
 from smtppseudo.tui.texts import shown
 from smtppseudo.tui.themes import DARK, LIGHT, THEMES
-from smtppseudo.tui.waiting import answer, begin
+from smtppseudo.tui.waiting import answer, aside, begin
 
 TICK_S: Final = 0.1
 _FLOOD_EVENTS: Final = 500  # at once: then the tables are drawn half as often, and keys come first
@@ -45,7 +44,7 @@ class Surroundings(NamedTuple):
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], datetime] = partial(datetime.now, UTC)
     zone: tzinfo | None = None  # None: this machine's
-    service: Manager = Manager()
+    service: Service = Service()
 
 
 class MonitorApp(App[None]):
@@ -81,8 +80,8 @@ class MonitorApp(App[None]):
         return self._surroundings.zone
 
     @property
-    def service(self) -> Manager:
-        """How the service of this machine is managed."""
+    def service(self) -> Service:
+        """The service of this machine."""
         return self._surroundings.service
 
     def now(self) -> float:

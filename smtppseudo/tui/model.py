@@ -139,9 +139,13 @@ class Model:
 
     def _count(self, counters: Frame, minute: int | None) -> None:
         self.counters = counters
-        refused = counters.get("refused")
-        turned_away = sum([each for each in refused.values() if type(each) is int]) if isinstance(refused, dict) else 0
-        self.rate.count(minute or 0, number_of(counters, "connected") + turned_away)
+        self.rate.count(minute or 0, number_of(counters, "connected") + turned_away(counters))
+
+
+def turned_away(counters: Frame) -> int:
+    """Return how many connections were refused, whatever for."""
+    refused = counters.get("refused")
+    return sum([number_of(refused, reason) for reason in refused]) if isinstance(refused, dict) else 0
 
 
 def _minute_of(record: Frame, otherwise: int) -> int:

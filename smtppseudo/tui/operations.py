@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from smtppseudo.net.client import CertificateError, ConnectionLostError, LinkError, OpRefusedError, TlsMode
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.tui.aside import aside
 from smtppseudo.tui.route import Target, own_address
 from smtppseudo.tui.screens.certificate import Certificate
 from smtppseudo.tui.screens.dialog import Confirm
@@ -13,7 +12,7 @@ from smtppseudo.tui.screens.setup import Setup, Wanted
 from smtppseudo.tui.screens.words import AskWord, GivenWord, NewWord
 from smtppseudo.tui.slots import SlotRow
 from smtppseudo.tui.texts import shown
-from smtppseudo.tui.waiting import answer
+from smtppseudo.tui.waiting import answer, aside
 
 if TYPE_CHECKING:
     from smtppseudo.tui.app import MonitorApp

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.tui.model import Model
+from smtppseudo.tui.model import Model, turned_away
 from smtppseudo.tui.standing import Standing
 from smtppseudo.tui.tally import sparkline
 from smtppseudo.tui.texts import clock_time, date_and_time, moment, number_of, shown, span, text_of
@@ -83,21 +83,16 @@ def _server(model: Model, standing: Standing, wall: datetime, zone: tzinfo | Non
         yield "Up", span((wall - started).total_seconds())
     counters = model.counters
     yield "Connected", f"{number_of(counters, 'connected'):,}"
-    refused = counters.get("refused")
-    turned = sum(each for each in refused.values() if type(each) is int) if isinstance(refused, dict) else 0
-    yield "Turned away", f"{turned:,}"
+    yield "Turned away", f"{turned_away(counters):,}"
     yield "Octets in", f"{number_of(counters, 'received_octets'):,}"
     yield "Octets out", f"{number_of(counters, 'sent_octets'):,}"
     kept = counters.get("kept_s")
     yield "Kept for", span(kept) if isinstance(kept, int | float) else "0 s"
     yield "Events seen", f"{model.seen:,}"
     yield "Left out", f"{model.dropped:,}"
-    for name, key in (("Greeting", "greeting"), ("Says no at", "reject_at")):
-        yield name, "accepts mail" if _accepts(model, key) else text_of(model.settings, key)
-
-
-def _accepts(model: Model, key: str) -> bool:
-    return key == "reject_at" and model.settings.get("accept_mail") is True
+    yield "Greeting", text_of(model.settings, "greeting")
+    accepts = model.settings.get("accept_mail") is True
+    yield "Says no at", "accepts mail" if accepts else text_of(model.settings, "reject_at")
 
 
 def _service(standing: Standing, unit: UnitState | None) -> list[tuple[str, str]]:

@@ -6,7 +6,6 @@ unless it was told otherwise.
 
 import contextlib
 import socket
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from smtppseudo.net.addresses import is_loopback
@@ -101,10 +100,11 @@ def _connect_here(target: Target, keys: Doorkeys) -> Route:
 
 
 def _log_in(host: str | None, port: int, target: Target, keys: Doorkeys) -> MonitorLink:
+    def dial(cookies: tuple[str, ...]) -> MonitorLink:
+        secrets = Secrets(cookies, target.magic_word)
+        return MonitorLink.connect(host, port, secrets, timeout_s=TIMEOUT_S, tls=target.tls, pin_for=keys.pin_for)
+
     cookies = keys.cookies()
-    dial: Callable[[tuple[str, ...]], MonitorLink] = lambda cookies: MonitorLink.connect(  # noqa: E731
-        host, port, Secrets(cookies, target.magic_word), timeout_s=TIMEOUT_S, tls=target.tls, pin_for=keys.pin_for
-    )
     try:
         return dial(cookies)
     except NeedsMagicWordError:

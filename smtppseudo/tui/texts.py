@@ -75,6 +75,13 @@ def lasted(milliseconds: int) -> str:
     return f"{milliseconds / 1000:.1f} s" if milliseconds < _MINUTE_S * 1000 else span(milliseconds / 1000)
 
 
+def fitted(text: str, width: int, *, right: bool = False) -> str:
+    """Return a text cut or padded to a width; the texts here are one cell a character."""
+    if len(text) > width:
+        return text[: width - 1] + "…" if width > 0 else ""
+    return text.rjust(width) if right else text.ljust(width)
+
+
 def told(record: Frame) -> str:
     """Render an event's own fields in words."""
     tell = _TELLS.get(str(record.get("event")))

@@ -1,6 +1,7 @@
-"""Waiting for a server's answer without holding up the screen."""
+"""Waiting, for a server's answer or for work in a thread, without holding up the screen."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
@@ -28,3 +29,35 @@ async def answer(future: "Future[Frame]") -> Frame:
         return await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_S)
     except TimeoutError:
         raise ConnectionLostError(f"no answer within {ANSWER_S:g} s; look whether it was done") from None
+
+
+async def aside(work: Callable[[], T]) -> T:
+    """Do something in a thread of its own and return the result. When the screen is closed, nobody waits for it.
+
+    Not asyncio's own threads: a program waits for those before it ends, for a name that cannot be looked up say.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def finish(result: T | None, error: Exception | None) -> None:
+        if future.done():
+            return  # whoever waited has gone
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # None only where T allows it
+
+    def run() -> None:
+        result: T | None = None
+        failure: Exception | None = None
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - it is raised where the result is waited for
+            failure = error
+        try:
+            loop.call_soon_threadsafe(finish, result, failure)
+        except RuntimeError:
+            pass  # the screen was closed meanwhile
+
+    threading.Thread(target=run, daemon=True).start()
+    return await future

@@ -46,7 +46,7 @@ def test_what_cannot_be_rendered_costs_its_turn_alone(broken: Inside) -> None:
     assert line.endswith(": 1 log line lost")
     assert line in broken.said
     counters = broken.server.counters()
-    assert (counters["faults"], broken.server.chronicle.log.lost_lines) == (1, 1)
+    assert (counters["faults"], broken.server.chronicle.lost_lines) == (1, 1)
     client.close()
 
 

@@ -172,7 +172,7 @@ def check(played: Played, fault: str) -> None:
     assert counters.faults == 0, (fault, played.lines)
     assert sum(counters.closed.values()) == counters.connected, fault
     assert server.reception.slots.in_use == 0, fault
-    lost_lines = server.chronicle.log.lost_lines
+    lost_lines = server.chronicle.lost_lines
     assert len(played.records) + lost_lines == server.chronicle.seq, (fault, played.lines)
     told = sum(error.lost for error in events(played.records, Error))
     assert told == lost_lines or (told == 0 and not played.failed_before_the_end), (fault, played.lines)
@@ -194,7 +194,7 @@ def check_words(played: Played, fault: str) -> None:
     assert played.layer.fault is not None
     reason = os.strerror(played.layer.fault.errno)
     words = "\n".join([*played.server.said, *played.run.refusals, *played.lines])
-    if played.server.server.chronicle.log.lost_lines:
+    if played.server.server.chronicle.lost_lines:
         # pathlib takes what `stat` cannot look at for no directory, and passes on what mkdir said.
         reasons = {reason, os.strerror(errno.EEXIST)} if played.layer.fault.call == "stat" else {reason}
         assert any(f": {why}: log lines are being lost" in words for why in reasons), (fault, words)

@@ -12,7 +12,7 @@ from typing import Final, get_args
 from smtppseudo.events import Closed, Command, Event, Stamped, escape, unescape
 from smtppseudo.monitor.client import MonitorClient, Secrets
 from smtppseudo.monitor.codec import FrameError, FrameReader, ReaderState, encode
-from smtppseudo.monitor.scram import ClientExchange, ClientState, ScramError, ServerState
+from smtppseudo.monitor.scram import ClientExchange, ClientExchangeState, ScramError, ServerExchangeState
 from smtppseudo.monitor.server import Request
 from smtppseudo.records import parse, render_json, render_text
 from smtppseudo.settings import Settings, SettingsError
@@ -140,14 +140,14 @@ def scram(octets: bytes) -> None:
     server.first(RFC_CLIENT_FIRST)
     with contextlib.suppress(ScramError):
         outcome = server.final(text)
-        assert outcome.ok is (server.state is ServerState.AUTHENTICATED)
+        assert outcome.ok is (server.state is ServerExchangeState.AUTHENTICATED)
         assert not outcome.ok or text == RFC_CLIENT_FINAL  # what proves anything proves just these words
     for client in (rfc_client(), ClientExchange("a,b=c", "x", CLIENT_NONCE)):
         client.first()
         with contextlib.suppress(ScramError):
             assert client.final(_DEAR.sub("i=4096", first)).startswith("c=biws,r=")
             client.verify(final)
-            assert client.state is ClientState.VERIFIED
+            assert client.state is ClientExchangeState.VERIFIED
 
 
 def settings(octets: bytes) -> None:

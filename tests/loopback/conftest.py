@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.certificates import Certificate, make_certificate
 from tests.monitors import Monitors, closing_monitors
 
 
@@ -11,3 +12,9 @@ from tests.monitors import Monitors, closing_monitors
 def monitors() -> Iterator[Monitors]:
     """Connects to monitor ports; at the end every connection is closed."""
     yield from closing_monitors()
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Somebody else's certificate."""
+    return make_certificate(tmp_path_factory.mktemp("other"))

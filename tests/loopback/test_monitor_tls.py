@@ -139,7 +139,7 @@ def test_key_updates_without_end_are_not_kept(server: Inside, peers: list[Client
     peer = by_tls(server, peers).greet()
     sock = peer.sock
     (connection,) = server.server._console._connections.values()  # type: ignore[union-attr]
-    inner: Any = connection._sock
+    inner: Any = connection.sock
     inner._unsent = b"x" * 70_000  # as when the kernel took nothing for long
     inner._sock = _Full(inner._sock)
     inner._outgoing.write(b"an answer")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.events import Closed
+from smtppseudo.events import Closed, Command
 from tests.conftest import MakeInside
 from tests.running import Servers
 
@@ -143,3 +143,24 @@ def test_a_peer_that_dribbles_is_served(servers: Servers) -> None:
         client.expect("221")
         client.expect_end()
     server.wait_for_event(Closed, reason="quit", commands=2)
+
+
+def test_what_came_before_a_reset_is_not_answered_to_nobody(inside: MakeInside) -> None:
+    server = inside()
+    client = server.greeted()
+    client.send(*["NOOP"] * 300)
+    client.reset()
+    server.turn_until(lambda: server.events(Closed), "its end")
+    (closed,) = server.events(Closed)
+    assert (server.events(Command), closed.reason) == ([], "reset")
+
+
+def test_what_came_before_the_end_of_a_peers_words_is_answered(inside: MakeInside) -> None:
+    server = inside()
+    client = server.greeted()
+    client.send(*["NOOP"] * 300)
+    client.sock.shutdown(socket.SHUT_WR)
+    server.turn_until(lambda: server.events(Closed), "its end")
+    assert client.rest() == b"250 OK\r\n" * 300
+    (closed,) = server.events(Closed)
+    assert (len(server.events(Command)), closed.reason) == (300, "peer")

@@ -4,7 +4,6 @@ import contextlib
 import re
 import shutil
 import socket
-import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,37 +13,17 @@ from typing import Self
 
 import pytest
 
-from smtppseudo.monitor.client import Secrets
-from smtppseudo.net.client import (
-    BadPeerError,
-    ChangedCertificateError,
-    ConnectionLostError,
-    MonitorLink,
-    NotPrivateError,
-    UnknownCertificateError,
-    UnreachableError,
-)
 from smtppseudo.net.pins import FILE
-from tests.certificates import Certificate, make_certificate, trusting
-from tests.clients import LIMIT_S, wait_until
-from tests.loopback.scripted import Conversation, Scripted
-from tests.loopback.test_commands import Terminal, outcome
-from tests.monitors import cookie_of, monitor_port, state_dir
+from tests.certificates import Certificate, trusting
+from tests.clients import wait_until
+from tests.loopback.commands import Terminal, outcome
+from tests.monitors import monitor_port, state_dir
 from tests.running import Running, Servers, command, environment, run
-from tests.unit.monitor_peer import COOKIE
-
-SHORT_S = 0.3
 
 
 @pytest.fixture
 def server(servers: Servers, certificate: Certificate) -> Running:
     return servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """Somebody else's."""
-    return make_certificate(tmp_path_factory.mktemp("other"))
 
 
 class Middle:
@@ -255,124 +234,6 @@ def test_a_renewed_certificate_is_accepted_as_the_error_says(
     assert "online" in outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 0)
     (tmp_path / "smtppseudo" / FILE).write_text("")  # its line is removed
     assert "nobody here has accepted" in outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 69)
-
-
-# The link itself
-
-
-def link(port: int, fingerprint: str | None = None, cookie: str = COOKIE, timeout_s: float = LIMIT_S) -> MonitorLink:
-    return MonitorLink.connect(
-        "127.0.0.1", port, Secrets((cookie,)), timeout_s=timeout_s, tls="on", pin_for=lambda *_: fingerprint
-    )
-
-
-def test_the_errors_carry_what_a_screen_needs(server: Running, certificate: Certificate, other: Certificate) -> None:
-    port = monitor_port(server)
-    with pytest.raises(UnknownCertificateError) as unknown:
-        link(port)
-    assert (unknown.value.fingerprint, unknown.value.place) == (certificate.fingerprint, ("127.0.0.1", port))
-    with pytest.raises(ChangedCertificateError) as changed:
-        link(port, other.fingerprint)
-    assert (changed.value.fingerprint, changed.value.accepted) == (certificate.fingerprint, other.fingerprint)
-    with link(port, certificate.fingerprint, cookie_of(server)) as made:
-        assert made.is_private
-        assert made.request("status")["state"] == "online"
-
-
-def test_events_by_tls(server: Running, certificate: Certificate) -> None:
-    with link(monitor_port(server), certificate.fingerprint, cookie_of(server)) as made:
-        made.request("subscribe")
-        for _ in range(30):
-            server.play("HELO me")
-        seen = 0
-        while seen < 120:
-            seen += len(made.next_events(LIMIT_S))
-
-
-def test_close_wakes_whoever_waits_by_tls(server: Running, certificate: Certificate) -> None:
-    made = link(monitor_port(server), certificate.fingerprint, cookie_of(server))
-    ended: list[BaseException] = []
-
-    def wait() -> None:
-        try:
-            made.next_events()
-        except Exception as error:  # noqa: BLE001 - looked at below
-            ended.append(error)
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    wait_until(lambda: made._wire._waits, "waiting")
-    made.close()
-    thread.join(LIMIT_S)
-    assert type(ended[0]).__name__ == "ClosedError"
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_hello_that_comes_with_the_handshakes_end_is_read(certificate: Certificate, version: ssl.TLSVersion) -> None:
-    """Nothing tells `select` of octets that TLS holds already."""
-
-    def script(it: Conversation) -> None:
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = certificate.server_context()
-        context.maximum_version = version
-        tls = context.wrap_bio(incoming, outgoing, server_side=True)
-        done = False
-        while not done:
-            incoming.write(it.sock.recv(65_536))
-            try:
-                tls.do_handshake()
-                tls.write(b'{"type":"hello","protocol":99}\n')
-                done = True
-            except ssl.SSLWantReadError:
-                pass
-            it.sock.sendall(outgoing.read())
-        _drain(it)
-
-    with Scripted(script) as scripted, pytest.raises(BadPeerError, match="99"):
-        link(scripted.port, certificate.fingerprint)
-
-
-def _drain(it: Conversation) -> None:
-    with contextlib.suppress(OSError):
-        while it.sock.recv(65_536):
-            pass
-
-
-def test_a_server_that_speaks_clear_text() -> None:
-    def script(it: Conversation) -> None:
-        it.sock.sendall(b'{"type":"hello"}\n')
-        _drain(it)
-
-    with Scripted(script) as scripted, pytest.raises(NotPrivateError, match=r"does not speak TLS.*--cleartext"):
-        link(scripted.port)
-
-
-def test_a_server_that_says_nothing() -> None:
-    with Scripted(_drain) as scripted, pytest.raises(UnreachableError, match=r"no TLS handshake within 0.3 s"):
-        link(scripted.port, timeout_s=SHORT_S)
-
-
-def test_a_server_that_closes() -> None:
-    with (
-        Scripted(lambda it: None) as scripted,
-        pytest.raises(ConnectionLostError, match=r"lost in the TLS handshake.*try again"),
-    ):
-        link(scripted.port)
-
-
-def test_a_server_with_tls_of_long_ago() -> None:
-    def script(it: Conversation) -> None:
-        it.sock.recv(65_536)
-        it.sock.sendall(b"\x15\x03\x01\x00\x02\x02\x46")  # alert: protocol version
-        _drain(it)
-
-    with Scripted(script) as scripted, pytest.raises(BadPeerError, match=r"no TLS that this program can use"):
-        link(scripted.port)
-
-
-def test_clear_text_to_a_port_with_tls(server: Running) -> None:
-    with pytest.raises(UnreachableError, match=r"without TLS \(see --tls\)\? It said no hello within 0.3 s"):
-        MonitorLink.connect("127.0.0.1", monitor_port(server), Secrets((COOKIE,)), timeout_s=SHORT_S)
 
 
 # From another machine

@@ -1,6 +1,7 @@
 """The page that documents the monitor protocol: its examples are played, its tables compared with the code."""
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from smtppseudo.net.connection import STALL_TIMEOUT_S
 from smtppseudo.records import fields
 from smtppseudo.settings import KEYS, SettingsError, check
 from tests.clients import Client
-from tests.monitors import Frame, Login, Monitors, Peer, cookie_of, line_of, word_fields
+from tests.monitors import Frame, Login, Monitors, Peer, cookie_of, line_of
 from tests.running import Running, Servers
 from tests.unit.monitor_door import Desk
 
@@ -169,21 +170,25 @@ def test_the_ops_are_those_of_the_server(servers: Servers, monitors: Monitors) -
     assert {names(row[0])[0] for row in table("op")} == {"auth", *message.removeprefix("ops are ").split(", ")}
 
 
+def example_of(op: str) -> Frame:
+    """Return the fields of the page's first whole example of an op."""
+    for line in re.findall(r"^C (\{.+\})$", PAGE, re.MULTILINE):
+        fields: Frame = json.loads(line)
+        if fields.pop("op", "") == op:
+            fields.pop("id")
+            return fields
+    raise AssertionError(f"no example of {op}")
+
+
 def test_what_an_op_answers(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     monitor = monitors.log_in(server)
     with server.connect() as client:
         client.expect("220")
-        given: dict[str, Frame] = {
-            "set": {"changes": {"greeting": "x"}},
-            "unset": {"keys": ["greeting"]},
-            "disconnect": {"slot": 1},
-            "magic_word": word_fields("open sesame"),
-        }
         for row in sorted(table("op"), key=lambda row: row[0] in ("`start`", "`stop`")):  # they end connections
             (op,) = names(row[0])
             if op != "auth":
-                needed = given.get(op, {})
+                needed = {name: value for name, value in example_of(op).items() if name not in optional(row[1])}
                 assert set(needed) == set(names(row[1])) - optional(row[1]), op
                 assert set(monitor.ok(op, **needed)) == set(names(row[2])), op
 
@@ -193,7 +198,7 @@ def codes_in(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            place = {"Refusal": 0, "refuse": 1}.get(called)
+            place = {"OpRefused": 0, "refuse": 1}.get(called)
             candidates = [node.args[place]] if place is not None and len(node.args) > place else []
             candidates += [keyword.value for keyword in node.keywords if keyword.arg == "error"]
             yield from (

@@ -38,6 +38,41 @@ def asked(server: Inside) -> Client:
     return client
 
 
+class ByHand:
+    """A client's TLS, its octets carried to and fro by hand: `heard` is what the server said under it."""
+
+    def __init__(self, client: Client, version: ssl.TLSVersion | None = None) -> None:
+        self.sock = client.sock
+        self.sock.settimeout(0)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = trusting(version).wrap_bio(self._incoming, self._outgoing)
+        self.heard = b""
+
+    def shake_hands(self) -> bool:
+        """Go on with the handshake; say whether it is done."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def say(self, octets: bytes) -> None:
+        """Put this behind what is to be sent."""
+        self._tls.write(octets)
+
+    def records(self) -> bytes:
+        """Return what is to be sent, once."""
+        return self._outgoing.read()
+
+    def hear(self) -> None:
+        """Take what has come."""
+        try:
+            self._incoming.write(self.sock.recv(65_536))
+            self.heard += self._tls.read(100)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            pass
+
+
 def expect_closed(server: Inside, reason: str, count: int = 1) -> None:
     server.turn_until(lambda: len(server.events(Closed)) >= count, "closed")
     assert [closed.reason for closed in server.events(Closed)] == [reason] * count
@@ -90,46 +125,29 @@ def test_sender_and_recipient_are_forgotten(inside: MakeInside, certificate: Cer
 
 @pytest.mark.parametrize("octets", [1, 7, 100])
 def test_a_handshake_in_small_pieces_is_waited_for(server: Inside, octets: int) -> None:
-    client = asked(server)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    context = trusting()
-    tls = context.wrap_bio(incoming, outgoing)
-    client.sock.settimeout(0)
-    done = False
+    tls = ByHand(asked(server))
 
     def step() -> bool:
-        nonlocal done
-        try:
-            tls.do_handshake()
-            done = True
-        except ssl.SSLWantReadError:
-            pass
-        words = outgoing.read()
-        for start in range(0, len(words), octets):
-            client.sock.send(words[start : start + octets])
+        done = tls.shake_hands()
+        records = tls.records()
+        for start in range(0, len(records), octets):
+            tls.sock.send(records[start : start + octets])
             server.turn()
-        try:
-            incoming.write(client.sock.recv(65_536))
-        except BlockingIOError:
+        if not done:
             server.turn()
+            tls.hear()
         return done
 
     server.turn_until(step, "the handshake")
-    tls.write(b"NOOP\r\n")
-    client.sock.send(outgoing.read())
-    answered = b""
+    tls.say(b"NOOP\r\n")
+    tls.sock.send(tls.records())
 
-    def answer() -> bytes:
-        nonlocal answered
-        try:
-            incoming.write(client.sock.recv(65_536))
-            answered += tls.read(100)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
-        return answered
+    def answered() -> bytes:
+        tls.hear()
+        return tls.heard
 
-    server.turn_until(answer, "the answer")
-    assert answered == b"250 OK\r\n"
+    server.turn_until(answered, "the answer")
+    assert tls.heard == b"250 OK\r\n"
 
 
 @pytest.mark.parametrize("words", [b"", HELLO[:1], HELLO[:60], HELLO[:-1], HELLO], ids=len)
@@ -260,75 +278,21 @@ def test_a_handshake_put_behind_starttls_is_not_one(server: Inside) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_comes_along_with_the_handshakes_end_is_answered(server: Inside, version: ssl.TLSVersion) -> None:
     """Nothing tells the loop of octets that TLS holds already."""
-    client = asked(server)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = trusting(version).wrap_bio(incoming, outgoing)
-    client.sock.settimeout(0)
-    heard = b""
+    tls = ByHand(asked(server), version)
+    has_said = False
 
     def step() -> bool:
-        nonlocal heard
-        try:
-            tls.do_handshake()
-            if not heard and outgoing.pending:
-                tls.write(b"NOOP\r\nNOOP\r\n")  # in TLS 1.3 together with our Finished
-        except ssl.SSLWantReadError:
-            pass
-        if outgoing.pending:
-            client.sock.send(outgoing.read())
+        nonlocal has_said
+        if tls.shake_hands() and not has_said:
+            tls.say(b"NOOP\r\nNOOP\r\n")  # in TLS 1.3 together with our Finished; in 1.2 that is a flight earlier
+            has_said = True
+        if records := tls.records():
+            tls.sock.send(records)
         server.turn()
-        try:
-            incoming.write(client.sock.recv(65_536))
-            heard += tls.read(100)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
-        return heard == b"250 OK\r\n250 OK\r\n"
+        tls.hear()
+        return tls.heard == b"250 OK\r\n250 OK\r\n"
 
-    if version is ssl.TLSVersion.TLSv1_2:
-        start_over_1_2(server, client, tls, incoming, outgoing)
-    else:
-        server.turn_until(step, "the answers")
-
-
-def start_over_1_2(
-    server: Inside, client: Client, tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
-) -> None:
-    """In TLS 1.2 a client knows that the handshake is done one flight later."""
-    done = False
-
-    def step() -> bool:
-        nonlocal done
-        try:
-            tls.do_handshake()
-            done = True
-        except ssl.SSLWantReadError:
-            pass
-        if outgoing.pending:
-            client.sock.send(outgoing.read())
-        if done:
-            return True
-        server.turn()
-        try:
-            incoming.write(client.sock.recv(65_536))
-        except BlockingIOError:
-            pass
-        return False
-
-    server.turn_until(step, "the handshake")
-    tls.write(b"NOOP\r\n")
-    client.sock.send(outgoing.read())
-    heard = b""
-
-    def answer() -> bytes:
-        nonlocal heard
-        try:
-            incoming.write(client.sock.recv(65_536))
-            heard += tls.read(100)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
-        return heard
-
-    server.turn_until(answer, "the answer")
+    server.turn_until(step, "the answers")
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000, 16_384])
@@ -373,7 +337,7 @@ def test_a_peer_that_does_not_read_is_stalled(server: Inside) -> None:
     start_tls(client)
     client.sock.settimeout(0)
     reception = server.server.reception
-    connection(server)._sock._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
+    connection(server).sock._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
 
     def pour() -> bool:
         try:
@@ -395,7 +359,7 @@ def test_what_waited_for_the_kernel_comes_whole(server: Inside) -> None:
     client.expect("220")
     start_tls(client)
     client.sock.settimeout(0)
-    connection(server)._sock._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
+    connection(server).sock._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
     sent = 0
     while connection(server)._phase is not Phase.FLUSHING:
         try:

@@ -16,6 +16,11 @@ STUTTER = {"stutter_octets_per_s": 1, "greeting": "{hostname}", "quiet_timeout_s
 def heard(server: Inside, client: Client) -> bytes:
     """Return what has come by now, the server having had its turns."""
     server.turn()
+    return arrived(client)
+
+
+def arrived(client: Client) -> bytes:
+    """Return what has come by now."""
     client.sock.settimeout(0)
     try:
         return client.sock.recv(65_536)
@@ -262,3 +267,72 @@ def test_the_rest_of_a_command_of_which_a_piece_came_early_is_answered(inside: M
     server.turn()
     server.advance(1.1)
     client.expect("221")
+
+
+def fill(sock: socket.socket) -> None:
+    """Send noise until the kernel takes no more."""
+    sock.setblocking(False)
+    try:
+        while True:
+            sock.send(b"#" * 65_536)
+    except BlockingIOError:
+        sock.setblocking(True)
+
+
+def test_a_crowd_is_held_and_who_leaves_or_reads_nothing_costs_nobody_else(inside: MakeInside) -> None:
+    server = inside(**STUTTER, slots=200, slots_per_client=0)
+    clients = [server.connect() for _ in range(100)]
+    closer, resetter, deaf = clients[10:13]
+    others = clients[:10] + clients[13:]
+    server.turn()
+    assert {arrived(client) for client in clients} == {GREETING[:1]}
+    closer.close()
+    resetter.reset()
+    server.turn_until(lambda: server.server.reception.slots.in_use == 98, "two free slots")
+    connection = server.server.reception._connections[12]
+    assert connection is not None
+    fill(connection.sock)
+    server.time.advance(0.06)
+    for number in range(1, 5):
+        server.advance(1)
+        assert {arrived(client) for client in others} == {GREETING[number : number + 1]}
+    read = b""
+    while not read.endswith(GREETING[1:5]):
+        server.advance(0.01)
+        read += arrived(deaf)
+    assert read.replace(b"#", b"") == GREETING[1:5]
+    server.advance(1)
+    assert {arrived(client) for client in (deaf, *others)} == {GREETING[5:6]}
+    assert sorted(closed.reason for closed in server.events(Closed)) == ["peer", "reset"]
+
+
+def test_at_an_odd_pace_each_octet_comes_at_most_a_tenth_of_a_second_late_and_none_early(inside: MakeInside) -> None:
+    server = inside(**STUTTER | {"stutter_octets_per_s": 3}, slots=200, slots_per_client=0)
+    clients = {}
+    for _ in range(12):
+        clients[server.connect()] = server.time.monotonic_s
+        server.advance(0.013)
+    got = dict.fromkeys(clients, 0)
+    for _ in range(100):
+        server.advance(0.013)
+        for client, begun_at in clients.items():
+            got[client] += len(arrived(client))
+            waited = server.time.monotonic_s - begun_at
+            fewest = int((waited - 0.1 - 0.013) * 3) + 1
+            assert min(fewest, len(GREETING)) <= got[client] <= int(waited * 3 + 1e-6) + 1
+
+
+def test_a_session_is_over_though_its_round_goes_on(inside: MakeInside) -> None:
+    server = inside(**STUTTER | {"greeting": "{hostname} " + "x" * 100}, session_timeout_s=30, idle_timeout_s=30)
+    first = server.connect()
+    heard(server, first)
+    server.advance(10)
+    second = server.connect()
+    server.advance(19.9)
+    assert heard(server, first) != b""
+    assert server.events(Closed) == []
+    server.advance(1.2)
+    assert first.rest().endswith(b"421 Session timed out\r\n")
+    assert [closed.reason for closed in server.events(Closed)] == ["session"]
+    server.advance(1)
+    assert heard(server, second) != b""

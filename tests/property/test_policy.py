@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from smtppseudo.feeds.never import Never, never_of
 from smtppseudo.feeds.policy import Hits, Policy, entry_of
-from smtppseudo.slots import source_of
+from smtppseudo.sources import source_of
 
 IP = "9.9.9.9"
 policies = st.builds(Policy, st.integers(1, 5), st.integers(1, 60), st.integers(1, 200))

@@ -13,18 +13,8 @@ from tests.property.test_records import records
 formats = st.sampled_from([render_text, render_json])
 lines = st.builds(lambda record, render: render([record])[0], records, formats)
 
-# The field of an event that a row's `data`, `reason` and `amount` hold.
-_FIELDS = {
-    "closed": ("", "reason", "duration_ms"),
-    "refused": ("", "reason", "count"),
-    "message": ("", "", "octets"),
-    "error": ("message", "", "lost"),
-    "settings": ("keys", "by", ""),
-    "monitor": ("user", "action", ""),
-    "online": ("", "by", ""),
-    "offline": ("", "by", ""),
-    "connected": ("", "", ""),
-}
+# The fields of an event that a row's `reason` and `amount` hold; of all others they hold none.
+_FIELDS = {"closed": ("reason", "duration_ms"), "refused": ("reason", "count"), "error": ("", "lost")}
 
 
 def row_of(record: Stamped) -> Row:
@@ -35,8 +25,8 @@ def row_of(record: Stamped) -> Row:
     if isinstance(event, Command):
         held = [name for name, _ in fields(record) if name in ("eol", "pregreet", "pipelined", "truncated_octets")]
         return (*origin, escape(event.data), event.reply[:3].decode(), " ".join(held), "", "")
-    data, reason, amount = (str(getattr(event, name)) if name else "" for name in _FIELDS[kind])
-    return (*origin, data, "", "", reason, amount)
+    reason, amount = (str(getattr(event, name)) if name else "" for name in _FIELDS.get(kind, ("", "")))
+    return (*origin, "", "", "", reason, amount)
 
 
 def with_names_of_marks(row: Row) -> Row:

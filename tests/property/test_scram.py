@@ -5,7 +5,8 @@ import base64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.monitor.scram import ClientExchange, ScramError, ServerExchange, decoy, derive
+from smtppseudo.monitor.credentials import decoy, derive
+from smtppseudo.monitor.scram import ClientExchange, ScramError, ServerExchange
 from tests.fuzz import targets
 from tests.unit.scram_vectors import RFC_CLIENT_FINAL, RFC_CLIENT_FIRST, RFC_SERVER_FINAL, RFC_SERVER_FIRST
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.service import obstacles
-from smtppseudo.service.obstacles import Program, this_program
-from smtppseudo.service.units import UNITS, Places
+from smtppseudo.service.program import Program, this_program
+from smtppseudo.service.units import UNITS, Endpoint
 from tests.clients import connect
 from tests.running import Servers, run
 
@@ -227,11 +227,11 @@ def test_a_program_that_is_not_installed() -> None:
 
 def test_whoever_has_the_port_is_named(servers: Servers) -> None:
     server = servers.start()
-    (found,) = obstacles.of_places(Places(("0.0.0.0", "::"), server.port))
+    (found,) = obstacles.of_endpoint(Endpoint(("0.0.0.0", "::"), server.port))
     comm = Path(f"/proc/{server.pid}/comm").read_text().strip()
     assert found.startswith(f"port {server.port} is taken: {comm} (pid {server.pid}) holds it; end it, or ")
     server.stop()
-    assert list(obstacles.of_places(Places(("0.0.0.0", "::"), server.port))) == []
+    assert list(obstacles.of_endpoint(Endpoint(("0.0.0.0", "::"), server.port))) == []
 
 
 def test_a_port_that_was_used_a_moment_ago_is_free(servers: Servers) -> None:
@@ -241,7 +241,7 @@ def test_a_port_that_was_used_a_moment_ago_is_free(servers: Servers) -> None:
         client.say("QUIT", "221")  # the server closes first, so its end stays in TIME_WAIT
         client.expect_end()
     server.stop()
-    assert list(obstacles.of_places(Places(("127.0.0.1",), server.port))) == []
+    assert list(obstacles.of_endpoint(Endpoint(("127.0.0.1",), server.port))) == []
 
 
 def test_the_mail_server_that_has_the_port_is_ended_by_its_service(
@@ -249,5 +249,5 @@ def test_the_mail_server_that_has_the_port_is_ended_by_its_service(
 ) -> None:
     server = servers.start()
     monkeypatch.setattr(obstacles, "holder_of", lambda port: "master (pid 7)")
-    (found,) = obstacles.of_places(Places(("127.0.0.1",), server.port))
+    (found,) = obstacles.of_endpoint(Endpoint(("127.0.0.1",), server.port))
     assert "master (pid 7) holds it; `sudo systemctl disable --now postfix` ends it, or " in found

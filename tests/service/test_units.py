@@ -14,8 +14,8 @@ from smtppseudo.service.units import (
     SMTP_SOCKET,
     SOCKETS,
     Plan,
+    endpoints,
     is_ours,
-    places,
     port_of,
     sysusers_text,
     unit_texts,
@@ -103,7 +103,7 @@ def test_without_ipv6_it_listens_on_ipv4_alone() -> None:
     texts = unit_texts(PLANS["without IPv6"])
     assert lines(texts[SMTP_SOCKET], "ListenStream") == ["0.0.0.0:25"]
     assert lines(texts[MONITOR_SOCKET], "ListenStream") == ["127.0.0.1:26"]
-    assert [place.addresses for place in places(PLANS["without IPv6"])] == [("0.0.0.0",), ("127.0.0.1",)]
+    assert [endpoint.addresses for endpoint in endpoints(PLANS["without IPv6"])] == [("0.0.0.0",), ("127.0.0.1",)]
 
 
 def test_the_ports_are_read_back() -> None:

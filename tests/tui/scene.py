@@ -15,7 +15,7 @@ from smtppseudo.settings import Settings
 from smtppseudo.tui.app import MonitorApp, Surroundings
 from smtppseudo.tui.feeder import Batch, News, Opened, Seen, Status
 from smtppseudo.tui.route import Target
-from smtppseudo.tui.screens.service import Manager
+from smtppseudo.tui.screens.service import Service
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
 STARTED_AT = "2026-06-01T08:15:00.000Z"
@@ -102,7 +102,7 @@ class Scene:
             lambda: self.clock,
             lambda: self.wall,
             UTC,
-            Manager(
+            Service(
                 lambda: self.unit,
                 lambda action: ["sudo", "smtppseudo", action.value],
             ),

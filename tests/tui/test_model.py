@@ -5,7 +5,9 @@ from datetime import UTC, timedelta, timezone
 
 import pytest
 
+from smtppseudo.events import NAMES
 from smtppseudo.net.client import Dropped, Streamed
+from smtppseudo.tui import texts
 from smtppseudo.tui.memory import FILE, Memory, target_for
 from smtppseudo.tui.model import Model
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
@@ -265,6 +267,10 @@ def test_spans_and_times() -> None:
     assert [span(each) for each in (-1, 7, 247, 3_720, 273_600)] == ["0 s", "7 s", "4:07", "1 h 02", "3 d 04"]
     assert clock_time("2026-06-01T23:30:00.000Z", timezone(timedelta(hours=2))) == "01:30:00"
     assert clock_time("nonsense", UTC) == "--:--:--"
+
+
+def test_every_event_has_its_words() -> None:
+    assert set(texts._TELLS) == set(NAMES.values())
 
 
 def test_events_of_later_versions_are_told_all_the_same() -> None:

@@ -24,7 +24,7 @@ from smtppseudo.tui.screens.help import Help, key_lines
 from smtppseudo.tui.screens.main import MainScreen
 from smtppseudo.tui.screens.service import ServicePanel
 from smtppseudo.tui.screens.setup import Setup
-from smtppseudo.tui.screens.transcript import Transcript
+from smtppseudo.tui.screens.transcript import TranscriptPanel
 from smtppseudo.tui.screens.words import AskWord, NewWord
 from smtppseudo.tui.widgets.events import EventPane
 from smtppseudo.tui.widgets.push import Push, Switch
@@ -321,7 +321,7 @@ def test_a_transcript_has_both_sides_and_goes_on() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(opened(), batch(*visit(1, 1, "192.0.2.1", "gf.com", "<a@b>", is_open=True)))
         await scene.pilot.press("enter")
-        assert isinstance(scene.app.screen, Transcript)
+        assert isinstance(scene.app.screen, TranscriptPanel)
         assert "C HELO gf.com" in scene.text()
         assert "S 553 Sender <a@b> is Invalid!" in scene.text()
         assert "not the start" not in scene.text()

@@ -5,9 +5,9 @@ from typing import Final
 
 from smtppseudo.monitor.client import MonitorClient, Secrets
 from smtppseudo.monitor.codec import FrameReader, encode
-from smtppseudo.monitor.credentials import cookie_id
+from smtppseudo.monitor.credentials import Credentials, cookie_id, decoy, derive
 from smtppseudo.monitor.incoming import Incoming
-from smtppseudo.monitor.scram import Credentials, ServerExchange, decoy, derive
+from smtppseudo.monitor.scram import ServerExchange
 
 WORD: Final = "the magic word"
 COOKIE: Final = "0123456789abcdef" * 4

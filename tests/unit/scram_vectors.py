@@ -2,7 +2,8 @@
 
 import base64
 
-from smtppseudo.monitor.scram import ClientExchange, Credentials, ServerExchange, decoy, derive
+from smtppseudo.monitor.credentials import Credentials, decoy, derive
+from smtppseudo.monitor.scram import ClientExchange, ServerExchange
 
 RFC_USER = "user"
 RFC_SECRET = "pencil"

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from smtppseudo.cli import exits, watch
-from smtppseudo.cli.access import Access, read_cookie, read_port, read_word, state_dirs
+from smtppseudo.cli.access import Access, read_cookies, read_ports, read_word, state_dirs
 from smtppseudo.cli.ops import read_changes, read_value
 from smtppseudo.net.client import (
     BadPeerError,
@@ -111,36 +111,36 @@ def test_a_magic_file_that_is_not_there(tmp_path: Path) -> None:
 )
 def test_a_cookie_that_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "cookie").write_text(text, "utf-8")
-    assert read_cookie(tmp_path) is None
+    assert read_cookies([tmp_path]) == ()
 
 
 def test_a_cookie(tmp_path: Path) -> None:
-    assert read_cookie(tmp_path) is None
+    assert read_cookies([tmp_path]) == ()
     (tmp_path / "cookie").write_text("0f" * 32 + "\n")
-    assert read_cookie(tmp_path) == "0f" * 32
+    assert read_cookies([tmp_path / "none", tmp_path]) == ("0f" * 32,)
 
 
 @pytest.mark.skipif(AS_ROOT, reason="root can read everything")
 def test_a_cookie_for_others_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "cookie").write_text("0f" * 32 + "\n")
     (tmp_path / "cookie").chmod(0)
-    assert read_cookie(tmp_path) is None
+    assert read_cookies([tmp_path]) == ()
 
 
 def test_a_state_directory_that_is_none_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert read_cookie(tmp_path / "file") is None
+    assert read_cookies([tmp_path / "file"]) == ()
     (tmp_path / "cookie").mkdir()
-    assert read_cookie(tmp_path) is None
+    assert read_cookies([tmp_path]) == ()
 
 
 @pytest.mark.parametrize(
-    ("text", "port"),
-    [("26\n", 26), ("65535", 65_535), ("0\n", None), ("65536\n", None), ("-1", None), ("26 ", None), ("", None)],
+    ("text", "ports"),
+    [("26\n", (26,)), ("65535", (65_535,)), ("0\n", ()), ("65536\n", ()), ("-1", ()), ("26 ", ()), ("", ())],
 )
-def test_a_port_noted(tmp_path: Path, text: str, port: int | None) -> None:
+def test_a_port_noted(tmp_path: Path, text: str, ports: tuple[int, ...]) -> None:
     (tmp_path / "monitor_port").write_text(text)
-    assert read_port(tmp_path) == port
+    assert read_ports([tmp_path]) == ports
 
 
 def test_where_state_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

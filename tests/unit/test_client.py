@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import Callable
-from typing import get_args
 
 import pytest
 
-from smtppseudo.events import NAMES, Event, Monitor
+from smtppseudo.events import Stamped
 from smtppseudo.monitor.client import (
     SLOTS_MAX,
     ClientState,
@@ -15,7 +14,7 @@ from smtppseudo.monitor.client import (
     checked_word,
 )
 from smtppseudo.monitor.codec import encode
-from smtppseudo.monitor.credentials import cookie_id
+from smtppseudo.monitor.credentials import cookie_id, derive
 from smtppseudo.monitor.incoming import (
     MESSAGE_CHARS_MAX,
     OF_EVENTS,
@@ -34,8 +33,8 @@ from smtppseudo.monitor.incoming import (
     Snapshot,
     Streamed,
 )
-from smtppseudo.monitor.scram import derive
 from smtppseudo.monitor.server import Door, MonitorSession, Proved, WrongWord
+from smtppseudo.records import fields
 from tests.unit.monitor_peer import (
     CLIENT_NONCE,
     COOKIE,
@@ -51,6 +50,7 @@ from tests.unit.monitor_peer import (
     logged_in,
     meet,
 )
+from tests.unit.test_records import KINDS
 
 A_SNAPSHOT = Snapshot(
     9_120,
@@ -495,13 +495,11 @@ def test_a_request_is_not_answered_twice() -> None:
 
 
 def test_what_a_screen_relies_on_has_the_types_that_events_have() -> None:
-    renamed = {"eol_lf": "eol"}
-    for kind in get_args(Event):
-        assert kind in NAMES
-        for name, value in kind.__annotations__.items():
-            shown = OF_EVENTS[renamed.get(name, name)]
-            assert shown is (value if value in (int, bool) and name not in renamed else str), name
-    assert set(Monitor._fields) <= set(OF_EVENTS)
+    shown = {name for event, _, _ in KINDS for name, _ in fields(Stamped(1, "", 1, 1, "::1", 1, event))}
+    assert set(OF_EVENTS) == shown
+    for event, _, _ in KINDS:
+        for name, value in fields(Stamped(1, "", 1, 1, "::1", 1, event)):
+            assert type(value) is OF_EVENTS[name], name
     assert set(OF_SLOTS) >= {"session", "ip", "port", "helo", "mail_from", "last", "error", "commands", "idle_ms"}
 
 

@@ -19,6 +19,9 @@ from tests.running import CHECKOUT
 README: Final = (CHECKOUT / "README.md").read_text()
 MAN_PAGE: Final = (CHECKOUT / "smtppseudo/share/man/man1/smtppseudo.1").read_text()
 BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MODULES: Final = {
+    path.stem for path in (CHECKOUT / "smtppseudo").iterdir() if re.fullmatch(r"[a-z]\w+(\.py)?", path.name)
+}
 UNITS: Final = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 _TOP: Final = parser()
@@ -149,7 +152,7 @@ def test_what_readme_names_as_a_setting_is_one() -> None:
     named = set(re.findall(r"`([a-z]+(?:_[a-z0-9]+)+)(?: = [^`]+)?`", README))
     named |= set(re.findall(r"\b(?:un)?set ([a-z_]+)\b(?==|\s)", "\n".join(text for _, text in BLOCK.findall(README))))
     fields = {field for kind in events.NAMES for field in kind._fields}
-    assert named - KEYS.keys() - fields - {pins.FILE} == set()
+    assert named - KEYS.keys() - fields - MODULES - {pins.FILE} == set()
     assert len(named & KEYS.keys()) >= 15
 
 
@@ -187,6 +190,20 @@ def test_commands_and_options_in_the_text_of_readme_exist() -> None:
     for name, rest in spoken:
         assert name in COMMANDS
         assert set(re.findall(r"--[a-z-]+", rest)) <= options_of(COMMANDS[name])
+
+
+def test_what_readme_says_needs_a_restart() -> None:
+    (sentence,) = re.findall(r"they began with; (.*?) need a restart", README.replace("\n", " "))
+    told = re.sub("^addresses, ports", "`listen`, `monitor_listen`, `port`, `monitor_port`", sentence)
+    exceptions = dict(re.findall(r"`(\w+_)` but `(\w+)`", told))
+    named = {name for name in re.findall(r"`(\w+)`", told) if name in KEYS} - set(exceptions.values())
+    named |= {name for name in KEYS for begin, but in exceptions.items() if name.startswith(begin) and name != but}
+    assert named == {key.name for key in KEYS.values() if key.at_start}
+
+
+def test_the_layout_in_readme_names_every_module() -> None:
+    layout = README.partition("\n## Contributing\n")[2].partition("\n| to add |")[0]
+    assert set(re.findall(r"`(\w+)/?`", layout)) >= MODULES
 
 
 def test_exit_statuses() -> None:

@@ -23,9 +23,7 @@ EVERY_OCTET = bytes(range(256))
 
 def test_every_event_has_a_name_of_its_own() -> None:
     assert set(NAMES) == set(get_args(Event))
-    assert sorted(NAMES.values()) == [
-        *("closed", "command", "connected", "error", "message", "monitor", "offline", "online", "refused", "settings")
-    ]
+    assert len(set(NAMES.values())) == len(NAMES)
 
 
 def test_the_reasons_for_a_close() -> None:

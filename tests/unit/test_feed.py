@@ -7,21 +7,7 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.events import (
-    NAMES,
-    Closed,
-    Command,
-    Connected,
-    Error,
-    Event,
-    Message,
-    Monitor,
-    Offline,
-    Online,
-    Refused,
-    SettingsChanged,
-    Stamped,
-)
+from smtppseudo.events import NAMES, Command, Event, Stamped
 from smtppseudo.monitor.codec import MAX_OCTETS_TO_CLIENT, FrameReader
 from smtppseudo.monitor.feed import (
     CHUNK_OCTETS,
@@ -34,20 +20,10 @@ from smtppseudo.monitor.feed import (
     parse_subscription,
 )
 from smtppseudo.records import render_json
+from tests.unit.test_records import KINDS
 
 TIME = "2026-01-31T23:59:59.999Z"
-OF_EACH_KIND: list[Event] = [
-    Connected(25),
-    Command(b"NOOP", b"250 OK"),
-    Message(5),
-    Closed("quit", 12, 34, 56, 2),
-    Refused("slots", 3),
-    Error("disk full", 2),
-    Online("start"),
-    Offline("monitor"),
-    SettingsChanged("greeting", "monitor"),
-    Monitor("login", "cookie"),
-]
+OF_EACH_KIND: list[Event] = [next(event for event, _, _ in KINDS if type(event) is kind) for kind in NAMES]
 
 
 def stamped(seq: int, event: Event = OF_EACH_KIND[0], ip: str = "192.0.2.1") -> Stamped:
@@ -69,10 +45,6 @@ def feed_of(*sizes: int, octets: int = 1) -> Feed:
 
 def replayed(feed: Feed, from_seq: int = 0, **wishes: Any) -> list[int]:
     return [one.seq for part in feed.replay(Subscription(from_seq, **wishes)) for one in part]
-
-
-def test_every_kind_is_here() -> None:
-    assert {type(event) for event in OF_EACH_KIND} == set(NAMES)
 
 
 def test_a_subscription_without_wishes_is_for_all_that_comes() -> None:
@@ -103,7 +75,7 @@ def test_a_bad_from_seq(from_seq: object) -> None:
 
 @pytest.mark.parametrize("events", [[], "connected", ["Connected"], [["connected"]], [1], [{}], {"connected": 1}, True])
 def test_bad_events(events: object) -> None:
-    with pytest.raises(ValueError, match=r"^events must be a list of some of closed, command, connected, .*settings$"):
+    with pytest.raises(ValueError, match=r"^events must be a list of some of closed, command, connected, "):
         parse_subscription(1, {"events": events})
 
 

@@ -82,7 +82,7 @@ def test_lines_go_to_a_dated_file_that_not_everybody_can_read(book: Book) -> Non
     assert book.lines == ["one", "two", "three", ""]
     assert stat.S_IMODE(book.path.stat().st_mode) == 0o640
     assert stat.S_IMODE(book.directory.stat().st_mode) == 0o750
-    assert (book.journal.lost_lines, book.troubles) == (0, [])
+    assert (book.journal.account.lost_lines, book.troubles) == (0, [])
 
 
 def test_a_new_day_is_a_new_file(book: Book) -> None:
@@ -105,7 +105,7 @@ def test_a_line_that_was_cut_short_before_is_ended_first(book: Book) -> None:
     book.path.write_text("before\ncut sho")
     book.write("after")
     assert book.lines == ["before", "cut sho", "after", ""]
-    assert book.journal.lost_lines == 0
+    assert book.journal.account.lost_lines == 0
 
 
 BEFORE = "2026-01-30.log"
@@ -208,12 +208,12 @@ def test_a_day_has_at_most_its_octets(tmp_path: Path) -> None:
     size = book.path.stat().st_size
     assert 90 < size <= 100
     written = sum(line.startswith("line") for line in book.lines)
-    assert written + book.journal.lost_lines == 30
+    assert written + book.journal.account.lost_lines == 30
     assert len(book.troubles) == 1
     assert "log_max_octets_per_day is reached" in book.troubles[0]
     book.day = NEXT_DAY
     book.write("morning")
-    assert book.lines == [f"told {book.journal.lost_lines} log_max_octets_per_day is reached", "morning", ""]
+    assert book.lines == [f"told {book.journal.account.lost_lines} log_max_octets_per_day is reached", "morning", ""]
     book.journal.close()
 
 
@@ -226,7 +226,7 @@ def test_the_floor_stops_and_resumes(book: Book, tmp_path: Path, monkeypatch: py
     book.write_later("two")
     book.write("three")
     assert book.lines == ["one", ""]
-    assert (book.journal.lost_lines, len(book.troubles)) == (2, 1)
+    assert (book.journal.account.lost_lines, len(book.troubles)) == (2, 1)
     assert "log_min_free_octets" in book.troubles[0]
     free.f_bavail = 10
     book.write_later("four")
@@ -237,7 +237,7 @@ def test_the_floor_stops_and_resumes(book: Book, tmp_path: Path, monkeypatch: py
 def test_the_real_floor_is_asked_of_the_disk(tmp_path: Path) -> None:
     book = Book(tmp_path, min_free_octets=1 << 60)
     book.write("one")
-    assert book.journal.lost_lines == 1
+    assert book.journal.account.lost_lines == 1
     book.journal.close()
 
 
@@ -248,7 +248,7 @@ def test_a_renamed_file_is_left_within_a_second(book: Book) -> None:
     book.write_later("three")
     assert (book.directory / "rotated").read_text() == "one\ntwo\n"
     assert book.lines == ["three", ""]
-    assert (book.journal.lost_lines, book.troubles) == (0, [])
+    assert (book.journal.account.lost_lines, book.troubles) == (0, [])
 
 
 def test_reopen_leaves_a_renamed_file_at_once(book: Book) -> None:
@@ -268,7 +268,7 @@ def test_what_went_to_a_removed_file_is_counted(book: Book) -> None:
     book.write_later("four")
     told = TOLD.fullmatch(book.lines[0])
     assert told is not None
-    assert 1 <= int(told[1]) == book.journal.lost_lines <= 2  # nobody saw whether "two" was still read
+    assert 1 <= int(told[1]) == book.journal.account.lost_lines <= 2  # nobody saw whether "two" was still read
     assert book.lines[1:] == ["four", ""]
     assert "removed" in book.troubles[0]
 
@@ -293,7 +293,7 @@ def test_only_a_file_is_written_to(book: Book, tmp_path: Path, kind: str) -> Non
     else:
         book.path.mkdir()
     book.write("lost")
-    assert (book.journal.lost_lines, len(book.troubles)) == (1, 1)
+    assert (book.journal.account.lost_lines, len(book.troubles)) == (1, 1)
     assert target.read_text() == "untouched"
     book.path.rename(tmp_path / "away")
     book.write_later("written")
@@ -310,13 +310,13 @@ def test_a_full_device_loses_every_line_and_says_so_once(book: Book) -> None:
         pytest.skip("may not make a device here")
     for number in range(10):
         book.write_later(f"line {number}", "and another")
-    assert book.journal.lost_lines == 20
+    assert book.journal.account.lost_lines == 20
     assert book.troubles == [f"{book.path}: No space left on device: log lines are being lost"]
     book.path.unlink()
     book.write_later("written")
     told = TOLD.fullmatch(book.lines[0])
     assert told is not None
-    assert int(told[1]) == book.journal.lost_lines == 20
+    assert int(told[1]) == book.journal.account.lost_lines == 20
     assert book.lines[1:] == ["written", ""]
 
 
@@ -355,9 +355,9 @@ def expect_account(book: Book, given: list[str]) -> None:
     assert rest == ""
     whole = [line for line in lines if line in given]
     assert whole == sorted(set(whole), key=given.index)
-    assert len(whole) + book.journal.lost_lines == len(given)
+    assert len(whole) + book.journal.account.lost_lines == len(given)
     told = [int(match[1]) for match in map(TOLD.fullmatch, lines) if match and match[2] == "File too large"]
-    assert sum(told) == book.journal.lost_lines
+    assert sum(told) == book.journal.account.lost_lines
     pieces = [line for line in lines if line not in given and not line.endswith("File too large")]
     tellings = [f"told {count} File too large" for count in range(len(given))]
     assert all(any(line.startswith(piece) for line in given + tellings) for piece in pieces)
@@ -371,7 +371,7 @@ def test_a_trouble_that_comes_again_is_said_again(book: Book) -> None:
             book.write_later("lost too")
         book.write_later("written")
     assert len(book.troubles) == 2
-    assert book.journal.lost_lines == 4
+    assert book.journal.account.lost_lines == 4
 
 
 def test_nothing_is_inherited_by_other_programs(book: Book) -> None:

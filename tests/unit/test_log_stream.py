@@ -73,7 +73,7 @@ def test_lines_arrive_in_order(pipe: Pipe) -> None:
     pipe.write("a", "b")
     pipe.write("c")
     assert pipe.read() == ["a", "b", "c", ""]
-    assert (pipe.stream.lost_lines, pipe.troubles) == (0, [])
+    assert (pipe.stream.account.lost_lines, pipe.troubles) == (0, [])
 
 
 def test_a_slow_reader_is_not_waited_for(pipe: Pipe) -> None:
@@ -84,12 +84,12 @@ def test_a_slow_reader_is_not_waited_for(pipe: Pipe) -> None:
     assert 0 < kept < len(TEXTS)
     assert arrived == [*TEXTS[:kept], ""]
     lost = len(TEXTS) - kept
-    assert pipe.stream.lost_lines == lost
-    assert not pipe.stream.has_told
+    assert pipe.stream.account.lost_lines == lost
+    assert not pipe.stream.account.has_told
     assert pipe.troubles == [f"standard output: {TOO_SLOW}: log lines are being lost"]
     pipe.write("again")
     assert pipe.read() == [f"told {lost} {TOO_SLOW}", "again", ""]
-    assert pipe.stream.has_told
+    assert pipe.stream.account.has_told
 
 
 def test_of_many_lines_at_once_whole_ones_arrive(pipe: Pipe) -> None:
@@ -97,7 +97,7 @@ def test_of_many_lines_at_once_whole_ones_arrive(pipe: Pipe) -> None:
     arrived = pipe.read()
     assert arrived == [*TEXTS[: len(arrived) - 1], ""]
     assert 1 < len(arrived) <= len(TEXTS)
-    assert pipe.stream.lost_lines == len(TEXTS) - len(arrived) + 1
+    assert pipe.stream.account.lost_lines == len(TEXTS) - len(arrived) + 1
 
 
 def test_a_line_longer_than_the_pipe_is_cut_and_ended_later(pipe: Pipe) -> None:
@@ -105,7 +105,7 @@ def test_a_line_longer_than_the_pipe_is_cut_and_ended_later(pipe: Pipe) -> None:
     assert pipe.read() == ["y" * PIPE_OCTETS]
     pipe.write("next")
     assert pipe.read() == ["", f"told 1 {TOO_SLOW}", "next", ""]
-    assert pipe.stream.lost_lines == 1
+    assert pipe.stream.account.lost_lines == 1
 
 
 def test_every_slow_time_is_said_once(pipe: Pipe) -> None:
@@ -127,7 +127,7 @@ def test_a_reader_that_left_costs_lines_until_another_comes(pipe: Pipe) -> None:
     pipe.come_back()
     pipe.write("lost 4: it is not tried again so soon")
     assert pipe.read() == [""]
-    assert pipe.stream.lost_lines == 4
+    assert pipe.stream.account.lost_lines == 4
     assert pipe.troubles == ["standard output: Broken pipe: log lines are being lost"]
     pipe.now += RETRY_EVERY_S
     pipe.write("b")
@@ -150,7 +150,7 @@ def test_a_full_device_loses_all() -> None:
         stream = LogStream(fd, troubles.append)
         assert stream.prepare("2026-01-31", 1.0) is None
         stream.write(["a\n", "b\n"], 1.0)
-        assert stream.lost_lines == 2
+        assert stream.account.lost_lines == 2
     finally:
         os.close(fd)
     assert troubles == ["standard output: No space left on device: log lines are being lost"]

@@ -115,7 +115,7 @@ def test_a_last_line_without_its_end_is_partial(tmp_path: Path) -> None:
         b"\xff\xfe binary \0\n",
         b"2026-11-24T12:00:00.000Z connected slot=1 sess\n",
         b'{"time":"2026-11-24T12:00:00.000Z","event":"connected","slot":1e999}\n',
-        b'{"time":"2026-11-24T12:00:00.000Z","event":"online","by":"\\u001b[31m"}\n',
+        b'{"time":"2026-11-24T12:00:00.000Z","event":"refused","reason":"\\u001b[31m","count":1}\n',
         b"2026-13-24 connected slot=1 session=1 ip=192.0.2.1 port=1 local_port=25\n",
         f"2026-11-24T12:00:00.000Z refused reason=slots count={'9' * 400}\n".encode(),
         f"2026-11-24T12:00:00.000Z closed reason=quit duration_ms=-{'9' * 400}"

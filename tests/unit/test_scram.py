@@ -8,17 +8,16 @@ from collections.abc import Callable
 import pytest
 import scramp
 
+from smtppseudo.monitor.credentials import Credentials, derive
 from smtppseudo.monitor.scram import (
     MAX_NONCE_CHARS,
     REFUSED,
     ClientExchange,
-    ClientState,
-    Credentials,
+    ClientExchangeState,
     Outcome,
     ScramError,
     ServerExchange,
-    ServerState,
-    derive,
+    ServerExchangeState,
 )
 from tests.unit.scram_vectors import (
     RFC_CLIENT_FINAL,
@@ -62,13 +61,13 @@ def test_the_exchange_of_rfc_7677() -> None:
     assert client.final(RFC_SERVER_FIRST) == RFC_CLIENT_FINAL
     assert server.final(RFC_CLIENT_FINAL) == Outcome(RFC_USER, ok=True, message=RFC_SERVER_FINAL)
     client.verify(RFC_SERVER_FINAL)
-    assert client.state is ClientState.VERIFIED
-    assert server.state is ServerState.AUTHENTICATED
+    assert client.state is ClientExchangeState.VERIFIED
+    assert server.state is ServerExchangeState.AUTHENTICATED
 
 
 def test_states_move_one_step_at_a_time() -> None:
     client, server = rfc_client(), rfc_server()
-    seen: list[tuple[ClientState, ServerState, str]] = [(client.state, server.state, server.user)]
+    seen: list[tuple[ClientExchangeState, ServerExchangeState, str]] = [(client.state, server.state, server.user)]
     first = client.first()
     seen.append((client.state, server.state, server.user))
     reply = server.first(first)
@@ -76,10 +75,10 @@ def test_states_move_one_step_at_a_time() -> None:
     client.final(reply)
     seen.append((client.state, server.state, server.user))
     assert seen == [
-        (ClientState.START, ServerState.AWAITS_FIRST, ""),
-        (ClientState.AWAITS_FIRST, ServerState.AWAITS_FIRST, ""),
-        (ClientState.AWAITS_FIRST, ServerState.AWAITS_FINAL, RFC_USER),
-        (ClientState.AWAITS_FINAL, ServerState.AWAITS_FINAL, RFC_USER),
+        (ClientExchangeState.START, ServerExchangeState.AWAITS_FIRST, ""),
+        (ClientExchangeState.AWAITS_FIRST, ServerExchangeState.AWAITS_FIRST, ""),
+        (ClientExchangeState.AWAITS_FIRST, ServerExchangeState.AWAITS_FINAL, RFC_USER),
+        (ClientExchangeState.AWAITS_FINAL, ServerExchangeState.AWAITS_FINAL, RFC_USER),
     ]
 
 
@@ -112,17 +111,17 @@ def test_a_client_ignores_extensions() -> None:
     client = rfc_client()
     client.first()
     client.final(RFC_SERVER_FIRST + ",x=some")
-    assert client.state is ClientState.AWAITS_FINAL
+    assert client.state is ClientExchangeState.AWAITS_FINAL
 
 
 def test_a_wrong_secret_is_an_outcome() -> None:
     client, server = rfc_client(secret="Pencil"), rfc_server()
     outcome = run(client, server)
     assert outcome == Outcome(RFC_USER, ok=False, message=REFUSED)
-    assert server.state is ServerState.FAILED
+    assert server.state is ServerExchangeState.FAILED
     with pytest.raises(ScramError, match="the server refused"):
         client.verify(outcome.message)
-    assert client.state is ClientState.FAILED
+    assert client.state is ClientExchangeState.FAILED
 
 
 @pytest.mark.parametrize("bit", [0, 7, 100, 255])
@@ -142,7 +141,7 @@ def test_a_server_without_the_credentials_is_found_out() -> None:
     assert outcome.ok
     with pytest.raises(ScramError, match="signature does not hold"):
         client.verify(outcome.message)
-    assert client.state is ClientState.FAILED
+    assert client.state is ClientExchangeState.FAILED
 
 
 def test_a_replayed_final_fails_under_another_nonce() -> None:
@@ -153,7 +152,7 @@ def test_a_replayed_final_fails_under_another_nonce() -> None:
     again.first(RFC_CLIENT_FIRST)
     with pytest.raises(ScramError, match="not the one of this exchange"):
         again.final(RFC_CLIENT_FINAL)
-    assert again.state is ServerState.FAILED
+    assert again.state is ServerExchangeState.FAILED
 
 
 def test_a_replayed_proof_fails_under_another_nonce() -> None:
@@ -274,7 +273,7 @@ def test_a_server_does_not_prove_itself_with_an_empty_signature() -> None:
     client.final(RFC_SERVER_FIRST)
     with pytest.raises(ScramError):
         client.verify("v=====")
-    assert client.state is ClientState.FAILED
+    assert client.state is ClientExchangeState.FAILED
 
 
 @pytest.mark.parametrize("nonce", ["", "short", "a" * 15, "a" * (MAX_NONCE_CHARS + 1), "a" * 20 + ",", "a b" * 9])
@@ -351,7 +350,7 @@ def test_our_client_takes_a_foreign_server(user: str, secret: str) -> None:
     server.set_client_first(client.first())
     server.set_client_final(client.final(server.get_server_first()))
     client.verify(server.get_server_final())
-    assert client.state is ClientState.VERIFIED
+    assert client.state is ClientExchangeState.VERIFIED
 
 
 def test_a_foreign_client_with_the_wrong_secret_is_refused() -> None:

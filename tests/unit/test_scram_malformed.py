@@ -2,7 +2,13 @@
 
 import pytest
 
-from smtppseudo.monitor.scram import MAX_MESSAGE_CHARS, MAX_NONCE_CHARS, ClientState, ScramError, ServerState
+from smtppseudo.monitor.scram import (
+    MAX_MESSAGE_CHARS,
+    MAX_NONCE_CHARS,
+    ClientExchangeState,
+    ScramError,
+    ServerExchangeState,
+)
 from tests.unit.scram_vectors import (
     RFC_CLIENT_FINAL,
     RFC_CLIENT_FIRST,
@@ -142,7 +148,7 @@ def test_a_malformed_client_first_is_refused(message: str, reason: str) -> None:
     with pytest.raises(ScramError, match=reason) as caught:
         server.first(message)
     assert_repeats_nothing(caught.value, message)
-    assert server.state is ServerState.FAILED
+    assert server.state is ServerExchangeState.FAILED
     with pytest.raises(ScramError, match="out of order"):
         server.first(RFC_CLIENT_FIRST)
 
@@ -154,7 +160,7 @@ def test_a_malformed_client_final_is_refused(message: str, reason: str) -> None:
     with pytest.raises(ScramError, match=reason) as caught:
         server.final(message)
     assert_repeats_nothing(caught.value, message)
-    assert server.state is ServerState.FAILED
+    assert server.state is ServerExchangeState.FAILED
     with pytest.raises(ScramError, match="out of order"):
         server.final(RFC_CLIENT_FINAL)
 
@@ -166,7 +172,7 @@ def test_a_malformed_server_first_is_refused(message: str, reason: str) -> None:
     with pytest.raises(ScramError, match=reason) as caught:
         client.final(message)
     assert_repeats_nothing(caught.value, message)
-    assert client.state is ClientState.FAILED
+    assert client.state is ClientExchangeState.FAILED
     with pytest.raises(ScramError, match="out of order"):
         client.final(RFC_SERVER_FIRST)
 
@@ -179,6 +185,6 @@ def test_a_malformed_server_final_is_refused(message: str, reason: str) -> None:
     with pytest.raises(ScramError, match=reason) as caught:
         client.verify(message)
     assert_repeats_nothing(caught.value, message)
-    assert client.state is ClientState.FAILED
+    assert client.state is ClientExchangeState.FAILED
     with pytest.raises(ScramError, match="out of order"):
         client.verify(RFC_SERVER_FINAL)

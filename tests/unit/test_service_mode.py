@@ -10,7 +10,7 @@ import pytest
 
 from smtppseudo.cli.access import state_dirs
 from smtppseudo.cli.places import may_share_cookie
-from tests.running import environment
+from tests.running import CHECKOUT, environment
 
 SERVICE_STATE = "/var/lib/smtppseudo"
 
@@ -59,6 +59,9 @@ def late_imports(path: Path) -> set[str]:
                     found |= {alias.name for alias in node.names}
                 elif isinstance(node, ast.ImportFrom):
                     found.add(str(node.module))
+                    package = CHECKOUT.joinpath(*str(node.module).split("."))
+                    names = [each.name for each in node.names if (package / f"{each.name}.py").exists()]
+                    found |= {f"{node.module}.{name}" for name in names}
     return found
 
 

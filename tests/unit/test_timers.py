@@ -89,9 +89,46 @@ def test_an_emptied_place_is_used_again() -> None:
         wheel.schedule(item, NOW)
         wheel.cancel(item)
         assert wheel.next_due() is None
-        assert not wheel._buckets
+        assert (wheel._buckets, wheel._stale) == ({}, 0)
     wheel.schedule(item, NOW)
     assert wheel.next_due() == NOW + 0.25
+
+
+def places(wheel: Wheel[Item]) -> int:
+    """Return how many places are taken, stale ones included."""
+    return sum(map(len, wheel._buckets.values()))
+
+
+def test_what_is_cancelled_or_moved_does_not_pile_up() -> None:
+    wheel: Wheel[Item] = Wheel()
+    stays, moves = [Item() for _ in range(200)], Item()
+    for item in stays:
+        wheel.schedule(item, NOW + 50)
+    for number in range(10_000):
+        item = Item()
+        wheel.schedule(item, NOW + number % 7)
+        wheel.schedule(moves, NOW + number % 5)
+        wheel.cancel(item)
+        assert places(wheel) <= 2 * 201 + 2
+    before = places(wheel)
+    for _ in range(150 - wheel._stale):  # they are given up rarely, for all places are looked at then
+        wheel.schedule(moves, NOW + 8)
+        wheel.cancel(moves)
+    assert places(wheel) >= before
+    assert wheel.take_due(NOW + 49) == []
+    assert wheel.take_due(NOW + 51) == stays
+    assert (wheel._stale, places(wheel), wheel.next_due()) == (0, 0, None)
+
+
+def test_what_others_schedule_is_left_alone() -> None:
+    wheel: Wheel[Item] = Wheel()
+    item = Item()
+    item.due_tick = -1
+    wheel.cancel(item)
+    assert (item.due_tick, wheel._stale) == (0, 0)
+    item.due_tick = -1
+    wheel.schedule(item, NOW)
+    assert wheel.take_due(NOW + 1) == [item]
 
 
 def test_the_resolution_is_50_ms() -> None:

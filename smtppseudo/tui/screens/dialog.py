@@ -34,9 +34,9 @@ class Dialog(ModalScreen[T], Generic[T]):
 
 
 class Confirm(Dialog[bool]):
-    """Asks before something is lost, has it done, and says so where it is refused."""
+    """Asks before something is lost. It ends with true; or does it first (`act`), and says so where it is refused."""
 
-    def __init__(self, title: str, text: str, yes: str, act: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, title: str, text: str, yes: str, act: Callable[[], Awaitable[None]] | None = None) -> None:
         super().__init__()
         self._title = title
         self._text = text
@@ -68,7 +68,8 @@ class Confirm(Dialog[bool]):
 
     async def _do(self) -> None:
         try:
-            await self._act()
+            if self._act is not None:
+                await self._act()
         except LinkError as error:
             self.complain(str(error))
             self.query_one("#no", Push).label = "Close"

@@ -13,7 +13,7 @@ from smtppseudo.tui import overview
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
 from smtppseudo.tui.screens.help import Help
-from smtppseudo.tui.screens.transcript import Transcript
+from smtppseudo.tui.screens.transcript import TranscriptPanel
 from smtppseudo.tui.slots import COLUMNS, Column
 from smtppseudo.tui.waiting import begin
 from smtppseudo.tui.widgets.details import Details
@@ -184,7 +184,7 @@ class MainScreen(Screen[None]):
     async def on_slot_table_chosen(self, event: SlotTable.Chosen) -> None:
         """Show a session's transcript."""
         if event.row.session:
-            await self.app.push_screen(Transcript(self.monitor.model, event.row, self.monitor.zone))
+            await self.app.push_screen(TranscriptPanel(self.monitor.model, event.row, self.monitor.zone))
 
     def on_slot_table_sort_wanted(self, event: SlotTable.SortWanted) -> None:
         """Sort by a column; the other way round if it is that one already."""

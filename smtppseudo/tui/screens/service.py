@@ -11,10 +11,9 @@ from textual.widgets import Static
 
 from smtppseudo.service.commands import Action, words_for
 from smtppseudo.service.systemd import UnitState, ask_systemd
-from smtppseudo.tui.aside import aside
 from smtppseudo.tui.screens.dialog import Confirm, Dialog
 from smtppseudo.tui.texts import shown
-from smtppseudo.tui.waiting import begin
+from smtppseudo.tui.waiting import aside, begin
 from smtppseudo.tui.widgets.push import Push
 
 
@@ -22,8 +21,11 @@ def _nobody(words: list[str]) -> None:
     raise SuspendNotSupported(f"nobody runs {words}")
 
 
-class Manager(NamedTuple):
-    """What is known of the service, and how something is done to it; `run` has a command run in the bare terminal."""
+class Service(NamedTuple):
+    """How to ask after the service of this machine, and how something is done to it.
+
+    `run` has a command run in the bare terminal.
+    """
 
     ask: Callable[[], UnitState] = ask_systemd
     words_for: Callable[[Action], list[str]] = words_for
@@ -33,9 +35,9 @@ class Manager(NamedTuple):
 class ServicePanel(Dialog[None]):
     """The panel. `changed` hears the state whenever something was done."""
 
-    def __init__(self, manager: Manager, unit: UnitState, changed: Callable[[UnitState], None]) -> None:
+    def __init__(self, service: Service, unit: UnitState, changed: Callable[[UnitState], None]) -> None:
         super().__init__()
-        self._manager = manager
+        self._service = service
         self._unit = unit
         self._changed = changed
 
@@ -68,26 +70,23 @@ class ServicePanel(Dialog[None]):
             begin(self, partial(self._do, action), "service")
 
     def _ask(self, action: Action) -> None:
-        async def nothing() -> None:
-            return
-
         def do(is_sure: bool | None) -> None:
             if is_sure:
                 begin(self, partial(self._do, action), "service")
 
         name = action.value.capitalize()
-        self.app.push_screen(Confirm(f"{name} the service", _ASKED[action], name, nothing), do)
+        self.app.push_screen(Confirm(f"{name} the service", _ASKED[action], name), do)
 
     async def _do(self, action: Action) -> None:
-        words = self._manager.words_for(action)
+        words = self._service.words_for(action)
         try:
             with self.app.suspend():
-                self._manager.run(words)
+                self._service.run(words)
         except SuspendNotSupported:
             self.complain(f"This terminal cannot be lent to it. In another, type: {shlex.join(words)}")
             return
         self.complain("")
-        unit = await aside(self._manager.ask)
+        unit = await aside(self._service.ask)
         self._show(unit)
         self._changed(unit)
 

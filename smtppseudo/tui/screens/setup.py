@@ -11,12 +11,11 @@ from smtppseudo.monitor.client import checked_word
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.net.client import LinkError, OpRefusedError
 from smtppseudo.settings import SettingsError, check
-from smtppseudo.tui.aside import aside
 from smtppseudo.tui.feeder import Feed
 from smtppseudo.tui.route import UnresolvedError, own_address, resolve
 from smtppseudo.tui.screens.dialog import Confirm, Dialog
 from smtppseudo.tui.texts import shown, text_of
-from smtppseudo.tui.waiting import answer, begin
+from smtppseudo.tui.waiting import answer, aside, begin
 from smtppseudo.tui.widgets.push import Push, Switch
 
 _LOOK_UP_AFTER_S = 0.3
@@ -146,15 +145,12 @@ class Setup(Dialog[Wanted]):
             self.dismiss(None)
             return
 
-        async def nothing() -> None:
-            return
-
         def leave(is_sure: bool | None) -> None:
             if is_sure:
                 self.dismiss(None)
 
         text = "What you changed here is not saved."
-        self.app.push_screen(Confirm("Leave Setup", text, "Leave without saving", nothing), leave)
+        self.app.push_screen(Confirm("Leave Setup", text, "Leave without saving"), leave)
 
     def _is_changed(self) -> bool:
         values = {name: self.query_one(f"#{name}", Input).value for name in ("greeting", "host", "port", "word")}

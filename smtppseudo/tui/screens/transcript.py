@@ -11,14 +11,15 @@ from smtppseudo.tui.model import Model
 from smtppseudo.tui.screens.dialog import Dialog
 from smtppseudo.tui.slots import SlotRow
 from smtppseudo.tui.texts import clock_time
-from smtppseudo.tui.transcripts import Line
-from smtppseudo.tui.transcripts import Transcript as Seen
+from smtppseudo.tui.transcripts import Line, Transcript
 
 _STYLES = {"C": "bold", "S": "$spark", "-": "$muted"}
 
 
-class Transcript(Dialog[None]):
-    """The transcript; it grows as the session goes on."""
+class TranscriptPanel(Dialog[None]):
+    """The panel; it grows as the session goes on."""
+
+    BINDINGS = [("enter,q", "cancel", "Close")]  # noqa: RUF012 - as Textual has it
 
     def __init__(self, model: Model, row: SlotRow, zone: tzinfo | None) -> None:
         super().__init__()
@@ -28,8 +29,6 @@ class Transcript(Dialog[None]):
         self._known = [(name, getattr(row, name)) for name in ("helo", "sender", "last", "error")]
         self._zone = zone
         self._shown: object = None
-
-    BINDINGS = [("enter,q", "cancel", "Close")]  # noqa: RUF012 - as Textual has it
 
     def compose(self) -> ComposeResult:
         """Make the box."""
@@ -65,7 +64,7 @@ class Transcript(Dialog[None]):
         known = [f"{name:<8}{value}" for name, value in self._known if value]
         return Content("\n".join([*lines, "", "What the server knows of it:" if known else "", *known]))
 
-    def _text(self, seen: Seen) -> Content:
+    def _text(self, seen: Transcript) -> Content:
         lines = [self._line(line) for line in seen.lines()]
         if seen.cut:
             lines.insert(0, Content.assemble((f"-- {seen.cut} events before this are not kept --", "$warn italic")))

@@ -3,24 +3,20 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
 from smtppseudo.monitor.client import checked_word
-from smtppseudo.monitor.credentials import derive
+from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_OCTETS, derive
 from smtppseudo.net.client import LinkError
-from smtppseudo.tui.aside import aside
 from smtppseudo.tui.feeder import Feed
 from smtppseudo.tui.screens.dialog import Dialog
 from smtppseudo.tui.texts import shown
-from smtppseudo.tui.waiting import answer, begin
+from smtppseudo.tui.waiting import answer, aside, begin
 from smtppseudo.tui.widgets.push import Push, Switch
-
-ITERATIONS: Final = 600_000  # about a fifth of a second for each guess
-_SALT_OCTETS: Final = 16
 
 
 class GivenWord(NamedTuple):
@@ -155,7 +151,7 @@ class NewWord(Dialog[str]):
         begin(self, partial(self._have_it_set, self.query_one("#word", Input).value), "act")
 
     async def _have_it_set(self, word: str) -> None:
-        credentials = await aside(lambda: derive(word, os.urandom(_SALT_OCTETS), ITERATIONS))
+        credentials = await aside(lambda: derive(word, os.urandom(WORD_SALT_OCTETS), WORD_ITERATIONS))
         try:
             await answer(self._feed().ask("magic_word", **credentials.to_fields()))
         except LinkError as error:

@@ -14,8 +14,7 @@ from textual.strip import Strip
 
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.stream import Mark, Stream
-from smtppseudo.tui.texts import clock_time, number_of, text_of, told
-from smtppseudo.tui.widgets.table import fitted
+from smtppseudo.tui.texts import clock_time, fitted, number_of, text_of, told
 
 _IP_WIDTH: Final = 17  # enough for most; a longer one pushes the rest to the right
 _KIND_WIDTH: Final = 9

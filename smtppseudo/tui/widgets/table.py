@@ -14,7 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from smtppseudo.tui.slots import COLUMNS, Column, SlotBoard, SlotRow
-from smtppseudo.tui.texts import span
+from smtppseudo.tui.texts import fitted, span
 
 
 class _Head(NamedTuple):
@@ -60,13 +60,6 @@ def lay_out(width: int) -> dict[Column, int]:
         rest, shares = rest - more, shares - head.share
         widths[column] = head.width + more
     return widths
-
-
-def fitted(text: str, width: int, *, right: bool = False) -> str:
-    """Return a text cut or padded to a width; the texts here are one cell a character."""
-    if len(text) > width:
-        return text[: width - 1] + "…" if width > 0 else ""
-    return text.rjust(width) if right else text.ljust(width)
 
 
 class SlotTable(ScrollView, can_focus=True):

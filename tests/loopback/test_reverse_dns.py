@@ -1,4 +1,4 @@
-"""Names: DNS is asked where somebody asks for it, and never by the server."""
+"""Reverse DNS: DNS is asked where somebody asks for it, and never by the server."""
 
 import json
 import os
@@ -66,7 +66,7 @@ seen = []
 sys.addaudithook(lambda event, arguments: seen.append((event, arguments)) if event in LOOKUPS else None)
 from smtppseudo.cli import main
 status = main()
-print("lookups:", seen, "names" in {{name.rpartition(".")[2] for name in sys.modules if "smtppseudo" in name}})
+print("lookups:", seen, "reverse_dns" in {{name.rpartition(".")[2] for name in sys.modules if "smtppseudo" in name}})
 sys.exit(status)
 """
 
@@ -101,6 +101,6 @@ def test_only_report_can_look_addresses_up() -> None:
     callers = {
         str(path.relative_to(CHECKOUT))
         for path in (CHECKOUT / "smtppseudo").rglob("*.py")
-        if re.search(r"getnameinfo|gethostbyaddr|getfqdn|cli\.names", path.read_text())
+        if re.search(r"getnameinfo|gethostbyaddr|getfqdn|cli\.reverse_dns", path.read_text())
     }
-    assert callers == {"smtppseudo/cli/names.py", "smtppseudo/cli/report.py"}
+    assert callers == {"smtppseudo/cli/reverse_dns.py", "smtppseudo/cli/report.py"}

@@ -1,4 +1,4 @@
-"""Names: what DNS calls addresses, for people who ask for it. The server never does."""
+"""Reverse DNS: the names of addresses, for people who ask for them. The server never does."""
 
 import os
 import queue

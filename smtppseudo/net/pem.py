@@ -1,0 +1,65 @@
+"""PEM: a certificate and its key, read from files for a server that shows it under TLS."""
+
+import os
+import ssl
+from pathlib import Path
+from typing import Final
+
+from smtppseudo.settings import SettingsError
+
+_CREDENTIALS: Final = "%d/"  # at the beginning of a path: systemd's credentials, as in its units
+
+_NOT_ITS_KEY: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
+
+
+def load(prefix: str, cert: str, key: str) -> ssl.SSLContext | None:
+    """Read a certificate, with what it needs of its chain, and its key: files in PEM; None if none is named.
+
+    `prefix` names the settings in errors (SettingsError): `monitor_` or nothing.
+    """
+    if not cert:
+        return None
+    cert_name, key_name = f"{prefix}tls_cert", f"{prefix}tls_key"
+    cert_path, key_path = _path(cert_name, cert), _path(key_name, key)
+    _require_pem(cert_name, cert_path, b"-----BEGIN CERTIFICATE-----", "certificate")
+    _require_pem(key_name, key_path, b"PRIVATE KEY-----", "private key")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.num_tickets = 0  # nobody comes back so soon that resumption would pay
+    try:
+        context.load_cert_chain(cert_path, key_path, password=_nobody_to_ask)
+    except _EncryptedError:
+        raise SettingsError(f"{key_name}: {key_path} is encrypted, and nobody is there to be asked") from None
+    except ssl.SSLError as error:
+        if error.reason in _NOT_ITS_KEY:
+            raise SettingsError(f"{key_name}: {key_path} is not the key of the certificate in {cert_path}") from None
+        why = (error.reason or "no valid PEM").lower().replace("_", " ")
+        raise SettingsError(f"{cert_name}, {key_name}: {cert_path} and {key_path} cannot be used: {why}") from None
+    return context
+
+
+class _EncryptedError(Exception):
+    """A key file asks for a password."""
+
+
+def _nobody_to_ask() -> str:
+    raise _EncryptedError
+
+
+def _path(name: str, path: str) -> Path:
+    if not path.startswith(_CREDENTIALS):
+        return Path(path)
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        raise SettingsError(f"{name}: %d is systemd's $CREDENTIALS_DIRECTORY, which is not set here (LoadCredential=)")
+    return Path(directory, path.removeprefix(_CREDENTIALS))
+
+
+def _require_pem(name: str, path: Path, mark: bytes, what: str) -> None:
+    try:
+        octets = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{name}: {path}: {error.strerror}") from None
+    if mark not in octets:
+        raise SettingsError(f"{name}: {path} holds no {what} in PEM")

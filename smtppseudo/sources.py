@@ -1,0 +1,51 @@
+"""Sources: what is counted as one client, and how many slots each may take."""
+
+from ipaddress import ip_address, ip_network
+
+
+def source_of(ip: str) -> str:
+    """Return what is counted as one client: an IPv4 address as it is, an IPv6 address's /64."""
+    if ":" not in ip:
+        return ip
+    return str(ip_network((ip.partition("%")[0], 64), strict=False))
+
+
+class ClientLimit:
+    """Counts the slots of each client: an IPv4 address, or an IPv6 /64. Exempt networks are not counted.
+
+    `most` is 0 for no limit.
+    """
+
+    __slots__ = ("_counts", "_exempt", "_most")
+
+    def __init__(self, most: int, exempt: tuple[str, ...]) -> None:
+        self._most = most
+        networks = [ip_network(network) for network in exempt]
+        self._exempt = [(network.version, int(network.network_address), int(network.netmask)) for network in networks]
+        self._counts: dict[str, int] = {}
+
+    def admits(self, ip: str) -> bool:
+        """Whether this address may have one more."""
+        return not self._most or self._counts.get(source_of(ip), 0) < self._most or self._is_exempt(ip)
+
+    def enter(self, ip: str) -> None:
+        """Count one more."""
+        if ":" in ip and self._is_exempt(ip):
+            return  # it must not count for its /64; an IPv4 address counts for none but itself
+        source = source_of(ip)
+        self._counts[source] = self._counts.get(source, 0) + 1
+
+    def release(self, ip: str) -> None:
+        """Count one less."""
+        if ":" in ip and self._is_exempt(ip):
+            return
+        source = source_of(ip)
+        if self._counts[source] == 1:
+            del self._counts[source]
+        else:
+            self._counts[source] -= 1
+
+    def _is_exempt(self, ip: str) -> bool:
+        address = ip_address(ip)
+        number = int(address)
+        return any(version == address.version and number & mask == network for version, network, mask in self._exempt)

@@ -1,0 +1,113 @@
+"""Doors that stick: newcomers whose socket cannot be closed, ports that can be closed or opened only in part."""
+
+import errno
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smtppseudo.events import Error, Offline, Online, Refused
+from smtppseudo.net.listener import ListenError
+from tests.clients import connect
+from tests.faults.layer import Fault, Layer
+from tests.faults.standard_run import InFaults
+from tests.monitors import Monitors
+
+MakeBehind = Callable[..., InFaults]
+
+ADDRESSES = ["127.0.0.1", "127.0.0.2"]
+
+
+@pytest.fixture
+def behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeBehind]:
+    """Makes a server behind a layer; in the end the fault must have happened, and been no bug."""
+    made: list[InFaults] = []
+
+    def make(fault: Fault, **settings: Any) -> InFaults:
+        layer = Layer(fault)
+        layer.install(monkeypatch)
+        made.append(InFaults(tmp_path, layer, settings))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
+        assert server.layer.has_failed
+        assert server.server.reception.counters.faults == 0
+
+
+def answers(server: InFaults, address: str) -> bool:
+    """Say whether the server answers at an address; if not, it must refuse."""
+    with socket.socket() as probe:
+        refused = probe.connect_ex((address, server.port)) == errno.ECONNREFUSED
+    if not refused:
+        with connect(address, server.port, None, server.turn) as client:
+            client.expect("220")
+            client.say("QUIT", "221")
+    return not refused
+
+
+def test_a_sender_turned_away_whose_close_fails_is_counted_and_holds_nobody_up(behind: MakeBehind) -> None:
+    server = behind(Fault("close of a socket", errno.EIO, 0), slots=1)
+    resident = server.greeted()
+    refused = server.connect()
+    refused.expect("421 Too many connections")
+    refused.expect_end()
+    assert server.server.reception.counters.refused == {"slots": 1, "client": 0}
+    resident.say("QUIT", "221")
+    server.greeted()
+    assert (server.events(Refused), server.events(Error)) == ([Refused("slots", 1)], [])
+
+
+def test_a_monitor_turned_away_whose_close_fails_holds_nobody_up(behind: MakeBehind, monitors: Monitors) -> None:
+    server = behind(Fault("close of a socket", errno.EIO, 0))
+    waiting = [monitors.greeted(server) for _ in range(2)]
+    busy = monitors.newcomer(server)
+    assert busy.frame()["error"] == "busy"
+    assert busy.rest() == []
+    waiting[0].close()
+    server.turn()
+    monitors.log_in(server)
+    assert server.events(Error) == []
+
+
+def test_a_stop_that_fails_half_way_leaves_the_port_open(behind: MakeBehind, monitors: Monitors) -> None:
+    server = behind(Fault("shutdown", errno.ENOBUFS, 1), listen=ADDRESSES)
+    monitor = monitors.log_in(server)
+    resident = server.greeted()
+    assert monitor.refused("stop", "io").endswith("No buffer space available; nothing was changed")
+    assert server.server.state == "online"
+    assert [answers(server, address) for address in ADDRESSES] == [True, True]
+    resident.say("NOOP", "250")
+    assert monitor.ok("stop") == {"state": "offline"}
+    assert [answers(server, address) for address in ADDRESSES] == [False, False]
+    assert [event.by for event in server.events(Offline)] == ["monitor"]
+
+
+def test_where_there_is_no_way_back_either_that_is_said(behind: MakeBehind, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = behind(Fault("shutdown", errno.ENOBUFS, 1), listen=ADDRESSES)
+    layer = Layer(Fault("listen", errno.EADDRINUSE, 0))
+    layer.install(monkeypatch)
+    with layer.active(), pytest.raises(OSError, match="No buffer space available"):
+        server.carry_out(lambda: server.server.go_offline("test"))
+    assert server.server.state == "online"
+    assert [answers(server, address) for address in ADDRESSES] == [False, True]
+    (error,) = server.events(Error)
+    assert error.message == f"127.0.0.1 port {server.port} is not as the other addresses: Address already in use"
+    server.server.go_offline("test")
+    server.server.go_online("test")
+    assert [answers(server, address) for address in ADDRESSES] == [True, True]
+
+
+def test_a_start_that_fails_half_way_leaves_the_port_closed(behind: MakeBehind) -> None:
+    server = behind(Fault("listen", errno.EADDRINUSE, 1), listen=ADDRESSES)
+    server.server.go_offline("test")
+    with pytest.raises(ListenError, match=f"127.0.0.2 port {server.port}: Address already in use"):
+        server.carry_out(lambda: server.server.go_online("test"))
+    assert server.server.state == "offline"
+    assert [answers(server, address) for address in ADDRESSES] == [False, False]
+    server.server.go_online("test")
+    assert [answers(server, address) for address in ADDRESSES] == [True, True]
+    assert [event.by for event in server.events(Online)] == ["start", "test"]

@@ -1,0 +1,201 @@
+"""Connecting to a monitor port: which address, what is waited for, and servers that do not let in."""
+
+import errno
+import os
+import socket
+
+import pytest
+
+from smtppseudo.net import addresses, wire
+from smtppseudo.net.client import (
+    BadPeerError,
+    BusyError,
+    ConnectionLostError,
+    LinkError,
+    MonitorLink,
+    NeedsMagicWordError,
+    NotAuthorizedError,
+    RefusedError,
+    Secrets,
+    UnreachableError,
+)
+from tests.clients import LIMIT_S
+from tests.loopback.scripted import Conversation, Script, Scripted
+from tests.unit.monitor_peer import COOKIE, OTHER_COOKIE, WORD, hello
+
+SECRETS = Secrets((COOKIE,))
+SHORT_S = 0.1  # where nothing is expected to come
+STEP_S = 1.0  # where something is, and then nothing
+
+
+def failing(script: Script, secrets: Secrets = SECRETS, timeout_s: float = LIMIT_S) -> LinkError:
+    """Return the error that connecting to such a server ends in."""
+    with Scripted(script) as server, pytest.raises(LinkError) as caught:
+        MonitorLink.connect("127.0.0.1", server.port, secrets, timeout_s=timeout_s)
+    assert str(server.port) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.wait_for_end()
+
+    class Ipv4Alone(socket.socket):
+        def __init__(self, family: int = -1, kind: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            super().__init__(family, kind, proto, fileno)
+
+    monkeypatch.setattr(wire, "THIS_MACHINE", ("::1", "127.0.0.1"))
+    with Scripted(script) as server:
+        monkeypatch.setattr(socket, "socket", Ipv4Alone)
+        with MonitorLink.connect(None, server.port, SECRETS) as link:
+            monkeypatch.undo()
+            assert link.address == "127.0.0.1"
+
+
+def test_nobody_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(
+        UnreachableError, match=rf"^cannot reach 127.0.0.1 port {port}: Connection refused; is the server"
+    ):
+        MonitorLink.connect("127.0.0.1", port, SECRETS)
+
+
+@pytest.mark.parametrize("host", ["x" * 70 + ".invalid", "no\0name", "a..b", "::1::"])
+def test_a_host_that_cannot_be(host: str) -> None:
+    with pytest.raises(UnreachableError, match=r"^cannot find "):
+        MonitorLink.connect(host, 26, SECRETS)
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Make names resolve to addresses of the test's choice."""
+    names: dict[str, list[str]] = {}
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, **more: int) -> list[object]:
+        return [info for address in names[host] for info in resolve(address, port, **more)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return names
+
+
+def test_the_next_address_is_tried_where_one_does_not_answer(resolver: dict[str, list[str]]) -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.wait_for_end()
+
+    resolver["some.test"] = ["127.0.0.2", "127.0.0.1"]
+    with Scripted(script) as server, MonitorLink.connect("some.test", server.port, SECRETS) as link:
+        assert link.address == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("address", "is_loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.255.255.254", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:192.0.2.1", False),
+        ("128.0.0.1", False),
+        ("fe80::1%lo", False),
+        ("::", False),
+    ],
+)
+def test_what_is_loopback(address: str, is_loopback: bool) -> None:
+    assert addresses.is_loopback(address) is is_loopback
+
+
+def test_a_server_that_says_nothing() -> None:
+    error = failing(lambda it: it.wait_for_end(), timeout_s=SHORT_S)
+    assert isinstance(error, UnreachableError)
+    assert "no hello" in str(error)
+
+
+def test_a_server_that_begins_a_login_and_says_no_more() -> None:
+    def script(it: Conversation) -> None:
+        it.say(hello())
+        it.take()
+        it.wait_for_end()
+
+    error = failing(script, timeout_s=STEP_S)
+    assert isinstance(error, UnreachableError)
+    assert "not answered" in str(error)
+
+
+def test_a_login_that_is_fed_octet_by_octet_has_its_time_out() -> None:
+    def script(it: Conversation) -> None:
+        try:
+            while True:
+                it.sock.sendall(b" " if it.peer.received else b"{")
+                it.peer.received.append({})
+        except OSError:
+            pass
+
+    assert isinstance(failing(script, timeout_s=SHORT_S), UnreachableError | BadPeerError)
+
+
+def test_a_server_that_closes_at_once() -> None:
+    error = failing(lambda it: None)
+    assert isinstance(error, ConnectionLostError)
+    assert "without a word" in str(error)
+
+
+def test_a_server_that_closes_during_the_login() -> None:
+    def script(it: Conversation) -> None:
+        it.say(hello())
+        it.take()
+
+    assert isinstance(failing(script), ConnectionLostError)
+
+
+def test_a_server_that_says_goodbye_with_its_snapshot() -> None:
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.say({"type": "bye", "reason": "shutdown"})
+
+    with (
+        Scripted(script) as server,
+        MonitorLink.connect("127.0.0.1", server.port, SECRETS) as link,
+        pytest.raises(ConnectionLostError, match="shutdown"),
+    ):
+        link.next_events()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("busy", BusyError), ("rate", RefusedError), ("not_authorized", NotAuthorizedError)]
+)
+def test_a_server_that_does_not_want_us(code: str, kind: type[LinkError]) -> None:
+    error = failing(lambda it: it.say({"type": "error", "error": code, "message": "words"}))
+    assert type(error) is kind
+    assert code == "not_authorized" or "words" in str(error)
+
+
+def test_a_server_of_another_kind() -> None:
+    error = failing(lambda it: it.sock.sendall(b"220 Welcome!\r\n"))
+    assert isinstance(error, BadPeerError)
+
+
+def test_a_wrong_word() -> None:
+    error = failing(lambda it: it.log_in(), Secrets(magic_word="another word"))
+    assert isinstance(error, NotAuthorizedError)
+    assert "another word" not in str(error)
+
+
+def test_no_secret_for_this_server() -> None:
+    def script(it: Conversation) -> None:
+        it.say(hello())
+        it.wait_for_end()
+
+    assert isinstance(failing(script, Secrets((OTHER_COOKIE,))), NeedsMagicWordError)
+
+
+def test_a_word_that_cannot_be_is_an_error_before_anything_is_sent() -> None:
+    with pytest.raises(ValueError, match="8 to 128"):
+        MonitorLink.connect("127.0.0.1", 1, Secrets(magic_word="short"))
+    assert len(WORD) >= 8
