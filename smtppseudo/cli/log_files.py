@@ -12,6 +12,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.places import read_configuration
 from smtppseudo.feeds.logs import Reading, find
 from smtppseudo.feeds.scan import Row
+from smtppseudo.service.layout import LOGS as SERVICE_LOGS
 
 _PROGRESS_FROM_OCTETS: Final = 64 << 20
 _PROGRESS_EVERY_S: Final = 0.5
@@ -34,12 +35,15 @@ def given_files(options: argparse.Namespace, since: str = "", until: str = "") -
 
 
 def _usual_directory(options: argparse.Namespace) -> Path:
-    log_dir = read_configuration(options).settings.log_dir
+    configuration = read_configuration(options)
+    log_dir = configuration.settings.log_dir
     if log_dir == "-":
         raise exits.CommandError(
             'log_dir = "-": the log goes to standard output; read it from there, as in'
             f" `journalctl -u smtppseudo -o cat | smtppseudo {options.module} -`"
         )
+    if configuration.origins["log_dir"] == "default" and not Path(log_dir).is_dir() and SERVICE_LOGS.is_dir():
+        return SERVICE_LOGS  # who runs no server means that of the service, whose group may read them
     path = Path(log_dir)
     if not path.is_dir():
         raise exits.CommandError(f"{path}: no such directory; name the logs, or the directory in which they are")

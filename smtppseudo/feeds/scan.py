@@ -8,7 +8,7 @@ A `Row` is a plain tuple of strings, for there are millions of them; unpack it w
 - `kind`: the event's name: `connected`, `command`, `closed`, `refused`, `message`, `online`, ...
 - `session`, `port`: decimal; empty where the event belongs to no session
 - `ip`: the address as the line has it, perhaps empty; no address at all where somebody edited the log
-- `data`: of `command` what was sent, as `events.escape` renders it (`unescape` gives the octets)
+- `data`: of `command` what was sent, escaped as the line has it (`events.unescape` gives the octets)
 - `code`: of `command`, three digits
 - `marks`: of `command`, what else it holds, as the line has it: ` eol=lf pregreet=true` or `,"pipelined":true`
 - `reason`: of `closed` and `refused`

@@ -249,12 +249,14 @@ class Connection:
             taken = error
         if taken != len(octets):
             self.fell_short(octets, taken, now)
-        elif machine.has_more:
+            return
+        if machine.has_more:
             if machine.paces:
                 self._pace(now)
             else:
                 self._wait_for_kernel(b"", now, progress=True)  # the rest in the next turn: others first
-        elif self._phase is not _OPEN:
+            return
+        if self._phase is not _OPEN:
             if not self._go_to(_OPEN, now):
                 return
             self._owner.reactor.wheel.schedule(self, machine.deadline)

@@ -95,7 +95,7 @@ class Postfix:
 
     def submit(self, recipients: list[str]) -> None:
         """Give it one mail."""
-        with smtplib.SMTP("127.0.0.1", self.port, timeout=20) as client:
+        with smtplib.SMTP("127.0.0.1", self.port, "client.test", timeout=20) as client:
             refused = client.sendmail(SENDER, recipients, "Subject: A test\r\n\r\nHello.\r\n")
         assert refused == {}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command
+from smtppseudo.net.connection import Phase
 from tests.conftest import MakeInside
 from tests.running import Servers
 
@@ -164,3 +165,19 @@ def test_what_came_before_the_end_of_a_peers_words_is_answered(inside: MakeInsid
     assert client.rest() == b"250 OK\r\n" * 300
     (closed,) = server.events(Closed)
     assert (len(server.events(Command)), closed.reason) == (300, "peer")
+
+
+def test_the_last_reply_waits_for_a_peer_that_reads_slowly(inside: MakeInside) -> None:
+    """The kernel has not taken it all when the session is at its end."""
+    server = inside()
+    client = server.connect(receive_buffer_octets=2304)
+    client.expect("220")
+    (connection,) = filter(None, server.server.reception._connections)
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    client.send(*["EHLO me"] * 400, "QUIT")
+    server.turn_until(lambda: connection._phase is Phase.FLUSHING, "the kernel takes no more")
+    for _ in range(400):
+        client.expect("250-Hello me")
+    client.expect("221")
+    client.expect_end()
+    assert server.events(Closed)[0].reason == "quit"

@@ -106,7 +106,7 @@ def test_postfix_delivers_where_mail_is_accepted(sender: postfix.Postfix, stages
 
 def test_smtplib_is_refused_for_good(servers: Servers) -> None:
     server = servers.start()
-    client = smtplib.SMTP("127.0.0.1", server.port, timeout=LIMIT_S)
+    client = smtplib.SMTP("127.0.0.1", server.port, "client.test", timeout=LIMIT_S)
     with client, pytest.raises(smtplib.SMTPSenderRefused) as caught:
         client.sendmail("a@b.test", ["c@d.test", "e@f.test"], MESSAGE)
     assert (caught.value.smtp_code, caught.value.smtp_error) == (553, b"Sender <a@b.test> is Invalid!")
@@ -116,7 +116,7 @@ def test_smtplib_is_refused_for_good(servers: Servers) -> None:
 def test_smtplib_is_refused_every_recipient(servers: Servers) -> None:
     server = servers.start({"reject_at": "rcpt"})
     recipients = [f"user{number}@d.test" for number in range(40)]
-    client = smtplib.SMTP("127.0.0.1", server.port, timeout=LIMIT_S)
+    client = smtplib.SMTP("127.0.0.1", server.port, "client.test", timeout=LIMIT_S)
     with client, pytest.raises(smtplib.SMTPRecipientsRefused) as caught:
         client.sendmail("a@b.test", recipients, MESSAGE)
     assert {code for code, _ in caught.value.recipients.values()} == {550}

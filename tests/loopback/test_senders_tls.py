@@ -58,7 +58,7 @@ def test_postfix_delivers_where_mail_is_accepted(sender: postfix.Postfix) -> Non
 
 def test_smtplib(servers: Servers, certificate: Certificate) -> None:
     server = servers.start(certificate.settings())
-    with smtplib.SMTP("127.0.0.1", server.port, timeout=LIMIT_S) as client:
+    with smtplib.SMTP("127.0.0.1", server.port, "client.test", timeout=LIMIT_S) as client:
         client.ehlo()
         assert client.has_extn("starttls")
         context = ssl.create_default_context(cafile=str(certificate.cert))
@@ -128,7 +128,7 @@ def test_many_one_after_the_other_grow_nothing(servers: Servers, certificate: Ce
 
     def sessions(count: int) -> int:
         for _ in range(count):
-            with smtplib.SMTP("127.0.0.1", server.port, timeout=LIMIT_S) as client:
+            with smtplib.SMTP("127.0.0.1", server.port, "client.test", timeout=LIMIT_S) as client:
                 client.starttls(context=context)
         found = re.search(r"VmRSS:\s+(\d+)", status.read_text())
         assert found is not None

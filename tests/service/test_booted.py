@@ -107,6 +107,19 @@ def test_the_group_reads_the_logs_and_others_do_not(machine: Machine) -> None:
     assert machine.run("ls", LOGS, user="stranger", check=False).returncode != 0
 
 
+@pytest.mark.parametrize("user", ["root", "member"])
+def test_a_report_is_of_the_logs_of_the_service(machine: Machine, user: str) -> None:
+    assert machine.answers()
+    report = machine.run(PROGRAM, "report", user=user, env={"HOME": f"/home/{user}"}).stdout
+    assert re.search(r"^connections +[1-9]", report, re.MULTILINE)
+
+
+def test_a_report_of_logs_that_are_for_others_says_for_whom(machine: Machine) -> None:
+    done = machine.run(PROGRAM, "report", user="stranger", env={"HOME": "/home/stranger"}, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"smtppseudo: {LOGS}: Permission denied; root and the group of the server may")
+
+
 def test_a_reload_takes_the_settings_file_anew(machine: Machine) -> None:
     pid = machine.show("MainPID")
     write_settings(machine, 'greeting = "Reloaded "\n')
