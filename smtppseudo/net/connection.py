@@ -204,6 +204,8 @@ class Connection:
     def _receive(self, now: float) -> bytes:
         try:
             octets = self.sock.recv(RECEIVE_OCTETS, DONTWAIT)
+            # What came before an RST is still given out: hundreds of commands that nobody wants answered.
+            is_gone = len(octets) > _FEW_OCTETS and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in GONE
         except (BlockingIOError, InterruptedError):
             return b""
         except OSError as error:
@@ -211,8 +213,7 @@ class Connection:
             return b""
         if not octets:
             self._close("peer", now)
-        elif len(octets) > _FEW_OCTETS and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in GONE:
-            # What came before an RST is still given out: hundreds of commands that nobody wants answered.
+        elif is_gone:
             self._close("reset", now)
             return b""
         return octets

@@ -41,6 +41,7 @@ OF_SOCKET: Final = {
     "shutdown": "shutdown",
     "listen": "listen",
     "setsockopt": "setsockopt",
+    "getsockopt": "getsockopt",
     "_real_close": "close of a socket",
 }
 OF_EPOLL: Final = {"register": "epoll_ctl ADD", "modify": "epoll_ctl MOD", "unregister": "epoll_ctl DEL"}

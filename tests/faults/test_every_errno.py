@@ -35,6 +35,7 @@ ERRNOS = {
     "shutdown": "ENOBUFS ENOTCONN",
     "listen": "EADDRINUSE",
     "setsockopt": "EINVAL ENOBUFS ENOMEM ENOPROTOOPT",
+    "getsockopt": "EINVAL ENOBUFS",
     "close of a socket": "EIO",
     "epoll_ctl ADD": "ENOMEM ENOSPC",
     "epoll_ctl MOD": "ENOMEM",
