@@ -10,7 +10,7 @@ def whole(low: int, high: int) -> Callable[[object], int]:
 
     def check(value: object) -> int:
         if type(value) is not int or not low <= value <= high:
-            raise ValueError(f"a whole number from {low:,} to {high:,}")
+            raise ValueError(f"a whole number from {low} to {high}")
         return value
 
     return check
@@ -18,12 +18,12 @@ def whole(low: int, high: int) -> Callable[[object], int]:
 
 def seconds(low: float, high: float, *, off: bool = False) -> Callable[[object], float]:
     """Allow seconds; 0, too, if that means off."""
-    return _time("seconds", low, high, off=off)
+    return _time("a number of seconds", low, high, off=off)
 
 
 def days(low: float, high: float) -> Callable[[object], float]:
     """Allow days, and parts of them."""
-    return _time("days", low, high, off=False)
+    return _time("a number of days", low, high, off=False)
 
 
 def _time(unit: str, low: float, high: float, *, off: bool) -> Callable[[object], float]:
@@ -78,10 +78,11 @@ def list_of(
             raise ValueError(allowed)
         if len(value) > most:
             raise ValueError(f"{allowed}, with at most {most} entries")
+        entry: object = None
         try:
-            return tuple(item(entry) for entry in value)
+            return tuple([item(entry := each) for each in value])
         except ValueError:
-            raise ValueError(allowed) from None
+            raise ValueError(f"{allowed}, not {entry!a:.60}") from None
 
     return check
 

@@ -73,11 +73,11 @@ class Configuration:
     def _check(self, name: str, value: object) -> Any:
         _require_settable(name)
         if name in self._command_line:
-            raise Pinned(f"{name} was given on the command line of the server, and stays as it is")
+            raise Pinned(f"{name} was given on the command line of the server, and cannot be changed while it runs")
         return check(name, value)
 
 
 def _require_settable(name: str) -> None:
     if not key_of(name).by_monitor:
         settable = ", ".join(key.name for key in KEYS.values() if key.by_monitor)
-        raise SettingsError(f"{name} cannot be set by a monitor; these can: {settable}")
+        raise SettingsError(f"{name} cannot be set while the server runs; these can: {settable}")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 UNAUTHENTICATED_PER_SOURCE: Final = 2
 COOKIE_ITERATIONS: Final = 4_096  # 32 random octets need no stretching
 _NONCE_OCTETS: Final = 18
-_BUSY: Final = {"type": "error", "error": "busy", "message": "too many connections that did not log in"}
+_BUSY: Final = {"type": "error", "error": "busy", "message": "too many connections that are not logged in"}
 
 
 # Carries out an op; returns its reply's own fields, or None if it has answered itself.
@@ -191,7 +191,7 @@ class Console:
         except ListenError as error:
             session.refuse(request.id, "io", f"cannot listen on {error}")
         except OSError as error:
-            session.refuse(request.id, "io", f"{error.strerror}; nothing was changed")
+            session.refuse(request.id, "io", f"the server could not do that: {error.strerror}; nothing was changed")
         else:
             if fields is not None:
                 session.reply(request.id, **fields)
@@ -250,7 +250,7 @@ class Console:
     def _require_revision(self, request: Request) -> None:
         revision = self._server.configuration.revision
         if request.fields.get("revision", revision) != revision:
-            raise OpRefused("conflict", "somebody else changed the settings meanwhile; get them again")
+            raise OpRefused("conflict", "somebody else has changed the settings; get them again")
 
     def _start(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
         self._server.go_online("monitor", session.ip, session.port)
@@ -263,12 +263,14 @@ class Console:
     def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
         slot = request.fields.get("slot")
         if type(slot) is not int or not self._server.reception.end(slot, "disconnected", self.reactor.clock.now):
-            raise OpRefused("bad_value", "slot must be one with an open session")
+            raise OpRefused("bad_value", "there is no open session in that slot")
         return {}
 
     def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        if not (is_loopback(session.ip) or self._connections[session].is_private):
-            raise OpRefused("not_authorized", "the magic word is set over TLS or from the server's own machine only")
+        if not (is_loopback(session.ip) or self._connections[session].is_under_tls):
+            raise OpRefused(
+                "not_authorized", "the magic word can be set only over TLS or from the server's own machine"
+            )
         fields = request.fields
         try:
             word = Credentials.from_fields(

@@ -93,7 +93,7 @@ class Journal:
             try:
                 os.fsync(self._fd)
             except OSError as error:
-                self._on_trouble(f"{self._path}: the log may not be on the disk: {error.strerror}")
+                self._on_trouble(f"{self._path}: {error.strerror}; the last log lines may be lost")
         self._close()
 
     def _append(self, octets: bytes, now: float) -> int:
@@ -112,7 +112,7 @@ class Journal:
         self._trouble = self.account.reason = reason
         if reason != self._said:
             self._said = reason
-            self._on_trouble(f"{self._path}: {reason}: log lines are being lost")
+            self._on_trouble(f"{self._path}: {reason}; log lines are lost until writing works again")
 
     def _roll(self, day: str, now: float) -> None:
         """Begin a new day's file."""
@@ -152,7 +152,7 @@ class Journal:
             return
         if ours.st_nlink == 0:
             self.account.reason = "the log file was removed"
-            self._on_trouble(f"{self._path}: the log file was removed")
+            self._on_trouble(f"{self._path}: the log file was removed; a new one is begun")
             self.account.lose(self._lines_since_check)
         self._close()
 
@@ -174,7 +174,7 @@ class Journal:
         if floor and hasattr(os, "fstatvfs"):
             space = os.fstatvfs(self._fd)
             if space.f_bavail * space.f_frsize < floor:
-                raise OSError(0, "less than log_min_free_octets is free")
+                raise OSError(0, "fewer than log_min_free_octets are free on the disk")
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -182,7 +182,7 @@ class Journal:
             try:
                 os.close(fd)
             except OSError as error:  # it is closed all the same (close(2)), but what was written may be lost
-                self._on_trouble(f"{self._path}: the log may not be on the disk: {error.strerror}")
+                self._on_trouble(f"{self._path}: {error.strerror}; the last log lines may be lost")
 
 
 def _status_of_log(fd: int) -> os.stat_result:

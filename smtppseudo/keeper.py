@@ -161,7 +161,7 @@ class Keeper:
                         if len(lines) == _STEP:
                             yield
             except OSError as error:
-                self._on_trouble(f"{path}: {error.strerror}: the block list begins anew")
+                self._on_trouble(f"{path}: {error.strerror}; the block list begins anew")
             else:
                 self._checksums[path] = checksum
 
@@ -219,7 +219,7 @@ class Keeper:
             self._refresh_at = self._reactor.clock.now + REFRESH_EVERY_S
             if path not in self._in_trouble:
                 self._in_trouble.add(path)
-                self._on_trouble(f"{path}: {error.strerror}: the block list is not kept")
+                self._on_trouble(f"{path}: {error.strerror}; the block list is not kept until writing works again")
         else:
             self._in_trouble.discard(path)
 

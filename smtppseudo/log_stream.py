@@ -60,7 +60,7 @@ class LogStream:
         self.account.reason = reason
         if reason != self._said:
             self._said = reason
-            self._on_trouble(f"standard output: {reason}: log lines are being lost")
+            self._on_trouble(f"standard output: {reason}; log lines are lost until writing works again")
 
 
 def write_at_once(fd: int, octets: bytes) -> tuple[int, OSError | None]:

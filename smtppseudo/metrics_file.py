@@ -59,6 +59,6 @@ class MetricsFile:
             reason = error.strerror or str(error)
             if reason != self._said:
                 self._said = reason
-                self._on_trouble(f"metrics_file: {self._path}: {reason}")
+                self._on_trouble(f"{self._path}: {reason}; the metrics are not kept until writing works again")
         else:
             self._said = ""

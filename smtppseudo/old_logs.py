@@ -42,13 +42,13 @@ class OldLogs:
         else:
             is_doubtful = old == logs
         if old and is_doubtful:
-            self._on_trouble(f"{of_today}: perhaps the clock was set: {len(old)} old logs stay until tomorrow")
+            self._on_trouble(f"{of_today}: the clock may have been set; {len(old)} old logs stay until tomorrow")
             return
         for path in old:
             try:
                 path.unlink()
             except OSError as error:
-                self._on_trouble(f"{path}: cannot remove an old log: {error.strerror}")
+                self._on_trouble(f"{path}: {error.strerror}; this old log cannot be removed")
 
     def _logs(self) -> list[Path]:
         try:

@@ -23,10 +23,9 @@ def require_sense(settings: Settings) -> None:
     for address in settings.monitor_listen:
         if not (is_loopback(address) or settings.monitor_tls_cert or settings.monitor_cleartext):
             raise SettingsError(
-                f"monitor_listen: {address} is not a loopback address, and what monitors say would cross the network"
-                ' unencrypted; set monitor_tls_cert and monitor_tls_key (README.md, "Watch and steer it", has the'
-                " openssl line that makes them), or monitor_cleartext = true, or listen on 127.0.0.1 and reach it"
-                " through an SSH tunnel"
+                f"monitor_listen: {address} is not a loopback address, and monitors would cross the network without"
+                " TLS; listen on 127.0.0.1 and use an SSH tunnel, or set monitor_tls_cert and monitor_tls_key"
+                ' (README.md, "Watch and steer it", makes them), or monitor_cleartext = true'
             )
 
 
@@ -44,6 +43,7 @@ def require_descriptors(slots: int) -> None:
         most = hard - needed + slots
         way_out = f", or set slots to at most {most}" if most > 0 else ""
         raise SettingsError(
-            f"slots = {slots} needs {needed} open files, and the limit is {hard} (ulimit -Hn); raise it{way_out}"
+            f"slots = {slots} needs {needed} open files, and the limit is {hard}; raise it (ulimit -n, LimitNOFILE=)"
+            f"{way_out}"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

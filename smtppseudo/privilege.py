@@ -29,9 +29,9 @@ class User(NamedTuple):
 def find_user(name: str) -> User:
     """Return the user that root is to become. Raises PrivilegeError."""
     if not hasattr(os, "setresuid"):
-        raise PrivilegeError("--run-as is not to be had on this system; start it as the user it is to run as")
+        raise PrivilegeError("--run-as: this system cannot do that; start the server as the user that it is to be")
     if os.geteuid() != 0:
-        raise PrivilegeError(f"--run-as {name} gives up what root may, and this is not root; leave it out, or use sudo")
+        raise PrivilegeError(f"--run-as {name}: only root can become another user; leave it out, or use sudo")
     import pwd  # noqa: PLC0415 - POSIX only
 
     try:
@@ -40,7 +40,7 @@ def find_user(name: str) -> User:
         advice = f"`useradd --system --user-group {shlex.quote(name)}` makes one"
         raise PrivilegeError(f"--run-as {name}: there is no such user; {advice}") from None
     if entry.pw_uid != 0 and entry.pw_gid == 0:
-        raise PrivilegeError(f"--run-as {name}: its group is root's own; take a user with a group of its own")
+        raise PrivilegeError(f"--run-as {name}: its group is root's; take a user with a group of its own")
     return User(name, entry.pw_uid, entry.pw_gid)
 
 
@@ -53,7 +53,7 @@ def hand_over(directories: Iterable[Path], user: User) -> None:
                 directory.mkdir(_DIRECTORY_MODE)
                 os.chown(directory, user.uid, user.gid, follow_symlinks=False)
         except OSError as error:
-            raise PrivilegeError(f"{directory}: cannot be made for {user.name}: {error.strerror}") from None
+            raise PrivilegeError(f"{directory}: {error.strerror}; it cannot be made for user {user.name}") from None
 
 
 def become(user: User) -> None:
@@ -63,7 +63,7 @@ def become(user: User) -> None:
         os.setresgid(user.gid, user.gid, user.gid)
         os.setresuid(user.uid, user.uid, user.uid)
     except OSError as error:
-        raise PrivilegeError(f"cannot become {user.name}: {error.strerror}") from None
+        raise PrivilegeError(f"cannot become user {user.name}: {error.strerror}") from None
     _require_no_way_back(user)
 
 
@@ -72,7 +72,7 @@ def require_access(paths: Iterable[Path], user: User) -> None:
     for path in paths:
         if not _may_use(path):
             mends = f"`chown -R {shlex.quote(user.name)}: {shlex.quote(str(path))}` mends that"
-            raise PrivilegeError(f"{path}: {user.name} cannot read and write it; {mends}")
+            raise PrivilegeError(f"{path}: user {user.name} cannot read and write it; {mends}")
 
 
 def _may_use(path: Path) -> bool:
@@ -86,7 +86,7 @@ def _may_use(path: Path) -> bool:
 def _require_no_way_back(user: User) -> None:
     is_user = (os.getresuid(), os.getresgid()) == ((user.uid,) * 3, (user.gid,) * 3)
     if not is_user or not set(os.getgroups()) <= {user.gid}:  # some systems count the group itself
-        raise PrivilegeError(f"did not become {user.name}, whatever the system says")
+        raise PrivilegeError(f"did not become user {user.name}, though the system says so; the server does not start")
     attempts: tuple[Callable[[], None], ...] = (
         lambda: os.setresuid(0, 0, 0),
         lambda: os.setresgid(0, 0, 0),
@@ -97,4 +97,4 @@ def _require_no_way_back(user: User) -> None:
             attempt()
         except PermissionError:
             continue
-        raise PrivilegeError(f"as {user.name} we could be root again (capabilities(7): are the securebits changed?)")
+        raise PrivilegeError(f"user {user.name} could become root again; are securebits set (capabilities(7))?")

@@ -15,6 +15,7 @@ from smtppseudo.journal import Journal, Limits
 from smtppseudo.log_stream import LogStream
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.clock import Clock
+from smtppseudo.net.errnos import reason_of
 from smtppseudo.net.inherited import Inherited
 from smtppseudo.net.listener import OnAccept
 from smtppseudo.net.port import Port
@@ -34,7 +35,7 @@ _TELL_FAULT_EVERY_S: Final = 60.0
 _NOTHING_INHERITED: Final = Inherited()
 
 ACCEPT_MAIL_WARNING: Final = (
-    "warning: accept_mail is on: honest mail is taken and thrown away, its senders get no bounce"
+    "warning: accept_mail is on: honest mail is taken and thrown away, and its senders get no bounce"
 )
 
 
@@ -193,7 +194,9 @@ class Server:
             text = self._state_dir.read(CREDENTIALS)
             return None if text is None else Credentials.from_text(text)
         except (OSError, ValueError) as error:
-            self.warn(f"{self._state_dir.path / CREDENTIALS}: {error}; set the magic word anew")
+            self.warn(
+                f"{self._state_dir.path / CREDENTIALS}: {reason_of(error)}; `smtppseudo magic-word` sets the word again"
+            )
             return None
 
     def write_credentials(self, word: "Credentials") -> None:
@@ -289,7 +292,7 @@ class Server:
             self._state_dir.write(COOKIE, self._cookie + "\n", self._cookie_mode)
             self._state_dir.write(MONITOR_PORT, f"{self.monitors_on[0][1]}\n", 0o644)
         except OSError as error:
-            self.warn(f"{self._state_dir.path}: {error.strerror}: local monitors cannot log in without the magic word")
+            self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
 
     def _let_local_monitors_in_no_more(self) -> None:
         with contextlib.suppress(OSError):

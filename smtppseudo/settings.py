@@ -124,36 +124,37 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "listen",
             list_of(address, 'a list of IP addresses, as in ["0.0.0.0", "::"]', least=1),
-            "Addresses that answer SMTP.",
+            "The addresses on which SMTP is answered.",
             at_start=True,
         ),
         Key("port", _PORT, "The SMTP port. 0 takes any free one.", at_start=True),
         Key(
             "monitor_listen",
             list_of(address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
-            "Addresses that answer monitors. All but 127.0.0.1 and the like need the next two, or monitor_cleartext.",
+            "The addresses on which monitors are answered. All but loopback need monitor_tls_cert and monitor_tls_key,"
+            " or monitor_cleartext.",
             at_start=True,
         ),
-        Key("monitor_port", _PORT, "The port for monitors. 0 takes any free one.", at_start=True),
+        Key("monitor_port", _PORT, "The monitor port. 0 takes any free one.", at_start=True),
         Key(
             "monitor_tls_cert",
             _PATH,
-            "A certificate in PEM, with its chain: other machines' monitors then come by TLS. %d is systemd's"
+            "The certificate for monitors on other machines, who then use TLS: PEM, with its chain. %d is systemd's"
             " $CREDENTIALS_DIRECTORY.",
         ),
-        Key("monitor_tls_key", _PATH, "The key of that, in PEM. SIGHUP reads both again."),
+        Key("monitor_tls_key", _PATH, "The private key of monitor_tls_cert: PEM. SIGHUP reads both again."),
         Key(
             "monitor_cleartext",
             switch,
-            "Let monitors in from other machines unencrypted. Whoever is on the way sees all but the magic word."
-            " With monitor_tls_cert it is TLS all the same.",
+            "Let monitors on other machines in without TLS. Whoever is on the way can read and change all but the"
+            " magic word. With monitor_tls_cert it is TLS all the same.",
             at_start=True,
         ),
         Key("slots", whole(1, 60_000), "How many connections are served at once.", at_start=True),
         Key(
             "slots_per_client",
             whole(0, 60_000),
-            "How many of them one IPv4 address or IPv6 /64 may take. 0 = no limit.",
+            "How many slots one IPv4 address or IPv6 /64 may take. 0 = no limit.",
         ),
         Key(
             "limit_exempt",
@@ -163,47 +164,47 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "evict_after_s",
             seconds(1, 86_400),
-            "When all slots are taken, a session idle for so long gives way to a newcomer.",
+            "When all slots are taken, a session idle for this long gives way to a new caller.",
             at_start=True,
         ),
         Key(
             "idle_timeout_s",
             seconds(1, 86_400),
-            "A session is closed when so long has passed since its last answer.",
+            "A session is closed this long after its last reply.",
             by_monitor=True,
         ),
         Key("session_timeout_s", seconds(1, 604_800), "The longest a session may last.", by_monitor=True),
         Key(
             "quiet_timeout_s",
             seconds(1, 86_400, off=True),
-            "Every session is closed when no new connection came for so long. 0 = off.",
+            "Every session is closed when there was no new one for this long. 0 = off.",
             by_monitor=True,
         ),
         Key(
             "tarpit",
             switch,
-            "Hold callers: "
+            "Hold callers. Stands for "
             + ", ".join(f"{name} = {value:g}" for name, value in TARPIT.items())
-            + ", but for those of these keys that are set themselves.",
+            + "; those of these keys that are set themselves keep their own values.",
             by_monitor=True,
         ),
         Key(
             "greet_delay_s",
             seconds(0.1, 60, off=True),
-            "So long a caller waits for its 220. 0 = off.",
+            "How long a caller waits for the greeting. 0 = off.",
             by_monitor=True,
         ),
         Key(
             "reply_delay_s",
             seconds(0.1, 60, off=True),
-            "So long a caller waits for each reply. 0 = off.",
+            "How long a caller waits for each reply. 0 = off.",
             by_monitor=True,
         ),
         Key(
             "stutter_octets_per_s",
             whole(0, 1000),
-            "So many octets of a reply are sent in a second; all at once while fewer than a fifth of the slots are"
-            " free. 0 = off.",
+            "How many octets of a reply are sent in a second; while fewer than a fifth of the slots are free, all at"
+            " once. 0 = off.",
             by_monitor=True,
         ),
         Key(
@@ -228,10 +229,10 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "tls_cert",
             _PATH,
-            "A certificate in PEM, with its chain: senders may then use STARTTLS. %d is systemd's"
+            "The certificate for senders, who may then use STARTTLS: PEM, with its chain. %d is systemd's"
             " $CREDENTIALS_DIRECTORY.",
         ),
-        Key("tls_key", _PATH, "The key of that, in PEM. SIGHUP reads both again."),
+        Key("tls_key", _PATH, "The private key of tls_cert: PEM. SIGHUP reads both again."),
         Key(
             "enhanced_status_codes",
             switch,
@@ -240,7 +241,8 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "reject_at",
             choice(STAGES),
-            "Where the no is said. At connect some senders (Postfix, OpenSMTPD) retry for days instead of bouncing.",
+            "The stage at which mail is refused. At connect, some senders (Postfix, OpenSMTPD) retry for days instead"
+            " of bouncing.",
             by_monitor=True,
         ),
         Key(
@@ -252,65 +254,60 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "log_data_events",
             switch,
-            "Log and show what peers sent and were answered, not only that they came.",
+            "Log and show what callers send and the replies to it, not only that they came.",
             by_monitor=True,
         ),
-        Key(
-            "log_dir",
-            _PATH,
-            "Where the logs are. Empty = the usual place; - = standard output, a line an event.",
-            at_start=True,
-        ),
+        Key("log_dir", _PATH, "The directory of the logs. Empty = the usual one; - = standard output.", at_start=True),
         Key(
             "log_format",
             choice(("text", "json")),
-            "A line of the log: `time event key=value ...`, or a JSON object.",
+            "What a line of the log is: `time event key=value ...`, or a JSON object.",
             at_start=True,
         ),
-        Key("log_keep_days", whole(0, 36_500), "Logs older than so many days are removed. 0 = never.", at_start=True),
+        Key("log_keep_days", whole(0, 36_500), "Logs older than this many days are removed. 0 = never.", at_start=True),
         Key(
             "log_max_octets_per_day",
             whole(0, 1 << 50),
-            "A day's log grows to so many octets, then nothing more is logged that day. 0 = no limit.",
+            "When the log of a day has this many octets, nothing more is logged that day. 0 = no limit.",
             at_start=True,
         ),
         Key(
             "log_min_free_octets",
             whole(0, 1 << 50),
-            "Nothing is logged while less than so many octets of the disk are free. 0 = no limit.",
+            "Nothing is logged while fewer than this many octets of the disk are free. 0 = no limit.",
             at_start=True,
         ),
         Key(
             "metrics_file",
             _FILE,
-            "Keep the sums of the run in this file, for node_exporter's textfile collector (.prom). Empty = none.",
+            "The file in which the counters are kept for node_exporter's textfile collector (.prom). Empty = none.",
             at_start=True,
         ),
-        Key("state_dir", _PATH, "Where the server keeps what monitors set. Empty = the usual place.", at_start=True),
+        Key("state_dir", _PATH, "The state directory, for what monitors set. Empty = the usual one.", at_start=True),
         Key(
             "blocklist_file",
             _FILE,
-            "Keep a list of those who call again and again in this file. Empty = none.",
+            "The file in which a block list is kept: who calls again and again. Empty = none.",
             at_start=True,
         ),
-        Key("blocklist_format", choice(BLOCKLIST_FORMATS), "What reads the list.", at_start=True),
+        Key("blocklist_format", choice(BLOCKLIST_FORMATS), "The format of the block list.", at_start=True),
         Key(
             "blocklist_min_hits",
             whole(1, 1_000),
-            "Sessions with evidence that list an address, or an IPv6 /64.",
+            "How many hits list an IPv4 address, or an IPv6 /64. A hit is a session with evidence.",
             at_start=True,
         ),
-        Key("blocklist_window_days", days(0.01, 3_650), "The time within which they must lie.", at_start=True),
+        Key("blocklist_window_days", days(0.01, 3_650), "The time within which these hits must lie.", at_start=True),
         Key(
             "blocklist_expire_days",
             days(0.01, 3_650),
-            "How long an address stays listed after the latest of them.",
+            "How long an address stays listed after its latest hit.",
             at_start=True,
         ),
         Key(
             "blocklist_evidence",
             list_of(choice(tuple(EVIDENCE)), f"a list of some of {', '.join(EVIDENCE)}", least=1),
-            "What counts: " + "; ".join(f"{name} ({what})" for name, what in EVIDENCE.items()) + ".",
+            "What counts as evidence: " + "; ".join(f"{name} ({what})" for name, what in EVIDENCE.items()) + ".",
             at_start=True,
         ),
         Key(

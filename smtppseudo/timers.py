@@ -7,13 +7,13 @@ RESOLUTION_S: Final = 0.05
 _STALE_MAX: Final = 64  # what is closed stays in memory while it is in a bucket
 
 
-class Timed(Protocol):
+class Scheduled(Protocol):
     """What a wheel holds: anything with a place for the wheel's own note."""
 
     due_tick: int  # kept by the wheel: 0 = not scheduled, below 0 = scheduled by somebody else
 
 
-T = TypeVar("T", bound=Timed)
+T = TypeVar("T", bound=Scheduled)
 
 
 class Wheel(Generic[T]):

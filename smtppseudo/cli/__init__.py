@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exits.GOOD
     except OSError as error:
         _abandon_stdout()
-        return _complain(OSError(f"cannot write the output: {error.strerror}"), exits.FAILED)
+        return _complain(OSError(f"standard output: {error.strerror}; not all of the output was written"), exits.FAILED)
     return status
 
 

@@ -68,7 +68,7 @@ class Access:
             else:
                 self._trust.keep()
                 return link
-        raise failure or UnreachableError("no port to try")
+        raise failure or UnreachableError("there is no monitor port to try; give --monitor-port")
 
     def _ports(self) -> list[int]:
         """Return the ports to try: what was given, else those that local servers wrote down, else 26."""
@@ -155,10 +155,13 @@ def read_word(path: Path) -> str:
             mode = os.fstat(file.fileno()).st_mode
             octets = file.read(2 * MAX_WORD_CHARS)
     except OSError as error:
-        raise exits.CommandError(f"{path}: {error.strerror}", exits.NOT_AUTHORIZED) from None
+        raise exits.CommandError(
+            f"{path}: {error.strerror}; --magic-file must be a file that this user can read", exits.NOT_AUTHORIZED
+        ) from None
     if os.name == "posix" and mode & 0o007:
         raise exits.CommandError(
-            f"{path} is open to everybody: `chmod o= {shlex.quote(str(path))}` mends that", exits.NOT_AUTHORIZED
+            f"{path}: every user can read or write it; `chmod o= {shlex.quote(str(path))}` closes it to them",
+            exits.NOT_AUTHORIZED,
         )
     text = octets.decode("latin-1")
     return _checked(text.removesuffix("\n").removesuffix("\r"), str(path))
@@ -171,7 +174,7 @@ def ask(prompt: str) -> str:
     try:
         return getpass.getpass(prompt)
     except EOFError:
-        raise exits.CommandError("nothing was typed", exits.NOT_AUTHORIZED) from None
+        raise exits.CommandError("no magic word was typed; nothing was done", exits.NOT_AUTHORIZED) from None
 
 
 def _checked(word: str, place: str = "") -> str:

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     for hit in _hits(options, settings, now):
         known.add(hit.source, hit.at)
     if known.forgotten:
-        _say(f"more sources than are kept: {known.forgotten} left out")
+        _say(f"too many addresses to keep them all: {known.forgotten} are left out")
     entries = [entry for entry in known.review(known.sources(), now) if never.reason(entry.source) is None]
     _deliver(sorted(entries, key=order), options, settings)
     return exits.GOOD
@@ -61,17 +61,17 @@ def _hits(options: argparse.Namespace, settings: Settings, now: int) -> Iterator
     for rows in with_progress(reading):
         yield from (hit for hit in hits_in(rows, sessions) if hit.at <= now)
     if reading.damaged:
-        _say(f"{reading.damaged} damaged lines are left out")
+        _say(f"damaged lines left out: {reading.damaged}")
     for problem in reading.problems:
         _say(problem)
     if reading.problems and not options.force:
-        raise exits.CommandError("not all logs could be read, so the list would lack something; see --force")
+        raise exits.CommandError("the list would lack what could not be read; --force makes it all the same")
 
 
 def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Settings) -> None:
     """Print the list, or write it. Raises CommandError where that would lose what --force must be given for."""
     if not entries and not options.force:
-        raise exits.CommandError("the list would be empty; see --explain ADDRESS for why, --force to have it anyway")
+        raise exits.CommandError("the list would be empty; --explain ADDRESS says why, --force makes it all the same")
     lines = RENDERERS[settings.blocklist_format](entries, settings.hostname)
     if options.output is None:
         sys.stdout.writelines(lines)
@@ -81,14 +81,14 @@ def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Se
         before = _count_in(path)
         if 2 * len(entries) < before and not options.force:
             raise exits.CommandError(
-                f"{path}: the list would shrink from {before} to {len(entries)} entries; --force shrinks it"
+                f"{path}: the list would shrink from {before} to {len(entries)} entries; --force makes it all the same"
             )
         with Replacement(path, _LIST_MODE) as new:
             new.write("".join(lines))
             new.commit(sync=True)
     except OSError as error:
         raise exits.CommandError(
-            f"{path}: {error.strerror}; the list must be a file that this user can replace"
+            f"{path}: {error.strerror}; --output must be a file that this user can replace"
         ) from None
 
 
@@ -103,7 +103,9 @@ def _fail2ban(which: str, settings: Settings) -> str:
     if which == "fail2ban-filter":
         return fail2ban.FILTER
     if settings.log_dir == "-":
-        raise exits.CommandError('log_dir = "-": the log goes to standard output, and the jail needs files to watch')
+        raise exits.CommandError(
+            'log_dir = "-": the log goes to standard output, and a jail needs files; set log_dir to a directory'
+        )
     jail = fail2ban.jail(settings.log_dir, settings.port)
     if which == "fail2ban-jail":
         return jail
@@ -122,7 +124,7 @@ def _source(text: str) -> str:
     try:
         address = ip_address(text.removesuffix("/64") if ":" in text else text)
     except ValueError:
-        raise exits.CommandError(f"{text} is no address", exits.USAGE) from None
+        raise exits.CommandError(f"--explain: {text} is not an IP address", exits.USAGE) from None
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     return source_of(str(address))

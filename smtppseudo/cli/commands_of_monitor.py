@@ -3,7 +3,17 @@
 import argparse
 from typing import Any
 
-from smtppseudo.cli.options import add_access, add_command, add_host, add_host_option, network, port, seconds, seq
+from smtppseudo.cli.options import (
+    add_access,
+    add_command,
+    add_host,
+    add_host_option,
+    network,
+    port,
+    seconds,
+    seq,
+    whole,
+)
 from smtppseudo.events import NAMES
 
 
@@ -11,11 +21,11 @@ def add_monitor(commands: Any) -> None:
     command = add_command(
         commands,
         "monitor",
-        "Show in the terminal what comes in, and change what there is to change",
+        "Show slots and events on a screen in the terminal, and control the server",
         "smtppseudo monitor\n  smtppseudo monitor 192.0.2.25",
     )
     command.description = (
-        "Show in the terminal what comes in, and change what there is to change. Without HOST: the server watched"
+        "Show slots and events on a screen in the terminal, and control the server. Without HOST: the server shown"
         " last, or that of this machine."
     )
     add_host(command)
@@ -31,36 +41,38 @@ def add_watch(commands: Any) -> None:
     )
     command.description = (
         "Print events as they happen, one a line, as in the log. When the server is restarted, this waits for it"
-        " and goes on where it was."
+        " and goes on."
     )
     add_host(command)
     add_access(command)
-    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument("--json", action="store_true", help="print each event as a JSON object")
     command.add_argument("--from-seq", type=seq, metavar="N", help="begin with event N; the server keeps the last 1000")
     command.add_argument(
         "--event",
         action="append",
         choices=sorted(NAMES.values()),
         metavar="KIND",
-        help=f"only events of this kind ({', '.join(sorted(NAMES.values()))}); may be repeated",
+        help=f"print only events of this kind: {', '.join(sorted(NAMES.values()))}; may be repeated",
     )
-    command.add_argument("--ip", type=network, metavar="ADDRESS", help="only events of this address or network")
+    command.add_argument("--ip", type=network, metavar="ADDRESS", help="print only events of this address or network")
 
 
 def add_status(commands: Any) -> None:
     command = add_command(
         commands,
         "status",
-        "Say whether the server is online, and what it has done",
+        "Say whether the server is online, and print its counters",
         "smtppseudo status --format prometheus",
     )
     command.description = (
-        "Say whether the server is online, and what it has done. Exit status: 0 online, 1 offline, 69 unreachable,"
-        " 77 not authorized."
+        "Say whether the server is online, which means that its SMTP port is open, and print its counters. Exit"
+        " status: 0 online, 1 offline, 69 unreachable, 77 not authorized."
     )
     add_host(command)
     add_access(command)
-    command.add_argument("--format", choices=("text", "json", "prometheus"), default="text", help="how (text)")
+    command.add_argument(
+        "--format", choices=("text", "json", "prometheus"), default="text", help="how to print it (text)"
+    )
 
 
 def _add_op(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
@@ -72,11 +84,11 @@ def _add_op(commands: Any, name: str, summary: str, example: str) -> argparse.Ar
 
 
 def add_start_and_stop(commands: Any) -> None:
-    _add_op(commands, "start", "Open the SMTP port of a server that was stopped", "smtppseudo start")
+    _add_op(commands, "start", "Open the SMTP port again after `stop`", "smtppseudo start")
     _add_op(
         commands,
         "stop",
-        "Close the SMTP port and its sessions; the server stays, and monitors with it",
+        "Close the SMTP port and its sessions; the server goes on, and answers monitors",
         "smtppseudo stop --host localhost --monitor-port 2626",
     )
 
@@ -97,27 +109,27 @@ def add_unset(commands: Any) -> None:
     command = _add_op(
         commands,
         "unset",
-        "Give settings back to the settings file, or to their defaults",
+        "Undo `set`: settings are again what the settings file says, or their defaults",
         "smtppseudo unset greeting",
     )
-    command.add_argument("keys", nargs="+", metavar="KEY", help="a setting that was changed by `set` or a monitor")
+    command.add_argument("keys", nargs="+", metavar="KEY", help="a setting that `set` or a monitor has changed")
 
 
 def add_disconnect(commands: Any) -> None:
-    command = _add_op(commands, "disconnect", "Close the session in a slot", "smtppseudo disconnect 3")
-    command.add_argument("slot", type=int, metavar="SLOT", help="the slot's number")
+    command = _add_op(commands, "disconnect", "End the session in a slot", "smtppseudo disconnect 3")
+    command.add_argument("slot", type=whole, metavar="SLOT", help="the slot's number")
 
 
 def add_magic_word(commands: Any) -> None:
     command = add_command(
         commands,
         "magic-word",
-        "Set the secret that lets monitors in",
+        "Set the magic word, the secret that lets monitors in",
         "smtppseudo magic-word --generate",
     )
     command.description = (
-        "Set the secret that lets monitors in, or replace it: 8 to 128 printable ASCII characters, typed twice. The"
-        " server never sees the word itself. Other monitors are logged out."
+        "Set the magic word, the secret that lets monitors in, or replace it: 8 to 128 printable ASCII characters,"
+        " typed twice. The server never sees the word itself. Other monitors are logged out."
     )
     add_host_option(command)
     add_access(command)
@@ -130,16 +142,16 @@ def add_probe(commands: Any) -> None:
     command = add_command(
         commands,
         "probe",
-        "Play a test dialogue against a server and print both sides",
+        "Play a sender against any mail server, and print both sides",
         "smtppseudo probe --port 2525 localhost",
     )
     command.description = (
-        "Play a sender against a server and print both sides. No message is sent: where the server would take one,"
-        " the connection is dropped. Exit status: 0 refused for good, 1 taken, 75 deferred, 69 unreachable."
+        "Play a sender against any mail server, and print both sides. No message is sent: where the server would"
+        " take one, the connection is dropped. Exit status: 0 refused for good, 1 taken, 75 deferred, 69 unreachable."
     )
     command.add_argument("host", nargs="?", default="localhost", metavar="HOST", help="the server (localhost)")
-    command.add_argument("--port", type=port, default=25, help="its port (25)")
-    command.add_argument("--ehlo", metavar="NAME", help="the name to say hello with (that of this machine)")
+    command.add_argument("--port", type=port, default=25, metavar="PORT", help="its SMTP port (25)")
+    command.add_argument("--ehlo", metavar="NAME", help="the name to say EHLO with (that of this machine)")
     command.add_argument("--helo", action="store_true", help="say HELO instead of EHLO")
     command.add_argument("--pipeline", action="store_true", help="send MAIL, RCPT and DATA at once")
     command.add_argument(
@@ -148,4 +160,6 @@ def add_probe(commands: Any) -> None:
     command.add_argument(
         "--to", dest="recipient", default="postmaster", metavar="ADDRESS", help="the recipient (postmaster)"
     )
-    command.add_argument("--timeout", type=seconds, default=30.0, metavar="SECONDS", help="how long to wait (30)")
+    command.add_argument(
+        "--timeout", type=seconds, default=30.0, metavar="N", help="wait so many seconds for each answer (30)"
+    )

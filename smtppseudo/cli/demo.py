@@ -55,7 +55,7 @@ def _place() -> Iterator[Place]:
     try:
         place = Place()
     except OSError as error:
-        raise exits.CommandError(f"no place for the demo's files: {error}; TMPDIR may name another") from None
+        raise exits.CommandError(f"no place for the demo's files: {error}; TMPDIR can name another") from None
     with place:
         yield place
 

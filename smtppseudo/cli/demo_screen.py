@@ -33,7 +33,7 @@ def show(server: ServerProcess, directory: Path, seconds: float | None, signals:
         store=StateDir(directory / "screen"),
         usual_port=keys.usual_port,
         accept=keys.accept,
-        service=Service(ask=lambda: UnitState(reason="The demo's server is no service.")),
+        service=Service(ask=lambda: UnitState(reason="The demo's server is not a service.")),
     )
     app = MonitorApp(Target(ADDRESS, server.monitor_port), surroundings)
     sys.setswitchinterval(0.001)  # as `monitor` does; and here the visitors are a thread, too

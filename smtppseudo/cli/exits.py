@@ -24,5 +24,5 @@ def no_screen(error: ImportError, otherwise: str = "") -> CommandError:
     if (error.name or "").startswith("smtppseudo."):
         missing = "the screen is not in this file; `pipx install .` in a clone of the repository brings it"
     else:
-        missing = f"the screen needs Textual ({error}); pip install 'textual>=8.2,<9'"
+        missing = f"the screen needs Textual ({error}); `pip install 'textual>=8.2,<9'` brings it"
     return CommandError(missing + otherwise)

@@ -13,7 +13,7 @@ from smtppseudo.service import obstacles
 from smtppseudo.service.installing import install, new_files
 from smtppseudo.service.program import Program, this_program
 from smtppseudo.service.systemd import ToolError
-from smtppseudo.service.units import SERVICE, SOCKETS, Plan, endpoints
+from smtppseudo.service.units import SOCKETS, Plan, endpoints
 
 _SYSTEM_PORTS: Final = (25, 26)
 _USER_PORTS: Final = (2525, 2626)
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     steps = install(plan, target.layout, target.systemd, enable=not options.no_enable, start=will_start)
     do(steps, f"`{undo}` undoes it")
     if target.is_for_user and not options.no_enable:
-        print("it runs while you are logged in; `sudo loginctl enable-linger $USER` has it start at boot")
+        print("it runs while you are logged in; `sudo loginctl enable-linger $USER` makes it start at boot")
     return exits.GOOD
 
 
@@ -56,7 +56,9 @@ def _plan(options: argparse.Namespace, target: Target, program: Program) -> Plan
     if port == monitor_port:
         raise exits.CommandError(f"--port and --monitor-port must differ; both are {port}", exits.USAGE)
     if target.is_for_user and min(port, monitor_port) < _UNPRIVILEGED_PORT:
-        raise exits.CommandError(f"with --user, ports must be {_UNPRIVILEGED_PORT} or above", exits.USAGE)
+        raise exits.CommandError(
+            f"with --user, --port and --monitor-port must be {_UNPRIVILEGED_PORT} or above", exits.USAGE
+        )
     has_ipv6 = target.root is not None or _IPV6.exists()
     return Plan((*program.command, "serve"), port, monitor_port, target.is_for_user, has_ipv6)
 
@@ -72,7 +74,7 @@ def _obstacles_of_ports(plan: Plan, target: Target) -> Iterator[str]:
         try:
             is_own = endpoint.port == earlier and target.systemd.is_active(unit)
         except ToolError as error:
-            yield f"systemd does not say how {SERVICE} does: {error}"
+            yield f"systemd does not say whether {unit} is active: {error}"
         else:
             if not is_own:
                 yield from obstacles.of_endpoint(endpoint)

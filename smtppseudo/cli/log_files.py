@@ -29,7 +29,7 @@ def given_files(options: argparse.Namespace, since: str = "", until: str = "") -
         if not files:
             raise exits.CommandError(_no_logs(given))
     except OSError as error:
-        way_out = "; root and the group of the server may read them" if error.errno == errno.EACCES else ""
+        way_out = "; root and the group of the server may read the logs" if error.errno == errno.EACCES else ""
         raise exits.CommandError(f"{error.filename}: {error.strerror}{way_out}") from None
     return files
 
@@ -39,14 +39,14 @@ def _usual_directory(options: argparse.Namespace) -> Path:
     log_dir = configuration.settings.log_dir
     if log_dir == "-":
         raise exits.CommandError(
-            'log_dir = "-": the log went to standard output; read it from there, as in'
+            'log_dir = "-": the log goes to standard output; read it from there, as in'
             f" `journalctl -u smtppseudo -o cat | smtppseudo {options.module} -`"
         )
     if configuration.origins["log_dir"] == "default" and not Path(log_dir).is_dir() and SERVICE_LOGS.is_dir():
         return SERVICE_LOGS  # who runs no server means that of the service, whose group may read them
     path = Path(log_dir)
     if not path.is_dir():
-        raise exits.CommandError(f"{path}: no such directory: no server has logged here; name a log or a directory")
+        raise exits.CommandError(f"{path}: no such directory; name the logs, or the directory in which they are")
     return path
 
 
@@ -54,8 +54,8 @@ def _no_logs(directories: list[Path]) -> str:
     days = sorted(path.name[:10] for directory in directories for path in find(directory))
     places = ", ".join(map(str, directories))
     if days:
-        return f"no logs of that time in {places}; there are some from {days[0]} to {days[-1]}"
-    return f"no logs in {places}: their names are as 2026-11-24.log; name a log or a directory"
+        return f"no logs of that time in {places}; there are logs from {days[0]} to {days[-1]}"
+    return f"no logs (such as 2026-11-24.log) in {places}; name the logs, or the directory in which they are"
 
 
 def with_progress(reading: Reading) -> Iterator[list[Row]]:

@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
         if not link.is_private:
             raise exits.CommandError(
                 f"{link.place} is not this machine, and whoever is on the way could change the magic word;"
-                " run this on the server, by TLS, or through an SSH tunnel"
+                " run this on the server, over TLS, or through an SSH tunnel"
             )
         try:
             word = _new_word(options)
@@ -43,8 +43,8 @@ def _new_word(options: argparse.Namespace) -> str:
         line = sys.stdin.buffer.readline(2 * MAX_WORD_CHARS).decode("latin-1")
         return checked_word(line.removesuffix("\n").removesuffix("\r"))
     if not sys.stdin.isatty():
-        raise exits.CommandError("nobody is there to type it: give --generate or --stdin", exits.USAGE)
+        raise exits.CommandError("there is no terminal to type the word on; give --generate or --stdin", exits.USAGE)
     word = checked_word(ask("New magic word: "))
     if ask("The same again: ") != word:
-        raise exits.CommandError("the two are not the same; nothing was changed")
+        raise exits.CommandError("the two words typed are not the same; nothing was changed")
     return word

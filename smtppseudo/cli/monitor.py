@@ -48,7 +48,9 @@ class LocalKeys:
 def run(options: argparse.Namespace) -> int:
     """Show the screen until it is closed."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise exits.CommandError("the screen needs a terminal; `smtppseudo watch` prints events without", exits.USAGE)
+        raise exits.CommandError(
+            "the screen needs a terminal; `smtppseudo watch` prints events without one", exits.USAGE
+        )
     word = None if options.magic_file is None else read_word(Path(options.magic_file))
     try:
         from smtppseudo.tui.app import MonitorApp, Surroundings
@@ -82,7 +84,7 @@ def run_in_terminal(words: list[str]) -> None:
         print(f"$ {shlex.join(words)}", flush=True)
         subprocess.run(words, check=False)  # noqa: S603 - the words are ours
     except OSError as error:
-        print(f"smtppseudo: cannot run {words[0]}: {error.strerror}")
+        print(f"smtppseudo: {words[0]}: {error.strerror}; nothing was done")
     finally:
         with contextlib.suppress(EOFError):
             input("Press Enter to go back to the screen. ")

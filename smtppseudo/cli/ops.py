@@ -34,9 +34,9 @@ def read_changes(words: Iterable[str]) -> dict[str, object]:
         key, equals, value = word.partition("=")
         key = key.strip()
         if not key or not equals:
-            raise exits.CommandError(f"set takes KEY=VALUE, not {word!r}", exits.USAGE)
+            raise exits.CommandError(f"{word!r} is not KEY=VALUE, as in greeting=Welcome!", exits.USAGE)
         if key in changes:
-            raise exits.CommandError(f"set was given {key} twice", exits.USAGE)
+            raise exits.CommandError(f"{key} is given twice; give it once", exits.USAGE)
         changes[key] = read_value(key, value)
     return changes
 
@@ -90,7 +90,7 @@ def _show(link: MonitorLink, keys: Iterable[str]) -> None:
 
 def _disconnect(link: MonitorLink, options: argparse.Namespace) -> None:
     link.request("disconnect", slot=options.slot)
-    print(f"slot {options.slot}: disconnected")
+    print(f"slot {options.slot}: the session is ended")
 
 
 _OPS: Final = {"start": _switch, "stop": _switch, "set": _set, "unset": _unset, "disconnect": _disconnect}

@@ -32,25 +32,43 @@ def add_command(commands: Any, name: str, summary: str, example: str) -> argpars
 
 def add_places(command: argparse.ArgumentParser) -> None:
     """Add where the files are."""
-    command.add_argument("--config", metavar="FILE", help="the settings file")
-    command.add_argument("--state-dir", metavar="DIR", help="where the server keeps what monitors set")
-    command.add_argument("--log-dir", metavar="DIR", help="where the logs are")
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the settings file (/etc/smtppseudo/smtppseudo.toml; not as root: ~/.config/smtppseudo/smtppseudo.toml)",
+    )
+    command.add_argument(
+        "--state-dir",
+        metavar="DIR",
+        help="the state directory, for what monitors set (/var/lib/smtppseudo; not as root: ~/.local/state/smtppseudo)",
+    )
+    command.add_argument(
+        "--log-dir",
+        metavar="DIR",
+        help="the directory of the logs (/var/log/smtppseudo; not as root: ~/.local/state/smtppseudo/log)",
+    )
 
 
 def add_access(command: argparse.ArgumentParser) -> None:
     """Add how a server is found and logged in to; `host` is the caller's."""
     command.add_argument(
-        "--monitor-port", type=port, metavar="PORT", help="its monitor port (what a local server noted, else 26)"
+        "--monitor-port", type=port, metavar="PORT", help="its monitor port (that in the state directory, else 26)"
     )
-    command.add_argument("--state-dir", metavar="DIR", help="where a server of this machine keeps its state")
-    command.add_argument("--magic-file", metavar="FILE", help="a file that holds the magic word, closed to others")
+    command.add_argument(
+        "--state-dir",
+        metavar="DIR",
+        help="the state directory of a server on this machine (this user's and the service's)",
+    )
+    command.add_argument(
+        "--magic-file", metavar="FILE", help="a file that holds the magic word and that others cannot read"
+    )
     way = command.add_mutually_exclusive_group()
     way.add_argument(
         "--tls",
         action="store_const",
         const="on",
         default="auto",
-        help="connect by TLS to this machine, too, as to all others",
+        help="use TLS to this machine, too, as to all others",
     )
     way.add_argument(
         "--cleartext",
@@ -58,13 +76,13 @@ def add_access(command: argparse.ArgumentParser) -> None:
         const="off",
         default="auto",
         dest="tls",
-        help="connect to another machine though everybody on the way can read and change what is said",
+        help="use no TLS, though everybody on the way to another machine can then read and change what is said",
     )
     command.add_argument(
         "--pin",
         type=fingerprint,
         metavar="SHA256:...",
-        help="the fingerprint of the server's certificate, from now on (what was accepted at the first connection)",
+        help="trust the certificate with this fingerprint from now on (the one accepted at the first connection)",
     )
 
 
@@ -81,7 +99,14 @@ def add_host_option(command: argparse.ArgumentParser) -> None:
 def port(text: str) -> int:
     """Take a port."""
     if not text.isdecimal() or not 0 < int(text[:9]) < 1 << 16:
-        raise argparse.ArgumentTypeError(f"{text} is no port: 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text} is not a port: 1 to 65535")
+    return int(text)
+
+
+def whole(text: str) -> int:
+    """Take a whole number; what is allowed is seen to later."""
+    if not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
     return int(text)
 
 
@@ -102,14 +127,14 @@ def seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is no such time: above 0, below 1000000")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0 and below 1000000")
     return seconds
 
 
 def seq(text: str) -> int:
     """Take an event's number."""
     if not text.isdecimal() or len(text) > 18:
-        raise argparse.ArgumentTypeError(f"{text} is no number of an event")
+        raise argparse.ArgumentTypeError(f"{text} is not the number of an event")
     return int(text)
 
 
@@ -120,4 +145,5 @@ def network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no address and no network such as 192.0.2.0/24") from None
+        message = f"{text} is neither an address nor a network such as 192.0.2.0/24"
+        raise argparse.ArgumentTypeError(message) from None

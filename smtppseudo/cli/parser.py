@@ -11,7 +11,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="smtppseudo",
         description="A mail server that takes no mail: answers port 25, says a permanent no, writes down who called.",
-        epilog="`smtppseudo COMMAND --help` says more, with an example.",
+        epilog="`smtppseudo COMMAND --help` says more, with an example. `man smtppseudo` has settings and files, too.",
     )
     top.add_argument("--version", action="version", version=f"smtppseudo {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -12,7 +12,7 @@ def duration(text: str) -> timedelta:
     """Take a time such as 90s, 30m, 12h, 7d or 4w."""
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text, re.ASCII)
     if match is None or not int(match[1]):
-        raise argparse.ArgumentTypeError(f"{text} is no time such as 30m, 12h, 7d or 4w")
+        raise argparse.ArgumentTypeError(f"{text} is not a time such as 30m, 12h, 7d or 4w")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
@@ -31,5 +31,5 @@ def moment(text: str, now: datetime, zone: tzinfo | None) -> datetime:
             at = at.replace(tzinfo=zone) if zone else at.astimezone()
         return at.astimezone(UTC)
     except (ValueError, OverflowError):
-        message = f"{text} is no time such as 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"
+        message = f"{text} is not a time such as 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"
         raise argparse.ArgumentTypeError(message) from None

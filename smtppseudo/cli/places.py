@@ -56,7 +56,7 @@ def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
         return Path.home() / below_home / _NAME
     except RuntimeError:
         raise SettingsError(
-            "this user has no home directory: set HOME, or give a directory with XDG_CONFIG_HOME and XDG_STATE_HOME"
+            "this user has no home directory; set HOME, or XDG_CONFIG_HOME and XDG_STATE_HOME"
         ) from None
 
 
@@ -83,7 +83,7 @@ def with_monitor_settings(configuration: Configuration) -> tuple[Configuration, 
     try:
         text = state.read(SETTINGS)
     except OSError as error:
-        return configuration, [f"{place}: {error.strerror}: what monitors set is not in force"]
+        return configuration, [f"{place}: {error.strerror}; what monitors set is not in force"]
     if text is None:
         return configuration, []
     import json
@@ -93,7 +93,7 @@ def with_monitor_settings(configuration: Configuration) -> tuple[Configuration, 
     except (ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
-        return configuration, [f"{place}: not a JSON object: what monitors set is not in force"]
+        return configuration, [f"{place}: not a JSON object; what monitors set is not in force"]
     configuration, complaints = configuration.with_monitor(stored)
     return configuration, [f"{place}: {complaint}" for complaint in complaints]
 

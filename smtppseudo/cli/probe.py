@@ -32,14 +32,16 @@ def run(options: argparse.Namespace) -> int:
         sock = socket.create_connection((options.host, options.port), timeout=options.timeout)
     except (OSError, UnicodeError) as error:
         raise exits.CommandError(
-            f"cannot reach {options.host} port {options.port}: {reason_of(error)}", exits.UNREACHABLE
+            f"cannot reach {options.host} port {options.port}: {reason_of(error)}; check HOST and --port",
+            exits.UNREACHABLE,
         ) from None
     prober = Prober(errand)
     with sock:
         heard = _talk(sock, prober, began)
     if not heard:
         raise exits.CommandError(
-            f"{options.host} port {options.port} takes connections but says nothing", exits.UNREACHABLE
+            f"{options.host} port {options.port} takes connections but says nothing; is that a mail server?",
+            exits.UNREACHABLE,
         )
     verdict = prober.verdict or Verdict.DEFERRED
     print(f"verdict: {verdict.value}")

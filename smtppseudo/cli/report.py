@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     since, until = (_instant(text, now, zone) for text in (options.since, options.until))
     if since and until and since >= until:
-        raise exits.CommandError(f"the period ends ({until}) before it begins ({since})", exits.USAGE)
+        raise exits.CommandError(f"--until {until} is not after --since {since}; see --help", exits.USAGE)
     report = Report(options.by or _USUAL, zone)
     reading = Reading(given_files(options, since, until), since, until)
     for rows in with_progress(reading):

@@ -48,8 +48,8 @@ LOADED_LATE: Final = (
 )
 
 _ROOT_WARNING: Final = (
-    "running as root, which a server needs only to open its ports: --run-as USER gives that up then, and"
-    " `sudo smtppseudo install-service` needs none of it (--run-as root says that it is meant)"
+    "warning: running as root, which is needed only to open the ports: give --run-as USER, or use"
+    " `sudo smtppseudo install-service`; --run-as root turns this warning off"
 )
 
 
@@ -75,7 +75,7 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     require_descriptors(configuration.settings.slots)
     logs_to_stdout = configuration.settings.log_dir == STDOUT
     if logs_to_stdout and options.verbose:
-        raise exits.CommandError('-v prints what log_dir = "-" prints already: leave one of them out', exits.USAGE)
+        raise exits.CommandError('-v prints what log_dir = "-" prints already; leave one of them out', exits.USAGE)
     cookie_mode = 0o640 if may_share_cookie(configuration.settings.state_dir) else SECRET_MODE
     server = Server(configuration, _say, inherited=inherited, cookie_mode=cookie_mode, stdout_fd=sys.stdout.fileno())
     if options.verbose:
@@ -137,7 +137,7 @@ def _print_events(server: Server) -> None:
         left_out += octets.count(b"\n", max(written, len(gap)))
         if error is not None:
             server.chronicle.echo = None  # whoever looked on has gone; the server goes on
-            _say(f"cannot print events any more: {error.strerror}")
+            _say(f"standard output: {error.strerror}; no more events are printed")
 
     server.chronicle.echo = echo
 
@@ -192,7 +192,7 @@ def _callbacks(
             server.chronicle.error(text)
             return
         if waiting:
-            _say(f"needs a restart to change: {', '.join(waiting)}")
+            _say(f"a restart is needed to change {', '.join(waiting)}")
 
     callbacks: dict[int, Callable[[float], None]] = {signal.SIGTERM: stop, signal.SIGINT: stop}
     if hasattr(signal, "SIGHUP"):
@@ -206,12 +206,12 @@ def _explain(error: ListenError) -> str:
         from smtppseudo.net.holder import holder_of
 
         holder = holder_of(error.port) or "another program"
-        return f"{place}: {holder} holds it; stop that, or choose another port (--port, --monitor-port)"
+        return f"{place}, by {holder}; stop that, or choose another port (--port, --monitor-port)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"{place}: ports below 1024 need a privilege. Three ways out: `sudo smtppseudo install-service`; to be"
-            " started as root, with --run-as USER; or ports above, with --port 2525 --monitor-port 2626"
+            f"{place}; ports below 1024 are for root: use `sudo smtppseudo install-service`, or start this as root"
+            " with --run-as USER, or give --port 2525 --monitor-port 2626"
         )
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"{place}: no interface of this machine has that address; see --listen"
+        return f"{place}; this machine does not have that address, see --listen and --monitor-listen"
     return place

@@ -32,7 +32,7 @@ class Target:
         if not self.is_for_user:
             return system_layout(self.root or Path("/"))
         if os.geteuid() == 0:
-            raise exits.CommandError("--user makes a service of an ordinary user; as root, leave it out", exits.USAGE)
+            raise exits.CommandError("--user is for users other than root; as root, leave it out", exits.USAGE)
         places = usual_places()
         return user_layout(places.config.parent, places.config, (places.state, places.log))
 
@@ -45,7 +45,7 @@ class Target:
         """Find what keeps a command from working on it."""
         if self.root is None:
             if not is_booted():
-                yield "this machine does not run systemd; have what starts its services run `smtppseudo serve`"
+                yield "this machine does not run systemd; have its init system run `smtppseudo serve`"
             if self.is_for_user:
                 yield from obstacles.of_user_manager()
             else:

@@ -31,7 +31,7 @@ class Trust:
             raise exits.CommandError(f"{error}; if it does, give --pin {error.fingerprint}", exits.UNREACHABLE)
         print(
             f"The server at {host} port {port} shows a certificate with the fingerprint\n{error.fingerprint}.\n"
-            f"On the server, `{SHOW_COMMAND}` prints what it must be.\nTrust it from now on? [y/N] ",
+            f"On the server, `{SHOW_COMMAND}` prints the right one.\nTrust it from now on? [y/N] ",
             end="",
             file=sys.stderr,
             flush=True,
@@ -50,7 +50,7 @@ class Trust:
             if pins.get(*self._place) != self._given:
                 pins.accept(*self._place, self._given)
         except OSError as error:
-            print(f"smtppseudo: {user_config() / FILE}: {error.strerror}: the next time asks again", file=sys.stderr)
+            print(f"smtppseudo: {user_config() / FILE}: {error.strerror}; the next time asks again", file=sys.stderr)
 
 
 def accepted_pin(host: str, port: int) -> str | None:
@@ -59,7 +59,7 @@ def accepted_pin(host: str, port: int) -> str | None:
         return accepted_pins().get(host, port)
     except OSError as error:
         raise LinkError(
-            f"{user_config() / FILE}: {error.strerror}: which certificates were accepted is not known; give --pin"
+            f"{user_config() / FILE}: {error.strerror}; which certificates were accepted is not known, give --pin"
         ) from None
 
 

@@ -77,14 +77,14 @@ class Watch:
     def _subscribe(self, link: MonitorLink) -> None:
         started_at = link.snapshot.started_at
         if self._started_at not in ("", started_at):
-            say("the server has started anew; what it still knows of its new run follows")
+            say("the server was restarted; the events of its new run follow, as far as it still has them")
             self._next_seq = 1
         self._started_at = started_at
         wanted = link.snapshot.seq + 1 if self._next_seq is None else self._next_seq
         self._next_seq = wanted
         oldest = link.request("subscribe", from_seq=wanted, **self._filters).get("oldest_seq")
         if isinstance(oldest, int) and oldest > wanted:
-            say(f"the server does not know events {wanted} to {oldest - 1} any more: {oldest - wanted} missed")
+            say(f"events missed: {oldest - wanted}; the server no longer has {wanted} to {oldest - 1}")
 
     def _print(self, notices: Iterable[Notice]) -> None:
         lines: list[str] = []
@@ -93,7 +93,7 @@ class Watch:
                 lines.append(self._render(notice.seq, notice.record))
                 self._next_seq = notice.seq + 1
             elif isinstance(notice, Dropped):
-                say(f"{notice.count} events were left out here: they come faster than they are read")
+                say(f"events left out here: {notice.count}; they came faster than they were read")
         if lines:
             sys.stdout.write("".join(lines))
             sys.stdout.flush()

@@ -30,7 +30,7 @@ failregex = {_TEXT}(?:"[^"]*"|[^ "]*) code={_NO} reply=
 datepattern = ^(?:\{{"time":")?%%Y-%%m-%%dT%%H:%%M:%%S\.%%f%%z
 """
 
-_JAIL: Final = """# fail2ban jail for smtppseudo: who was told no ten times within a day is shut out for a day.
+_JAIL: Final = """# fail2ban jail for smtppseudo: whoever was told no ten times within a day is shut out for a day.
 #
 # fail2ban looks for log files when it starts, not later. Let cron tell it of each day's, after midnight:
 #   1 0 * * * root fail2ban-client reload smtppseudo > /dev/null

@@ -134,10 +134,10 @@ class Reading:
                     yield decoder.decompress(packed, _BLOCK_OCTETS)
                     packed = decoder.unused_data or decoder.unconsumed_tail
         except zlib.error:
-            self.problems.append(f"{path}: damaged: what follows the damage was not read")
+            self.problems.append(f"{path}: damaged; what follows the damage was not read")
             return
         if not decoder.eof:
-            self.problems.append(f"{path}: cut short: its end is missing")
+            self.problems.append(f"{path}: cut short; its end is missing")
 
     def _raw(self, file: BufferedReader) -> Iterator[bytes]:
         while octets := file.read(_BLOCK_OCTETS):

@@ -75,7 +75,7 @@ class Never:
         try:
             address = IPv6Address(source.removesuffix("/64")) if ":" in source else IPv4Address(source)
         except ValueError:
-            return "it is no address"
+            return "it is not an address"
         number = int(address)
         for mask, networks in self._by_mask[address.version].items():
             reason = networks.get(number & mask)
@@ -97,7 +97,7 @@ def never_of(named: Iterable[str], own: Iterable[str]) -> Never:
         if text.startswith("/"):
             _add_file(never, Path(text))
         else:
-            never.add(ip_network(text, strict=False), f"{text} is on the list of those never listed")
+            never.add(ip_network(text, strict=False), f"{text} is named as never to be listed")
     return never
 
 
@@ -105,7 +105,9 @@ def _add_file(never: Never, path: Path) -> None:
     try:
         lines = path.read_bytes().decode("utf-8", "replace").splitlines()
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; it names who is never listed, and must be readable") from None
+        raise SettingsError(
+            f"{path}: {error.strerror}; who is never listed is an address, a network, or a readable file of these"
+        ) from None
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
         if not text:
@@ -113,4 +115,4 @@ def _add_file(never: Never, path: Path) -> None:
         try:
             never.add(ip_network(text, strict=False), f"{text} is named in {path}, line {number}")
         except ValueError:
-            raise SettingsError(f"{path}, line {number}: {text!r} is no address and no network") from None
+            raise SettingsError(f"{path}, line {number}: {text!r} is neither an address nor a network") from None

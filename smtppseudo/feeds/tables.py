@@ -79,9 +79,9 @@ def _summary(report: Report, view: View) -> Iterator[str]:
     yield f"{'commands':<16}{report.commands:,}"
     each = f", {report.kept_ms / report.closed / 1000:,.1f} s each" if report.closed else ""
     yield f"{'callers kept':<16}{report.kept_ms / 1000:,.0f} s{each}"
-    yield f"{'log lines':<16}{view.lines:,}" + (f", {view.damaged:,} damaged and left out" if view.damaged else "")
+    yield f"{'log lines':<16}{view.lines:,}" + (f", {view.damaged:,} damaged, left out" if view.damaged else "")
     if report.lost:
-        yield f"{'lines lost':<16}{report.lost:,} that the server could not write"
+        yield f"{'lines lost':<16}{report.lost:,} could not be written by the server"
 
 
 def _table(kind: str, tally: Tally, view: View) -> Iterator[str]:

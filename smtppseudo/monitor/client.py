@@ -171,8 +171,8 @@ class MonitorClient:
     def _take(self, frame: Frame | FrameError) -> Incoming | None:
         if isinstance(frame, FrameError):
             if self.state is ClientState.AWAITS_HELLO and frame.code != TOO_BIG:
-                raise ViolationError("what answers there is no monitor port: not smtppseudo, or its SMTP port")
-            raise ViolationError(f"the server sent what is no frame: {frame.message}")
+                raise ViolationError("what answers there is not a monitor port; is it an SMTP port?")
+            raise ViolationError(f"the server sent what is not a frame: {frame.message}")
         frame = plain(frame)
         kind = text(frame, "type")
         take = self._TAKES[self.state].get(kind)
@@ -275,7 +275,7 @@ class MonitorClient:
         slots = self._slots.setdefault(request_id, [])
         part = frame.get("slots")
         if not isinstance(part, list):
-            raise ViolationError("a frame lacks slots, or they are no list")
+            raise ViolationError("a frame lacks slots, or they are not a list")
         slots += [checked_slot(slot) for slot in part]
         if len(slots) > SLOTS_MAX:
             raise ViolationError(f"the server sent more than {SLOTS_MAX:,} slots")

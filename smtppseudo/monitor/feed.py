@@ -55,7 +55,7 @@ def parse_subscription(next_seq: int, fields: Mapping[str, object]) -> Subscript
         try:
             network = ip_network(str(fields["ip"]), strict=False)
         except ValueError:
-            raise ValueError("ip must be an address, or a network such as 192.0.2.0/24") from None
+            raise ValueError("ip must be an address or a network such as 192.0.2.0/24") from None
     return Subscription(from_seq, frozenset(kinds) if isinstance(kinds, list) else None, network)
 
 

@@ -123,7 +123,7 @@ def number(frame: Frame, name: str) -> int:
     """Return a field that must be a whole number, not negative. Raises ViolationError."""
     value = frame.get(name)
     if type(value) is not int or value < 0:  # a bool is an int, but no number
-        raise ViolationError(f"a frame lacks {name}, or it is no whole number")
+        raise ViolationError(f"a frame lacks {name}, or it is not a whole number")
     return value
 
 
@@ -131,7 +131,7 @@ def text(frame: Frame, name: str) -> str:
     """Return a field that must be a string. Raises ViolationError."""
     value = frame.get(name)
     if not isinstance(value, str):
-        raise ViolationError(f"a frame lacks {name}, or it is no string")
+        raise ViolationError(f"a frame lacks {name}, or it is not a string")
     return value
 
 
@@ -145,14 +145,14 @@ def object_of(frame: Frame, name: str) -> Frame:
     """Return a field that must be an object. Raises ViolationError."""
     value = frame.get(name)
     if not isinstance(value, dict):
-        raise ViolationError(f"a frame lacks {name}, or it is no object")
+        raise ViolationError(f"a frame lacks {name}, or it is not an object")
     return value
 
 
 def checked_slot(slot: object) -> Frame:
     """Return what describes a slot. Raises ViolationError."""
     if not isinstance(slot, dict):
-        raise ViolationError("a slot is no object")
+        raise ViolationError("a slot is not an object")
     number(slot, "slot")
     text(slot, "state")
     _require_types(slot, OF_SLOTS)

@@ -33,7 +33,7 @@ class Status(NamedTuple):
         """Take a reply's fields, from a source that is not trusted. Raises ValueError that names the field."""
         counters, state = fields.get("counters"), fields.get("state")
         if not isinstance(counters, dict) or not isinstance(state, str):
-            raise ValueError("the status lacks its counters or its state")  # noqa: TRY004 - one kind of error
+            raise ValueError("the status that the server sent lacks its counters or its state")  # noqa: TRY004 - one kind of error
         given = {**dict.fromkeys(_NEWER, 0), **fields, **counters}
         sums = [_sums(name, given.get(name)) if name in _LABELLED else _sum(name, given.get(name)) for name in _SUMS]
         return cls(state, *sums)  # type: ignore[arg-type]
@@ -46,13 +46,13 @@ _SUMS: Final = Status._fields[1:]
 
 def _sum(name: str, value: object) -> Number:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"the status lacks {name}, or it is no number")  # noqa: TRY004
+        raise ValueError(f"the status that the server sent lacks {name}, or it is not a number")  # noqa: TRY004
     return value
 
 
 def _sums(name: str, value: object) -> Labelled:
     if not isinstance(value, dict):
-        raise ValueError(f"the status lacks {name}, or it is no object")  # noqa: TRY004
+        raise ValueError(f"the status that the server sent lacks {name}, or it is not an object")  # noqa: TRY004
     return {label: _sum(name, each) for label, each in value.items()}
 
 
@@ -69,7 +69,7 @@ def render_text(status: Status) -> str:
         ("received", f"{status.received_octets} octets"),
         ("sent", f"{status.sent_octets} octets"),
         ("callers kept", _duration(status.kept_s)),
-        ("of that delayed", _duration(status.delayed_s)),
+        ("callers delayed", _duration(status.delayed_s)),
         ("hurried", str(status.hurried)),
         ("monitors", str(status.monitors)),
         ("lost log lines", str(status.lost_log_lines)),
@@ -112,11 +112,11 @@ _METRICS: Final = (
     _Metric(
         "connections_refused_total",
         "counter",
-        "Connections turned away: no slot was free (slots), or the client had its share (client).",
+        "Connections refused: no slot was free (slots), or the client had its share (client).",
         "refused",
         "reason",
     ),
-    _Metric("sessions_closed_total", "counter", "Sessions that ended, by why they did.", "closed", "reason"),
+    _Metric("sessions_closed_total", "counter", "Sessions that ended, by the reason.", "closed", "reason"),
     _Metric("commands_total", "counter", "SMTP commands in sessions that ended.", "commands"),
     _Metric("received_bytes_total", "counter", "Octets received in sessions that ended.", "received_octets"),
     _Metric("sent_bytes_total", "counter", "Octets sent in sessions that ended.", "sent_octets"),
@@ -124,7 +124,7 @@ _METRICS: Final = (
     _Metric(
         "session_delayed_seconds_total",
         "counter",
-        "Seconds that callers waited for delayed and stuttered answers, in sessions that ended.",
+        "Seconds that callers waited for delayed and stuttered replies, in sessions that ended.",
         "delayed_s",
     ),
     _Metric(

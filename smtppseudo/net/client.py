@@ -250,7 +250,7 @@ def _log_in(link_wire: wire.Wire, place: str, timeout_s: float) -> tuple[Snapsho
         left_s = give_up_at - time.monotonic()
         found = link_wire.read(left_s) if left_s > 0 else None
         if found is None:
-            raise UnreachableError(f"{place}: {_SILENT_IN.get(state, _SILENT)} within {timeout_s:g} s")
+            raise UnreachableError(f"{place}: {_SILENT_IN.get(state, _SILENT).format(timeout_s)}")
         for at, value in enumerate(found):
             if isinstance(value, Ending):
                 raise error_of(value, place)
@@ -258,9 +258,9 @@ def _log_in(link_wire: wire.Wire, place: str, timeout_s: float) -> tuple[Snapsho
                 return value, found[at + 1 :]
 
 
-_SILENT: Final = "the login was not answered"
+_SILENT: Final = "the login was not answered within {:g} s; try again"
 _SILENT_IN: Final = {
-    ClientState.AWAITS_HELLO: "is that a monitor port, and one without TLS (see --tls)? It said no hello"
+    ClientState.AWAITS_HELLO: "no hello within {:g} s; is that a monitor port, and one without TLS (see --tls)?"
 }
 
 

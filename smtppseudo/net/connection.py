@@ -108,7 +108,7 @@ class Connection:
             sock.setblocking(False)
 
     @property
-    def is_private(self) -> bool:
+    def is_under_tls(self) -> bool:
         """Whether it is under TLS."""
         return not isinstance(self.sock, socket.socket)
 

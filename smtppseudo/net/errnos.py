@@ -38,4 +38,6 @@ class TlsError(OSError):
 
 def reason_of(error: Exception) -> str:
     """Return what an error says, without its number."""
+    if isinstance(error, UnicodeError):  # of a name that the codec of host names does not take
+        return "that cannot be the name of a host"
     return str(getattr(error, "strerror", None) or error)

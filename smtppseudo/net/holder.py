@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 _LISTENING: Final = "0A"
+_OF_SYSTEMD: Final = ": `systemctl list-sockets` shows for which unit"
 
 
 def holder_of(port: int) -> str | None:
@@ -14,7 +15,7 @@ def holder_of(port: int) -> str | None:
         try:
             if any(str(fd.readlink()) in sockets for fd in fds.iterdir()):
                 name = (fds.parent / "comm").read_text().strip()
-                return f"{name} (pid {fds.parent.name})"
+                return f"{name} (pid {fds.parent.name}{_OF_SYSTEMD if fds.parent.name == '1' else ''})"
         except OSError:
             continue  # another user's process, or one that has just ended
     return None

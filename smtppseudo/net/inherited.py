@@ -57,12 +57,12 @@ def parse(environ: Mapping[str, str], pid: int) -> list[tuple[int, str]]:
     fds = range(_FIRST_FD, _FIRST_FD + int(text))
     names = environ.get(_NAMES, "").split(":") if fds else []
     if len(names) != len(fds):
-        raise SettingsError(f"{_NAMES} names {len(names)} sockets, and {_COUNT} counts {len(fds)}; name each")
+        raise SettingsError(f"{_NAMES} names {len(names)}, but {_COUNT} is {len(fds)}; each socket must have a name")
     for fd, name in zip(fds, names, strict=True):
         if name not in Inherited._fields:
             raise SettingsError(
-                f"the socket handed over as descriptor {fd} is named {name!r}, and must be named smtp or monitor:"
-                " FileDescriptorName= in a systemd socket unit"
+                f"the socket handed over as descriptor {fd} is named {name!r}, and must be named smtp or monitor;"
+                " FileDescriptorName= in a systemd socket unit names it"
             )
     return list(zip(fds, names, strict=True))
 
@@ -73,5 +73,5 @@ def _socket(fd: int, name: str) -> socket.socket:
         return adopt(fd)
     except OSError as error:
         raise SettingsError(
-            f"descriptor {fd} ({name}) is no TCP socket that can be listened on: {reason_of(error)}"
+            f"the socket handed over as descriptor {fd} ({name}) is not a TCP socket to listen on: {reason_of(error)}"
         ) from None

@@ -38,8 +38,8 @@ class UnknownCertificateError(CertificateError):
     def __init__(self, fingerprint: str, place: tuple[str, int]) -> None:
         host, port = place
         text = (
-            f"{host} port {port} shows a certificate that nobody here has accepted yet, with the fingerprint"
-            f" {fingerprint}; on the server, `{SHOW_COMMAND}` prints what it must be"
+            f"{host} port {port} shows a certificate that this user has not accepted yet, with the fingerprint"
+            f" {fingerprint}; on the server, `{SHOW_COMMAND}` prints the right one"
         )
         super().__init__(text, fingerprint, place)
 
@@ -50,9 +50,9 @@ class ChangedCertificateError(CertificateError):
     def __init__(self, fingerprint: str, place: tuple[str, int], accepted: str) -> None:
         host, port = place
         text = (
-            f"{host} port {port} shows another certificate than the one that was accepted: {fingerprint} instead of"
-            f" {accepted}. Either the server has a new one, or somebody on the way pretends to be the server;"
-            f" nothing was said to it. On the server, `{SHOW_COMMAND}` prints the right one"
+            f"{host} port {port} shows another certificate than the one accepted, {fingerprint} instead of"
+            f" {accepted}: the server has a new one, or somebody on the way pretends to be the server;"
+            f" nothing was said to it; on the server, `{SHOW_COMMAND}` prints the right one"
         )
         super().__init__(text, fingerprint, place)
         self.accepted = accepted
@@ -100,9 +100,12 @@ def error_of(ending: incoming.Ending, place: str) -> LinkError:
         case incoming.NeedsMagicWord():
             return NeedsMagicWordError(f"{place} needs the magic word, or a user who can read the server's cookie")
         case incoming.NotAuthorized(user="magic"):
-            return NotAuthorizedError(f"{place}: Not Authorized! That is not its magic word")
+            return NotAuthorizedError(
+                f"{place}: Not Authorized! That is not its magic word; on the server, `smtppseudo magic-word` sets"
+                " another"
+            )
         case incoming.NotAuthorized() | incoming.Refused(code="not_authorized"):
-            return NotAuthorizedError(f"{place}: Not Authorized!")
+            return NotAuthorizedError(f"{place}: Not Authorized! The login failed, or took too long; try again")
         case incoming.Refused(code="busy", message=message):
             return BusyError(f"{place} is busy: {message}; close one, or try again later", "busy")
         case incoming.Refused(code=code, message=message):

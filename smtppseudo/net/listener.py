@@ -275,5 +275,6 @@ class Listener:
         self._reactor.wheel.schedule(self._retry, now + PAUSE_S)
         if now >= self._say_again_at:
             self._say_again_at = now + SAY_EVERY_S
-            hint = "; raise the limit of open files" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
+            is_limit = error.errno in (errno.EMFILE, errno.ENFILE)
+            hint = "; raise the limit of open files (ulimit -n, LimitNOFILE=)" if is_limit else ""
             self._on_trouble(f"cannot accept connections on port {self.port}: {error.strerror}{hint}")

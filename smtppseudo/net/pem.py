@@ -30,11 +30,11 @@ def load(prefix: str, cert: str, key: str) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(cert_path, key_path, password=_nobody_to_ask)
     except _EncryptedError:
-        raise SettingsError(f"{key_name}: {key_path} is encrypted, and nobody is there to be asked") from None
+        raise SettingsError(f"{key_name}: {key_path} asks for a password; give a key without one") from None
     except ssl.SSLError as error:
         if error.reason in _NOT_ITS_KEY:
             raise SettingsError(f"{key_name}: {key_path} is not the key of the certificate in {cert_path}") from None
-        why = (error.reason or "no valid PEM").lower().replace("_", " ")
+        why = error.reason.lower().replace("_", " ") if error.reason else "not valid PEM"
         raise SettingsError(f"{cert_name}, {key_name}: {cert_path} and {key_path} cannot be used: {why}") from None
     return context
 
@@ -52,7 +52,9 @@ def _path(name: str, path: str) -> Path:
         return Path(path)
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
-        raise SettingsError(f"{name}: %d is systemd's $CREDENTIALS_DIRECTORY, which is not set here (LoadCredential=)")
+        raise SettingsError(
+            f"{name}: %d is systemd's $CREDENTIALS_DIRECTORY, which is not set; LoadCredential= in the unit sets it"
+        )
     return Path(directory, path.removeprefix(_CREDENTIALS))
 
 
@@ -60,6 +62,6 @@ def _require_pem(name: str, path: Path, mark: bytes, what: str) -> None:
     try:
         octets = path.read_bytes()
     except OSError as error:
-        raise SettingsError(f"{name}: {path}: {error.strerror}") from None
+        raise SettingsError(f"{name}: {path}: {error.strerror}; the server must be able to read it") from None
     if mark not in octets:
         raise SettingsError(f"{name}: {path} holds no {what} in PEM")

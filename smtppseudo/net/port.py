@@ -79,7 +79,7 @@ class Port:
             no_ipv6 = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and address in ("::", "::1")
             if not (no_ipv6 and may_be_left_out):
                 raise
-            self._say(f"this machine has no IPv6: not listening on {address}")
+            self._say(f"this machine has no IPv6; not listening on {address}")
         else:
             self._add(sock, is_inherited=False)
 

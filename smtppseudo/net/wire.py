@@ -32,7 +32,7 @@ _HELLO_S: Final = 1.0  # a server says hello at once; whoever does not may wait 
 _NOT_TLS: Final = frozenset(  # what OpenSSL calls octets that are no record
     {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 )
-_TUNNEL: Final = "ssh -L 2626:127.0.0.1:{port} {host}, then 127.0.0.1 port 2626"
+_TUNNEL: Final = "`ssh -N -L 2626:127.0.0.1:{port} {host}`, then 127.0.0.1 port 2626"
 
 
 class Wire:
@@ -185,9 +185,11 @@ def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: s
         secured = tls.dial(sock, timeout_s)
     except TlsError as error:
         if str(error) in _NOT_TLS:
+            if place[0] in ("localhost", *THIS_MACHINE):
+                raise NotPrivateError(f"{name} does not speak TLS; leave out --tls") from None
             tunnel = _TUNNEL.format(host=place[0], port=place[1])
             raise NotPrivateError(
-                f"{name} does not speak TLS, and in clear text everybody on the way could read and change what is"
+                f"{name} does not speak TLS, and without it everybody on the way can read and change what is"
                 f" said; use a tunnel ({tunnel}), or allow it with --cleartext"
             ) from None
         raise BadPeerError(f"{name}: no TLS that this program can use: {_in_words(error)}") from None
@@ -240,8 +242,8 @@ def _addresses(host: str | None, port: int) -> list[tuple[socket.AddressFamily, 
 
 def _advice(host: str | None, port: int) -> str:
     if host in (None, "localhost", *THIS_MACHINE):
-        return "is the server running? `smtppseudo serve` runs it"
+        return "is the server running? its service, or `smtppseudo serve`, runs it"
     return (
-        "a server answers monitors on its own machine alone unless it is told otherwise, and a tunnel leads there:"
+        "a server answers monitors of its own machine alone unless told otherwise: use a tunnel,"
         f" {_TUNNEL.format(host=host, port=port)}"
     )

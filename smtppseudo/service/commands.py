@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from enum import Enum
 
+from smtppseudo.service.obstacles import of_program
 from smtppseudo.service.program import Program, this_program
 from smtppseudo.service.units import SERVICE, SOCKETS
 
@@ -22,6 +23,12 @@ class Action(Enum):
 def words_for(action: Action) -> list[str]:
     """Return the words of the command that does it as root, for this user: by sudo, or by su, where need be."""
     return as_root(_words(action, this_program()), is_root=os.geteuid() == 0, find=shutil.which)
+
+
+def obstacle_to(action: Action) -> str:
+    """Say why `words_for` would run nothing, and what mends that; empty if nothing is in the way. Takes up to 1 s."""
+    is_ours = action in (Action.INSTALL, Action.UNINSTALL)
+    return next(of_program(this_program()), "") if is_ours else ""
 
 
 def as_root(words: list[str], *, is_root: bool, find: Callable[[str], str | None]) -> list[str]:

@@ -44,7 +44,7 @@ def install(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool, start
         return
     if must_close:
         # A socket that listens keeps the addresses that it has; and it stays while the service does.
-        yield Step("close the ports", "closed the ports, to open them anew", partial(systemd.do, "stop", *SOCKETS))
+        yield Step("close the ports", "closed the ports, to open them again", partial(systemd.do, "stop", *SOCKETS))
     yield Step("start it", "started it", partial(_start, systemd))
     for (addresses, port), answers in zip(endpoints(plan), (_answers_smtp, _says_hello), strict=True):
         see = partial(_wait_until, partial(answers, port))
@@ -72,7 +72,7 @@ def _wait_until(answers: Callable[[], bool]) -> None:
         try:
             if answers():
                 return
-            reason = "something else answers there"
+            reason = "another program answers there"
         except OSError as error:
             reason = error.strerror or str(error)
         if time.monotonic() > give_up_at:

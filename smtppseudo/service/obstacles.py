@@ -18,8 +18,8 @@ from smtppseudo.service.units import Endpoint
 # ProtectHome= and PrivateTmp= hide these from the service.
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - named, not used
 _MEND: Final = (
-    "`sudo /usr/bin/python3 -m venv /opt/smtppseudo && sudo /opt/smtppseudo/bin/pip install .`"
-    " (or, with pipx 1.5 or newer, `sudo pipx install --global .`) in its source, or give the wheel in place of the dot"
+    "install it with `sudo /usr/bin/python3 -m venv /opt/smtppseudo && sudo /opt/smtppseudo/bin/pip install .` or, with"
+    " pipx 1.5 or newer, `sudo pipx install --global .`, in a clone of its repository; a wheel may stand for the dot"
 )
 _MAIL_SERVERS: Final = {"master": "postfix", "exim4": "exim4", "sendmail": "sendmail", "smtpd": "opensmtpd"}
 _ELSEWHERE: Final = {
@@ -32,7 +32,7 @@ _ELSEWHERE: Final = {
 def of_platform(platform: str) -> Iterator[str]:
     """Say what is missing on systems other than Linux."""
     if platform != "linux":
-        yield _ELSEWHERE.get(platform, "only systemd is supported; have your init system run `smtppseudo serve`")
+        yield _ELSEWHERE.get(platform, "only systemd is supported; have the init system run `smtppseudo serve`")
 
 
 def of_program(program: Program) -> Iterator[str]:
@@ -40,7 +40,7 @@ def of_program(program: Program) -> Iterator[str]:
     try:
         call(*program.command, "--version")
     except ToolError:
-        yield f"smtppseudo is not installed for {program.python}, only started from where it is. Install with {_MEND}"
+        yield f"smtppseudo is not installed for {program.python}, but runs from its source; {_MEND}"
 
 
 def of_sandbox(program: Program) -> Iterator[str]:
@@ -48,7 +48,7 @@ def of_sandbox(program: Program) -> Iterator[str]:
     for path in program.paths:
         for place in _HIDDEN:
             if path.is_relative_to(place):
-                yield f"the service cannot read {path}: what is under {place} is hidden from it. Install with {_MEND}"
+                yield f"the service cannot read {path}, as what is under {place} is hidden from it; {_MEND}"
                 return
     # Likewise what is closed to other users: the topmost such directory, or the file.
     for path in (program.python.resolve(), program.package.resolve() / "__init__.py"):
@@ -59,15 +59,16 @@ def of_sandbox(program: Program) -> Iterator[str]:
             if not each.stat().st_mode & needed:
                 recursive = "-R " if each.is_relative_to(program.prefix) else ""
                 mend = f"`sudo chmod {recursive}o+rX {shlex.quote(str(each))}`"
-                yield f"the service cannot read {each}: it is closed to other users. {mend} opens it"
+                yield f"the service cannot read {each}, as it is closed to other users; {mend} opens it"
                 return
 
 
 def of_rights(program: Program, command: str) -> Iterator[str]:
     """Say how to become root."""
     if os.geteuid() != 0:
+        yield from of_program(program)
         words = shlex.join(["sudo", *program.command, command])
-        yield f"only root may do that: `{words}`; or give --user for a service of your own"
+        yield f"only root may do that; use `{words}`, or --user for a service of your own"
 
 
 def of_user_manager() -> Iterator[str]:
@@ -76,7 +77,7 @@ def of_user_manager() -> Iterator[str]:
         call("systemctl", "--user", "show", "--property=Version")
     except ToolError:
         yield (
-            "this user's systemd cannot be reached: log in as the user itself, not by su or sudo, or"
+            "this user's systemd cannot be reached; log in as the user itself, not by su or sudo, or type"
             " `sudo loginctl enable-linger $USER; export XDG_RUNTIME_DIR=/run/user/$(id -u)`"
         )
 
@@ -85,9 +86,9 @@ def of_units(layout: Layout) -> Iterator[str]:
     """Find units of our names that come from something else."""
     for path in layout.foreign():
         if path.is_symlink() and path.readlink() == Path(os.devnull):
-            yield f"{path.name} is masked: `sudo systemctl unmask {path.name}`"
+            yield f"{path.name} is masked; `sudo systemctl unmask {path.name}` mends that"
         else:
-            yield f"{path} comes from something else: remove that first (`dpkg -S {path}` may say what it belongs to)"
+            yield f"{path} comes from something else; remove that first (`dpkg -S {path}` may say what it belongs to)"
 
 
 def of_endpoint(endpoint: Endpoint) -> Iterator[str]:
@@ -97,8 +98,8 @@ def of_endpoint(endpoint: Endpoint) -> Iterator[str]:
         holder = holder_of(port) or "another program"
         # The mail servers of Debian and others, by the names of their processes.
         service = _MAIL_SERVERS.get(holder.partition(" ")[0])
-        mend = f"`sudo systemctl disable --now {service}` ends it" if service else "end it"
-        yield f"port {port} is taken: {holder} holds it; {mend}, or give another --port, --monitor-port"
+        mend = f"`sudo systemctl disable --now {service}` stops it" if service else "stop that"
+        yield f"port {port} is taken by {holder}; {mend}, or choose another port (--port, --monitor-port)"
 
 
 def _is_taken(address: str, port: int) -> bool:

@@ -28,8 +28,8 @@ def carry_out(steps: Iterable[Step], undo: str, say: Callable[[str], None]) -> l
         try:
             step.act()
         except (OSError, ToolError) as error:
-            so_far = f"Done so far: {', '.join(done)}; {undo}" if done else "Nothing was changed"
-            raise StepError(f"cannot {step.doing}: {_reason(error)}. {so_far}") from None
+            so_far = f"done so far: {', '.join(done)}; {undo}" if done else "nothing was changed"
+            raise StepError(f"cannot {step.doing}: {_reason(error)}; {so_far}") from None
         done.append(step.done)
         say(step.done)
     return done

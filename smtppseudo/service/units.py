@@ -92,7 +92,7 @@ def _socket(whom: str, name: str, endpoint: Endpoint) -> str:
 # ends at once each time, as with a mistake in its settings: a connection that waits would start it again for ever.
 _SOCKET: Final = """\
 [Unit]
-Description=smtppseudo, where it answers {whom}
+Description=smtppseudo, the port for {whom}
 
 [Socket]
 {listen}
@@ -154,7 +154,7 @@ _SYSTEM_SERVICE: Final = f"""\
 {_UNIT}TasksMax=16
 MemoryMax=512M
 
-# Members of the group read logs and cookie.
+# Members of the group can read logs and cookie.
 User={USER}
 Group={USER}
 UMask=0027

@@ -186,13 +186,13 @@ class SmtpSession:
         """Return the last events, once the connection is closed; the reason given yields to the session's own."""
         events: list[Event] = []
         if isinstance(self._held, LineSplitter) and (line := self._held.rest()):
-            self._note(self._heard(), self._too_long(line, self._held), events)
+            self._note(self._said_so_far(), self._too_long(line, self._held), events)
         self._held = None
         self.state = _CLOSING
         self.sent_octets -= unsent_octets
         self.close_reason = reason = self.close_reason or reason
         duration_ms = round((now - self.started_at) * 1000)
-        said = self._heard()
+        said = self._said_so_far()
         events.append(Closed(reason, duration_ms, self.received_octets, self.sent_octets, said.commands, said.left_out))
         return events
 
@@ -228,13 +228,13 @@ class SmtpSession:
         too_long = splitter.overflowed if line is None else line.truncated_octets > 0
         if too_long and not was_overflowed:
             # Said as soon as it is known: a peer that never ends its line hears of it, too.
-            said = self._heard()
+            said = self._said_so_far()
             said.commands += 1
             replies.append(self._counted(said, self._dialogue.line_too_long))
         if line is not None:
             self._held = None
             if line.truncated_octets:
-                self._note(self._heard(), self._too_long(line, splitter), events)
+                self._note(self._said_so_far(), self._too_long(line, splitter), events)
             else:
                 marks = (line.eol_lf, splitter.pregreet, splitter.pipelined)
                 replies.append(self._command(line.text, *marks, events))
@@ -262,13 +262,13 @@ class SmtpSession:
         return end
 
     def _too_long(self, line: Line, splitter: LineSplitter) -> Command:
-        said, dialogue = self._heard(), self._dialogue
+        said, dialogue = self._said_so_far(), self._dialogue
         reply = dialogue.farewells["errors"] if self.close_reason == "errors" else dialogue.line_too_long
         shown = _REDACTED if said.follows_auth else _shown(line.text)
         marks = (line.eol_lf, splitter.pregreet, splitter.pipelined, line.truncated_octets)
         return Command(shown, reply[:-2], *marks)
 
-    def _heard(self) -> Said:
+    def _said_so_far(self) -> Said:
         said = self.said
         if said is None:
             said = self.said = Said()
@@ -277,7 +277,7 @@ class SmtpSession:
     def _command(self, line: bytes, eol_lf: bool, pregreet: bool, pipelined: bool, events: list[Event]) -> bytes:
         dialogue, said = self._dialogue, self.said
         if said is None:
-            said = self._heard()
+            said = self._said_so_far()
         said.commands += 1
         words = line.split(None, 1)
         verb = words[0].upper() if words else b""

@@ -86,8 +86,7 @@ class TarpitSession(SmtpSession):
                 due += self._given / rate
         elif self._early is None:
             due += dialogue.idle_timeout_s
-        expires_at = self.started_at + dialogue.session_timeout_s
-        return min(due, expires_at)
+        return min(due, self.expires_at)
 
     @property
     def octet_every_s(self) -> float:  # type: ignore[override]
@@ -121,10 +120,9 @@ class TarpitSession(SmtpSession):
     def data_to_send(self, now: float) -> bytes:
         """Give what is due of the answer on its way, once; nothing when the session is over and `tick` says so."""
         answer = self._to_send
-        dialogue = self._dialogue
-        greet_delay_s, reply_delay_s, rate = dialogue.pace
+        greet_delay_s, reply_delay_s, rate = self._dialogue.pace
         begun_at = self.idle_since + (greet_delay_s if self.said is None else reply_delay_s)
-        if now < begun_at or (rate and now >= self.started_at + dialogue.session_timeout_s):
+        if now < begun_at or (rate and now >= self.expires_at):
             return b""
         given = self._given
         due = int((now - begun_at) * rate + _ROUNDING) + 1
@@ -140,15 +138,15 @@ class TarpitSession(SmtpSession):
         return answer[given:]
 
     def next_part(self, now: float) -> bytes:
-        """Give what is due of an answer on its way that goes on after that; nothing where all else is due.
+        """Give what is due of an answer that has begun and goes on after that; nothing where anything else is due.
 
-        It is `data_to_send` where only the time has passed: for those who look at many sessions at once.
+        It is the part of `data_to_send` that is asked for again and again: see `octet_every_s`.
         """
         answer, begun_at, given = self._to_send, self.idle_since, self._given
         greet_delay_s, reply_delay_s, rate = self._dialogue.pace
         begun_at += greet_delay_s if self.said is None else reply_delay_s
         due = int((now - begun_at) * rate + _ROUNDING) + 1
-        if given < due < len(answer) and now < self.started_at + self._dialogue.session_timeout_s:
+        if 0 < given < due < len(answer) and now < self.started_at + self._dialogue.session_timeout_s:
             self._given = due
             return answer[given:due]
         return b""

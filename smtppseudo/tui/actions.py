@@ -14,16 +14,16 @@ class Action(NamedTuple):
 
 
 ACTIONS: Final = (
-    Action("question_mark,f1", "help", "Help", "What the keys do, and what is to be seen", "Help"),
+    Action("question_mark,f1", "help", "Help", "What the keys do, and what the screen shows", "Help"),
     Action("s", "setup", "Setup", "Greeting of the server; address, port and magic word of this screen"),
     Action("o", "switch_server", "Start or stop server", "Open or close the SMTP port"),
-    Action("l", "data_events", "Show/Log data events", "Whether what peers send is logged and shown"),
+    Action("l", "data_events", "Show/Log data events", "Whether what callers send is logged and shown"),
     Action("a", "accept_mail", "Accept Mail", "Whether every message is taken and thrown away"),
-    Action("w", "magic_word", "New magic word", "Change the secret that lets monitors in to this server"),
-    Action("v", "service", "Service", "Install, start, stop or uninstall the service, where it is this machine's"),
+    Action("w", "magic_word", "New magic word", "Change the magic word of the server, which lets monitors in"),
+    Action("v", "service", "Service", "Install, start, stop or uninstall the service of this machine"),
     Action("x", "disconnect", "Disconnect slot", "End the session in the slot under the cursor"),
-    Action("f", "filter", "Filter", "Show only some slots, or some events: of the pane that has the focus", "Filter"),
-    Action("slash", "search", "Search events", "Find words among the events", "Search"),
+    Action("f", "filter", "Filter", "Show only some slots or events, in the pane that has the focus", "Filter"),
+    Action("slash", "search", "Search events", "Find words in the events", "Search"),
     Action("n", "search_on", "Next found", "Go to the next event that was searched for"),
     Action("N", "search_back", "Previous found", "Go to the one before"),
     Action("p", "pause", "Pause events", "Hold the events still; they are kept, and shown afterwards", "Pause"),

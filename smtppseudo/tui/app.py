@@ -258,7 +258,7 @@ class MonitorApp(App[None]):
             self.memory.save(self._surroundings.store)
         except OSError as error:
             self.notify(
-                f"{error.strerror}: what you set here is forgotten when this screen is closed",
+                f"{error.strerror}; what you set here is forgotten when this screen is closed",
                 title="Cannot save",
                 severity="warning",
                 markup=False,

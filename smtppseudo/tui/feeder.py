@@ -219,7 +219,7 @@ class Feeder:
             futures, self._futures = self._futures, {}
             self._news.append(Broken(error, pause_s))
         for future in futures.values():
-            future.set_exception(ConnectionLostError(f"the connection is lost ({error}); look whether it was done"))
+            future.set_exception(ConnectionLostError(f"the connection is lost ({error}); check whether it was done"))
 
     def _follow(self, route: Route) -> None:
         """Hand over what comes, until the link is gone. Raises LinkError."""

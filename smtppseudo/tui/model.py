@@ -126,7 +126,7 @@ class Model:
         return Mark(f"{count:,} event{'' if count == 1 else 's'} left out here: {why}")
 
     def _start_anew(self) -> None:
-        self.note("the server has started anew; what it still knows of its new run follows")
+        self.note("the server was restarted; the events of its new run follow, as far as it still has them")
         self.transcripts.clear()
         self.last_seq = self.seen = self.dropped = 0
         self._has_begun = True

@@ -11,7 +11,7 @@ from smtppseudo.tui.screens.service import ServicePanel
 from smtppseudo.tui.screens.setup import Setup, Wanted
 from smtppseudo.tui.screens.words import AskWord, GivenWord, NewWord
 from smtppseudo.tui.slots import SlotRow
-from smtppseudo.tui.texts import shown
+from smtppseudo.tui.texts import sentence
 from smtppseudo.tui.waiting import answer, aside
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _ACCEPT = (
     "Every message is then taken and thrown away. Honest mail is lost without a bounce: its senders will"
     " believe that it arrived."
 )
-_NO_DATA = "What callers send, and what they are answered, will then be neither logged nor shown, only that they came."
+_NO_DATA = "What callers send, and the replies to it, are then neither logged nor shown, only that they came."
 
 
 class Operations:
@@ -77,7 +77,7 @@ class Operations:
         app = self._app
         address = app.target.address
         if await aside(lambda: own_address(address)) is None:
-            self._refuse("Service", f"{address} is not this machine: its service is managed there")
+            self._refuse("Service", f"{address} is not this machine; its service is managed there")
             return
         unit = await aside(app.service.ask)
         if unit.reason:
@@ -121,7 +121,7 @@ class Operations:
                     Wanted(app.target.address, port, given.word, given.is_kept, app.target.tls == "off"), is_same=False
                 )
 
-        app.push_screen(AskWord(shown(f"{error}."), is_kept=is_kept), done)
+        app.push_screen(AskWord(sentence(str(error)), is_kept=is_kept), done)
 
     def ask_trust(self, error: CertificateError) -> None:
         """Ask whether a certificate is the server's."""
@@ -132,7 +132,7 @@ class Operations:
             try:
                 self._app.accept(error)
             except OSError as failure:
-                self._refuse("Certificate", f"it cannot be kept: {failure.strerror}")
+                self._refuse("Certificate", f"{failure.strerror}; which certificate is accepted cannot be saved")
 
         self._app.push_screen(Certificate(error), done)
 
@@ -158,12 +158,12 @@ class Operations:
             if error.code != "conflict":
                 raise
             await app.load_settings()
-            text = "somebody else changed the settings meanwhile; look how they are now, and try again"
+            text = "somebody else has changed the settings; look how they are now, and try again"
             raise OpRefusedError(text, error.code) from None
         await app.load_settings()
 
     def _refuse(self, title: str, reason: str) -> None:
-        self._app.notify(shown(reason), title=title, severity="error", timeout=10, markup=False)
+        self._app.notify(sentence(reason), title=title, severity="error", timeout=10, markup=False)
 
 
 def _login(opened: object) -> str:

@@ -7,7 +7,7 @@ from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.model import Model, turned_away
 from smtppseudo.tui.standing import Standing
 from smtppseudo.tui.tally import sparkline
-from smtppseudo.tui.texts import clock_time, date_and_time, moment, number_of, shown, span, text_of
+from smtppseudo.tui.texts import clock_time, date_and_time, moment, number_of, sentence, shown, span, text_of
 from smtppseudo.tui.widgets.details import CALLERS_SHOWN, Section, of_callers, of_rate
 from smtppseudo.tui.widgets.top import Headline
 
@@ -48,18 +48,18 @@ def notice(model: Model, standing: Standing, now: float) -> str:
     if opened is not None:
         warnings = [opened.note] if opened.note else []
         if model.settings.get("accept_mail") is True:
-            warnings.append("Accept Mail is on: honest mail is thrown away, and its senders get no bounce")
+            warnings.append("Accept Mail is on: honest mail is taken and thrown away, and its senders get no bounce")
         if model.settings.get("log_data_events") is False:
             warnings.append("data events are off: what callers send is neither logged nor shown")
-        return "\n".join([shown(f"{warning[0].upper()}{warning[1:]}.") for warning in warnings])
+        return "\n".join(map(sentence, warnings))
     if standing.error is None:
         return "Connecting ..."
-    error = shown(str(standing.error))
+    error = sentence(str(standing.error))
     steps = standing.next_step(now)
     if model.started_at:
-        return f"No connection. {error[:1].upper()}{error[1:]}.\n{steps} Below: how it was."
-    more = "A server on another machine: s, or `smtppseudo monitor ADDRESS`. ? shows the help, q quits."
-    return f"No connection.\n\n{error[:1].upper()}{error[1:]}.\n\n{steps}\n{more}"
+        return f"No connection. {error}\n{steps} Below: how it was."
+    more = "For a server on another machine: s, or `smtppseudo monitor HOST`.\n? shows the help, q quits."
+    return f"No connection.\n\n{error}\n\n{steps}\n{more}"
 
 
 def sections(
@@ -83,22 +83,22 @@ def _server(model: Model, standing: Standing, wall: datetime, zone: tzinfo | Non
         yield "Up", span((wall - started).total_seconds())
     counters = model.counters
     yield "Connected", f"{number_of(counters, 'connected'):,}"
-    yield "Turned away", f"{turned_away(counters):,}"
+    yield "Refused", f"{turned_away(counters):,}"
     yield "Octets in", f"{number_of(counters, 'received_octets'):,}"
     yield "Octets out", f"{number_of(counters, 'sent_octets'):,}"
     kept = counters.get("kept_s")
-    yield "Kept for", span(kept) if isinstance(kept, int | float) else "0 s"
+    yield "Kept", span(kept) if isinstance(kept, int | float) else "0 s"
     yield "Events seen", f"{model.seen:,}"
     yield "Left out", f"{model.dropped:,}"
     yield "Greeting", text_of(model.settings, "greeting")
     accepts = model.settings.get("accept_mail") is True
-    yield "Says no at", "accepts mail" if accepts else text_of(model.settings, "reject_at")
+    yield "Refuses at", "never: takes mail" if accepts else text_of(model.settings, "reject_at")
 
 
 def _service(standing: Standing, unit: UnitState | None) -> list[tuple[str, str]]:
     opened = standing.opened
     if opened is None:
-        return [("", "Known when there is a connection.")]
+        return [("", "Shown when there is a connection.")]
     if not opened.is_own:
         return [("", f"{shown(opened.address)} is another machine:"), ("", "its service is managed there.")]
     if unit is None:
@@ -106,4 +106,4 @@ def _service(standing: Standing, unit: UnitState | None) -> list[tuple[str, str]
     if unit.reason:
         return [("", unit.reason)]
     lines = [("Installed", unit.installed), ("Running", unit.running), ("At boot", unit.at_boot)]
-    return [*lines, ("", "v installs, starts, stops it.")]
+    return [*lines, ("", "v installs, starts and stops it.")]

@@ -57,13 +57,13 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network(text, strict=False)
     except ValueError:
-        raise QueryError(f"ip:{text} is no address and no network such as 192.0.2.0/24") from None
+        raise QueryError(f"ip:{text} is neither an address nor a network") from None
 
 
 def _one_of(key: str, kind: str, allowed: tuple[str, ...]) -> str:
     found = [each for each in allowed if each.startswith(kind.lower())]
     if not found:
-        raise QueryError(f"{key}:{kind}: one of {', '.join(allowed)}")
+        raise QueryError(f"{key}:{kind} is not one of {', '.join(allowed)}")
     return found[0]
 
 

@@ -83,8 +83,8 @@ def connect(target: Target, keys: Doorkeys) -> Route:
         with contextlib.suppress(UnreachableError):
             route = _connect_here(target._replace(host=LOOPBACK), keys)
             at = f"{target.host} is this machine, but its server answers monitors at {route.link.address} only"
-            return route._replace(note=f"{at}: connected there")
-        raise UnreachableError(f"{error}. {LOOPBACK} was tried as well: nothing answers there either") from None
+            return route._replace(note=f"{at}; connected there")
+        raise UnreachableError(f"{error}; {LOOPBACK} was tried as well, and nothing answers there either") from None
     return Route(link, "", is_own=True)
 
 

@@ -23,6 +23,13 @@ def shown(text: str) -> str:
     return "".join([char if " " <= char <= "~" else char.encode("unicode_escape").decode("ascii") for char in text])
 
 
+def sentence(text: str) -> str:
+    """Return a text, such as an error's, as a sentence: with a full stop, and a capital unless a name begins it."""
+    first = text.partition(" ")[0]
+    start = text[:1].upper() if first.isalpha() and first != "smtppseudo" else text[:1]
+    return shown(start + text[1:] + ("" if text.endswith((".", "!", "?")) else "."))
+
+
 def text_of(frame: Mapping[str, object], name: str) -> str:
     """Return a field as it is shown; empty where there is none."""
     value = frame.get(name)
@@ -125,7 +132,7 @@ def _message(record: Frame) -> str:
 
 def _refused(record: Frame) -> str:
     count = number_of(record, "count")
-    return f"{count} turned away: {_REFUSALS.get(text_of(record, 'reason'), text_of(record, 'reason'))}"
+    return f"{count} refused: {_REFUSALS.get(text_of(record, 'reason'), text_of(record, 'reason'))}"
 
 
 def _error(record: Frame) -> str:

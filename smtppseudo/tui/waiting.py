@@ -28,7 +28,7 @@ async def answer(future: "Future[Frame]") -> Frame:
     try:
         return await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_S)
     except TimeoutError:
-        raise ConnectionLostError(f"no answer within {ANSWER_S:g} s; look whether it was done") from None
+        raise ConnectionLostError(f"no reply within {ANSWER_S:g} s; check whether it was done") from None
 
 
 async def aside(work: Callable[[], T]) -> T:

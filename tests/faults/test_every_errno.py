@@ -197,7 +197,7 @@ def check_words(played: Played, fault: str) -> None:
     if played.server.server.chronicle.lost_lines:
         # pathlib takes what `stat` cannot look at for no directory, and passes on what mkdir said.
         reasons = {reason, os.strerror(errno.EEXIST)} if played.layer.fault.call == "stat" else {reason}
-        assert any(f": {why}: log lines are being lost" in words for why in reasons), (fault, words)
+        assert any(f": {why}; log lines are lost until writing works again" in words for why in reasons), (fault, words)
     if played.run.lost:
         closed = [event.reason for event in events(played.records, Closed)]
         assert reason in words or {"reset", "fault"} & set(closed), (fault, played.run.lost, words)

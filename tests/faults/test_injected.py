@@ -65,7 +65,7 @@ def test_accept(servers: Servers, tmp_path: Path, call: str, error: str, words: 
 
 
 def hint(error: str) -> str:
-    return "; raise the limit of open files" if error == "EMFILE" else ""
+    return "; raise the limit of open files (ulimit -n, LimitNOFILE=)" if error == "EMFILE" else ""
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_log_lines_are_lost_and_counted(servers: Servers, tmp_path: Path, error:
     server.wait_for_event(Closed)
     with injected(server, "write", error, tmp_path / "trace"):
         account.play()
-        wait_until(lambda: f"{words}: log lines are being lost" in server.stderr, "the complaint")
+        wait_until(lambda: f"{words}; log lines are lost until writing works again" in server.stderr, "the complaint")
     account.play_until_logged()
     assert account.check() > 0
     assert server.stderr.count("\n") == 1
@@ -147,7 +147,7 @@ def test_the_log_cannot_be_synced(servers: Servers, tmp_path: Path) -> None:
     account.play()
     with injected(server, "fsync", "EIO", tmp_path / "trace"):
         assert account.check() == 0
-    assert "the log may not be on the disk: Input/output error" in server.stderr
+    assert "Input/output error; the last log lines may be lost" in server.stderr
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,10 @@ def test_a_setting_is_not_kept(
     monitor.ok("set", changes={"greeting": "Old"})
     server.wait_for_event(SettingsChanged)
     with injected(server, call, error, tmp_path / "trace"):
-        assert monitor.refused("set", "io", changes={"greeting": "New"}) == f"{words}; nothing was changed"
+        assert (
+            monitor.refused("set", "io", changes={"greeting": "New"})
+            == f"the server could not do that: {words}; nothing was changed"
+        )
     with server.connect() as client:
         client.expect("220 Old")
     monitor.ok("set", changes={"greeting": "New"})

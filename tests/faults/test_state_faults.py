@@ -20,6 +20,7 @@ KILLS = int(os.environ.get("SMTPPSEUDO_TEST_KILLS", "30"))
 LONGEST_S = 0.003
 WORD, NEXT_WORD = "open sesame", "open barley"
 NOTHING = "; nothing was changed"
+NOT_DONE = "the server could not do that: "
 FILES = {"cookie", "monitor_port", "settings.json"}
 """And each may be there once more, half written, under a name that the next write takes anew."""
 
@@ -27,7 +28,7 @@ FILES = {"cookie", "monitor_port", "settings.json"}
 def refuses_all(monitor: Peer, server: Running, reason: str) -> None:
     """Whatever would be written is refused, and nothing is changed: neither in force nor on the disk."""
     before, files = monitor.ok("get"), contents(server)
-    message = reason + NOTHING
+    message = NOT_DONE + reason + NOTHING
     assert monitor.refused("set", "io", changes={"greeting": "New", "accept_mail": True}) == message
     assert monitor.refused("unset", "io", keys=["greeting"]) == message
     assert monitor.refused("magic_word", "io", **word_fields(NEXT_WORD)) == message
@@ -78,11 +79,11 @@ def test_a_directory_that_is_read_only_from_the_start(servers: Servers, monitors
     directory.chmod(0o500)
     try:
         server = servers.start(None, "--state-dir", str(directory), prefix=without("dac_override"))
-        assert "Permission denied: local monitors cannot log in without the magic word" in server.stderr
+        assert "Permission denied; monitors on this machine need the magic word" in server.stderr
         monitor = monitors.greeted(server).log_in("magic", WORD)
         before = monitor.ok("get")
-        assert monitor.refused("set", "io", changes={"greeting": "New"}) == "Permission denied" + NOTHING
-        assert monitor.refused("magic_word", "io", **word_fields(NEXT_WORD)) == "Permission denied" + NOTHING
+        assert monitor.refused("set", "io", changes={"greeting": "New"}) == f"{NOT_DONE}Permission denied{NOTHING}"
+        assert monitor.refused("magic_word", "io", **word_fields(NEXT_WORD)) == f"{NOT_DONE}Permission denied{NOTHING}"
         assert monitor.ok("get") == before
         assert before["settings"]["greeting"] == "Old"
         monitors.greeted(server).log_in("magic", WORD)
@@ -95,7 +96,7 @@ def test_a_file_in_place_of_the_directory(servers: Servers, monitors: Monitors, 
     (tmp_path / "file").touch()
     server = servers.start(None, "--state-dir", str(tmp_path / "file"))
     server.play("HELO x")
-    assert "local monitors cannot log in without the magic word" in server.stderr
+    assert "monitors on this machine need the magic word" in server.stderr
     assert monitors.greeted(server).hello["protocol"] == 1
 
 

@@ -133,7 +133,7 @@ def test_a_list_that_would_shrink_by_more_than_half_stays(log: Path, tmp_path: P
     to_file = ("--format", name, "--output", str(output))
     assert blocklist(before, *to_file) == (0, "", "")
     old = output.read_bytes()
-    shrunk = f"smtppseudo: {output}: the list would shrink from 5 to 2 entries; --force shrinks it\n"
+    shrunk = f"smtppseudo: {output}: the list would shrink from 5 to 2 entries; --force makes it all the same\n"
     assert blocklist(log, *to_file) == (1, "", shrunk)
     assert output.read_bytes() == old
     assert blocklist(log, *to_file, "--force") == (0, "", "")
@@ -171,7 +171,7 @@ def test_a_log_that_cannot_be_read_leaves_the_list_as_it_was(log: Path, tmp_path
 def test_damaged_lines_are_left_out(log: Path) -> None:
     with log.open("a") as file:
         file.write("nonsense\n2026-")
-    assert blocklist(log) == (0, f"{A}\n2a01:4f8:1:2::/64\n", "smtppseudo: 2 damaged lines are left out\n")
+    assert blocklist(log) == (0, f"{A}\n2a01:4f8:1:2::/64\n", "smtppseudo: damaged lines left out: 2\n")
 
 
 def test_a_file_that_cannot_be_written_is_an_error(log: Path) -> None:
@@ -208,7 +208,7 @@ def test_why_it_is_listed(log: Path) -> None:
         ((B,), [f"{B} is not listed.", "Hits in the logs: 2; 3 within 30 days"]),
         (("20.9.9.9",), ["20.9.9.9 is not listed.", "Hits in the logs: 0; "]),
         ((A, "--expire", "12h"), [f"{A} is not listed.", "It was, until "]),
-        ((A, "--never", A), [f"{A} is never listed: {A}/32 is on the list", "Hits in the logs: 3; "]),
+        ((A, "--never", A), [f"{A} is never listed: {A}/32 is named as never", "Hits in the logs: 3; "]),
         (("192.168.1.1",), ["192.168.1.1 is never listed: 192.168.0.0/16 is special-purpose: private."]),
         (("127.0.0.1",), ["127.0.0.1 is never listed: 127.0.0.0/8 is special-purpose: loopback."]),
     ],
@@ -221,7 +221,11 @@ def test_why_it_is_not_listed(log: Path, arguments: tuple[str, ...], lines: list
 
 
 def test_what_is_no_address_cannot_be_explained(log: Path) -> None:
-    assert blocklist(log, "--explain", "mx.example.org") == (2, "", "smtppseudo: mx.example.org is no address\n")
+    assert blocklist(log, "--explain", "mx.example.org") == (
+        2,
+        "",
+        "smtppseudo: --explain: mx.example.org is not an IP address\n",
+    )
 
 
 def test_a_filter_and_a_jail_are_printed(log: Path) -> None:

@@ -39,14 +39,14 @@ def test_the_list_is_there_when_the_server_is(servers: Servers, tmp_path: Path) 
 def test_a_file_of_those_never_listed_must_be_readable(servers: Servers, tmp_path: Path) -> None:
     never = tmp_path / "never"
     settings = {"blocklist_file": str(tmp_path / "list"), "blocklist_never": [str(never)]}
-    with pytest.raises(NotStartedError, match="No such file or directory; it names who is never listed") as caught:
+    with pytest.raises(NotStartedError, match="No such file or directory; who is never listed is") as caught:
         servers.start(settings)
     assert caught.value.status == 78
     never.write_text("192.0.2.0/24\n")
     server = servers.start(settings)
     never.write_text("mx.example.org\n")
     server.reload(settings)
-    text = f"settings not changed: {never}, line 1: 'mx.example.org' is no address and no network"
+    text = f"settings not changed: {never}, line 1: 'mx.example.org' is neither an address nor a network"
     assert server.wait_for_event(Error).event == Error(text)
     assert text in server.stderr
 
@@ -55,4 +55,4 @@ def test_only_who_is_never_listed_can_be_changed_without_a_restart(servers: Serv
     settings = {"blocklist_file": str(tmp_path / "list")}
     server = servers.start(settings)
     server.reload({**settings, "blocklist_never": ["20.1.1.1/32"], "blocklist_min_hits": 9, "blocklist_format": "nft"})
-    wait_until(lambda: "needs a restart to change: blocklist_format, blocklist_min_hits\n" in server.stderr, "said")
+    wait_until(lambda: "a restart is needed to change blocklist_format, blocklist_min_hits\n" in server.stderr, "said")

@@ -36,10 +36,11 @@ def test_files_that_cannot_be_used(servers: Servers, certificate: Certificate, t
     empty, cut, locked = tmp_path / "empty", tmp_path / "cut", tmp_path / "locked"
     empty.touch()
     cut.write_text("".join(certificate.cert.read_text().splitlines(keepends=True)[:3]))
+    must = "; the server must be able to read it"
     lock = ["openssl", "ec", "-aes128", "-passout", "pass:x", "-in", str(certificate.key), "-out", str(locked)]
     subprocess.run(lock, check=True, capture_output=True, timeout=LIMIT_S)
-    assert refusal(servers, {**good, cert: "/nowhere/c"}) == f"{cert}: /nowhere/c: No such file or directory"
-    assert refusal(servers, {**good, key: str(tmp_path)}) == f"{key}: {tmp_path}: Is a directory"
+    assert refusal(servers, {**good, cert: "/nowhere/c"}) == f"{cert}: /nowhere/c: No such file or directory{must}"
+    assert refusal(servers, {**good, key: str(tmp_path)}) == f"{key}: {tmp_path}: Is a directory{must}"
     assert refusal(servers, {**good, cert: str(empty)}) == f"{cert}: {empty} holds no certificate in PEM"
     assert refusal(servers, {**good, key: str(empty)}) == f"{key}: {empty} holds no private key in PEM"
     assert refusal(servers, {**good, key: good[cert]}) == f"{key}: {good[cert]} holds no private key in PEM"
@@ -47,7 +48,7 @@ def test_files_that_cannot_be_used(servers: Servers, certificate: Certificate, t
     assert line == f"{key}: {other.key} is not the key of the certificate in {good[cert]}"
     assert refusal(servers, {**good, cert: str(cut)}).startswith(f"{cert}, {key}: {cut} and {good[key]} cannot be used")
     assert refusal(servers, {**good, key: str(locked)}) == (
-        f"{key}: {locked} is encrypted, and nobody is there to be asked"
+        f"{key}: {locked} asks for a password; give a key without one"
     )
 
 

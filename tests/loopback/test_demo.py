@@ -211,7 +211,7 @@ def test_a_server_that_cannot_start_says_why(temporary: Path) -> None:
 
 def test_slots_that_cannot_be(temporary: Path) -> None:
     status, line = run(temporary, *DEMO, "--slots", "0")
-    assert (status, line) == (78, "smtppseudo: slots must be a whole number from 1 to 60,000")
+    assert (status, line) == (78, "smtppseudo: slots must be a whole number from 1 to 60000")
 
 
 def test_what_lies_in_the_current_directory_is_not_loaded(

@@ -234,7 +234,7 @@ def test_a_count_that_is_none(held: Held, tmp_path: Path, count: str) -> None:
 
 def test_a_descriptor_that_is_not_there(held: Held, tmp_path: Path) -> None:
     line = refusal(tmp_path, held.socks[:1], "smtp:monitor", LISTEN_FDS="2")
-    assert "descriptor 4 (monitor) is no TCP socket that can be listened on: Bad file descriptor" in line
+    assert "descriptor 4 (monitor) is not a TCP socket to listen on: Bad file descriptor" in line
 
 
 @pytest.mark.parametrize("kind", ["datagrams", "local", "unbound", "connected"])
@@ -252,7 +252,7 @@ def test_what_cannot_be_listened_on(tmp_path: Path, kind: str) -> None:
             other.listen()
             sock.connect(other.getsockname())
         with sock:
-            assert "descriptor 3 (smtp) is no TCP socket" in refusal(tmp_path, [sock], "smtp")
+            assert "descriptor 3 (smtp) is not a TCP socket" in refusal(tmp_path, [sock], "smtp")
 
 
 def test_systemd_socket_activate_starts_it_for_the_first_caller(servers: Servers, tmp_path: Path) -> None:

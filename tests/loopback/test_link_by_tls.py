@@ -1,6 +1,7 @@
 """A monitor's link by TLS: the handshake, the certificate, and servers that do not speak it."""
 
 import contextlib
+import socket
 import ssl
 import threading
 
@@ -115,8 +116,14 @@ def test_a_server_that_speaks_clear_text() -> None:
         it.sock.sendall(b'{"type":"hello"}\n')
         _drain(it)
 
-    with Scripted(script) as scripted, pytest.raises(NotPrivateError, match=r"does not speak TLS.*--cleartext"):
+    with Scripted(script) as scripted, pytest.raises(NotPrivateError, match=r"does not speak TLS; leave out --tls$"):
         link(scripted.port)
+    with (
+        Scripted(script) as scripted,
+        socket.create_connection(("127.0.0.1", scripted.port)) as sock,
+        pytest.raises(NotPrivateError, match=r"2626:127\.0\.0\.1:26 mail\.example\.org`.*--cleartext$"),
+    ):
+        wire.secure(sock, ("mail.example.org", 26), LIMIT_S, None)
 
 
 def test_a_server_that_says_nothing() -> None:

@@ -124,6 +124,6 @@ def test_whoever_reads_the_events_may_leave(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
-    assert "cannot print events any more" in stderr
+    assert "no more events are printed" in stderr
     assert len(stderr.splitlines()) == 1
     assert process.returncode == 0

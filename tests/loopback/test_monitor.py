@@ -117,8 +117,11 @@ REFUSED_CHANGES: list[tuple[object, str]] = [
     ({"greeting": "new", "accept_mail": "yes"}, "accept_mail must be true or false"),
     ({"accept_mail": True, "greeting": ""}, "greeting must be 1 to 200 printable ASCII characters"),
     ({"greeting": "new", "reject_at": "never"}, 'reject_at must be one of "connect", "helo", "mail", "rcpt"'),
-    ({"greeting": "new", "quiet_timeout_s": -1}, "quiet_timeout_s must be seconds from 1 to 86400, or 0 for off"),
-    ({"greeting": "new", "port": 2525}, "port cannot be set by a monitor; these can: "),
+    (
+        {"greeting": "new", "quiet_timeout_s": -1},
+        "quiet_timeout_s must be a number of seconds from 1 to 86400, or 0 for off",
+    ),
+    ({"greeting": "new", "port": 2525}, "port cannot be set while the server runs; these can: "),
     ({"greeting": "new", "greetin": "x"}, "unknown setting 'greetin'; did you mean greeting?"),
     ({"greeting": "new", "\u00e9\x1b": 1}, "unknown setting '\u00e9\\x1b'"),
     ({}, "changes must be an object of keys and values"),
@@ -259,7 +262,7 @@ def test_disconnect(inside: MakeInside, monitors: Monitors) -> None:
     event = monitor.next_event()
     assert (event["slot"], event["reason"], event["port"]) == (2, "disconnected", clients[1].port)
     for slot in (2, 0, -1, 4, 10**30, "1", 1.0, True, None, [1]):
-        assert monitor.refused("disconnect", "bad_value", slot=slot) == "slot must be one with an open session"
+        assert monitor.refused("disconnect", "bad_value", slot=slot) == "there is no open session in that slot"
     for client in (clients[0], clients[2]):
         client.say("NOOP", "250")
 

@@ -207,7 +207,7 @@ def test_credentials_that_cannot_be_read_let_nobody_in(inside: MakeInside, monit
     server = inside()
     (state_dir(server) / "credentials").write_bytes(damage)
     refuse(server, monitors.greeted(server), "magic", WORD)
-    assert any("set the magic word anew" in line for line in server.said)
+    assert any("`smtppseudo magic-word` sets the word again" in line for line in server.said)
     with_word(server, monitors)
     log_in(server, monitors)
 
@@ -340,7 +340,7 @@ def test_two_a_source_that_have_not_logged_in(inside: MakeInside, monitors: Moni
     monitors.log_in(server)  # does not count any more
     first, _ = monitors.greeted(server), monitors.greeted(server)
     third = monitors.newcomer(server)
-    busy = {"type": "error", "error": "busy", "message": "too many connections that did not log in"}
+    busy = {"type": "error", "error": "busy", "message": "too many connections that are not logged in"}
     assert third.rest() == [busy]
     monitors.greeted(server, "127.0.0.2").ok("ping")
     first.ok("ping")

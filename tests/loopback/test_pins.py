@@ -198,7 +198,7 @@ def test_a_man_in_the_middle_hears_nothing(
     middle.certificate = other
     name, *more = line.split()
     said = outcome(run(*words(server, name, *more, port=middle.port), XDG_CONFIG_HOME=str(tmp_path)), 69)
-    assert f"127.0.0.1 port {middle.port} shows another certificate than the one that was accepted" in said
+    assert f"127.0.0.1 port {middle.port} shows another certificate than the one accepted" in said
     assert f"{other.fingerprint} instead of {certificate.fingerprint}" in said
     assert "somebody on the way pretends to be the server" in said
     assert "openssl x509" in said
@@ -233,7 +233,7 @@ def test_a_renewed_certificate_is_accepted_as_the_error_says(
     assert "online" in outcome(run(*status, "--pin", offered, XDG_CONFIG_HOME=str(tmp_path)), 0)
     assert "online" in outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 0)
     (tmp_path / "smtppseudo" / FILE).write_text("")  # its line is removed
-    assert "nobody here has accepted" in outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 69)
+    assert "this user has not accepted" in outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 69)
 
 
 # From another machine

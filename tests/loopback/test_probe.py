@@ -102,7 +102,9 @@ def test_nobody_there() -> None:
         port = sock.getsockname()[1]
         probe = run("probe", "--port", str(port), "127.0.0.1")
     assert probe.returncode == UNREACHABLE
-    assert probe.stderr == f"smtppseudo: cannot reach 127.0.0.1 port {port}: Connection refused\n"
+    assert (
+        probe.stderr == f"smtppseudo: cannot reach 127.0.0.1 port {port}: Connection refused; check HOST and --port\n"
+    )
 
 
 def test_a_name_that_is_none() -> None:

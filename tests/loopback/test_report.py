@@ -118,12 +118,12 @@ def test_tables_are_those_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--since", "soon"], "soon is no time such as 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"),
-        (["--since", "0d"], "0d is no time such as"),
-        (["--until", "2026-02-30"], "2026-02-30 is no time such as"),
-        (["--since", "2026-11-02", "--until", "2026-11-01"], "before it begins"),
-        (["--by", "colour"], "'colour' is none of address, network"),
-        (["--top", "0"], "0 is no number of rows: 1 to 10000"),
+        (["--since", "soon"], "soon is not a time such as 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"),
+        (["--since", "0d"], "0d is not a time such as"),
+        (["--until", "2026-02-30"], "2026-02-30 is not a time such as"),
+        (["--since", "2026-11-02", "--until", "2026-11-01"], "is not after --since"),
+        (["--by", "colour"], "colour is not one of address, network"),
+        (["--top", "0"], "0 is not a number of rows: 1 to 10000"),
     ],
 )
 def test_mistakes(arguments: list[str], complaint: str) -> None:
@@ -137,7 +137,7 @@ def test_no_logs_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     empty.mkdir()
     (tmp_path / "settings").write_text('log_dir = "-"\n')
     for arguments, complaint in (
-        ([str(empty)], f"no logs in {empty}: their names are as 2026-11-24.log; name a log or a directory"),
+        ([str(empty)], f"no logs (such as 2026-11-24.log) in {empty}; name the logs, or the directory"),
         (["--config", str(tmp_path / "settings")], "journalctl -u smtppseudo -o cat | smtppseudo report -"),
     ):
         done = run("report", *arguments)
@@ -154,7 +154,7 @@ def test_no_logs_of_that_time_names_the_days_that_there_are(tmp_path: Path) -> N
         write_day(tmp_path / "log", day, "192.0.2.1")
     done = run("report", "--since", "2027-01-01", str(tmp_path / "log"))
     assert done.returncode == 1
-    assert done.stderr.endswith("; there are some from 2026-11-23 to 2026-11-24\n")
+    assert done.stderr.endswith("; there are logs from 2026-11-23 to 2026-11-24\n")
 
 
 def test_what_cannot_be_read_is_said_beside_the_report(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_no_log_can_send_the_terminal_anything(tmp_path: Path) -> None:
     edited.append(render_json(session("192.0.2.1", "2026-11-24T12:00:00.000Z"))[0].replace("192.0.2.1", "\\u001b[2J"))
     path.write_text("".join(edited))
     done = run("report", "--by", "address,helo,verb", str(path))
-    assert "log lines       5, 3 damaged and left out" in done.stdout  # and one is escaped
+    assert "log lines       5, 3 damaged, left out" in done.stdout  # and one is escaped
     assert re.fullmatch(r"[ -~\n█]*", done.stdout)
 
 

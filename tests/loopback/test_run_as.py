@@ -101,7 +101,7 @@ for call, *arguments in [*users, *groups, (os.chroot, "/")]:
 
 def test_where_root_could_be_had_again_it_does_not_serve(servers: Servers) -> None:
     prefix = ["setpriv", "--securebits=+no_setuid_fixup"]
-    with pytest.raises(NotStartedError, match="as nobody we could be root again") as caught:
+    with pytest.raises(NotStartedError, match="user nobody could become root again") as caught:
         start(servers, directory=servers.directory / "server0", prefix=prefix)
     assert caught.value.status == 1
     assert not (servers.directory / "server0" / "state" / "cookie").exists()
@@ -109,7 +109,7 @@ def test_where_root_could_be_had_again_it_does_not_serve(servers: Servers) -> No
 
 def test_where_nobody_can_be_become_it_does_not_serve(servers: Servers) -> None:
     prefix = ["setpriv", "--bounding-set=-setuid", "--inh-caps=-setuid"]
-    with pytest.raises(NotStartedError, match="cannot become nobody: Operation not permitted") as caught:
+    with pytest.raises(NotStartedError, match="cannot become user nobody: Operation not permitted") as caught:
         start(servers, directory=servers.directory / "server0", prefix=prefix)
     assert caught.value.status == 1
 
@@ -182,7 +182,7 @@ def test_what_belongs_to_another_is_named_with_what_mends_it(servers: Servers, t
     assert caught.value.status == 1
     advice = f"`chown -R nobody: {name}` mends that"
     assert (place / name).stat().st_uid == 0  # what is there may be anybody's, so it is not given away
-    assert caught.value.stderr == f"smtppseudo: {name}: nobody cannot read and write it; {advice}\n"
+    assert caught.value.stderr == f"smtppseudo: {name}: user nobody cannot read and write it; {advice}\n"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_what_belongs_to_another_is_named_with_what_mends_it(servers: Servers, t
         ("no-such-user", [], "there is no such user; `useradd --system --user-group no-such-user` makes one"),
         ("a b", [], "`useradd --system --user-group 'a b'`"),
         ("", [], "there is no such user"),
-        (USER, ["unshare", "-U"], "this is not root; leave it out, or use sudo"),
+        (USER, ["unshare", "-U"], "only root can become another user; leave it out, or use sudo"),
     ],
 )
 def test_who_cannot_be_become(tmp_path: Path, name: str, prefix: list[str], said: str) -> None:

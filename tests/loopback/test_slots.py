@@ -154,8 +154,8 @@ def test_too_many_slots_for_the_limit_of_open_files_is_one_clear_line(servers: S
         servers.start({"slots": 10_000}, prefix=limited_to("RLIMIT_NOFILE", 500))
     assert caught.value.status == 78
     assert caught.value.stderr == (
-        "smtppseudo: slots = 10000 needs 10088 open files, and the limit is 500 (ulimit -Hn);"
-        " raise it, or set slots to at most 412\n"
+        "smtppseudo: slots = 10000 needs 10088 open files, and the limit is 500;"
+        " raise it (ulimit -n, LimitNOFILE=), or set slots to at most 412\n"
     )
 
 

@@ -221,7 +221,7 @@ def test_a_server_that_hangs_is_started_anew(machine: Machine) -> None:
 
 def test_a_mistake_in_the_settings_is_told_by_systemctl_status(machine: Machine) -> None:
     write_settings(machine, "\nslots = 0\n")
-    said = f"{SETTINGS}, line 2: slots must be a whole number from 1 to 60,000"
+    said = f"{SETTINGS}, line 2: slots must be a whole number from 1 to 60000"
     assert machine.run("systemctl", "restart", SERVICE, check=False).returncode != 0
     status = machine.run("systemctl", "status", SERVICE, check=False).stdout
     assert f"smtppseudo: {said}" in status

@@ -62,7 +62,7 @@ def test_a_program_in_a_home_is_refused(machine: Machine) -> None:
     machine.run("cp", "-a", VENV, place)
     done = machine.run(f"{place}/bin/python3", "-m", "smtppseudo", "install-service", check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"smtppseudo: the service cannot read {place}/bin/python3: ")
+    assert done.stderr.startswith(f"smtppseudo: the service cannot read {place}/bin/python3, as ")
     assert "sudo /usr/bin/python3 -m venv /opt/smtppseudo && " in done.stderr
     shutil.rmtree(machine.path(place))
 
@@ -80,7 +80,7 @@ def test_the_program_that_has_port_25_is_named(machine: Machine) -> None:
     machine.run("systemd-run", "--quiet", "--unit=holder", "/usr/bin/python3", "-m", "http.server", "25")
     wait_until(lambda: ":25 " in machine.read("ss", "-ltn"), "a program that has port 25", LIMIT_S)
     pid = machine.show("MainPID", "holder.service")
-    assert f"port 25 is taken: python3 (pid {pid}) holds it" in refused(machine)
+    assert f"port 25 is taken by python3 (pid {pid})" in refused(machine)
     machine.run("systemctl", "stop", "holder.service")
 
 
@@ -139,7 +139,7 @@ def test_an_install_that_fails_says_why_and_what_was_done(machine: Machine) -> N
     done = machine.run(PROGRAM, "install-service", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"smtppseudo: cannot start it: {SETTINGS}, line 1: slots must be ")
-    assert "Done so far: wrote /etc/sysusers.d/smtppseudo.conf, " in done.stderr
+    assert "done so far: wrote /etc/sysusers.d/smtppseudo.conf, " in done.stderr
     (undo,) = re.findall(r"`smtppseudo (.*?)` undoes it", done.stderr)
     machine.run(PROGRAM, *undo.split())
     assert "smtppseudo" not in machine.read("systemctl", "list-unit-files")

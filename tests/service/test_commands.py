@@ -121,7 +121,7 @@ def test_units_of_something_else_are_not_touched(tmp_path: Path) -> None:
     for command in ("install-service", "uninstall-service"):
         done = run(command, "--root", str(tmp_path))
         assert done.returncode == 1
-        assert done.stderr.splitlines()[-1].startswith(f"smtppseudo: {path} comes from something else: ")
+        assert done.stderr.splitlines()[-1].startswith(f"smtppseudo: {path} comes from something else; ")
     assert files(tmp_path) == {"etc/systemd/system/smtppseudo.service"}
 
 
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         f"smtppseudo: cannot write {tmp_path}/etc/sysusers.d/smtppseudo.conf: {tmp_path}/etc/sysusers.d:"
-        " Not a directory. Nothing was changed"
+        " Not a directory; nothing was changed"
     )
 
 
@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (("--port", "26"), "--port and --monitor-port must differ; both are 26"),
-        (("--port", "0"), "0 is no port"),
+        (("--port", "0"), "0 is not a port"),
         (("--user", "--root", "/x"), "not allowed with"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_program_that_is_closed_to_others(open_place: Path, monkeypatch: pytes
     assert list(obstacles.of_sandbox(program)) == []
     (open_place / "lib").chmod(0o700)
     (found,) = obstacles.of_sandbox(program)
-    assert f"cannot read {open_place}/lib: it is closed to other users" in found
+    assert f"cannot read {open_place}/lib, as it is closed to other users" in found
     mend = found.split("`")[1].removeprefix("sudo ")
     subprocess.run(["sh", "-c", mend], check=True)
     assert list(obstacles.of_sandbox(program)) == []
@@ -229,7 +229,7 @@ def test_whoever_has_the_port_is_named(servers: Servers) -> None:
     server = servers.start()
     (found,) = obstacles.of_endpoint(Endpoint(("0.0.0.0", "::"), server.port))
     comm = Path(f"/proc/{server.pid}/comm").read_text().strip()
-    assert found.startswith(f"port {server.port} is taken: {comm} (pid {server.pid}) holds it; end it, or ")
+    assert found.startswith(f"port {server.port} is taken by {comm} (pid {server.pid}); stop that, or ")
     server.stop()
     assert list(obstacles.of_endpoint(Endpoint(("0.0.0.0", "::"), server.port))) == []
 
@@ -250,4 +250,4 @@ def test_the_mail_server_that_has_the_port_is_ended_by_its_service(
     server = servers.start()
     monkeypatch.setattr(obstacles, "holder_of", lambda port: "master (pid 7)")
     (found,) = obstacles.of_endpoint(Endpoint(("127.0.0.1",), server.port))
-    assert "master (pid 7) holds it; `sudo systemctl disable --now postfix` ends it, or " in found
+    assert "by master (pid 7); `sudo systemctl disable --now postfix` stops it, or " in found

@@ -30,14 +30,14 @@ def test_a_failure_says_what_was_done_and_how_to_undo_it() -> None:
     steps = [Step("do a", "did a", nothing), Step("do b", "did b", nothing), Step("do c", "did c", fail_for_a_tool)]
     with pytest.raises(StepError) as caught:
         carry_out(steps, "`x` undoes it", said.append)
-    assert str(caught.value) == "cannot do c: it broke. Done so far: did a, did b; `x` undoes it"
+    assert str(caught.value) == "cannot do c: it broke; done so far: did a, did b; `x` undoes it"
     assert said == ["did a", "did b"]
 
 
 def test_a_failure_of_the_first_step_says_that_nothing_was_done() -> None:
     with pytest.raises(StepError) as caught:
         carry_out([Step("do a", "did a", fail_for_a_file)], "undo", print)
-    assert str(caught.value) == "cannot do a: /etc/a: Operation not permitted. Nothing was changed"
+    assert str(caught.value) == "cannot do a: /etc/a: Operation not permitted; nothing was changed"
 
 
 def test_no_step_is_taken_after_a_failure() -> None:

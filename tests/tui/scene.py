@@ -94,6 +94,7 @@ class Scene:
         self.accepted: list[tuple[str, int, str]] = []
         self.wall = WALL
         self.unit = unit or UnitState(reason="systemd does not run here.")
+        self.obstacle = ""
         surroundings = Surroundings(
             self._make_feed,
             self.store,
@@ -105,6 +106,7 @@ class Scene:
             Service(
                 lambda: self.unit,
                 lambda action: ["sudo", "smtppseudo", action.value],
+                lambda action: self.obstacle,
             ),
         )
         self.app = MonitorApp(target or Target("127.0.0.1", 26), surroundings)

@@ -187,7 +187,7 @@ def test_a_server_that_restarts_is_followed_again(servers: Servers, tmp_path: Pa
         again = servers.start({}, "--state-dir", str(state_dir(server)))
         assert monitor_port(again)
         await screen.settle(lambda: "● Online" in screen.text(), "back")
-        await screen.settle(lambda: "the server has started anew" in screen.text(), "said")
+        await screen.settle(lambda: "the server was restarted" in screen.text(), "said")
 
     screen.play(act)
 
@@ -315,7 +315,7 @@ def test_an_op_is_answered_through_the_feeder(servers: Servers, monitors: Monito
     assert isinstance(fields["settings"], dict)
     monitors.log_in(server).ok("set", changes={"greeting": "Theirs"})
     future = feeder.ask("set", changes={"greeting": "Ours"}, revision=fields["revision"])
-    with pytest.raises(Exception, match="somebody else changed"):
+    with pytest.raises(Exception, match="omebody else has changed"):
         future.result(10)
     feeder.stop()
 
@@ -344,7 +344,7 @@ def test_an_address_of_this_machine_leads_to_loopback(servers: Servers) -> None:
     route.link.close()
     assert route.is_own
     assert (
-        route.note == f"{address} is this machine, but its server answers monitors at 127.0.0.1 only: connected there"
+        route.note == f"{address} is this machine, but its server answers monitors at 127.0.0.1 only; connected there"
     )
 
 

@@ -110,7 +110,10 @@ def test_a_new_run_begins_anew_and_keeps_the_events() -> None:
     assert model.dropped == 0
     kinds = [item.text if isinstance(item, Mark) else item["event"] for item in map(model.stream.at, range(7)) if item]
     assert kinds[:2] == ["connected", "command"]
-    assert kinds[5:] == ["the server has started anew; what it still knows of its new run follows", "online"]
+    assert kinds[5:] == [
+        "the server was restarted; the events of its new run follow, as far as it still has them",
+        "online",
+    ]
 
 
 def test_status_and_settings_are_taken_over() -> None:
@@ -169,7 +172,10 @@ def test_queries(text: str, fits: bool) -> None:
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("ip:300.1.1.1", "ip:300.1.1.1 is no address"), ("event:lunch", "event:lunch: one of connected, command")],
+    [
+        ("ip:300.1.1.1", "ip:300.1.1.1 is neither an address"),
+        ("event:lunch", "event:lunch is not one of connected, command"),
+    ],
 )
 def test_a_query_that_is_none_says_why(text: str, says: str) -> None:
     with pytest.raises(QueryError, match=says):

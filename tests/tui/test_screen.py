@@ -224,10 +224,10 @@ def test_what_loses_nothing_is_done_at_once_and_a_refusal_is_told() -> None:
         assert "Accept Mail is on" in scene.text()
         await scene.pilot.press("o")
         await scene.settle(lambda: asked(scene, "start") == [{}], "start")
-        scene.feed.refuse("set", "conflict", "somebody else changed the settings meanwhile; get them again")
+        scene.feed.refuse("set", "conflict", "somebody else has changed the settings; get them again")
         await scene.pilot.press("a")
         await scene.settle(lambda: bool(scene.app._notifications), "the toast")
-        assert "somebody else changed" in next(iter(scene.app._notifications)).message
+        assert "omebody else has changed" in next(iter(scene.app._notifications)).message
 
     play(Scene(), act)
 
@@ -288,7 +288,7 @@ def test_the_second_of_two_monitors_is_told() -> None:
         await scene.pilot.press("s")
         setup = scene.app.screen
         await scene.settle(lambda: setup.query_one("#greeting", Input).value == "Welcome!", "loaded")
-        scene.feed.refuse("set", "conflict", "somebody else changed the settings meanwhile; get them again")
+        scene.feed.refuse("set", "conflict", "somebody else has changed the settings; get them again")
         scene.feed.answers["get"] = {"settings": settings(greeting="Theirs"), "origins": {}, "revision": 9}
         setup.query_one("#greeting", Input).value = "Ours"
         await scene.pilot.press("enter")
@@ -354,7 +354,7 @@ def test_slots_are_filtered_and_sorted() -> None:
         await scene.pilot.press("f", *"state:open yl")
         assert "1 shown" in scene.text()
         await scene.pilot.press(*" ip:1.2.3")
-        assert "is no address and no network" in scene.text()
+        assert "is neither an address nor a network" in scene.text()
         await scene.pilot.press("escape")
         await scene.pilot.press("c", "c", "C")
         assert "Remote IP▼" in scene.text()
@@ -476,6 +476,17 @@ def test_the_service_panel_works_without_a_connection() -> None:
     play(Scene(unit=UnitState("no", "no", "no")), act)
 
 
+def test_a_program_that_is_not_installed_cannot_install_its_service() -> None:
+    async def act(scene: Scene) -> None:
+        scene.obstacle = "smtppseudo is not installed for /usr/bin/python3, but runs from its source"
+        await open_panel(scene)
+        await scene.pilot.click("#install")
+        await scene.settle(lambda: "but runs from its source." in flowing(scene), "the reason")
+        assert "in another, type" not in flowing(scene)  # nothing was run
+
+    play(Scene(unit=UnitState("no", "no", "no")), act)
+
+
 def test_a_terminal_that_cannot_make_way_is_told_the_command() -> None:
     async def act(scene: Scene) -> None:
         await open_panel(scene)
@@ -483,11 +494,11 @@ def test_a_terminal_that_cannot_make_way_is_told_the_command() -> None:
         await scene.settle(lambda: isinstance(scene.app.screen, Confirm), "asked")
         await scene.pilot.click("#no")
         await scene.settle(lambda: isinstance(scene.app.screen, ServicePanel), "the panel")
-        assert "In another, type" not in flowing(scene)
+        assert "in another, type" not in flowing(scene)
         await scene.pilot.click("#uninstall")
         await scene.settle(lambda: isinstance(scene.app.screen, Confirm), "asked")
         await scene.pilot.click("#yes")
-        await scene.settle(lambda: "type: sudo smtppseudo uninstall" in flowing(scene), "the command")
+        await scene.settle(lambda: "type `sudo smtppseudo uninstall`" in flowing(scene), "the command")
 
     play(Scene(unit=UnitState("yes", "yes (running)", "yes")), act)
 

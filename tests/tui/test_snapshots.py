@@ -28,7 +28,8 @@ TEXTUAL: Final = "8.2.8"
 IS_WRITING: Final = os.environ.get("SMTPPSEUDO_SNAPSHOTS") == "write"
 
 UNREACHABLE: Final = UnreachableError(
-    "cannot reach 127.0.0.1 port 26: Connection refused; is the server running? `smtppseudo serve` runs it"
+    "cannot reach 127.0.0.1 port 26: Connection refused; is the server running? its service, or `smtppseudo"
+    " serve`, runs it"
 )
 LOST: Final = ConnectionLostError("127.0.0.1 port 26: the server ended the connection (shutdown)")
 FINGERPRINTS: Final = [f"SHA256:{octet * 32}".removesuffix(":") for octet in ("0A:", "F5:")]

@@ -209,11 +209,11 @@ def test_both_machines_with_a_wrong_word() -> None:
 @pytest.mark.parametrize(
     ("octets", "words"),
     [
-        (b"220 Welcome!06/01/2012 2:41:11 PM -0700\r\n", "no monitor port"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "no monitor port"),
-        (b"\x15\x03\x03\x00\x02\x02\x46", "no monitor port"),
-        (b"{]}\n", "no monitor port"),
-        (b'{"type":"hello","type":"hello"}\n', "no monitor port"),
+        (b"220 Welcome!06/01/2012 2:41:11 PM -0700\r\n", "not a monitor port"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not a monitor port"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "not a monitor port"),
+        (b"{]}\n", "not a monitor port"),
+        (b'{"type":"hello","type":"hello"}\n', "not a monitor port"),
         (b'{"a":"' + b"x" * 70_000, "at most 65536 octets"),
         (encode({}), "type"),
         (encode({"type": 7}), "type"),
@@ -267,7 +267,7 @@ def challenge_of(nonce: str = CLIENT_NONCE + SERVER_NONCE, salt: str = "c2FsdHNh
         (encode({"type": "reply", "id": "1", "ok": True}), "id"),
         (encode(hello()), "'hello' before the login"),
         (encode(SNAPSHOT), "'snapshot' before the login"),
-        (b"garbage\n", "no frame"),
+        (b"garbage\n", "not a frame"),
     ],
 )
 def test_a_bad_challenge(octets: bytes, words: str) -> None:
@@ -451,9 +451,9 @@ def test_goodbye_ends_it() -> None:
 @pytest.mark.parametrize(
     ("octets", "words"),
     [
-        (b"garbage\n", "no frame"),
-        (b"{" + b"[" * 100 + b"\n", "no frame"),
-        (b'{"type":"event","seq":1e999}\n', "no frame"),
+        (b"garbage\n", "not a frame"),
+        (b"{" + b"[" * 100 + b"\n", "not a frame"),
+        (b'{"type":"event","seq":1e999}\n', "not a frame"),
         (b'{"a":"' + b"x" * 65_531, "at most 65536 octets"),
         (encode(without(EVENT, "type")), "type"),
         (encode(without(EVENT, "seq")), "seq"),

@@ -73,10 +73,10 @@ def test_several_are_set_together_and_those_set_before_stay() -> None:
         ({"greeting": None}, "greeting must be 1 to 200 printable ASCII characters"),
         ({"reject_at": "never"}, 'reject_at must be one of "connect", "helo", "mail", "rcpt", "data", "message"'),
         ({"reject_at": ["mail"]}, 'reject_at must be one of "connect", "helo", "mail", "rcpt", "data", "message"'),
-        ({"idle_timeout_s": 0}, "idle_timeout_s must be seconds from 1 to 86400"),
-        ({"idle_timeout_s": True}, "idle_timeout_s must be seconds from 1 to 86400"),
-        ({"idle_timeout_s": 10**400}, "idle_timeout_s must be seconds from 1 to 86400"),
-        ({"quiet_timeout_s": 0.5}, "quiet_timeout_s must be seconds from 1 to 86400, or 0 for off"),
+        ({"idle_timeout_s": 0}, "idle_timeout_s must be a number of seconds from 1 to 86400"),
+        ({"idle_timeout_s": True}, "idle_timeout_s must be a number of seconds from 1 to 86400"),
+        ({"idle_timeout_s": 10**400}, "idle_timeout_s must be a number of seconds from 1 to 86400"),
+        ({"quiet_timeout_s": 0.5}, "quiet_timeout_s must be a number of seconds from 1 to 86400, or 0 for off"),
         ({"greetings": "x"}, "unknown setting 'greetings'; did you mean greeting?"),
     ],
 )
@@ -93,9 +93,9 @@ def test_a_bad_change_names_the_key_and_what_is_allowed(changes: dict[str, objec
 def test_other_keys_cannot_be_set(name: str) -> None:
     with pytest.raises(SettingsError) as caught:
         configuration().with_set({name: getattr(Settings(), name)})
-    assert str(caught.value).startswith(f"{name} cannot be set by a monitor; these can: ")
+    assert str(caught.value).startswith(f"{name} cannot be set while the server runs; these can: ")
     assert all(key in str(caught.value) for key in BY_MONITOR)
-    with pytest.raises(SettingsError, match=f"^{name} cannot be set by a monitor; these can: "):
+    with pytest.raises(SettingsError, match=f"^{name} cannot be set while the server runs; these can: "):
         configuration().with_unset([name])
 
 

@@ -42,8 +42,8 @@ def test_what_is_for_another_process_is_nothing_to_us(pid: str) -> None:
         ("1", "mail", "descriptor 3 is named 'mail', and must be named smtp or monitor"),
         ("2", "smtp:", "descriptor 4 is named ''"),
         ("1", None, "descriptor 3 is named ''"),
-        ("2", None, "LISTEN_FDNAMES names 1 sockets, and LISTEN_FDS counts 2"),
-        ("1", "smtp:smtp", "LISTEN_FDNAMES names 2 sockets, and LISTEN_FDS counts 1"),
+        ("2", None, "LISTEN_FDNAMES names 1, but LISTEN_FDS is 2"),
+        ("1", "smtp:smtp", "LISTEN_FDNAMES names 2, but LISTEN_FDS is 1"),
     ],
 )
 def test_what_is_no_hand_over(count: str, names: str | None, said: str) -> None:

@@ -230,7 +230,7 @@ def test_the_floor_stops_and_resumes(book: Book, tmp_path: Path, monkeypatch: py
     assert "log_min_free_octets" in book.troubles[0]
     free.f_bavail = 10
     book.write_later("four")
-    assert book.lines == ["one", "told 2 less than log_min_free_octets is free", "four", ""]
+    assert book.lines == ["one", "told 2 fewer than log_min_free_octets are free on the disk", "four", ""]
     book.journal.close()
 
 
@@ -311,7 +311,7 @@ def test_a_full_device_loses_every_line_and_says_so_once(book: Book) -> None:
     for number in range(10):
         book.write_later(f"line {number}", "and another")
     assert book.journal.account.lost_lines == 20
-    assert book.troubles == [f"{book.path}: No space left on device: log lines are being lost"]
+    assert book.troubles == [f"{book.path}: No space left on device; log lines are lost until writing works again"]
     book.path.unlink()
     book.write_later("written")
     told = TOLD.fullmatch(book.lines[0])

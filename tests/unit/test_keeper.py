@@ -261,7 +261,7 @@ def test_a_list_that_cannot_be_written_is_told_once_and_tried_again(make: Callab
     bench.path.mkdir()
     bench.call(*[A] * 3)
     bench.pass_time(300)
-    assert bench.troubles == [f"{bench.path}: not a regular file: the block list is not kept"]
+    assert bench.troubles == [f"{bench.path}: not a regular file; the block list is not kept until writing works again"]
     bench.path.rmdir()
     bench.pass_time(61)
     assert bench.listed == [A]

@@ -86,7 +86,7 @@ def test_a_slow_reader_is_not_waited_for(pipe: Pipe) -> None:
     lost = len(TEXTS) - kept
     assert pipe.stream.account.lost_lines == lost
     assert not pipe.stream.account.has_told
-    assert pipe.troubles == [f"standard output: {TOO_SLOW}: log lines are being lost"]
+    assert pipe.troubles == [f"standard output: {TOO_SLOW}; log lines are lost until writing works again"]
     pipe.write("again")
     assert pipe.read() == [f"told {lost} {TOO_SLOW}", "again", ""]
     assert pipe.stream.account.has_told
@@ -128,7 +128,7 @@ def test_a_reader_that_left_costs_lines_until_another_comes(pipe: Pipe) -> None:
     pipe.write("lost 4: it is not tried again so soon")
     assert pipe.read() == [""]
     assert pipe.stream.account.lost_lines == 4
-    assert pipe.troubles == ["standard output: Broken pipe: log lines are being lost"]
+    assert pipe.troubles == ["standard output: Broken pipe; log lines are lost until writing works again"]
     pipe.now += RETRY_EVERY_S
     pipe.write("b")
     assert pipe.read() == ["told 4 Broken pipe", "b", ""]
@@ -153,7 +153,7 @@ def test_a_full_device_loses_all() -> None:
         assert stream.account.lost_lines == 2
     finally:
         os.close(fd)
-    assert troubles == ["standard output: No space left on device: log lines are being lost"]
+    assert troubles == ["standard output: No space left on device; log lines are lost until writing works again"]
 
 
 def test_a_file_takes_all(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_a_gzipped_file_that_is_cut_short_gives_what_it_holds(tmp_path: Path) ->
     rows = read(reading)
     assert 5_000 < len(rows) < 15_000
     assert rows[-1][1] == "closed"
-    assert reading.problems == [f"{path}: cut short: its end is missing"]
+    assert reading.problems == [f"{path}: cut short; its end is missing"]
     assert reading.damaged == 1
 
 
@@ -181,7 +181,7 @@ def test_a_damaged_gzipped_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(packed[:20] + bytes(octet ^ 0xFF for octet in packed[20:]))
     reading = Reading([path])
     read(reading)
-    assert reading.problems == [f"{path}: damaged: what follows the damage was not read"]
+    assert reading.problems == [f"{path}: damaged; what follows the damage was not read"]
 
 
 def test_gzipped_files_may_be_strung_together(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from smtppseudo.settings import SettingsError
         ("fd00:1:2:3::/64", "fc00::/7 is special-purpose: private"),
         ("::/64", "::/3 is special-purpose: loopback, unspecified, or IPv4 in IPv6"),
         ("2001:db8:1:2::/64", "2001:db8::/32 is special-purpose: documentation"),
-        ("", "it is no address"),
-        ("mx.example.org", "it is no address"),
-        ("1.2.3.4/5", "it is no address"),
+        ("", "it is not an address"),
+        ("mx.example.org", "it is not an address"),
+        ("1.2.3.4/5", "it is not an address"),
     ],
 )
 def test_special_purpose(source: str, why: str) -> None:
@@ -41,9 +41,9 @@ def test_who_is_named(tmp_path: Path) -> None:
     file = tmp_path / "never"
     file.write_text("# ours\n\n20.1.0.0/16   # the office\n2a01:4f8:1:2::25\n21.2.2.2/8\n")
     never = never_of(["9.9.9.9", "2a02::/32", str(file)], ["8.8.8.8", "2a03::1%eth0"])
-    assert never.reason("9.9.9.9") == "9.9.9.9 is on the list of those never listed"
+    assert never.reason("9.9.9.9") == "9.9.9.9 is named as never to be listed"
     assert never.reason("9.9.9.8") is None
-    assert never.reason("2a02:0:5::/64") == "2a02::/32 is on the list of those never listed"
+    assert never.reason("2a02:0:5::/64") == "2a02::/32 is named as never to be listed"
     assert never.reason("20.1.200.3") == f"20.1.0.0/16 is named in {file}, line 3"
     assert never.reason("2a01:4f8:1:2::/64") == f"2a01:4f8:1:2::25 is named in {file}, line 4"
     assert never.reason("2a01:4f8:1:3::/64") is None
@@ -54,13 +54,11 @@ def test_who_is_named(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     """Else a slip of the pen would have somebody listed who was to be spared."""
-    with pytest.raises(
-        SettingsError, match=r"^/nowhere/never: No such file or directory; it names who is never listed"
-    ):
+    with pytest.raises(SettingsError, match=r"^/nowhere/never: No such file or directory; who is never listed is"):
         never_of(["/nowhere/never"], [])
     file = tmp_path / "never"
     file.write_text("9.9.9.9\nmx.example.org\n")
-    with pytest.raises(SettingsError, match=r"never, line 2: 'mx\.example\.org' is no address and no network$"):
+    with pytest.raises(SettingsError, match=r"never, line 2: 'mx\.example\.org' is neither an address nor a network$"):
         never_of([str(file)], [])
 
 

@@ -149,7 +149,7 @@ def lines_of(report: Report, **view: object) -> list[str]:
 def test_a_table_shows_counts_shares_and_bars() -> None:
     report = report_of([*session("192.0.2.1") * 3, *session("192.0.2.2")], ["address"])
     lines = lines_of(report, width=60, lines=9, damaged=2)
-    assert "log lines       9, 2 damaged and left out" in lines
+    assert "log lines       9, 2 damaged, left out" in lines
     table = lines[lines.index("Addresses") + 1 :]
     assert table == [
         "  3  75.0%  192.0.2.1  " + "#" * 37,

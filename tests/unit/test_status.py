@@ -42,7 +42,7 @@ commands        31002
 received        1234567 octets
 sent            2345678 octets
 callers kept    1 d 00:01:02
-of that delayed 01:00:00
+callers delayed 01:00:00
 hurried         4
 monitors        2
 lost log lines  3

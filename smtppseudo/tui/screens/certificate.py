@@ -50,7 +50,7 @@ def _text(error: CertificateError, place: str) -> list[str]:
         lines += ["Either the server has a new one, or somebody on the way pretends to be the server."]
     else:
         lines = [f"{place} is new here. Its certificate has the fingerprint", *_in_lines(error.fingerprint), ""]
-    return [*lines, "Nothing was said to it yet. On the server, this prints what it must be:", f"  {SHOW_COMMAND}"]
+    return [*lines, "Nothing was said to it yet. On the server, this prints the right one:", f"  {SHOW_COMMAND}"]
 
 
 def _in_lines(fingerprint: str) -> list[str]:

@@ -10,7 +10,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from smtppseudo.net.client import LinkError
-from smtppseudo.tui.texts import shown
+from smtppseudo.tui.texts import sentence, shown
 from smtppseudo.tui.waiting import begin
 from smtppseudo.tui.widgets.push import Push
 
@@ -29,7 +29,7 @@ class Dialog(ModalScreen[T], Generic[T]):
     def complain(self, reason: str) -> None:
         """Say, in the box, why it was not done."""
         place = self.query_one(".bad", Static)
-        place.update(shown(reason))
+        place.update(sentence(reason) if reason else "")
         place.display = bool(reason)
 
 

@@ -13,12 +13,12 @@ from smtppseudo.tui.screens.dialog import Dialog
 
 _ABOUT = """
 Slots are the places that a connection can take. A slot keeps its last session after that has closed, \
-so the table tells who was there last. Those never used come last.
+so the table tells who was there last. Slots never used come last.
 
-Filters take words, which all must be there, and ip:192.0.2.0/24. Slots also take state:open, events \
-event:connected,closed. An empty filter shows everything.
+A filter takes words, all of which must be there, and ip:192.0.2.0/24; in the slots also state:open, in the \
+events event:connected,closed. An empty filter shows everything.
 
-The events shown begin with those that the server still kept when this screen came: about a thousand. \
+The events begin with those that the server still had when this screen came: about a thousand. \
 Whatever a caller sends is shown as printable ASCII; \\x1b is an escape character, and it stays harmless.
 
 Online, in blue, says that the SMTP port is open. Offline, in red, says that it is closed, or that this \

@@ -9,7 +9,7 @@ from textual.app import ComposeResult, SuspendNotSupported
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
-from smtppseudo.service.commands import Action, words_for
+from smtppseudo.service.commands import Action, obstacle_to, words_for
 from smtppseudo.service.systemd import UnitState, ask_systemd
 from smtppseudo.tui.screens.dialog import Confirm, Dialog
 from smtppseudo.tui.texts import shown
@@ -29,6 +29,7 @@ class Service(NamedTuple):
 
     ask: Callable[[], UnitState] = ask_systemd
     words_for: Callable[[Action], list[str]] = words_for
+    obstacle_to: Callable[[Action], str] = obstacle_to
     run: Callable[[list[str]], None] = _nobody
 
 
@@ -78,12 +79,16 @@ class ServicePanel(Dialog[None]):
         self.app.push_screen(Confirm(f"{name} the service", _ASKED[action], name), do)
 
     async def _do(self, action: Action) -> None:
+        obstacle = await aside(partial(self._service.obstacle_to, action))
+        if obstacle:
+            self.complain(obstacle)
+            return
         words = self._service.words_for(action)
         try:
             with self.app.suspend():
                 self._service.run(words)
         except SuspendNotSupported:
-            self.complain(f"This terminal cannot be lent to it. In another, type: {shlex.join(words)}")
+            self.complain(f"The command cannot run in this terminal; in another, type `{shlex.join(words)}`")
             return
         self.complain("")
         unit = await aside(self._service.ask)
@@ -94,7 +99,7 @@ class ServicePanel(Dialog[None]):
         self._unit = unit
         state = unit.reason or f"Installed   {unit.installed}\nRunning     {unit.running}\nAt boot     {unit.at_boot}"
         if not unit.reason:
-            state += "\n\nEach asks for your password where root is needed: the screen makes way for that."
+            state += "\n\nWhere root is needed, the screen makes way, and you are asked for a password."
         self.query_one("#state", Static).update(shown_lines(state))
         self.query_one("#install", Push).label = "Upgrade" if unit.is_installed else "Install"
         for action, is_possible in (
@@ -113,11 +118,11 @@ def shown_lines(text: str) -> str:
 
 _ASKED: Final = {
     Action.STOP: (
-        "Nobody will answer on the SMTP port, nor monitors, until the service is started again: this screen"
-        " will lose its connection."
+        "Until the service is started again, callers and monitors find nobody: this screen will lose its connection,"
+        " too."
     ),
     Action.UNINSTALL: (
-        "The service will be stopped and its units removed. Settings and logs stay where they are;"
-        " `smtppseudo uninstall-service --purge` would remove them, too."
+        "The service will be stopped and its units removed. Settings, state and logs stay;"
+        " `smtppseudo uninstall-service --purge` removes them, too."
     ),
 }

@@ -284,5 +284,5 @@ class Setup(Dialog[Wanted]):
         except LinkError as error:
             self._hint("greeting", str(error), is_bad=True)
             return
-        text = f'Somebody else changed the settings meanwhile; the greeting is "{self._greeting}" now.'
+        text = f'Somebody else has changed the settings; the greeting is "{self._greeting}" now.'
         self._hint("greeting", f"{text} Save again to replace it.", is_bad=True)

@@ -60,7 +60,7 @@ class TranscriptPanel(Dialog[None]):
             scroll.scroll_end(animate=False)
 
     def _nothing(self) -> Content:
-        lines = ["This screen saw nothing of this session: it began and spoke before the events", "still kept did."]
+        lines = ["This screen saw nothing of this session: it is older than the events kept."]
         known = [f"{name:<8}{value}" for name, value in self._known if value]
         return Content("\n".join([*lines, "", "What the server knows of it:" if known else "", *known]))
 

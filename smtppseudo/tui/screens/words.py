@@ -14,7 +14,7 @@ from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_OCTETS, de
 from smtppseudo.net.client import LinkError
 from smtppseudo.tui.feeder import Feed
 from smtppseudo.tui.screens.dialog import Dialog
-from smtppseudo.tui.texts import shown
+from smtppseudo.tui.texts import sentence, shown
 from smtppseudo.tui.waiting import answer, aside, begin
 from smtppseudo.tui.widgets.push import Push, Switch
 
@@ -76,7 +76,7 @@ class AskWord(Dialog[GivenWord]):
             word = checked_word(self.query_one(Input).value)
         except ValueError as error:
             hint = self.query_one(".hint", Static)
-            hint.update(f"{error}.")
+            hint.update(sentence(str(error)))
             hint.add_class("-bad")
         else:
             self.dismiss(GivenWord(word, self.query_one("#keep", Switch).is_on))
@@ -94,7 +94,7 @@ class NewWord(Dialog[str]):
         """Make the box."""
         with Vertical() as box:
             box.border_title = "New magic word"
-            text = f"It will let monitors in at {self._place}. All other monitors are logged out when it is set."
+            text = f"It lets monitors in at {self._place}. When it is set, all other monitors are logged out."
             yield Static(shown(text), classes="text", markup=False)
             for id_, label in (("word", "Magic word"), ("again", "The same again")):
                 with Horizontal(classes="row"):
