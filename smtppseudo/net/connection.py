@@ -282,7 +282,8 @@ class Connection:
         """Hear what the machine takes while the rest waits for its time."""
         machine = self.machine
         if (self._phase is _HUSHED and not machine.reads) or self._go_to(_PACED, now):
-            if every_s := machine.octet_every_s:
+            every_s = 0.0 if self.is_under_tls else machine.octet_every_s
+            if every_s:
                 self._owner.reactor.stutter.join(self, machine.deadline, every_s)
             else:
                 self._owner.reactor.wheel.schedule(self, machine.deadline)

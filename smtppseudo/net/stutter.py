@@ -1,14 +1,15 @@
 """The stutter: those whose next octets are due at the same time are sent to together."""
 
+import math
+import socket
 from itertools import repeat
-from operator import call
 from typing import Any, Final, Protocol
 
 from smtppseudo.net.errnos import DONTWAIT
 from smtppseudo.timers import RESOLUTION_S, Wheel
 
 _JOINED: Final = -1  # as the `due_tick` of a connection: a round sends to it
-_ROUND_MAX: Final = 64  # connections; that is half a millisecond, for which others wait
+_ROUND_MAX: Final = 128  # connections; that is a millisecond, for which others wait
 
 
 class Stuttered(Protocol):
@@ -16,7 +17,7 @@ class Stuttered(Protocol):
 
     due_tick: int
     machine: Any  # of which `next_part` is asked: see `TarpitSession`
-    sock: Any  # of which `send` is
+    sock: socket.socket
 
     def fell_short(self, octets: bytes, taken: int | OSError, now: float) -> None:
         """The kernel has taken only so many of these octets, or none for the reason given."""
@@ -29,13 +30,14 @@ class Stuttered(Protocol):
 
 
 class Round:
-    """Up to 64 connections that are at answers of theirs, each octet of which is due `every_s` after the last."""
+    """Up to 128 connections that are at answers of theirs, each octet of which is due `every_s` after the last."""
 
-    __slots__ = ("_stutter", "deadline", "due_tick", "every_s", "members")
+    __slots__ = ("_stutter", "deadline", "due_tick", "every_s", "expires_at", "members")
 
     def __init__(self, stutter: "Stutter", deadline: float, every_s: float) -> None:
         self._stutter = stutter
         self.deadline = deadline
+        self.expires_at = math.inf  # the first of the members
         self.every_s = every_s
         self.members: list[Stuttered] = []
         self.due_tick = 0
@@ -44,23 +46,28 @@ class Round:
         """Send to all what is due, and come again; who has not more of an answer to hear leaves."""
         self._stutter.leave(self)
         members = [each for each in self.members if each.due_tick == _JOINED]
-        parts: list[bytes] = [each.machine.next_part(now) for each in members]
-        over = []
+        others: list[Stuttered] = []
+        if now >= self.expires_at:
+            others = [each for each in members if now >= each.machine.expires_at]
+            members = [each for each in members if now < each.machine.expires_at]
+            self.expires_at = min((each.machine.expires_at for each in members), default=math.inf)
+        octets = 1 + int((now - self.deadline) // self.every_s)
+        self.deadline += octets * self.every_s
+        parts: list[bytes] = [each.machine.next_part(octets) for each in members]
         if not all(parts):
-            over = [each for each, part in zip(members, parts, strict=True) if not part]
+            others += [each for each, part in zip(members, parts, strict=True) if not part]
             members = [each for each, part in zip(members, parts, strict=True) if part]
             parts = [part for part in parts if part]
         taken = _send(members, parts)
-        if taken != list(map(len, parts)):
-            for each, part, octets in zip(members, parts, taken, strict=True):
-                if octets != len(part):
-                    each.fell_short(part, octets, now)
+        if taken.count(octets) < len(taken):
+            for each, part, so_many in zip(members, parts, taken, strict=True):
+                if so_many != octets:
+                    each.fell_short(part, so_many, now)
             members = [each for each in members if each.due_tick == _JOINED]
         self.members = members
         if members:
-            self.deadline += self.every_s * (1 + (now - self.deadline) // self.every_s)
             self._stutter.come_again(self)
-        for each in over:
+        for each in others:
             try:
                 each.due(now)
             except Exception as error:  # noqa: BLE001 - our bug: it costs one connection, not the round
@@ -97,6 +104,7 @@ class Stutter:
             joined = Round(self, deadline, every_s)
             self.come_again(joined)
         joined.deadline = max(joined.deadline, deadline)
+        joined.expires_at = min(joined.expires_at, connection.machine.expires_at)
         joined.members.append(connection)
         if len(joined.members) == _ROUND_MAX:
             self.leave(joined)
@@ -114,6 +122,7 @@ class Stutter:
         if other is not None and len(other.members) + len(moved.members) < _ROUND_MAX:
             other.members += moved.members
             other.deadline = max(other.deadline, moved.deadline)
+            other.expires_at = min(other.expires_at, moved.expires_at)
             return
         self._wheel.schedule(moved, moved.deadline)
         if len(moved.members) < _ROUND_MAX:
@@ -130,7 +139,7 @@ def _send(members: list[Stuttered], parts: list[bytes]) -> list[Any]:
     It is `map` that calls, for the fewer of our instructions stand between two system calls, the better.
     """
     taken: list[int | OSError] = []
-    sent = map(call, [each.sock.send for each in members], parts, repeat(DONTWAIT))
+    sent = map(socket.socket.send, [each.sock for each in members], parts, repeat(DONTWAIT))
     while len(taken) < len(parts):
         try:
             taken.extend(sent)

@@ -137,16 +137,15 @@ class TarpitSession(SmtpSession):
             self.idle_since = now
         return answer[given:]
 
-    def next_part(self, now: float) -> bytes:
-        """Give what is due of an answer that has begun and goes on after that; nothing where anything else is due.
+    def next_part(self, octets: int) -> bytes:
+        """Give so many octets more of an answer that goes on after them; nothing where `data_to_send` is to be asked.
 
-        It is the part of `data_to_send` that is asked for again and again: see `octet_every_s`.
+        Whoever asks knows by `octet_every_s` that they are due, and that the session is not over.
         """
-        answer, begun_at, given = self._to_send, self.idle_since, self._given
-        greet_delay_s, reply_delay_s, rate = self._dialogue.pace
-        begun_at += greet_delay_s if self.said is None else reply_delay_s
-        due = int((now - begun_at) * rate + _ROUNDING) + 1
-        if 0 < given < due < len(answer) and now < self.started_at + self._dialogue.session_timeout_s:
+        given = self._given
+        due = given + octets
+        answer = self._to_send
+        if due < len(answer):
             self._given = due
             return answer[given:due]
         return b""

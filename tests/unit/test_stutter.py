@@ -18,15 +18,19 @@ class Octets:
     def __init__(self, octets: bytes) -> None:
         self.left = octets
 
-    def next_part(self, now: float) -> bytes:
-        part, self.left = self.left[:1], self.left[1:]
+    expires_at = NOW + 600
+
+    def next_part(self, octets: int) -> bytes:
+        part, self.left = self.left[:octets], self.left[octets:]
         return part
 
 
 class Broken:
     """A machine with a bug."""
 
-    def next_part(self, now: float) -> bytes:
+    expires_at = NOW + 600
+
+    def next_part(self, octets: int) -> bytes:
         raise ZeroDivisionError
 
 
@@ -97,7 +101,7 @@ def stage() -> Iterator[Stage]:
 
 
 def test_many_are_sent_to_in_few_rounds_again_and_again(stage: Stage) -> None:
-    members = [stage.join(Octets(b"abcd"), NOW + number / 10_000) for number in range(130)]
+    members = [stage.join(Octets(b"abcd"), NOW + number / 10_000) for number in range(260)]
     for second, octet in enumerate(b"abcd"):
         assert stage.look(NOW + second - 0.001) == 0
         assert stage.look(NOW + second + 0.1) == 3
@@ -109,10 +113,10 @@ def test_many_are_sent_to_in_few_rounds_again_and_again(stage: Stage) -> None:
 
 
 def test_rounds_that_have_shrunk_become_one(stage: Stage) -> None:
-    members = [stage.join(Octets(b"a" * (9 if number % 8 == 0 else 2))) for number in range(128)]
+    members = [stage.join(Octets(b"a" * (9 if number % 8 == 0 else 2))) for number in range(256)]
     for second, rounds in enumerate((2, 2, 2, 1, 1)):
         assert stage.look(NOW + second + 0.1) == rounds
-    assert [len(member.heard()) for member in members] == [5 if number % 8 == 0 else 2 for number in range(128)]
+    assert [len(member.heard()) for member in members] == [5 if number % 8 == 0 else 2 for number in range(256)]
 
 
 def test_a_newcomer_joins_the_round_of_those_who_are_there(stage: Stage) -> None:
@@ -154,7 +158,7 @@ def test_one_whose_socket_fails_costs_itself_alone(stage: Stage) -> None:
 
 
 def test_a_bug_costs_its_round_and_no_other(stage: Stage) -> None:
-    others = [stage.join(Octets(b"abc")) for _ in range(64)]
+    others = [stage.join(Octets(b"abc")) for _ in range(128)]
     caught = [stage.join(Octets(b"abc")), stage.join(Broken())]
     for second in (0, 1):
         stage.look(NOW + second + 0.1)
@@ -168,34 +172,57 @@ def test_a_round_that_is_seen_to_late_does_not_come_again_for_what_it_missed(sta
     assert stage.wheel.next_due() == pytest.approx(NOW + 4 + RESOLUTION_S)
 
 
-class Third:
-    """A machine that has an octet to give each third of a second, and not before."""
+class Third(Octets):
+    """A machine whose octets are due each third of a second, from a third after it has begun."""
 
-    def __init__(self, begun_at: float) -> None:
+    def __init__(self, begun_at: float, given: int = 0) -> None:
+        super().__init__(b"x" * 99)
         self.begun_at = begun_at
-        self.given = 0
+        self.given = given
 
-    def next_part(self, now: float) -> bytes:
-        before, self.given = self.given, int((now - self.begun_at) * 3 + 0.001)
-        return b"x" * (self.given - before)
+    def next_part(self, octets: int) -> bytes:
+        self.given += octets
+        return super().next_part(octets)
+
+    def is_on_time(self, now: float) -> bool:
+        """None of its octets came early, none more than 100 ms late."""
+        return int((now - 0.1 - self.begun_at) * 3) <= self.given <= int((now - self.begun_at) * 3 + 1e-6)
 
 
-def test_at_an_odd_pace_nobody_drops_out_because_his_round_is_early(stage: Stage) -> None:
+def test_at_an_odd_pace_each_octet_is_on_time_and_nobody_drops_out(stage: Stage) -> None:
     for number in range(8):
         begun_at = NOW + 0.001 + 0.006 * (number * 5 % 8)  # not in their order
         stage.join(Third(begun_at), begun_at + 1 / 3, 1 / 3)
-    for turn in range(400):
+    for turn in range(6, 400):
         stage.look(NOW + 0.01 * turn)
+        assert all(member.machine.is_on_time(NOW + 0.01 * turn) for member in stage.members)
     assert [member.told for member in stage.members] == [[]] * 8
-    assert [len(member.heard()) for member in stage.members] == [11] * 8
 
 
 def test_rounds_that_merge_wait_for_the_last_of_theirs(stage: Stage) -> None:
     early = [stage.join(Third(NOW + 0.001), NOW + 0.001 + 1 / 3, 1 / 3) for _ in range(3)]
     stage.look(NOW + 0.4)
     begun_at = NOW + 0.03
-    late = stage.join(Third(begun_at), begun_at + 2 / 3, 1 / 3)
-    late.machine.given = 1
+    late = stage.join(Third(begun_at, given=1), begun_at + 2 / 3, 1 / 3)
     for turn in range(40, 200):
         stage.look(NOW + 0.01 * turn)
+        assert all(member.machine.is_on_time(NOW + 0.01 * turn) for member in (*early, late))
     assert [member.told for member in (*early, late)] == [[]] * 4
+
+
+def test_a_round_that_is_late_catches_up(stage: Stage) -> None:
+    member = stage.join(Third(NOW), NOW + 1 / 3, 1 / 3)
+    for now in (NOW + 1.5, NOW + 1.55, NOW + 1.8, NOW + 4.9):
+        stage.look(now)
+        assert member.machine.is_on_time(now)
+    assert len(member.heard()) == 14
+
+
+def test_who_is_over_is_looked_at_and_the_others_are_sent_to(stage: Stage) -> None:
+    machines = [Octets(b"abcdef") for _ in range(3)]
+    machines[1].expires_at = NOW + 1.5
+    members = [stage.join(machine) for machine in machines]
+    for second in range(4):
+        stage.look(NOW + second + 0.1)
+    assert [member.told for member in members] == [[], ["due"], []]
+    assert [member.heard() for member in members] == [b"abcd", b"ab", b"abcd"]

@@ -237,3 +237,18 @@ def test_octets_given_of_an_answer_that_was_not_finished_count_as_sent() -> None
     session.data_to_send(START + 4)
     last = closed(session, START + 4)
     assert (last.sent_octets, session.delayed_s) == (5, 4)
+
+
+def test_parts_are_those_that_are_due_by_then() -> None:
+    session = (stutter_octets_per_s=2)
+    assert session.octet_every_s == 0
+    assert session.data_to_send(START) == GREETING[:1]
+    assert session.octet_every_s == 0.5
+    given = 1
+    while part := session.next_part(3):
+        assert part == GREETING[given : given + 3]
+        given += 3
+        assert session.deadline == START + given / 2
+    assert given < len(GREETING) <= given + 3
+    assert session.data_to_send(START + 60) == GREETING[given:]
+    assert session.octet_every_s == 0
