@@ -240,7 +240,7 @@ def test_octets_given_of_an_answer_that_was_not_finished_count_as_sent() -> None
 
 
 def test_parts_are_those_that_are_due_by_then() -> None:
-    session = (stutter_octets_per_s=2)
+    session = begin(stutter_octets_per_s=2)
     assert session.octet_every_s == 0
     assert session.data_to_send(START) == GREETING[:1]
     assert session.octet_every_s == 0.5
