@@ -95,7 +95,7 @@ class Chronicle:
         if lost is not None:
             lines.insert(0, lines.pop())  # the log tells of the gap where it is
         octets = log.write(lines, clock.now)
-        if lost is not None and not log.account.has_told:
+        if lost is not None and not log.account.was_told:
             batch.pop()  # it could not be told after all; it will be, with what is lost meanwhile
             self.seq -= 1
         self._written_seq = self.seq

@@ -14,10 +14,10 @@ class LineAccount:
     """Counts the lines that are lost, and knows whether that was told.
 
     `cut_short` is whether a line is begun that has no end: the next write must begin with that end. `reason` is why
-    lines were lost last.
+    lines were lost last. `was_told` is whether the line that was to tell of it, by `to_tell`, has been written.
     """
 
-    __slots__ = ("_telling", "_untold", "cut_short", "lost_lines", "reason")
+    __slots__ = ("_telling", "_untold", "cut_short", "lost_lines", "reason", "was_told")
 
     def __init__(self) -> None:
         self.lost_lines = 0
@@ -25,6 +25,7 @@ class LineAccount:
         self.reason = ""
         self._untold = 0
         self._telling = False
+        self.was_told = False
 
     @property
     def has_told(self) -> bool:
@@ -34,6 +35,7 @@ class LineAccount:
     def to_tell(self, *, can_write: bool) -> Lost | None:
         """Say what is to be told by the first line of the next write, if that has a prospect."""
         self._telling = self._untold > 0 and can_write
+        self.was_told = False
         return Lost(self.reason, self._untold) if self._telling else None
 
     def encode(self, lines: list[str]) -> bytes:
@@ -45,13 +47,12 @@ class LineAccount:
         """Enter that of octets that `encode` gave so many were written; return how many lines are whole there."""
         if written == len(octets):
             self.cut_short = False
-            if self._telling:
-                self._untold = 0
+            self._enter_telling()
             return lines
         whole = self._cut(octets, written)
         lost = lines - whole
-        if self._telling and whole:
-            self._untold = 0  # the first line, which told it, is whole
+        if whole:
+            self._enter_telling()  # its line is the first
         elif self._telling:
             lost -= 1  # that line is no loss: it comes again
         self.lose(lost)
@@ -65,6 +66,11 @@ class LineAccount:
     def give_up(self, lines: int) -> None:
         """Enter that lines are lost that never came to be written; whoever gave them up tells of it."""
         self.lost_lines += lines
+
+    def _enter_telling(self) -> None:
+        if self._telling:
+            self._untold = 0
+            self.was_told = True
 
     def _cut(self, octets: bytes, written: int) -> int:
         """Note where the octets were cut; return how many lines before that are whole."""

@@ -9,6 +9,7 @@ from smtppseudo.events import CloseReason
 from smtppseudo.net.addresses import plain_address
 from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, GONE, NEEDS_NONBLOCKING, TlsError
 from smtppseudo.net.reactor import READ, WRITE, Reactor
+from smtppseudo.net.stutter import EVERY_S as STUTTER_EVERY_S
 
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls, TlsSocket
@@ -199,7 +200,10 @@ class Connection:
     def fault(self, error: Exception) -> None:
         """Close this connection alone after a bug of ours."""
         self._owner.report_fault(error)
-        self.end("fault", self._owner.reactor.clock.now)
+        try:
+            self.end("fault", self._owner.reactor.clock.now)
+        except Exception as again:  # noqa: BLE001 - the bug is in closing, too: still it costs one connection
+            self._owner.report_fault(again)
 
     def _receive(self, now: float) -> bytes:
         try:
@@ -282,8 +286,8 @@ class Connection:
         """Hear what the machine takes while the rest waits for its time."""
         machine = self.machine
         if (self._phase is _HUSHED and not machine.reads) or self._go_to(_PACED, now):
-            every_s = 0.0 if self.is_under_tls else machine.octet_every_s
-            if every_s:
+            every_s = machine.octet_every_s
+            if every_s >= STUTTER_EVERY_S and not self.is_under_tls:
                 self._owner.reactor.stutter.join(self, machine.deadline, every_s)
             else:
                 self._owner.reactor.wheel.schedule(self, machine.deadline)

@@ -36,6 +36,10 @@ def load(prefix: str, cert: str, key: str) -> ssl.SSLContext | None:
             raise SettingsError(f"{key_name}: {key_path} is not the key of the certificate in {cert_path}") from None
         why = error.reason.lower().replace("_", " ") if error.reason else "not valid PEM"
         raise SettingsError(f"{cert_name}, {key_name}: {cert_path} and {key_path} cannot be used: {why}") from None
+    except OSError as error:
+        raise SettingsError(
+            f"{cert_name}, {key_name}: {error.strerror}; the server must be able to read both"
+        ) from None
     return context
 
 

@@ -9,6 +9,8 @@ from smtppseudo.net.errnos import DONTWAIT
 from smtppseudo.timers import RESOLUTION_S, Wheel
 
 _JOINED: Final = -1  # as the `due_tick` of a connection: a round sends to it
+EVERY_S: Final = 2 * RESOLUTION_S
+"""The least time between two octets: where it is shorter, rounds would fall behind by waiting for their last."""
 _ROUND_MAX: Final = 128  # connections; that is a millisecond, for which others wait
 
 
@@ -62,7 +64,10 @@ class Round:
         if taken.count(octets) < len(taken):
             for each, part, so_many in zip(members, parts, taken, strict=True):
                 if so_many != octets:
-                    each.fell_short(part, so_many, now)
+                    try:
+                        each.fell_short(part, so_many, now)
+                    except Exception as error:  # noqa: BLE001 - our bug: it costs one connection, not the round
+                        each.fault(error)
             members = [each for each in members if each.due_tick == _JOINED]
         self.members = members
         if members:
@@ -136,6 +141,7 @@ def _key(deadline: float, every_s: float) -> tuple[int, float]:
 def _send(members: list[Stuttered], parts: list[bytes]) -> list[Any]:
     """Send each its part; return how many octets the kernel took, or its error.
 
+    `extend` keeps what it has when an error ends it, and `map` goes on behind that, in CPython and PyPy alike.
     It is `map` that calls, for the fewer of our instructions stand between two system calls, the better.
     """
     taken: list[int | OSError] = []

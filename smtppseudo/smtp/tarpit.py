@@ -130,10 +130,10 @@ class TarpitSession(SmtpSession):
             self._given = due
             return answer[given:due]
         if answer:
+            self._add_delay(now)
             self._to_send = b""
             self._given = 0
             self.sent_octets += len(answer)
-            self.delayed_s += now - self.idle_since
             self.idle_since = now
         return answer[given:]
 
@@ -170,7 +170,7 @@ class TarpitSession(SmtpSession):
         self._drop_early()
         if self._to_send:
             self.sent_octets += self._given
-            self.delayed_s += now - self.idle_since
+            self._add_delay(now)
         return super().closed(reason, now, unsent_octets)
 
     def _see_to_early(self, now: float) -> list[Event]:
@@ -192,6 +192,11 @@ class TarpitSession(SmtpSession):
         if self._to_send:
             self.idle_since = now
         return events
+
+    def _add_delay(self, now: float) -> None:
+        """Count how long the caller waited for an answer; not for a farewell, before which it was idle."""
+        if self._given or self._dialogue.pace != AT_ONCE:
+            self.delayed_s += now - self.idle_since
 
     def _drop_early(self) -> None:
         """Count what will never be looked at as received."""

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.events import Command, Error, Stamped
+from smtppseudo.events import Command, Error, Event, Stamped
 from smtppseudo.net.reactor import Alarm
+from smtppseudo.smtp.session import SmtpSession
 from tests.inside import Inside
 
 Render = Callable[[Sequence[Stamped]], list[str]]
@@ -90,3 +91,19 @@ def test_a_stop_ends_it_all_the_same(broken: Inside, monkeypatch: pytest.MonkeyP
     broken.time.advance(1)
     broken.server.run()  # it returns
     assert [type(fault) for fault in faults] == [KeyError]
+
+
+def test_one_that_closing_has_too_costs_one_session(broken: Inside) -> None:
+    def see(session: SmtpSession, events: Sequence[Event]) -> None:
+        if session.ip == "127.0.0.7" and session.said is not None:
+            raise KeyError
+
+    broken.server.chronicle.witness = see
+    caught, other = broken.greeted("127.0.0.7"), broken.greeted()
+    caught.send("NOOP")
+    broken.turn_until(lambda: broken.server.reception.slots.in_use == 1, "its slot is free")
+    other.say("NOOP", "250")
+    assert broken.server.counters()["faults"] == 2
+    broken.server.chronicle.witness = None
+    other.close()
+    caught.close()

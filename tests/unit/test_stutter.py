@@ -226,3 +226,17 @@ def test_who_is_over_is_looked_at_and_the_others_are_sent_to(stage: Stage) -> No
         stage.look(NOW + second + 0.1)
     assert [member.told for member in members] == [[], ["due"], []]
     assert [member.heard() for member in members] == [b"abcd", b"ab", b"abcd"]
+
+
+def test_a_bug_in_seeing_to_one_costs_that_one_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [stage.join(Octets(b"abc")) for _ in range(3)]
+    members[1].peer.close()
+
+    def stumble(octets: bytes, taken: object, now: float) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(members[1], "fell_short", stumble)
+    for second in (0, 1):
+        stage.look(NOW + second + 0.1)
+    assert [member.told for member in members] == [[], [KeyError], []]
+    assert [members[number].heard() for number in (0, 2)] == [b"ab"] * 2

@@ -252,3 +252,13 @@ def test_parts_are_those_that_are_due_by_then() -> None:
     assert given < len(GREETING) <= given + 3
     assert session.data_to_send(START + 60) == GREETING[given:]
     assert session.octet_every_s == 0
+
+
+def test_who_was_idle_was_not_made_to_wait() -> None:
+    session = begin(reply_delay_s=2, stutter_octets_per_s=1000)
+    _, now, _ = run_until_quiet(session, START)
+    waited = session.delayed_s
+    session.tick(now + 600)
+    session.data_to_send(now + 600)
+    session.closed("idle", now + 600)
+    assert session.delayed_s == waited > 0
