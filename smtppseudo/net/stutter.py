@@ -141,7 +141,7 @@ def _key(deadline: float, every_s: float) -> tuple[int, float]:
 def _send(members: list[Stuttered], parts: list[bytes]) -> list[Any]:
     """Send each its part; return how many octets the kernel took, or its error.
 
-    `extend` keeps what it has when an error ends it, and `map` goes on behind that, in CPython and PyPy alike.
+    `extend` keeps what it has when an error ends it, and `map` goes on behind that: so does CPython.
     It is `map` that calls, for the fewer of our instructions stand between two system calls, the better.
     """
     taken: list[int | OSError] = []
