@@ -2,7 +2,7 @@
 
 import math
 import socket
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Any, Final, Protocol
 
 from smtppseudo.net.errnos import DONTWAIT
@@ -46,7 +46,7 @@ class Round:
 
     def due(self, now: float) -> None:
         """Send to all what is due, and come again; who has not more of an answer to hear leaves."""
-        self._stutter.leave(self)
+        self._stutter.shut(self)
         members = [each for each in self.members if each.due_tick == _JOINED]
         others: list[Stuttered] = []
         if now >= self.expires_at:
@@ -58,8 +58,7 @@ class Round:
         parts: list[bytes] = [each.machine.next_part(octets) for each in members]
         if not all(parts):
             others += [each for each, part in zip(members, parts, strict=True) if not part]
-            members = [each for each, part in zip(members, parts, strict=True) if part]
-            parts = [part for part in parts if part]
+            members, parts = list(compress(members, parts)), list(filter(None, parts))
         taken = _send(members, parts)
         if taken.count(octets) < len(taken):
             for each, part, so_many in zip(members, parts, taken, strict=True):
@@ -95,7 +94,7 @@ class Stutter:
 
     def __init__(self, wheel: Wheel[Any]) -> None:
         self._wheel = wheel
-        self._open: dict[tuple[int, float], Round] = {}  # those with room, by when they are due
+        self._with_room: dict[tuple[int, float], Round] = {}  # by when they are due
 
     def join(self, connection: Stuttered, deadline: float, every_s: float) -> None:
         """Have a connection sent to at its deadline, and then every so many seconds; each time at most 100 ms late.
@@ -104,7 +103,7 @@ class Stutter:
         """
         self._wheel.cancel(connection)
         connection.due_tick = _JOINED
-        joined = self._open.get(_key(deadline, every_s))
+        joined = self._with_room.get(_key(deadline, every_s))
         if joined is None:
             joined = Round(self, deadline, every_s)
             self.come_again(joined)
@@ -112,18 +111,18 @@ class Stutter:
         joined.expires_at = min(joined.expires_at, connection.machine.expires_at)
         joined.members.append(connection)
         if len(joined.members) == _ROUND_MAX:
-            self.leave(joined)
+            self.shut(joined)
 
-    def leave(self, full: Round) -> None:
+    def shut(self, full: Round) -> None:
         """Let nobody join a round: it is full, or due."""
         key = _key(full.deadline, full.every_s)
-        if self._open.get(key) is full:
-            del self._open[key]
+        if self._with_room.get(key) is full:
+            del self._with_room[key]
 
     def come_again(self, moved: Round) -> None:
         """Schedule a round for its deadline, or merge it with one that is due then."""
         key = _key(moved.deadline, moved.every_s)
-        other = self._open.get(key)
+        other = self._with_room.get(key)
         if other is not None and len(other.members) + len(moved.members) < _ROUND_MAX:
             other.members += moved.members
             other.deadline = max(other.deadline, moved.deadline)
@@ -131,7 +130,7 @@ class Stutter:
             return
         self._wheel.schedule(moved, moved.deadline)
         if len(moved.members) < _ROUND_MAX:
-            self._open[key] = moved
+            self._with_room[key] = moved
 
 
 def _key(deadline: float, every_s: float) -> tuple[int, float]:

@@ -78,15 +78,14 @@ class TarpitSession(SmtpSession):
     @property
     def deadline(self) -> float:
         """When `tick` is due."""
-        dialogue, due = self._dialogue, self.idle_since
         if self._to_send:
-            greet_delay_s, reply_delay_s, rate = dialogue.pace
-            due += greet_delay_s if self.said is None else reply_delay_s
-            if rate:
-                due += self._given / rate
+            rate = self._dialogue.pace.stutter_octets_per_s
+            due_at = self._begins_at + (self._given / rate if rate else 0)
         elif self._early is None:
-            due += dialogue.idle_timeout_s
-        return min(due, self.expires_at)
+            due_at = self.idle_since + self._dialogue.idle_timeout_s
+        else:
+            due_at = self.idle_since
+        return min(due_at, self.expires_at)
 
     @property
     def octet_every_s(self) -> float:  # type: ignore[override]
@@ -119,12 +118,10 @@ class TarpitSession(SmtpSession):
 
     def data_to_send(self, now: float) -> bytes:
         """Give what is due of the answer on its way, once; nothing when the session is over and `tick` says so."""
-        answer = self._to_send
-        greet_delay_s, reply_delay_s, rate = self._dialogue.pace
-        begun_at = self.idle_since + (greet_delay_s if self.said is None else reply_delay_s)
+        answer, given = self._to_send, self._given
+        rate, begun_at = self._dialogue.pace.stutter_octets_per_s, self._begins_at
         if now < begun_at or (rate and now >= self.expires_at):
             return b""
-        given = self._given
         due = int((now - begun_at) * rate + _ROUNDING) + 1
         if rate and due < len(answer):
             self._given = due
@@ -172,6 +169,12 @@ class TarpitSession(SmtpSession):
             self.sent_octets += self._given
             self._add_delay(now)
         return super().closed(reason, now, unsent_octets)
+
+    @property
+    def _begins_at(self) -> float:
+        """When the first octet of the answer on its way is due."""
+        greet_delay_s, reply_delay_s, _ = self._dialogue.pace
+        return self.idle_since + (greet_delay_s if self.said is None else reply_delay_s)
 
     def _see_to_early(self, now: float) -> list[Event]:
         """Take in what waits: up to the first command that is answered, where replies take their time."""

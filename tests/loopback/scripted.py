@@ -6,11 +6,16 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeAlias
 
+from smtppseudo.monitor.client import Secrets
 from smtppseudo.monitor.codec import encode
 from tests.clients import LIMIT_S
-from tests.unit.monitor_peer import Peer, hello
+from tests.unit.monitor_peer import COOKIE, Peer, hello
 
 Script: TypeAlias = Callable[["Conversation"], None]
+
+SECRETS = Secrets((COOKIE,))
+SHORT_S = 0.1  # where nothing is expected to come
+STEP_S = 1.0  # where something is, and then nothing
 
 
 class Conversation:

@@ -20,12 +20,8 @@ from smtppseudo.net.client import (
     UnreachableError,
 )
 from tests.clients import LIMIT_S
-from tests.loopback.scripted import Conversation, Script, Scripted
-from tests.unit.monitor_peer import COOKIE, OTHER_COOKIE, WORD, hello
-
-SECRETS = Secrets((COOKIE,))
-SHORT_S = 0.1  # where nothing is expected to come
-STEP_S = 1.0  # where something is, and then nothing
+from tests.loopback.scripted import SECRETS, SHORT_S, STEP_S, Conversation, Script, Scripted
+from tests.unit.monitor_peer import OTHER_COOKIE, WORD, hello
 
 
 def failing(script: Script, secrets: Secrets = SECRETS, timeout_s: float = LIMIT_S) -> LinkError:

@@ -22,12 +22,8 @@ from smtppseudo.net.client import (
     Streamed,
 )
 from tests.clients import LIMIT_S, wait_until
-from tests.loopback.scripted import Conversation, Scripted
-from tests.unit.monitor_peer import COOKIE, EVENT, SNAPSHOT
-
-SECRETS = Secrets((COOKIE,))
-SHORT_S = 0.1  # where nothing is expected to come
-STEP_S = 1.0  # where something is, and then nothing
+from tests.loopback.scripted import SECRETS, SHORT_S, Conversation, Scripted
+from tests.unit.monitor_peer import EVENT, SNAPSHOT
 
 
 def event(seq: int) -> dict[str, object]:
