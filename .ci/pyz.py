@@ -2,7 +2,7 @@
 
     python3 .ci/pyz.py [FILE]      without FILE: smtppseudo.pyz
 
-It needs nothing but Python. The same sources give the same octets: no dates, and no compression, which every zlib
+It needs nothing but Python. The same sources give the same bytes: no dates, and no compression, which every zlib
 does a little otherwise.
 """
 
@@ -33,16 +33,16 @@ def main() -> None:
     with target.open("wb") as file:
         file.write(b"#!/usr/bin/env python3\n")
         with ZipFile(file, "w", ZIP_STORED) as archive:
-            for name, octets in members():
+            for name, data in members():
                 member = ZipInfo(name)  # of 1980-01-01
                 member.create_system = 3
                 member.external_attr = 0o644 << 16
-                archive.writestr(member, octets)
+                archive.writestr(member, data)
     target.chmod(0o755)
 
 
 def members() -> Iterator[tuple[str, bytes]]:
-    """Give the names and octets of all that goes in."""
+    """Give the names and bytes of all that goes in."""
     yield "__main__.py", START
     yield "LICENSE", (CHECKOUT / "LICENSE").read_bytes()
     for path in sorted((CHECKOUT / "smtppseudo").rglob("*.py")):

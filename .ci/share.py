@@ -3,7 +3,7 @@
     python3 .ci/share.py [DIRECTORY]      without DIRECTORY: smtppseudo/share
 
 Everything is drawn from the parser and the table of settings but for the prose in smtppseudo.1.roff. The same
-sources give the same octets. It needs argparse-manpage and shtab, which the extra `test` brings; after a change of
+sources give the same bytes. It needs argparse-manpage and shtab, which the extra `test` brings; after a change of
 a command, an option or a setting it is run again, and a test says so if it was not.
 """
 
@@ -25,8 +25,8 @@ from argparse_manpage.manpage import Manpage  # noqa: E402
 
 from smtppseudo import __version__  # noqa: E402
 from smtppseudo.cli.parser import parser  # noqa: E402
-from smtppseudo.settings import KEYS, Key, Settings  # noqa: E402
-from smtppseudo.settings_file import to_toml  # noqa: E402
+from smtppseudo.config.file import to_toml  # noqa: E402
+from smtppseudo.config.settings import KEYS, Key, Settings  # noqa: E402
 
 PROSE: Final = HERE / "smtppseudo.1.roff"
 COMPLETIONS: Final = {

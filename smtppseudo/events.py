@@ -35,8 +35,8 @@ class Connected(NamedTuple):
 class Command(NamedTuple):
     """A command and its answer, one data event.
 
-    `data` is the line as sent, without its line end, at most 2,048 octets; `reply` the first line of the
-    answer, code included, without CRLF. `truncated_octets` counts what was dropped of a line too long.
+    `data` is the line as sent, without its line end, at most 2,048 bytes; `reply` the first line of the
+    answer, code included, without CRLF. `truncated_bytes` counts what was dropped of a line too long.
     """
 
     data: bytes
@@ -44,13 +44,13 @@ class Command(NamedTuple):
     eol_lf: bool = False
     pregreet: bool = False
     pipelined: bool = False
-    truncated_octets: int = 0
+    truncated_bytes: int = 0
 
 
 class Message(NamedTuple):
-    """A whole message was received and thrown away; `octets` as RFC 1870 section 3 counts them."""
+    """A whole message was received and thrown away; `bytes` as RFC 1870 section 3 counts them."""
 
-    octets: int
+    bytes: int
 
 
 class Closed(NamedTuple):
@@ -58,8 +58,8 @@ class Closed(NamedTuple):
 
     reason: CloseReason
     duration_ms: int
-    received_octets: int
-    sent_octets: int
+    received_bytes: int
+    sent_bytes: int
     commands: int
     left_out: int = 0
 
@@ -139,25 +139,25 @@ class Stamped(NamedTuple):
 
 
 _ESCAPES: Final[dict[int, str]] = {
-    octet: "\\\\" if octet == 0x5C else f"\\x{octet:02x}"
-    for octet in range(256)
-    if octet == 0x5C or not 0x20 <= octet <= 0x7E
+    byte: "\\\\" if byte == 0x5C else f"\\x{byte:02x}"
+    for byte in range(256)
+    if byte == 0x5C or not 0x20 <= byte <= 0x7E
 }
 _ESCAPED: Final = re.compile(rb"\\(?:\\|x([0-9A-Fa-f]{2}))")
 
 
-def escape(octets: bytes) -> str:
-    r"""Render a peer's octets as printable ASCII: ``\`` as ``\\``, all outside 0x20-0x7E as ``\xhh``.
+def escape(data: bytes) -> str:
+    r"""Render a peer's bytes as printable ASCII: ``\`` as ``\\``, all outside 0x20-0x7E as ``\xhh``.
 
-    The only place where peer octets become text, so no line of a log or frame can be forged and no
+    The only place where peer bytes become text, so no line of a log or frame can be forged and no
     escape sequence reaches a terminal.
     """
-    text = octets.decode("latin-1")
+    text = data.decode("latin-1")
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
     return text.translate(_ESCAPES)
 
 
 def unescape(text: str) -> bytes:
-    """Give back the octets that `escape` rendered."""
+    """Give back the bytes that `escape` rendered."""
     return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()) if match[1] else b"\\", text.encode("latin-1"))

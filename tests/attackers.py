@@ -33,7 +33,7 @@ def idle(sock: socket.socket) -> bool:
 
 
 def slow(sock: socket.socket) -> bool:
-    """Say a command, an octet a second; that is what `tick` is for."""
+    """Say a command, an byte a second; that is what `tick` is for."""
     return True
 
 
@@ -86,11 +86,11 @@ def call(kind: str, port: int, count: int, *, from_one: bool) -> list[socket.soc
 
 
 def tick(staying: list[socket.socket], number: int) -> None:
-    """Let each say its next octet."""
-    octet = b"VRFY slowly\r\n"[number % 13 :][:1]
+    """Let each say its next byte."""
+    byte = b"VRFY slowly\r\n"[number % 13 :][:1]
     for sock in staying:
         with contextlib.suppress(OSError):
-            sock.send(octet, socket.MSG_DONTWAIT)
+            sock.send(byte, socket.MSG_DONTWAIT)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 LIMIT_S = 20.0
 POLL_S = 0.01
-_RECEIVE_OCTETS = 65_536
+_RECEIVE_BYTES = 65_536
 
 T = TypeVar("T")
 
@@ -54,15 +54,15 @@ class OurEnd:
 
     def _receive(self) -> bytes:
         if self._pump is None:
-            return self.sock.recv(_RECEIVE_OCTETS)
-        return wait_until(self._receive_now, "octets from the server", poll_s=0)[0]
+            return self.sock.recv(_RECEIVE_BYTES)
+        return wait_until(self._receive_now, "bytes from the server", poll_s=0)[0]
 
     def _receive_now(self) -> list[bytes]:
         """Return what has come, in a list of one; an empty list where nothing has."""
         assert self._pump is not None
         self.sock.settimeout(0)
         try:
-            return [self.sock.recv(_RECEIVE_OCTETS)]
+            return [self.sock.recv(_RECEIVE_BYTES)]
         except BlockingIOError:
             self._pump()
             return []
@@ -97,8 +97,8 @@ class Client(OurEnd):
 
     def rest(self) -> bytes:
         """Return all that comes until the server closes; a connection reset raises."""
-        while octets := self._receive():
-            self._received += octets
+        while data := self._receive():
+            self._received += data
         rest, self._received = self._received, b""
         return rest
 
@@ -113,9 +113,9 @@ class Client(OurEnd):
 
     def _line(self) -> str:
         while b"\r\n" not in self._received:
-            octets = self._receive()
-            assert octets, f"closed after {self._received!r}"
-            self._received += octets
+            data = self._receive()
+            assert data, f"closed after {self._received!r}"
+            self._received += data
         line, _, self._received = self._received.partition(b"\r\n")
         return line.decode("ascii")
 
@@ -125,13 +125,13 @@ def connect(
     port: int,
     source: str | None = None,
     pump: Callable[[], object] | None = None,
-    receive_buffer_octets: int = 0,
+    receive_buffer_bytes: int = 0,
 ) -> Client:
     """Connect, from a given loopback address if need be."""
     sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     try:
-        if receive_buffer_octets:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_octets)
+        if receive_buffer_bytes:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         if source is not None:
             sock.bind((source, 0))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent is there when the send returns

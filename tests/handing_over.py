@@ -9,7 +9,7 @@ from typing import Any, Self
 from tests.running import Running, Servers
 
 BACKLOG = 77
-_TCP_INFO_OCTETS = 32
+_TCP_INFO_BYTES = 32
 
 # Moves the descriptors to 3, 4, ..., says for whom they are, and becomes the server.
 _HAND_OVER = """
@@ -70,7 +70,7 @@ class Held:
     @property
     def backlog(self) -> int:
         """How many connections may wait at the first socket: tcpi_sacked of a listening socket."""
-        info = self.socks[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_OCTETS)
+        info = self.socks[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
         return int.from_bytes(info[-4:], sys.byteorder)
 
     def start(self, servers: Servers, *arguments: str, before: Sequence[str] = (), **more: Any) -> Running:

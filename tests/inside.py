@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from smtppseudo.configuration import Configuration
+from smtppseudo.config.layers import Configuration
+from smtppseudo.config.settings import check
 from smtppseudo.events import Error, Event, Stamped
-from smtppseudo.net.clock import Clock
-from smtppseudo.server import Server
-from smtppseudo.settings import check
+from smtppseudo.loop.clock import Clock
+from smtppseudo.server.server import Server
 from tests.clients import Client, connect, wait_until
 from tests.running import BASE, E, events, matching, read_records
 
@@ -66,10 +66,10 @@ class Inside:
         self.time.advance(seconds)
         self.turn()
 
-    def connect(self, source: str | None = None, receive_buffer_octets: int = 0) -> Client:
+    def connect(self, source: str | None = None, receive_buffer_bytes: int = 0) -> Client:
         """Connect a client and wait until it is accepted or turned away; its first reply is still to be read."""
         before = self._seen
-        client = connect("127.0.0.1", self.port, source, self.turn, receive_buffer_octets)
+        client = connect("127.0.0.1", self.port, source, self.turn, receive_buffer_bytes)
         self._clients.append(client)
         self.turn_until(lambda: self._seen > before, "accepted")
         return client

@@ -65,5 +65,5 @@ def _play_noops(server: Running, count: int, at_once: int) -> None:
 
 
 def resident(server: Running) -> int:
-    """Return how much memory a server has, in octets."""
+    """Return how much memory a server has, in bytes."""
     return int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -19,10 +19,10 @@ from tests.running import Running
 
 Frame: TypeAlias = dict[str, Any]
 
-FRAME_OCTETS_MAX = 65_536
+FRAME_BYTES_MAX = 65_536
 ITERATIONS = 4_096
 """The fewest that are allowed: the tests' magic words are guessed by nobody."""
-SALT = b"sixteen octets.."
+SALT = b"sixteen bytes.."
 
 _MONITORS_ON = re.compile(r"^smtppseudo \S+: monitors on (\S+) port (\d+)$", re.MULTILINE)
 
@@ -46,8 +46,8 @@ def derive(secret: str, salt: bytes, iterations: int) -> Keys:
 def word_fields(word: str, iterations: int = ITERATIONS, salt: bytes = SALT) -> Frame:
     """Return the fields of the op that sets a magic word."""
     keys = derive(word, salt, iterations)
-    octets = {"salt": salt, "stored_key": keys.stored_key, "server_key": keys.server_key}
-    return {name: base64.b64encode(value).decode() for name, value in octets.items()} | {"iterations": iterations}
+    data = {"salt": salt, "stored_key": keys.stored_key, "server_key": keys.server_key}
+    return {name: base64.b64encode(value).decode() for name, value in data.items()} | {"iterations": iterations}
 
 
 def credentials_text(word: str) -> str:
@@ -81,7 +81,7 @@ class Login:
 class Peer(OurEnd):
     """One connection to the monitor port. Every line that it reads must be a frame as the protocol promises.
 
-    `wire` is every octet that went either way. Frames that came while a reply was waited for are kept in `aside`.
+    `wire` is every byte that went either way. Frames that came while a reply was waited for are kept in `aside`.
     """
 
     def __init__(self, sock: socket.socket, pump: Callable[[], object] | None = None) -> None:
@@ -94,15 +94,15 @@ class Peer(OurEnd):
         self._part = b""
         self._id = 0
 
-    def send_octets(self, octets: bytes) -> None:
+    def send_bytes(self, data: bytes) -> None:
         """Send anything."""
-        self.wire += octets
-        self.sock.sendall(octets)
+        self.wire += data
+        self.sock.sendall(data)
 
     def send(self, op: str, **fields: Any) -> int:
         """Send an op; return its id."""
         self._id += 1
-        self.send_octets(line_of({"id": self._id, "op": op, **fields}))
+        self.send_bytes(line_of({"id": self._id, "op": op, **fields}))
         return self._id
 
     def frame(self) -> Frame:
@@ -214,14 +214,14 @@ class Peer(OurEnd):
     def _read_frame(self) -> Frame | None:
         """Return the next frame from the socket; None at the end."""
         while not self._lines:
-            octets = self._receive()
-            if not octets:
+            data = self._receive()
+            if not data:
                 return None
-            self.wire += octets
-            *lines, self._part = (self._part + octets).split(b"\n")
+            self.wire += data
+            *lines, self._part = (self._part + data).split(b"\n")
             self._lines += lines
         line = self._lines.popleft()
-        assert len(line) <= FRAME_OCTETS_MAX
+        assert len(line) <= FRAME_BYTES_MAX
         assert line.isascii()
         assert line.decode().isprintable()
         frame = json.loads(line, object_pairs_hook=_without_repeats)
@@ -264,20 +264,20 @@ class Monitors:
     def __init__(self) -> None:
         self._peers: list[Peer] = []
 
-    def newcomer(self, server: Running | Inside, source: str | None = None, receive_buffer_octets: int = 0) -> Peer:
+    def newcomer(self, server: Running | Inside, source: str | None = None, receive_buffer_bytes: int = 0) -> Peer:
         """Connect; what the server says first is still to be read."""
         pump = server.turn if isinstance(server, Inside) else None
-        sock = connect("127.0.0.1", monitor_port(server), source, pump, receive_buffer_octets).sock
+        sock = connect("127.0.0.1", monitor_port(server), source, pump, receive_buffer_bytes).sock
         self._peers.append(Peer(sock, pump))
         return self._peers[-1]
 
-    def greeted(self, server: Running | Inside, source: str | None = None, receive_buffer_octets: int = 0) -> Peer:
+    def greeted(self, server: Running | Inside, source: str | None = None, receive_buffer_bytes: int = 0) -> Peer:
         """Connect and read the hello."""
-        return self.newcomer(server, source, receive_buffer_octets).greet()
+        return self.newcomer(server, source, receive_buffer_bytes).greet()
 
-    def log_in(self, server: Running | Inside, source: str | None = None, receive_buffer_octets: int = 0) -> Peer:
+    def log_in(self, server: Running | Inside, source: str | None = None, receive_buffer_bytes: int = 0) -> Peer:
         """Log in by the cookie."""
-        return self.greeted(server, source, receive_buffer_octets).log_in("cookie", cookie_of(server))
+        return self.greeted(server, source, receive_buffer_bytes).log_in("cookie", cookie_of(server))
 
     def subscribed(self, server: Running | Inside, **fields: Any) -> Peer:
         """Log in by the cookie and subscribe."""

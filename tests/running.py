@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 import pytest
 
+from smtppseudo.config.file import to_toml
 from smtppseudo.events import Event, Stamped
-from smtppseudo.records import parse
-from smtppseudo.settings_file import to_toml
+from smtppseudo.log.records import parse
 from tests.clients import LIMIT_S, Client, connect, wait_until
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STOP_TIMEOUT_S = 10.0
-BASE: dict[str, Any] = {"hostname": "sink.test", "log_min_free_octets": 0}
+BASE: dict[str, Any] = {"hostname": "sink.test", "log_min_free_bytes": 0}
 """Set for every server, so that nothing depends on the machine."""
 
 _LISTENS = re.compile(r"^smtppseudo \S+: SMTP on (\S+) port (\d+)$", re.MULTILINE)

@@ -1,4 +1,4 @@
-r"""Transcripts: whole dialogues, each replayed whole, octet by octet and in odd chunks.
+r"""Transcripts: whole dialogues, each replayed whole, byte by byte and in odd chunks.
 
 A transcript in `transcripts/` is read line by line:
 
@@ -7,7 +7,7 @@ A transcript in `transcripts/` is read line by line:
     peer ADDRESS       the client's address where it is not 192.0.2.1, before the dialogue
     S: TEXT            a line of the server: exact, CRLF implied
     C: TEXT            a line of the client, CRLF implied
-    C< TEXT            octets of the client with Python's escapes, nothing implied
+    C< TEXT            bytes of the client with Python's escapes, nothing implied
     +SECONDS           time passes, and the machine is told whenever its deadline has passed
     -- closed REASON   the machine closes the connection, or, after STARTTLS, ends it in clear
 
@@ -27,9 +27,9 @@ from typing import NamedTuple
 
 import pytest
 
+from smtppseudo.config.file import parse_file
+from smtppseudo.config.settings import Settings, combine
 from smtppseudo.events import Closed
-from smtppseudo.settings import Settings, combine
-from smtppseudo.settings_file import parse_file
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.tarpit import session_type
 
@@ -81,7 +81,7 @@ def _repeated(text: str) -> str:
     return _REPEATED.sub(lambda match: match[1] * int(match[2]), text)
 
 
-def _octets(line: str) -> bytes:
+def _bytes(line: str) -> bytes:
     mark, text = line[:2], _repeated(line[3:]).encode("ascii")
     return text + b"\r\n" if mark == "C:" else codecs.escape_decode(text)[0]
 
@@ -89,14 +89,14 @@ def _octets(line: str) -> bytes:
 class Player:
     """Plays the client's part against the machine, and writes down what the machine says and does."""
 
-    def __init__(self, transcript: Transcript, chunk_octets: int) -> None:
-        self._chunk_octets = chunk_octets
+    def __init__(self, transcript: Transcript, chunk_bytes: int) -> None:
+        self._chunk_bytes = chunk_bytes
         self._now = 1000.0
         dialogue = Dialogue(transcript.settings, (lambda: True) if transcript.settings.tls_cert else None)
         greeting = dialogue.greeting(transcript.ip, DATE)
         self._session = session_type(dialogue)(dialogue, 1, 1, transcript.ip, 50_000, greeting, self._now)
         self._closed = False
-        self._octets_heard = self._octets_said = 0
+        self._bytes_heard = self._bytes_said = 0
         self._with_kernel = b""  # said, and not yet received
         self._line_begun = b""
 
@@ -107,7 +107,7 @@ class Player:
             lines = list(run)
             if mark == "C":
                 yield from lines
-                yield from self._hear(self._say(b"".join(map(_octets, lines))))
+                yield from self._hear(self._say(b"".join(map(_bytes, lines))))
             elif mark == "+":
                 for line in lines:
                     yield line
@@ -116,19 +116,19 @@ class Player:
             yield f"S: {self._line_begun.decode('latin-1')}"
         self._check_sums()
 
-    def _say(self, octets: bytes) -> bytes:
-        self._octets_said += len(octets)
-        self._with_kernel += octets
+    def _say(self, data: bytes) -> bytes:
+        self._bytes_said += len(data)
+        self._with_kernel += data
         return self._receive()
 
     def _receive(self) -> bytes:
         session, heard = self._session, b""
         while self._with_kernel and session.reads:
-            octets, self._with_kernel = (
-                self._with_kernel[: self._chunk_octets],
-                self._with_kernel[self._chunk_octets :],
+            data, self._with_kernel = (
+                self._with_kernel[: self._chunk_bytes],
+                self._with_kernel[self._chunk_bytes :],
             )
-            session.receive(octets, self._now)
+            session.receive(data, self._now)
             heard += session.data_to_send(self._now)
         return heard
 
@@ -143,9 +143,9 @@ class Player:
             session.tick(until)
         return heard + session.data_to_send(until)
 
-    def _hear(self, octets: bytes) -> Iterator[str]:
-        self._octets_heard += len(octets)
-        *lines, self._line_begun = (self._line_begun + octets).split(b"\r\n")
+    def _hear(self, data: bytes) -> Iterator[str]:
+        self._bytes_heard += len(data)
+        *lines, self._line_begun = (self._line_begun + data).split(b"\r\n")
         for line in lines:
             yield f"S: {line.decode('latin-1')}"
         if self._session.close_reason is not None and not self._session.has_more and not self._closed:
@@ -155,8 +155,8 @@ class Player:
     def _check_sums(self) -> None:
         last = self._session.closed("peer", self._now)[-1]
         assert isinstance(last, Closed)
-        received_octets = self._octets_said - len(self._with_kernel)
-        assert (last.received_octets, last.sent_octets) == (received_octets, self._octets_heard)
+        received_bytes = self._bytes_said - len(self._with_kernel)
+        assert (last.received_bytes, last.sent_bytes) == (received_bytes, self._bytes_heard)
 
 
 def collapsed(script: Iterable[str]) -> Iterator[str]:
@@ -166,9 +166,9 @@ def collapsed(script: Iterable[str]) -> Iterator[str]:
         yield line if times == 1 else f"{line[0]}*{times}{line[1:]}"
 
 
-def difference(transcript: Transcript, chunk_octets: int) -> str:
+def difference(transcript: Transcript, chunk_bytes: int) -> str:
     """Replay a transcript; give the whole dialogue with what differs marked, or nothing."""
-    played = list(Player(transcript, chunk_octets).play(transcript.script))
+    played = list(Player(transcript, chunk_bytes).play(transcript.script))
     expected = list(collapsed(transcript.script))
     lines = difflib.unified_diff(
         expected, list(collapsed(played)), "transcript", "machine", n=len(expected), lineterm=""
@@ -176,10 +176,10 @@ def difference(transcript: Transcript, chunk_octets: int) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("chunk_octets", [WHOLE, 1, 7], ids=["whole", "by-octet", "by-7"])
+@pytest.mark.parametrize("chunk_bytes", [WHOLE, 1, 7], ids=["whole", "by-byte", "by-7"])
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
-def test_dialogue(path: Path, chunk_octets: int) -> None:
-    found = difference(parse(path.read_text("ascii"), path.name), chunk_octets)
+def test_dialogue(path: Path, chunk_bytes: int) -> None:
+    found = difference(parse(path.read_text("ascii"), path.name), chunk_bytes)
     if found:
         pytest.fail(f"{path.name}:\n{found}", pytrace=False)
 
@@ -201,7 +201,7 @@ def test_there_are_transcripts() -> None:
 DIALOGUE = "S: 220 Welcome!{date}\nC*3: NOOP\nS*3: 250 OK\n+30\nS: 421 Connection timed out\n-- closed idle\n"
 
 
-@pytest.mark.parametrize("chunk_octets", [WHOLE, 1, 7])
+@pytest.mark.parametrize("chunk_bytes", [WHOLE, 1, 7])
 @pytest.mark.parametrize(
     ("right", "wrong", "shown"),
     [
@@ -214,16 +214,16 @@ DIALOGUE = "S: 220 Welcome!{date}\nC*3: NOOP\nS*3: 250 OK\n+30\nS: 421 Connectio
         ("-- closed idle\n", "", "\n+-- closed idle"),
     ],
 )
-def test_a_wrong_transcript_is_shown_whole(right: str, wrong: str, shown: str, chunk_octets: int) -> None:
-    assert difference(parse(DIALOGUE, "right"), chunk_octets) == ""
-    found = difference(parse(DIALOGUE.replace(right, wrong), "wrong"), chunk_octets)
+def test_a_wrong_transcript_is_shown_whole(right: str, wrong: str, shown: str, chunk_bytes: int) -> None:
+    assert difference(parse(DIALOGUE, "right"), chunk_bytes) == ""
+    found = difference(parse(DIALOGUE.replace(right, wrong), "wrong"), chunk_bytes)
     assert shown in found
     assert "\n C*3: NOOP\n" in found
 
 
 def test_repetitions_and_escapes() -> None:
-    assert _octets("C: {A*3}b{ *1}") == b"AAAb \r\n"
-    assert _octets(r"C< \0{\xff*2}\r\n") == b"\0\xff\xff\r\n"
+    assert _bytes("C: {A*3}b{ *1}") == b"AAAb \r\n"
+    assert _bytes(r"C< \0{\xff*2}\r\n") == b"\0\xff\xff\r\n"
     assert parse("S: x{y*3}\nC:\nC< {\\n*3}\n", "").script == ["S: xyyy", "C: ", "C< {\\n*3}"]
 
 

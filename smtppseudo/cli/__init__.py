@@ -8,7 +8,7 @@ from typing import TextIO
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.parser import parser
-from smtppseudo.settings import SettingsError
+from smtppseudo.config.settings import SettingsError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,8 +13,8 @@ from typing import Final
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import usual_places
 from smtppseudo.cli.trust import Trust, told_how
-from smtppseudo.monitor.client import MAX_WORD_CHARS, Secrets, checked_word
-from smtppseudo.net.client import (
+from smtppseudo.files import COOKIE, MONITOR_PORT, StateDir
+from smtppseudo.link.link import (
     LinkError,
     MonitorLink,
     NeedsMagicWordError,
@@ -25,7 +25,7 @@ from smtppseudo.net.client import (
     UnknownCertificateError,
     UnreachableError,
 )
-from smtppseudo.statedir import COOKIE, MONITOR_PORT, StateDir
+from smtppseudo.link.machine import MAX_WORD_CHARS, Secrets, checked_word
 
 MONITOR_PORT_DEFAULT: Final = 26
 _SERVICE_STATE: Final = Path("/var/lib/smtppseudo")
@@ -153,7 +153,7 @@ def read_word(path: Path) -> str:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            octets = file.read(2 * MAX_WORD_CHARS)
+            data = file.read(2 * MAX_WORD_CHARS)
     except OSError as error:
         raise exits.CommandError(
             f"{path}: {error.strerror}; --magic-file must be a file that this user can read", exits.NOT_AUTHORIZED
@@ -163,7 +163,7 @@ def read_word(path: Path) -> str:
             f"{path}: every user can read or write it; `chmod o= {shlex.quote(str(path))}` closes it to them",
             exits.NOT_AUTHORIZED,
         )
-    text = octets.decode("latin-1")
+    text = data.decode("latin-1")
     return _checked(text.removesuffix("\n").removesuffix("\r"), str(path))
 
 

@@ -8,21 +8,21 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
+from smtppseudo.blocklist import fail2ban
+from smtppseudo.blocklist.evidence import Sessions
+from smtppseudo.blocklist.explain import explain
+from smtppseudo.blocklist.formats import RENDERERS, count_entries, order
+from smtppseudo.blocklist.hits import Hit, hits_in
+from smtppseudo.blocklist.never import never_of
+from smtppseudo.blocklist.policy import Entry, Hits, policy_of
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import given_files, with_progress
 from smtppseudo.cli.places import read_configuration
-from smtppseudo.feeds import fail2ban
-from smtppseudo.feeds.evidence import Sessions
-from smtppseudo.feeds.explain import explain
-from smtppseudo.feeds.formats import RENDERERS, count_entries, order
-from smtppseudo.feeds.hits import Hit, hits_in
-from smtppseudo.feeds.logs import Reading, instant
-from smtppseudo.feeds.never import never_of
-from smtppseudo.feeds.policy import Entry, Hits, policy_of
+from smtppseudo.config.settings import Settings
+from smtppseudo.files import Replacement
+from smtppseudo.logread.logs import Reading, instant
 from smtppseudo.net.addresses import machine_addresses
-from smtppseudo.replacement import Replacement
-from smtppseudo.settings import Settings
-from smtppseudo.sources import source_of
+from smtppseudo.smtp.client_limits import source_of
 
 _LIST_MODE: Final = 0o644
 

@@ -4,7 +4,7 @@ import argparse
 from typing import Any, Final
 
 from smtppseudo.cli.options import add_command, whole
-from smtppseudo.settings import BLOCKLIST_FORMATS, EVIDENCE, Settings
+from smtppseudo.config.settings import BLOCKLIST_FORMATS, EVIDENCE, Settings
 
 _TOP_MAX: Final = 10_000
 
@@ -60,7 +60,7 @@ def _top(text: str) -> int:
 
 
 def _kinds(text: str) -> list[str]:
-    from smtppseudo.feeds.report import KINDS
+    from smtppseudo.report.report import KINDS
 
     kinds = text.split(",")
     for kind in kinds:

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from smtppseudo.cli.options import add_command, add_places, port, seconds, whole
-from smtppseudo.settings import STAGES
+from smtppseudo.config.settings import STAGES
 
 
 def add_serve(commands: Any) -> None:

@@ -5,7 +5,7 @@ import sys
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import read_configuration, with_monitor_settings
-from smtppseudo.settings_file import default_file, to_toml
+from smtppseudo.config.file import default_file, to_toml
 
 
 def run(options: argparse.Namespace) -> int:

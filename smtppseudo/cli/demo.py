@@ -13,12 +13,12 @@ from typing import Final, NoReturn
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import Access, be_safe_to_print, explained
 from smtppseudo.cli.watch import Watch, say
+from smtppseudo.config.settings import check
 from smtppseudo.demo.arrivals import arrivals
 from smtppseudo.demo.crowd import ADDRESS, Crowd
 from smtppseudo.demo.place import Place
 from smtppseudo.demo.process import NotStartedError, ServerProcess
-from smtppseudo.net.client import ClosedError, ConnectionLostError
-from smtppseudo.settings import check
+from smtppseudo.link.link import ClosedError, ConnectionLostError
 
 _SEED: Final = 25
 _NO_SCREEN: Final = "`smtppseudo demo --no-screen` prints the events instead"

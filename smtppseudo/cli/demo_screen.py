@@ -15,11 +15,11 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.monitor import LocalKeys
 from smtppseudo.demo.crowd import ADDRESS
 from smtppseudo.demo.process import ServerProcess
+from smtppseudo.files import StateDir
+from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.statedir import StateDir
 from smtppseudo.tui.app import MonitorApp, Surroundings
 from smtppseudo.tui.feeder import Feeder
-from smtppseudo.tui.route import Target
 from smtppseudo.tui.screens.service import Service
 
 LEAVE_TIMEOUT_S: Final = 3.0

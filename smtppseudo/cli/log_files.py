@@ -10,11 +10,11 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import read_configuration
-from smtppseudo.feeds.logs import Reading, find
-from smtppseudo.feeds.scan import Row
+from smtppseudo.logread.logs import Reading, find
+from smtppseudo.logread.scan import Row
 from smtppseudo.service.layout import LOGS as SERVICE_LOGS
 
-_PROGRESS_FROM_OCTETS: Final = 64 << 20
+_PROGRESS_FROM_BYTES: Final = 64 << 20
 _PROGRESS_EVERY_S: Final = 0.5
 _STDIN: Final = Path("/dev/stdin")
 
@@ -60,8 +60,8 @@ def _no_logs(directories: list[Path]) -> str:
 
 def with_progress(reading: Reading) -> Iterator[list[Row]]:
     """Say how far it is, where somebody waits at a terminal for a long input."""
-    total = reading.total_octets
-    if total < _PROGRESS_FROM_OCTETS or not sys.stderr.isatty():
+    total = reading.total_bytes
+    if total < _PROGRESS_FROM_BYTES or not sys.stderr.isatty():
         yield from reading
         return
     say_at = time.monotonic() + _PROGRESS_EVERY_S
@@ -69,9 +69,9 @@ def with_progress(reading: Reading) -> Iterator[list[Row]]:
         yield rows
         if time.monotonic() >= say_at:
             say_at += _PROGRESS_EVERY_S
-            share = min(1.0, reading.octets / total)
+            share = min(1.0, reading.bytes_read / total)
             print(
-                f"\rsmtppseudo: read {reading.octets >> 20:,} of {total >> 20:,} MiB, {share:.0%} ",
+                f"\rsmtppseudo: read {reading.bytes_read >> 20:,} of {total >> 20:,} MiB, {share:.0%} ",
                 end="",
                 file=sys.stderr,
                 flush=True,

@@ -8,10 +8,10 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import ask, logged_in
-from smtppseudo.monitor.client import MAX_WORD_CHARS, checked_word
-from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_OCTETS, derive
+from smtppseudo.link.machine import MAX_WORD_CHARS, checked_word
+from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, derive
 
-_GENERATED_OCTETS: Final = 18  # 24 characters
+_GENERATED_BYTES: Final = 18  # 24 characters
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
             word = _new_word(options)
         except ValueError as error:
             raise exits.CommandError(f"{error}; nothing was changed", exits.BAD_SETTINGS) from None
-        credentials = derive(word, os.urandom(WORD_SALT_OCTETS), WORD_ITERATIONS)
+        credentials = derive(word, os.urandom(WORD_SALT_BYTES), WORD_ITERATIONS)
         link.request("magic_word", **credentials.to_fields())
     if options.generate:
         print(word)  # only once it is the server's
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 def _new_word(options: argparse.Namespace) -> str:
     """Return the word that was made up, read or typed. Raises ValueError for one that will not do, CommandError."""
     if options.generate:
-        return secrets.token_urlsafe(_GENERATED_OCTETS)
+        return secrets.token_urlsafe(_GENERATED_BYTES)
     if options.stdin:
         line = sys.stdin.buffer.readline(2 * MAX_WORD_CHARS).decode("latin-1")
         return checked_word(line.removesuffix("\n").removesuffix("\r"))

@@ -13,7 +13,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.access import MONITOR_PORT_DEFAULT, read_cookies, read_ports, read_word, state_dirs
 from smtppseudo.cli.places import user_config
 from smtppseudo.cli.trust import accepted_pin, accepted_pins
-from smtppseudo.statedir import StateDir
+from smtppseudo.files import StateDir
 
 
 class LocalKeys:

@@ -6,9 +6,9 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import logged_in
-from smtppseudo.net.client import MonitorLink, OpRefusedError
-from smtppseudo.settings import SettingsError, check
-from smtppseudo.settings_file import to_toml
+from smtppseudo.config.file import to_toml
+from smtppseudo.config.settings import SettingsError, check
+from smtppseudo.link.link import MonitorLink, OpRefusedError
 
 
 def run(options: argparse.Namespace) -> int:

@@ -112,7 +112,7 @@ def whole(text: str) -> int:
 
 def fingerprint(text: str) -> str:
     """Take a certificate's fingerprint."""
-    from smtppseudo.net.pins import parse_fingerprint
+    from smtppseudo.link.pins import parse_fingerprint
 
     try:
         return parse_fingerprint(text)

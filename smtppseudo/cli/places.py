@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from smtppseudo.configuration import Configuration
-from smtppseudo.settings import KEYS, SettingsError, check
-from smtppseudo.settings_file import parse_file
-from smtppseudo.statedir import SETTINGS, StateDir
+from smtppseudo.config.file import parse_file
+from smtppseudo.config.layers import Configuration
+from smtppseudo.config.settings import KEYS, SettingsError, check
+from smtppseudo.files import SETTINGS, StateDir
 
 _NAME: Final = "smtppseudo"
 

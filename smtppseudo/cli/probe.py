@@ -52,20 +52,20 @@ def _talk(sock: socket.socket, prober: Prober, began: float) -> bool:
     """Speak until all is said; say whether the server said anything."""
     printed = 0
     while True:
-        octets = b""
+        data = b""
         try:
-            octets = sock.recv(4096)
+            data = sock.recv(4096)
         except OSError as error:
             print(f"{time.monotonic() - began:8.3f}  -- {reason_of(error)}")
-        if octets:
-            prober.receive(octets)
+        if data:
+            prober.receive(data)
         else:
             prober.lost()
         for by, line in prober.spoken[printed:]:
             print(f"{time.monotonic() - began:8.3f} {by}: {escape(line)}")
         printed = len(prober.spoken)
         answer = prober.data_to_send()
-        if not octets or (prober.verdict is not None and not answer and not prober.awaits_reply):
+        if not data or (prober.verdict is not None and not answer and not prober.awaits_reply):
             return printed > 0
         if answer:
             with contextlib.suppress(OSError):  # what the server still said is read, and then its end

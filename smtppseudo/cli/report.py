@@ -9,9 +9,9 @@ from typing import Final
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import given_files, with_progress
 from smtppseudo.cli.periods import moment
-from smtppseudo.feeds import tables
-from smtppseudo.feeds.logs import Reading, instant
-from smtppseudo.feeds.report import KINDS, Report
+from smtppseudo.logread.logs import Reading, instant
+from smtppseudo.report import tables
+from smtppseudo.report.report import KINDS, Report
 
 # What is counted where `--by` names nothing: the rest would say much the same again.
 _USUAL: Final = tuple(kind for kind in KINDS if kind not in ("sender", "day"))

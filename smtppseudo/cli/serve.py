@@ -21,27 +21,27 @@ from smtppseudo.cli.places import (
     settings_file,
     with_monitor_settings,
 )
-from smtppseudo.log_stream import write_at_once
-from smtppseudo.net.inherited import take as inherit
-from smtppseudo.net.listener import ListenError
-from smtppseudo.net.notify import Heartbeat, Notifier
-from smtppseudo.net.signals import Signals
-from smtppseudo.preconditions import require_descriptors
-from smtppseudo.server import Server
-from smtppseudo.settings import STDOUT, Settings, SettingsError
-from smtppseudo.statedir import CREDENTIALS, SECRET_MODE, SETTINGS
+from smtppseudo.config.settings import STDOUT, Settings, SettingsError
+from smtppseudo.files import CREDENTIALS, SECRET_MODE, SETTINGS
+from smtppseudo.log.stream import write_at_once
+from smtppseudo.loop.listener import ListenError
+from smtppseudo.loop.signals import Signals
+from smtppseudo.server.preconditions import require_descriptors
+from smtppseudo.server.sd_listen import take as inherit
+from smtppseudo.server.sd_notify import Heartbeat, Notifier
+from smtppseudo.server.server import Server
 
 if TYPE_CHECKING:
-    from smtppseudo.privilege import User
+    from smtppseudo.server.privilege import User
 
 # What a server loads when it first needs it. Whoever it becomes may not be able to read that.
 LOADED_LATE: Final = (
     "datetime",
     "difflib",
     "json",
-    "smtppseudo.console",
-    "smtppseudo.keeper",
-    "smtppseudo.metrics_file",
+    "smtppseudo.server.console",
+    "smtppseudo.server.kept_blocklist",
+    "smtppseudo.server.metrics",
     "smtppseudo.net.pem",
     "smtppseudo.net.tls",
     "tomllib",
@@ -130,11 +130,11 @@ def _print_events(server: Server) -> None:
     def echo(lines: str) -> None:
         nonlocal left_out
         gap = f"({left_out} events not printed)\n" if left_out else ""
-        octets = (gap + lines).encode("ascii")
-        written, error = write_at_once(fd, octets)
+        data = (gap + lines).encode("ascii")
+        written, error = write_at_once(fd, data)
         if written >= len(gap):
             left_out = 0
-        left_out += octets.count(b"\n", max(written, len(gap)))
+        left_out += data.count(b"\n", max(written, len(gap)))
         if error is not None:
             server.chronicle.echo = None  # whoever looked on has gone; the server goes on
             _say(f"standard output: {error.strerror}; no more events are printed")
@@ -143,7 +143,7 @@ def _print_events(server: Server) -> None:
 
 
 def _find_user(name: str) -> "User":
-    from smtppseudo.privilege import PrivilegeError, find_user
+    from smtppseudo.server.privilege import PrivilegeError, find_user
 
     try:
         return find_user(name)
@@ -155,7 +155,7 @@ def _become(user: "User | None", settings: Settings) -> None:
     """Give up what root may, if we are to; root's own name says to stay as we are."""
     if user is None or user.is_root:
         return
-    from smtppseudo.privilege import PrivilegeError, become, hand_over, require_access
+    from smtppseudo.server.privilege import PrivilegeError, become, hand_over, require_access
 
     state, log = Path(settings.state_dir), Path(settings.log_dir)
     for name in LOADED_LATE:
@@ -203,7 +203,7 @@ def _callbacks(
 def _explain(error: ListenError) -> str:
     place = f"cannot listen on {error}"
     if error.errno == errno.EADDRINUSE:
-        from smtppseudo.net.holder import holder_of
+        from smtppseudo.net.port_holder import holder_of
 
         holder = holder_of(error.port) or "another program"
         return f"{place}, by {holder}; stop that, or choose another port (--port, --monitor-port)"

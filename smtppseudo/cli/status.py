@@ -7,8 +7,8 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import logged_in
+from smtppseudo.link.link import MonitorLink
 from smtppseudo.monitor.status import Status, render_prometheus, render_text
-from smtppseudo.net.client import MonitorLink
 
 
 def run(options: argparse.Namespace) -> int:

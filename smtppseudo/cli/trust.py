@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import user_config
-from smtppseudo.net.client import CertificateError, ChangedCertificateError, LinkError
-from smtppseudo.net.pins import FILE, SHOW_COMMAND, Pins, name_of
-from smtppseudo.statedir import StateDir
+from smtppseudo.files import StateDir
+from smtppseudo.link.link import CertificateError, ChangedCertificateError, LinkError
+from smtppseudo.link.pins import FILE, SHOW_COMMAND, Pins, name_of
 
 
 class Trust:

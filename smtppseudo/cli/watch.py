@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NoReturn
 
 from smtppseudo.cli.access import Access, be_safe_to_print, explained
-from smtppseudo.monitor.codec import Frame
-from smtppseudo.net.client import (
+from smtppseudo.link.link import (
     ConnectionLostError,
     Dropped,
     MonitorLink,
@@ -19,7 +18,8 @@ from smtppseudo.net.client import (
     Streamed,
     UnreachableError,
 )
-from smtppseudo.records import render_record
+from smtppseudo.log.records import render_record
+from smtppseudo.monitor.codec import Frame
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0

@@ -17,7 +17,7 @@ from smtppseudo.demo.visits import Hear, Reset, Say, Visit, Wait
 ADDRESS: Final = "127.0.0.1"
 CALLERS_MAX: Final = 160  # descriptors are scarce on some systems
 VISIT_MAX_S: Final = 120.0
-HEARD_OCTETS_MAX: Final = 16_384
+HEARD_BYTES_MAX: Final = 16_384
 
 # RFC 5321 section 4.2.1: every line of a reply but the last has a hyphen behind its code.
 _REPLY: Final = re.compile(rb"(?:[0-9]{3}-[^\n]*\n)*[0-9]{3}(?![0-9-])[^\n]*\n")
@@ -58,11 +58,11 @@ class Caller:
     def receive(self, now: float) -> bool:
         """Read what the server says. Whoever does not wait for it goes on without, until the server closes."""
         try:
-            octets = self.sock.recv(HEARD_OCTETS_MAX)
+            data = self.sock.recv(HEARD_BYTES_MAX)
         except OSError as error:
             return isinstance(error, BlockingIOError)
-        self._heard = (self._heard + octets)[-HEARD_OCTETS_MAX:]
-        return bool(octets) and (not self._hears or self._answer(now))
+        self._heard = (self._heard + data)[-HEARD_BYTES_MAX:]
+        return bool(data) and (not self._hears or self._answer(now))
 
     def close(self) -> None:
         """End the visit, wherever it is."""
@@ -83,7 +83,7 @@ class Caller:
         try:
             step = next(self._visit) if reply is None else self._visit.send(reply)
             while isinstance(step, Say):
-                self.sock.sendall(step.octets)
+                self.sock.sendall(step.data)
                 step = next(self._visit)
         except (StopIteration, OSError):
             return False

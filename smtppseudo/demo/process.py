@@ -22,8 +22,8 @@ MODULE: Final = "smtppseudo.cli.demo_server"
 _SETTINGS: Final = """\
 greeting = "{hostname} ESMTP"
 hostname = "mail.example.org"
-log_max_octets_per_day = 67_108_864
-log_min_free_octets = 0
+log_max_bytes_per_day = 67_108_864
+log_min_free_bytes = 0
 """
 _LISTENS: Final = re.compile(r"(SMTP|monitors) on \S+ port ([0-9]+)\s*")
 

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 
 class Say(NamedTuple):
-    """Send these octets, all at once."""
+    """Send these bytes, all at once."""
 
-    octets: bytes
+    data: bytes
 
 
 class Hear(NamedTuple):
@@ -108,7 +108,7 @@ def port_scanner(dice: Random) -> Visit:
 
 HTTP_REQUEST: Final = b"GET / HTTP/1.0\r\nHost: scan.example.net\r\nUser-Agent: Mozilla/5.0\r\n\r\n"
 SSH_BANNER: Final = b"SSH-2.0-OpenSSH_9.9\r\n"
-# RFC 8446 section 4.1.2: handshake, client_hello, a random of 32 octets, two cipher suites.
+# RFC 8446 section 4.1.2: handshake, client_hello, a random of 32 bytes, two cipher suites.
 _HELLO: Final = b"\x03\x03" + bytes(range(0x40, 0x60)) + b"\x00\x00\x04\x13\x01\x13\x02\x01\x00\x00\x00"
 TLS_CLIENT_HELLO: Final = (
     b"\x16\x03\x01\x00" + bytes([len(_HELLO) + 4]) + b"\x01\x00\x00" + bytes([len(_HELLO)]) + _HELLO
@@ -116,10 +116,10 @@ TLS_CLIENT_HELLO: Final = (
 
 
 def slow_talker(dice: Random) -> Visit:
-    """An octet a second, to see how long it is borne with."""
+    """An byte a second, to see how long it is borne with."""
     yield Hear()
-    for octet in f"HELO {dice.choice(BOT_HOSTS)}\r\nMAIL FROM:<{_address(dice)}>\r\n".encode():
-        yield Say(bytes([octet]))
+    for byte in f"HELO {dice.choice(BOT_HOSTS)}\r\nMAIL FROM:<{_address(dice)}>\r\n".encode():
+        yield Say(bytes([byte]))
         yield Wait(1.0)
 
 

@@ -1,1 +1,1 @@
-"""The monitor protocol: the machines of both sides, what they say to each other, and what is shown of it. Pure."""
+"""The monitor protocol: the pure machines of the server side, and the values both sides exchange. See PROTOCOL.md."""

@@ -1,6 +1,6 @@
 """Frames of the monitor protocol: one JSON object a line (RFC 8259), LF, printable ASCII only.
 
-Pure: octets in, frames out. What a peer sends wrong is a value, `FrameError`, never an exception.
+Pure: bytes in, frames out. What a peer sends wrong is a value, `FrameError`, never an exception.
 
 The line ends with LF. One CR in front of it is dropped, for the sake of telnet, but counts.
 """
@@ -13,9 +13,9 @@ from typing import NamedTuple, TypeAlias
 
 PROTOCOL = 1  # the version that both sides speak
 
-MAX_OCTETS_BEFORE_LOGIN = 1_024  # to the server
-MAX_OCTETS_AFTER_LOGIN = 16_384  # to the server
-MAX_OCTETS_TO_CLIENT = 65_536
+MAX_BYTES_BEFORE_LOGIN = 1_024  # to the server
+MAX_BYTES_AFTER_LOGIN = 16_384  # to the server
+MAX_BYTES_TO_CLIENT = 65_536
 MAX_DEPTH = 64  # objects and arrays within each other, the frame itself counted
 MAX_NUMBER_CHARS = 32  # of one number; no count, time or id comes near
 
@@ -25,7 +25,7 @@ TOO_BIG = "too_big"
 Frame: TypeAlias = dict[str, object]
 
 _OPENING = ord("{")
-_NOT_A_BRACKET = bytes(octet for octet in range(256) if octet not in b"[]{}")
+_NOT_A_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 class FrameError(NamedTuple):
@@ -60,15 +60,15 @@ class ReaderState(Enum):
 class FrameReader:
     """Cuts a stream into frames.
 
-    `max_octets` is the longest line taken, its LF not counted: a security limit. It may be set anew at
-    any time, and holds from the next `receive` on. After a `receive` no more than `max_octets` octets
-    are kept. Octets fed one by one cost as little as octets fed at once.
+    `max_bytes` is the longest line taken, its LF not counted: a security limit. It may be set anew at
+    any time, and holds from the next `receive` on. After a `receive` no more than `max_bytes` bytes
+    are kept. Bytes fed one by one cost as little as bytes fed at once.
     """
 
-    __slots__ = ("_buffer", "_searched", "_state", "max_octets")
+    __slots__ = ("_buffer", "_searched", "_state", "max_bytes")
 
-    def __init__(self, max_octets: int) -> None:
-        self.max_octets = max_octets
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self._buffer = bytearray()
         self._searched = 0  # there is no LF in the buffer before this
         self._state = ReaderState.OPEN
@@ -79,12 +79,12 @@ class FrameReader:
         return self._state
 
     @property
-    def buffered_octets(self) -> int:
-        """How many octets of a line that has not ended are kept."""
+    def buffered_bytes(self) -> int:
+        """How many bytes of a line that has not ended are kept."""
         return len(self._buffer)
 
-    def receive(self, octets: bytes | bytearray | memoryview) -> list[Frame | FrameError]:
-        """Return the frames that `octets` completes, in order, and the error if there is one.
+    def receive(self, data: bytes | bytearray | memoryview) -> list[Frame | FrameError]:
+        """Return the frames that `bytes` completes, in order, and the error if there is one.
 
         An error is the last thing a reader returns: where one line cannot be told for sure, neither can
         the next, so the rest is ignored and the caller closes. The same stream gives the same
@@ -93,7 +93,7 @@ class FrameReader:
         """
         if self._state is ReaderState.FINISHED:
             return []
-        self._buffer += octets
+        self._buffer += data
         found: list[Frame | FrameError] = []
         start = 0
         while (line := self._next_line(start)) is not None:
@@ -115,12 +115,12 @@ class FrameReader:
             return None
         if buffer[start] != _OPENING:
             return NO_OBJECT
-        end = buffer.find(b"\n", self._searched, start + self.max_octets + 1)
+        end = buffer.find(b"\n", self._searched, start + self.max_bytes + 1)
         if end >= 0:
             self._searched = end + 1
             return bytes(buffer[start:end])
-        if len(buffer) - start > self.max_octets:
-            return FrameError(TOO_BIG, f"a frame is at most {self.max_octets} octets")
+        if len(buffer) - start > self.max_bytes:
+            return FrameError(TOO_BIG, f"a frame is at most {self.max_bytes} bytes")
         return None
 
 
@@ -129,7 +129,7 @@ def encode(frame: Mapping[str, object]) -> bytes:
 
     Half a surrogate pair, as a file name that is not UTF-8 brings along, becomes `?`. Raises ValueError
     for NaN and infinity, TypeError for what JSON has no word for: both are bugs of the caller, who also
-    sees to length (`MAX_OCTETS_TO_CLIENT`), depth (`MAX_DEPTH`) and size of numbers (`MAX_NUMBER_CHARS`).
+    sees to length (`MAX_BYTES_TO_CLIENT`), depth (`MAX_DEPTH`) and size of numbers (`MAX_NUMBER_CHARS`).
     """
     text = _ENCODER.encode(dict(frame))
     if "\\ud" in text:  # perhaps half a pair: rare, so it may cost
@@ -161,7 +161,7 @@ def _parse(line: bytes) -> Frame | FrameError:
 def _is_too_deep(line: bytes) -> bool:
     """Say whether brackets outside strings are nested more than `MAX_DEPTH` deep.
 
-    The decoder recurses, so the depth has to be known before. Up to the first octet that is not JSON,
+    The decoder recurses, so the depth has to be known before. Up to the first byte that is not JSON,
     where the decoder stops, this sees what the decoder sees.
     """
     if line.count(b"{") + line.count(b"[") <= MAX_DEPTH:
@@ -169,8 +169,8 @@ def _is_too_deep(line: bytes) -> bool:
     unescaped = line.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = b"".join(unescaped.split(b'"')[::2]).translate(None, _NOT_A_BRACKET)
     depth = 0
-    for octet in brackets:
-        depth += 1 if octet in b"{[" else -1
+    for byte in brackets:
+        depth += 1 if byte in b"{[" else -1
         if depth > MAX_DEPTH:
             return True
     return False

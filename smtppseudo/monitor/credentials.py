@@ -12,20 +12,20 @@ import hmac
 from typing import NamedTuple
 
 MECHANISM = "SCRAM-SHA-256"
-HASH_OCTETS = 32
+HASH_BYTES = 32
 MIN_ITERATIONS = 4_096  # RFC 7677 section 4
 MAX_ITERATIONS = 10_000_000  # a security limit: some seconds of one core, no more
-MIN_SALT_OCTETS = 8
-MAX_SALT_OCTETS = 64
+MIN_SALT_BYTES = 8
+MAX_SALT_BYTES = 64
 
 WORD_ITERATIONS = 600_000  # for a new magic word: about a fifth of a second for each guess
-WORD_SALT_OCTETS = 16
+WORD_SALT_BYTES = 16
 
 
 class Credentials(NamedTuple):
     """What a server keeps of a secret (RFC 5802 section 3).
 
-    `salt` is 8 to 64 octets, `iterations` 4,096 to 10,000,000, the keys are 32 octets each. Who holds
+    `salt` is 8 to 64 bytes, `iterations` 4,096 to 10,000,000, the keys are 32 bytes each. Who holds
     `stored_key` can guess at the secret, who holds `server_key` can play the server: `repr` shows neither.
     """
 
@@ -39,18 +39,18 @@ class Credentials(NamedTuple):
 
     def checked(self) -> "Credentials":
         """Return these credentials; raise ValueError, naming the field, where one is out of bounds."""
-        if not MIN_SALT_OCTETS <= len(self.salt) <= MAX_SALT_OCTETS:
-            raise ValueError(f"salt must be {MIN_SALT_OCTETS} to {MAX_SALT_OCTETS} octets")
+        if not MIN_SALT_BYTES <= len(self.salt) <= MAX_SALT_BYTES:
+            raise ValueError(f"salt must be {MIN_SALT_BYTES} to {MAX_SALT_BYTES} bytes")
         if not MIN_ITERATIONS <= self.iterations <= MAX_ITERATIONS:
             raise ValueError(f"iterations must be {MIN_ITERATIONS} to {MAX_ITERATIONS}")
-        if len(self.stored_key) != HASH_OCTETS:
-            raise ValueError(f"stored_key must be {HASH_OCTETS} octets")
-        if len(self.server_key) != HASH_OCTETS:
-            raise ValueError(f"server_key must be {HASH_OCTETS} octets")
+        if len(self.stored_key) != HASH_BYTES:
+            raise ValueError(f"stored_key must be {HASH_BYTES} bytes")
+        if len(self.server_key) != HASH_BYTES:
+            raise ValueError(f"server_key must be {HASH_BYTES} bytes")
         return self
 
     def to_fields(self) -> dict[str, str | int]:
-        """Return the four fields by name, octets as base64, as they go into a JSON object."""
+        """Return the four fields by name, bytes as base64, as they go into a JSON object."""
         return {
             "salt": to_base64(self.salt),
             "iterations": self.iterations,
@@ -68,10 +68,10 @@ class Credentials(NamedTuple):
         if type(iterations) is not int:  # a bool is an int, but no count
             raise ValueError("iterations must be an integer")
         return cls(
-            salt=_octets("salt", salt),
+            salt=_bytes("salt", salt),
             iterations=iterations,
-            stored_key=_octets("stored_key", stored_key),
-            server_key=_octets("server_key", server_key),
+            stored_key=_bytes("stored_key", stored_key),
+            server_key=_bytes("server_key", server_key),
         ).checked()
 
     def to_text(self) -> str:
@@ -107,22 +107,22 @@ def derive(secret: str, salt: bytes, iterations: int) -> Credentials:
     return derive_client_key(secret, salt, iterations)[1]
 
 
-def decoy(server_secret: bytes, user: str, iterations: int, salt_octets: int = 16) -> Credentials:
+def decoy(server_secret: bytes, user: str, iterations: int, salt_bytes: int = 16) -> Credentials:
     """Make credentials that fit no secret, always the same for the same user (RFC 5802 section 9).
 
     Give the salt length and the iteration count of real users, and keep `server_secret` (32 random
-    octets) over restarts: a salt that changes where others stay gives away that nobody is behind it.
+    bytes) over restarts: a salt that changes where others stay gives away that nobody is behind it.
     """
 
     def part(label: str) -> bytes:
         return hmac_sha256(server_secret, f"{label}={user}".encode())
 
-    return Credentials(part("salt")[:salt_octets], iterations, part("stored"), part("server")).checked()
+    return Credentials(part("salt")[:salt_bytes], iterations, part("stored"), part("server")).checked()
 
 
 def derive_client_key(secret: str, salt: bytes, iterations: int) -> tuple[bytes, Credentials]:
     """Return ClientKey, which never leaves the client, and what `derive` returns."""
-    unfinished = Credentials(salt, iterations, bytes(HASH_OCTETS), bytes(HASH_OCTETS)).checked()
+    unfinished = Credentials(salt, iterations, bytes(HASH_BYTES), bytes(HASH_BYTES)).checked()
     salted = hashlib.pbkdf2_hmac("sha256", checked_secret(secret).encode("ascii"), salt, iterations)
     client_key = hmac_sha256(salted, b"Client Key")
     stored_key = hashlib.sha256(client_key).digest()
@@ -153,29 +153,29 @@ def read_count(text: str) -> int | None:
     return int(text)
 
 
-def _octets(name: str, value: object) -> bytes:
-    octets = from_base64(value) if isinstance(value, str) else None
-    if octets is None:
+def _bytes(name: str, value: object) -> bytes:
+    data = from_base64(value) if isinstance(value, str) else None
+    if data is None:
         raise ValueError(f"{name} must be base64")
-    return octets
+    return data
 
 
 def from_base64(text: str) -> bytes | None:
-    """Return the octets, or None unless `text` is just what `to_base64` would make of them."""
+    """Return the bytes, or None unless `text` is just what `to_base64` would make of them."""
     if not text.isascii():
         return None
     try:
-        octets = binascii.a2b_base64(text)
+        data = binascii.a2b_base64(text)
     except binascii.Error:
         return None
-    return octets if to_base64(octets) == text else None  # it skips what it does not know, and spare bits
+    return data if to_base64(data) == text else None  # it skips what it does not know, and spare bits
 
 
-def to_base64(octets: bytes) -> str:
+def to_base64(data: bytes) -> str:
     """Return base64 with padding and without line ends (RFC 4648 section 4)."""
-    return binascii.b2a_base64(octets, newline=False).decode("ascii")
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
-    """Return the 32 octets that RFC 5802 section 2.2 calls HMAC()."""
+    """Return the 32 bytes that RFC 5802 section 2.2 calls HMAC()."""
     return hmac.digest(key, message, "sha256")

@@ -7,58 +7,58 @@ from typing import Final
 from smtppseudo.monitor.codec import encode
 
 EVENTS_MAX: Final = 1_000
-OCTETS_MAX: Final = 1 << 20
-TAKE_OCTETS: Final = 65_536
+BYTES_MAX: Final = 1 << 20
+TAKE_BYTES: Final = 65_536
 
 
 class _Frames:
     """Frames that are sent, or dropped, together; `events` counts those that may be dropped."""
 
-    __slots__ = ("events", "octets")
+    __slots__ = ("data", "events")
 
-    def __init__(self, octets: bytes, events: int) -> None:
-        self.octets = octets
+    def __init__(self, data: bytes, events: int) -> None:
+        self.data = data
         self.events = events
 
 
 class Outbox:
     """A queue of replies and events. Over the limits the oldest events are dropped, never a reply.
 
-    A `dropped` frame tells how many, before anything else is sent. `events_max` and `octets_max` are security
+    A `dropped` frame tells how many, before anything else is sent. `events_max` and `bytes_max` are security
     limits, for what waits here, not for what is on its way.
     """
 
-    __slots__ = ("_dropped", "_events", "_events_max", "_octets", "_octets_max", "_queue", "_undropped")
+    __slots__ = ("_bytes", "_bytes_max", "_dropped", "_events", "_events_max", "_queue", "_undropped")
 
-    def __init__(self, events_max: int = EVENTS_MAX, octets_max: int = OCTETS_MAX) -> None:
+    def __init__(self, events_max: int = EVENTS_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._events_max = events_max
-        self._octets_max = octets_max
+        self._bytes_max = bytes_max
         self._queue: deque[_Frames | Iterator[bytes]] = deque()
         self._undropped: deque[_Frames] = deque()  # those of _queue that hold events
         self._events = 0
-        self._octets = 0  # of events
+        self._bytes = 0  # of events
         self._dropped = 0
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
         return bool(self._queue) or self._dropped > 0
 
-    def put(self, octets: bytes) -> None:
+    def put(self, data: bytes) -> None:
         """Add a frame that must not be dropped."""
-        self._queue.append(_Frames(octets, 0))
+        self._queue.append(_Frames(data, 0))
 
     def put_lazily(self, frames: Iterator[bytes]) -> None:
         """Add frames, of at most 64 KiB each, that are made only when they can be sent."""
         self._queue.append(frames)
 
-    def put_events(self, octets: bytes, count: int) -> None:
+    def put_events(self, data: bytes, count: int) -> None:
         """Add the frames of `count` events."""
-        frames = _Frames(octets, count)
+        frames = _Frames(data, count)
         self._queue.append(frames)
         self._undropped.append(frames)
         self._events += count
-        self._octets += len(octets)
-        while self._events > self._events_max or self._octets > self._octets_max:
+        self._bytes += len(data)
+        while self._events > self._events_max or self._bytes > self._bytes_max:
             oldest = self._undropped[0]
             self._dropped += oldest.events
             self._queue.remove(oldest)  # near the front: before it are only replies, and those are few
@@ -71,22 +71,22 @@ class Outbox:
         if self._dropped:
             parts.append(encode({"type": "dropped", "count": self._dropped}))
             self._dropped = 0
-        while self._queue and size < TAKE_OCTETS:
+        while self._queue and size < TAKE_BYTES:
             first = self._queue[0]
             if isinstance(first, _Frames):
-                octets = first.octets
+                data = first.data
                 self._queue.popleft()
                 if first.events:
                     self._taken(first)
             else:
-                octets = next(first, b"")
-                if not octets:
+                data = next(first, b"")
+                if not data:
                     self._queue.popleft()
-            parts.append(octets)
-            size += len(octets)
+            parts.append(data)
+            size += len(data)
         return b"".join(parts)
 
     def _taken(self, frames: _Frames) -> None:
         self._undropped.popleft()
         self._events -= frames.events
-        self._octets -= len(frames.octets)
+        self._bytes -= len(frames.data)

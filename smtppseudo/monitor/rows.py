@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from smtppseudo.events import CloseReason, escape
-from smtppseudo.monitor.codec import MAX_OCTETS_TO_CLIENT, encode
+from smtppseudo.monitor.codec import MAX_BYTES_TO_CLIENT, encode
 from smtppseudo.smtp.session import SmtpSession
 
 ROWS_PER_FRAME: Final = 100
@@ -75,9 +75,9 @@ def frames(head: Mapping[str, object], shown: Iterator[dict[str, object]]) -> It
 
 
 def _frames_of(head: Mapping[str, object], chunk: list[dict[str, object]], *, more: bool) -> Iterator[bytes]:
-    octets = encode({**head, "slots": chunk, "more": more})
-    if len(octets) <= MAX_OCTETS_TO_CLIENT or len(chunk) <= 1:
-        yield octets
+    data = encode({**head, "slots": chunk, "more": more})
+    if len(data) <= MAX_BYTES_TO_CLIENT or len(chunk) <= 1:
+        yield data
         return
     half = len(chunk) // 2
     yield from _frames_of(head, chunk[:half], more=True)

@@ -19,11 +19,11 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from smtppseudo.monitor.credentials import (
-    HASH_OCTETS,
+    HASH_BYTES,
     MAX_ITERATIONS,
-    MAX_SALT_OCTETS,
+    MAX_SALT_BYTES,
     MIN_ITERATIONS,
-    MIN_SALT_OCTETS,
+    MIN_SALT_BYTES,
     Credentials,
     checked_secret,
     derive_client_key,
@@ -260,8 +260,8 @@ def _parse_server_first(message: str) -> tuple[str, bytes, int]:
     """Return nonce, salt and iteration count (RFC 5802 section 7)."""
     nonce, salt_text, iterations_text = _values(_not_refused(message), "rsi")
     salt = from_base64(salt_text)
-    if salt is None or not MIN_SALT_OCTETS <= len(salt) <= MAX_SALT_OCTETS:
-        raise ScramError(f"the salt is not {MIN_SALT_OCTETS} to {MAX_SALT_OCTETS} octets in base64")
+    if salt is None or not MIN_SALT_BYTES <= len(salt) <= MAX_SALT_BYTES:
+        raise ScramError(f"the salt is not {MIN_SALT_BYTES} to {MAX_SALT_BYTES} bytes in base64")
     iterations = read_count(iterations_text)
     if iterations is None or not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
         raise ScramError(f"the iteration count is not {MIN_ITERATIONS} to {MAX_ITERATIONS}")
@@ -337,10 +337,10 @@ def _is_nonce(text: str) -> bool:
 
 
 def _hash(text: str, what: str) -> bytes:
-    octets = from_base64(text)
-    if octets is None or len(octets) != HASH_OCTETS:
-        raise ScramError(f"{what} is not {HASH_OCTETS} octets in base64")
-    return octets
+    data = from_base64(text)
+    if data is None or len(data) != HASH_BYTES:
+        raise ScramError(f"{what} is not {HASH_BYTES} bytes in base64")
+    return data
 
 
 def _xor(left: bytes, right: bytes) -> bytes:

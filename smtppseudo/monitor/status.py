@@ -21,8 +21,8 @@ class Status(NamedTuple):
     refused: Labelled
     closed: Labelled
     commands: Number
-    received_octets: Number
-    sent_octets: Number
+    received_bytes: Number
+    sent_bytes: Number
     kept_s: Number
     delayed_s: Number
     hurried: Number
@@ -66,8 +66,8 @@ def render_text(status: Status) -> str:
         ("closed", f"{closed}{_shares(status.closed)}"),
         ("refused", f"{refused}{_shares(status.refused)}"),
         ("commands", str(status.commands)),
-        ("received", f"{status.received_octets} octets"),
-        ("sent", f"{status.sent_octets} octets"),
+        ("received", f"{status.received_bytes} bytes"),
+        ("sent", f"{status.sent_bytes} bytes"),
         ("callers kept", _duration(status.kept_s)),
         ("callers delayed", _duration(status.delayed_s)),
         ("hurried", str(status.hurried)),
@@ -118,8 +118,8 @@ _METRICS: Final = (
     ),
     _Metric("sessions_closed_total", "counter", "Sessions that ended, by the reason.", "closed", "reason"),
     _Metric("commands_total", "counter", "SMTP commands in sessions that ended.", "commands"),
-    _Metric("received_bytes_total", "counter", "Octets received in sessions that ended.", "received_octets"),
-    _Metric("sent_bytes_total", "counter", "Octets sent in sessions that ended.", "sent_octets"),
+    _Metric("received_bytes_total", "counter", "Bytes received in sessions that ended.", "received_bytes"),
+    _Metric("sent_bytes_total", "counter", "Bytes sent in sessions that ended.", "sent_bytes"),
     _Metric("session_seconds_total", "counter", "Seconds that callers were kept, in sessions that ended.", "kept_s"),
     _Metric(
         "session_delayed_seconds_total",

@@ -1,1 +1,1 @@
-"""The shell: sockets, clock and signals around the pure machines."""
+"""What both sides use of sockets: addresses, classes of errno, TLS."""

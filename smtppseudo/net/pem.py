@@ -5,7 +5,7 @@ import ssl
 from pathlib import Path
 from typing import Final
 
-from smtppseudo.settings import SettingsError
+from smtppseudo.config.settings import SettingsError
 
 _CREDENTIALS: Final = "%d/"  # at the beginning of a path: systemd's credentials, as in its units
 
@@ -64,8 +64,8 @@ def _path(name: str, path: str) -> Path:
 
 def _require_pem(name: str, path: Path, mark: bytes, what: str) -> None:
     try:
-        octets = path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{name}: {path}: {error.strerror}; the server must be able to read it") from None
-    if mark not in octets:
+    if mark not in data:
         raise SettingsError(f"{name}: {path} holds no {what} in PEM")

@@ -12,28 +12,28 @@ from typing import Final
 
 from smtppseudo.net.errnos import DONTWAIT, TlsError, reason_of
 
-HANDSHAKE_OCTETS_MAX: Final = 65_536  # of a peer, until the handshake is done; a security limit
-UNSENT_OCTETS_MAX: Final = 65_536  # of answers that the peer has TLS itself give, and does not read; likewise
+HANDSHAKE_BYTES_MAX: Final = 65_536  # of a peer, until the handshake is done; a security limit
+UNSENT_BYTES_MAX: Final = 65_536  # of answers that the peer has TLS itself give, and does not read; likewise
 SESSIONS_MAX: Final = 1_000  # at once; each takes about 20 KiB
 STEPS_PER_TURN: Final = 8  # of handshakes, each up to some milliseconds of arithmetic
 
-_RECEIVE_OCTETS: Final = 2048
-_RECORD_OCTETS: Final = 16_384  # RFC 8446 section 5.1
+_RECEIVE_BYTES: Final = 2048
+_RECORD_BYTES: Final = 16_384  # RFC 8446 section 5.1
 
 
 class TlsSocket:
     """TLS over a connected socket, with the methods of a socket that a connection needs.
 
-    `recv` gives all that the octets it takes from the kernel make: nothing waits in here while the kernel has
-    nothing to read. `send` counts octets as sent when the kernel has all of their record; what it did not take must
+    `recv` gives all that the bytes it takes from the kernel make: nothing waits in here while the kernel has
+    nothing to read. `send` counts bytes as sent when the kernel has all of their record; what it did not take must
     come first the next time. Both raise BlockingIOError, TlsError, and OSError of the socket's own. `flags` are
     those of the system's calls.
 
-    Of a peer's octets at most a record is kept (16 KiB), of a handshake as much as `HANDSHAKE_OCTETS_MAX`.
+    Of a peer's bytes at most a record is kept (16 KiB), of a handshake as much as `HANDSHAKE_BYTES_MAX`.
     """
 
     __slots__ = (
-        "_handshake_octets",
+        "_handshake_bytes",
         "_incoming",
         "_is_over",
         "_on_close",
@@ -57,9 +57,9 @@ class TlsSocket:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
-        self._handshake_octets = 0
+        self._handshake_bytes = 0
         self._unsent = b""  # records that the kernel has not taken yet
-        self._sealed = 0  # octets of ours in them that `send` did not count yet
+        self._sealed = 0  # bytes of ours in them that `send` did not count yet
         self._is_over = False
 
     @property
@@ -69,7 +69,7 @@ class TlsSocket:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether the handshake's last octets brought more: `recv` then takes none from the kernel."""
+        """Whether the handshake's last bytes brought more: `recv` then takes none from the kernel."""
         return bool(self._incoming.pending)
 
     @property
@@ -92,30 +92,30 @@ class TlsSocket:
     def shake_hands(self, flags: int = 0) -> bool:
         """Take in what came, go on with the handshake, and say whether it is done. Raises OSError."""
         try:
-            octets = self._sock.recv(_RECEIVE_OCTETS, flags)
+            data = self._sock.recv(_RECEIVE_BYTES, flags)
         except (BlockingIOError, InterruptedError):
             pass  # woken because it could send
         else:
-            self._handshake_octets += len(octets)
-            if not octets:
+            self._handshake_bytes += len(data)
+            if not data:
                 raise ConnectionResetError("the other side closed the connection")
-            if self._handshake_octets > HANDSHAKE_OCTETS_MAX:
+            if self._handshake_bytes > HANDSHAKE_BYTES_MAX:
                 raise TlsError("the handshake is too long")
-            self._incoming.write(octets)
+            self._incoming.write(data)
         return self._step(flags)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Take at most `size` octets from the kernel; return what they make, b"" when the other side has ended."""
+        """Take at most `size` bytes from the kernel; return what they make, b"" when the other side has ended."""
         if self._is_over:
             return self._sock.recv(size, flags)  # said to nobody
         if not self._incoming.pending:
-            octets = self._sock.recv(size, flags)
-            if not octets:
+            data = self._sock.recv(size, flags)
+            if not data:
                 return b""
-            self._incoming.write(octets)
+            self._incoming.write(data)
         pieces: list[bytes] = []
         try:
-            while piece := self._tls.read(_RECORD_OCTETS):
+            while piece := self._tls.read(_RECORD_BYTES):
                 pieces.append(piece)
         except ssl.SSLWantReadError:
             self._answer_for_itself(flags)
@@ -125,14 +125,14 @@ class TlsSocket:
             raise self._failed(error, flags) from None
         return b"".join(pieces)
 
-    def send(self, octets: bytes, flags: int = 0) -> int:
-        """Send what can be sent without waiting, and return how many octets that was."""
+    def send(self, data: bytes, flags: int = 0) -> int:
+        """Send what can be sent without waiting, and return how many bytes that was."""
         sent = 0
         while self._flush(flags):
             sent, self._sealed = sent + self._sealed, 0
-            piece = octets[sent : sent + _RECORD_OCTETS]
+            piece = data[sent : sent + _RECORD_BYTES]
             if not piece:
-                return len(octets)
+                return len(data)
             try:
                 self._tls.write(piece)
             except ssl.SSLError as error:
@@ -142,9 +142,9 @@ class TlsSocket:
             raise BlockingIOError
         return sent
 
-    def sendall(self, octets: bytes) -> None:
+    def sendall(self, data: bytes) -> None:
         """Send it all, for a socket that may wait. Raises OSError."""
-        if self.send(octets) < len(octets):
+        if self.send(data) < len(data):
             raise TimeoutError("the other side does not read")
 
     def shutdown(self, how: int) -> None:
@@ -190,7 +190,7 @@ class TlsSocket:
 
     def _answer_for_itself(self, flags: int) -> None:
         """Send what TLS itself has to say (RFC 8446 section 4.6.3 has a peer ask for it as often as it likes)."""
-        if self._outgoing.pending and not self._flush(flags) and len(self._unsent) > UNSENT_OCTETS_MAX:
+        if self._outgoing.pending and not self._flush(flags) and len(self._unsent) > UNSENT_BYTES_MAX:
             raise TlsError("the other side asks and does not read")
 
     def _say_goodbye(self) -> None:

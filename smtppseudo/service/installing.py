@@ -15,7 +15,7 @@ from smtppseudo.service.units import SERVICE, SOCKETS, USER, Plan, endpoints, sy
 
 _ANSWER_LIMIT_S: Final = 30.0
 _POLL_S: Final = 0.1
-_LINE_OCTETS_MAX: Final = 1024
+_LINE_BYTES_MAX: Final = 1024
 
 
 def new_files(plan: Plan, layout: Layout) -> dict[Path, str]:
@@ -95,4 +95,4 @@ def _says_hello(port: int) -> bool:
 
 def _first_line(port: int) -> bytes:
     with socket.create_connection(("127.0.0.1", port), _ANSWER_LIMIT_S) as sock, sock.makefile("rb") as file:
-        return file.readline(_LINE_OCTETS_MAX)
+        return file.readline(_LINE_BYTES_MAX)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from smtppseudo.replacement import Replacement
+from smtppseudo.files import Replacement
 from smtppseudo.service.units import MONITOR_SOCKET, SMTP_SOCKET, SYSUSERS, UNITS, is_ours, port_of
 
 STATE: Final = Path("/var/lib/smtppseudo")

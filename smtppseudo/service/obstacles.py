@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from smtppseudo.net.holder import holder_of
+from smtppseudo.net.port_holder import holder_of
 from smtppseudo.service.layout import Layout
 from smtppseudo.service.program import Program
 from smtppseudo.service.systemd import ToolError, call

@@ -1,1 +1,1 @@
-"""The dialogue: pure machines that turn octets and time into replies and events."""
+"""The dialogue: pure machines that turn bytes and time into replies and events."""

@@ -8,12 +8,12 @@ import re
 from enum import Enum
 from typing import Final, NamedTuple
 
+from smtppseudo.config.settings import STAGES, Settings
 from smtppseudo.events import CloseReason
-from smtppseudo.settings import STAGES, Settings
 from smtppseudo.smtp import replies
-from smtppseudo.smtp.answers import Answer, Answers, HasRoom
 from smtppseudo.smtp.pace import AT_ONCE, Pace
 from smtppseudo.smtp.replies import Reply, encode_lines
+from smtppseudo.smtp.replying import Answer, Answers, HasRoom
 
 
 class SmtpState(Enum):
@@ -49,7 +49,7 @@ class Dialogue:
     """The prepared replies, rules and limits of one set of settings.
 
     `unknown` is the rule for every verb that is not in `rules`. `farewells` holds the last reply for each
-    reason that ends a session from our side. Times are in seconds, `max_message_octets` is 0 for no limit.
+    reason that ends a session from our side. Times are in seconds, `max_message_bytes` is 0 for no limit.
     `tls_has_room` is None where there is no TLS; `under_tls` is the dialogue for after the handshake, `at_once` the
     same dialogue without its pace.
     """
@@ -61,7 +61,7 @@ class Dialogue:
         "greets_by_ip",
         "idle_timeout_s",
         "line_too_long",
-        "max_message_octets",
+        "max_message_bytes",
         "message_answer",
         "message_too_big",
         "pace",
@@ -79,12 +79,12 @@ class Dialogue:
         self.rules, self.unknown = _rules_of_stage(settings, answers, tls)
         self._greeting = _greeting_template(settings)
         self.greets_by_ip = "{ip}" in self._greeting
-        self.farewells = {reason: answers.octets(reply) for reason, reply in _FAREWELLS.items()}
-        self.too_many_connections = answers.octets(replies.R421_TOO_MANY_CONNECTIONS)
-        self.line_too_long = answers.octets(replies.R500_TOO_LONG)
-        self.message_too_big = answers.octets(replies.R552_TOO_BIG)
-        self.message_answer = answers.octets(replies.R250_BIT_BUCKET if settings.accept_mail else replies.R554_REFUSED)
-        self.max_message_octets = _announced_size(settings.ehlo_keywords)
+        self.farewells = {reason: answers.data(reply) for reason, reply in _FAREWELLS.items()}
+        self.too_many_connections = answers.data(replies.R421_TOO_MANY_CONNECTIONS)
+        self.line_too_long = answers.data(replies.R500_TOO_LONG)
+        self.message_too_big = answers.data(replies.R552_TOO_BIG)
+        self.message_answer = answers.data(replies.R250_BIT_BUCKET if settings.accept_mail else replies.R554_REFUSED)
+        self.max_message_bytes = _announced_size(settings.ehlo_keywords)
         self.idle_timeout_s = settings.idle_timeout_s
         self.session_timeout_s = settings.session_timeout_s
         self.pace = Pace.of(settings)
@@ -124,9 +124,9 @@ def _greeting_template(settings: Settings) -> str:
 
 def _announced_size(keywords: tuple[str, ...]) -> int:
     for keyword in keywords:
-        name, _, octets = keyword.partition(" ")
-        if name.upper() == "SIZE" and octets.isdecimal():
-            return int(octets)
+        name, _, data = keyword.partition(" ")
+        if name.upper() == "SIZE" and data.isdecimal():
+            return int(data)
     return 0
 
 
@@ -165,14 +165,14 @@ def _rules_of_stage(settings: Settings, answers: Answers, tls: Rule) -> tuple[di
 
 def _accepting(answers: Answers, keywords: tuple[str, ...]) -> dict[bytes, Rule]:
     ready, mail, rcpt = SmtpState.READY, SmtpState.MAIL, SmtpState.RCPT
-    sender_first = answers.octets(replies.R503_SENDER_FIRST)
+    sender_first = answers.data(replies.R503_SENDER_FIRST)
     rules = {
         b"HELO": Rule(answers.hello(replies.R501_HELO), then=ready),
         b"EHLO": Rule(answers.hello(replies.R501_EHLO, keywords), then=ready),
         b"MAIL": Rule(
             answers.sender(replies.R250_SENDER),
             states=(SmtpState.GREETED, ready),
-            otherwise=answers.octets(replies.R503_SENDER_GIVEN),
+            otherwise=answers.data(replies.R503_SENDER_GIVEN),
             then=mail,
         ),
         b"RCPT": Rule(
@@ -181,7 +181,7 @@ def _accepting(answers: Answers, keywords: tuple[str, ...]) -> dict[bytes, Rule]
         b"DATA": Rule(
             answers.message(),
             states=(rcpt,),
-            otherwise=answers.octets(replies.R554_NO_RECIPIENTS),
+            otherwise=answers.data(replies.R554_NO_RECIPIENTS),
             then=SmtpState.DATA,
         ),
         b"RSET": Rule(answers.without_argument(replies.R250_RESET), then=ready),

@@ -48,18 +48,18 @@ class Prober:
         self._expected = ["greeting"]  # what the replies to come are to
         self._to_send = b""
 
-    def receive(self, octets: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         """Take what the server sent."""
         at = 0
-        while at < len(octets):
-            line, at = self._splitter.take(octets, at)
+        while at < len(data):
+            line, at = self._splitter.take(data, at)
             if line is not None:
                 self._take_line(line.text)
 
     def data_to_send(self) -> bytes:
-        """Give the octets to send, once."""
-        octets, self._to_send = self._to_send, b""
-        return octets
+        """Give the bytes to send, once."""
+        data, self._to_send = self._to_send, b""
+        return data
 
     @property
     def awaits_reply(self) -> bool:

@@ -1,11 +1,11 @@
-"""Replies: what is answered, as named constants, and how they become octets."""
+"""Replies: what is answered, as named constants, and how they become bytes."""
 
 from typing import Final, NamedTuple
 
-REPLY_OCTETS: Final = 512  # RFC 5321 section 4.5.3.1.5, CRLF included
-ECHO_OCTETS: Final = 64
+REPLY_BYTES: Final = 512  # RFC 5321 section 4.5.3.1.5, CRLF included
+ECHO_BYTES: Final = 64
 
-_ECHO: Final = bytes(octet if 0x21 <= octet <= 0x7E else 0x3F for octet in range(256))
+_ECHO: Final = bytes(byte if 0x21 <= byte <= 0x7E else 0x3F for byte in range(256))
 
 
 class Reply(NamedTuple):
@@ -19,22 +19,22 @@ class Reply(NamedTuple):
     enhanced: str
 
     def encode(self, hostname: str, *, enhanced: bool) -> bytes:
-        """Return the reply's octets, for `%`: `{echo}` and `{ip}` become `%b`, in their order."""
+        """Return the reply's bytes, for `%`: `{echo}` and `{ip}` become `%b`, in their order."""
         status = f"{self.enhanced} " if enhanced and self.enhanced else ""
         lines = [status + line.replace("{hostname}", hostname).replace("%", "%%") for line in self.text]
         return encode_lines(self.code, lines).replace(b"{echo}", b"%b").replace(b"{ip}", b"%b")
 
 
 def encode_lines(code: int, lines: list[str]) -> bytes:
-    """Return a reply of one or more lines, each cut to 512 octets (RFC 5321 section 4.2.1)."""
-    octets = [line.encode("ascii", "replace")[: REPLY_OCTETS - len("250 \r\n")] for line in lines]
-    marks = b"-" * (len(octets) - 1) + b" "
-    return b"".join(b"%d%c%b\r\n" % (code, mark, line) for mark, line in zip(marks, octets, strict=True))
+    """Return a reply of one or more lines, each cut to 512 bytes (RFC 5321 section 4.2.1)."""
+    data = [line.encode("ascii", "replace")[: REPLY_BYTES - len("250 \r\n")] for line in lines]
+    marks = b"-" * (len(data) - 1) + b" "
+    return b"".join(b"%d%c%b\r\n" % (code, mark, line) for mark, line in zip(marks, data, strict=True))
 
 
-def echo(octets: bytes) -> bytes:
-    """Return a peer's octets as they may stand in a reply: at most 64, all outside 0x21-0x7E as `?`."""
-    return octets[:ECHO_OCTETS].translate(_ECHO)
+def echo(data: bytes) -> bytes:
+    """Return a peer's bytes as they may stand in a reply: at most 64, all outside 0x21-0x7E as `?`."""
+    return data[:ECHO_BYTES].translate(_ECHO)
 
 
 def _reply(code: int, text: str, enhanced: str = "") -> Reply:

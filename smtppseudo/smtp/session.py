@@ -6,12 +6,12 @@ from typing import Final
 
 from smtppseudo.events import Closed, CloseReason, Command, Event, Message, escape
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
-from smtppseudo.smtp.lines import LINE_OCTETS, Line, LineSplitter, MessageCounter
+from smtppseudo.smtp.lines import LINE_BYTES, Line, LineSplitter, MessageCounter
 
 ERRORS_MAX: Final = 20
 COMMANDS_MAX: Final = 1000
-LOGGED_OCTETS_MAX: Final = 65_536  # of data events, in one session
-_RECORD_OCTETS: Final = 120  # of a log line, what was said aside
+LOGGED_BYTES_MAX: Final = 65_536  # of data events, in one session
+_RECORD_BYTES: Final = 120  # of a log line, what was said aside
 
 _new: Final = tuple.__new__
 _GREETED: Final = SmtpState.GREETED  # looked up here once: reading a member off its class is slow in 3.11
@@ -33,7 +33,7 @@ class Said:
     `left_out` counts the data events that were not logged.
     """
 
-    __slots__ = ("commands", "errors", "helo", "last", "left_out", "logged_octets", "mail_from")
+    __slots__ = ("commands", "errors", "helo", "last", "left_out", "logged_bytes", "mail_from")
 
     def __init__(self) -> None:
         self.commands = 0
@@ -41,7 +41,7 @@ class Said:
         self.helo: bytes | None = None
         self.mail_from: bytes | None = None
         self.last: Command | None = None
-        self.logged_octets = 0
+        self.logged_bytes = 0
         self.left_out = 0
 
     @property
@@ -61,7 +61,7 @@ class SmtpSession:
       is done; else, or if that fails, close the connection and log what `closed` returns.
 
     Times (`now`) are monotonic seconds. A peer's misbehaviour is a reply or an event, never an exception.
-    At most 2,048 octets of a line and nothing of a message are kept.
+    At most 2,048 bytes of a line and nothing of a message are kept.
     """
 
     __slots__ = (
@@ -72,9 +72,9 @@ class SmtpSession:
         "idle_since",
         "ip",
         "port",
-        "received_octets",
+        "received_bytes",
         "said",
-        "sent_octets",
+        "sent_bytes",
         "session_id",
         "slot",
         "started_at",
@@ -83,7 +83,7 @@ class SmtpSession:
 
     has_more = False  # all answers are given at once
     paces = False
-    octet_every_s = 0.0
+    byte_every_s = 0.0
     reads = True
     delayed_s = 0.0
 
@@ -98,48 +98,48 @@ class SmtpSession:
         self.started_at = now
         self.idle_since = now
         self.state = _GREETED
-        self.received_octets = 0
-        self.sent_octets = 0
+        self.received_bytes = 0
+        self.sent_bytes = 0
         self.said: Said | None = None
         self.close_reason: CloseReason | None = None
         self._held: LineSplitter | MessageCounter | None = None  # an unfinished line, or a message
         self._to_send = greeting
 
-    def receive(self, octets: bytes, now: float) -> list[Event]:
+    def receive(self, data: bytes, now: float) -> list[Event]:
         """Take what the peer sent, in any pieces; return what happened."""
-        self.received_octets += len(octets)
+        self.received_bytes += len(data)
         events: list[Event] = []
         if self.close_reason is not None:
             return events
         if (
             self._held is None
-            and octets.find(b"\n") == len(octets) - 1
-            and octets.endswith(b"\r\n")
-            and len(octets) <= LINE_OCTETS
+            and data.find(b"\n") == len(data) - 1
+            and data.endswith(b"\r\n")
+            and len(data) <= LINE_BYTES
         ):
             # Nearly always one whole line arrives: the same as below, without the splitter.
-            self._to_send += self._command(octets[:-2], False, False, False, events)
+            self._to_send += self._command(data[:-2], False, False, False, events)
             return events
         replies: list[bytes] = []
         at = 0
-        while at < len(octets) and self.close_reason is None:
+        while at < len(data) and self.close_reason is None:
             if isinstance(self._held, MessageCounter):
-                at = self._take_message(self._held, octets, at, now, replies, events)
+                at = self._take_message(self._held, data, at, now, replies, events)
             else:
-                at = self._take_line(octets, at, replies, events)
-        if at < len(octets):
+                at = self._take_line(data, at, replies, events)
+        if at < len(data):
             self._refuse_tls()
         self._to_send += b"".join(replies)
         return events
 
     def data_to_send(self, now: float) -> bytes:
-        """Give the octets to send, once. The idle clock starts anew with them."""
-        octets = self._to_send
-        if octets:
+        """Give the bytes to send, once. The idle clock starts anew with them."""
+        data = self._to_send
+        if data:
             self._to_send = b""
-            self.sent_octets += len(octets)
+            self.sent_bytes += len(data)
             self.idle_since = now
-        return octets
+        return data
 
     def flushed(self, now: float) -> None:
         """Say that the kernel has taken, only now, all that was to be sent."""
@@ -182,18 +182,18 @@ class SmtpSession:
             self.close_reason = reason
         self.state = _CLOSING
 
-    def closed(self, reason: CloseReason, now: float, unsent_octets: int = 0) -> list[Event]:
+    def closed(self, reason: CloseReason, now: float, unsent_bytes: int = 0) -> list[Event]:
         """Return the last events, once the connection is closed; the reason given yields to the session's own."""
         events: list[Event] = []
         if isinstance(self._held, LineSplitter) and (line := self._held.rest()):
             self._note(self._said_so_far(), self._too_long(line, self._held), events)
         self._held = None
         self.state = _CLOSING
-        self.sent_octets -= unsent_octets
+        self.sent_bytes -= unsent_bytes
         self.close_reason = reason = self.close_reason or reason
         duration_ms = round((now - self.started_at) * 1000)
         said = self._said_so_far()
-        events.append(Closed(reason, duration_ms, self.received_octets, self.sent_octets, said.commands, said.left_out))
+        events.append(Closed(reason, duration_ms, self.received_bytes, self.sent_bytes, said.commands, said.left_out))
         return events
 
     def secured(self, now: float) -> None:
@@ -219,13 +219,13 @@ class SmtpSession:
         """Take what follows as a message (the answer to DATA)."""
         self._held = MessageCounter()
 
-    def _take_line(self, octets: bytes, at: int, replies: list[bytes], events: list[Event]) -> int:
+    def _take_line(self, data: bytes, at: int, replies: list[bytes], events: list[Event]) -> int:
         splitter = self._held
         if not isinstance(splitter, LineSplitter):
             splitter = self._held = LineSplitter(pipelined=at > 0)
         was_overflowed = splitter.overflowed
-        line, end = splitter.take(octets, at)
-        too_long = splitter.overflowed if line is None else line.truncated_octets > 0
+        line, end = splitter.take(data, at)
+        too_long = splitter.overflowed if line is None else line.truncated_bytes > 0
         if too_long and not was_overflowed:
             # Said as soon as it is known: a peer that never ends its line hears of it, too.
             said = self._said_so_far()
@@ -233,7 +233,7 @@ class SmtpSession:
             replies.append(self._counted(said, self._dialogue.line_too_long))
         if line is not None:
             self._held = None
-            if line.truncated_octets:
+            if line.truncated_bytes:
                 self._note(self._said_so_far(), self._too_long(line, splitter), events)
             else:
                 marks = (line.eol_lf, splitter.pregreet, splitter.pipelined)
@@ -243,20 +243,20 @@ class SmtpSession:
     def _take_message(
         self,
         message: MessageCounter,
-        octets: bytes,
+        data: bytes,
         at: int,
         now: float,
         replies: list[bytes],
         events: list[Event],
     ) -> int:
-        self.idle_since = now  # octets of a message count as progress
-        end = message.take(octets, at)
+        self.idle_since = now  # bytes of a message count as progress
+        end = message.take(data, at)
         if end is None:
-            return len(octets)
-        limit = self._dialogue.max_message_octets
-        too_big = 0 < limit < message.octets
+            return len(data)
+        limit = self._dialogue.max_message_bytes
+        too_big = 0 < limit < message.size_bytes
         replies.append(self._dialogue.message_too_big if too_big else self._dialogue.message_answer)
-        events.append(Message(message.octets))
+        events.append(Message(message.size_bytes))
         self._held = None
         self.state = _READY
         return end
@@ -265,7 +265,7 @@ class SmtpSession:
         said, dialogue = self._said_so_far(), self._dialogue
         reply = dialogue.farewells["errors"] if self.close_reason == "errors" else dialogue.line_too_long
         shown = _REDACTED if said.follows_auth else _shown(line.text)
-        marks = (line.eol_lf, splitter.pregreet, splitter.pipelined, line.truncated_octets)
+        marks = (line.eol_lf, splitter.pregreet, splitter.pipelined, line.truncated_bytes)
         return Command(shown, reply[:-2], *marks)
 
     def _said_so_far(self) -> Said:
@@ -308,8 +308,8 @@ class SmtpSession:
 
     def _note(self, said: Said, event: Command, events: list[Event]) -> None:
         said.last = event
-        if said.logged_octets < LOGGED_OCTETS_MAX:
-            said.logged_octets += _RECORD_OCTETS + len(escape(event.data)) + len(event.reply)
+        if said.logged_bytes < LOGGED_BYTES_MAX:
+            said.logged_bytes += _RECORD_BYTES + len(escape(event.data)) + len(event.reply)
             events.append(event)
         else:
             said.left_out += 1

@@ -8,44 +8,44 @@ from smtppseudo.smtp.lines import LineSplitter
 from smtppseudo.smtp.pace import AT_ONCE
 from smtppseudo.smtp.session import SmtpSession
 
-_ROUNDING: Final = 0.001  # of an octet: what falls due at `deadline` is not to be missed by the last bit of a float
+_ROUNDING: Final = 0.001  # of an byte: what falls due at `deadline` is not to be missed by the last bit of a float
 _receive: Final = SmtpSession.receive
 
 
 class _Early:
-    """Octets that came while an answer was on its way, or behind the command that is answered now.
+    """Bytes that came while an answer was on its way, or behind the command that is answered now.
 
     `pregreet`: they came before the greeting was said. `behind`: they came behind a command. `at` is how far
     they are seen to.
     """
 
-    __slots__ = ("at", "behind", "octets", "pregreet")
+    __slots__ = ("at", "behind", "data", "pregreet")
 
-    def __init__(self, octets: bytes, *, behind: bool, pregreet: bool) -> None:
-        self.octets = octets
+    def __init__(self, data: bytes, *, behind: bool, pregreet: bool) -> None:
+        self.data = data
         self.behind = behind
         self.pregreet = pregreet
         self.at = 0
 
     def take_line(self) -> bytes:
         """Take out the next line, its end included, or what there is of it."""
-        at, octets = self.at, self.octets
-        self.at = octets.find(b"\n", at) + 1 or len(octets)
-        return octets[at : self.at]
+        at, data = self.at, self.data
+        self.at = data.find(b"\n", at) + 1 or len(data)
+        return data[at : self.at]
 
     @property
     def left(self) -> int:
-        """How many octets are still to be seen to."""
-        return len(self.octets) - self.at
+        """How many bytes are still to be seen to."""
+        return len(self.data) - self.at
 
 
 class TarpitSession(SmtpSession):
-    """The machine of `SmtpSession`, at the pace of its dialogue. The same octets come, in the same order.
+    """The machine of `SmtpSession`, at the pace of its dialogue. The same bytes come, in the same order.
 
     Each answer is given before the next command is looked at. While one is on its way `has_more` is true, and
     `deadline` says when there is more to send (or the session is over): then call `tick`, log the events that it
     returns, and send what `data_to_send` gives, which is never more than is due. Meanwhile `receive` may be called
-    only while `reads` is true: once, for at most 2,048 octets are to wait here, and the rest with the kernel. The
+    only while `reads` is true: once, for at most 2,048 bytes are to wait here, and the rest with the kernel. The
     idle clock, `idle_since`, stands where the answer was asked for until it has been given.
 
     What `end` says is said at once, behind the rest of the answer on its way, so that no line is cut in two.
@@ -62,7 +62,7 @@ class TarpitSession(SmtpSession):
     ) -> None:
         super().__init__(dialogue, session_id, slot, ip, port, greeting, now)
         self._early: _Early | None = None
-        self._given = 0  # how many octets of _to_send, which here is the answer on its way, whole
+        self._given = 0  # how many bytes of _to_send, which here is the answer on its way, whole
         self.delayed_s = 0.0
 
     @property
@@ -79,7 +79,7 @@ class TarpitSession(SmtpSession):
     def deadline(self) -> float:
         """When `tick` is due."""
         if self._to_send:
-            rate = self._dialogue.pace.stutter_octets_per_s
+            rate = self._dialogue.pace.stutter_bytes_per_s
             due_at = self._begins_at + (self._given / rate if rate else 0)
         elif self._early is None:
             due_at = self.idle_since + self._dialogue.idle_timeout_s
@@ -88,20 +88,20 @@ class TarpitSession(SmtpSession):
         return min(due_at, self.expires_at)
 
     @property
-    def octet_every_s(self) -> float:  # type: ignore[override]
-        """How much later than one octet of the answer on its way the next is due; 0 where all come at once."""
-        rate = self._dialogue.pace.stutter_octets_per_s
+    def byte_every_s(self) -> float:  # type: ignore[override]
+        """How much later than one byte of the answer on its way the next is due; 0 where all come at once."""
+        rate = self._dialogue.pace.stutter_bytes_per_s
         return 1 / rate if rate and self._given else 0.0
 
-    def receive(self, octets: bytes, now: float) -> list[Event]:
+    def receive(self, data: bytes, now: float) -> list[Event]:
         """Take what the peer sent; return what happened, which is nothing while an answer is on its way."""
         if self.close_reason is not None:
-            self.received_octets += len(octets)
+            self.received_bytes += len(data)
             self._refuse_tls()
             return []
         is_early = self._to_send != b""
         # Nobody is answered before the greeting is said.
-        self._early = _Early(octets, behind=is_early, pregreet=is_early and self.said is None)
+        self._early = _Early(data, behind=is_early, pregreet=is_early and self.said is None)
         return [] if is_early else self._see_to_early(now)
 
     def tick(self, now: float) -> list[Event]:
@@ -119,7 +119,7 @@ class TarpitSession(SmtpSession):
     def data_to_send(self, now: float) -> bytes:
         """Give what is due of the answer on its way, once; nothing when the session is over and `tick` says so."""
         answer, given = self._to_send, self._given
-        rate, begun_at = self._dialogue.pace.stutter_octets_per_s, self._begins_at
+        rate, begun_at = self._dialogue.pace.stutter_bytes_per_s, self._begins_at
         if now < begun_at or (rate and now >= self.expires_at):
             return b""
         due = int((now - begun_at) * rate + _ROUNDING) + 1
@@ -130,17 +130,17 @@ class TarpitSession(SmtpSession):
             self._add_delay(now)
             self._to_send = b""
             self._given = 0
-            self.sent_octets += len(answer)
+            self.sent_bytes += len(answer)
             self.idle_since = now
         return answer[given:]
 
-    def next_part(self, octets: int) -> bytes:
-        """Give so many octets more of an answer that goes on after them; nothing where `data_to_send` is to be asked.
+    def next_part(self, data: int) -> bytes:
+        """Give so many bytes more of an answer that goes on after them; nothing where `data_to_send` is to be asked.
 
-        Whoever asks knows by `octet_every_s` that they are due, and that the session is not over.
+        Whoever asks knows by `byte_every_s` that they are due, and that the session is not over.
         """
         given = self._given
-        due = given + octets
+        due = given + data
         answer = self._to_send
         if due < len(answer):
             self._given = due
@@ -162,17 +162,17 @@ class TarpitSession(SmtpSession):
         self._drop_early()
         super().end(reason)
 
-    def closed(self, reason: CloseReason, now: float, unsent_octets: int = 0) -> list[Event]:
+    def closed(self, reason: CloseReason, now: float, unsent_bytes: int = 0) -> list[Event]:
         """Return the last events, once the connection is closed."""
         self._drop_early()
         if self._to_send:
-            self.sent_octets += self._given
+            self.sent_bytes += self._given
             self._add_delay(now)
-        return super().closed(reason, now, unsent_octets)
+        return super().closed(reason, now, unsent_bytes)
 
     @property
     def _begins_at(self) -> float:
-        """When the first octet of the answer on its way is due."""
+        """When the first byte of the answer on its way is due."""
         greet_delay_s, reply_delay_s, _ = self._dialogue.pace
         return self.idle_since + (greet_delay_s if self.said is None else reply_delay_s)
 
@@ -205,7 +205,7 @@ class TarpitSession(SmtpSession):
         """Count what will never be looked at as received."""
         early, self._early = self._early, None
         if early is not None and early.left:
-            self.received_octets += early.left
+            self.received_bytes += early.left
             self._refuse_tls()
 
 

@@ -9,14 +9,14 @@ from typing import Final, NamedTuple
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from smtppseudo.net.client import CertificateError, LinkError, UnknownCertificateError
+from smtppseudo.link.link import CertificateError, LinkError, UnknownCertificateError
+from smtppseudo.link.route import PORT, Target
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.feeder import Batch, Broken, Dialling, Feed, News, Opened, Seen, Slots, Status
 from smtppseudo.tui.memory import Memory, Store
 from smtppseudo.tui.model import Model
 from smtppseudo.tui.operations import Operations, target_of
-from smtppseudo.tui.route import PORT, Target
 from smtppseudo.tui.screens.main import MainScreen
 from smtppseudo.tui.screens.service import Service
 from smtppseudo.tui.screens.setup import Wanted

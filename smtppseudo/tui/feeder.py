@@ -11,8 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from smtppseudo.monitor.codec import Frame
-from smtppseudo.net.client import (
+from smtppseudo.link.link import (
     ClosedError,
     ConnectionLostError,
     Dropped,
@@ -28,7 +27,8 @@ from smtppseudo.net.client import (
     Streamed,
     UnreachableError,
 )
-from smtppseudo.tui.route import Doorkeys, Route, Target, connect
+from smtppseudo.link.route import Doorkeys, Route, Target, connect
+from smtppseudo.monitor.codec import Frame
 
 PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 POLL_S: Final = 5.0  # between questions how the server does

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
-from smtppseudo.monitor.client import checked_word
-from smtppseudo.net.client import TlsMode
-from smtppseudo.tui.route import LOOPBACK, PORT, Target
+from smtppseudo.link.link import TlsMode
+from smtppseudo.link.machine import checked_word
+from smtppseudo.link.route import LOOPBACK, PORT, Target
 
 FILE: Final = "monitor.json"
 

@@ -7,8 +7,8 @@ since the epoch, both of the screen's own clocks, so that a server whose clock i
 from collections.abc import Sequence
 from typing import Final
 
+from smtppseudo.link.link import Dropped, Reply, Snapshot, Streamed
 from smtppseudo.monitor.codec import Frame
-from smtppseudo.net.client import Dropped, Reply, Snapshot, Streamed
 from smtppseudo.tui.slots import SlotBoard
 from smtppseudo.tui.stream import Mark, Stream
 from smtppseudo.tui.tally import Callers, Rate

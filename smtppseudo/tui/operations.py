@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from smtppseudo.net.client import CertificateError, ConnectionLostError, LinkError, OpRefusedError, TlsMode
+from smtppseudo.link.link import CertificateError, ConnectionLostError, LinkError, OpRefusedError, TlsMode
+from smtppseudo.link.route import Target, own_address
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.tui.route import Target, own_address
 from smtppseudo.tui.screens.certificate import Certificate
 from smtppseudo.tui.screens.dialog import Confirm
 from smtppseudo.tui.screens.service import ServicePanel

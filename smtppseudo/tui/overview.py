@@ -84,8 +84,8 @@ def _server(model: Model, standing: Standing, wall: datetime, zone: tzinfo | Non
     counters = model.counters
     yield "Connected", f"{number_of(counters, 'connected'):,}"
     yield "Refused", f"{turned_away(counters):,}"
-    yield "Octets in", f"{number_of(counters, 'received_octets'):,}"
-    yield "Octets out", f"{number_of(counters, 'sent_octets'):,}"
+    yield "Bytes in", f"{number_of(counters, 'received_bytes'):,}"
+    yield "Bytes out", f"{number_of(counters, 'sent_bytes'):,}"
     kept = counters.get("kept_s")
     yield "Kept", span(kept) if isinstance(kept, int | float) else "0 s"
     yield "Events seen", f"{model.seen:,}"

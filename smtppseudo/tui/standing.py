@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from smtppseudo.net.client import (
+from smtppseudo.link.link import (
     BadPeerError,
     CertificateError,
     LinkError,

@@ -100,8 +100,8 @@ def marks_of(record: Frame) -> str:
     marks = [name for name in ("pregreet", "pipelined") if record.get(name) is True]
     if record.get("eol") == "lf":
         marks.append("bare LF")
-    if number_of(record, "truncated_octets"):
-        marks.append(f"{number_of(record, 'truncated_octets')} octets cut off")
+    if number_of(record, "truncated_bytes"):
+        marks.append(f"{number_of(record, 'truncated_bytes')} bytes cut off")
     return f" [{', '.join(marks)}]" if marks else ""
 
 
@@ -112,10 +112,10 @@ def reply_of(record: Frame) -> str:
 
 def closing(record: Frame) -> str:
     """Render how a session ended."""
-    octets = f"{number_of(record, 'received_octets')} octets in, {number_of(record, 'sent_octets')} out"
+    data = f"{number_of(record, 'received_bytes')} bytes in, {number_of(record, 'sent_bytes')} out"
     left_out = number_of(record, "left_out")
     more = f"; {left_out} commands were not logged" if left_out else ""
-    return f"{text_of(record, 'reason')} after {lasted(number_of(record, 'duration_ms'))}, {octets}{more}"
+    return f"{text_of(record, 'reason')} after {lasted(number_of(record, 'duration_ms'))}, {data}{more}"
 
 
 def _connected(record: Frame) -> str:
@@ -127,7 +127,7 @@ def _command(record: Frame) -> str:
 
 
 def _message(record: Frame) -> str:
-    return f"{number_of(record, 'octets')} octets thrown away"
+    return f"{number_of(record, 'data')} bytes thrown away"
 
 
 def _refused(record: Frame) -> str:

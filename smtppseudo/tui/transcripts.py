@@ -71,7 +71,7 @@ def _lines(event: Frame | None) -> Iterator[Line]:
     elif kind == "closed":
         yield Line(time, "-", f"closed: {closing(event)}")
     elif kind == "message":
-        yield Line(time, "C", f"(a message of {number_of(event, 'octets')} octets, thrown away)")
+        yield Line(time, "C", f"(a message of {number_of(event, 'data')} bytes, thrown away)")
 
 
 class Transcripts:

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 from textual.dom import DOMNode
 from textual.worker import Worker
 
+from smtppseudo.link.link import ConnectionLostError
 from smtppseudo.monitor.codec import Frame
-from smtppseudo.net.client import ConnectionLostError
 
 ANSWER_S: Final = 10.0
 

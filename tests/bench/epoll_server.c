@@ -26,8 +26,8 @@ enum {
     ACCEPT_BATCH = 64,
     EVENT_BATCH = 256,
     CONNECTIONS_MAX = 65536,
-    READ_OCTETS = 2048,
-    LINE_MAX_OCTETS = 512, /* RFC 5321 4.5.3.1.4 */
+    READ_BYTES = 2048,
+    LINE_MAX_BYTES = 512, /* RFC 5321 4.5.3.1.4 */
 };
 
 static const char GREETING[] = "220 bench.invalid ESMTP\r\n";
@@ -38,8 +38,8 @@ static const char GOODBYE[] = "221 Server Disconnecting\r\n";
 
 /* The line begun and not yet ended, by descriptor; a page that is never touched takes no memory. */
 struct pending {
-    uint16_t octets;
-    char line[LINE_MAX_OCTETS];
+    uint16_t bytes;
+    char line[LINE_MAX_BYTES];
 };
 static struct pending pending[CONNECTIONS_MAX];
 
@@ -50,9 +50,9 @@ static void die(const char *what)
 }
 
 /* Sends a whole reply; 0 where the peer does not take it. */
-static int say(int fd, const char *reply, size_t octets)
+static int say(int fd, const char *reply, size_t bytes)
 {
-    return send(fd, reply, octets, MSG_NOSIGNAL) == (ssize_t)octets;
+    return send(fd, reply, bytes, MSG_NOSIGNAL) == (ssize_t)bytes;
 }
 
 /* Answers one command; 0 where the connection is to be closed. */
@@ -70,24 +70,24 @@ static int answer(int fd, const char *line)
 }
 
 /* Keeps what has no line end yet; 0 where it is too long. */
-static int keep(struct pending *rest, const char *data, size_t octets)
+static int keep(struct pending *rest, const char *data, size_t bytes)
 {
-    if (octets >= LINE_MAX_OCTETS)
+    if (bytes >= LINE_MAX_BYTES)
         return 0;
-    memcpy(rest->line, data, octets);
-    rest->octets = (uint16_t)octets;
+    memcpy(rest->line, data, bytes);
+    rest->bytes = (uint16_t)bytes;
     return 1;
 }
 
 /* Reads once and answers every whole line; 0 where the connection is to be closed. */
 static int serve(int fd)
 {
-    char data[LINE_MAX_OCTETS + READ_OCTETS];
+    char data[LINE_MAX_BYTES + READ_BYTES];
     struct pending *rest = &pending[fd];
-    size_t before = rest->octets;
+    size_t before = rest->bytes;
     if (before > 0)
         memcpy(data, rest->line, before);
-    ssize_t n = recv(fd, data + before, READ_OCTETS, 0);
+    ssize_t n = recv(fd, data + before, READ_BYTES, 0);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;
     if (n == 0)
@@ -106,8 +106,8 @@ static int serve(int fd)
 
 static void hang_up(int fd)
 {
-    if (pending[fd].octets > 0)
-        pending[fd].octets = 0;
+    if (pending[fd].bytes > 0)
+        pending[fd].bytes = 0;
     close(fd);
 }
 

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from smtppseudo.configuration import Configuration
+from smtppseudo.config.layers import Configuration
+from smtppseudo.config.settings import check
 from smtppseudo.events import Closed, Command, Connected, Event
-from smtppseudo.server import Server
-from smtppseudo.settings import check
+from smtppseudo.server.server import Server
 
 SESSION: tuple[Event, ...] = (
     Connected(25),

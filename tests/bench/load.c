@@ -10,7 +10,7 @@
  * begins. Sources spread over 127.0.1.1-250 to 127.0.20.1-250, so that ports do not run out.
  *
  * Prints one JSON line; hold prints it as soon as its connections are open. A reply that is not the
- * expected one, an error, an early EOF, octets behind the last reply, or ten seconds in which nothing
+ * expected one, an error, an early EOF, bytes behind the last reply, or ten seconds in which nothing
  * happens at all make a failure. Latency is that of a whole session, from connect() to EOF.
  *
  * Exit status: 0 no failures, 1 failures, 2 usage or no descriptors.
@@ -36,7 +36,7 @@
 
 enum {
     BATCH = 256,             /* events taken from one epoll_wait */
-    REPLY_MAX = 512,         /* octets of one reply line, RFC 5321 4.5.3.1.5 */
+    REPLY_MAX = 512,         /* bytes of one reply line, RFC 5321 4.5.3.1.5 */
     STALL_MS = 10 * 1000,    /* nothing happening for so long ends the run */
     CONNECTING_MAX = 200,    /* hold: connections that still wait for their greeting */
     SPARE_DESCRIPTORS = 16,

@@ -1,9 +1,9 @@
 """Measure `report` on long logs: its CPU time beside that of `grep -c`, and its memory.
 
-    python -m tests.bench.logs [--octets 1073741824] [--rounds 5] [--keep DIR]
+    python -m tests.bench.logs [--bytes 1073741824] [--rounds 5] [--keep DIR]
 
 The logs are made up, of a busy month: some callers come again and again, most once; senders are nearly all
-different; one session in ten sends octets that are escaped. `grep -c connected` and `report` take turns on a file
+different; one session in ten sends bytes that are escaped. `grep -c connected` and `report` take turns on a file
 that is in the kernel's cache. Only the ratio compares from one day to another.
 """
 
@@ -20,19 +20,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from smtppseudo.events import Closed, Command, Connected, Event, Refused, Stamped
-from smtppseudo.records import render_json, render_text
+from smtppseudo.log.records import render_json, render_text
 from tests.running import command, environment
 
 _START_MS = 1_793_491_200_000  # 2026-11-01
-_LINE_OCTETS = 150
+_LINE_BYTES = 150
 _MONTH_MS = 30 * 86_400_000
 _RENDER: dict[str, Callable[[list[Stamped]], list[str]]] = {"text": render_text, "json": render_json}
 
 
-def visits(octets: int) -> Iterator[list[Stamped]]:
+def visits(data: int) -> Iterator[list[Stamped]]:
     """Make up sessions that take about so much log."""
     dice = random.Random(5)
-    sessions = octets // (5 * _LINE_OCTETS)
+    sessions = data // (5 * _LINE_BYTES)
     step_ms = _MONTH_MS / sessions
     regulars = [_address(dice) for _ in range(2_000)]
     for number in range(1, sessions + 1):
@@ -80,13 +80,13 @@ def _stamp(at_ms: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{ms:03d}Z"
 
 
-def write(path: Path, log_format: str, octets: int) -> int:
-    """Write a log of about so many octets; return how many it has."""
+def write(path: Path, log_format: str, data: int) -> int:
+    """Write a log of about so many bytes; return how many it has."""
     written = 0
     with path.open("w", encoding="ascii") as file:
-        for records in visits(octets):
+        for records in visits(data):
             written += file.write("".join(_RENDER[log_format](records)))
-            if written >= octets:
+            if written >= data:
                 break
     return written
 
@@ -118,7 +118,7 @@ def compare(path: Path, rounds: int) -> tuple[float, float, float, float]:
 def main() -> None:
     """Measure both formats and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--octets", type=int, default=1 << 30)
+    parser.add_argument("--bytes", type=int, default=1 << 30)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the logs here for the next time")
     options = parser.parse_args()
@@ -130,7 +130,7 @@ def main() -> None:
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
         for log_format in _RENDER:
             path = directory / f"{log_format}.log"
-            size = path.stat().st_size if path.exists() else write(path, log_format, options.octets)
+            size = path.stat().st_size if path.exists() else write(path, log_format, options.data)
             theirs, ours, ratio, memory = compare(path, options.rounds)
             row = (f"{size >> 20}", f"{theirs:.2f}", f"{ours:.1f}", f"{ratio:.0f}", f"{memory:.0f}")
             print(f"| {log_format} | " + " | ".join(row) + " |", flush=True)

@@ -24,8 +24,8 @@ from tests.running import Running, Servers
 
 SECONDS = 8
 NEWCOMER_EVERY_S = 0.02
-PIPELINED_OCTETS = 100 << 20
-LINE_OCTETS = 1 << 30
+PIPELINED_BYTES = 100 << 20
+LINE_BYTES = 1 << 30
 HOLDING: dict[str, Any] = {"slots": 11_000, "slots_per_client": 0, "quiet_timeout_s": 0}
 EVICTING: dict[str, Any] = {"slots": 2_000, "quiet_timeout_s": 0}
 LIMITED: dict[str, Any] = {"limit_exempt": [], "quiet_timeout_s": 0}
@@ -130,7 +130,7 @@ def watch_memory(server: Running) -> int:
     return peak
 
 
-def flood(servers: Servers, octets: bytes, total: int, name: str) -> str:
+def flood(servers: Servers, data: bytes, total: int, name: str) -> str:
     """Send one server as much as it takes, over as many connections as that needs."""
     server = servers.start({"quiet_timeout_s": 0})
     with server.connect() as client:
@@ -151,21 +151,21 @@ def flood(servers: Servers, octets: bytes, total: int, name: str) -> str:
     with newcomers_calling(server.port) as newcomers:
         sent = 0
         while sent < total:
-            sent += send_until_closed(server.port, octets, total - sent)
+            sent += send_until_closed(server.port, data, total - sent)
         ended = time.monotonic()
     peak.set()
     looker.join()
     return row(f"{name} (+{most[0] - before_kib} KiB)", server, newcomers, most[0], (sockets, ended))
 
 
-def send_until_closed(port: int, octets: bytes, most: int) -> int:
+def send_until_closed(port: int, data: bytes, most: int) -> int:
     """Send again and again over one connection, until it is closed or enough is sent; return how much was."""
     sent = 0
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.settimeout(20)
         try:
             while sent < most:
-                sent += sock.send(octets)
+                sent += sock.send(data)
         except OSError:
             pass
     return sent
@@ -197,14 +197,14 @@ def main() -> int:
                     print(attack(servers, kind, callers, settings, sources, name), flush=True)
                 finally:
                     servers.stop_all()
-        for name, octets, total in (
-            ("1 GiB without line end", b"x" * 65_536, LINE_OCTETS // part),
-            ("100 MB of pipelined NOOP", b"NOOP\r\n" * 10_922, PIPELINED_OCTETS // part),
+        for name, data, total in (
+            ("1 GiB without line end", b"x" * 65_536, LINE_BYTES // part),
+            ("100 MB of pipelined NOOP", b"NOOP\r\n" * 10_922, PIPELINED_BYTES // part),
         ):
             if options.only in name:
                 servers = Servers(Path(temporary) / name[:3])
                 try:
-                    print(flood(servers, octets, total, name), flush=True)
+                    print(flood(servers, data, total, name), flush=True)
                 finally:
                     servers.stop_all()
     return 0

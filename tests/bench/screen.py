@@ -22,7 +22,7 @@ import termios
 import time
 from pathlib import Path
 
-from smtppseudo.statedir import StateDir
+from smtppseudo.files import StateDir
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 SIZE = (60, 200)

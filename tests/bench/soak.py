@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from smtppseudo.records import parse, render_record
-from smtppseudo.settings import KEYS
+from smtppseudo.config.settings import KEYS
+from smtppseudo.log.records import parse, render_record
 from tests.bench.probes import rss_kib
 from tests.bench.visitors import REFUSED_FROM, Tally, visit_all
 from tests.clients import connect, wait_until
@@ -44,9 +44,9 @@ SETTINGS: Final[dict[str, Any]] = {
     "idle_timeout_s": 3_600,
     "session_timeout_s": 86_400,
     "quiet_timeout_s": 0,
-    "log_max_octets_per_day": 0,
+    "log_max_bytes_per_day": 0,
 }
-TARPIT: Final[dict[str, Any]] = {"greet_delay_s": 0.1, "reply_delay_s": 0.1, "stutter_octets_per_s": 1_000}
+TARPIT: Final[dict[str, Any]] = {"greet_delay_s": 0.1, "reply_delay_s": 0.1, "stutter_bytes_per_s": 1_000}
 OF_CLOSED: Final = ("quit", "peer", "reset", "errors")
 
 
@@ -79,8 +79,8 @@ class Watcher:
 
     def _read(self) -> None:
         with self._path.open("wb") as file:
-            while octets := self._sock.recv(1 << 20):
-                file.write(octets)
+            while data := self._sock.recv(1 << 20):
+                file.write(data)
 
 
 def soak(directory: Path, sessions: int, seed: int = 1) -> list[Check]:
@@ -149,8 +149,8 @@ def of_counters(counters: dict[str, Any], tally: Tally) -> list[Check]:
         *(equal(f"closed: {reason}", counters["closed"][reason], tally[reason]) for reason in OF_CLOSED),
         equal("closed in any way", sum(counters["closed"].values()), ended),
         equal("commands", counters["commands"], tally["commands"]),
-        equal("received octets", counters["received_octets"], tally["received_octets"]),
-        equal("sent octets", counters["sent_octets"], tally["sent_octets"]),
+        equal("received bytes", counters["received_bytes"], tally["received_bytes"]),
+        equal("sent bytes", counters["sent_bytes"], tally["sent_bytes"]),
         equal("faults", counters["faults"], 0),
         equal("lost log lines", counters["lost_log_lines"], 0),
     ]

@@ -1,4 +1,4 @@
-"""Hold 10,000 callers at an octet a second, and compare with a timer wheel in C; print the figures as Markdown.
+"""Hold 10,000 callers at an byte a second, and compare with a timer wheel in C; print the figures as Markdown.
 
     python -m tests.bench.tarpit [--quick]
 
@@ -26,10 +26,10 @@ WARM_UP_CALLERS = 500
 SETTINGS = f"""\
 slots = 15000
 slots_per_client = 0
-log_min_free_octets = 0
+log_min_free_bytes = 0
 quiet_timeout_s = 0
 session_timeout_s = 7200
-stutter_octets_per_s = {RATE}
+stutter_bytes_per_s = {RATE}
 greeting = "{{hostname}} {"x" * 180}"
 """
 OURS, WHEEL = "smtppseudo", "C wheel"
@@ -104,8 +104,8 @@ def take_turn(name: str, tools: Tools, directory: Path, plan: Plan) -> Turn:
 def markdown(turns: dict[str, list[Turn]], plan: Plan) -> str:
     """Lay out the table, medians, with the ratio of the pairs."""
     lines = [
-        f"| {plan.callers:,} callers at {RATE} octet a second | % of a core | KiB a caller"
-        " | late ms, median | late ms, p99 | early | newcomer's first octet, ms p99 |",
+        f"| {plan.callers:,} callers at {RATE} byte a second | % of a core | KiB a caller"
+        " | late ms, median | late ms, p99 | early | newcomer's first byte, ms p99 |",
         "| --- | --: | --: | --: | --: | --: | --: |",
     ]
     for name, all_turns in turns.items():

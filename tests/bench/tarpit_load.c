@@ -1,11 +1,11 @@
 /*
  * tarpit_load: callers whom a server on loopback makes wait, and whether it is on time. One thread, no root.
  *
- *   tarpit_load HOST PORT CONNECTIONS SECONDS OCTETS_PER_S
+ *   tarpit_load HOST PORT CONNECTIONS SECONDS BYTES_PER_S
  *
- * Opens the connections, a few hundred at a time, and says "open" in a line when each has heard its first octet.
- * For SECONDS from then on it notes how late each octet comes, against the first octet of its connection; and every
- * 50 ms a newcomer, from an address of its own, measures how long its first octet takes, and leaves.
+ * Opens the connections, a few hundred at a time, and says "open" in a line when each has heard its first byte.
+ * For SECONDS from then on it notes how late each byte comes, against the first byte of its connection; and every
+ * 50 ms a newcomer, from an address of its own, measures how long its first byte takes, and leaves.
  *
  * Prints one JSON line. Exit status: 0; 1 where the server dropped a connection; 2 usage or no descriptors.
  */
@@ -31,7 +31,7 @@ enum {
     BATCH = 256,
     CONNECTING_MAX = 200,
     LATE_MAX_MS = 10000, /* what is later counts as this late */
-    EARLY_MS = -60,      /* before this it is early: the first octet may itself have been late by a tick */
+    EARLY_MS = -60,      /* before this it is early: the first byte may itself have been late by a tick */
     NEWCOMER_EVERY_MS = 50,
     NEWCOMERS_MAX = 100000,
 };
@@ -46,7 +46,7 @@ struct caller {
 
 static struct sockaddr_in server = {.sin_family = AF_INET};
 static long late_ms[LATE_MAX_MS + 1];
-static long octets, early, dropped;
+static long bytes, early, dropped;
 static double newcomers_ms[NEWCOMERS_MAX];
 static long newcomers;
 
@@ -84,14 +84,14 @@ static int open_connection(int epoll_fd, long n, uint32_t third, uint64_t tag)
 static void note(const struct caller *caller, int64_t now, int rate)
 {
     double late = (double)(now - caller->first_ns) / 1e6 - (double)caller->heard * 1000.0 / rate;
-    octets++;
+    bytes++;
     if (late < EARLY_MS)
         early++;
     long whole = late < 0 ? 0 : late > LATE_MAX_MS ? LATE_MAX_MS : (long)late;
     late_ms[whole]++;
 }
 
-/* Reads what there is; 1 where this was the caller's first octet. */
+/* Reads what there is; 1 where this was the caller's first byte. */
 static int hear(struct caller *caller, int64_t now, int measuring, int rate)
 {
     char data[512];
@@ -130,7 +130,7 @@ static long late_at(double share)
 {
     long seen = 0;
     for (long ms = 0; ms <= LATE_MAX_MS; ms++)
-        if ((seen += late_ms[ms]) > share * (double)octets)
+        if ((seen += late_ms[ms]) > share * (double)bytes)
             return ms;
     return LATE_MAX_MS;
 }
@@ -138,7 +138,7 @@ static long late_at(double share)
 int main(int argc, char **argv)
 {
     if (argc != 6)
-        die("usage: tarpit_load HOST PORT CONNECTIONS SECONDS OCTETS_PER_S");
+        die("usage: tarpit_load HOST PORT CONNECTIONS SECONDS BYTES_PER_S");
     long count = atol(argv[3]), begun = 0, opened = 0;
     int seconds = atoi(argv[4]), rate = atoi(argv[5]);
     server.sin_port = htons((uint16_t)atoi(argv[2]));
@@ -184,10 +184,10 @@ int main(int argc, char **argv)
         }
     }
     qsort(newcomers_ms, (size_t)newcomers, sizeof *newcomers_ms, by_size);
-    printf("{\"opened\": %ld, \"dropped\": %ld, \"octets\": %ld, \"early\": %ld, \"late_p50_ms\": %ld, "
+    printf("{\"opened\": %ld, \"dropped\": %ld, \"bytes\": %ld, \"early\": %ld, \"late_p50_ms\": %ld, "
            "\"late_p99_ms\": %ld, \"late_max_ms\": %ld, \"newcomers\": %ld, \"newcomers_p50_ms\": %.2f, "
            "\"newcomers_p99_ms\": %.2f}\n",
-           opened, dropped, octets, early, late_at(0.5), late_at(0.99), late_at(1.0 - 1e-9), newcomers,
+           opened, dropped, bytes, early, late_at(0.5), late_at(0.99), late_at(1.0 - 1e-9), newcomers,
            newcomers_at(0.5), newcomers_at(0.99));
     return dropped > 0;
 }

@@ -23,7 +23,7 @@ Tally: TypeAlias = Counter[str]
 
 
 class Caller:
-    """One session: what was said and heard, in octets and commands."""
+    """One session: what was said and heard, in bytes and commands."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tally: Tally) -> None:
         self.writer = writer
@@ -33,19 +33,19 @@ class Caller:
     def send(self, *lines: bytes) -> None:
         """Send lines, each with its CRLF, at once."""
         self._tally["commands"] += len(lines)
-        self.send_octets(b"".join(line + b"\r\n" for line in lines))
+        self.send_bytes(b"".join(line + b"\r\n" for line in lines))
 
-    def send_octets(self, octets: bytes) -> None:
-        """Send octets that are no command."""
-        self._tally["received_octets"] += len(octets)
-        self.writer.write(octets)
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes that are no command."""
+        self._tally["received_bytes"] += len(data)
+        self.writer.write(data)
 
     async def expect(self, *codes: bytes) -> None:
         """Read a reply for each code."""
         for code in codes:
             while True:
                 line = await self._reader.readuntil(b"\r\n")
-                self._tally["sent_octets"] += len(line)
+                self._tally["sent_bytes"] += len(line)
                 assert line.startswith(code), (line, code)
                 if line[3:4] == b" ":
                     break
@@ -84,7 +84,7 @@ async def go_away(caller: Caller) -> str:
 
 async def half_a_line(caller: Caller) -> str:
     """Close in the middle of a line."""
-    caller.send_octets(b"HELO hal")
+    caller.send_bytes(b"HELO hal")
     return "peer"
 
 
@@ -112,15 +112,15 @@ async def message(caller: Caller) -> str:
         (b"DATA", b"354"),
     ):
         await caller.say(line, code)
-    caller.send_octets(b"x" * 500 + b"\r\n.\r\n")
+    caller.send_bytes(b"x" * 500 + b"\r\n.\r\n")
     await caller.expect(b"554")
     return await leave(caller)
 
 
-async def octet_by_octet(caller: Caller) -> str:
+async def byte_by_byte(caller: Caller) -> str:
     """Send a command in many pieces."""
     for at in b"HELO soak.test":
-        caller.send_octets(bytes([at]))
+        caller.send_bytes(bytes([at]))
         await asyncio.sleep(0)
     await caller.say(b"", b"250")
     return await leave(caller)
@@ -148,7 +148,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     reset,
     pipelined,
     message,
-    octet_by_octet,
+    byte_by_byte,
     errors,
     long_line,
 )

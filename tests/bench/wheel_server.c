@@ -1,8 +1,8 @@
 /*
  * wheel_server: the least that can hold callers, as a floor to compare a tarpit with. Each caller is sent a
- * greeting, octet by octet, from a wheel of 50 ms; what it says is read and dropped.
+ * greeting, byte by byte, from a wheel of 50 ms; what it says is read and dropped.
  *
- *   wheel_server PORT OCTETS_PER_S     listens on 127.0.0.1
+ *   wheel_server PORT BYTES_PER_S     listens on 127.0.0.1
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -24,10 +24,10 @@ enum {
     ACCEPT_BATCH = 64,
     EVENT_BATCH = 256,
     CONNECTIONS_MAX = 65536,
-    READ_OCTETS = 2048,
-    GREETING_OCTETS = 200,
+    READ_BYTES = 2048,
+    GREETING_BYTES = 200,
     TICK_MS = 50,
-    BUCKETS = 64, /* more than the ticks between two octets at one octet a second */
+    BUCKETS = 64, /* more than the ticks between two bytes at one byte a second */
 };
 
 /* A caller, by descriptor; a page that is never touched takes no memory. */
@@ -36,11 +36,11 @@ struct caller {
     int32_t next;    /* in its bucket; 0: the last */
     int32_t before;  /* in its bucket; 0: the first */
     int64_t tick;    /* where it is; 0: nowhere */
-    int32_t given;   /* octets of the greeting */
+    int32_t given;   /* bytes of the greeting */
 };
 static struct caller callers[CONNECTIONS_MAX];
 static int32_t buckets[BUCKETS];
-static char greeting[GREETING_OCTETS + 1];
+static char greeting[GREETING_BYTES + 1];
 static int rate;
 
 static void die(const char *what)
@@ -93,15 +93,15 @@ static void stutter(int fd, int64_t now)
 {
     struct caller *caller = &callers[fd];
     int64_t due = (now - caller->begun_ms) * rate / 1000 + 1;
-    if (due > GREETING_OCTETS)
-        due = GREETING_OCTETS;
-    size_t octets = (size_t)(due - caller->given);
-    if (octets > 0 && send(fd, greeting + caller->given, octets, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)octets) {
+    if (due > GREETING_BYTES)
+        due = GREETING_BYTES;
+    size_t bytes = (size_t)(due - caller->given);
+    if (bytes > 0 && send(fd, greeting + caller->given, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)bytes) {
         hang_up(fd);
         return;
     }
     caller->given = (int32_t)due;
-    if (due < GREETING_OCTETS)
+    if (due < GREETING_BYTES)
         put_in(fd, caller->begun_ms + (due * 1000 + rate - 1) / rate);
 }
 
@@ -124,7 +124,7 @@ static void take_connections(int listener, int epoll_fd, int64_t now)
 /* Reads and drops; hangs up where the caller is gone. */
 static void hear(int fd)
 {
-    char data[READ_OCTETS];
+    char data[READ_BYTES];
     ssize_t n = recv(fd, data, sizeof data, MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
         hang_up(fd);
@@ -156,12 +156,12 @@ static void raise_descriptor_limit(void)
 int main(int argc, char **argv)
 {
     if (argc != 3 || (rate = atoi(argv[2])) < 1) {
-        fprintf(stderr, "usage: wheel_server PORT OCTETS_PER_S\n");
+        fprintf(stderr, "usage: wheel_server PORT BYTES_PER_S\n");
         return 2;
     }
-    memset(greeting, 'x', GREETING_OCTETS);
+    memset(greeting, 'x', GREETING_BYTES);
     memcpy(greeting, "220 ", 4);
-    memcpy(greeting + GREETING_OCTETS - 2, "\r\n", 2);
+    memcpy(greeting + GREETING_BYTES - 2, "\r\n", 2);
     raise_descriptor_limit();
     int listener = listen_on(atoi(argv[1])), epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event events[EVENT_BATCH], on_listener = {.events = EPOLLIN, .data.fd = listener};

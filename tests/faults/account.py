@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from smtppseudo.events import Connected, Error, Stamped
-from smtppseudo.records import parse
+from smtppseudo.log.records import parse
 from tests.clients import wait_until
 from tests.running import Running, events
 

@@ -51,7 +51,7 @@ DONE_ALL_THE_SAME: Final = ("close", "close of a socket", "epoll_ctl DEL")
 """These do what they are for even where they fail: close(2), and what takes nothing cannot want memory."""
 
 SHORT: Final = 0
-"""In place of an errno: the call does its work on one octet alone."""
+"""In place of an errno: the call does its work on one byte alone."""
 
 
 class Fault(NamedTuple):
@@ -99,8 +99,8 @@ class Layer:
                 return call(*arguments, **named)
             self.has_failed = True
             if fault.errno == SHORT:
-                place, octets, *flags = arguments
-                return call(place, octets[:1], *flags)
+                place, data, *flags = arguments
+                return call(place, data[:1], *flags)
             if name in DONE_ALL_THE_SAME:
                 call(*arguments, **named)
             raise OSError(fault.errno, os.strerror(fault.errno))

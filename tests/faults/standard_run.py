@@ -11,7 +11,7 @@ from tests.inside import Inside
 from tests.monitors import Monitors, Peer
 
 STEP_S = 0.02
-ALL_AT_WORK: dict[str, Any] = {"slots": 3000, "log_min_free_octets": 1, "quiet_timeout_s": 0}
+ALL_AT_WORK: dict[str, Any] = {"slots": 3000, "log_min_free_bytes": 1, "quiet_timeout_s": 0}
 """So many slots that the list of them does not fit into one turn of a monitor's connection."""
 
 ONE_DAY_S = 86_400.0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from smtppseudo.events import Command, Error, Event, Stamped
-from smtppseudo.net.reactor import Alarm
+from smtppseudo.loop.reactor import Alarm
 from tests.inside import Inside
 
 Render = Callable[[Sequence[Stamped]], list[str]]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from smtppseudo.events import Error, Offline, Online, Refused
-from smtppseudo.net.listener import ListenError
+from smtppseudo.loop.listener import ListenError
 from tests.clients import connect
 from tests.faults.layer import Fault, Layer
 from tests.faults.standard_run import InFaults

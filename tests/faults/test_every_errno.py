@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from smtppseudo.events import Closed, Connected, Error
-from smtppseudo.records import parse
+from smtppseudo.log.records import parse
 from tests.faults.layer import SHORT, Fault, Layer
 from tests.faults.standard_run import InFaults, StandardRun
 from tests.monitors import Monitors
@@ -59,7 +59,7 @@ ERRNOS = {
 
 CASES = [(call, name) for call, names in ERRNOS.items() for name in names.split()]
 
-TARPIT: Mapping[str, Any] = {"greet_delay_s": 0.1, "reply_delay_s": 0.1, "stutter_octets_per_s": 1000}
+TARPIT: Mapping[str, Any] = {"greet_delay_s": 0.1, "reply_delay_s": 0.1, "stutter_bytes_per_s": 1000}
 IN_TARPIT = [
     *(("recv", name) for name in ("EAGAIN", "ECONNRESET", "ETIMEDOUT")),
     *(("send", name) for name in ("SHORT", "EAGAIN", "EPIPE", "ENOBUFS")),

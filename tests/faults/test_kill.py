@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Offline, Online
-from smtppseudo.records import parse
+from smtppseudo.log.records import parse
 from tests.clients import connect, wait_until
 from tests.running import Running, Servers, events, read_records
 
@@ -50,7 +50,7 @@ class Load:
 
     def _play(self) -> None:
         with connect("127.0.0.1", self._port) as client:
-            client.send("EHLO x", *["NOOP " + "x" * 400] * 20, "QUIT")  # many octets in each write
+            client.send("EHLO x", *["NOOP " + "x" * 400] * 20, "QUIT")  # many bytes in each write
             client.sock.shutdown(socket.SHUT_WR)
             assert b"221" in client.rest()
 
@@ -68,18 +68,18 @@ def kill_under_load(server: Running, at: random.Random) -> int:
 @pytest.mark.timeout(60 + KILLS)
 def test_a_kill_leaves_at_most_the_last_line_unfinished(servers: Servers, tmp_path: Path) -> None:
     at, log_dir = random.Random(25), tmp_path / "log"
-    octets_before, is_cut_short = 0, False
+    bytes_before, is_cut_short = 0, False
     for _ in range(KILLS):
         server = servers.start(log_dir=log_dir)
         played = kill_under_load(server, at)
         log = b"".join(path.read_bytes() for path in sorted(log_dir.iterdir()))
-        *lines, rest = log[octets_before:].split(b"\n")
+        *lines, rest = log[bytes_before:].split(b"\n")
         if is_cut_short:
             assert lines.pop(0) == b""  # the piece that was left there is ended before all else
         records = [parse(line.decode("ascii")) for line in lines]
         # Sessions are logged in the turn in which they end: no client has more than its last one open.
         assert len(events(records, Closed)) >= played - CLIENTS
-        octets_before, is_cut_short = len(log), rest != b""
+        bytes_before, is_cut_short = len(log), rest != b""
 
 
 def test_the_next_start_ends_a_line_that_was_cut_short(servers: Servers, tmp_path: Path) -> None:
@@ -94,9 +94,9 @@ def test_the_next_start_ends_a_line_that_was_cut_short(servers: Servers, tmp_pat
     server = servers.start(log_dir=log_dir)
     server.play("HELO x")
     server.stop()
-    octets = path.read_bytes()
-    assert octets.startswith(cut_short + b"\n")
-    new = octets[len(cut_short) + 1 :].decode("ascii").splitlines()
+    data = path.read_bytes()
+    assert data.startswith(cut_short + b"\n")
+    new = data[len(cut_short) + 1 :].decode("ascii").splitlines()
     assert [type(parse(line).event) for line in new] == [Online, Connected, Command, Command, Closed, Offline]
 
 

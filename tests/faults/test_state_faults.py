@@ -242,7 +242,7 @@ def test_kill_9_while_the_magic_word_is_changed(servers: Servers, monitors: Moni
             monitors.greeted(server).log_in("magic", word).close()
         monitor = monitors.greeted(server).log_in("cookie", cookie)
         words = [f"magic word {number}.{turn}" for turn in range(4)]
-        monitor.send_octets(b"".join(line_of({"id": 9, "op": "magic_word", **word_fields(each)}) for each in words))
+        monitor.send_bytes(b"".join(line_of({"id": 9, "op": "magic_word", **word_fields(each)}) for each in words))
         moment = time.monotonic() + at.uniform(0, 2 * LONGEST_S)
         wait_until(lambda moment=moment: time.monotonic() > moment, "the moment", poll_s=0)  # type: ignore[misc]
         server.kill()

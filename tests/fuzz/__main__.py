@@ -3,7 +3,7 @@
     python -m tests.fuzz [--seconds N] [TARGET ...]
 
 Wants atheris (`pip install -e '.[fuzz]'`). Exit status 1 if a target failed; what it failed on is then printed as
-Python writes octets: kept in `corpus/TARGET/`, it is a test for ever.
+Python writes bytes: kept in `corpus/TARGET/`, it is a test for ever.
 """
 
 import argparse

@@ -14,7 +14,7 @@ from typing import ClassVar, Final, NoReturn
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 STARTING_LIMIT_S: Final = 60
-MAX_OCTETS: Final = 4096
+MAX_BYTES: Final = 4096
 UNIT_LIMIT_S: Final = 10
 """One input may take no longer, nor more memory."""
 MEMORY_LIMIT_MIB: Final = 512
@@ -59,18 +59,18 @@ def fuzz(target: str, seconds: int) -> Figures:
         directory = Path(name)
         (directory / "found").mkdir()
         words = [sys.executable, "-m", __name__, target, f"-max_total_time={seconds}"]
-        words += [f"-max_len={MAX_OCTETS}", f"-timeout={UNIT_LIMIT_S}", f"-rss_limit_mb={MEMORY_LIMIT_MIB}"]
+        words += [f"-max_len={MAX_BYTES}", f"-timeout={UNIT_LIMIT_S}", f"-rss_limit_mb={MEMORY_LIMIT_MIB}"]
         words += ["-print_final_stats=1", f"-artifact_prefix={directory}/", str(directory / "found")]
         words += [str(CORPUS / target)]
         done = subprocess.run(
             words, capture_output=True, text=True, errors="replace", timeout=seconds + STARTING_LIMIT_S, check=False
         )
         output = done.stdout + done.stderr
-        octets = [path.read_bytes() for path in directory.iterdir() if path.is_file()]
+        data = [path.read_bytes() for path in directory.iterdir() if path.is_file()]
     status = [tuple(map(int, found)) for found in _STATUS.findall(output)]
     execs = _EXECS.search(output)
     edges, features, corpus = status[-1] if status else (0, 0, 0)
-    failure = "" if done.returncode == 0 and execs else f"{output[-4000:]}\n{target} failed on {octets}"
+    failure = "" if done.returncode == 0 and execs else f"{output[-4000:]}\n{target} failed on {data}"
     return Figures(target, int(execs[1]) if execs else 0, edges, features, corpus, failure)
 
 

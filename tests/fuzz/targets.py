@@ -1,6 +1,6 @@
-"""What is fuzzed: for any octets, what has to hold of the parts that read what others wrote.
+"""What is fuzzed: for any bytes, what has to hold of the parts that read what others wrote.
 
-A target takes octets and asserts. Where it needs more than the octets themselves, the first of them say it: which
+A target takes bytes and asserts. Where it needs more than the bytes themselves, the first of them say it: which
 dialogue, how large the pieces.
 """
 
@@ -9,14 +9,14 @@ import re
 from collections.abc import Callable
 from typing import Final, get_args
 
+from smtppseudo.config.file import parse_file, to_toml
+from smtppseudo.config.settings import Settings, SettingsError
 from smtppseudo.events import Closed, Command, Event, Stamped, escape, unescape
-from smtppseudo.monitor.client import MonitorClient, Secrets
+from smtppseudo.link.machine import MonitorClient, Secrets
+from smtppseudo.log.records import parse, render_json, render_text
 from smtppseudo.monitor.codec import FrameError, FrameReader, ReaderState, encode
 from smtppseudo.monitor.scram import ClientExchange, ClientExchangeState, ScramError, ServerExchangeState
-from smtppseudo.monitor.server import Request
-from smtppseudo.records import parse, render_json, render_text
-from smtppseudo.settings import Settings, SettingsError
-from smtppseudo.settings_file import parse_file, to_toml
+from smtppseudo.monitor.session import Request
 from smtppseudo.smtp.lines import LineSplitter, MessageCounter
 from tests.property.test_lines import LIMIT, reference_lines, reference_message
 from tests.property.test_session import (
@@ -33,21 +33,21 @@ from tests.unit.monitor_peer import CLIENT_NONCE, COOKIE, WORD
 from tests.unit.scram_vectors import RFC_CLIENT_FINAL, RFC_CLIENT_FIRST, rfc_client, rfc_server
 
 TIME: Final = "2026-01-31T23:59:59.999Z"
-FRAME_OCTETS: Final = 64
+FRAME_BYTES: Final = 64
 """Of the longest frame, small enough to be passed often."""
 
 _DEAR: Final = re.compile(r"i=\d{5,}")
 """Iteration counts that are allowed, but would take the time for which nothing else is tried."""
 
 
-def pieces(octets: bytes, size: int) -> list[bytes]:
-    """Cut octets up."""
-    return [octets[at : at + size] for at in range(0, len(octets), size)]
+def pieces(data: bytes, size: int) -> list[bytes]:
+    """Cut bytes up."""
+    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def lines(octets: bytes) -> None:
+def lines(data: bytes) -> None:
     """Lines and messages are those of a reference that keeps everything; no more is kept than the limit."""
-    size, stream = 1 + sum(octets[:1]) % 16, octets[1:]
+    size, stream = 1 + sum(data[:1]) % 16, data[1:]
     splitter, found = LineSplitter(LIMIT), []
     for piece in pieces(stream, size):
         at = 0
@@ -63,12 +63,12 @@ def lines(octets: bytes) -> None:
         if end is not None:
             break
         before += len(piece)
-    assert (None if end is None else (before + end, message.octets)) == reference_message(stream)
+    assert (None if end is None else (before + end, message.size_bytes)) == reference_message(stream)
 
 
-def session(octets: bytes) -> None:
+def session(data: bytes) -> None:
     """Pieces change nothing; replies are well formed, each has its event; one for each line, in bounds."""
-    choice, size, stream = sum(octets[:1]) % len(DIALOGUES), 1 + sum(octets[1:2]) % 64, octets[2:]
+    choice, size, stream = sum(data[:1]) % len(DIALOGUES), 1 + sum(data[1:2]) % 64, data[2:]
     dialogue, mode = DIALOGUES[choice], MODES[choice * len(MODES) // len(DIALOGUES)]
     whole, cut = play(dialogue, [stream] if stream else []), play(dialogue, pieces(stream, size))
     assert cut.replies == whole.replies
@@ -76,7 +76,7 @@ def session(octets: bytes) -> None:
     _, *replies = split_replies(whole.replies)
     *events, closed = whole.events
     assert isinstance(closed, Closed)
-    assert (closed.received_octets, closed.sent_octets) == (len(stream), len(whole.replies))
+    assert (closed.received_bytes, closed.sent_bytes) == (len(stream), len(whole.replies))
     if closed.left_out == 0:
         for event, reply in zip(events, replies, strict=True):
             assert_answered(event, reply)
@@ -91,14 +91,14 @@ def _as_logged(event: Event) -> Event:
     return event._replace(reply=event.reply[:3] + b" " + event.reply[4:]) if isinstance(event, Command) else event
 
 
-def escaper(octets: bytes) -> None:
+def escaper(data: bytes) -> None:
     """What is escaped is printable and comes back, alone and as part of a line of the log."""
-    text = escape(octets)
+    text = escape(data)
     assert text.isascii()
     assert text.isprintable() or not text
-    assert unescape(text) == octets
-    half = len(octets) // 2
-    command = Command(octets[:half], b"250 " + octets[half:], eol_lf=bool(half % 2))
+    assert unescape(text) == data
+    half = len(data) // 2
+    command = Command(data[:half], b"250 " + data[half:], eol_lf=bool(half % 2))
     _comes_back(Stamped(0, TIME, 1, 1, "2001:db8::1", 25, command))
 
 
@@ -109,15 +109,15 @@ def _comes_back(stamped: Stamped) -> None:
         assert parse(line) == stamped
 
 
-def frames(octets: bytes) -> None:
+def frames(data: bytes) -> None:
     """Pieces change nothing; an error is the last; what is taken can be written and read again; in bounds."""
-    size, stream = 1 + sum(octets[:1]) % 32, octets[1:]
+    size, stream = 1 + sum(data[:1]) % 32, data[1:]
     results = []
-    for max_octets, step in ((FRAME_OCTETS, size), (FRAME_OCTETS, len(stream) or 1), (65_536, size)):
-        reader, found = FrameReader(max_octets), []
+    for max_bytes, step in ((FRAME_BYTES, size), (FRAME_BYTES, len(stream) or 1), (65_536, size)):
+        reader, found = FrameReader(max_bytes), []
         for piece in pieces(stream, step):
             found += reader.receive(piece)
-            assert reader.buffered_octets <= max_octets
+            assert reader.buffered_bytes <= max_bytes
         errors = [item for item in found if isinstance(item, FrameError)]
         assert errors == found[len(found) - len(errors) :]
         assert len(errors) == (reader.state is ReaderState.FINISHED)
@@ -128,9 +128,9 @@ def frames(octets: bytes) -> None:
             assert FrameReader(65_536).receive(encode(item)) == [item]
 
 
-def scram(octets: bytes) -> None:
+def scram(data: bytes) -> None:
     """Either side takes a message or raises ScramError; nobody who does not know the secret gets in."""
-    text = octets.decode("latin-1")
+    text = data.decode("latin-1")
     first, _, final = text.partition("\n")
     server = rfc_server()
     with contextlib.suppress(ScramError):
@@ -150,11 +150,11 @@ def scram(octets: bytes) -> None:
             assert client.state is ClientExchangeState.VERIFIED
 
 
-def settings(octets: bytes) -> None:
+def settings(data: bytes) -> None:
     """A file is settings or one SettingsError; what was read is written so that it is read again."""
     values = None
     with contextlib.suppress(SettingsError):
-        values = parse_file(octets.decode("utf-8", "replace"), "fuzz.toml")
+        values = parse_file(data.decode("utf-8", "replace"), "fuzz.toml")
     if values is None:
         return
     Settings(**values)
@@ -162,9 +162,9 @@ def settings(octets: bytes) -> None:
     assert parse_file(text, "again") == values
 
 
-def records(octets: bytes) -> None:
+def records(data: bytes) -> None:
     """A line is a record or a ValueError."""
-    for line in octets.decode("utf-8", "replace").split("\n"):
+    for line in data.decode("utf-8", "replace").split("\n"):
         try:
             stamped = parse(line)
         except ValueError:
@@ -172,9 +172,9 @@ def records(octets: bytes) -> None:
         assert isinstance(stamped.event, get_args(Event))
 
 
-def monitor(octets: bytes) -> None:
+def monitor(data: bytes) -> None:
     """Pieces change nothing; before the login nothing is carried out, after it what was asked, and no more."""
-    size, stream = 1 + sum(octets[:1]) % 64, octets[1:]
+    size, stream = 1 + sum(data[:1]) % 64, data[1:]
     whole, cut = Desk(), Desk()
     said = [frame for piece in pieces(stream, size) for frame in cut.say(piece)]
     assert said == whole.say(stream)
@@ -185,11 +185,11 @@ def monitor(octets: bytes) -> None:
     assert inside.session.close_reason in (None, "errors")
 
 
-def client(octets: bytes) -> None:
+def client(data: bytes) -> None:
     """Whatever a server says is a value; no character that a terminal might obey is left in it."""
-    text = _DEAR.sub("i=4096", octets.decode("latin-1")).encode("latin-1")
+    text = _DEAR.sub("i=4096", data.decode("latin-1")).encode("latin-1")
     machine = MonitorClient(Secrets((COOKIE,), WORD), CLIENT_NONCE)
-    for piece in pieces(text, 1 + sum(octets[:1]) % 64):
+    for piece in pieces(text, 1 + sum(data[:1]) % 64):
         for found in machine.receive(piece):
             assert repr(found).isprintable()
         machine.data_to_send()

@@ -70,10 +70,10 @@ class Terminal:
         return self.process.wait(LIMIT_S), self.shown.decode()
 
     def _read(self) -> None:
-        octets = os.read(self._ours, 4_096)
-        if not octets:
+        data = os.read(self._ours, 4_096)
+        if not data:
             raise OSError
-        self.shown += octets
+        self.shown += data
 
 
 def elsewhere(tmp_path: Path, server: Running, *arguments: str) -> list[str]:

@@ -33,8 +33,8 @@ def answer(query: bytes) -> bytes | None:
     head = query[:2] + struct.pack("!5H", code, 1, bool(name), 0, 0)
     if name is None:
         return head + question
-    octets = b"".join(bytes([len(label)]) + label for label in name.split(b".")) + b"\0"
-    return head + question + struct.pack("!3HIH", 0xC000 | _QUESTION_AT, 12, 1, 60, len(octets)) + octets
+    data = b"".join(bytes([len(label)]) + label for label in name.split(b".")) + b"\0"
+    return head + question + struct.pack("!3HIH", 0xC000 | _QUESTION_AT, 12, 1, 60, len(data)) + data
 
 
 def serve(sock: socket.socket) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from smtppseudo.monitor.client import Secrets
+from smtppseudo.link.machine import Secrets
 from smtppseudo.monitor.codec import encode
 from tests.clients import LIMIT_S
 from tests.unit.monitor_peer import COOKIE, Peer, hello
@@ -55,9 +55,9 @@ class Conversation:
     def _line(self) -> bytes:
         line = b""
         while not line.endswith(b"\n"):
-            octet = self.sock.recv(1)
-            assert octet, f"closed after {line!r}"
-            line += octet
+            byte = self.sock.recv(1)
+            assert byte, f"closed after {line!r}"
+            line += byte
         return line
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Event, Stamped
-from smtppseudo.feeds.logs import instant
-from smtppseudo.records import render_json, render_text
+from smtppseudo.log.records import render_json, render_text
+from smtppseudo.logread.logs import instant
 from tests.running import run
 
 A, B, C = "20.1.1.1", "20.1.1.2", "2a01:4f8:1:2::25"

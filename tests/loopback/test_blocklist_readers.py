@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.feeds.formats import RENDERERS
-from smtppseudo.feeds.policy import Entry
+from smtppseudo.blocklist.formats import RENDERERS
+from smtppseudo.blocklist.policy import Entry
 from tests.clients import LIMIT_S, wait_until
 from tests.loopback import rbldnsd
 from tests.loopback.rbldnsd import PATH, Rbldnsd

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.settings import KEYS, Settings
-from smtppseudo.settings_file import to_toml
+from smtppseudo.config.file import to_toml
+from smtppseudo.config.settings import KEYS, Settings
 from tests.running import command, environment, limited_to, run, without
 
 PORT_25 = 25

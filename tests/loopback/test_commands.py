@@ -136,7 +136,7 @@ def test_set_and_unset(server: Running) -> None:
         (["greeting=a", "accept_mail=maybe"], 78, "accept_mail must be true or false"),
         (["greeting=a", "reject_at=pinned"], 1, "command line"),
         (["greeting=a", "x"], 2, "KEY=VALUE"),
-        (["greeting=a", f"greeting_={'x' * 17_000}"], 2, "16,384 octets"),
+        (["greeting=a", f"greeting_={'x' * 17_000}"], 2, "16,384 bytes"),
     ],
 )
 def test_set_is_all_or_nothing(servers: Servers, words: list[str], status: int, part: str) -> None:

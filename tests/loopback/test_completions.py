@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from smtppseudo.settings import KEYS, STAGES
+from smtppseudo.config.settings import KEYS, STAGES
 from tests.clients import LIMIT_S
 from tests.running import CHECKOUT, environment
 

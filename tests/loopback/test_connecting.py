@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from smtppseudo.net import addresses, wire
-from smtppseudo.net.client import (
+from smtppseudo.link import wire
+from smtppseudo.link.link import (
     BadPeerError,
     BusyError,
     ConnectionLostError,
@@ -19,6 +19,7 @@ from smtppseudo.net.client import (
     Secrets,
     UnreachableError,
 )
+from smtppseudo.net import addresses
 from tests.clients import LIMIT_S
 from tests.loopback.scripted import SECRETS, SHORT_S, STEP_S, Conversation, Script, Scripted
 from tests.unit.monitor_peer import OTHER_COOKIE, WORD, hello
@@ -124,7 +125,7 @@ def test_a_server_that_begins_a_login_and_says_no_more() -> None:
     assert "not answered" in str(error)
 
 
-def test_a_login_that_is_fed_octet_by_octet_has_its_time_out() -> None:
+def test_a_login_that_is_fed_byte_by_byte_has_its_time_out() -> None:
     def script(it: Conversation) -> None:
         try:
             while True:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Connected, Error
-from smtppseudo.records import parse
+from smtppseudo.log.records import parse
 from tests.clients import LIMIT_S, wait_until
 from tests.running import command, environment, limited_to
 

@@ -87,7 +87,7 @@ def test_a_scan_is_broken_off(servers: Servers) -> None:
     assert [event.reason for event in events(records, Closed)] == ["reset"]
 
 
-def test_hostile_octets_arrive_as_they_are(servers: Servers) -> None:
+def test_hostile_bytes_arrive_as_they_are(servers: Servers) -> None:
     (said, *_) = [event.data for event in events(of_kind(servers, visits.hostile_talker), Command)]
     assert said == b"HELO \x1b[2J\x1b[31mowned.invalid"
 

@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
+from smtppseudo.blocklist.fail2ban import FILTER
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Refused, Stamped
-from smtppseudo.feeds.fail2ban import FILTER
-from smtppseudo.records import parse, render_json, render_text
+from smtppseudo.log.records import parse, render_json, render_text
 from tests.clients import LIMIT_S
 from tests.running import Servers
 
@@ -120,7 +120,7 @@ def test_whatever_peers_say_they_are_taken_for_nobody_else(tmp_path: Path, seed:
         event: Event = random.choice(
             (
                 Command(said, b"%d %b" % (code, said)),
-                Command(said, b"%d %b" % (code, said), eol_lf=True, pregreet=True, truncated_octets=9),
+                Command(said, b"%d %b" % (code, said), eol_lf=True, pregreet=True, truncated_bytes=9),
                 Connected(25),
                 Closed("quit", 1, 2, 3, 4),
                 Refused("client", 3),

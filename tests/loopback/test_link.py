@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from smtppseudo.monitor.codec import encode
-from smtppseudo.net import client as net_client
-from smtppseudo.net.client import (
+from smtppseudo.link import link as net_client
+from smtppseudo.link.link import (
     BadPeerError,
     ClosedError,
     ConnectionLostError,
@@ -21,6 +20,7 @@ from smtppseudo.net.client import (
     Secrets,
     Streamed,
 )
+from smtppseudo.monitor.codec import encode
 from tests.clients import LIMIT_S, wait_until
 from tests.loopback.scripted import SECRETS, SHORT_S, Conversation, Scripted
 from tests.unit.monitor_peer import EVENT, SNAPSHOT
@@ -119,7 +119,7 @@ def test_half_an_event_is_waited_for() -> None:
     with Scripted(script) as server, connect(server) as link:
         thread, outcome = in_thread(link.next_events)
         reader = link._wire.client._reader
-        wait_until(lambda: reader.buffered_octets == 20 and waiting(link), "half an event, and the thread waits")
+        wait_until(lambda: reader.buffered_bytes == 20 and waiting(link), "half an event, and the thread waits")
         go_on.set()
         thread.join(LIMIT_S)
         (notices,) = outcome

@@ -7,9 +7,8 @@ import threading
 
 import pytest
 
-from smtppseudo.monitor.client import Secrets
-from smtppseudo.net import wire
-from smtppseudo.net.client import (
+from smtppseudo.link import wire
+from smtppseudo.link.link import (
     BadPeerError,
     ChangedCertificateError,
     ConnectionLostError,
@@ -18,6 +17,7 @@ from smtppseudo.net.client import (
     UnknownCertificateError,
     UnreachableError,
 )
+from smtppseudo.link.machine import Secrets
 from tests.certificates import Certificate
 from tests.clients import LIMIT_S, wait_until
 from tests.loopback.scripted import Conversation, Scripted
@@ -82,7 +82,7 @@ def test_close_wakes_whoever_waits_by_tls(server: Running, certificate: Certific
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_hello_that_comes_with_the_handshakes_end_is_read(certificate: Certificate, version: ssl.TLSVersion) -> None:
-    """Nothing tells `select` of octets that TLS holds already."""
+    """Nothing tells `select` of bytes that TLS holds already."""
 
     def script(it: Conversation) -> None:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

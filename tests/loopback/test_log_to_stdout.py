@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Error, Offline, Online
-from smtppseudo.records import parse
+from smtppseudo.log.records import parse
 from tests.clients import LIMIT_S, connect, wait_until
 from tests.running import CHECKOUT, command, environment, run, stays_who_it_is
 

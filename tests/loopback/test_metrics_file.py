@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from smtppseudo import __version__
 from smtppseudo.events import Error
-from smtppseudo.metrics_file import WRITE_EVERY_S
+from smtppseudo.server.metrics import WRITE_EVERY_S
 from tests.conftest import MakeInside
 from tests.inside import Inside
 from tests.running import Servers, run

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.counters import Counters
+from smtppseudo.config.settings import KEYS, Settings, SettingsError
 from smtppseudo.events import Monitor
-from smtppseudo.settings import KEYS, Settings, SettingsError
+from smtppseudo.server.counters import Counters
 from tests.clients import wait_until
 from tests.conftest import MakeInside
 from tests.inside import Inside

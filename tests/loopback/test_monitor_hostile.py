@@ -30,7 +30,7 @@ NO_FRAMES: dict[str, bytes] = {
     "an SMTP command": b"EHLO x\r\n",
     "an SSH banner": b"SSH-2.0-OpenSSH_9.2\r\n",
     "zeros": b"\0" * 100,
-    "all octets": bytes(range(256)),
+    "all bytes": bytes(range(256)),
     "a list": b'[{"id":1,"op":"ping"}]\n',
     "a string": b'"ping"\n',
     "a number": b"1\n",
@@ -81,16 +81,16 @@ def is_one_error(frames: list[Frame], code: str) -> bool:
     return (set(frame), frame["type"], frame["error"]) == ({"type", "error", "message"}, "error", code)
 
 
-@pytest.mark.parametrize("pieces", ["whole", "octet by octet"])
+@pytest.mark.parametrize("pieces", ["whole", "byte by byte"])
 @pytest.mark.parametrize("login", ["newcomer", "logged in"])
 def test_what_is_no_frame(server: Running, monitors: Monitors, login: str, pieces: str) -> None:
     witness = monitors.log_in(server)
     before = state_of(witness, server)
-    for name, octets in NO_FRAMES.items():
+    for name, data in NO_FRAMES.items():
         peer = monitors.log_in(server) if login == "logged in" else monitors.greeted(server)
-        for at in range(0, len(octets), 1 if pieces == "octet by octet" else len(octets)):
+        for at in range(0, len(data), 1 if pieces == "byte by byte" else len(data)):
             try:
-                peer.send_octets(octets[at : at + 1] if pieces == "octet by octet" else octets)
+                peer.send_bytes(data[at : at + 1] if pieces == "byte by byte" else data)
             except (BrokenPipeError, ConnectionResetError):
                 break  # it said its error before all was sent
         frames = peer.rest()
@@ -107,11 +107,11 @@ def test_what_is_too_big(server: Running, monitors: Monitors, login: str, most: 
     whole = line_of({"id": 1, "op": "ping", "x": ""})
     fits = whole[:-3] + b"x" * (most - len(whole) + 1) + whole[-3:]
     peer = connect(server)
-    peer.send_octets(fits)
+    peer.send_bytes(fits)
     assert peer.frame()["ok"] is True
-    for octets in (fits[:-3] + b"x" + fits[-3:], b"{" * (most + 1), b'{"x":"' + b"x" * most):
+    for data in (fits[:-3] + b"x" + fits[-3:], b"{" * (most + 1), b'{"x":"' + b"x" * most):
         peer = connect(server)
-        peer.send_octets(octets)  # that it never ends is no reason to wait
+        peer.send_bytes(data)  # that it never ends is no reason to wait
         assert is_one_error(peer.rest(), "too_big")
         peer.close()
 
@@ -211,10 +211,10 @@ def has_room(server: Running, monitors: Monitors) -> bool:
 
 def test_whoever_resets_in_the_middle_leaves_nothing(server: Running, monitors: Monitors) -> None:
     witness = monitors.log_in(server)
-    for octets in (b"", b"{", line_of({"id": 1, "op": "ping"}) * 40, b"\xff"):
+    for data in (b"", b"{", line_of({"id": 1, "op": "ping"}) * 40, b"\xff"):
         for _ in range(25):
             peer = monitors.newcomer(server)
-            peer.send_octets(octets)
+            peer.send_bytes(data)
             peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             peer.close()
     wait_until(lambda: has_room(server, monitors), "room again")
@@ -230,7 +230,7 @@ def test_whoever_closes_before_the_answer(inside: MakeInside, monitors: Monitors
     witness = monitors.log_in(server)
     for _ in range(5):
         peer = monitors.log_in(server)
-        peer.send_octets(line_of({"id": 1, "op": op, "from_seq": 0}) * 40)
+        peer.send_bytes(line_of({"id": 1, "op": op, "from_seq": 0}) * 40)
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
         server.turn_until(lambda: witness.ok("status")["monitors"] == 1, "logged out")

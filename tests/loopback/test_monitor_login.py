@@ -169,14 +169,14 @@ def test_a_new_word_logs_everybody_else_out(inside: MakeInside, monitors: Monito
 
 
 BAD_KEYS: list[tuple[str, object, str]] = [
-    ("salt", "c2FsdA==", "salt must be 8 to 64 octets"),
+    ("salt", "c2FsdA==", "salt must be 8 to 64 bytes"),
     ("salt", "no base64", "salt must be base64"),
     ("salt", None, "salt must be base64"),
     ("iterations", 4_095, "iterations must be 4096 to 10000000"),
     ("iterations", 10_000_001, "iterations must be 4096 to 10000000"),
     ("iterations", "4096", "iterations must be an integer"),
     ("iterations", True, "iterations must be an integer"),
-    ("stored_key", "AAAA", "stored_key must be 32 octets"),
+    ("stored_key", "AAAA", "stored_key must be 32 bytes"),
     ("server_key", ["AAAA"], "server_key must be base64"),
 ]
 
@@ -229,7 +229,7 @@ def test_a_recorded_login_is_worth_nothing(inside: MakeInside, monitors: Monitor
     peer = monitors.greeted(server)
     for line in recorded.split(b"\n"):
         if b'"op":"auth"' in line:
-            peer.send_octets(line + b"\n")
+            peer.send_bytes(line + b"\n")
     challenge, refusal = peer.rest()
     assert challenge["ok"] is True
     assert (refusal["ok"], refusal["error"]) == (False, "bad_value")
@@ -301,9 +301,9 @@ def test_what_is_no_wrong_word_does_not_count(inside: MakeInside, monitors: Moni
     for _ in range(6):
         refuse(server, monitors.greeted(server, "127.0.0.2"), "cookie", WRONG)
         refuse(server, monitors.greeted(server, "127.0.0.2"), "nobody", WRONG)
-        for octets in (b"GET / HTTP/1.1\r\n", b'{"id":1,"op":"auth","data":"n,,"}\n'):
+        for data in (b"GET / HTTP/1.1\r\n", b'{"id":1,"op":"auth","data":"n,,"}\n'):
             peer = monitors.greeted(server, "127.0.0.2")
-            peer.send_octets(octets)
+            peer.send_bytes(data)
             assert len(peer.rest()) == 1
             peer.close()
             server.turn()

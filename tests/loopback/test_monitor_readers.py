@@ -14,7 +14,7 @@ from tests.load import Visitors, play_noops, resident
 from tests.monitors import Frame, Monitors, Peer, line_of
 from tests.running import Running, Servers
 
-SMALL_BUFFER_OCTETS = 4_096
+SMALL_BUFFER_BYTES = 4_096
 GROWTH_MAX = 2 << 20
 PONG_MAX_S = 1.0
 FLOOD = 60_000
@@ -100,7 +100,7 @@ def asleep_is_behind(other: Peer, asleep: Peer, events: int) -> bool:
 
 
 def test_several_that_never_read_share_what_waits_for_them(servers: Servers, monitors: Monitors) -> None:
-    """The events that wait are the same octets for all."""
+    """The events that wait are the same bytes for all."""
     server, other = warmed_up(servers, monitors)
     asleep = [monitors.subscribed(server) for _ in range(4)]
     before = resident(server)
@@ -113,10 +113,10 @@ def test_several_that_never_read_share_what_waits_for_them(servers: Servers, mon
         assert received + dropped == last_seq - monitor.snapshot["seq"]
 
 
-def test_a_monitor_that_reads_an_octet_a_second(inside: MakeInside, monitors: Monitors) -> None:
+def test_a_monitor_that_reads_an_byte_a_second(inside: MakeInside, monitors: Monitors) -> None:
     """It delays nobody, and is closed when the kernel could hand it nothing for 30 s."""
     server = inside(quiet_timeout_s=0)
-    slow = monitors.log_in(server, receive_buffer_octets=SMALL_BUFFER_OCTETS)
+    slow = monitors.log_in(server, receive_buffer_bytes=SMALL_BUFFER_BYTES)
     other = monitors.log_in(server)
     slow.ok("subscribe")
     client = server.greeted()
@@ -135,7 +135,7 @@ def test_a_monitor_that_reads_an_octet_a_second(inside: MakeInside, monitors: Mo
 
 def test_a_monitor_that_stalls_is_closed_after_30_s(inside: MakeInside, monitors: Monitors) -> None:
     server = inside(quiet_timeout_s=0)
-    asleep = monitors.log_in(server, receive_buffer_octets=SMALL_BUFFER_OCTETS)
+    asleep = monitors.log_in(server, receive_buffer_bytes=SMALL_BUFFER_BYTES)
     other = monitors.log_in(server)
     asleep.ok("subscribe")
     for _ in range(100):
@@ -160,11 +160,11 @@ def test_a_stream_goes_on_where_the_reader_wakes(inside: MakeInside, monitors: M
     assert monitor.ok("status")["state"] == "online"
 
 
-def send_without_reading(peer: Peer, octets: bytes) -> None:
+def send_without_reading(peer: Peer, data: bytes) -> None:
     """Send all, or as much as the server takes before it closes, or does not read for a while."""
     peer.sock.settimeout(0.2)
     try:
-        peer.sock.sendall(octets)
+        peer.sock.sendall(data)
     except (TimeoutError, BrokenPipeError, ConnectionResetError):
         pass
 
@@ -187,9 +187,9 @@ def test_a_flood_of_ops(servers: Servers, monitors: Monitors, op: str) -> None:
     wait_until(lambda: other.ok("status")["monitors"] <= 1 + 4, "still answering")
 
 
-def reading(peer: Peer, octets: bytes) -> list[Frame]:
-    """Send octets and read what comes until the server closes."""
-    peer.send_octets(octets)
+def reading(peer: Peer, data: bytes) -> list[Frame]:
+    """Send bytes and read what comes until the server closes."""
+    peer.send_bytes(data)
     return peer.rest()
 
 

@@ -11,9 +11,9 @@ CANARY = "Canary-7f3a9c51"
 
 def forms(secret: str) -> list[bytes]:
     """Return the secret as it might leak."""
-    octets = secret.encode()
-    encoded = [octets.hex().encode(), base64.b64encode(octets).rstrip(b"="), octets[::-1]]
-    return [octets, octets.upper(), octets.lower(), *encoded]
+    data = secret.encode()
+    encoded = [data.hex().encode(), base64.b64encode(data).rstrip(b"="), data[::-1]]
+    return [data, data.upper(), data.lower(), *encoded]
 
 
 def test_the_magic_word_appears_nowhere(servers: Servers, monitors: Monitors) -> None:
@@ -37,7 +37,7 @@ def test_the_magic_word_appears_nowhere(servers: Servers, monitors: Monitors) ->
     seen |= {str(path.name): path.read_bytes() for path in files}
     assert {"credentials", "settings.json", "stdout", "stderr"} <= set(seen)
     assert any(name.endswith(".log") for name in seen)
-    for name, octets in seen.items():
-        assert not any(form in octets for form in forms(CANARY) + forms(cookie)), name
+    for name, data in seen.items():
+        assert not any(form in data for form in forms(CANARY) + forms(cookie)), name
     assert b"Salve" in peer.wire  # the test sees what is there
-    assert sum(b"magic" in octets for octets in seen.values()) >= 4
+    assert sum(b"magic" in data for data in seen.values()) >= 4

@@ -91,7 +91,7 @@ def test_lists_that_nobody_reads_take_no_memory(full: Running, monitors: Monitor
     witness, peer = monitors.log_in(full), monitors.log_in(full)
     witness.ok("slots")
     before = resident(full)
-    peer.send_octets(line_of({"id": 1, "op": "slots"}) * 90)
+    peer.send_bytes(line_of({"id": 1, "op": "slots"}) * 90)
     assert peer.frame()["type"] == "reply"  # the server has begun
     witness.ok("ping")
     assert resident(full) - before < 6 << 20

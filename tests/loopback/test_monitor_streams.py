@@ -211,7 +211,7 @@ def test_subscribing_behind_a_long_list_repeats_nothing(inside: MakeInside, moni
     monitor = monitors.log_in(server)
     asked = [901, 902, 903]
     lists = [line_of({"id": number, "op": "slots"}) for number in asked]
-    monitor.send_octets(b"".join([*lists, line_of({"id": 999, "op": "subscribe"})]))
+    monitor.send_bytes(b"".join([*lists, line_of({"id": 999, "op": "subscribe"})]))
     for number, client in enumerate(clients):
         client.say(f"NOOP {number}", "250")
     for number in asked:
@@ -277,9 +277,9 @@ def read_gapless(monitor: Peer, seq: int, count: int) -> int:
     part = b""
     end = seq + count
     while seq < end:
-        octets = monitor.sock.recv(1 << 20)
-        assert octets
-        *lines, part = (part + octets).split(b"\n")
+        data = monitor.sock.recv(1 << 20)
+        assert data
+        *lines, part = (part + data).split(b"\n")
         for line in lines:
             assert line.startswith(b'{"type":"event","seq":%d,' % seq), line[:80]
             seq += 1

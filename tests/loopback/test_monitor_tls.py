@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.monitor.server import AUTH_TIMEOUT_S
-from smtppseudo.settings import SettingsError
+from smtppseudo.config.settings import SettingsError
+from smtppseudo.monitor.session import AUTH_TIMEOUT_S
 from tests.certificates import Certificate, client_hello, shake_hands
 from tests.clients import Client, connect
 from tests.conftest import MakeInside
@@ -157,7 +157,7 @@ class _Full:
     def __getattr__(self, name: str) -> object:
         return getattr(self._sock, name)
 
-    def send(self, octets: bytes, flags: int = 0) -> int:
+    def send(self, data: bytes, flags: int = 0) -> int:
         raise BlockingIOError
 
 

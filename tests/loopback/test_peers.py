@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command
-from smtppseudo.net.connection import Phase
+from smtppseudo.loop.connection import Phase
 from tests.conftest import MakeInside
 from tests.running import Servers
 
@@ -138,8 +138,8 @@ def test_a_peer_that_dribbles_is_served(servers: Servers) -> None:
     server = servers.start()
     with server.connect() as client:
         client.expect("220")
-        for octet in b"MAIL FROM:<a@b>\r\nQUIT\r\n":
-            client.sock.sendall(bytes([octet]))
+        for byte in b"MAIL FROM:<a@b>\r\nQUIT\r\n":
+            client.sock.sendall(bytes([byte]))
         client.expect("553 Sender <a@b> is Invalid!")
         client.expect("221")
         client.expect_end()
@@ -170,7 +170,7 @@ def test_what_came_before_the_end_of_a_peers_words_is_answered(inside: MakeInsid
 def test_the_last_reply_waits_for_a_peer_that_reads_slowly(inside: MakeInside) -> None:
     """The kernel has not taken it all when the session is at its end."""
     server = inside()
-    client = server.connect(receive_buffer_octets=2304)
+    client = server.connect(receive_buffer_bytes=2304)
     client.expect("220")
     (connection,) = filter(None, server.server.reception._connections)
     connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

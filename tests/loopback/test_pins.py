@@ -13,7 +13,7 @@ from typing import Self
 
 import pytest
 
-from smtppseudo.net.pins import FILE
+from smtppseudo.link.pins import FILE
 from tests.certificates import Certificate, trusting
 from tests.clients import wait_until
 from tests.loopback.commands import Terminal, outcome
@@ -72,10 +72,10 @@ class Middle:
 
     def _pass(self, source: socket.socket, sink: socket.socket, *, keeps: bool = False) -> None:
         with contextlib.suppress(OSError):
-            while octets := source.recv(65_536):
+            while data := source.recv(65_536):
                 if keeps:
-                    self.heard += octets
-                sink.sendall(octets)
+                    self.heard += data
+                sink.sendall(data)
 
 
 @pytest.fixture

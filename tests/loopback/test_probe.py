@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from aiosmtpd.controller import Controller
 
-from smtppseudo.settings import STAGES
+from smtppseudo.config.settings import STAGES
 from tests.loopback import postfix
 from tests.running import Servers, run
 
@@ -16,13 +16,13 @@ TAKEN, REFUSED, UNREACHABLE, DEFERRED = 1, 0, 69, 75
 
 
 @contextlib.contextmanager
-def answering(octets: bytes) -> Iterator[int]:
-    """Run a server that says some octets to one connection and closes it; give its port."""
+def answering(data: bytes) -> Iterator[int]:
+    """Run a server that says some bytes to one connection and closes it; give its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
             with listener.accept()[0] as sock:
-                sock.sendall(octets)
+                sock.sendall(data)
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
@@ -86,11 +86,11 @@ def test_aiosmtpd_would_take_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "status"),
+    ("data", "status"),
     [(b"421 busy\r\n", DEFERRED), (b"554 no\r\n", REFUSED), (b"220 hello\r\n", DEFERRED), (b"", UNREACHABLE)],
 )
-def test_servers_that_hang_up(octets: bytes, status: int) -> None:
-    with answering(octets) as port:
+def test_servers_that_hang_up(data: bytes, status: int) -> None:
+    with answering(data) as port:
         probe = run("probe", "--port", str(port), "--timeout", "5", "127.0.0.1")
     assert probe.returncode == status
     assert "Traceback" not in probe.stderr

@@ -9,16 +9,16 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-import smtppseudo.console
-import smtppseudo.monitor.server
-import smtppseudo.settings
-from smtppseudo.counters import Counters
+import smtppseudo.config.settings
+import smtppseudo.monitor.session
+import smtppseudo.server.console
+from smtppseudo.config.settings import KEYS, SettingsError, check
 from smtppseudo.events import NAMES, CloseReason, Command, Event, Monitor, RefusalReason, Stamped
-from smtppseudo.monitor import attempts, codec, feed, outbox, rows
-from smtppseudo.monitor import server as machine
-from smtppseudo.net.connection import STALL_TIMEOUT_S
-from smtppseudo.records import fields
-from smtppseudo.settings import KEYS, SettingsError, check
+from smtppseudo.log.records import fields
+from smtppseudo.loop.connection import STALL_TIMEOUT_S
+from smtppseudo.monitor import attempts, codec, history, outbox, rows
+from smtppseudo.monitor import session as machine
+from smtppseudo.server.counters import Counters
 from tests.clients import Client
 from tests.monitors import Frame, Login, Monitors, Peer, cookie_of, line_of
 from tests.running import Running, Servers
@@ -63,7 +63,7 @@ class Player:
         assert re.fullmatch(".*".join(map(re.escape, expected.split("…"))), self._line), self._line
 
     def _send(self, frame: str) -> None:
-        self.peer.send_octets(self._filled_in(frame).encode("ascii") + b"\n")
+        self.peer.send_bytes(self._filled_in(frame).encode("ascii") + b"\n")
 
     def _filled_in(self, frame: str) -> str:
         """Return a frame with what the page leaves out of a login."""
@@ -137,7 +137,7 @@ def test_the_frames_that_are_not_played() -> None:
     logged_out.session.end("disconnected")
     made = [line_of(too_late), box.take(), *map(line_of, logged_out.said())]
     lines = [line for block in blocks("") for line in block if line.startswith("S ")]
-    assert lines == [f"S {octets.decode().strip()}" for octets in made]
+    assert lines == [f"S {data.decode().strip()}" for data in made]
 
 
 def table(first_column: str) -> list[list[str]]:
@@ -211,7 +211,9 @@ def codes_in(source: str) -> Iterator[str]:
 
 
 def test_the_codes_are_those_of_the_server() -> None:
-    sources = [Path(module.__file__ or "").read_text() for module in (smtppseudo.console, smtppseudo.monitor.server)]
+    sources = [
+        Path(module.__file__ or "").read_text() for module in (smtppseudo.server.console, smtppseudo.monitor.session)
+    ]
     in_code = {code for source in sources for code in codes_in(source)}
     in_code |= {codec.BAD_FRAME, codec.TOO_BIG, machine.NOT_AUTHORIZED[0]}
     documented = [names(row[0])[0] for row in table("code")]
@@ -223,7 +225,7 @@ def test_the_codes_are_those_of_the_server() -> None:
 def own_fields(kind: type[Event]) -> list[str]:
     if kind is not Command:
         return list(kind._fields)
-    marked = Command(b"NOOP", b"250 OK", eol_lf=True, pregreet=True, pipelined=True, truncated_octets=1)
+    marked = Command(b"NOOP", b"250 OK", eol_lf=True, pregreet=True, pipelined=True, truncated_bytes=1)
     return [name for name, _ in fields(Stamped(1, "", 0, 0, "", 0, marked))]
 
 
@@ -233,7 +235,7 @@ def test_the_events_are_those_of_the_server() -> None:
         name: own_fields(kind) for kind, name in NAMES.items()
     }
     assert {name: optional(cell) for name, cell in documented.items() if optional(cell)} == {
-        "command": {"eol", "pregreet", "pipelined", "truncated_octets"},
+        "command": {"eol", "pregreet", "pipelined", "truncated_bytes"},
         "closed": {"left_out"},
         "error": {"lost"},
     }
@@ -280,22 +282,22 @@ def test_the_settings_are_those_that_can_be_set() -> None:
 
 
 LIMITS = {
-    "a frame to the server, before login": f"{codec.MAX_OCTETS_BEFORE_LOGIN:,} octets, LF not counted",
-    "a frame to the server, after login": f"{codec.MAX_OCTETS_AFTER_LOGIN:,} octets, LF not counted",
-    "a frame to the client": f"{codec.MAX_OCTETS_TO_CLIENT:,} octets",
+    "a frame to the server, before login": f"{codec.MAX_BYTES_BEFORE_LOGIN:,} bytes, LF not counted",
+    "a frame to the server, after login": f"{codec.MAX_BYTES_AFTER_LOGIN:,} bytes, LF not counted",
+    "a frame to the client": f"{codec.MAX_BYTES_TO_CLIENT:,} bytes",
     "nesting": f"{codec.MAX_DEPTH}",
     "a number": f"{codec.MAX_NUMBER_CHARS} characters",
-    "monitors logged in": f"{smtppseudo.settings.MONITORS_MAX}",
-    "connections not logged in, in all": f"{smtppseudo.settings.UNAUTHENTICATED_MAX}",
-    "connections not logged in, of one source": f"{smtppseudo.console.UNAUTHENTICATED_PER_SOURCE}",
+    "monitors logged in": f"{smtppseudo.config.settings.MONITORS_MAX}",
+    "connections not logged in, in all": f"{smtppseudo.config.settings.UNAUTHENTICATED_MAX}",
+    "connections not logged in, of one source": f"{smtppseudo.server.console.UNAUTHENTICATED_PER_SOURCE}",
     "ops and frames in a second": f"{machine.OPS_PER_SECOND_MAX}",
     "the whole login": f"{machine.AUTH_TIMEOUT_S} s",
     "wrong words of one source": f"{attempts.BURST}, then one in {attempts.REFILL_S:g} s",
     "delay of a refusal": f"{machine.REFUSAL_DELAY_S:g} s",
     "events waiting for a monitor": f"{outbox.EVENTS_MAX:,}",
-    "octets of events waiting for a monitor": f"{outbox.OCTETS_MAX:,}",
-    "events kept for `from_seq`": f"{feed.KEPT_EVENTS:,}",
-    "octets of log lines kept for `from_seq`": f"{feed.KEPT_OCTETS:,}",
+    "bytes of events waiting for a monitor": f"{outbox.BYTES_MAX:,}",
+    "events kept for `from_seq`": f"{history.KEPT_EVENTS:,}",
+    "bytes of log lines kept for `from_seq`": f"{history.KEPT_BYTES:,}",
     "time without progress in sending": f"{STALL_TIMEOUT_S:g} s",
     "slots in a frame": f"{rows.ROWS_PER_FRAME}",
 }

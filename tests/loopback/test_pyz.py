@@ -98,7 +98,7 @@ def test_it_starts_by_its_name(pyz: Path) -> None:
     assert done.stdout.startswith("smtppseudo ")
 
 
-def test_the_same_octets_on_another_day_with_another_umask(pyz: Path, tmp_path: Path) -> None:
+def test_the_same_bytes_on_another_day_with_another_umask(pyz: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(CHECKOUT / "smtppseudo", copy / "smtppseudo")
     shutil.copytree(CHECKOUT / ".ci", copy / ".ci")

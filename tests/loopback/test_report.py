@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Stamped
-from smtppseudo.records import render_json, render_text
+from smtppseudo.log.records import render_json, render_text
 from tests.clients import LIMIT_S
 from tests.running import Servers, command, environment, run
 
@@ -194,13 +194,13 @@ def on_a_terminal(*arguments: str, columns: int = 100) -> tuple[str, str]:
         os.close(streams[1][1])
         texts = []
         for master, _ in streams:
-            octets = b""
+            data = b""
             try:
                 while piece := os.read(master, 65_536):
-                    octets += piece
+                    data += piece
             except OSError:  # how Linux says that nobody has the other side any more
                 pass
-            texts.append(octets.decode().replace("\r\n", "\n"))
+            texts.append(data.decode().replace("\r\n", "\n"))
         assert process.wait(LIMIT_S) == 0
     finally:
         for master, _ in streams:

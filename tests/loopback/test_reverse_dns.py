@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Connected, Stamped
-from smtppseudo.records import render_text
+from smtppseudo.log.records import render_text
 from tests.clients import LIMIT_S, connect, wait_until
 from tests.loopback.name_server import SILENT
 from tests.running import CHECKOUT, command, environment, run

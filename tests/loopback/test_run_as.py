@@ -83,7 +83,7 @@ def test_nothing_of_root_is_left(server: Running) -> None:
 def test_no_call_leads_back_to_root() -> None:
     code = f"""
 import os
-from smtppseudo.privilege import become, find_user
+from smtppseudo.server.privilege import become, find_user
 become(find_user({USER!r}))
 users = [(os.setuid, 0), (os.seteuid, 0), (os.setreuid, 0, 0), (os.setresuid, 0, 0, 0)]
 groups = [(os.setgid, 0), (os.setegid, 0), (os.setresgid, 0, 0, 0), (os.setgroups, []), (os.initgroups, "root", 0)]
@@ -152,13 +152,13 @@ def test_the_settings_file_is_that_of_the_start(servers: Servers, tmp_path: Path
     for name in ("passwd", "group", "nsswitch.conf"):
         shutil.copy(f"/etc/{name}", etc)
     settings = etc / "smtppseudo" / "smtppseudo.toml"
-    settings.write_text('hostname = "a"\nlog_min_free_octets = 0\n')
+    settings.write_text('hostname = "a"\nlog_min_free_bytes = 0\n')
     own_etc = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc && exec "$@"', str(etc)]
     here = ["env", "-C", str(tmp_path)]
     places = ["--config", "", "--state-dir", "state", "--log-dir", "log"]
     os.chown(tmp_path, NOBODY, NOBODY)
     server = servers.start(None, "--run-as", USER, *places, prefix=[*own_etc, *here], log_dir=tmp_path / "log")
-    settings.write_text('hostname = "a"\nlog_min_free_octets = 0\ngreeting = "anew"\n')
+    settings.write_text('hostname = "a"\nlog_min_free_bytes = 0\ngreeting = "anew"\n')
     server.process.send_signal(signal.SIGHUP)
     server.wait_for_event(SettingsChanged, keys="greeting")
     server.stop()

@@ -23,7 +23,7 @@ REFUSALS = {
 }
 """By stage, what a bounce must quote."""
 
-TARPIT = {"tarpit": True, "greet_delay_s": 0.5, "reply_delay_s": 0.2, "stutter_octets_per_s": 40}
+TARPIT = {"tarpit": True, "greet_delay_s": 0.5, "reply_delay_s": 0.2, "stutter_bytes_per_s": 40}
 """The preset, some forty times as fast."""
 
 

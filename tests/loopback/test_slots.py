@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX
 from smtppseudo.events import Closed, Connected, Error, Refused
-from smtppseudo.net.reactor import READ, Watched
-from smtppseudo.preconditions import OTHER_DESCRIPTORS
-from smtppseudo.settings import MONITORS_MAX, UNAUTHENTICATED_MAX
+from smtppseudo.loop.reactor import READ, Watched
+from smtppseudo.server.preconditions import OTHER_DESCRIPTORS
 from tests.clients import Client, wait_until
 from tests.conftest import MakeInside
 from tests.running import NotStartedError, Running, Servers, limited_to, matching

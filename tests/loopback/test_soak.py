@@ -1,4 +1,4 @@
-"""The soak in small: visitors of all kinds, and counters, log and monitor agree to the octet."""
+"""The soak in small: visitors of all kinds, and counters, log and monitor agree to the byte."""
 
 import os
 from pathlib import Path

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from smtppseudo.events import Closed, Command
+from smtppseudo.loop.connection import HANDSHAKE_TIMEOUT_S, Connection, Phase
 from smtppseudo.net import tls as net_tls
-from smtppseudo.net.connection import HANDSHAKE_TIMEOUT_S, Connection, Phase
 from smtppseudo.smtp.dialogue import SmtpState
 from tests.certificates import Certificate, client_hello, make_certificate, start_tls, trusting
 from tests.clients import Client
@@ -39,7 +39,7 @@ def asked(server: Inside) -> Client:
 
 
 class ByHand:
-    """A client's TLS, its octets carried to and fro by hand: `heard` is what the server said under it."""
+    """A client's TLS, its bytes carried to and fro by hand: `heard` is what the server said under it."""
 
     def __init__(self, client: Client, version: ssl.TLSVersion | None = None) -> None:
         self.sock = client.sock
@@ -56,9 +56,9 @@ class ByHand:
             return False
         return True
 
-    def say(self, octets: bytes) -> None:
+    def say(self, data: bytes) -> None:
         """Put this behind what is to be sent."""
-        self._tls.write(octets)
+        self._tls.write(data)
 
     def records(self) -> bytes:
         """Return what is to be sent, once."""
@@ -105,7 +105,7 @@ def test_the_session_starts_anew(server: Inside, version: ssl.TLSVersion) -> Non
     assert said[:3] == [b"EHLO me", b"STARTTLS", b"EHLO me"]
     assert closed.commands == len(said) == 7
     in_clear = "EHLO me", "STARTTLS", "EHLO me", "AUTH PLAIN AGEAYg==", "STARTTLS", "MAIL FROM:<a@b>", "QUIT"
-    assert closed.received_octets == sum(len(line) + 2 for line in in_clear)
+    assert closed.received_bytes == sum(len(line) + 2 for line in in_clear)
 
 
 def test_sender_and_recipient_are_forgotten(inside: MakeInside, certificate: Certificate) -> None:
@@ -123,15 +123,15 @@ def test_sender_and_recipient_are_forgotten(inside: MakeInside, certificate: Cer
     client.expect("250 Spam Message sent to the bit bucket!")
 
 
-@pytest.mark.parametrize("octets", [1, 7, 100])
-def test_a_handshake_in_small_pieces_is_waited_for(server: Inside, octets: int) -> None:
+@pytest.mark.parametrize("data", [1, 7, 100])
+def test_a_handshake_in_small_pieces_is_waited_for(server: Inside, data: int) -> None:
     tls = ByHand(asked(server))
 
     def step() -> bool:
         done = tls.shake_hands()
         records = tls.records()
-        for start in range(0, len(records), octets):
-            tls.sock.send(records[start : start + octets])
+        for start in range(0, len(records), data):
+            tls.sock.send(records[start : start + data])
             server.turn()
         if not done:
             server.turn()
@@ -166,9 +166,9 @@ def test_a_handshake_that_is_left_unfinished_times_out(server: Inside, words: by
 
 def test_a_trickle_does_not_put_the_time_off(server: Inside) -> None:
     client = asked(server)
-    for octet in HELLO[: int(HANDSHAKE_TIMEOUT_S) + 2]:
+    for byte in HELLO[: int(HANDSHAKE_TIMEOUT_S) + 2]:
         try:
-            client.sock.send(bytes([octet]))
+            client.sock.send(bytes([byte]))
         except OSError:
             break
         server.advance(1.0)
@@ -216,7 +216,7 @@ def test_an_endless_handshake_closes(server: Inside) -> None:
 
     server.turn_until(pour, "closed")
     expect_closed(server, "tls")
-    assert len(records) > 200_000 - net_tls.HANDSHAKE_OCTETS_MAX - 10_000
+    assert len(records) > 200_000 - net_tls.HANDSHAKE_BYTES_MAX - 10_000
 
 
 @pytest.mark.parametrize("words", [b"", HELLO[:50], HELLO], ids=len)
@@ -277,7 +277,7 @@ def test_a_handshake_put_behind_starttls_is_not_one(server: Inside) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_comes_along_with_the_handshakes_end_is_answered(server: Inside, version: ssl.TLSVersion) -> None:
-    """Nothing tells the loop of octets that TLS holds already."""
+    """Nothing tells the loop of bytes that TLS holds already."""
     tls = ByHand(asked(server), version)
     has_said = False
 
@@ -307,7 +307,7 @@ def test_records_of_any_size(server: Inside, size: int) -> None:
         client.expect("250 OK")
 
 
-def test_octets_that_were_tampered_with_close(server: Inside) -> None:
+def test_bytes_that_were_tampered_with_close(server: Inside) -> None:
     client = start_tls(server.greeted())
     raw = socket.socket(fileno=client.sock.detach())
     raw.settimeout(0)
@@ -332,7 +332,7 @@ def test_a_peer_that_says_goodbye_alone_is_gone(server: Inside) -> None:
 
 
 def test_a_peer_that_does_not_read_is_stalled(server: Inside) -> None:
-    client = server.connect(receive_buffer_octets=2304)
+    client = server.connect(receive_buffer_bytes=2304)
     client.expect("220")
     start_tls(client)
     client.sock.settimeout(0)
@@ -355,7 +355,7 @@ def test_a_peer_that_does_not_read_is_stalled(server: Inside) -> None:
 
 
 def test_what_waited_for_the_kernel_comes_whole(server: Inside) -> None:
-    client = server.connect(receive_buffer_octets=2304)
+    client = server.connect(receive_buffer_bytes=2304)
     client.expect("220")
     start_tls(client)
     client.sock.settimeout(0)

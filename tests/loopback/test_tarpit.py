@@ -10,7 +10,7 @@ from tests.conftest import MakeInside
 from tests.inside import Inside
 
 GREETING = b"220 sink.test\r\n"
-STUTTER = {"stutter_octets_per_s": 1, "greeting": "{hostname}", "quiet_timeout_s": 0}
+STUTTER = {"stutter_bytes_per_s": 1, "greeting": "{hostname}", "quiet_timeout_s": 0}
 
 
 def heard(server: Inside, client: Client) -> bytes:
@@ -38,7 +38,7 @@ def hear_by_the_second(server: Inside, client: Client, seconds: int) -> list[byt
     return pieces
 
 
-def test_an_octet_comes_each_second(inside: MakeInside) -> None:
+def test_an_byte_comes_each_second(inside: MakeInside) -> None:
     server = inside(**STUTTER)
     client = server.connect()
     assert heard(server, client) == GREETING[:1]
@@ -53,7 +53,7 @@ def test_the_last_reply_is_stuttered_too(inside: MakeInside) -> None:
     client.send("QUIT")
     goodbye = b"221 Server Disconnecting\r\n"
     pieces = [heard(server, client), *hear_by_the_second(server, client, len(goodbye) - 1)]
-    assert pieces == [bytes([octet]) for octet in goodbye]
+    assert pieces == [bytes([byte]) for byte in goodbye]
     client.expect_end()
     assert [closed.reason for closed in server.events(Closed)] == ["quit"]
 
@@ -97,7 +97,7 @@ def test_what_is_pipelined_stays_with_the_kernel_and_the_loop_does_not_spin(insi
     for _ in range(4):
         server.turn()
     (session,) = server.server.reception.slots
-    assert session.received_octets < len(noops)
+    assert session.received_bytes < len(noops)
     assert server.server.reactor._selector.select(0) == []  # readable, and nobody asks
     assert [event.pipelined for event in server.events(Command)] == [False]
     for _ in range(3):
@@ -238,7 +238,7 @@ def test_settings_of_a_monitor_hold_newcomers_and_leave_others_alone(inside: Mak
 def test_a_peer_that_does_not_read_is_stalled_in_a_tarpit_too(inside: MakeInside) -> None:
     keywords = [f"X{number:02d} " + "x" * 480 for number in range(64)]
     server = inside(reply_delay_s=1, quiet_timeout_s=0, ehlo_keywords=keywords, session_timeout_s=86_400)
-    client = server.connect(receive_buffer_octets=65_536)
+    client = server.connect(receive_buffer_bytes=65_536)
     client.sock.sendall(b"EHLO x\r\n" * 256)
     for _ in range(256):
         server.advance(1.1)
@@ -306,8 +306,8 @@ def test_a_crowd_is_held_and_who_leaves_or_reads_nothing_costs_nobody_else(insid
     assert sorted(closed.reason for closed in server.events(Closed)) == ["peer", "reset"]
 
 
-def test_at_an_odd_pace_each_octet_comes_at_most_a_tenth_of_a_second_late_and_none_early(inside: MakeInside) -> None:
-    server = inside(**STUTTER | {"stutter_octets_per_s": 3}, slots=200, slots_per_client=0)
+def test_at_an_odd_pace_each_byte_comes_at_most_a_tenth_of_a_second_late_and_none_early(inside: MakeInside) -> None:
+    server = inside(**STUTTER | {"stutter_bytes_per_s": 3}, slots=200, slots_per_client=0)
     clients = {}
     for _ in range(12):
         clients[server.connect()] = server.time.monotonic_s

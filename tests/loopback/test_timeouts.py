@@ -1,7 +1,7 @@
 """Time-outs over real sockets, on a clock that the test moves."""
 
 from smtppseudo.events import Closed
-from smtppseudo.net.connection import BACKLOG_OCTETS_MAX
+from smtppseudo.loop.connection import BACKLOG_BYTES_MAX
 from tests.conftest import MakeInside
 
 LONG_KEYWORDS = [f"X{number:02d} " + "x" * 480 for number in range(64)]
@@ -23,7 +23,7 @@ def test_an_idle_session_is_told_and_closed(inside: MakeInside) -> None:
     assert (closed.reason, closed.duration_ms, closed.commands) == ("idle", 89_900, 2)
 
 
-def test_octets_without_an_answer_do_not_keep_a_session(inside: MakeInside) -> None:
+def test_bytes_without_an_answer_do_not_keep_a_session(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0)
     client = server.greeted()
     for _ in range(3):
@@ -35,7 +35,7 @@ def test_octets_without_an_answer_do_not_keep_a_session(inside: MakeInside) -> N
     client.expect_end()
 
 
-def test_octets_of_a_message_do(inside: MakeInside) -> None:
+def test_bytes_of_a_message_do(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0, accept_mail=True)
     client = server.greeted()
     for line, start in (("MAIL FROM:<a@b>", "250"), ("RCPT TO:<c@d>", "250"), ("DATA", "354")):
@@ -87,13 +87,13 @@ def test_quiet_can_be_switched_off(inside: MakeInside) -> None:
 
 def test_a_peer_that_never_reads_costs_one_answer_and_is_closed(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0, ehlo_keywords=LONG_KEYWORDS)
-    client = server.connect(receive_buffer_octets=65_536)
-    sent_octets = 0
+    client = server.connect(receive_buffer_bytes=65_536)
+    sent_bytes = 0
     for _ in range(4):
-        sent_octets += client.sock.send(EHLOS)
+        sent_bytes += client.sock.send(EHLOS)
         server.turn()
     (session,) = server.server.reception.slots
-    assert session.received_octets == 2048 < sent_octets
+    assert session.received_bytes == 2048 < sent_bytes
     server.advance(29)
     assert server.events(Closed) == []
     server.advance(1.2)
@@ -103,7 +103,7 @@ def test_a_peer_that_never_reads_costs_one_answer_and_is_closed(inside: MakeInsi
 
 def test_the_idle_clock_stands_still_while_an_answer_is_on_its_way(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0, ehlo_keywords=LONG_KEYWORDS)
-    client = server.connect(receive_buffer_octets=65_536)
+    client = server.connect(receive_buffer_bytes=65_536)
     client.sock.sendall(EHLOS)
     server.turn()
     client.expect("220")
@@ -130,7 +130,7 @@ def test_a_shorter_quiet_time_acts_at_once(inside: MakeInside) -> None:
 
 def test_whoever_does_not_read_is_closed_at_once_when_many_do_so(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0, ehlo_keywords=LONG_KEYWORDS)
-    clients = [server.connect(receive_buffer_octets=65_536) for _ in range(6)]
+    clients = [server.connect(receive_buffer_bytes=65_536) for _ in range(6)]
     for client in clients:
         client.sock.sendall(EHLOS)
         server.turn()
@@ -138,8 +138,8 @@ def test_whoever_does_not_read_is_closed_at_once_when_many_do_so(inside: MakeIns
     stalled = [closed.reason for closed in server.events(Closed)]
     assert 1 <= len(stalled) < 6
     assert set(stalled) == {"stalled"}
-    assert 0 < reception.backlog_octets <= BACKLOG_OCTETS_MAX
+    assert 0 < reception.backlog_bytes <= BACKLOG_BYTES_MAX
     for client in clients:
         client.reset()
     server.turn_until(lambda: reception.slots.in_use == 0, "free slots")
-    assert reception.backlog_octets == 0
+    assert reception.backlog_bytes == 0

@@ -1,4 +1,4 @@
-"""Wheel and source archive: the same octets wherever they are built, and in them what belongs there."""
+"""Wheel and source archive: the same bytes wherever they are built, and in them what belongs there."""
 
 import os
 import re
@@ -35,7 +35,7 @@ LEFT_OVER = re.compile(r"__pycache__|\.py[co]$|~$|\.orig$|\.rej$|\.swp$|\.egg-in
 
 
 def build(source: Path, destination: Path, umask: int) -> dict[str, bytes]:
-    """Build both from `source`; return their octets by name."""
+    """Build both from `source`; return their bytes by name."""
     words = [sys.executable, "-m", "hatchling", "build", "-d", str(destination)]
     without_date = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
     subprocess.run(words, cwd=source, env=without_date, check=True, capture_output=True, umask=umask)
@@ -49,7 +49,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return destination
 
 
-def test_the_same_octets_from_another_directory_another_day_with_another_umask(built: Path, tmp_path: Path) -> None:
+def test_the_same_bytes_from_another_directory_another_day_with_another_umask(built: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(CHECKOUT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache"))
     for path in copy.rglob("*"):
@@ -57,7 +57,7 @@ def test_the_same_octets_from_another_directory_another_day_with_another_umask(b
         path.chmod(path.stat().st_mode & 0o700)
     again = build(copy, tmp_path / "dist", 0o077)
     assert sorted(again) == [f"{NAME}-py3-none-any.whl", f"{NAME}.tar.gz"]
-    differ = [name for name, octets in again.items() if octets != (built / name).read_bytes()]
+    differ = [name for name, data in again.items() if data != (built / name).read_bytes()]
     assert differ == []
 
 

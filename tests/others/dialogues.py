@@ -19,7 +19,7 @@ RCPT: Final = "RCPT TO:<b@server.test>"
 class Message(NamedTuple):
     """What follows 354, its end included."""
 
-    octets: bytes
+    data: bytes
 
 
 Step: TypeAlias = str | Message
@@ -103,9 +103,9 @@ def dialogues() -> dict[str, Dialogue]:
     for context, before in CONTEXTS.items():
         for command in COMMANDS:
             found[f"{command!r} {context}"] = (*before, command, "NOOP", "QUIT")
-    for octets in MESSAGES:
-        transaction = (MAIL, RCPT, "DATA", Message(octets))
-        found[f"message {octets[:20]!r}"] = (HELLO, *transaction, "NOOP", *transaction, "QUIT")
+    for data in MESSAGES:
+        transaction = (MAIL, RCPT, "DATA", Message(data))
+        found[f"message {data[:20]!r}"] = (HELLO, *transaction, "NOOP", *transaction, "QUIT")
     found["many recipients"] = (HELLO, MAIL, *[f"RCPT TO:<b{number}@server.test>" for number in range(30)], "QUIT")
     found["many errors"] = (HELLO, *["XYZZY"] * 25)
     found["a transaction after RSET"] = (

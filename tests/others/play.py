@@ -23,9 +23,9 @@ def classes(port: int, dialogue: Dialogue) -> list[str]:
             if not isinstance(step, Message) and found[-1:] == ["3"]:
                 sock.sendall(b".\r\n")  # nobody meant to send a message
                 assert _reply(stream)
-            octets = step.octets if isinstance(step, Message) else step.encode("latin-1") + b"\r\n"
+            data = step.data if isinstance(step, Message) else step.encode("latin-1") + b"\r\n"
             try:
-                sock.sendall(octets)
+                sock.sendall(data)
                 reply = _reply(stream)
             except ConnectionError:
                 reply = ""

@@ -41,14 +41,14 @@ def begin(client: Client) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"accept_mail": True}, {"reject_at": "message"}], ids=["accept", "message"])
-@pytest.mark.parametrize("in_pieces", [False, True], ids=["whole", "by octet"])
+@pytest.mark.parametrize("in_pieces", [False, True], ids=["whole", "by byte"])
 @pytest.mark.parametrize("end", FALSE_ENDS.values(), ids=list(FALSE_ENDS))
 def test_one_message(inside: MakeInside, end: bytes, in_pieces: bool, settings: dict[str, object]) -> None:
     server = inside(**settings)
     client = server.connect()
     begin(client)
-    octets = b"First" + end + SECOND
-    for piece in [octets[at : at + 1] for at in range(len(octets))] if in_pieces else [octets]:
+    data = b"First" + end + SECOND
+    for piece in [data[at : at + 1] for at in range(len(data))] if in_pieces else [data]:
         client.sock.sendall(piece)
         server.turn()
     client.expect("250" if "accept_mail" in settings else "554")
@@ -56,8 +56,8 @@ def test_one_message(inside: MakeInside, end: bytes, in_pieces: bool, settings: 
     client.expect_end()
     (message,) = server.events(Message)
     # All up to the only true end belongs to it, doubled dots counted once.
-    size = octets.index(b"\r\n.\r\nQUIT") + 2
-    assert message.octets == size - octets[:size].count(b"\r\n.")
+    size = data.index(b"\r\n.\r\nQUIT") + 2
+    assert message.bytes == size - data[:size].count(b"\r\n.")
     assert [event.data.decode() for event in server.events(Command)] == [HELLO, MAIL, RCPT, "DATA", "QUIT"]
     assert [event.reason for event in server.events(Closed)] == ["quit"]
 

@@ -1,4 +1,4 @@
-"""Frames, for any octets: round trip, chunking, bounds."""
+"""Frames, for any bytes: round trip, chunking, bounds."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ from smtppseudo.monitor.codec import (
     encode,
 )
 
-MAX_OCTETS = 65_536
+MAX_BYTES = 65_536
 SMALL = 24
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
@@ -33,10 +33,10 @@ scalars = (
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4))
 frames = st.dictionaries(text, values, max_size=5)
 
-# Octets of which a good part is JSON, nearly JSON, or a line end
+# Bytes of which a good part is JSON, nearly JSON, or a line end
 tokens = st.sampled_from(
     [
-        *(bytes([octet]) for octet in b'{}[],:"\\ \r\n\t0e-.au'),
+        *(bytes([byte]) for byte in b'{}[],:"\\ \r\n\t0e-.au'),
         b'{"a":',
         b'{"a":1}\n',
         b"{}\n",
@@ -55,10 +55,10 @@ near_frames = near_json.map(lambda rest: b"{" + rest + b"\n")
 streams = st.binary(max_size=200) | near_json | st.lists(near_frames, max_size=3).map(b"".join)
 
 
-def read(chunks: list[bytes], max_octets: int) -> tuple[list[Frame | FrameError], ReaderState, int]:
-    reader = FrameReader(max_octets)
+def read(chunks: list[bytes], max_bytes: int) -> tuple[list[Frame | FrameError], ReaderState, int]:
+    reader = FrameReader(max_bytes)
     found = [item for chunk in chunks for item in reader.receive(chunk)]
-    return found, reader.state, reader.buffered_octets
+    return found, reader.state, reader.buffered_bytes
 
 
 def cut(stream: bytes, places: list[int]) -> list[bytes]:
@@ -69,7 +69,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 @given(st.lists(frames, max_size=4))
 def test_what_is_written_is_read_back(sent: list[Frame]) -> None:
     stream = b"".join(map(encode, sent))
-    found, state, buffered = read([stream], MAX_OCTETS)
+    found, state, buffered = read([stream], MAX_BYTES)
     assert found == sent
     assert repr(found) == repr(sent)  # 1, 1.0 and True are equal, but not the same
     assert (state, buffered) == (ReaderState.OPEN, 0)
@@ -79,59 +79,59 @@ def test_what_is_written_is_read_back(sent: list[Frame]) -> None:
 def test_a_line_is_printable_ascii_and_one_line(frame: Frame) -> None:
     line = encode(frame)
     assert line.endswith(b"\n")
-    assert all(0x20 <= octet <= 0x7E for octet in line[:-1])
+    assert all(0x20 <= byte <= 0x7E for byte in line[:-1])
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.text(st.characters()), max_size=3))
 def test_what_is_written_can_be_read_with_half_surrogates_too(frame: Frame) -> None:
-    (found,) = FrameReader(MAX_OCTETS).receive(encode(frame))
+    (found,) = FrameReader(MAX_BYTES).receive(encode(frame))
     assert found == {key: str(value).encode("utf-8", "replace").decode() for key, value in frame.items()}
 
 
 @given(streams, st.lists(st.integers(0, 10_000), max_size=12))
 def test_chunks_make_no_difference(stream: bytes, places: list[int]) -> None:
-    for max_octets in (SMALL, MAX_OCTETS):
-        whole = read([stream], max_octets)
-        assert repr(read(cut(stream, places), max_octets)) == repr(whole)
-        assert repr(read([bytes([octet]) for octet in stream], max_octets)) == repr(whole)
+    for max_bytes in (SMALL, MAX_BYTES):
+        whole = read([stream], max_bytes)
+        assert repr(read(cut(stream, places), max_bytes)) == repr(whole)
+        assert repr(read([bytes([byte]) for byte in stream], max_bytes)) == repr(whole)
 
 
 @given(st.lists(frames, min_size=1, max_size=3), st.integers(1, 7))
 def test_chunks_of_good_frames_make_no_difference(sent: list[Frame], size: int) -> None:
     stream = b"".join(map(encode, sent))
     chunks = [stream[start : start + size] for start in range(0, len(stream), size)]
-    assert read(chunks, MAX_OCTETS)[0] == sent
+    assert read(chunks, MAX_BYTES)[0] == sent
 
 
 @given(streams)
 @example(b'{"a":"\\ud800"}\n')
 @example(b'{"a":' + b"9" * 5000 + b"}\n")
 @example(b'{"a":' + b"[" * 50_000)
-def test_any_octets_are_frames_or_one_error(stream: bytes) -> None:
-    found, state, _ = read([stream], MAX_OCTETS)
+def test_any_bytes_are_frames_or_one_error(stream: bytes) -> None:
+    found, state, _ = read([stream], MAX_BYTES)
     errors = [item for item in found if isinstance(item, FrameError)]
     assert errors == found[len(found) - len(errors) :]
     assert len(errors) == (state is ReaderState.FINISHED)
     assert all(error.code in (BAD_FRAME, TOO_BIG) for error in errors)
     for item in found:
         if not isinstance(item, FrameError):
-            assert read([encode(item)], MAX_OCTETS)[0] == [item]
+            assert read([encode(item)], MAX_BYTES)[0] == [item]
 
 
 @given(near_frames)
 def test_what_is_taken_is_what_json_takes(line: bytes) -> None:
-    (item, *_) = FrameReader(MAX_OCTETS).receive(line.replace(b"\n", b" ") + b"\n")
+    (item, *_) = FrameReader(MAX_BYTES).receive(line.replace(b"\n", b" ") + b"\n")
     if not isinstance(item, FrameError):
         assert repr(json.loads(line.replace(b"\n", b" "))) == repr(item)
 
 
 @given(st.lists(streams, max_size=20), st.integers(1, 64))
-def test_no_more_than_the_limit_is_kept(chunks: list[bytes], max_octets: int) -> None:
-    reader = FrameReader(max_octets)
+def test_no_more_than_the_limit_is_kept(chunks: list[bytes], max_bytes: int) -> None:
+    reader = FrameReader(max_bytes)
     for chunk in chunks:
         reader.receive(chunk)
-        assert reader.buffered_octets <= max_octets
-        assert reader.buffered_octets == 0 or reader.state is ReaderState.OPEN
+        assert reader.buffered_bytes <= max_bytes
+        assert reader.buffered_bytes == 0 or reader.state is ReaderState.OPEN
 
 
 @given(st.lists(st.sampled_from(["[", "{"]), max_size=150), st.sampled_from(["", '"]}\\\\"', '"\\"[{"', "1"]))
@@ -139,7 +139,7 @@ def test_depth_decides_and_brackets_in_strings_do_not(kinds: list[str], core: st
     opening = "".join('{"]":' if kind == "{" else '["}",' for kind in kinds)
     closing = "".join("}" if kind == "{" else "]" for kind in reversed(kinds))
     line = '{"a":' + opening + (core or "null") + closing + "}"
-    (item,) = FrameReader(MAX_OCTETS).receive(line.encode() + b"\n")
+    (item,) = FrameReader(MAX_BYTES).receive(line.encode() + b"\n")
     if len(kinds) + 1 > MAX_DEPTH:
         assert item == TOO_DEEP
     else:
@@ -148,5 +148,5 @@ def test_depth_decides_and_brackets_in_strings_do_not(kinds: list[str], core: st
 
 @given(st.integers(10**31, 10**40) | st.integers(-(10**40), -(10**31)))
 def test_digits_decide_about_integers(number: int) -> None:
-    (item,) = FrameReader(MAX_OCTETS).receive(b'{"a":%d}\n' % number)
+    (item,) = FrameReader(MAX_BYTES).receive(b'{"a":%d}\n' % number)
     assert item == ({"a": number} if len(str(number)) <= 32 else NUMBER_OUT_OF_RANGE)

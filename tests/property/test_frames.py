@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtppseudo.monitor.codec import MAX_OCTETS_AFTER_LOGIN, FrameReader
-from smtppseudo.monitor.server import MonitorState, Request, WrongWord
+from smtppseudo.monitor.codec import MAX_BYTES_AFTER_LOGIN, FrameReader
+from smtppseudo.monitor.session import MonitorState, Request, WrongWord
 from tests.monitors import Login, line_of
 from tests.property.test_codec import cut, streams
 from tests.unit.monitor_door import OPS, WORD, WRONG, Desk
@@ -60,7 +60,7 @@ def test_after_login_only_ops_are_carried_out_each_as_it_was_sent(stream: bytes,
     desk.log_in()
     for piece in cut(stream, places):
         desk.say(piece)
-    sent: list[Any] = FrameReader(MAX_OCTETS_AFTER_LOGIN).receive(stream)
+    sent: list[Any] = FrameReader(MAX_BYTES_AFTER_LOGIN).receive(stream)
     asked = [frame for frame in sent if type(frame) is dict and _is_op(frame) and frame["op"] not in ("ping", "auth")]
     assert desk.happened == [Request(frame["id"], frame["op"], frame) for frame in asked]
 

@@ -9,11 +9,11 @@ from smtppseudo.smtp.lines import Line, LineSplitter, MessageCounter
 
 LIMIT = 12
 
-line_octets = st.lists(
+line_bytes = st.lists(
     st.sampled_from([b"\r", b"\n", b"\r\n", b"x", b"x" * 5, b"x" * (LIMIT - 1), b"x" * LIMIT, b"x" * (LIMIT + 1)]),
     max_size=20,
 ).map(b"".join)
-message_octets = st.lists(
+message_bytes = st.lists(
     st.sampled_from([b"\r", b"\n", b".", b"x", b"\r\n", b"\r\n.", b"\r\n.\r", b"\r\n.\r\n", b"..\r\n"]), max_size=25
 ).map(b"".join)
 places = st.lists(st.integers(0, 1 << 16), max_size=12)
@@ -34,7 +34,7 @@ def reference_lines(stream: bytes) -> list[Line]:
 
 
 @settings(deadline=None, max_examples=200)
-@given(line_octets, places)
+@given(line_bytes, places)
 def test_lines(stream: bytes, places: list[int]) -> None:
     splitter = LineSplitter(LIMIT)
     lines = []
@@ -54,14 +54,14 @@ def test_lines(stream: bytes, places: list[int]) -> None:
 
 
 @settings(deadline=None, max_examples=100)
-@given(line_octets, places)
+@given(line_bytes, places)
 def test_the_rest_of_a_line(stream: bytes, places: list[int]) -> None:
     stream = stream.replace(b"\n", b"")
     splitter = LineSplitter(LIMIT)
     for chunk in cut(stream, places):
         splitter.take(chunk, 0)
     (line,) = reference_lines(stream + b"\n")
-    assert splitter.rest() == (line if line.truncated_octets else None)
+    assert splitter.rest() == (line if line.truncated_bytes else None)
 
 
 def reference_message(stream: bytes) -> tuple[int, int] | None:
@@ -74,7 +74,7 @@ def reference_message(stream: bytes) -> tuple[int, int] | None:
 
 
 @settings(deadline=None, max_examples=300)
-@given(message_octets, st.just(b"") | st.just(b"\r\n.\r\n"), places)
+@given(message_bytes, st.just(b"") | st.just(b"\r\n.\r\n"), places)
 def test_a_message(stream: bytes, last: bytes, places: list[int]) -> None:
     stream += last
     message = MessageCounter()
@@ -86,14 +86,14 @@ def test_a_message(stream: bytes, last: bytes, places: list[int]) -> None:
             break
         at += len(chunk)
         assert len(message._held) <= 4
-    found = None if end is None else (at + end, message.octets)
+    found = None if end is None else (at + end, message.size_bytes)
     assert found == reference_message(stream)
 
 
 @settings(deadline=None, max_examples=100)
-@given(message_octets, st.binary(max_size=9))
+@given(message_bytes, st.binary(max_size=9))
 def test_a_message_that_begins_within(stream: bytes, before: bytes) -> None:
     message = MessageCounter()
     end = message.take(before + stream, len(before))
     expected = reference_message(stream)
-    assert (end, end and message.octets) == (expected and (expected[0] + len(before)), expected and expected[1])
+    assert (end, end and message.size_bytes) == (expected and (expected[0] + len(before)), expected and expected[1])

@@ -5,9 +5,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.feeds.never import Never, never_of
-from smtppseudo.feeds.policy import Hits, Policy, entry_of
-from smtppseudo.sources import source_of
+from smtppseudo.blocklist.never import Never, never_of
+from smtppseudo.blocklist.policy import Hits, Policy, entry_of
+from smtppseudo.smtp.client_limits import source_of
 
 IP = "9.9.9.9"
 policies = st.builds(Policy, st.integers(1, 5), st.integers(1, 60), st.integers(1, 200))

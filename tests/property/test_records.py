@@ -1,4 +1,4 @@
-"""Escapes and records, for any octets: there and back, and never more than one printable line."""
+"""Escapes and records, for any bytes: there and back, and never more than one printable line."""
 
 import json
 import re
@@ -8,19 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtppseudo.events import NAMES, Closed, Command, Connected, Event, Message, Stamped, escape, unescape
-from smtppseudo.records import fields, parse, render_json, render_record, render_text
+from smtppseudo.log.records import fields, parse, render_json, render_record, render_text
 
-# Octets of which a good part is special somewhere
-octets = st.binary(max_size=40) | st.lists(
+# Bytes of which a good part is special somewhere
+data = st.binary(max_size=40) | st.lists(
     st.sampled_from(
         [b"\\", b'"', b"=", b" ", b"\n", b"\r", b"\\x22", b"x22", b"\\\\", b" a=", b'="', b"\xff", b"\0", b"A"]
     ),
     max_size=12,
 ).map(b"".join)
-texts = octets.map(escape)
+texts = data.map(escape)
 counts = st.integers(0, 1 << 40)
-replies = st.builds(lambda code, text: b"%d " % code + text, st.integers(200, 599), octets)
-commands = st.builds(Command, octets, replies, st.booleans(), st.booleans(), st.booleans(), counts)
+replies = st.builds(lambda code, text: b"%d " % code + text, st.integers(200, 599), data)
+commands = st.builds(Command, data, replies, st.booleans(), st.booleans(), st.booleans(), counts)
 
 
 def of_kind(kind: type[Event]) -> st.SearchStrategy[Event]:
@@ -32,7 +32,7 @@ def of_kind(kind: type[Event]) -> st.SearchStrategy[Event]:
     return st.builds(kind, **{name: values(field) for name, field in kind.__annotations__.items()})
 
 
-in_session = commands | st.builds(Command, octets, replies) | st.one_of(*map(of_kind, (Connected, Message, Closed)))
+in_session = commands | st.builds(Command, data, replies) | st.one_of(*map(of_kind, (Connected, Message, Closed)))
 outside = st.one_of(*[of_kind(kind) for kind in NAMES if kind not in (Command, Connected, Message, Closed)])
 ips = st.ip_addresses().map(str)
 times = st.datetimes().map(lambda at: f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z".rjust(24, "0"))
@@ -48,14 +48,14 @@ records = st.builds(
 ) | st.builds(Stamped, st.just(0), times, st.just(0), st.just(0), ips | st.just(""), st.just(0), outside)
 
 
-@given(octets)
-def test_an_escaped_text_is_printable_and_comes_back(octets: bytes) -> None:
-    text = escape(octets)
+@given(data)
+def test_an_escaped_text_is_printable_and_comes_back(data: bytes) -> None:
+    text = escape(data)
     assert re.fullmatch("[ -~]*", text)
-    assert unescape(text) == octets
+    assert unescape(text) == data
 
 
-@given(octets, octets)
+@given(data, data)
 def test_texts_are_escaped_piece_by_piece(first: bytes, second: bytes) -> None:
     assert escape(first + second) == escape(first) + escape(second)
 

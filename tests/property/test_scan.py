@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smtppseudo.events import NAMES, Command, Event, Stamped, escape, unescape
-from smtppseudo.feeds.scan import Row, scan
-from smtppseudo.records import fields, parse, render_json, render_text
+from smtppseudo.log.records import fields, parse, render_json, render_text
+from smtppseudo.logread.scan import Row, scan
 from tests.property.test_records import records
 
 formats = st.sampled_from([render_text, render_json])
@@ -24,7 +24,7 @@ def row_of(record: Stamped) -> Row:
     kind = NAMES[type(event)]
     origin = (record.time, kind, str(record.session or ""), record.ip, str(record.port or ""))
     if isinstance(event, Command):
-        held = [name for name, _ in fields(record) if name in ("eol", "pregreet", "pipelined", "truncated_octets")]
+        held = [name for name, _ in fields(record) if name in ("eol", "pregreet", "pipelined", "truncated_bytes")]
         return (*origin, escape(event.data), event.reply[:3].decode(), " ".join(held), "", "")
     reason, amount = (str(getattr(event, name)) if name else "" for name in _FIELDS.get(kind, ("", "")))
     return (*origin, "", "", "", reason, amount)
@@ -32,7 +32,7 @@ def row_of(record: Stamped) -> Row:
 
 def with_names_of_marks(row: Row) -> Row:
     """Take of a row's marks the names alone, for their notation is the line's."""
-    held = [name for name in ("eol", "pregreet", "pipelined", "truncated_octets") if name in row[7]]
+    held = [name for name in ("eol", "pregreet", "pipelined", "truncated_bytes") if name in row[7]]
     return (*row[:7], " ".join(held), *row[8:])
 
 
@@ -59,7 +59,7 @@ def test_a_damaged_line_costs_no_other(block: list[str], data: st.DataObject) ->
     at = data.draw(st.integers(0, len(block) - 1))
     line = block[at].encode()
     cut = data.draw(st.integers(0, len(line) - 1))
-    noise = data.draw(st.binary(max_size=4).map(lambda octets: octets.replace(b"\n", b"")))
+    noise = data.draw(st.binary(max_size=4).map(lambda data: data.replace(b"\n", b"")))
     others = [each.encode() for each in block]
     others[at] = line[:cut] + noise + b"\n"
     rows, damaged = scan(b"".join(others))
@@ -75,7 +75,7 @@ def test_a_damaged_line_costs_no_other(block: list[str], data: st.DataObject) ->
 @example(render_json([COMMAND])[0], render_json([COMMAND])[0].index("x00"), "0")
 @example(render_text([COMMAND])[0], render_text([COMMAND])[0].index("x00"), "0")
 def test_what_is_damaged_is_never_read_otherwise_than_parse_reads_it(line: str, at: int, more: str) -> None:
-    """Escapes that the server does not write are left as they are: they stand for the same octets."""
+    """Escapes that the server does not write are left as they are: they stand for the same bytes."""
     damaged_line = line[: at % len(line)] + more + line[at % len(line) :]
     rows, damaged = scan(damaged_line.encode("utf-8", "surrogatepass"))
     assert len(rows) + damaged == 1

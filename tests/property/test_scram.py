@@ -13,7 +13,7 @@ from tests.unit.scram_vectors import RFC_CLIENT_FINAL, RFC_CLIENT_FIRST, RFC_SER
 ITERATIONS = 4_096
 printable = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=20)
 nonces = st.text("abcXYZ019+/!%=", min_size=16, max_size=24)
-base64_of = st.binary(max_size=40).map(lambda octets: base64.b64encode(octets).decode())
+base64_of = st.binary(max_size=40).map(lambda data: base64.b64encode(data).decode())
 values = printable | base64_of | st.sampled_from(["4096", "04096", "4095", "99999999999", "biws", "a=2Cb", "=", ""])
 attributes = st.builds(lambda name, value: f"{name}={value}", st.sampled_from("anmrcsipvex0"), values)
 lists = st.lists(attributes | st.sampled_from(["n", "y", "", "p=x"]), max_size=6).map(",".join)

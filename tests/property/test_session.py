@@ -1,4 +1,4 @@
-"""Sessions, for any octets in any pieces: the same replies and events, in bounds, without a fault."""
+"""Sessions, for any bytes in any pieces: the same replies and events, in bounds, without a fault."""
 
 import itertools
 import re
@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smtppseudo.config.settings import STAGES, Settings
 from smtppseudo.events import Closed, Command, Event, Message
-from smtppseudo.settings import STAGES, Settings
 from smtppseudo.smtp.dialogue import Dialogue
-from smtppseudo.smtp.lines import LINE_OCTETS
+from smtppseudo.smtp.lines import LINE_BYTES
 from smtppseudo.smtp.session import SmtpSession
 
 REPLY: Final = re.compile(rb"(?:([2-5][0-9][0-9])-[ -~]{0,506}\r\n(?=\1))*([2-5][0-9][0-9]) [ -~]{0,506}\r\n")
@@ -46,7 +46,7 @@ pieces = st.sampled_from(
     [
         *(b"\r", b"\n", b".", b"\0", b"\xff", b"\r\n.\r\n", b"\n.\n", b"\r.\r", b"\r\n.\n", b"\n.\r\n", b"..\r\n"),
         *(TRANSACTION, TRANSACTION + b".\r\n", b".\r\nNOOP\r\n", b"AUTH LOGIN\r\n", b"\r\nQUIT\r\n"),
-        *(b"x" * octets for octets in (9, LINE_OCTETS - 1, LINE_OCTETS, LINE_OCTETS + 1, 3000)),
+        *(b"x" * data for data in (9, LINE_BYTES - 1, LINE_BYTES, LINE_BYTES + 1, 3000)),
         *(b"x\r\n" * 9, b"x\r\n" * 19, b"RCPT TO:<x>\r\n" * 9),
     ]
 )
@@ -70,13 +70,13 @@ def play(dialogue: Dialogue, chunks: list[bytes]) -> Played:
     for chunk in chunks:
         events += session.receive(chunk, START)
         replies += session.data_to_send(START)
-        assert held_octets(session) <= LINE_OCTETS
+        assert held_bytes(session) <= LINE_BYTES
     events += session.closed("peer", START)
     assert session.data_to_send(START) == b""
     return Played(replies, events, session)
 
 
-def held_octets(session: SmtpSession) -> int:
+def held_bytes(session: SmtpSession) -> int:
     """Count what a session keeps of the line or message under way, and of what it has to send."""
     held = session._held
     return len(session._to_send) + sum(len(getattr(held, name, b"")) for name in ("_partial", "_held"))
@@ -87,7 +87,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
     return [stream[start:end] for start, end in itertools.pairwise(ends)]
 
 
-def by_octet(stream: bytes) -> list[bytes]:
+def by_byte(stream: bytes) -> list[bytes]:
     return [stream[at : at + 1] for at in range(len(stream))]
 
 
@@ -96,18 +96,18 @@ def unmarked(played: Played) -> list[Event]:
     at_the_end = played.session.close_reason == "errors"
     events = [event._replace(pipelined=False) if isinstance(event, Command) else event for event in played.events]
     last = len(events) - 2
-    if at_the_end and isinstance(event := events[last], Command) and event.truncated_octets:
-        events[last] = event._replace(truncated_octets=1, eol_lf=True)
+    if at_the_end and isinstance(event := events[last], Command) and event.truncated_bytes:
+        events[last] = event._replace(truncated_bytes=1, eol_lf=True)
     return events
 
 
-def split_replies(octets: bytes) -> list[bytes]:
+def split_replies(data: bytes) -> list[bytes]:
     """Cut replies apart, each whole; whatever is none fails."""
     found = []
     at = 0
-    while at < len(octets):
-        match = REPLY.match(octets, at)
-        assert match is not None, octets[at : at + 600]
+    while at < len(data):
+        match = REPLY.match(data, at)
+        assert match is not None, data[at : at + 600]
         assert match[1] in (None, match[2])
         found.append(match[0])
         at = match.end()
@@ -125,11 +125,11 @@ def test_pieces_change_neither_replies_nor_events(dialogue: Dialogue, stream: by
 
 @settings(deadline=None, max_examples=60)
 @given(dialogues, streams)
-def test_octet_by_octet_is_the_same(dialogue: Dialogue, stream: bytes) -> None:
-    whole, octets = play(dialogue, [stream]), play(dialogue, by_octet(stream))
-    assert octets.replies == whole.replies
-    assert unmarked(octets) == unmarked(whole)
-    assert not any(isinstance(event, Command) and event.pipelined for event in octets.events)
+def test_byte_by_byte_is_the_same(dialogue: Dialogue, stream: bytes) -> None:
+    whole, data = play(dialogue, [stream]), play(dialogue, by_byte(stream))
+    assert data.replies == whole.replies
+    assert unmarked(data) == unmarked(whole)
+    assert not any(isinstance(event, Command) and event.pipelined for event in data.events)
 
 
 @settings(deadline=None, max_examples=250)
@@ -142,8 +142,8 @@ def test_each_reply_has_its_event_in_order(dialogue: Dialogue, stream: bytes) ->
     for event, reply in zip(events, replies, strict=True):
         assert_answered(event, reply)
     assert isinstance(closed, Closed)
-    assert closed.received_octets == len(stream)
-    assert closed.sent_octets == len(played.replies)
+    assert closed.received_bytes == len(stream)
+    assert closed.sent_bytes == len(played.replies)
     assert closed.commands == sum(isinstance(event, Command) for event in events)
 
 
@@ -152,7 +152,7 @@ def assert_answered(event: Event, reply: bytes) -> None:
         assert reply[:3] in {b"250", b"552", b"554"}
         return
     assert isinstance(event, Command)
-    assert len(event.data) <= LINE_OCTETS
+    assert len(event.data) <= LINE_BYTES
     assert b"\n" not in event.data
     said = event.reply.split(b"[redacted]")[0]
     assert reply.startswith(said)
@@ -169,7 +169,7 @@ def test_one_reply_for_each_line_and_none_after_the_last(dialogue: Dialogue, str
 def assert_one_reply_for_each_line(stream: bytes, played: Played) -> None:
     _, *replies = split_replies(played.replies)
     *lines, rest = stream.split(b"\n")
-    lines += [rest] if len(rest.removesuffix(b"\r")) > LINE_OCTETS else []
+    lines += [rest] if len(rest.removesuffix(b"\r")) > LINE_BYTES else []
     quits = [number for number, line in enumerate(lines, 1) if is_quit(line)]
     expected = min([len(lines), *quits])
     if played.session.close_reason == "errors":
@@ -182,7 +182,7 @@ def assert_one_reply_for_each_line(stream: bytes, played: Played) -> None:
 
 
 def is_quit(line: bytes) -> bool:
-    return len(line.removesuffix(b"\r")) <= LINE_OCTETS and [word.upper() for word in line.split()[:1]] == [b"QUIT"]
+    return len(line.removesuffix(b"\r")) <= LINE_BYTES and [word.upper() for word in line.split()[:1]] == [b"QUIT"]
 
 
 @settings(deadline=None, max_examples=100)
@@ -190,7 +190,7 @@ def is_quit(line: bytes) -> bool:
 def test_time_ends_a_session_and_never_more_than_once(dialogue: Dialogue, turns: list[tuple[bytes, float]]) -> None:
     session = SmtpSession(dialogue, 1, 1, "2001:db8::1", 50_000, GREETING, START)
     now, said = START, session.data_to_send(START)
-    for octets, seconds in turns:
+    for data, seconds in turns:
         now += seconds
         due = now >= session.deadline
         if due:
@@ -199,7 +199,7 @@ def test_time_ends_a_session_and_never_more_than_once(dialogue: Dialogue, turns:
             said += session.data_to_send(now)
             assert not session.is_open
             assert session.close_reason in ({"idle", "session"} if was_open else {"quit", "errors", "idle", "session"})
-        session.receive(octets, now)
+        session.receive(data, now)
         said += session.data_to_send(now)
         assert session.deadline <= START + dialogue.session_timeout_s
     replies = split_replies(said)

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.settings import KEYS, STAGES, SettingsError, check
-from smtppseudo.settings_file import default_file, parse_file, to_toml
+from smtppseudo.config.file import default_file, parse_file, to_toml
+from smtppseudo.config.settings import KEYS, STAGES, SettingsError, check
 from tests.fuzz import targets
 
 printable = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=30)

@@ -1,4 +1,4 @@
-"""The tarpit, for any pace: the same octets in the same order, the same events, none early, and memory bounded."""
+"""The tarpit, for any pace: the same bytes in the same order, the same events, none early, and memory bounded."""
 
 import itertools
 import re
@@ -7,10 +7,10 @@ from typing import Any, Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smtppseudo.config.settings import Settings
 from smtppseudo.events import Closed, Command, Event
-from smtppseudo.settings import Settings
 from smtppseudo.smtp.dialogue import Dialogue
-from smtppseudo.smtp.lines import LINE_OCTETS
+from smtppseudo.smtp.lines import LINE_BYTES
 from smtppseudo.smtp.session import SmtpSession
 from smtppseudo.smtp.tarpit import session_type
 
@@ -22,7 +22,7 @@ paces = st.fixed_dictionaries(
     {
         "greet_delay_s": st.sampled_from([0, 0.1, 3, 60]),
         "reply_delay_s": st.sampled_from([0, 0.1, 2, 60]),
-        "stutter_octets_per_s": st.sampled_from([0, 1, 3, 20, 77, 1000]),
+        "stutter_bytes_per_s": st.sampled_from([0, 1, 3, 20, 77, 1000]),
     }
 )
 dialogues = st.sampled_from([{}, {"accept_mail": True}, {"reject_at": "helo"}, {"reject_at": "rcpt"}])
@@ -35,20 +35,20 @@ lines = st.sampled_from(
 streams = st.lists(st.tuples(lines, st.sampled_from([b"\r\n", b"\n", b""])), max_size=40).map(
     lambda parts: b"".join(line + end for line, end in parts)
 )
-chunks = st.lists(st.tuples(st.integers(1, LINE_OCTETS), st.sampled_from([0.0, 0.3, 5, 100])), min_size=1, max_size=30)
+chunks = st.lists(st.tuples(st.integers(1, LINE_BYTES), st.sampled_from([0.0, 0.3, 5, 100])), min_size=1, max_size=30)
 
 
 class Played:
     """What a session said, at which times, and what happened in it."""
 
     def __init__(self) -> None:
-        self.octets = b""
+        self.data = b""
         self.times: list[float] = []
         self.events: list[Event] = []
 
-    def take(self, octets: bytes, now: float) -> None:
-        self.octets += octets
-        self.times += [now] * len(octets)
+    def take(self, data: bytes, now: float) -> None:
+        self.data += data
+        self.times += [now] * len(data)
 
 
 def play(values: dict[str, Any], stream: bytes, pieces: list[tuple[int, float]]) -> tuple[Played, SmtpSession, float]:
@@ -60,10 +60,10 @@ def play(values: dict[str, Any], stream: bytes, pieces: list[tuple[int, float]])
     for size, wait_s in [*pieces, (len(stream) or 1, 0.0)]:
         now = _pass_time(session, played, now, now + wait_s)
         piece, stream = stream[:size], stream[size:]
-        for start in range(0, len(piece), LINE_OCTETS):
+        for start in range(0, len(piece), LINE_BYTES):
             while not session.reads:
                 now = _pass_time(session, played, now, max(now, session.deadline))
-            played.events += session.receive(piece[start : start + LINE_OCTETS], now)
+            played.events += session.receive(piece[start : start + LINE_BYTES], now)
             played.take(session.data_to_send(now), now)
     while session.has_more:
         now = _pass_time(session, played, now, max(now, session.deadline))
@@ -97,21 +97,21 @@ def test_any_pace_says_the_same_in_the_same_order(
 ) -> None:
     at_once, _, _ = play(dialogue, stream, [(len(stream) or 1, 0.0)])
     paced, session, _ = play(dialogue | pace, stream, pieces)
-    assert paced.octets == at_once.octets
+    assert paced.data == at_once.data
     assert plain(paced.events) == plain(at_once.events)
-    assert session.sent_octets == len(paced.octets)
-    assert session.received_octets == len(stream)
+    assert session.sent_bytes == len(paced.data)
+    assert session.received_bytes == len(stream)
 
 
 @settings(deadline=None, max_examples=150)
 @given(dialogues, paces, streams, chunks)
-def test_no_octet_is_early(
+def test_no_byte_is_early(
     dialogue: dict[str, Any], pace: dict[str, Any], stream: bytes, pieces: list[tuple[int, float]]
 ) -> None:
     played, session, now = play(dialogue | pace, stream, pieces)
-    rate = pace["stutter_octets_per_s"]
+    rate = pace["stutter_bytes_per_s"]
     for number, at in enumerate(played.times[: len(GREETING)]):
         assert at >= START + pace["greet_delay_s"] + (number / rate if rate else 0) - 0.002
-    ends = [played.times[end.end() - 1] for end in re.finditer(rb"(?m)^\d{3} .*\r\n", played.octets)]
+    ends = [played.times[end.end() - 1] for end in re.finditer(rb"(?m)^\d{3} .*\r\n", played.data)]
     assert all(later - sooner >= pace["reply_delay_s"] - 0.002 for sooner, later in itertools.pairwise(ends))
     assert 0 <= session.delayed_s <= now - START + 1e-6

@@ -8,13 +8,13 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from smtppseudo.config.settings import Settings
+from smtppseudo.link.link import Dropped, OpRefusedError, Reply, Snapshot, Streamed
+from smtppseudo.link.route import Target
 from smtppseudo.monitor.codec import Frame
-from smtppseudo.net.client import Dropped, OpRefusedError, Reply, Snapshot, Streamed
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.settings import Settings
 from smtppseudo.tui.app import MonitorApp, Surroundings
 from smtppseudo.tui.feeder import Batch, News, Opened, Seen, Status
-from smtppseudo.tui.route import Target
 from smtppseudo.tui.screens.service import Service
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
@@ -190,8 +190,8 @@ def counters(connected: int = 1_204, refused: int = 3) -> Frame:
         "refused": {"slots": 0, "client": refused},
         "closed": {"quit": 1_000},
         "commands": 5_400,
-        "received_octets": 182_400,
-        "sent_octets": 371_020,
+        "received_bytes": 182_400,
+        "sent_bytes": 371_020,
         "kept_s": 9_204.5,
         "faults": 0,
         "slots": 25,
@@ -232,8 +232,8 @@ def visit(
     for at, (data, code, reply) in enumerate(said, 1):
         events.append(event(seq + at, "command", seconds - at, **who, data=data, code=code, reply=reply))
     if not is_open:
-        octets = {"duration_ms": 1_240, "received_octets": 62, "sent_octets": 171, "commands": 3}
-        events.append(event(seq + len(events), "closed", seconds - 4, **who, reason="quit", **octets))
+        sums = {"duration_ms": 1_240, "received_bytes": 62, "sent_bytes": 171, "commands": 3}
+        events.append(event(seq + len(events), "closed", seconds - 4, **who, reason="quit", **sums))
     return events
 
 

@@ -10,11 +10,11 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from smtppseudo.net.client import NeedsMagicWordError, NotAuthorizedError, Streamed, UnreachableError
-from smtppseudo.statedir import StateDir
+from smtppseudo.files import StateDir
+from smtppseudo.link.link import NeedsMagicWordError, NotAuthorizedError, Streamed, UnreachableError
+from smtppseudo.link.route import Target, connect
 from smtppseudo.tui.app import MonitorApp, Surroundings
 from smtppseudo.tui.feeder import Batch, Broken, Feeder, News, Opened, Seen
-from smtppseudo.tui.route import Target, connect
 from smtppseudo.tui.screens.main import MainScreen
 from tests.certificates import Certificate
 from tests.clients import wait_until
@@ -221,7 +221,7 @@ def seqs(news: list[News]) -> list[int]:
 
 
 class Relay:
-    """Carries octets between the screen and a server, until it is cut."""
+    """Carries bytes between the screen and a server, until it is cut."""
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -259,8 +259,8 @@ class Relay:
     @staticmethod
     def _carry(one: socket.socket, other: socket.socket) -> None:
         try:
-            while octets := one.recv(65_536):
-                other.sendall(octets)
+            while data := one.recv(65_536):
+                other.sendall(data)
         except OSError:
             pass
 

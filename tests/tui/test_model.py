@@ -6,12 +6,12 @@ from datetime import UTC, timedelta, timezone
 import pytest
 
 from smtppseudo.events import NAMES
-from smtppseudo.net.client import Dropped, Streamed
+from smtppseudo.link.link import Dropped, Streamed
+from smtppseudo.link.route import Target
 from smtppseudo.tui import texts
 from smtppseudo.tui.memory import FILE, Memory, target_for
 from smtppseudo.tui.model import Model
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
-from smtppseudo.tui.route import Target
 from smtppseudo.tui.slots import SlotBoard
 from smtppseudo.tui.stream import Mark, Stream
 from smtppseudo.tui.tally import Callers, Rate, sparkline

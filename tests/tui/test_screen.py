@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from textual.widgets import Input, Static
 
-from smtppseudo.net.client import (
+from smtppseudo.link.link import (
     ChangedCertificateError,
     ConnectionLostError,
     NeedsMagicWordError,
@@ -13,11 +13,11 @@ from smtppseudo.net.client import (
     UnknownCertificateError,
     UnreachableError,
 )
+from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.feeder import Broken, Dialling, News, Seen
 from smtppseudo.tui.memory import FILE
-from smtppseudo.tui.route import Target
 from smtppseudo.tui.screens.certificate import Certificate
 from smtppseudo.tui.screens.dialog import Confirm
 from smtppseudo.tui.screens.help import Help, key_lines

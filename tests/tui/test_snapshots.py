@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import pytest
 import textual
 
-from smtppseudo.net.client import (
+from smtppseudo.link.link import (
     ChangedCertificateError,
     ConnectionLostError,
     NotAuthorizedError,
@@ -32,7 +32,7 @@ UNREACHABLE: Final = UnreachableError(
     " serve`, runs it"
 )
 LOST: Final = ConnectionLostError("127.0.0.1 port 26: the server ended the connection (shutdown)")
-FINGERPRINTS: Final = [f"SHA256:{octet * 32}".removesuffix(":") for octet in ("0A:", "F5:")]
+FINGERPRINTS: Final = [f"SHA256:{byte * 32}".removesuffix(":") for byte in ("0A:", "F5:")]
 NEW_CERTIFICATE: Final = UnknownCertificateError(FINGERPRINTS[0], ("192.0.2.25", 26))
 OTHER_CERTIFICATE: Final = ChangedCertificateError(FINGERPRINTS[1], ("192.0.2.25", 26), FINGERPRINTS[0])
 WRONG: Final = NotAuthorizedError("192.0.2.1 port 26: Not Authorized! That is not its magic word")

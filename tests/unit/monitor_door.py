@@ -4,7 +4,7 @@ import json
 from typing import Any, Final
 
 from smtppseudo.monitor.credentials import Credentials, decoy, derive
-from smtppseudo.monitor.server import Door, Happening, MonitorSession, Proved
+from smtppseudo.monitor.session import Door, Happening, MonitorSession, Proved
 from tests.monitors import Frame, Login, line_of
 
 WORD: Final = "open sesame"
@@ -42,10 +42,10 @@ class Desk:
         self.happened: list[Happening] = []
         (self.hello,) = self.said()
 
-    def say(self, octets: bytes, size: int = 0) -> list[Frame]:
-        """Send octets, in pieces of a size if one is given; return what is said to that."""
-        for at in range(0, len(octets), size or len(octets) or 1):
-            piece = octets[at : at + size] if size else octets
+    def say(self, data: bytes, size: int = 0) -> list[Frame]:
+        """Send bytes, in pieces of a size if one is given; return what is said to that."""
+        for at in range(0, len(data), size or len(data) or 1):
+            piece = data[at : at + size] if size else data
             self.happened += self.session.receive(piece, self.now)
         return self.said()
 
@@ -55,11 +55,11 @@ class Desk:
 
     def said(self) -> list[Frame]:
         """Return the frames that are to be sent."""
-        octets = b""
+        data = b""
         while part := self.session.data_to_send(self.now):
-            octets += part
+            data += part
         assert not self.session.has_more
-        return [json.loads(line) for line in octets.splitlines()]
+        return [json.loads(line) for line in data.splitlines()]
 
     def tick(self) -> list[Frame]:
         """Let time pass to the deadline; return what is said then."""

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Final
 
-from smtppseudo.monitor.client import MonitorClient, Secrets
+from smtppseudo.link.incoming import Incoming
+from smtppseudo.link.machine import MonitorClient, Secrets
 from smtppseudo.monitor.codec import FrameReader, encode
 from smtppseudo.monitor.credentials import Credentials, cookie_id, decoy, derive
-from smtppseudo.monitor.incoming import Incoming
 from smtppseudo.monitor.scram import ServerExchange
 
 WORD: Final = "the magic word"
@@ -66,10 +66,10 @@ class Peer:
         self.received: list[dict[str, object]] = []
         self.replies: dict[str, list[dict[str, object]]] = {}
 
-    def answer(self, octets: bytes) -> bytes:
-        """Take octets, return octets."""
+    def answer(self, data: bytes) -> bytes:
+        """Take bytes, return bytes."""
         out = []
-        for frame in self._reader.receive(octets):
+        for frame in self._reader.receive(data):
             assert isinstance(frame, dict)
             self.received.append(frame)
             out += [encode(each) for each in self._answers(frame)]
@@ -98,13 +98,13 @@ def client(word: str | None = None, cookies: tuple[str, ...] = ()) -> MonitorCli
     return MonitorClient(Secrets(cookies, word), CLIENT_NONCE)
 
 
-def meet(machine: MonitorClient, peer: Peer, first: bytes | None = None, chunk_octets: int = 65_536) -> list[Incoming]:
+def meet(machine: MonitorClient, peer: Peer, first: bytes | None = None, chunk_bytes: int = 65_536) -> list[Incoming]:
     """Let both talk until nobody has anything to say; return what the client made of it."""
     to_client = encode(hello()) if first is None else first
     found: list[Incoming] = []
     while to_client:
-        for at in range(0, len(to_client), chunk_octets):
-            found += machine.receive(to_client[at : at + chunk_octets])
+        for at in range(0, len(to_client), chunk_bytes):
+            found += machine.receive(to_client[at : at + chunk_bytes])
         to_client = peer.answer(machine.data_to_send())
     return found
 

@@ -10,7 +10,7 @@ import pytest
 from smtppseudo.cli import exits, watch
 from smtppseudo.cli.access import Access, read_cookies, read_ports, read_word, state_dirs
 from smtppseudo.cli.ops import read_changes, read_value
-from smtppseudo.net.client import (
+from smtppseudo.link.link import (
     BadPeerError,
     BusyError,
     LinkError,
@@ -68,17 +68,17 @@ def test_what_is_no_change(words: list[str]) -> None:
     assert caught.value.status == exits.USAGE
 
 
-def word_file(tmp_path: Path, octets: bytes, mode: int = 0o600) -> Path:
+def word_file(tmp_path: Path, data: bytes, mode: int = 0o600) -> Path:
     path = tmp_path / "a word"
-    path.write_bytes(octets)
+    path.write_bytes(data)
     path.chmod(mode)
     return path
 
 
-@pytest.mark.parametrize("octets", [b"the magic word", b"the magic word\n", b"the magic word\r\n"])
+@pytest.mark.parametrize("data", [b"the magic word", b"the magic word\n", b"the magic word\r\n"])
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o640])
-def test_a_magic_file(tmp_path: Path, octets: bytes, mode: int) -> None:
-    assert read_word(word_file(tmp_path, octets, mode)) == "the magic word"
+def test_a_magic_file(tmp_path: Path, data: bytes, mode: int) -> None:
+    assert read_word(word_file(tmp_path, data, mode)) == "the magic word"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o602, 0o666])
@@ -91,10 +91,10 @@ def test_a_magic_file_that_is_open_to_everybody(tmp_path: Path, mode: int) -> No
 
 
 @pytest.mark.parametrize(
-    "octets", [b"", b"short\n", b"x" * 129, b"the magic\nword of mine\n", b"caf\xe9caf\xe9", b"x" * 5000]
+    "data", [b"", b"short\n", b"x" * 129, b"the magic\nword of mine\n", b"caf\xe9caf\xe9", b"x" * 5000]
 )
-def test_a_magic_file_without_a_magic_word(tmp_path: Path, octets: bytes) -> None:
-    path = word_file(tmp_path, octets)
+def test_a_magic_file_without_a_magic_word(tmp_path: Path, data: bytes) -> None:
+    path = word_file(tmp_path, data)
     with pytest.raises(exits.CommandError, match="8 to 128 printable ASCII") as caught:
         read_word(path)
     assert str(path) in str(caught.value)

@@ -6,16 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from smtppseudo.events import Stamped
-from smtppseudo.monitor.client import (
-    SLOTS_MAX,
-    ClientState,
-    MonitorClient,
-    Secrets,
-    checked_word,
-)
-from smtppseudo.monitor.codec import encode
-from smtppseudo.monitor.credentials import cookie_id, derive
-from smtppseudo.monitor.incoming import (
+from smtppseudo.link.incoming import (
     MESSAGE_CHARS_MAX,
     OF_EVENTS,
     OF_SLOTS,
@@ -33,8 +24,17 @@ from smtppseudo.monitor.incoming import (
     Snapshot,
     Streamed,
 )
-from smtppseudo.monitor.server import Door, MonitorSession, Proved, WrongWord
-from smtppseudo.records import fields
+from smtppseudo.link.machine import (
+    SLOTS_MAX,
+    ClientState,
+    MonitorClient,
+    Secrets,
+    checked_word,
+)
+from smtppseudo.log.records import fields
+from smtppseudo.monitor.codec import encode
+from smtppseudo.monitor.credentials import cookie_id, derive
+from smtppseudo.monitor.session import Door, MonitorSession, Proved, WrongWord
 from tests.unit.monitor_peer import (
     CLIENT_NONCE,
     COOKIE,
@@ -85,10 +85,10 @@ def assert_bad(machine: MonitorClient, found: list[Incoming], words: str) -> Non
 # Login
 
 
-@pytest.mark.parametrize("chunk_octets", [1, 7, 65_536])
-def test_a_login_with_the_cookie(chunk_octets: int) -> None:
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 65_536])
+def test_a_login_with_the_cookie(chunk_bytes: int) -> None:
     machine, peer = client(cookies=(COOKIE,)), Peer()
-    assert meet(machine, peer, chunk_octets=chunk_octets) == [LoggedIn("cookie"), A_SNAPSHOT]
+    assert meet(machine, peer, chunk_bytes=chunk_bytes) == [LoggedIn("cookie"), A_SNAPSHOT]
     assert (machine.state, machine.user, machine.server) == (ClientState.AUTHENTICATED, "cookie", "smtppseudo 0.1.0")
 
 
@@ -180,8 +180,8 @@ def test_both_machines_together() -> None:
         door = Door(USERS.get, Peer._decoy, lambda user: 0.0, cookie_id(COOKIE))
         server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "127.0.0.1", 50_000, 0.0)
         found: list[Incoming] = []
-        while octets := server.data_to_send(0.0):
-            found += machine.receive(octets)
+        while data := server.data_to_send(0.0):
+            found += machine.receive(data)
             for happening in server.receive(machine.data_to_send(), 0.0):
                 assert isinstance(happening, Proved)
                 server.admit(happening, 0.0)
@@ -207,14 +207,14 @@ def test_both_machines_with_a_wrong_word() -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "words"),
+    ("data", "words"),
     [
         (b"220 Welcome!06/01/2012 2:41:11 PM -0700\r\n", "not a monitor port"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "not a monitor port"),
         (b"\x15\x03\x03\x00\x02\x02\x46", "not a monitor port"),
         (b"{]}\n", "not a monitor port"),
         (b'{"type":"hello","type":"hello"}\n', "not a monitor port"),
-        (b'{"a":"' + b"x" * 70_000, "at most 65536 octets"),
+        (b'{"a":"' + b"x" * 70_000, "at most 65536 bytes"),
         (encode({}), "type"),
         (encode({"type": 7}), "type"),
         (encode(SNAPSHOT), "'snapshot' before the login"),
@@ -231,9 +231,9 @@ def test_both_machines_with_a_wrong_word() -> None:
         (encode(hello(mechanisms=None)), "SCRAM-SHA-256"),
     ],
 )
-def test_a_first_frame_that_is_no_hello(octets: bytes, words: str) -> None:
+def test_a_first_frame_that_is_no_hello(data: bytes, words: str) -> None:
     machine = client(WORD, (COOKIE,))
-    assert_bad(machine, machine.receive(octets), words)
+    assert_bad(machine, machine.receive(data), words)
 
 
 def challenge(data: object) -> bytes:
@@ -245,7 +245,7 @@ def challenge_of(nonce: str = CLIENT_NONCE + SERVER_NONCE, salt: str = "c2FsdHNh
 
 
 @pytest.mark.parametrize(
-    ("octets", "words"),
+    ("data", "words"),
     [
         (challenge_of(i="1"), "iteration count"),
         (challenge_of(i="4095"), "iteration count"),
@@ -270,12 +270,12 @@ def challenge_of(nonce: str = CLIENT_NONCE + SERVER_NONCE, salt: str = "c2FsdHNh
         (b"garbage\n", "not a frame"),
     ],
 )
-def test_a_bad_challenge(octets: bytes, words: str) -> None:
+def test_a_bad_challenge(data: bytes, words: str) -> None:
     machine = client(WORD)
     machine.receive(encode(hello()))
     machine.data_to_send()
     started_at = time.process_time()
-    assert_bad(machine, machine.receive(octets), words)
+    assert_bad(machine, machine.receive(data), words)
     assert time.process_time() - started_at < 1.0  # nothing was derived for it
 
 
@@ -375,9 +375,9 @@ def test_a_list_of_slots_comes_in_parts() -> None:
         {"slots": slots(201, 50), "more": False},
     ]
     request_id = machine.request("slots")
-    octets = peer.answer(machine.data_to_send())
-    assert only(machine.receive(octets)) == Reply(request_id, {"slots": slots(1, 250)})
-    assert only(machine.receive(octets[: octets.index(b"\n") + 1])) == BadPeer("the server answered what was not asked")
+    data = peer.answer(machine.data_to_send())
+    assert only(machine.receive(data)) == Reply(request_id, {"slots": slots(1, 250)})
+    assert only(machine.receive(data[: data.index(b"\n") + 1])) == BadPeer("the server answered what was not asked")
 
 
 def test_two_lists_of_slots_at_once_are_not_mixed_up() -> None:
@@ -449,12 +449,12 @@ def test_goodbye_ends_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "words"),
+    ("data", "words"),
     [
         (b"garbage\n", "not a frame"),
         (b"{" + b"[" * 100 + b"\n", "not a frame"),
         (b'{"type":"event","seq":1e999}\n', "not a frame"),
-        (b'{"a":"' + b"x" * 65_531, "at most 65536 octets"),
+        (b'{"a":"' + b"x" * 65_531, "at most 65536 bytes"),
         (encode(without(EVENT, "type")), "type"),
         (encode(without(EVENT, "seq")), "seq"),
         (encode(EVENT | {"seq": -1}), "seq"),
@@ -481,9 +481,9 @@ def test_goodbye_ends_it() -> None:
         (encode(SNAPSHOT | {"counters": []}), "counters"),
     ],
 )
-def test_a_frame_that_breaks_the_protocol_ends_it(octets: bytes, words: str) -> None:
+def test_a_frame_that_breaks_the_protocol_ends_it(data: bytes, words: str) -> None:
     machine, _ = logged_in()
-    assert_bad(machine, machine.receive(octets), words)
+    assert_bad(machine, machine.receive(data), words)
 
 
 def test_a_request_is_not_answered_twice() -> None:

@@ -29,8 +29,8 @@ PING = b'{"id":1,"op":"ping"}\n'
 PING_FRAME = {"id": 1, "op": "ping"}
 
 
-def receive(octets: bytes, max_octets: int = 65_536) -> list[dict[str, object] | FrameError]:
-    return FrameReader(max_octets).receive(octets)
+def receive(data: bytes, max_bytes: int = 65_536) -> list[dict[str, object] | FrameError]:
+    return FrameReader(max_bytes).receive(data)
 
 
 def nested(depth: int, brackets: bytes = b"[]") -> bytes:
@@ -77,7 +77,7 @@ def test_what_json_has_no_number_for_is_a_bug(value: float) -> None:
         encode({"a": [value]})
 
 
-@pytest.mark.parametrize("value", [b"octets", {1, 2}, object()])
+@pytest.mark.parametrize("value", [b"bytes", {1, 2}, object()])
 def test_what_json_has_no_word_for_is_a_bug(value: object) -> None:
     with pytest.raises(TypeError):
         encode({"a": value})
@@ -89,21 +89,21 @@ def test_frames_come_in_order() -> None:
 
 def test_a_frame_comes_when_its_line_ends() -> None:
     reader = FrameReader(100)
-    assert [reader.receive(bytes([octet])) for octet in PING] == [[]] * (len(PING) - 1) + [[PING_FRAME]]
-    assert reader.buffered_octets == 0
+    assert [reader.receive(bytes([byte])) for byte in PING] == [[]] * (len(PING) - 1) + [[PING_FRAME]]
+    assert reader.buffered_bytes == 0
     assert reader.state is ReaderState.OPEN
 
 
 def test_what_remains_waits_for_its_end() -> None:
     reader = FrameReader(100)
     assert reader.receive(PING + PING[:5]) == [PING_FRAME]
-    assert reader.buffered_octets == 5
+    assert reader.buffered_bytes == 5
     assert reader.receive(PING[5:] + PING[:1]) == [PING_FRAME]
-    assert reader.buffered_octets == 1
+    assert reader.buffered_bytes == 1
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_octets_come_in_any_buffer(kind: type[bytes] | type[bytearray] | type[memoryview]) -> None:
+def test_bytes_come_in_any_buffer(kind: type[bytes] | type[bytearray] | type[memoryview]) -> None:
     assert FrameReader(100).receive(kind(PING)) == [PING_FRAME]
 
 
@@ -190,9 +190,9 @@ def test_a_line_that_is_no_frame(line: bytes, error: FrameError) -> None:
     reader = FrameReader(65_536)
     assert reader.receive(PING + line + PING) == [PING_FRAME, error]
     assert reader.state is ReaderState.FINISHED
-    assert reader.buffered_octets == 0
+    assert reader.buffered_bytes == 0
     assert reader.receive(PING) == []
-    assert reader.buffered_octets == 0
+    assert reader.buffered_bytes == 0
 
 
 def test_errors_are_one_printable_line_each() -> None:
@@ -212,12 +212,12 @@ def test_errors_are_one_printable_line_each() -> None:
     assert len(set(map(str, errors))) == 8
 
 
-@pytest.mark.parametrize("octet", [octet for octet in range(256) if octet != ord("{")])
-def test_a_first_octet_is_refused_at_once(octet: int) -> None:
-    assert receive(bytes([octet])) == [NO_OBJECT]
+@pytest.mark.parametrize("byte", [byte for byte in range(256) if byte != ord("{")])
+def test_a_first_byte_is_refused_at_once(byte: int) -> None:
+    assert receive(bytes([byte])) == [NO_OBJECT]
 
 
-def test_the_first_octet_of_a_later_line_is_refused_at_once() -> None:
+def test_the_first_byte_of_a_later_line_is_refused_at_once() -> None:
     reader = FrameReader(100)
     assert reader.receive(PING) == [PING_FRAME]
     assert reader.receive(b"x") == [NO_OBJECT]
@@ -288,10 +288,10 @@ def test_a_whole_surrogate_pair_is_taken() -> None:
     assert receive(b'{"a":"\\ud83d\\uDE00","b":"\\\\ud800"}\n') == [{"a": "\U0001f600", "b": r"\ud800"}]
 
 
-def test_the_longest_line_is_taken_and_one_octet_more_is_not() -> None:
+def test_the_longest_line_is_taken_and_one_byte_more_is_not() -> None:
     fits = b'{"a":1}'
     assert receive(fits + b"\n", 7) == [{"a": 1}]
-    too_big = FrameError(TOO_BIG, "a frame is at most 7 octets")
+    too_big = FrameError(TOO_BIG, "a frame is at most 7 bytes")
     assert receive(fits + b" \n", 7) == [too_big]
     assert receive(fits + b"\r\n", 7) == [too_big]
     assert receive(fits + b" \n" + PING, 7) == [too_big]
@@ -300,32 +300,32 @@ def test_the_longest_line_is_taken_and_one_octet_more_is_not() -> None:
 def test_a_line_too_long_is_refused_before_it_ends() -> None:
     reader = FrameReader(7)
     assert reader.receive(b'{"a":1}') == []
-    assert reader.receive(b" ") == [FrameError(TOO_BIG, "a frame is at most 7 octets")]
-    assert reader.buffered_octets == 0
+    assert reader.receive(b" ") == [FrameError(TOO_BIG, "a frame is at most 7 bytes")]
+    assert reader.buffered_bytes == 0
 
 
 def test_the_limit_counts_for_each_line() -> None:
     assert receive(b'{"a":1}\n' * 5, 7) == [{"a": 1}] * 5
 
 
-def test_a_limit_set_anew_holds_from_the_next_octets_on() -> None:
+def test_a_limit_set_anew_holds_from_the_next_bytes_on() -> None:
     reader = FrameReader(7)
     reader.receive(b'{"a":1}\n{"a"')
-    reader.max_octets = 12
+    reader.max_bytes = 12
     assert reader.receive(b":1     }\n") == [{"a": 1}]
     reader.receive(b'{"a":1}')
-    reader.max_octets = 6
-    assert reader.receive(b"\n") == [FrameError(TOO_BIG, "a frame is at most 6 octets")]
+    reader.max_bytes = 6
+    assert reader.receive(b"\n") == [FrameError(TOO_BIG, "a frame is at most 6 bytes")]
 
 
 def test_a_lower_limit_below_what_was_searched_is_no_trap() -> None:
     reader = FrameReader(100)
     reader.receive(b"{" + b" " * 80)
-    reader.max_octets = 10
-    assert reader.receive(b"}\n") == [FrameError(TOO_BIG, "a frame is at most 10 octets")]
+    reader.max_bytes = 10
+    assert reader.receive(b"}\n") == [FrameError(TOO_BIG, "a frame is at most 10 bytes")]
 
 
-def test_a_line_fed_by_the_octet_is_searched_once() -> None:
+def test_a_line_fed_by_the_byte_is_searched_once() -> None:
     class Counting(bytearray):
         searched = 0
 
@@ -338,7 +338,7 @@ def test_a_line_fed_by_the_octet_is_searched_once() -> None:
     line = encode({"a": "x" * 5000})
     reader = FrameReader(65_536)
     reader._buffer = Counting()
-    found = [frame for octet in line for frame in reader.receive(bytes([octet]))]
+    found = [frame for byte in line for frame in reader.receive(bytes([byte]))]
     assert found == [{"a": "x" * 5000}]
     assert Counting.searched == len(line)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.configuration import Configuration, Pinned
-from smtppseudo.settings import KEYS, Settings, SettingsError, check
+from smtppseudo.config.layers import Configuration, Pinned
+from smtppseudo.config.settings import KEYS, Settings, SettingsError, check
 
 
 def another(name: str) -> Any:

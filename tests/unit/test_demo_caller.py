@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from smtppseudo.demo.crowd import HEARD_OCTETS_MAX, VISIT_MAX_S, Caller
+from smtppseudo.demo.crowd import HEARD_BYTES_MAX, VISIT_MAX_S, Caller
 from smtppseudo.demo.visits import Hear, Say, Visit, Wait
 
 Ends = tuple[socket.socket, socket.socket]
@@ -52,8 +52,8 @@ def test_it_hears_whole_replies_however_they_are_cut(ends: Ends) -> None:
 
     caller = Caller(ends[0], visit(), 0.0)
     assert caller.begin(0.0)
-    for octet in b"220 a\r\n250-b\r\n250-c d\r\n250 e\r\n421\r\n":
-        ends[1].send(bytes([octet]))
+    for byte in b"220 a\r\n250-b\r\n250-c d\r\n250 e\r\n421\r\n":
+        ends[1].send(bytes([byte]))
         assert caller.receive(0.0)
     ends[1].send(b"221 f\r\n250 g\r\n")
     assert caller.receive(0.0)
@@ -68,7 +68,7 @@ def test_what_it_does_not_want_to_hear_is_not_piled_up(ends: Ends) -> None:
     for _ in range(20):
         ends[1].sendall(b"250 " + bytes(4_000) + b"\r\n")
         assert caller.receive(0.0)
-    assert len(caller._heard) <= HEARD_OCTETS_MAX
+    assert len(caller._heard) <= HEARD_BYTES_MAX
 
 
 def test_it_ends_when_the_server_closes(ends: Ends) -> None:

@@ -56,7 +56,7 @@ def steps(visit: Visit, answer: Answer = refuses) -> Iterator[Step]:
         while True:
             yield step
             if isinstance(step, Say):
-                said = step.octets
+                said = step.data
             reply = (answer(said) if said else b"220 Welcome\r\n") if isinstance(step, Hear) else b""
             step = visit.send(reply)
     except StopIteration:
@@ -65,9 +65,7 @@ def steps(visit: Visit, answer: Answer = refuses) -> Iterator[Step]:
 
 def said_by(kind: Kind, answer: Answer = refuses) -> list[bytes]:
     """Return all that many visitors of a kind say, each visitor's words in one."""
-    return [
-        b"".join(step.octets for step in steps(kind(Random(seed)), answer) if isinstance(step, Say)) for seed in MANY
-    ]
+    return [b"".join(step.data for step in steps(kind(Random(seed)), answer) if isinstance(step, Say)) for seed in MANY]
 
 
 @pytest.mark.parametrize("answer", [refuses, takes])
@@ -109,7 +107,7 @@ def test_a_spam_bot_says_all_at_once_and_hears_nothing() -> None:
     endings = set()
     for seed in MANY:
         talk = list(steps(visits.spam_bot(Random(seed))))
-        (said,) = [step.octets for step in talk if isinstance(step, Say)]
+        (said,) = [step.data for step in talk if isinstance(step, Say)]
         assert [line[:4] for line in said.splitlines()] == [b"HELO", b"MAIL", *[b"RCPT"] * 5, b"DATA"]
         assert not any(isinstance(step, Hear) for step in talk)
         endings.add(type(talk[-1]))
@@ -139,10 +137,10 @@ def test_the_tls_hello_is_one_to_tls() -> None:
     assert raised.value.reason in ("NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL"), raised.value
 
 
-def test_a_slow_talker_takes_a_second_for_an_octet() -> None:
+def test_a_slow_talker_takes_a_second_for_an_byte() -> None:
     talk = list(steps(visits.slow_talker(Random(1))))[1:]
-    assert {step.octets if isinstance(step, Say) else step for step in talk[1::2]} == {Wait(1.0)}
-    assert all(isinstance(step, Say) and len(step.octets) == 1 for step in talk[::2])
+    assert {step.data if isinstance(step, Say) else step for step in talk[1::2]} == {Wait(1.0)}
+    assert all(isinstance(step, Say) and len(step.data) == 1 for step in talk[::2])
 
 
 def test_a_hostile_talker_brings_control_characters_and_markup() -> None:

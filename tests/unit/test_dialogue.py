@@ -5,8 +5,8 @@ from typing import Final, get_args
 
 import pytest
 
+from smtppseudo.config.settings import STAGES, Settings, Stage
 from smtppseudo.events import CloseReason
-from smtppseudo.settings import STAGES, Settings, Stage
 from smtppseudo.smtp import replies
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
 from smtppseudo.smtp.session import SmtpSession
@@ -209,7 +209,7 @@ def test_the_421_in_place_of_a_greeting_holds_no_enhanced_status_code(enhanced: 
 
 
 @pytest.mark.parametrize(
-    ("keywords", "octets"),
+    ("keywords", "data"),
     [
         (Settings().ehlo_keywords, 4_000_000),
         (("SIZE 5",), 5),
@@ -222,8 +222,8 @@ def test_the_421_in_place_of_a_greeting_holds_no_enhanced_status_code(enhanced: 
         ((), 0),
     ],
 )
-def test_the_size_announced_is_the_limit(keywords: tuple[str, ...], octets: int) -> None:
-    assert Dialogue(DEFAULTS._replace(ehlo_keywords=keywords)).max_message_octets == octets
+def test_the_size_announced_is_the_limit(keywords: tuple[str, ...], data: int) -> None:
+    assert Dialogue(DEFAULTS._replace(ehlo_keywords=keywords)).max_message_bytes == data
 
 
 def test_the_time_outs_are_those_of_the_settings() -> None:
@@ -276,10 +276,10 @@ def test_a_path_takes_linear_time() -> None:
 
 def test_the_constants_are_what_is_said() -> None:
     dialogue = Dialogue(ACCEPTING)
-    for octets, reply in {
+    for data, reply in {
         dialogue.line_too_long: replies.R500_TOO_LONG,
         dialogue.message_too_big: replies.R552_TOO_BIG,
         dialogue.message_answer: replies.R250_BIT_BUCKET,
         Dialogue(DEFAULTS).message_answer: replies.R554_REFUSED,
     }.items():
-        assert octets == f"{reply.code} {reply.text[0]}\r\n".encode()
+        assert data == f"{reply.code} {reply.text[0]}\r\n".encode()

@@ -11,9 +11,9 @@ import pytest
 from smtppseudo import events
 from smtppseudo.cli import exits
 from smtppseudo.cli.parser import parser
-from smtppseudo.net import pins
-from smtppseudo.settings import KEYS, Settings
-from smtppseudo.settings_file import to_toml
+from smtppseudo.config.file import to_toml
+from smtppseudo.config.settings import KEYS, Settings
+from smtppseudo.link import pins
 from tests.running import CHECKOUT
 
 README: Final = (CHECKOUT / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""Events: their names, their order, and how a peer's octets become text."""
+"""Events: their names, their order, and how a peer's bytes become text."""
 
 import re
 from typing import get_args
@@ -18,7 +18,7 @@ from smtppseudo.events import (
     unescape,
 )
 
-EVERY_OCTET = bytes(range(256))
+EVERY_BYTE = bytes(range(256))
 
 
 def test_every_event_has_a_name_of_its_own() -> None:
@@ -45,7 +45,7 @@ def test_what_is_rarely_so_need_not_be_said() -> None:
 def test_the_fields_stand_in_the_order_they_are_logged_in() -> None:
     assert Stamped._fields == ("seq", "time", "slot", "session", "ip", "port", "event")
     assert Command._fields[:2] == ("data", "reply")
-    assert Closed._fields[:5] == ("reason", "duration_ms", "received_octets", "sent_octets", "commands")
+    assert Closed._fields[:5] == ("reason", "duration_ms", "received_bytes", "sent_bytes", "commands")
 
 
 @pytest.mark.parametrize("event", [Command(b"NOOP", b"250 OK"), Stamped(1, "", 0, 0, "", 0, Command(b"", b"250 OK"))])
@@ -57,7 +57,7 @@ def test_events_are_frozen(event: Command | Stamped) -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "text"),
+    ("data", "text"),
     [
         (b"", ""),
         (b"NOOP", "NOOP"),
@@ -72,29 +72,29 @@ def test_events_are_frozen(event: Command | Stamped) -> None:
         (b"\xa0\xad", r"\xa0\xad"),
     ],
 )
-def test_a_peers_octets_become_printable_ascii(octets: bytes, text: str) -> None:
-    assert escape(octets) == text
-    assert unescape(text) == octets
+def test_a_peers_bytes_become_printable_ascii(data: bytes, text: str) -> None:
+    assert escape(data) == text
+    assert unescape(text) == data
 
 
-def test_every_octet_is_printable_and_comes_back() -> None:
-    text = escape(EVERY_OCTET)
+def test_every_byte_is_printable_and_comes_back() -> None:
+    text = escape(EVERY_BYTE)
     assert re.fullmatch("[ -~]+", text)
-    assert unescape(text) == EVERY_OCTET
-    assert len({escape(bytes([octet])) for octet in EVERY_OCTET}) == 256
-    assert text == "".join(escape(bytes([octet])) for octet in EVERY_OCTET)
-    assert all(unescape(escape(bytes([octet]))) == bytes([octet]) for octet in EVERY_OCTET)
+    assert unescape(text) == EVERY_BYTE
+    assert len({escape(bytes([byte])) for byte in EVERY_BYTE}) == 256
+    assert text == "".join(escape(bytes([byte])) for byte in EVERY_BYTE)
+    assert all(unescape(escape(bytes([byte]))) == bytes([byte]) for byte in EVERY_BYTE)
 
 
-@pytest.mark.parametrize("octet", range(0x20, 0x7F))
-def test_a_printable_octet_stands_for_itself(octet: int) -> None:
-    expected = "\\\\" if octet == ord("\\") else chr(octet)
-    assert escape(bytes([octet])) == expected
+@pytest.mark.parametrize("byte", range(0x20, 0x7F))
+def test_a_printable_byte_stands_for_itself(byte: int) -> None:
+    expected = "\\\\" if byte == ord("\\") else chr(byte)
+    assert escape(bytes([byte])) == expected
 
 
-@pytest.mark.parametrize(("text", "octets"), [("\\", b"\\"), (r"\x4", rb"\x4"), (r"\n", rb"\n"), (r"\XFF", rb"\XFF")])
-def test_a_damaged_escape_is_left_as_it_is(text: str, octets: bytes) -> None:
-    assert unescape(text) == octets
+@pytest.mark.parametrize(("text", "data"), [("\\", b"\\"), (r"\x4", rb"\x4"), (r"\n", rb"\n"), (r"\XFF", rb"\XFF")])
+def test_a_damaged_escape_is_left_as_it_is(text: str, data: bytes) -> None:
+    assert unescape(text) == data
 
 
 def test_hexadecimal_digits_of_either_case_are_read() -> None:

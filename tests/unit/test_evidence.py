@@ -2,9 +2,9 @@
 
 import pytest
 
+from smtppseudo.blocklist.evidence import LONGEST_SESSION_S, Sessions, evidence_of
+from smtppseudo.config.settings import EVIDENCE, Settings
 from smtppseudo.events import escape
-from smtppseudo.feeds.evidence import LONGEST_SESSION_S, Sessions, evidence_of
-from smtppseudo.settings import EVIDENCE, Settings
 
 USUAL = frozenset(Settings().blocklist_evidence)
 

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from smtppseudo.events import NAMES, Command, Event, Stamped
-from smtppseudo.monitor.codec import MAX_OCTETS_TO_CLIENT, FrameReader
-from smtppseudo.monitor.feed import (
-    CHUNK_OCTETS,
+from smtppseudo.log.records import render_json
+from smtppseudo.monitor.codec import MAX_BYTES_TO_CLIENT, FrameReader
+from smtppseudo.monitor.history import (
+    CHUNK_BYTES,
+    KEPT_BYTES,
     KEPT_EVENTS,
-    KEPT_OCTETS,
     Feed,
     Subscription,
     chunks,
     event_frames,
     parse_subscription,
 )
-from smtppseudo.records import render_json
 from tests.unit.test_records import KINDS
 
 TIME = "2026-01-31T23:59:59.999Z"
@@ -34,11 +34,11 @@ def batch(first_seq: int, size: int) -> list[Stamped]:
     return [stamped(seq) for seq in range(first_seq, first_seq + size)]
 
 
-def feed_of(*sizes: int, octets: int = 1) -> Feed:
-    """Return a feed that took batches of such sizes, each with so many octets of log lines."""
+def feed_of(*sizes: int, data: int = 1) -> Feed:
+    """Return a feed that took batches of such sizes, each with so many bytes of log lines."""
     feed, seq = Feed(), 1
     for size in sizes:
-        feed.add(batch(seq, size), octets)
+        feed.add(batch(seq, size), data)
         seq += size
     return feed
 
@@ -143,7 +143,7 @@ def test_a_thousand_events_are_kept_and_little_more(size: int) -> None:
 
 
 def test_a_mebibyte_is_kept_and_no_more() -> None:
-    feed = feed_of(*[1] * 100, octets=KEPT_OCTETS // 10)
+    feed = feed_of(*[1] * 100, data=KEPT_BYTES // 10)
     assert (feed.oldest_seq, feed.next_seq) == (91, 101)
 
 
@@ -153,10 +153,10 @@ def test_a_batch_of_more_events_than_are_kept_is_kept_whole() -> None:
 
 
 @pytest.mark.parametrize("before", [0, 5])
-def test_a_batch_of_more_octets_than_are_kept(before: int) -> None:
+def test_a_batch_of_more_bytes_than_are_kept(before: int) -> None:
     """A turn of the loop may bring so much; the numbers go on."""
     feed = feed_of(*[1] * before)
-    feed.add(batch(before + 1, 2), KEPT_OCTETS + 1)
+    feed.add(batch(before + 1, 2), KEPT_BYTES + 1)
     assert feed.next_seq == before + 3
     assert replayed(feed) in ([], [before + 1, before + 2])
     feed.add(batch(before + 3, 1), 1)
@@ -196,10 +196,10 @@ def test_a_frame_is_the_json_record_with_type_and_seq(event: Event) -> None:
         ([], []),
         ([10] * 100, [100]),
         ([10] * 250, [100, 100, 50]),
-        ([CHUNK_OCTETS] * 3, [1, 1, 1]),
-        ([CHUNK_OCTETS - 1] * 4, [2, 2]),
-        ([CHUNK_OCTETS, *[10] * 150], [1, 100, 50]),
-        ([10] * 99 + [CHUNK_OCTETS] + [10] * 5, [100, 5]),
+        ([CHUNK_BYTES] * 3, [1, 1, 1]),
+        ([CHUNK_BYTES - 1] * 4, [2, 2]),
+        ([CHUNK_BYTES, *[10] * 150], [1, 100, 50]),
+        ([10] * 99 + [CHUNK_BYTES] + [10] * 5, [100, 5]),
     ],
 )
 def test_frames_go_in_pieces(sizes: list[int], counts: list[int]) -> None:
@@ -207,15 +207,15 @@ def test_frames_go_in_pieces(sizes: list[int], counts: list[int]) -> None:
     frames = [bytes([place % 251]) * size for place, size in enumerate(sizes)]
     pieces = list(chunks(frames))
     assert [count for _, count in pieces] == counts
-    assert b"".join(octets for octets, _ in pieces) == b"".join(frames)
+    assert b"".join(data for data, _ in pieces) == b"".join(frames)
 
 
 def test_no_event_is_too_big_for_a_frame() -> None:
     """The longest line with the longest answer, all of it escaped."""
-    event = Command(b"\xff" * 2_048, b"553 " + b"\\" * 506, eol_lf=True, pipelined=True, truncated_octets=10**9)
+    event = Command(b"\xff" * 2_048, b"553 " + b"\\" * 506, eol_lf=True, pipelined=True, truncated_bytes=10**9)
     (frame,) = event_frames([Stamped(10**12, TIME, 60_000, 10**12, "2001:db8:" + "ffff:" * 5 + "ffff", 65_535, event)])
-    assert len(frame) <= MAX_OCTETS_TO_CLIENT
-    (read,) = FrameReader(MAX_OCTETS_TO_CLIENT).receive(frame)
+    assert len(frame) <= MAX_BYTES_TO_CLIENT
+    (read,) = FrameReader(MAX_BYTES_TO_CLIENT).receive(frame)
     assert isinstance(read, dict)
     assert read["data"] == "\\xff" * 2_048
 
@@ -224,7 +224,7 @@ def test_no_peer_can_forge_a_frame() -> None:
     forgery = b'x","seq":1}\r\n{"type":"bye"}\n\x1b[31m\\\xff'
     (frame,) = event_frames([stamped(1, Command(forgery, b"500 " + forgery))])
     assert frame.count(b"\n") == 1
-    assert all(0x20 <= octet <= 0x7E for octet in frame[:-1])
+    assert all(0x20 <= byte <= 0x7E for byte in frame[:-1])
     assert json.loads(frame)["data"] == r'x","seq":1}\x0d\x0a{"type":"bye"}\x0a\x1b[31m\\\xff'
 
 

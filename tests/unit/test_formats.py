@@ -1,4 +1,4 @@
-"""Formats: one line an entry, sorted, the same octets for the same entries."""
+"""Formats: one line an entry, sorted, the same bytes for the same entries."""
 
 import json
 from datetime import UTC, datetime
@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from smtppseudo.feeds.formats import RENDERERS, count_entries, order, rfc3339
-from smtppseudo.feeds.policy import Entry
-from smtppseudo.settings import BLOCKLIST_FORMATS
+from smtppseudo.blocklist.formats import RENDERERS, count_entries, order, rfc3339
+from smtppseudo.blocklist.policy import Entry
+from smtppseudo.config.settings import BLOCKLIST_FORMATS
 
 LAST = int(datetime(2026, 11, 24, 13, 54, 36, tzinfo=UTC).timestamp())
 SORTED = ["9.9.9.9", "100.1.2.3", "2a01:4f8::/64", "2a01:4f8:1:2::/64", "2a01:1000::/64"]

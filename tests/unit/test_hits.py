@@ -1,10 +1,10 @@
 """Hits in the logs: one a session, whatever else is in the file."""
 
+from smtppseudo.blocklist.evidence import Sessions
+from smtppseudo.blocklist.hits import Hit, hits_in
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Online, Refused, Stamped
-from smtppseudo.feeds.evidence import Sessions
-from smtppseudo.feeds.hits import Hit, hits_in
-from smtppseudo.feeds.scan import scan
-from smtppseudo.records import render_json, render_text
+from smtppseudo.log.records import render_json, render_text
+from smtppseudo.logread.scan import scan
 
 MAIL = Command(b"MAIL FROM:<a@b>", b"553 no")
 CLOSED = Closed("quit", 1, 2, 3, 4)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from smtppseudo.net.inherited import Inherited, parse, take
-from smtppseudo.settings import SettingsError
+from smtppseudo.config.settings import SettingsError
+from smtppseudo.server.sd_listen import Inherited, parse, take
 
 PID = 4711
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from smtppseudo.journal import CHECK_EVERY_S, Journal, Limits
+from smtppseudo.log.dated_files import CHECK_EVERY_S, Journal, Limits
 
 DAY, NEXT_DAY = "2026-01-31", "2026-02-01"
 TOLD = re.compile(r"told (\d+) (.*)")
@@ -21,11 +21,11 @@ class Book:
     """A journal that is written to as the chronicle does, on a clock that the test moves."""
 
     def __init__(
-        self, directory: Path, keep_days: int = 0, max_octets_per_day: int = 0, min_free_octets: int = 0
+        self, directory: Path, keep_days: int = 0, max_bytes_per_day: int = 0, min_free_bytes: int = 0
     ) -> None:
         self.directory = directory
         self.troubles: list[str] = []
-        self.journal = Journal(directory, Limits(keep_days, max_octets_per_day, min_free_octets), self.troubles.append)
+        self.journal = Journal(directory, Limits(keep_days, max_bytes_per_day, min_free_bytes), self.troubles.append)
         self.day = DAY
         self.now = 100.0
 
@@ -62,10 +62,10 @@ def book(tmp_path: Path) -> Iterator[Book]:
 
 
 @contextlib.contextmanager
-def files_limited_to(octets: int) -> Iterator[None]:
+def files_limited_to(data: int) -> Iterator[None]:
     """Let the kernel cut short whatever would make a file longer: a write is partial, the next one fails."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (data, hard))
     try:
         yield
     finally:
@@ -200,8 +200,8 @@ def test_no_limit_of_days_keeps_all(tmp_path: Path) -> None:
     book.journal.close()
 
 
-def test_a_day_has_at_most_its_octets(tmp_path: Path) -> None:
-    book = Book(tmp_path, max_octets_per_day=100)
+def test_a_day_has_at_most_its_bytes(tmp_path: Path) -> None:
+    book = Book(tmp_path, max_bytes_per_day=100)
     book.path.write_text("x" * 49 + "\n")
     for number in range(30):
         book.write_later(f"line {number:04d}")
@@ -210,15 +210,15 @@ def test_a_day_has_at_most_its_octets(tmp_path: Path) -> None:
     written = sum(line.startswith("line") for line in book.lines)
     assert written + book.journal.account.lost_lines == 30
     assert len(book.troubles) == 1
-    assert "log_max_octets_per_day is reached" in book.troubles[0]
+    assert "log_max_bytes_per_day is reached" in book.troubles[0]
     book.day = NEXT_DAY
     book.write("morning")
-    assert book.lines == [f"told {book.journal.account.lost_lines} log_max_octets_per_day is reached", "morning", ""]
+    assert book.lines == [f"told {book.journal.account.lost_lines} log_max_bytes_per_day is reached", "morning", ""]
     book.journal.close()
 
 
 def test_the_floor_stops_and_resumes(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = Book(tmp_path / "floor", min_free_octets=1000)
+    book = Book(tmp_path / "floor", min_free_bytes=1000)
     free = SimpleNamespace(f_bavail=10, f_frsize=100)
     monkeypatch.setattr(os, "fstatvfs", lambda fd: free)
     book.write("one")
@@ -227,15 +227,15 @@ def test_the_floor_stops_and_resumes(book: Book, tmp_path: Path, monkeypatch: py
     book.write("three")
     assert book.lines == ["one", ""]
     assert (book.journal.account.lost_lines, len(book.troubles)) == (2, 1)
-    assert "log_min_free_octets" in book.troubles[0]
+    assert "log_min_free_bytes" in book.troubles[0]
     free.f_bavail = 10
     book.write_later("four")
-    assert book.lines == ["one", "told 2 fewer than log_min_free_octets are free on the disk", "four", ""]
+    assert book.lines == ["one", "told 2 fewer than log_min_free_bytes are free on the disk", "four", ""]
     book.journal.close()
 
 
 def test_the_real_floor_is_asked_of_the_disk(tmp_path: Path) -> None:
-    book = Book(tmp_path, min_free_octets=1 << 60)
+    book = Book(tmp_path, min_free_bytes=1 << 60)
     book.write("one")
     assert book.journal.account.lost_lines == 1
     book.journal.close()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from smtppseudo.config.settings import Settings, SettingsError
 from smtppseudo.events import Closed, Command, Connected
-from smtppseudo.keeper import Keeper
-from smtppseudo.net.clock import Clock
-from smtppseudo.net.reactor import Reactor
-from smtppseudo.settings import Settings, SettingsError
-from smtppseudo.statedir import HITS
+from smtppseudo.files import HITS
+from smtppseudo.loop.clock import Clock
+from smtppseudo.loop.reactor import Reactor
+from smtppseudo.server.kept_blocklist import Keeper
 from tests.inside import FakeTime
 
 MAIL = Command(b"MAIL FROM:<a@b>", b"553 no")
@@ -304,7 +304,7 @@ def test_a_device_is_not_replaced(make: Callable[..., Bench], tmp_path: Path) ->
 
 def test_all_that_takes_long_is_done_in_steps(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     """No turn of the loop sees to more sources or lines than a step has."""
-    monkeypatch.setattr("smtppseudo.keeper._STEP", 7)
+    monkeypatch.setattr("smtppseudo.server.kept_blocklist._STEP", 7)
     bench = make()
     ips = [f"20.1.{number}.1" for number in range(100)]
     for ip in ips:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from smtppseudo.smtp.lines import LINE_OCTETS, Line, LineSplitter, MessageCounter
+from smtppseudo.smtp.lines import LINE_BYTES, Line, LineSplitter, MessageCounter
 
 LIMIT = 12
 
 
-def split(*pieces: bytes, max_octets: int = LIMIT) -> list[Line]:
-    splitter = LineSplitter(max_octets)
+def split(*pieces: bytes, max_bytes: int = LIMIT) -> list[Line]:
+    splitter = LineSplitter(max_bytes)
     lines = []
     for piece in pieces:
         at = 0
@@ -19,8 +19,8 @@ def split(*pieces: bytes, max_octets: int = LIMIT) -> list[Line]:
     return lines
 
 
-def test_the_limit_is_2048_octets() -> None:
-    assert LINE_OCTETS == 2048
+def test_the_limit_is_2048_bytes() -> None:
+    assert LINE_BYTES == 2048
     splitter = LineSplitter()
     splitter.take(b"x" * 2048, 0)
     assert not splitter.overflowed
@@ -29,7 +29,7 @@ def test_the_limit_is_2048_octets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "lines"),
+    ("data", "lines"),
     [
         (b"NOOP\r\n", [Line(b"NOOP", eol_lf=False)]),
         (b"NOOP\n", [Line(b"NOOP", eol_lf=True)]),
@@ -40,20 +40,20 @@ def test_the_limit_is_2048_octets() -> None:
         (b"a\r", []),
         (b"x" * 12 + b"\r\n", [Line(b"x" * 12, eol_lf=False)]),
         (b"x" * 12 + b"\n", [Line(b"x" * 12, eol_lf=True)]),
-        (b"x" * 13 + b"\r\n", [Line(b"x" * 12, eol_lf=False, truncated_octets=1)]),
-        (b"x" * 13 + b"\n", [Line(b"x" * 12, eol_lf=True, truncated_octets=1)]),
+        (b"x" * 13 + b"\r\n", [Line(b"x" * 12, eol_lf=False, truncated_bytes=1)]),
+        (b"x" * 13 + b"\n", [Line(b"x" * 12, eol_lf=True, truncated_bytes=1)]),
         (b"x" * 11 + b"\r\r\n", [Line(b"x" * 11 + b"\r", eol_lf=False)]),
-        (b"x" * 12 + b"\r\r\n", [Line(b"x" * 12, eol_lf=False, truncated_octets=1)]),
-        (b"x" * 12 + b"\ry\n", [Line(b"x" * 12, eol_lf=True, truncated_octets=2)]),
+        (b"x" * 12 + b"\r\r\n", [Line(b"x" * 12, eol_lf=False, truncated_bytes=1)]),
+        (b"x" * 12 + b"\ry\n", [Line(b"x" * 12, eol_lf=True, truncated_bytes=2)]),
         (
             b"x" * 99 + b"\r\nNOOP\r\n",
-            [Line(b"x" * 12, eol_lf=False, truncated_octets=87), Line(b"NOOP", eol_lf=False)],
+            [Line(b"x" * 12, eol_lf=False, truncated_bytes=87), Line(b"NOOP", eol_lf=False)],
         ),
     ],
 )
-def test_lines(octets: bytes, lines: list[Line]) -> None:
-    assert split(octets) == lines
-    assert split(*(octets[at : at + 1] for at in range(len(octets)))) == lines
+def test_lines(data: bytes, lines: list[Line]) -> None:
+    assert split(data) == lines
+    assert split(*(data[at : at + 1] for at in range(len(data)))) == lines
 
 
 def test_take_begins_where_it_is_told_and_says_where_the_line_ended() -> None:
@@ -76,7 +76,7 @@ def test_a_line_too_long_stays_so_to_its_end() -> None:
     for piece in (b"x" * 13, b"\r", b"x", b"\r\r"):
         splitter.take(piece, 0)
         assert splitter.overflowed
-    assert splitter.take(b"\n", 0)[0] == Line(b"x" * 12, eol_lf=False, truncated_octets=4)
+    assert splitter.take(b"\n", 0)[0] == Line(b"x" * 12, eol_lf=False, truncated_bytes=4)
     assert not splitter.overflowed
 
 
@@ -86,7 +86,7 @@ def test_the_rest_is_only_what_was_too_long() -> None:
     splitter.take(b"x" * 12 + b"\r", 0)
     assert splitter.rest() is None
     splitter.take(b"y", 0)
-    assert splitter.rest() == Line(b"x" * 12, eol_lf=True, truncated_octets=2)
+    assert splitter.rest() == Line(b"x" * 12, eol_lf=True, truncated_bytes=2)
     assert splitter.rest() is None
 
 
@@ -97,16 +97,16 @@ def test_no_more_than_the_limit_is_kept_of_a_line() -> None:
         assert len(splitter._partial) <= LIMIT
 
 
-def count(octets: bytes) -> tuple[int, bytes]:
+def count(data: bytes) -> tuple[int, bytes]:
     """The size of a message, and what follows its end."""
     message = MessageCounter()
-    end = message.take(octets, 0)
+    end = message.take(data, 0)
     assert end is not None
-    return message.octets, octets[end:]
+    return message.size_bytes, data[end:]
 
 
 @pytest.mark.parametrize(
-    ("octets", "size"),
+    ("data", "size"),
     [
         (b".\r\n", 0),
         (b"\r\n.\r\n", 2),
@@ -123,24 +123,24 @@ def count(octets: bytes) -> tuple[int, bytes]:
         (b"\0\xff\r\n.\r\n", 4),
     ],
 )
-def test_a_messages_size(octets: bytes, size: int) -> None:
-    assert count(octets) == (size, b"")
-    assert count(octets + b".\r\n") == (size, b".\r\n")
+def test_a_messages_size(data: bytes, size: int) -> None:
+    assert count(data) == (size, b"")
+    assert count(data + b".\r\n") == (size, b".\r\n")
     message = MessageCounter()
-    ends = [message.take(octets[at : at + 1], 0) for at in range(len(octets))]
-    assert ends == [None] * (len(octets) - 1) + [1]
-    assert message.octets == size
+    ends = [message.take(data[at : at + 1], 0) for at in range(len(data))]
+    assert ends == [None] * (len(data) - 1) + [1]
+    assert message.size_bytes == size
 
 
 def test_a_message_begins_where_it_is_told() -> None:
-    octets = b"DATA\r\na\r\n.\r\nQUIT\r\n"
+    data = b"DATA\r\na\r\n.\r\nQUIT\r\n"
     message = MessageCounter()
-    assert message.take(octets, 6) == octets.index(b"QUIT")
-    assert message.octets == 3
+    assert message.take(data, 6) == data.index(b"QUIT")
+    assert message.size_bytes == 3
 
 
 def test_nothing_of_a_message_is_kept_but_what_may_be_its_end() -> None:
     message = MessageCounter()
-    for octets in (b"x" * 10_000, b"\r\n.\r", b"\r\n.", b"\r" * 100, b"\r\n.\r" * 100, b"x\n" * 100, b"." * 100):
-        assert message.take(octets, 0) is None
+    for data in (b"x" * 10_000, b"\r\n.\r", b"\r\n.", b"\r" * 100, b"\r\n.\r" * 100, b"x\n" * 100, b"." * 100):
+        assert message.take(data, 0) is None
         assert len(message._held) <= 4

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.log_stream import RETRY_EVERY_S, TOO_SLOW, LogStream, write_at_once
+from smtppseudo.log.stream import RETRY_EVERY_S, TOO_SLOW, LogStream, write_at_once
 
-PIPE_OCTETS = 16_384
+PIPE_BYTES = 16_384
 TEXTS = [f"{number:03} {'x' * 95}" for number in range(300)]  # twice what the pipe takes
 
 
@@ -23,7 +23,7 @@ class Pipe:
         self.now = 100.0
         self._reads = self._open()
         self._writes = os.open(path, os.O_WRONLY)
-        fcntl.fcntl(self._writes, fcntl.F_SETPIPE_SZ, PIPE_OCTETS)
+        fcntl.fcntl(self._writes, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self.stream = LogStream(self._writes, self.troubles.append)
 
     def _open(self) -> int:
@@ -39,13 +39,13 @@ class Pipe:
 
     def read(self) -> list[str]:
         """Read all there is, lines and the rest after the last LF."""
-        octets = b""
+        data = b""
         try:
             while piece := os.read(self._reads, 65_536):
-                octets += piece
+                data += piece
         except BlockingIOError:
             pass
-        return octets.decode().split("\n")
+        return data.decode().split("\n")
 
     def leave(self) -> None:
         """Let the reader go."""
@@ -102,7 +102,7 @@ def test_of_many_lines_at_once_whole_ones_arrive(pipe: Pipe) -> None:
 
 def test_a_line_longer_than_the_pipe_is_cut_and_ended_later(pipe: Pipe) -> None:
     pipe.write("y" * 50_000)
-    assert pipe.read() == ["y" * PIPE_OCTETS]
+    assert pipe.read() == ["y" * PIPE_BYTES]
     pipe.write("next")
     assert pipe.read() == ["", f"told 1 {TOO_SLOW}", "next", ""]
     assert pipe.stream.account.lost_lines == 1
@@ -158,6 +158,6 @@ def test_a_full_device_loses_all() -> None:
 
 def test_a_file_takes_all(tmp_path: Path) -> None:
     with (tmp_path / "file").open("wb") as file:
-        octets = b"x" * 99_999 + b"\n"
-        assert write_at_once(file.fileno(), octets) == (len(octets), None)
-    assert (tmp_path / "file").read_bytes() == octets
+        data = b"x" * 99_999 + b"\n"
+        assert write_at_once(file.fileno(), data) == (len(data), None)
+    assert (tmp_path / "file").read_bytes() == data

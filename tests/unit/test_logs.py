@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Event, Online, Refused, Stamped
-from smtppseudo.feeds.logs import Reading, find, instant
-from smtppseudo.feeds.scan import Row
-from smtppseudo.records import render_json, render_text
+from smtppseudo.log.records import render_json, render_text
+from smtppseudo.logread.logs import Reading, find, instant
+from smtppseudo.logread.scan import Row
 
 DAY = "2026-11-24"
 SESSION: tuple[Event, ...] = (
@@ -38,9 +38,9 @@ def read(reading: Reading) -> list[Row]:
     return [row for rows in reading for row in rows]
 
 
-def write(path: Path, octets: bytes) -> Path:
+def write(path: Path, data: bytes) -> Path:
     """Write a log, gzipped if its name says so."""
-    path.write_bytes(gzip.compress(octets) if path.suffix == ".gz" else octets)
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return path
 
 
@@ -119,7 +119,7 @@ def test_a_last_line_without_its_end_is_partial(tmp_path: Path) -> None:
         b"2026-13-24 connected slot=1 session=1 ip=192.0.2.1 port=1 local_port=25\n",
         f"2026-11-24T12:00:00.000Z refused reason=slots count={'9' * 400}\n".encode(),
         f"2026-11-24T12:00:00.000Z closed reason=quit duration_ms=-{'9' * 400}"
-        " received_octets=1 sent_octets=1 commands=1\n".encode(),
+        " received_bytes=1 sent_bytes=1 commands=1\n".encode(),
         b"2026-11-24T12:00:00.000Z connected slot=1 session=2 ip=192.0.2.1 port=1 data=QUIT code=221 reply=Bye\n",
         b"2026-11-24T12:00:00.000Z command slot=1 session=2 ip=192.0.2.1 port=1 local_port=25\n",
         b'{"time":"2026-11-24T12:00:00.000Z","event":"closed","slot":1,"session":2,"ip":"192.0.2.1","port":1,'
@@ -130,9 +130,9 @@ def test_a_last_line_without_its_end_is_partial(tmp_path: Path) -> None:
 )
 def test_a_damaged_line_is_counted_and_costs_no_other(tmp_path: Path, damage: bytes) -> None:
     whole = text(*SESSION)
-    for octets in (damage + whole, whole + damage, whole[: whole.index(b"\n") + 1] + damage + whole):
-        reading = Reading([write(tmp_path / "log", octets)])
-        assert len(read(reading)) == octets.count(b" port=4001 ")
+    for data in (damage + whole, whole + damage, whole[: whole.index(b"\n") + 1] + damage + whole):
+        reading = Reading([write(tmp_path / "log", data)])
+        assert len(read(reading)) == data.count(b" port=4001 ")
         assert reading.damaged == 1
         assert reading.problems == []
 
@@ -178,7 +178,7 @@ def test_a_gzipped_file_that_is_cut_short_gives_what_it_holds(tmp_path: Path) ->
 def test_a_damaged_gzipped_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / f"{DAY}.log.gz"
     packed = gzip.compress(text(*SESSION))
-    path.write_bytes(packed[:20] + bytes(octet ^ 0xFF for octet in packed[20:]))
+    path.write_bytes(packed[:20] + bytes(byte ^ 0xFF for byte in packed[20:]))
     reading = Reading([path])
     read(reading)
     assert reading.problems == [f"{path}: damaged; what follows the damage was not read"]
@@ -202,7 +202,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path: Path) -> No
 def test_it_says_how_far_it_is(tmp_path: Path) -> None:
     paths = [write(tmp_path / name, text(*SESSION) * 5_000) for name in ("a.log", "b.gz")]
     reading = Reading(paths)
-    assert reading.total_octets == sum(path.stat().st_size for path in paths)
-    seen = [reading.octets for _ in reading]
+    assert reading.total_bytes == sum(path.stat().st_size for path in paths)
+    seen = [reading.bytes_read for _ in reading]
     assert seen == sorted(seen)
-    assert 0 < seen[0] < seen[-1] == reading.total_octets
+    assert 0 < seen[0] < seen[-1] == reading.total_bytes

@@ -2,7 +2,7 @@
 
 import pytest
 
-from smtppseudo.lost_lines import LineAccount
+from smtppseudo.log.lost_lines import LineAccount
 
 
 @pytest.mark.parametrize(
@@ -15,8 +15,8 @@ def test_it_is_told_once_its_line_is_whole(written: int, told: bool, left: int) 
     account.reason = "full"
     lost = account.to_tell(can_write=True)
     assert lost == ("full", 3)
-    octets = account.encode(["told\n", "other\n"])
-    account.settle(2, octets, written)
+    data = account.encode(["told\n", "other\n"])
+    account.settle(2, data, written)
     assert account.was_told is told
     again = account.to_tell(can_write=True)
     assert (again.lines if again else 0) == left

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from smtppseudo.events import Monitor
-from smtppseudo.monitor.server import (
+from smtppseudo.monitor.session import (
     REFUSAL_DELAY_S,
     MonitorState,
     Proved,

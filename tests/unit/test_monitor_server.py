@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from smtppseudo.events import CloseReason, Monitor
-from smtppseudo.monitor.codec import MAX_OCTETS_AFTER_LOGIN, MAX_OCTETS_BEFORE_LOGIN
-from smtppseudo.monitor.server import (
+from smtppseudo.monitor.codec import MAX_BYTES_AFTER_LOGIN, MAX_BYTES_BEFORE_LOGIN
+from smtppseudo.monitor.session import (
     AUTH_TIMEOUT_S,
     OPS_PER_SECOND_MAX,
     MonitorState,
@@ -178,7 +178,7 @@ def test_what_is_no_frame_is_the_end(logged_in: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("logged_in", "most"), [(False, MAX_OCTETS_BEFORE_LOGIN), (True, MAX_OCTETS_AFTER_LOGIN)], ids=["before", "after"]
+    ("logged_in", "most"), [(False, MAX_BYTES_BEFORE_LOGIN), (True, MAX_BYTES_AFTER_LOGIN)], ids=["before", "after"]
 )
 def test_the_longest_frame(logged_in: bool, most: int) -> None:
     desk = Desk()
@@ -189,7 +189,7 @@ def test_the_longest_frame(logged_in: bool, most: int) -> None:
     (frame,) = desk.ask("ping", x="x" * (most - empty + 1))
     assert (frame["type"], frame["error"]) == ("error", "too_big")
     assert desk.session.close_reason is not None
-    assert (MAX_OCTETS_BEFORE_LOGIN, MAX_OCTETS_AFTER_LOGIN) == (1_024, 16_384)
+    assert (MAX_BYTES_BEFORE_LOGIN, MAX_BYTES_AFTER_LOGIN) == (1_024, 16_384)
 
 
 @pytest.mark.parametrize("logged_in", [False, True])

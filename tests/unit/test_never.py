@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.feeds.never import Never, never_of
+from smtppseudo.blocklist.never import Never, never_of
+from smtppseudo.config.settings import SettingsError
 from smtppseudo.net.addresses import machine_addresses
-from smtppseudo.settings import SettingsError
 
 
 @pytest.mark.parametrize(

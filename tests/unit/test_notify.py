@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.net.clock import Clock
-from smtppseudo.net.notify import STATUS_EVERY_S, Heartbeat, Notifier
-from smtppseudo.net.reactor import Reactor
+from smtppseudo.loop.clock import Clock
+from smtppseudo.loop.reactor import Reactor
+from smtppseudo.server.sd_notify import STATUS_EVERY_S, Heartbeat, Notifier
 from tests.inside import FakeTime
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs local sockets")

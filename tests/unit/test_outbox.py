@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtppseudo.monitor.outbox import EVENTS_MAX, OCTETS_MAX, TAKE_OCTETS, Outbox
+from smtppseudo.monitor.outbox import BYTES_MAX, EVENTS_MAX, TAKE_BYTES, Outbox
 
 
 def event(number: int) -> bytes:
@@ -51,7 +51,7 @@ def test_what_is_put_first_is_taken_first() -> None:
 
 
 def test_the_limits_are_those_of_the_protocol() -> None:
-    assert (EVENTS_MAX, OCTETS_MAX) == (1_000, 1_048_576)
+    assert (EVENTS_MAX, BYTES_MAX) == (1_000, 1_048_576)
     outbox = Outbox()
     for number in range(EVENTS_MAX):
         outbox.put_events(event(number), 1)
@@ -68,8 +68,8 @@ def test_too_many_events_push_out_the_oldest() -> None:
     assert drain(outbox) == [dropped(2), "event 3", "event 4", "event 5"]
 
 
-def test_too_many_octets_push_out_the_oldest() -> None:
-    outbox = Outbox(octets_max=3 * len(event(1)))
+def test_too_many_bytes_push_out_the_oldest() -> None:
+    outbox = Outbox(bytes_max=3 * len(event(1)))
     for number in range(1, 6):
         outbox.put_events(event(number), 1)
     assert drain(outbox) == [dropped(2), "event 3", "event 4", "event 5"]
@@ -83,7 +83,7 @@ def test_events_that_came_together_go_together() -> None:
 
 
 def test_replies_are_never_dropped() -> None:
-    outbox = Outbox(events_max=1, octets_max=10)
+    outbox = Outbox(events_max=1, bytes_max=10)
     for number in range(50):
         outbox.put(f"reply {number}\n".encode())
         outbox.put_events(event(number), 1)
@@ -112,7 +112,7 @@ def test_what_was_dropped_is_told_once() -> None:
 
 
 def test_that_all_was_dropped_is_told_too() -> None:
-    outbox = Outbox(octets_max=3)
+    outbox = Outbox(bytes_max=3)
     outbox.put_events(event(1), 1)
     assert outbox
     assert drain(outbox) == [dropped(1)]
@@ -142,7 +142,7 @@ def test_no_more_is_taken_once_there_are_64_kib() -> None:
 def test_frames_made_late_are_not_made_before_they_can_be_sent() -> None:
     outbox = Outbox()
     made: list[bytes] = []
-    frames = [bytes([letter]) * TAKE_OCTETS for letter in b"abc"]
+    frames = [bytes([letter]) * TAKE_BYTES for letter in b"abc"]
     outbox.put_lazily(counted(frames, made))
     assert made == []
     for count in (1, 2, 3):

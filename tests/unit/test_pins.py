@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.cli.monitor import LocalKeys
-from smtppseudo.net.pins import FILE, Pins, fingerprint_of, name_of, parse_fingerprint
-from smtppseudo.statedir import StateDir
+from smtppseudo.files import StateDir
+from smtppseudo.link.pins import FILE, Pins, fingerprint_of, name_of, parse_fingerprint
 
 ONE, OTHER = fingerprint_of(b"one"), fingerprint_of(b"other")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from smtppseudo.feeds.policy import DAY_S, Entry, Hits, Policy, entry_of, parse_hits, policy_of
-from smtppseudo.settings import Settings
+from smtppseudo.blocklist.policy import DAY_S, Entry, Hits, Policy, entry_of, parse_hits, policy_of
+from smtppseudo.config.settings import Settings
 
 WINDOW, EXPIRE = 1_000, 300
 POLICY = Policy(3, WINDOW, EXPIRE)

@@ -8,10 +8,10 @@ ERRAND = Errand("me.test", "<a@b.test>", "<c@d.test>")
 
 
 def play(errand: Errand, *turns: tuple[bytes, bytes]) -> Prober:
-    """Give the server's octets of each turn, and expect what is said then."""
+    """Give the server's bytes of each turn, and expect what is said then."""
     prober = Prober(errand)
-    for octets, said in turns:
-        prober.receive(octets)
+    for data, said in turns:
+        prober.receive(data)
         assert prober.data_to_send() == said
     return prober
 
@@ -30,11 +30,11 @@ def test_it_goes_as_far_as_data() -> None:
     assert not prober.awaits_reply
 
 
-def test_replies_may_come_octet_by_octet() -> None:
+def test_replies_may_come_byte_by_byte() -> None:
     prober = play(ERRAND._replace(helo=True), (b"220 x\r\n", b"HELO me.test\r\n"))
-    for octet in b"250-x\r\n250 y\r\n":
+    for byte in b"250-x\r\n250 y\r\n":
         assert prober.data_to_send() == b""
-        prober.receive(bytes([octet]))
+        prober.receive(bytes([byte]))
     assert prober.data_to_send() == b"MAIL FROM:<a@b.test>\r\n"
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from smtppseudo.net.clock import Clock
-from smtppseudo.net.reactor import Reactor
+from smtppseudo.loop.clock import Clock
+from smtppseudo.loop.reactor import Reactor
 
 
 class Seen:

@@ -22,7 +22,7 @@ from smtppseudo.events import (
     SettingsChanged,
     Stamped,
 )
-from smtppseudo.records import fields, parse, render_json, render_record, render_text
+from smtppseudo.log.records import fields, parse, render_json, render_record, render_text
 
 TIME: Final = "2026-01-31T23:59:59.999Z"
 Render = Callable[[Stamped], str]
@@ -62,25 +62,25 @@ KINDS: Final[list[tuple[Event, str, str]]] = [
         '"data":"","code":500,"reply":"Command unrecognized: ","eol":"lf"',
     ),
     (
-        Command(b"a=b", b"421 x", eol_lf=True, pregreet=True, pipelined=True, truncated_octets=9),
-        'data="a=b" code=421 reply=x eol=lf pregreet=true pipelined=true truncated_octets=9',
-        '"data":"a=b","code":421,"reply":"x","eol":"lf","pregreet":true,"pipelined":true,"truncated_octets":9',
+        Command(b"a=b", b"421 x", eol_lf=True, pregreet=True, pipelined=True, truncated_bytes=9),
+        'data="a=b" code=421 reply=x eol=lf pregreet=true pipelined=true truncated_bytes=9',
+        '"data":"a=b","code":421,"reply":"x","eol":"lf","pregreet":true,"pipelined":true,"truncated_bytes":9',
     ),
     (
         Command(b'"\\\n\xff', b"250 \xff"),
         r'data="\x22\\\x0a\xff" code=250 reply=\xff',
         r'"data":"\"\\\\\\x0a\\xff","code":250,"reply":"\\xff"',
     ),
-    (Message(0), "octets=0", '"octets":0'),
+    (Message(0), "bytes=0", '"bytes":0'),
     (
         Closed("quit", 1, 2, 3, 0),
-        "reason=quit duration_ms=1 received_octets=2 sent_octets=3 commands=0",
-        '"reason":"quit","duration_ms":1,"received_octets":2,"sent_octets":3,"commands":0',
+        "reason=quit duration_ms=1 received_bytes=2 sent_bytes=3 commands=0",
+        '"reason":"quit","duration_ms":1,"received_bytes":2,"sent_bytes":3,"commands":0',
     ),
     (
         Closed("errors", 1, 2, 3, 4, left_out=5),
-        "reason=errors duration_ms=1 received_octets=2 sent_octets=3 commands=4 left_out=5",
-        '"reason":"errors","duration_ms":1,"received_octets":2,"sent_octets":3,"commands":4,"left_out":5',
+        "reason=errors duration_ms=1 received_bytes=2 sent_bytes=3 commands=4 left_out=5",
+        '"reason":"errors","duration_ms":1,"received_bytes":2,"sent_bytes":3,"commands":4,"left_out":5',
     ),
     (Refused("client", 12), "reason=client count=12", '"reason":"client","count":12'),
     (Error("disk full"), 'message="disk full"', '"message":"disk full"'),
@@ -141,9 +141,9 @@ def by_fields(record: Stamped) -> str:
     return line + "\n"
 
 
-@pytest.mark.parametrize("octets", [*(bytes([octet]) for octet in range(256)), b"", b"a b", b'"="', b"MAIL FROM:<a@b>"])
-def test_the_short_way_of_a_command_is_the_long_one(octets: bytes) -> None:
-    for event in (Command(octets, b"250 OK"), Command(b"NOOP", b"250 " + octets)):
+@pytest.mark.parametrize("data", [*(bytes([byte]) for byte in range(256)), b"", b"a b", b'"="', b"MAIL FROM:<a@b>"])
+def test_the_short_way_of_a_command_is_the_long_one(data: bytes) -> None:
+    for event in (Command(data, b"250 OK"), Command(b"NOOP", b"250 " + data)):
         record = stamped(event)
         assert as_text(record) == by_fields(record)
         assert parse(as_text(record)) == record
@@ -176,7 +176,7 @@ def test_a_batch_is_rendered_in_its_order() -> None:
 
 @pytest.mark.parametrize("render", RENDERERS)
 @pytest.mark.parametrize(
-    "octets",
+    "data",
     [
         bytes(range(256)),
         f'x\n{TIME} online by="peer"'.encode(),
@@ -200,8 +200,8 @@ def test_a_batch_is_rendered_in_its_order() -> None:
         b"=",
     ],
 )
-def test_nothing_a_peer_sends_can_forge_a_line(render: Render, octets: bytes) -> None:
-    record = stamped(Command(octets, b"500 " + octets))
+def test_nothing_a_peer_sends_can_forge_a_line(render: Render, data: bytes) -> None:
+    record = stamped(Command(data, b"500 " + data))
     line = render(record)
     assert re.fullmatch(r"[ -~]+\n", line)
     assert line.splitlines() == [line[:-1]]
@@ -240,8 +240,8 @@ def test_a_json_line_has_no_key_twice() -> None:
         f"{TIME} command data=x reply=y",
         f"{TIME} command code=250 reply=y",
         f"{TIME} command data=\u20ac code=250 reply=y",
-        f"{TIME} command data=x code=250 reply=y truncated_octets=z",
-        f"{TIME} closed reason=quit duration_ms=1 received_octets=2 sent_octets=3",
+        f"{TIME} command data=x code=250 reply=y truncated_bytes=z",
+        f"{TIME} closed reason=quit duration_ms=1 received_bytes=2 sent_bytes=3",
         "{",
         "{}",
         '{"time"',

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtppseudo.events import RefusalReason, Refused
-from smtppseudo.refusals import PER_SECOND_MAX, SOURCES_MAX, Refusal, RefusalSummary
+from smtppseudo.smtp.turned_away import PER_SECOND_MAX, SOURCES_MAX, Refusal, RefusalSummary
 
 A: Final = "192.0.2.1"
 B: Final = "2001:db8::1"

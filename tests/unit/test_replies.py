@@ -1,11 +1,11 @@
-"""Replies: each constant as octets, cut and filled in."""
+"""Replies: each constant as bytes, cut and filled in."""
 
 import re
 
 import pytest
 
 from smtppseudo.smtp import replies
-from smtppseudo.smtp.replies import ECHO_OCTETS, REPLY_OCTETS, Reply, echo, encode_lines
+from smtppseudo.smtp.replies import ECHO_BYTES, REPLY_BYTES, Reply, echo, encode_lines
 
 CONSTANTS = {name: value for name, value in vars(replies).items() if isinstance(value, Reply)}
 LINE = re.compile(rb"[2-5][0-9][0-9][ -][ -~]*\r\n")
@@ -17,11 +17,11 @@ WITHOUT_CODE = {"R421_TOO_MANY_CONNECTIONS", "R250_HELLO", "R354_ENTER_MAIL", "R
 @pytest.mark.parametrize("name", CONSTANTS)
 def test_a_constant_is_one_reply(name: str, enhanced: bool) -> None:
     reply = CONSTANTS[name]
-    octets = reply.encode("mx.example.org", enhanced=enhanced)
+    data = reply.encode("mx.example.org", enhanced=enhanced)
     assert int(name[1:4]) == reply.code
-    assert LINE.fullmatch(octets)
-    assert octets.startswith(b"%d " % reply.code)
-    assert b"{" not in octets
+    assert LINE.fullmatch(data)
+    assert data.startswith(b"%d " % reply.code)
+    assert b"{" not in data
 
 
 @pytest.mark.parametrize("name", CONSTANTS)
@@ -37,8 +37,8 @@ def test_an_enhanced_status_code_is_of_the_replys_class(name: str) -> None:
 
 def test_place_holders_are_filled_in_in_their_order() -> None:
     reply = Reply(250, ("{hostname} {echo} {ip} 100%",), "2.0.0")
-    octets = reply.encode("mx", enhanced=True)
-    assert octets % (b"%b{ip}", b"192.0.2.1") == b"250 2.0.0 mx %b{ip} 192.0.2.1 100%\r\n"
+    data = reply.encode("mx", enhanced=True)
+    assert data % (b"%b{ip}", b"192.0.2.1") == b"250 2.0.0 mx %b{ip} 192.0.2.1 100%\r\n"
 
 
 def test_a_reply_of_several_lines_ends_with_a_blank_after_the_code() -> None:
@@ -46,8 +46,8 @@ def test_a_reply_of_several_lines_ends_with_a_blank_after_the_code() -> None:
     assert Reply(214, ("a", "b"), "2.0.0").encode("", enhanced=True) == b"214-2.0.0 a\r\n214 2.0.0 b\r\n"
 
 
-def test_a_line_is_cut_to_512_octets() -> None:
-    assert REPLY_OCTETS == 512
+def test_a_line_is_cut_to_512_bytes() -> None:
+    assert REPLY_BYTES == 512
     assert encode_lines(220, ["x" * 506]) == b"220 " + b"x" * 506 + b"\r\n"
     assert encode_lines(220, ["x" * 507, "y" * 999]) == b"220-" + b"x" * 506 + b"\r\n220 " + b"y" * 506 + b"\r\n"
 
@@ -56,14 +56,14 @@ def test_what_is_not_ascii_becomes_a_question_mark() -> None:
     assert encode_lines(220, ["ä€"]) == b"220 ??\r\n"
 
 
-def test_an_echo_is_64_octets_at_most() -> None:
-    assert ECHO_OCTETS == 64
+def test_an_echo_is_64_bytes_at_most() -> None:
+    assert ECHO_BYTES == 64
     assert echo(b"x" * 64) == b"x" * 64
     assert echo(b"x" * 65) == b"x" * 64
     assert echo(b"") == b""
 
 
 def test_an_echo_is_visible_ascii() -> None:
-    for octet in range(256):
-        expected = bytes([octet]) if 0x21 <= octet <= 0x7E else b"?"
-        assert echo(bytes([octet])) == expected
+    for byte in range(256):
+        expected = bytes([byte]) if 0x21 <= byte <= 0x7E else b"?"
+        assert echo(bytes([byte])) == expected

@@ -7,10 +7,10 @@ from datetime import UTC, timedelta, timezone
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Refused, Stamped
-from smtppseudo.feeds.report import KINDS, Report, network_of, sender_of, split
-from smtppseudo.feeds.scan import scan
-from smtppseudo.feeds.tables import View, render_json, render_text
-from smtppseudo.records import render_text as render_log
+from smtppseudo.log.records import render_text as render_log
+from smtppseudo.logread.scan import scan
+from smtppseudo.report.report import KINDS, Report, network_of, sender_of, split
+from smtppseudo.report.tables import View, render_json, render_text
 
 
 def session(ip: str, *commands: bytes, time: str = "2026-11-24T12:30:00.000Z", kept_ms: int = 500) -> list[Stamped]:

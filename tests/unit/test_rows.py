@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtppseudo.monitor.codec import MAX_OCTETS_TO_CLIENT
+from smtppseudo.config.settings import Settings
+from smtppseudo.monitor.codec import MAX_BYTES_TO_CLIENT
 from smtppseudo.monitor.rows import ROWS_PER_FRAME, frames, show, take_rows
-from smtppseudo.settings import Settings
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.session import SmtpSession
 
@@ -35,9 +35,9 @@ def shown(*sessions: SmtpSession, slots: int = 0, now: float = START) -> list[di
     return list(show(take_rows(sessions), slots or len(sessions), now, stamp_at))
 
 
-def read(octets: Iterator[bytes]) -> list[dict[str, object]]:
-    made = list(octets)
-    assert all(len(frame) <= MAX_OCTETS_TO_CLIENT for frame in made)
+def read(data: Iterator[bytes]) -> list[dict[str, object]]:
+    made = list(data)
+    assert all(len(frame) <= MAX_BYTES_TO_CLIENT for frame in made)
     return [json.loads(frame) for frame in made]
 
 
@@ -150,7 +150,7 @@ def test_long_rows_take_more_frames() -> None:
     line = b"\xff" * 2_046
     sessions = [session(slot, line) for slot in range(1, 251)]
     made = read(frames(HEAD, show(take_rows(sessions), 260, START, stamp_at)))
-    assert len(made) > 250 * 4 * len(line) / MAX_OCTETS_TO_CLIENT
+    assert len(made) > 250 * 4 * len(line) / MAX_BYTES_TO_CLIENT
     assert [frame["more"] for frame in made] == [True] * (len(made) - 1) + [False]
     assert slots_of(made) == list(show(take_rows(sessions), 260, START, stamp_at))
 

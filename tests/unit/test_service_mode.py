@@ -19,10 +19,10 @@ BEFORE = {
     "pwd",
     "resource",
     "smtppseudo.cli.periods",
-    "smtppseudo.feeds.report",
-    "smtppseudo.net.holder",
-    "smtppseudo.net.pins",
-    "smtppseudo.privilege",
+    "smtppseudo.report.report",
+    "smtppseudo.net.port_holder",
+    "smtppseudo.link.pins",
+    "smtppseudo.server.privilege",
 }
 
 

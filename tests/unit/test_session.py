@@ -4,11 +4,11 @@ from typing import Final, get_args
 
 import pytest
 
+from smtppseudo.config.settings import Settings
 from smtppseudo.events import Closed, CloseReason, Command, Event, Message, Stamped
-from smtppseudo.records import render_text
-from smtppseudo.settings import Settings
+from smtppseudo.log.records import render_text
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
-from smtppseudo.smtp.session import COMMANDS_MAX, ERRORS_MAX, LOGGED_OCTETS_MAX, Said, SmtpSession
+from smtppseudo.smtp.session import COMMANDS_MAX, ERRORS_MAX, LOGGED_BYTES_MAX, Said, SmtpSession
 
 DEFAULTS: Final = Settings(hostname="mx.example.org")
 ACCEPTING: Final = DEFAULTS._replace(accept_mail=True)
@@ -56,7 +56,7 @@ def test_what_was_said_is_given_once_and_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "event"),
+    ("data", "event"),
     [
         (b"NOOP\r\n", Command(b"NOOP", b"250 OK")),
         (b"NOOP\n", Command(b"NOOP", b"250 OK", eol_lf=True)),
@@ -64,13 +64,13 @@ def test_what_was_said_is_given_once_and_together() -> None:
         (b"\0\xff\x1b\r\n", Command(b"\0\xff\x1b", b"500 Command unrecognized: ???")),
         (b"\r\n", Command(b"", b"500 Command unrecognized: ")),
         (b"HELO " + b"x" * 99 + b"\r\n", Command(b"HELO " + b"x" * 99, b"250 Hello " + b"x" * 64)),
-        (b"x" * 2050 + b"\r\n", Command(b"x" * 2048, b"500 Line too long", truncated_octets=2)),
-        (b"x" * 2049 + b"\n", Command(b"x" * 2048, b"500 Line too long", eol_lf=True, truncated_octets=1)),
+        (b"x" * 2050 + b"\r\n", Command(b"x" * 2048, b"500 Line too long", truncated_bytes=2)),
+        (b"x" * 2049 + b"\n", Command(b"x" * 2048, b"500 Line too long", eol_lf=True, truncated_bytes=1)),
     ],
 )
-def test_the_event_of_a_command(octets: bytes, event: Command) -> None:
+def test_the_event_of_a_command(data: bytes, event: Command) -> None:
     session = greeted()
-    (found,) = commands(session.receive(octets, START))
+    (found,) = commands(session.receive(data, START))
     assert found._replace(reply=found.reply[: len(event.reply)]) == event
     assert session.data_to_send(START).startswith(found.reply + b"\r\n")
     assert heard(session).last == found
@@ -131,16 +131,16 @@ def test_sums() -> None:
     session = begin(ACCEPTING)
     sent = len(session.data_to_send(START))
     received = TO_DATA + b"Text\r\n.\r\n" + b"x" * 3000 + b"\r\nQUIT\r\nNOOP\r\n"
-    for octet in received:
-        session.receive(bytes([octet]), START)
+    for byte in received:
+        session.receive(bytes([byte]), START)
     sent += len(session.data_to_send(START + 1))
     assert session.closed("peer", START + 1.2346) == [Closed("quit", 1235, len(received), sent, 5)]
 
 
-def test_octets_the_kernel_never_took_were_not_sent() -> None:
+def test_bytes_the_kernel_never_took_were_not_sent() -> None:
     session = begin()
     session.data_to_send(START)
-    assert session.closed("reset", START, unsent_octets=4) == [Closed("reset", 0, 0, len(GREETING) - 4, 0)]
+    assert session.closed("reset", START, unsent_bytes=4) == [Closed("reset", 0, 0, len(GREETING) - 4, 0)]
 
 
 def test_the_peers_own_reason_yields_to_the_sessions() -> None:
@@ -214,7 +214,7 @@ def test_the_idle_clock_starts_anew_when_the_kernel_has_taken_all() -> None:
     assert session.deadline == START + 55
 
 
-def test_octets_of_a_message_are_progress() -> None:
+def test_bytes_of_a_message_are_progress() -> None:
     session = greeted(ACCEPTING)
     session.receive(TO_DATA, START)
     session.data_to_send(START)
@@ -231,7 +231,7 @@ def test_the_session_has_an_end_whatever_it_does() -> None:
 
 
 def test_the_limits() -> None:
-    assert (ERRORS_MAX, COMMANDS_MAX, LOGGED_OCTETS_MAX) == (20, 1000, 64 << 10)
+    assert (ERRORS_MAX, COMMANDS_MAX, LOGGED_BYTES_MAX) == (20, 1000, 64 << 10)
 
 
 def test_a_line_too_long_is_one_event_with_all_that_was_dropped() -> None:
@@ -240,7 +240,7 @@ def test_a_line_too_long_is_one_event_with_all_that_was_dropped() -> None:
     assert session.data_to_send(START) == b"500 Line too long\r\n"
     assert heard(session).commands == 1
     assert session.receive(b"x" * 5000, START) == []
-    event = Command(b"x" * 2048, b"500 Line too long", truncated_octets=5001)
+    event = Command(b"x" * 2048, b"500 Line too long", truncated_bytes=5001)
     assert session.receive(b"\r\n", START) == [event]
     assert session.receive(b"NOOP\r\n", START) == [Command(b"NOOP", b"250 OK")]
     assert session.data_to_send(START) == b"250 OK\r\n"
@@ -252,7 +252,7 @@ def test_a_line_too_long_that_never_ends_is_an_event_at_the_close() -> None:
     session.receive(b"x" * 2049, START)
     sent = len(GREETING) + len(session.data_to_send(START))
     event, closed = session.closed("peer", START)
-    assert event == Command(b"x" * 2048, b"500 Line too long", eol_lf=True, truncated_octets=1)
+    assert event == Command(b"x" * 2048, b"500 Line too long", eol_lf=True, truncated_bytes=1)
     assert closed == Closed("peer", 0, 2049, sent, 1)
 
 
@@ -292,12 +292,12 @@ def test_a_last_error_that_is_a_line_too_long(end: bytes) -> None:
 
 
 @pytest.mark.parametrize("line", [b"RCPT TO:<" + b"x" * 2000 + b">", b"RCPT TO:<" + b"\0" * 2000 + b">", b"NOOP"])
-def test_so_many_octets_of_a_session_are_logged_and_the_rest_is_counted(line: bytes) -> None:
+def test_so_many_bytes_of_a_session_are_logged_and_the_rest_is_counted(line: bytes) -> None:
     session = greeted()
     events = commands(session.receive((line + b"\r\n") * 999, START))
     stamped = (Stamped(1, "2026-01-31T23:59:59.999Z", 1, 1, session.ip, 50_000, event) for event in events)
-    octets = [len(record) for record in render_text(stamped)]
-    assert LOGGED_OCTETS_MAX / 2 < sum(octets[:-1]) < LOGGED_OCTETS_MAX
+    data = [len(record) for record in render_text(stamped)]
+    assert LOGGED_BYTES_MAX / 2 < sum(data[:-1]) < LOGGED_BYTES_MAX
     (closed,) = session.closed("peer", START)
     assert isinstance(closed, Closed)
     assert (closed.commands, closed.left_out) == (999, 999 - len(events))
@@ -318,10 +318,10 @@ def test_lines_too_long_are_left_out_as_others_are() -> None:
 def test_nothing_of_a_message_is_kept() -> None:
     session = greeted(ACCEPTING)
     session.receive(TO_DATA + b"x" * 100_000, START)
-    assert held_octets(session) <= 4
+    assert held_bytes(session) <= 4
 
 
-def held_octets(session: SmtpSession) -> int:
+def held_bytes(session: SmtpSession) -> int:
     held = session._held
     kept = (getattr(held, name, b"") for name in ("_partial", "_held"))
     return sum(map(len, kept))

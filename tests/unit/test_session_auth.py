@@ -4,8 +4,8 @@ from typing import Final
 
 import pytest
 
+from smtppseudo.config.settings import STAGES, Stage
 from smtppseudo.events import Command, Event
-from smtppseudo.settings import STAGES, Stage
 from smtppseudo.smtp.session import SmtpSession
 from tests.unit.test_session import DEFAULTS, START, commands, greeted, heard
 
@@ -65,10 +65,10 @@ def test_a_password_is_not_echoed_to_the_log() -> None:
 @pytest.mark.parametrize("pieces", [1, 7, 5000])
 def test_a_password_that_never_ends(pieces: int) -> None:
     session = greeted()
-    octets = b"AUTH LOGIN\r\n" + SECRET * 300
+    data = b"AUTH LOGIN\r\n" + SECRET * 300
     events: list[Event] = []
-    for at in range(0, len(octets), pieces):
-        events += session.receive(octets[at : at + pieces], START)
+    for at in range(0, len(data), pieces):
+        events += session.receive(data[at : at + pieces], START)
     events += session.closed("peer", START)
     assert len(events) == 3
     assert_hidden(session, events)

@@ -6,8 +6,8 @@ from typing import Any, Final, get_args
 
 import pytest
 
-from smtppseudo.settings import KEYS, STAGES, TARPIT, Settings, SettingsError, Stage, check, combine
-from smtppseudo.settings_file import default_file, parse_file, to_toml
+from smtppseudo.config.file import default_file, parse_file, to_toml
+from smtppseudo.config.settings import KEYS, STAGES, TARPIT, Settings, SettingsError, Stage, check, combine
 
 PLACE: Final = "/etc/smtppseudo/smtppseudo.toml"
 DEFAULTS: Final = Settings()._asdict()
@@ -17,11 +17,11 @@ WHOLE: Final = {
     "monitor_port": (0, 65_535),
     "slots": (1, 60_000),
     "slots_per_client": (0, 60_000),
-    "stutter_octets_per_s": (0, 1000),
+    "stutter_bytes_per_s": (0, 1000),
     "log_keep_days": (0, 36_500),
     "blocklist_min_hits": (1, 1_000),
-    "log_max_octets_per_day": (0, 1 << 50),
-    "log_min_free_octets": (0, 1 << 50),
+    "log_max_bytes_per_day": (0, 1 << 50),
+    "log_min_free_bytes": (0, 1 << 50),
 }
 SECONDS: Final = {
     "evict_after_s": (1, 86_400),
@@ -64,8 +64,8 @@ def test_the_defaults() -> None:
         "reject_at": "mail",
         "log_format": "text",
         "log_keep_days": 90,
-        "log_max_octets_per_day": 1 << 30,
-        "log_min_free_octets": 256 << 20,
+        "log_max_bytes_per_day": 1 << 30,
+        "log_min_free_bytes": 256 << 20,
         "log_data_events": True,
         "blocklist_format": "plain",
         "blocklist_min_hits": 3,
@@ -337,7 +337,7 @@ def test_the_tarpit_preset_stands_under_all_that_is_set() -> None:
     explicit = {"tarpit": True, "idle_timeout_s": 60.0, "reply_delay_s": 0.0, "quiet_timeout_s": 30.0}
     assert sourced.settings._asdict() == {**DEFAULTS, **TARPIT, **explicit}
     preset = {name for name, origin in sourced.origins.items() if origin == "tarpit"}
-    assert preset == {"greet_delay_s", "stutter_octets_per_s", "session_timeout_s"}
+    assert preset == {"greet_delay_s", "stutter_bytes_per_s", "session_timeout_s"}
     assert (sourced.origins["quiet_timeout_s"], sourced.origins["reply_delay_s"]) == ("command line", "monitor")
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.slots import Admitted, Evict, SlotTable, TurnedAway
+from smtppseudo.smtp.slots import Admitted, Evict, SlotTable, TurnedAway
 
 EVICT_AFTER_S: Final = 5
 

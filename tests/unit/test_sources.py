@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from smtppseudo.sources import ClientLimit, source_of
+from smtppseudo.smtp.client_limits import ClientLimit, source_of
 
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from smtppseudo import replacement
-from smtppseudo.statedir import StateDir
+from smtppseudo import files
+from smtppseudo.files import StateDir
 
 OLD, NEW = "old\n", "new and longer\n"
 MODE_MASK = 0o777
@@ -23,7 +23,7 @@ class CrashError(BaseException):
 
 def replace_in_os(monkeypatch: pytest.MonkeyPatch, **functions: Callable[..., Any]) -> None:
     """Give the state directory, and nobody else, other system calls."""
-    monkeypatch.setattr(replacement, "os", SimpleNamespace(**{**vars(os), **functions}))
+    monkeypatch.setattr(files, "os", SimpleNamespace(**{**vars(os), **functions}))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_file_that_cannot_be_read_is_an_error(state: StateDir) -> None:
         state.read("directory")
 
 
-def test_octets_that_are_no_text_are_read_all_the_same(state: StateDir) -> None:
+def test_bytes_that_are_no_text_are_read_all_the_same(state: StateDir) -> None:
     (state.path / "name").write_bytes(b"a\xffb")
     assert state.read("name") == "a\ufffdb"
 
@@ -92,9 +92,9 @@ def test_a_secret_is_never_readable_by_others_not_even_for_a_moment(
     """The file is opened with its mode, not given it afterwards."""
     modes: list[int] = []
 
-    def write(fd: int, octets: bytes) -> int:
+    def write(fd: int, data: bytes) -> int:
         modes.append(stat.S_IMODE(os.fstat(fd).st_mode))
-        return os.write(fd, octets)
+        return os.write(fd, data)
 
     replace_in_os(monkeypatch, write=write)
     state.write("name", NEW)
@@ -142,7 +142,7 @@ def test_removing_what_is_not_there_is_no_error(state: StateDir) -> None:
 
 def test_a_write_that_takes_little_at_a_time(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """POSIX lets write(2) take a part, as it does before a disk is full or a limit reached."""
-    replace_in_os(monkeypatch, write=lambda fd, octets: os.write(fd, octets[:3]))
+    replace_in_os(monkeypatch, write=lambda fd, data: os.write(fd, data[:3]))
     state.write("name", NEW)
     assert state.read("name") == NEW
 
@@ -159,10 +159,10 @@ def fails(error: BaseException) -> Callable[..., Any]:
 def test_a_disk_that_becomes_full_in_the_middle(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     room = [5]
 
-    def write(fd: int, octets: bytes) -> int:
+    def write(fd: int, data: bytes) -> int:
         if not room[0]:
             raise OSError(errno.ENOSPC, "No space left on device")
-        taken = os.write(fd, octets[: room[0]])
+        taken = os.write(fd, data[: room[0]])
         room[0] -= taken
         return taken
 

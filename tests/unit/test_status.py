@@ -5,8 +5,8 @@ from typing import Any, Final, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from smtppseudo.counters import Counters
 from smtppseudo.monitor.status import Status, render_prometheus, render_text
+from smtppseudo.server.counters import Counters
 
 FIELDS: Final[dict[str, object]] = {
     "state": "online",
@@ -18,8 +18,8 @@ FIELDS: Final[dict[str, object]] = {
         "refused": {"slots": 12, "client": 0},
         "closed": {"quit": 9_000, "peer": 101, "idle": 0},
         "commands": 31_002,
-        "received_octets": 1_234_567,
-        "sent_octets": 2_345_678,
+        "received_bytes": 1_234_567,
+        "sent_bytes": 2_345_678,
         "kept_s": 86_461.5,
         "delayed_s": 3_600.25,
         "hurried": 4,
@@ -39,8 +39,8 @@ connected       9120
 closed          9101 (quit 9000, peer 101)
 refused         12 (slots 12)
 commands        31002
-received        1234567 octets
-sent            2345678 octets
+received        1234567 bytes
+sent            2345678 bytes
 callers kept    1 d 00:01:02
 callers delayed 01:00:00
 hurried         4

@@ -6,22 +6,22 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.net.stutter import Stutter
-from smtppseudo.timers import RESOLUTION_S, Wheel
+from smtppseudo.loop.stutter import Stutter
+from smtppseudo.loop.wheel import RESOLUTION_S, Wheel
 
 NOW = 1000.0
 
 
-class Octets:
-    """A machine that has an octet to give each time, so many times."""
+class Bytes:
+    """A machine that has an byte to give each time, so many times."""
 
-    def __init__(self, octets: bytes) -> None:
-        self.left = octets
+    def __init__(self, data: bytes) -> None:
+        self.left = data
 
     expires_at = NOW + 600
 
-    def next_part(self, octets: int) -> bytes:
-        part, self.left = self.left[:octets], self.left[octets:]
+    def next_part(self, data: int) -> bytes:
+        part, self.left = self.left[:data], self.left[data:]
         return part
 
 
@@ -30,7 +30,7 @@ class Broken:
 
     expires_at = NOW + 600
 
-    def next_part(self, octets: int) -> bytes:
+    def next_part(self, data: int) -> bytes:
         raise ZeroDivisionError
 
 
@@ -43,8 +43,8 @@ class Member:
         self.sock, self.peer = socket.socketpair()
         self.told: list[object] = []
 
-    def fell_short(self, octets: bytes, taken: object, now: float) -> None:
-        self.told.append((octets, type(taken)))
+    def fell_short(self, data: bytes, taken: object, now: float) -> None:
+        self.told.append((data, type(taken)))
         self.due_tick = 0
 
     def due(self, now: float) -> None:
@@ -101,11 +101,11 @@ def stage() -> Iterator[Stage]:
 
 
 def test_many_are_sent_to_in_few_rounds_again_and_again(stage: Stage) -> None:
-    members = [stage.join(Octets(b"abcd"), NOW + number / 10_000) for number in range(260)]
-    for second, octet in enumerate(b"abcd"):
+    members = [stage.join(Bytes(b"abcd"), NOW + number / 10_000) for number in range(260)]
+    for second, byte in enumerate(b"abcd"):
         assert stage.look(NOW + second - 0.001) == 0
         assert stage.look(NOW + second + 0.1) == 3
-        assert {member.heard() for member in members} == {bytes([octet])}
+        assert {member.heard() for member in members} == {bytes([byte])}
     assert {tuple(member.told) for member in members} == {()}
     assert stage.look(NOW + 4.1) == 3
     assert {tuple(member.told) for member in members} == {("due",)}
@@ -113,23 +113,23 @@ def test_many_are_sent_to_in_few_rounds_again_and_again(stage: Stage) -> None:
 
 
 def test_rounds_that_have_shrunk_become_one(stage: Stage) -> None:
-    members = [stage.join(Octets(b"a" * (9 if number % 8 == 0 else 2))) for number in range(256)]
+    members = [stage.join(Bytes(b"a" * (9 if number % 8 == 0 else 2))) for number in range(256)]
     for second, rounds in enumerate((2, 2, 2, 1, 1)):
         assert stage.look(NOW + second + 0.1) == rounds
     assert [len(member.heard()) for member in members] == [5 if number % 8 == 0 else 2 for number in range(256)]
 
 
 def test_a_newcomer_joins_the_round_of_those_who_are_there(stage: Stage) -> None:
-    first = stage.join(Octets(b"abc"))
+    first = stage.join(Bytes(b"abc"))
     assert stage.look(NOW + 0.1) == 1
-    second = stage.join(Octets(b"xyz"), NOW + 1.02)
-    other_pace = stage.join(Octets(b"123"), NOW + 1, 0.5)
+    second = stage.join(Bytes(b"xyz"), NOW + 1.02)
+    other_pace = stage.join(Bytes(b"123"), NOW + 1, 0.5)
     assert stage.look(NOW + 1.1) == 2
     assert (first.heard(), second.heard(), other_pace.heard()) == (b"ab", b"x", b"1")
 
 
 def test_who_is_scheduled_or_cancelled_is_sent_to_no_more(stage: Stage) -> None:
-    scheduled, cancelled, stays = (stage.join(Octets(b"abc")) for _ in range(3))
+    scheduled, cancelled, stays = (stage.join(Bytes(b"abc")) for _ in range(3))
     stage.wheel.schedule(scheduled, NOW + 5)
     stage.wheel.cancel(cancelled)
     stage.look(NOW + 0.1)
@@ -143,7 +143,7 @@ def test_who_is_scheduled_or_cancelled_is_sent_to_no_more(stage: Stage) -> None:
 
 
 def test_one_whose_socket_fails_costs_itself_alone(stage: Stage) -> None:
-    members = [stage.join(Octets(b"abc")) for _ in range(5)]
+    members = [stage.join(Bytes(b"abc")) for _ in range(5)]
     members[1].peer.close()
     members[3].sock.setblocking(False)
     while True:
@@ -158,8 +158,8 @@ def test_one_whose_socket_fails_costs_itself_alone(stage: Stage) -> None:
 
 
 def test_a_bug_costs_its_round_and_no_other(stage: Stage) -> None:
-    others = [stage.join(Octets(b"abc")) for _ in range(128)]
-    caught = [stage.join(Octets(b"abc")), stage.join(Broken())]
+    others = [stage.join(Bytes(b"abc")) for _ in range(128)]
+    caught = [stage.join(Bytes(b"abc")), stage.join(Broken())]
     for second in (0, 1):
         stage.look(NOW + second + 0.1)
     assert {member.heard() for member in others} == {b"ab"}
@@ -167,29 +167,29 @@ def test_a_bug_costs_its_round_and_no_other(stage: Stage) -> None:
 
 
 def test_a_round_that_is_seen_to_late_does_not_come_again_for_what_it_missed(stage: Stage) -> None:
-    stage.join(Octets(b"abcdef"))
+    stage.join(Bytes(b"abcdef"))
     assert stage.look(NOW + 3.5) == 1
     assert stage.wheel.next_due() == pytest.approx(NOW + 4 + RESOLUTION_S)
 
 
-class Third(Octets):
-    """A machine whose octets are due each third of a second, from a third after it has begun."""
+class Third(Bytes):
+    """A machine whose bytes are due each third of a second, from a third after it has begun."""
 
     def __init__(self, begun_at: float, given: int = 0) -> None:
         super().__init__(b"x" * 99)
         self.begun_at = begun_at
         self.given = given
 
-    def next_part(self, octets: int) -> bytes:
-        self.given += octets
-        return super().next_part(octets)
+    def next_part(self, data: int) -> bytes:
+        self.given += data
+        return super().next_part(data)
 
     def is_on_time(self, now: float) -> bool:
-        """None of its octets came early, none more than 100 ms late."""
+        """None of its bytes came early, none more than 100 ms late."""
         return int((now - 0.1 - self.begun_at) * 3) <= self.given <= int((now - self.begun_at) * 3 + 1e-6)
 
 
-def test_at_an_odd_pace_each_octet_is_on_time_and_nobody_drops_out(stage: Stage) -> None:
+def test_at_an_odd_pace_each_byte_is_on_time_and_nobody_drops_out(stage: Stage) -> None:
     for number in range(8):
         begun_at = NOW + 0.001 + 0.006 * (number * 5 % 8)  # not in their order
         stage.join(Third(begun_at), begun_at + 1 / 3, 1 / 3)
@@ -219,7 +219,7 @@ def test_a_round_that_is_late_catches_up(stage: Stage) -> None:
 
 
 def test_who_is_over_is_looked_at_and_the_others_are_sent_to(stage: Stage) -> None:
-    machines = [Octets(b"abcdef") for _ in range(3)]
+    machines = [Bytes(b"abcdef") for _ in range(3)]
     machines[1].expires_at = NOW + 1.5
     members = [stage.join(machine) for machine in machines]
     for second in range(4):
@@ -229,10 +229,10 @@ def test_who_is_over_is_looked_at_and_the_others_are_sent_to(stage: Stage) -> No
 
 
 def test_a_bug_in_seeing_to_one_costs_that_one_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    members = [stage.join(Octets(b"abc")) for _ in range(3)]
+    members = [stage.join(Bytes(b"abc")) for _ in range(3)]
     members[1].peer.close()
 
-    def stumble(octets: bytes, taken: object, now: float) -> None:
+    def stumble(data: bytes, taken: object, now: float) -> None:
         raise KeyError
 
     monkeypatch.setattr(members[1], "fell_short", stumble)

@@ -1,13 +1,13 @@
-"""The tarpit's machine: when which octet is due, what waits meanwhile, how it is marked and counted."""
+"""The tarpit's machine: when which byte is due, what waits meanwhile, how it is marked and counted."""
 
 from typing import Final
 
 import pytest
 
+from smtppseudo.config.settings import Settings
 from smtppseudo.events import Closed, Command, Event
-from smtppseudo.settings import Settings
 from smtppseudo.smtp.dialogue import Dialogue
-from smtppseudo.smtp.lines import LINE_OCTETS
+from smtppseudo.smtp.lines import LINE_BYTES
 from smtppseudo.smtp.session import SmtpSession
 from smtppseudo.smtp.tarpit import TarpitSession, session_type
 
@@ -19,12 +19,12 @@ OK: Final = b"250 OK\r\n"
 def begin(
     greet_delay_s: float = 0,
     reply_delay_s: float = 0,
-    stutter_octets_per_s: int = 0,
+    stutter_bytes_per_s: int = 0,
     settings: Settings | None = None,
     greeting: bytes = GREETING,
 ) -> TarpitSession:
     settings = (settings or Settings(hostname="mx.example.org"))._replace(
-        greet_delay_s=greet_delay_s, reply_delay_s=reply_delay_s, stutter_octets_per_s=stutter_octets_per_s
+        greet_delay_s=greet_delay_s, reply_delay_s=reply_delay_s, stutter_bytes_per_s=stutter_bytes_per_s
     )
     return TarpitSession(Dialogue(settings), 7, 3, "192.0.2.1", 50_000, greeting, START)
 
@@ -53,15 +53,15 @@ def closed(session: TarpitSession, now: float) -> Closed:
 
 def test_only_a_pace_makes_a_tarpit() -> None:
     assert session_type(Dialogue(Settings())) is SmtpSession
-    for settings in (Settings(greet_delay_s=1), Settings(reply_delay_s=1), Settings(stutter_octets_per_s=1)):
+    for settings in (Settings(greet_delay_s=1), Settings(reply_delay_s=1), Settings(stutter_bytes_per_s=1)):
         dialogue = Dialogue(settings)
         assert session_type(dialogue) is TarpitSession
         assert session_type(dialogue.at_once) is SmtpSession
 
 
 @pytest.mark.parametrize("rate", [1, 3, 7, 19])
-def test_each_octet_is_due_at_its_time_and_none_before(rate: int) -> None:
-    session = begin(stutter_octets_per_s=rate)
+def test_each_byte_is_due_at_its_time_and_none_before(rate: int) -> None:
+    session = begin(stutter_bytes_per_s=rate)
     assert session.data_to_send(START) == GREETING[:1]
     for number in range(1, len(GREETING)):
         assert session.has_more
@@ -73,14 +73,14 @@ def test_each_octet_is_due_at_its_time_and_none_before(rate: int) -> None:
 
 
 def test_what_was_missed_is_made_up_for() -> None:
-    session = begin(stutter_octets_per_s=2)
+    session = begin(stutter_bytes_per_s=2)
     assert session.data_to_send(START + 2.6) == GREETING[:6]
     assert session.deadline == START + 3
     assert session.data_to_send(START + 60) == GREETING[6:]
 
 
 def test_above_the_wheel_s_resolution_several_are_due_together() -> None:
-    session = begin(stutter_octets_per_s=100, greeting=b"220 " + b"x" * 194 + b"\r\n")
+    session = begin(stutter_bytes_per_s=100, greeting=b"220 " + b"x" * 194 + b"\r\n")
     counts = [len(session.data_to_send(START + 0.05 * tick + 1e-6)) for tick in range(40)]
     assert counts == [1, *[5] * 39]
     assert len(session.data_to_send(START + 2)) == 4
@@ -126,7 +126,7 @@ def test_whoever_speaks_first_is_marked_and_answered_in_order() -> None:
 
 
 def test_a_command_before_the_reply_was_given_whole_is_pipelined() -> None:
-    session = begin(stutter_octets_per_s=1)
+    session = begin(stutter_bytes_per_s=1)
     now = greeted(session)
     assert session.receive(b"NOOP\r\n", now) == [Command(b"NOOP", b"250 OK")]
     session.data_to_send(now + 6)
@@ -139,7 +139,7 @@ def test_a_command_before_the_reply_was_given_whole_is_pipelined() -> None:
 def test_one_read_is_taken_while_an_answer_is_on_its_way() -> None:
     session = begin(greet_delay_s=5)
     reads = [session.reads]
-    session.receive(b"x" * LINE_OCTETS, START)
+    session.receive(b"x" * LINE_BYTES, START)
     reads.append(session.reads)
     _, _, events = run_until_quiet(session, START + 5)
     assert (*reads, session.reads, events) == (True, False, True, [])
@@ -147,15 +147,15 @@ def test_one_read_is_taken_while_an_answer_is_on_its_way() -> None:
 
 def test_a_line_too_long_is_marked_too() -> None:
     session = begin(greet_delay_s=5, reply_delay_s=1)
-    session.receive(b"x" * (LINE_OCTETS + 2), START)
+    session.receive(b"x" * (LINE_BYTES + 2), START)
     _, now, _ = run_until_quiet(session, START)
     (event,) = session.receive(b"y\n", now)
     assert isinstance(event, Command)
-    assert (event.pregreet, event.pipelined, event.truncated_octets) == (True, True, 3)
+    assert (event.pregreet, event.pipelined, event.truncated_bytes) == (True, True, 3)
 
 
 def test_the_idle_clock_stands_still_while_an_answer_is_on_its_way() -> None:
-    session = begin(stutter_octets_per_s=1, settings=Settings(idle_timeout_s=5))
+    session = begin(stutter_bytes_per_s=1, settings=Settings(idle_timeout_s=5))
     now = greeted(session)
     assert now == START + len(GREETING) - 1
     assert session.deadline == now + 5
@@ -167,7 +167,7 @@ def test_the_idle_clock_stands_still_while_an_answer_is_on_its_way() -> None:
 
 @pytest.mark.parametrize("reason", ["session", "evicted", "shutdown", "stopped"])
 def test_the_end_comes_at_once_behind_the_rest_of_an_answer(reason: str) -> None:
-    session = begin(stutter_octets_per_s=1)
+    session = begin(stutter_bytes_per_s=1)
     session.data_to_send(START + 3)
     session.receive(b"NOOP\r\n", START + 3)
     session.end(reason)  # type: ignore[arg-type]
@@ -176,11 +176,11 @@ def test_the_end_comes_at_once_behind_the_rest_of_an_answer(reason: str) -> None
     assert said.endswith(b"\r\n")
     assert not session.has_more
     last = closed(session, START + 3)
-    assert (last.reason, last.received_octets, last.sent_octets) == (reason, 6, len(said) + 4)
+    assert (last.reason, last.received_bytes, last.sent_bytes) == (reason, 6, len(said) + 4)
 
 
 def test_a_session_ends_in_time_though_an_answer_is_on_its_way() -> None:
-    session = begin(stutter_octets_per_s=1, settings=Settings(session_timeout_s=4.5))
+    session = begin(stutter_bytes_per_s=1, settings=Settings(session_timeout_s=4.5))
     session.data_to_send(START + 4)
     assert session.deadline == START + 4.5
     assert session.data_to_send(START + 5) == b""
@@ -195,11 +195,11 @@ def test_what_comes_behind_quit_is_ignored_and_does_not_hold_its_answer() -> Non
     session.receive(b"NOOP\r\n", START + 1)
     assert session.data_to_send(START + 2) == b"221 Server Disconnecting\r\n"
     assert not session.has_more
-    assert closed(session, START + 2).received_octets == 18
+    assert closed(session, START + 2).received_bytes == 18
 
 
 def test_hurry_gives_the_rest_and_holds_nothing_more() -> None:
-    session = begin(greet_delay_s=3, reply_delay_s=3, stutter_octets_per_s=1)
+    session = begin(greet_delay_s=3, reply_delay_s=3, stutter_bytes_per_s=1)
     assert session.data_to_send(START + 5) == GREETING[:3]
     session.receive(b"NOOP\r\nNOOP\r\n", START + 5)
     session.hurry()
@@ -209,7 +209,7 @@ def test_hurry_gives_the_rest_and_holds_nothing_more() -> None:
 
 
 def test_the_kernel_s_delay_renews_the_idle_clock_only_behind_an_answer() -> None:
-    session = begin(stutter_octets_per_s=1)
+    session = begin(stutter_bytes_per_s=1)
     session.data_to_send(START + 2)
     session.flushed(START + 2)
     assert session.idle_since == START
@@ -219,7 +219,7 @@ def test_the_kernel_s_delay_renews_the_idle_clock_only_behind_an_answer() -> Non
 
 
 def test_the_time_that_a_caller_waited_is_counted() -> None:
-    session = begin(greet_delay_s=10, reply_delay_s=2, stutter_octets_per_s=1)
+    session = begin(greet_delay_s=10, reply_delay_s=2, stutter_bytes_per_s=1)
     now = greeted(session)
     waited_s = 10 + len(GREETING) - 1
     assert session.delayed_s == waited_s
@@ -229,21 +229,21 @@ def test_the_time_that_a_caller_waited_is_counted() -> None:
     session.receive(b"NOOP\r\n", now + 200)
     last = closed(session, now + 204)
     assert session.delayed_s == waited_s + 2 + len(OK) - 1 + 4
-    assert last.sent_octets == len(GREETING) + len(OK)
+    assert last.sent_bytes == len(GREETING) + len(OK)
 
 
-def test_octets_given_of_an_answer_that_was_not_finished_count_as_sent() -> None:
-    session = begin(stutter_octets_per_s=1)
+def test_bytes_given_of_an_answer_that_was_not_finished_count_as_sent() -> None:
+    session = begin(stutter_bytes_per_s=1)
     session.data_to_send(START + 4)
     last = closed(session, START + 4)
-    assert (last.sent_octets, session.delayed_s) == (5, 4)
+    assert (last.sent_bytes, session.delayed_s) == (5, 4)
 
 
 def test_parts_are_those_that_are_due_by_then() -> None:
-    session = begin(stutter_octets_per_s=2)
-    assert session.octet_every_s == 0
+    session = begin(stutter_bytes_per_s=2)
+    assert session.byte_every_s == 0
     assert session.data_to_send(START) == GREETING[:1]
-    assert session.octet_every_s == 0.5
+    assert session.byte_every_s == 0.5
     given = 1
     while part := session.next_part(3):
         assert part == GREETING[given : given + 3]
@@ -251,11 +251,11 @@ def test_parts_are_those_that_are_due_by_then() -> None:
         assert session.deadline == START + given / 2
     assert given < len(GREETING) <= given + 3
     assert session.data_to_send(START + 60) == GREETING[given:]
-    assert session.octet_every_s == 0
+    assert session.byte_every_s == 0
 
 
 def test_who_was_idle_was_not_made_to_wait() -> None:
-    session = begin(reply_delay_s=2, stutter_octets_per_s=1000)
+    session = begin(reply_delay_s=2, stutter_bytes_per_s=1000)
     _, now, _ = run_until_quiet(session, START)
     waited = session.delayed_s
     session.tick(now + 600)

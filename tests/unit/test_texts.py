@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from smtppseudo.settings import KEYS
+from smtppseudo.config.settings import KEYS
 from smtppseudo.tui.actions import ACTIONS, OTHER_KEYS
 from smtppseudo.tui.texts import sentence
 from tests.running import CHECKOUT

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.timers import RESOLUTION_S, Wheel
+from smtppseudo.loop.wheel import RESOLUTION_S, Wheel
 
 NOW = 1000.0
 

@@ -6,8 +6,8 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
-from smtppseudo.net.client import CertificateError, ChangedCertificateError
-from smtppseudo.net.pins import SHOW_COMMAND
+from smtppseudo.link.link import CertificateError, ChangedCertificateError
+from smtppseudo.link.pins import SHOW_COMMAND
 from smtppseudo.tui.screens.dialog import Dialog
 from smtppseudo.tui.texts import shown
 from smtppseudo.tui.widgets.push import Push

@@ -7,12 +7,12 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
-from smtppseudo.monitor.client import checked_word
+from smtppseudo.config.settings import SettingsError, check
+from smtppseudo.link.link import LinkError, OpRefusedError
+from smtppseudo.link.machine import checked_word
+from smtppseudo.link.route import UnresolvedError, own_address, resolve
 from smtppseudo.monitor.codec import Frame
-from smtppseudo.net.client import LinkError, OpRefusedError
-from smtppseudo.settings import SettingsError, check
 from smtppseudo.tui.feeder import Feed
-from smtppseudo.tui.route import UnresolvedError, own_address, resolve
 from smtppseudo.tui.screens.dialog import Confirm, Dialog
 from smtppseudo.tui.texts import shown, text_of
 from smtppseudo.tui.waiting import answer, aside, begin

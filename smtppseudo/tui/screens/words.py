@@ -9,9 +9,9 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
-from smtppseudo.monitor.client import checked_word
-from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_OCTETS, derive
-from smtppseudo.net.client import LinkError
+from smtppseudo.link.link import LinkError
+from smtppseudo.link.machine import checked_word
+from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, derive
 from smtppseudo.tui.feeder import Feed
 from smtppseudo.tui.screens.dialog import Dialog
 from smtppseudo.tui.texts import sentence, shown
@@ -151,7 +151,7 @@ class NewWord(Dialog[str]):
         begin(self, partial(self._have_it_set, self.query_one("#word", Input).value), "act")
 
     async def _have_it_set(self, word: str) -> None:
-        credentials = await aside(lambda: derive(word, os.urandom(WORD_SALT_OCTETS), WORD_ITERATIONS))
+        credentials = await aside(lambda: derive(word, os.urandom(WORD_SALT_BYTES), WORD_ITERATIONS))
         try:
             await answer(self._feed().ask("magic_word", **credentials.to_fields()))
         except LinkError as error:

@@ -1,0 +1,1 @@
+"""Block lists: which callers are listed, and in which formats. Text in, text out."""

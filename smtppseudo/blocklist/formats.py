@@ -1,0 +1,114 @@
+"""Formats: a block list as its readers want it. The same entries give the same bytes, whenever they are rendered.
+
+Every format has one line for each entry, so that a list can be rendered in parts, compared with `diff`, and counted.
+A renderer takes entries sorted by `order`, and the name of the host whose list it is.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from ipaddress import IPv6Network
+from typing import Final, TypeAlias
+
+from smtppseudo.blocklist.policy import Entry
+
+# RFC 5782 section 5: what a DNS list must answer to those who test whether it works, IPv4 and IPv6. 127.0.0.1 and
+# ::ffff:7f00:1 must not be listed.
+TEST_ENTRY_4: Final = "127.0.0.2"
+TEST_ENTRY_6: Final = "::ffff:7f00:2"
+
+Renderer: TypeAlias = Callable[[Iterable[Entry], str], Iterator[str]]
+
+
+def _plain(entries: Iterable[Entry], hostname: str) -> Iterator[str]:  # noqa: ARG001 - as the others
+    for entry in entries:
+        yield f"{entry.source}\n"
+
+
+def _json(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
+    yield f'{{"hostname":"{_UNFIT.sub("-", hostname)}","entries":[\n'
+    comma = ""
+    for entry in entries:
+        yield (
+            f'{comma}{{"source":"{entry.source}","last":"{rfc3339(entry.last)}","expires":"{rfc3339(entry.expires)}"}}'
+        )
+        comma = ",\n"
+    yield "\n]}\n" if comma else "]}\n"
+
+
+def _nft(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
+    """Render a script for `nft -f`, which makes the sets or replaces what is in them, all at once."""
+    yield (
+        f"# Block list of {_UNFIT.sub('-', hostname)}\n"
+        "table inet smtppseudo {\n"
+        "\tset blocklist4 {\n\t\ttype ipv4_addr\n\t\tflags interval\n\t}\n"
+        "\tset blocklist6 {\n\t\ttype ipv6_addr\n\t\tflags interval\n\t}\n"
+        "}\n"
+        "flush set inet smtppseudo blocklist4\n"
+        "flush set inet smtppseudo blocklist6\n"
+    )
+    family = ""
+    for entry in entries:
+        wanted = "6" if ":" in entry.source else "4"
+        if wanted != family:
+            yield ("}\n" if family else "") + f"add element inet smtppseudo blocklist{wanted} {{\n"
+            family = wanted
+        yield f"\t{entry.source},\n"
+    if family:
+        yield "}\n"
+
+
+def _rbldnsd(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
+    """Render one file for rbldnsd's dataset type `combined`: the zone that is named on its command line.
+
+    The serial 0 stands for the time when the file was written.
+    """
+    name = _UNFIT.sub("-", hostname) or "localhost"
+    yield (
+        f"$NS 1h {name}\n"
+        f"$SOA 1h {name} hostmaster.{name} 0 10m 5m 7d 5m\n"
+        "$TTL 5m\n"
+        f"$DATASET ip4set:ipv4 @\n{_VALUES.format(name)}{TEST_ENTRY_4} test\n"
+    )
+    is_6 = False
+    for entry in entries:
+        if not is_6 and ":" in entry.source:
+            is_6 = True
+            yield _begin_6(name)
+        yield f"{entry.source} {rfc3339(entry.last)[:10]}\n"
+    if not is_6:
+        yield _begin_6(name)
+
+
+_VALUES: Final = "$= $ called {}, which takes no mail; last: $=\n:127.0.0.2:\n"
+_UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]")  # a machine may be called anything
+
+
+def _begin_6(name: str) -> str:
+    return f"$DATASET ip6trie:ipv6 @\n{_VALUES.format(name)}{TEST_ENTRY_6}/128 test\n"
+
+
+RENDERERS: Final[dict[str, Renderer]] = {"plain": _plain, "rbldnsd": _rbldnsd, "nft": _nft, "json": _json}
+
+
+def order(entry: Entry) -> tuple[bool, list[int]]:
+    """Give the key to sort entries by: IPv4 first, each by address, as every format wants them."""
+    source = entry.source
+    if ":" in source:
+        return True, [int(IPv6Network(source).network_address)]
+    return False, [int(byte) for byte in source.split(".")]
+
+
+_ENTRY: Final = re.compile(
+    r'[ \t]*,?(?:\{"source":")?((?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9a-f:]*:[0-9a-f:]*/64)(?![^\s",])'
+)
+
+
+def count_entries(lines: Iterable[str]) -> int:
+    """Count the entries of a list in any of the formats; what is none of ours has none."""
+    return sum(1 for line in lines if (match := _ENTRY.match(line)) and match[1] != TEST_ENTRY_4)
+
+
+def rfc3339(at: int) -> str:
+    """Render seconds since 1970 as `2026-11-24T13:54:36Z`."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"

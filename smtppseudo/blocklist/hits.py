@@ -1,0 +1,33 @@
+"""Hits in the logs: which sessions speak against their peers, when, and by what."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from smtppseudo.blocklist.evidence import Sessions, evidence_of
+from smtppseudo.logread.scan import Row
+from smtppseudo.smtp.client_limits import source_of
+
+
+class Hit(NamedTuple):
+    """A session with evidence: its source, the time of the first that counts (seconds since 1970), and the kinds."""
+
+    source: str
+    at: int
+    evidence: tuple[str, ...]
+
+
+def hits_in(rows: Iterable[Row], sessions: Sessions) -> Iterator[Hit]:
+    """Yield the hits in rows of a log, in their order; `sessions` remembers what was before them."""
+    for time, event, session, ip, port, data, _, marks, reason, _ in rows:
+        if not session:
+            continue
+        evidence = evidence_of(event, data, reason, pregreet="pregreet" in marks)
+        if not evidence and event not in ("connected", "closed"):
+            continue
+        at = int(datetime.fromisoformat(time).timestamp())
+        if sessions.is_hit((session, ip, port), event, evidence, at):
+            try:
+                yield Hit(source_of(ip), at, evidence)
+            except ValueError:
+                continue  # no address: somebody edited the log

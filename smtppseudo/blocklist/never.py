@@ -1,0 +1,118 @@
+"""Never: who is not listed, whatever it does."""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from smtppseudo.config.settings import SettingsError
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+# The IANA special-purpose address registries (RFC 6890), and what is not unicast. Written out, because
+# `ipaddress.is_global` is not the same in all versions of Python.
+_SPECIAL: Final = {
+    "0.0.0.0/8": "this network",
+    "10.0.0.0/8": "private",
+    "100.64.0.0/10": "shared between carriers and their customers",
+    "127.0.0.0/8": "loopback",
+    "169.254.0.0/16": "link-local",
+    "172.16.0.0/12": "private",
+    "192.0.0.0/24": "IETF protocol assignments",
+    "192.0.2.0/24": "documentation",
+    "192.31.196.0/24": "AS112",
+    "192.52.193.0/24": "AMT",
+    "192.88.99.0/24": "6to4 relays",
+    "192.168.0.0/16": "private",
+    "192.175.48.0/24": "AS112",
+    "198.18.0.0/15": "benchmarking",
+    "198.51.100.0/24": "documentation",
+    "203.0.113.0/24": "documentation",
+    "224.0.0.0/4": "multicast",
+    "240.0.0.0/4": "reserved",
+    "2001::/23": "IETF protocol assignments, Teredo",
+    "2001:db8::/32": "documentation",
+    "2002::/16": "6to4",
+    "2620:4f:8000::/48": "AS112",
+    "3fff::/20": "documentation",
+    "fc00::/7": "private",
+    "fe80::/10": "link-local",
+    "ff00::/8": "multicast",
+    # and all else but 2000::/3, the only block that IANA gives out of
+    "::/3": "loopback, unspecified, or IPv4 in IPv6",
+    "4000::/2": "reserved",
+    "8000::/1": "reserved",
+}
+
+
+class Never:
+    """Networks that are never listed, each with the reason. The special-purpose networks always are among them.
+
+    A source is one address of IPv4 or a /64 of IPv6; it is covered, too, where only a part of it is named.
+    """
+
+    __slots__ = ("_by_mask",)
+
+    def __init__(self) -> None:
+        # Of each mask the networks, as numbers: looking up costs the same however many there are.
+        self._by_mask: dict[int, dict[int, dict[int, str]]] = {4: {}, 6: {}}
+        for network, reason in _SPECIAL.items():
+            self.add(ip_network(network), f"{network} is special-purpose: {reason}")
+
+    def add(self, network: Network, reason: str) -> None:
+        """Name one more."""
+        if network.version == 6 and network.prefixlen > 64:
+            network = network.supernet(new_prefix=64)
+        networks = self._by_mask[network.version].setdefault(int(network.netmask), {})
+        networks.setdefault(int(network.network_address), reason)
+
+    def add_own(self, ip: str) -> None:
+        """Name an address of this machine."""
+        self.add(ip_network(ip.partition("%")[0]), f"{ip} is an address of this machine")
+
+    def reason(self, source: str) -> str | None:
+        """Return why a source is never listed; None if it may be. What is no address is never listed."""
+        try:
+            address = IPv6Address(source.removesuffix("/64")) if ":" in source else IPv4Address(source)
+        except ValueError:
+            return "it is not an address"
+        number = int(address)
+        for mask, networks in self._by_mask[address.version].items():
+            reason = networks.get(number & mask)
+            if reason is not None:
+                return reason
+        return None
+
+
+def never_of(named: Iterable[str], own: Iterable[str]) -> Never:
+    """Make it of addresses, networks and absolute paths of files that hold such, and of this machine's `own` addresses.
+
+    In a file stands one a line, with comments behind `#`. Raises SettingsError for a file that cannot be read, or
+    that holds anything else: who is to be spared must not be listed because of a slip.
+    """
+    never = Never()
+    for ip in own:
+        never.add_own(ip)
+    for text in named:
+        if text.startswith("/"):
+            _add_file(never, Path(text))
+        else:
+            never.add(ip_network(text, strict=False), f"{text} is named as never to be listed")
+    return never
+
+
+def _add_file(never: Never, path: Path) -> None:
+    try:
+        lines = path.read_bytes().decode("utf-8", "replace").splitlines()
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: {error.strerror}; who is never listed is an address, a network, or a readable file of these"
+        ) from None
+    for number, line in enumerate(lines, 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        try:
+            never.add(ip_network(text, strict=False), f"{text} is named in {path}, line {number}")
+        except ValueError:
+            raise SettingsError(f"{path}, line {number}: {text!r} is neither an address nor a network") from None

@@ -1,0 +1,83 @@
+"""The configuration: the settings in force, of all their layers, and how monitors change theirs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from smtppseudo.config.settings import KEYS, Origin, Settings, SettingsError, check, combine, key_of
+
+
+class Pinned(SettingsError):  # noqa: N818 - named as the protocol names it
+    """A key that was given on the command line, so nobody else may set it."""
+
+
+class Configuration:
+    """Layers of checked values, later over earlier: defaults, file, monitors, command line. Never changed itself.
+
+    `revision` grows with each configuration made of another.
+    """
+
+    __slots__ = ("_command_line", "_file", "_of_machine", "monitor", "origins", "revision", "settings")
+
+    def __init__(
+        self,
+        file: Mapping[str, Any],
+        monitor: Mapping[str, Any],
+        command_line: Mapping[str, Any],
+        of_machine: Mapping[str, str],
+        revision: int = 1,
+    ) -> None:
+        self._file = file
+        self.monitor = monitor
+        self._command_line = command_line
+        self._of_machine = of_machine
+        self.revision = revision
+        layers: list[tuple[Origin, Mapping[str, Any]]] = [
+            ("file", file),
+            ("monitor", monitor),
+            ("command line", command_line),
+        ]
+        self.settings: Settings
+        self.origins: Mapping[str, Origin]
+        self.settings, self.origins = combine(layers, of_machine)
+
+    def with_file(self, file: Mapping[str, Any]) -> "Configuration":
+        """Return the same with another settings file."""
+        return self._next(file, self.monitor)
+
+    def with_set(self, changes: Mapping[str, object]) -> "Configuration":
+        """Return the same with keys set by a monitor. Raises SettingsError, Pinned; then none is set."""
+        checked = {name: self._check(name, value) for name, value in changes.items()}
+        return self._next(self._file, {**self.monitor, **checked})
+
+    def with_unset(self, keys: list[str]) -> "Configuration":
+        """Return the same with keys given back to file or default. Raises SettingsError for unknown keys."""
+        for name in keys:
+            _require_settable(name)
+        return self._next(self._file, {name: value for name, value in self.monitor.items() if name not in keys})
+
+    def with_monitor(self, stored: Mapping[str, object]) -> tuple["Configuration", list[str]]:
+        """Return the same with what monitors set in an earlier run, and what of that is not valid any more."""
+        valid: dict[str, Any] = {}
+        complaints: list[str] = []
+        for name, value in stored.items():
+            try:
+                _require_settable(name)
+                valid[name] = check(name, value)
+            except SettingsError as error:
+                complaints.append(str(error))
+        return self._next(self._file, valid), complaints
+
+    def _next(self, file: Mapping[str, Any], monitor: Mapping[str, Any]) -> "Configuration":
+        return Configuration(file, monitor, self._command_line, self._of_machine, self.revision + 1)
+
+    def _check(self, name: str, value: object) -> Any:
+        _require_settable(name)
+        if name in self._command_line:
+            raise Pinned(f"{name} was given on the command line of the server, and cannot be changed while it runs")
+        return check(name, value)
+
+
+def _require_settable(name: str) -> None:
+    if not key_of(name).by_monitor:
+        settable = ", ".join(key.name for key in KEYS.values() if key.by_monitor)
+        raise SettingsError(f"{name} cannot be set while the server runs; these can: {settable}")

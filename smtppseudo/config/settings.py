@@ -1,0 +1,380 @@
+"""Settings: every key with its default and what is allowed, as one frozen value.
+
+`KEYS` is the one table: the file, the command line, the monitor, `smtppseudo config` and the documentation
+draw on it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from smtppseudo.config.checks import (
+    address,
+    choice,
+    days,
+    list_of,
+    network,
+    network_or_file,
+    seconds,
+    switch,
+    text,
+    whole,
+)
+
+Stage: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data", "message"]
+STAGES: Final = ("connect", "helo", "mail", "rcpt", "data", "message")
+LogFormat: TypeAlias = Literal["text", "json"]
+BlocklistFormat: TypeAlias = Literal["plain", "rbldnsd", "nft", "json"]
+BLOCKLIST_FORMATS: Final = ("plain", "rbldnsd", "nft", "json")
+
+# What in a session may count as evidence against its peer.
+EVIDENCE: Final = {
+    "mail": "MAIL with a reverse-path",
+    "bounce": "MAIL FROM:<>, as bounces and callouts have it",
+    "rcpt": "RCPT",
+    "data": "DATA",
+    "auth": "AUTH, which this server never announces",
+    "pregreet": "a command sent before the greeting",
+    "errors": "closed for too many errors",
+    "connected": "any session",
+}
+
+# Fixed, not settings: connections on the monitor port, logged in, and not logged in.
+MONITORS_MAX: Final = 8
+UNAUTHENTICATED_MAX: Final = 64
+
+STDOUT: Final = "-"  # as `log_dir`
+
+Origin: TypeAlias = Literal["default", "tarpit", "file", "monitor", "command line"]
+
+
+class Settings(NamedTuple):
+    """Everything that can be set. Replaced whole, never changed. Times are in seconds, 0 = off where allowed."""
+
+    listen: tuple[str, ...] = ("0.0.0.0", "::")
+    port: int = 25
+    monitor_listen: tuple[str, ...] = ("127.0.0.1", "::1")
+    monitor_port: int = 26
+    monitor_tls_cert: str = ""
+    monitor_tls_key: str = ""
+    monitor_cleartext: bool = False
+    slots: int = 25
+    slots_per_client: int = 5
+    limit_exempt: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    evict_after_s: float = 5.0
+    idle_timeout_s: float = 30.0
+    session_timeout_s: float = 600.0
+    quiet_timeout_s: float = 30.0
+    tarpit: bool = False
+    greet_delay_s: float = 0.0
+    reply_delay_s: float = 0.0
+    stutter_bytes_per_s: int = 0
+    greeting: str = "Welcome!"
+    hostname: str = ""
+    enhanced_status_codes: bool = False
+    ehlo_keywords: tuple[str, ...] = ("8BITMIME", "SIZE 4000000", "DSN", "HELP")
+    tls_cert: str = ""
+    tls_key: str = ""
+    reject_at: Stage = "mail"
+    accept_mail: bool = False
+    log_data_events: bool = True
+    log_dir: str = ""
+    log_format: LogFormat = "text"
+    log_keep_days: int = 90
+    log_max_bytes_per_day: int = 1 << 30
+    log_min_free_bytes: int = 256 << 20
+    metrics_file: str = ""
+    state_dir: str = ""
+    blocklist_file: str = ""
+    blocklist_format: BlocklistFormat = "plain"
+    blocklist_min_hits: int = 3
+    blocklist_window_days: float = 30.0
+    blocklist_expire_days: float = 7.0
+    blocklist_evidence: tuple[str, ...] = ("mail", "auth", "pregreet", "errors")
+    blocklist_never: tuple[str, ...] = ()
+
+
+# What `tarpit = true` stands for: these defaults in place of the usual ones, under all that is set explicitly.
+# An byte a second fits the patience of RFC 5321 section 4.5.3.2 (5 minutes for a reply), and whoever is slow on
+# its side has as much. Two hours are enough for a no to each of 50 recipients, the most that Postfix sends at once.
+TARPIT: Final[Mapping[str, Any]] = {
+    "greet_delay_s": 10.0,
+    "reply_delay_s": 2.0,
+    "stutter_bytes_per_s": 1,
+    "idle_timeout_s": 300.0,
+    "session_timeout_s": 7200.0,
+    "quiet_timeout_s": 0.0,
+}
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the text names the place, the key and what is allowed."""
+
+
+class Key(NamedTuple):
+    """One setting: how it is checked, and what the documentation says of it.
+
+    `check` gives the value back in its proper type, or raises ValueError that says what is allowed. `at_start` keys are
+    taken when the server starts, and then no more; those `by_monitor` a monitor may set.
+    """
+
+    name: str
+    check: Callable[[object], Any]
+    help: str
+    by_monitor: bool = False
+    at_start: bool = False
+
+
+_GREETING: Final = "1 to 200 printable ASCII characters"
+_PORT: Final = whole(0, 65_535)
+_PATH: Final = text("a path without control characters", r"[^\x00-\x1f\x7f]{0,1024}")
+_FILE: Final = text("an absolute path without control characters", r"(/[^\x00-\x1f\x7f]{1,1023})?")
+
+KEYS: Final[dict[str, Key]] = {
+    key.name: key
+    for key in (
+        Key(
+            "listen",
+            list_of(address, 'a list of IP addresses, as in ["0.0.0.0", "::"]', least=1),
+            "The addresses on which SMTP is answered.",
+            at_start=True,
+        ),
+        Key("port", _PORT, "The SMTP port. 0 takes any free one.", at_start=True),
+        Key(
+            "monitor_listen",
+            list_of(address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
+            "The addresses on which monitors are answered. All but loopback need monitor_tls_cert and monitor_tls_key,"
+            " or monitor_cleartext.",
+            at_start=True,
+        ),
+        Key("monitor_port", _PORT, "The monitor port. 0 takes any free one.", at_start=True),
+        Key(
+            "monitor_tls_cert",
+            _PATH,
+            "The certificate for monitors on other machines, who then use TLS: PEM, with its chain. %d is systemd's"
+            " $CREDENTIALS_DIRECTORY.",
+        ),
+        Key("monitor_tls_key", _PATH, "The private key of monitor_tls_cert: PEM. SIGHUP reads both again."),
+        Key(
+            "monitor_cleartext",
+            switch,
+            "Let monitors on other machines in without TLS. Whoever is on the way can read and change all but the"
+            " magic word. With monitor_tls_cert it is TLS all the same.",
+            at_start=True,
+        ),
+        Key("slots", whole(1, 60_000), "How many connections are served at once.", at_start=True),
+        Key(
+            "slots_per_client",
+            whole(0, 60_000),
+            "How many slots one IPv4 address or IPv6 /64 may take. 0 = no limit.",
+        ),
+        Key(
+            "limit_exempt",
+            list_of(network, 'a list of networks, as in ["127.0.0.0/8", "::1/128"]', most=500),
+            "Networks that slots_per_client does not apply to.",
+        ),
+        Key(
+            "evict_after_s",
+            seconds(1, 86_400),
+            "When all slots are taken, a session idle for this long gives way to a new caller.",
+            at_start=True,
+        ),
+        Key(
+            "idle_timeout_s",
+            seconds(1, 86_400),
+            "A session is closed this long after its last reply.",
+            by_monitor=True,
+        ),
+        Key("session_timeout_s", seconds(1, 604_800), "The longest a session may last.", by_monitor=True),
+        Key(
+            "quiet_timeout_s",
+            seconds(1, 86_400, off=True),
+            "Every session is closed when there was no new one for this long. 0 = off.",
+            by_monitor=True,
+        ),
+        Key(
+            "tarpit",
+            switch,
+            "Hold callers. Stands for "
+            + ", ".join(f"{name} = {value:g}" for name, value in TARPIT.items())
+            + "; those of these keys that are set themselves keep their own values.",
+            by_monitor=True,
+        ),
+        Key(
+            "greet_delay_s",
+            seconds(0.1, 60, off=True),
+            "How long a caller waits for the greeting. 0 = off.",
+            by_monitor=True,
+        ),
+        Key(
+            "reply_delay_s",
+            seconds(0.1, 60, off=True),
+            "How long a caller waits for each reply. 0 = off.",
+            by_monitor=True,
+        ),
+        Key(
+            "stutter_bytes_per_s",
+            whole(0, 1000),
+            "How many bytes of a reply are sent in a second; while fewer than a fifth of the slots are free, all at"
+            " once. 0 = off.",
+            by_monitor=True,
+        ),
+        Key(
+            "greeting",
+            text(_GREETING, r"[ -~]{1,200}"),
+            "What follows 220. {hostname}, {date} and {ip} are filled in; without any of them the date is appended.",
+            by_monitor=True,
+        ),
+        Key(
+            "hostname",
+            text("a host name of at most 255 characters (letters, digits, - . _)", r"[A-Za-z0-9._-]{0,255}"),
+            "The name this server gives itself. Empty = what the system calls this machine.",
+        ),
+        Key(
+            "ehlo_keywords",
+            list_of(
+                text("", r"(?=.{1,500}$)[A-Za-z0-9][!-~]*( [!-~]+)*"),
+                'a list of keywords in printable ASCII, as in ["8BITMIME", "SIZE 4000000"]',
+            ),
+            "What EHLO announces. SIZE also limits the messages of accept_mail.",
+        ),
+        Key(
+            "tls_cert",
+            _PATH,
+            "The certificate for senders, who may then use STARTTLS: PEM, with its chain. %d is systemd's"
+            " $CREDENTIALS_DIRECTORY.",
+        ),
+        Key("tls_key", _PATH, "The private key of tls_cert: PEM. SIGHUP reads both again."),
+        Key(
+            "enhanced_status_codes",
+            switch,
+            "Announce ENHANCEDSTATUSCODES and put RFC 3463 codes such as 5.7.1 into replies.",
+        ),
+        Key(
+            "reject_at",
+            choice(STAGES),
+            "The stage at which mail is refused. At connect, some senders (Postfix, OpenSMTPD) retry for days instead"
+            " of bouncing.",
+            by_monitor=True,
+        ),
+        Key(
+            "accept_mail",
+            switch,
+            "Take every message and throw it away. Honest mail is then lost without a bounce.",
+            by_monitor=True,
+        ),
+        Key(
+            "log_data_events",
+            switch,
+            "Log and show what callers send and the replies to it, not only that they came.",
+            by_monitor=True,
+        ),
+        Key("log_dir", _PATH, "The directory of the logs. Empty = the usual one; - = standard output.", at_start=True),
+        Key(
+            "log_format",
+            choice(("text", "json")),
+            "What a line of the log is: `time event key=value ...`, or a JSON object.",
+            at_start=True,
+        ),
+        Key("log_keep_days", whole(0, 36_500), "Logs older than this many days are removed. 0 = never.", at_start=True),
+        Key(
+            "log_max_bytes_per_day",
+            whole(0, 1 << 50),
+            "When the log of a day has this many bytes, nothing more is logged that day. 0 = no limit.",
+            at_start=True,
+        ),
+        Key(
+            "log_min_free_bytes",
+            whole(0, 1 << 50),
+            "Nothing is logged while fewer than this many bytes of the disk are free. 0 = no limit.",
+            at_start=True,
+        ),
+        Key(
+            "metrics_file",
+            _FILE,
+            "The file in which the counters are kept for node_exporter's textfile collector (.prom). Empty = none.",
+            at_start=True,
+        ),
+        Key("state_dir", _PATH, "The state directory, for what monitors set. Empty = the usual one.", at_start=True),
+        Key(
+            "blocklist_file",
+            _FILE,
+            "The file in which a block list is kept: who calls again and again. Empty = none.",
+            at_start=True,
+        ),
+        Key("blocklist_format", choice(BLOCKLIST_FORMATS), "The format of the block list.", at_start=True),
+        Key(
+            "blocklist_min_hits",
+            whole(1, 1_000),
+            "How many hits list an IPv4 address, or an IPv6 /64. A hit is a session with evidence.",
+            at_start=True,
+        ),
+        Key("blocklist_window_days", days(0.01, 3_650), "The time within which these hits must lie.", at_start=True),
+        Key(
+            "blocklist_expire_days",
+            days(0.01, 3_650),
+            "How long an address stays listed after its latest hit.",
+            at_start=True,
+        ),
+        Key(
+            "blocklist_evidence",
+            list_of(choice(tuple(EVIDENCE)), f"a list of some of {', '.join(EVIDENCE)}", least=1),
+            "What counts as evidence: " + "; ".join(f"{name} ({what})" for name, what in EVIDENCE.items()) + ".",
+            at_start=True,
+        ),
+        Key(
+            "blocklist_never",
+            list_of(network_or_file, "a list of networks and of absolute paths of files that name them", most=16),
+            "Who is never listed, besides all special-purpose networks and this server's own addresses.",
+        ),
+    )
+}
+
+
+class Sourced(NamedTuple):
+    """Settings, and where each value came from."""
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+
+
+def key_of(name: str) -> Key:
+    """Return the key of a name. Raises SettingsError that suggests another."""
+    key = KEYS.get(name)
+    if key is None:
+        raise SettingsError(f"unknown setting {name!r}{_suggestion(name)}")
+    return key
+
+
+def check(name: str, value: object) -> Any:
+    """Return the checked value for a key. Raises SettingsError that names the key and what is allowed."""
+    key = key_of(name)
+    try:
+        return key.check(value)
+    except ValueError as error:
+        raise SettingsError(f"{name} must be {error}") from None
+
+
+def _suggestion(name: str) -> str:
+    import difflib  # noqa: PLC0415 - only after a mistake
+
+    near = difflib.get_close_matches(name, KEYS, n=1)
+    return f"; did you mean {near[0]}?" if near else "; `smtppseudo config --default` lists all"
+
+
+def combine(layers: Iterable[tuple[Origin, Mapping[str, Any]]], of_machine: Mapping[str, str]) -> Sourced:
+    """Lay checked values over the defaults, later layers over earlier ones, and what `tarpit` stands for under all.
+
+    `of_machine` holds the defaults of this machine, for the keys whose empty value means them.
+    """
+    values: dict[str, Any] = dict(of_machine)
+    origins: dict[str, Origin] = dict.fromkeys(KEYS, "default")
+    for origin, layer in layers:
+        for name, value in layer.items():
+            if value != "":
+                values[name] = value
+                origins[name] = origin
+    if values.get("tarpit"):
+        for name in [name for name in TARPIT if origins[name] == "default"]:
+            values[name] = TARPIT[name]
+            origins[name] = "tarpit"
+    return Sourced(Settings(**values), origins)

@@ -1,0 +1,1 @@
+"""Reading logs: text and JSON, plain and gzipped."""

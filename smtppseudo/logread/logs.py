@@ -1,0 +1,151 @@
+"""Logs: finds the dated log files of one or several directories, and reads them, plain or gzipped.
+
+    files = [file for directory in directories for file in find(directory, since, until)]
+    reading = Reading(files, since, until)
+    for rows in reading:                      # a list of `scan.Row`s, of 128 KiB of log at a time
+        for time, kind, session, ip, port, data, code, marks, reason, amount in rows:
+            ...
+    reading.lines, reading.damaged, reading.problems
+
+`since` and `until` are times as the logs have them (`2026-11-24T13:54:36.350Z`, see `instant`), since included,
+until not; empty where there is no such bound. The rows of a file come in the file's order, the files in the order
+given; `find` sorts them by date. What a row holds, and what tells sessions apart, is said in `scan`.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from io import BufferedReader
+from pathlib import Path
+from typing import Final
+
+from smtppseudo.logread.scan import Row, scan
+
+_BLOCK_BYTES: Final = 1 << 17  # what is made of it stays in the processor's cache
+_LINE_BYTES_MAX: Final = 1 << 16  # thrice what the longest line takes
+_NO_RECORD: Final = b"\0"  # stands for the beginning of a line that is too long to be one
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP_WINDOW: Final = 31  # zlib's sign for a gzip header and trailer
+_NAME: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.log((?:[.-]\d+)*)(\.gz)?", re.ASCII)
+_ONE_DAY: Final = timedelta(days=1)
+
+
+def instant(at: datetime) -> str:
+    """Render a time as the logs have it."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def find(directory: Path, since: str = "", until: str = "") -> list[Path]:
+    """Return the dated logs of a directory, rotated (`.log.1`) and gzipped ones too, oldest first.
+
+    With `since` or `until` only those that can hold something of that time, and a day more at each end, for names
+    are local dates, perhaps another machine's. Raises OSError where the directory cannot be read.
+    """
+    earliest = _day_of(since, -_ONE_DAY) if since else ""
+    latest = _day_of(until, _ONE_DAY) if until else "9999-12-31"
+    found: list[tuple[str, int, str, Path]] = []
+    paths = {path.name: path for path in directory.iterdir()}
+    for name, path in paths.items():
+        match = _NAME.fullmatch(name)
+        if match is None or not earliest <= match[1] <= latest or not path.is_file():
+            continue
+        if match[3] and name.removesuffix(".gz") in paths:
+            continue  # it is being made of that one
+        rotation = int(re.sub(r"\D", "", match[2]) or 0)
+        found.append((match[1], -rotation, name, path))
+    return [path for *_, path in sorted(found)]
+
+
+def _day_of(time: str, offset: timedelta) -> str:
+    day = date.fromisoformat(time[:10])
+    try:
+        return str(day + offset)
+    except OverflowError:
+        return str(day)
+
+
+class Reading:
+    """One pass over log files, block by block.
+
+    A line that is damaged, partial or longer than any log line is counted in `damaged` and left out; what cannot be
+    read of a file is named in `problems`. Nothing is fatal. `bytes_read` counts what was read so far of the files as
+    they are on the disk, of `total_bytes`.
+    """
+
+    def __init__(self, paths: Sequence[Path], since: str = "", until: str = "") -> None:
+        self.lines = 0
+        self.damaged = 0
+        self.bytes_read = 0
+        self.problems: list[str] = []
+        self._paths = paths
+        self._since = since
+        self._until = until
+
+    @property
+    def total_bytes(self) -> int:
+        """What the files take on the disk."""
+        return sum(path.stat().st_size for path in self._paths if path.is_file())
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        """Yield the rows of the period, a block at a time."""
+        for path in self._paths:
+            try:
+                yield from self._read(path)
+            except OSError as error:
+                self.problems.append(f"{path}: {error.strerror or error}")
+
+    def _read(self, path: Path) -> Iterator[list[Row]]:
+        with path.open("rb") as file:
+            for block in self._blocks(self._pieces(file, path)):
+                rows, damaged = scan(block)
+                self.lines += len(rows) + damaged
+                self.damaged += damaged
+                yield self._of_period(rows)
+
+    def _blocks(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Cut what is read into whole lines; count a last line that lacks its LF."""
+        rest = b""
+        for piece in pieces:
+            end = piece.rfind(b"\n") + 1
+            if end:
+                yield rest + piece[:end]
+                rest = piece[end:]
+            else:
+                rest += piece
+            if len(rest) > _LINE_BYTES_MAX:
+                rest = _NO_RECORD
+        if rest:
+            self.lines += 1
+            self.damaged += 1
+
+    def _pieces(self, file: BufferedReader, path: Path) -> Iterator[bytes]:
+        """Read a file to its end, unpacked if it is gzipped, whatever its name."""
+        if not file.peek(2).startswith(_GZIP_MAGIC):
+            yield from self._raw(file)
+            return
+        decoder = zlib.decompressobj(_GZIP_WINDOW)
+        try:
+            for data in self._raw(file):
+                packed = data
+                while packed:
+                    if decoder.eof:  # several files, one after the other (RFC 1952 section 2.2)
+                        decoder = zlib.decompressobj(_GZIP_WINDOW)
+                    yield decoder.decompress(packed, _BLOCK_BYTES)
+                    packed = decoder.unused_data or decoder.unconsumed_tail
+        except zlib.error:
+            self.problems.append(f"{path}: damaged; what follows the damage was not read")
+            return
+        if not decoder.eof:
+            self.problems.append(f"{path}: cut short; its end is missing")
+
+    def _raw(self, file: BufferedReader) -> Iterator[bytes]:
+        while data := file.read(_BLOCK_BYTES):
+            self.bytes_read += len(data)
+            yield data
+
+    def _of_period(self, rows: list[Row]) -> list[Row]:
+        since, until = self._since, self._until
+        if until:
+            return [row for row in rows if since <= row[0] < until]
+        return [row for row in rows if since <= row[0]] if since else rows

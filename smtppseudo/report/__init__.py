@@ -1,0 +1,1 @@
+"""Reports: what the logs say, for people and programs."""

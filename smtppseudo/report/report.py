@@ -1,0 +1,179 @@
+"""The report: sums over the rows of a log, in bounded memory."""
+
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, tzinfo
+from functools import lru_cache
+from ipaddress import ip_network
+from typing import Final, TypeVar, get_args
+
+from smtppseudo.events import RefusalReason, escape, unescape
+from smtppseudo.logread.scan import Row
+from smtppseudo.report.tally import KEPT, Tally
+
+KINDS: Final = ("address", "network", "helo", "domain", "sender", "verb", "reason", "kept", "hour", "day")
+"""What can be counted by: `domain` and `sender` are those of MAIL, `reason` is why sessions ended, `kept` how long
+they took."""
+HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
+SPANS: Final = ("under 1 s", "1 to 10 s", "10 s to 1 min", "1 to 10 min", "over 10 min")
+_SPAN_ENDS_MS: Final = (1_000, 10_000, 60_000, 600_000)
+_NAME_MAX: Final = 128
+_IPV4: Final = re.compile(r"(\d{1,3}\.\d{1,3}\.\d{1,3})\.\d{1,3}", re.ASCII)
+_FROM: Final = re.compile(r"FROM:\s*(?:<([^>]*)|(\S+))", re.ASCII | re.IGNORECASE)
+_NO_SENDER: Final = "<>"
+_SAID: Final = ("verb", "helo", "domain", "sender")
+_REFUSALS: Final = get_args(RefusalReason)
+
+T = TypeVar("T")
+
+
+class Report:
+    """Sums up rows by those `kinds` of `KINDS`. `zone` (None: that of this machine) is for hour and day.
+
+    `kept` is the limit of each tally. Times of day are exact to the minute.
+    """
+
+    def __init__(self, kinds: Iterable[str], zone: tzinfo | None = None, kept: int = KEPT) -> None:
+        self.connected = 0
+        self.commands = 0
+        self.closed = 0
+        self.kept_ms = 0
+        self.lost = 0
+        self.refused: dict[str, int] = {}
+        self.first = ""
+        self.last = ""
+        self.tallies = {kind: Tally(kept) for kind in kinds}
+        self._day_and_hour = lru_cache(4_096)(lambda minute: _day_and_hour(minute, zone))
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Add rows, best some thousands at a time."""
+        callers: list[str] = []
+        minutes: list[str] = []
+        said: list[str] = []
+        ends: list[str] = []
+        spans: list[int] = []
+        for time, kind, _, ip, _, data, _, _, reason, amount in rows:
+            if kind == "command":
+                said.append(data)
+            elif kind == "connected":
+                callers.append(ip)
+                minutes.append(time[:16])
+            elif kind == "closed":
+                ends.append(reason)
+                spans.append(int(amount))
+            elif kind == "refused":
+                self._add_refused(reason, int(amount))
+            elif kind == "error":
+                self.lost += int(amount)
+        self._note_times(rows)
+        self.connected += len(callers)
+        self.commands += len(said)
+        self.closed += len(ends)
+        self.kept_ms += sum(spans)
+        self._add_callers(Counter(callers))
+        self._add_minutes(Counter(minutes))
+        self._add_said(Counter(said))
+        self._tally("reason", _sums(Counter(ends), _cut))
+        self._tally("kept", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
+
+    def _add_refused(self, reason: str, count: int) -> None:
+        known = reason if reason in _REFUSALS else "other"  # a later version's
+        self.refused[known] = self.refused.get(known, 0) + count
+
+    def _note_times(self, rows: Sequence[Row]) -> None:
+        if rows:
+            times = [row[0] for row in rows]  # servers that share a file write a little out of order
+            self.first = min(self.first or times[0], *times)
+            self.last = max(self.last, *times)
+
+    def _add_callers(self, callers: Mapping[str, int]) -> None:
+        self._tally("address", _sums(callers, _cut))
+        self._tally("network", _sums(callers, network_of))
+
+    def _add_minutes(self, minutes: Mapping[str, int]) -> None:
+        if "day" in self.tallies or "hour" in self.tallies:
+            self._tally("day", _sums(minutes, lambda minute: self._day_and_hour(minute)[0]))
+            self._tally("hour", _sums(minutes, lambda minute: self._day_and_hour(minute)[1]))
+
+    def _add_said(self, lines: Mapping[str, int]) -> None:
+        if self.tallies.keys().isdisjoint(_SAID):
+            return
+        sums: dict[str, dict[str, int]] = {kind: {} for kind in _SAID}
+        verbs, helos, domains, senders = sums.values()
+        for line, count in lines.items():
+            verb, argument = split(line)
+            verbs[verb] = verbs.get(verb, 0) + count
+            if verb == "MAIL":
+                domain, sender = sender_of(argument)
+                domains[domain] = domains.get(domain, 0) + count
+                senders[sender] = senders.get(sender, 0) + count
+            elif verb in ("HELO", "EHLO"):
+                helo = _cut(argument.partition(" ")[0].lower())
+                helos[helo] = helos.get(helo, 0) + count
+        for kind in _SAID:
+            sums[kind].pop("", None)
+            self._tally(kind, sums[kind])
+
+    def _tally(self, kind: str, sums: Mapping[str, int]) -> None:
+        if kind in self.tallies:
+            self.tallies[kind].add(sums)
+
+
+def _sums(counts: Mapping[T, int], name_of: Callable[[T], str]) -> dict[str, int]:
+    """Sum counts up under the names of what was counted; what has none is left out."""
+    sums: dict[str, int] = {}
+    for each, count in counts.items():
+        name = name_of(each)
+        sums[name] = sums.get(name, 0) + count
+    sums.pop("", None)
+    return sums
+
+
+def split(data: str) -> tuple[str, str]:
+    """Split a command, escaped as in a log, into its verb and its argument."""
+    words = data.split(None, 1)
+    if "\\" in data:  # perhaps a tab: the server splits there, too
+        words = [escape(word) for word in unescape(data).split(None, 1)]
+    if not words:
+        return "(empty)", ""
+    verb = words[0]
+    return verb.upper() if verb.isalpha() and len(verb) < _NAME_MAX else _cut(verb), words[1] if len(words) > 1 else ""
+
+
+def sender_of(argument: str) -> tuple[str, str]:
+    """Return domain and address in the argument of MAIL, `<>` for the empty one; nothing where none is given."""
+    match = _FROM.match(argument)
+    if match is None:
+        return "", ""
+    sender = match[1] or match[2] or _NO_SENDER
+    local, at, domain = sender.rpartition("@")
+    if not at:
+        return sender if sender == _NO_SENDER else "", _cut(sender)
+    domain = domain.lower()
+    return _cut(domain), _cut(f"{local}@{domain}")
+
+
+def _cut(name: str) -> str:
+    """Return of a name what may be kept: peers make names up, and so may whoever edits a log."""
+    return name if len(name) <= _NAME_MAX else name[: _NAME_MAX - 3] + "..."
+
+
+def network_of(ip: str) -> str:
+    """Return the /24 of an IPv4 address, the /48 of an IPv6 address, nothing for what is no address."""
+    match = _IPV4.fullmatch(ip)
+    if match:
+        return f"{match[1]}.0/24"
+    try:
+        return str(ip_network((ip.partition("%")[0], 48), strict=False)) if ":" in ip else ""
+    except ValueError:
+        return ""
+
+
+def _day_and_hour(minute: str, zone: tzinfo | None) -> tuple[str, str]:
+    try:
+        local = datetime.fromisoformat(f"{minute}:00+00:00").astimezone(zone)
+    except (ValueError, OverflowError):
+        return "", ""
+    return str(local.date()), HOURS[local.hour]

@@ -1,0 +1,49 @@
+"""Tallies: how often each of any number of names was seen, in bounded memory."""
+
+import heapq
+from collections.abc import Mapping
+from typing import Final
+
+KEPT: Final = 20_000
+
+
+class Tally:
+    """Counts names. As long as there are at most `2 * kept` of them, exactly.
+
+    With more the rarest are forgotten (Misra and Gries, 1982): a count may then be too low, by at most `short`, which
+    is at most the sum of all that was counted / `kept`; so what is frequent stays. A name takes about 200 bytes.
+    """
+
+    __slots__ = ("_counts", "_kept", "short", "total")
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self.short = 0
+        self.total = 0
+        self._kept = kept
+        self._counts: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """Return how many names are known; where `short` is not 0, there were more."""
+        return len(self._counts)
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Add what was counted elsewhere."""
+        known = self._counts
+        for name, count in counts.items():
+            known[name] = known.get(name, 0) + count
+            self.total += count
+        if len(known) > 2 * self._kept:
+            self._forget()
+
+    def top(self, count: int) -> list[tuple[str, int]]:
+        """Return the most frequent names with their counts; equal ones by name."""
+        return heapq.nsmallest(count, self._counts.items(), key=lambda item: (-item[1], item[0]))
+
+    def in_order(self) -> list[tuple[str, int]]:
+        """Return all names with their counts, by name."""
+        return sorted(self._counts.items())
+
+    def _forget(self) -> None:
+        less = sorted(self._counts.values(), reverse=True)[self._kept]
+        self._counts = {name: count - less for name, count in self._counts.items() if count > less}
+        self.short += less

@@ -1,0 +1,302 @@
+"""The console: lets monitors in, carries out their ops, and feeds them events."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from smtppseudo import __version__
+from smtppseudo.config.layers import Configuration, Pinned
+from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, SettingsError
+from smtppseudo.events import Monitor, Stamped
+from smtppseudo.loop.connection import Connection
+from smtppseudo.loop.listener import ListenError, turn_away
+from smtppseudo.monitor import rows
+from smtppseudo.monitor.attempts import Attempts
+from smtppseudo.monitor.codec import encode
+from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
+from smtppseudo.monitor.history import Feed, Subscription, chunks, event_frames, parse_subscription
+from smtppseudo.monitor.session import Door, Happening, MonitorSession, MonitorState, Proved, Request, WrongWord
+from smtppseudo.net.addresses import is_loopback
+from smtppseudo.smtp.client_limits import source_of
+
+if TYPE_CHECKING:
+    from smtppseudo.net.tls import Tls
+    from smtppseudo.server.server import Server
+
+UNAUTHENTICATED_PER_SOURCE: Final = 2
+COOKIE_ITERATIONS: Final = 4_096  # 32 random bytes need no stretching
+_NONCE_BYTES: Final = 18
+_BUSY: Final = {"type": "error", "error": "busy", "message": "too many connections that are not logged in"}
+
+
+# Carries out an op; returns its reply's own fields, or None if it has answered itself.
+Op: TypeAlias = Callable[[MonitorSession, Request], Mapping[str, object] | None]
+
+
+class OpRefused(Exception):  # noqa: N818 - an answer, not an error of ours
+    """An op that is not carried out: an error code of the protocol, and what is wrong and allowed."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Console:
+    """Owns the monitors' connections. `tls` is what those come by who do not come by loopback."""
+
+    def __init__(self, server: "Server", feed: Feed, cookie: str) -> None:
+        self.reactor = server.reactor
+        self.tls: Tls | None = None
+        self.backlog_bytes = 0
+        self._server = server
+        self._feed = feed
+        self._connections: dict[MonitorSession, Connection] = {}
+        self._subscriptions: dict[MonitorSession, Subscription] = {}
+        self._snapshot_seq: dict[MonitorSession, int] = {}
+        self._attempts = Attempts()
+        self._cookie = derive(cookie, os.urandom(16), COOKIE_ITERATIONS)
+        self._cookie_id = cookie_id(cookie)
+        self._word = server.read_credentials()
+        self._decoy_secret = self._word.server_key if self._word else os.urandom(32)
+        self._ops: dict[str, Op] = {
+            "slots": self._slots,
+            "subscribe": self._subscribe,
+            "status": self._status,
+            "get": self._get,
+            "set": self._set,
+            "unset": self._unset,
+            "start": self._start,
+            "stop": self._stop,
+            "disconnect": self._disconnect,
+            "magic_word": self._magic_word,
+        }
+
+    @property
+    def monitors(self) -> int:
+        """How many are logged in."""
+        return sum(session.state is MonitorState.AUTHENTICATED for session in self._connections)
+
+    def accept(self, sock: socket.socket, ip: str, port: int, now: float, *, by_tls: bool) -> None:
+        """Greet a newcomer on the monitor port, if there is room."""
+        source = source_of(ip)
+        waiting = [s for s in self._connections if s.state in (MonitorState.CHALLENGED, MonitorState.REFUSED)]
+        if (
+            len(waiting) >= UNAUTHENTICATED_MAX
+            or sum(source_of(s.ip) == source for s in waiting) >= UNAUTHENTICATED_PER_SOURCE
+        ):
+            turn_away(sock, b"" if by_tls else encode(_BUSY))  # what is in clear could not be read there
+            return
+        _keep_alive(sock)
+        door = Door(
+            self._credentials_of,
+            lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
+            lambda user: self._attempts.wait_s(source, self.reactor.clock.now) if user == "magic" else 0.0,
+            self._cookie_id,
+        )
+        nonce = os.urandom(_NONCE_BYTES).hex()
+        session = MonitorSession(door, nonce, f"smtppseudo {__version__}", ip, port, now, awaits_tls=by_tls)
+        connection = self._connections[session] = Connection(sock, session, self)
+        connection.begin(now)
+
+    def record(self, machine: MonitorSession, events: Sequence[Happening]) -> None:
+        """See to what a monitor wants."""
+        for happening in events:
+            if isinstance(happening, Request):
+                self._answer(machine, happening)
+            elif isinstance(happening, Proved):
+                self._admit(machine, happening)
+            elif isinstance(happening, WrongWord):
+                self._attempts.failed(source_of(machine.ip), self.reactor.clock.now)
+                self._note(machine, Monitor("not_authorized", "magic"))
+            else:
+                self._server.chronicle.record_session(machine, (happening,))
+
+    def released(self, connection: Connection, now: float) -> None:  # noqa: ARG002
+        """Forget a connection that is closed."""
+        session: Any = connection.machine
+        del self._connections[session]
+        self._subscriptions.pop(session, None)
+        self._snapshot_seq.pop(session, None)
+
+    def report_fault(self, error: Exception) -> None:
+        """Put a bug of ours on record."""
+        self._server.reception.report_fault(error)
+
+    def follow(self, batch: Sequence[Stamped]) -> None:
+        """Give events to those who subscribed."""
+        now = self.reactor.clock.now
+        for_all: list[tuple[bytes, int]] | None = None  # most want all, and that is rendered once
+        for session, subscription in list(self._subscriptions.items()):
+            wanted = subscription.select(batch)
+            if wanted is not batch:
+                pieces = list(chunks(event_frames(wanted)))
+            elif for_all is None:
+                pieces = for_all = list(chunks(event_frames(batch)))
+            else:
+                pieces = for_all
+            for data, count in pieces:
+                if session in self._connections:
+                    session.send_events(data, count)
+                    self._connections[session].push(now)
+
+    def close(self, now: float) -> None:
+        """Say goodbye to all."""
+        for connection in list(self._connections.values()):
+            connection.end("shutdown", now)
+
+    def _credentials_of(self, user: str) -> Credentials | None:
+        return {"magic": self._word, "cookie": self._cookie}.get(user)
+
+    def _note(self, session: MonitorSession, event: Monitor) -> None:
+        self._server.chronicle.record_session(session, (event,))
+
+    def _admit(self, session: MonitorSession, proved: Proved) -> None:
+        if session.close_reason is not None:
+            return
+        if self.monitors >= MONITORS_MAX:
+            session.turn_away(f"{MONITORS_MAX} monitors are logged in already")
+            self._note(session, Monitor("busy", proved.user))
+            return
+        self._note(session, Monitor("login", proved.user))
+        session.admit(proved, self.reactor.clock.now)
+        seq = self._snapshot_seq[session] = self._server.chronicle.seq
+        head = {
+            "type": "snapshot",
+            "seq": seq,
+            "state": self._server.state,
+            "started_at": self._server.started_at,
+            "settings": _jsonable(self._server.settings),
+            "counters": self._server.counters(),
+        }
+        # Taken now, for `seq` is of now, but rendered frame by frame as the monitor reads.
+        session.send_frames(self._slot_frames(head, rows.take_rows(self._server.reception.slots)))
+
+    def _slot_frames(self, head: dict[str, object], taken: list[rows.Row] | None = None) -> Iterator[bytes]:
+        clock, slots = self.reactor.clock, self._server.reception.slots
+        if taken is None:  # only when the first frame is asked for: many lists that nobody reads take no memory
+            taken = rows.take_rows(slots)
+        yield from rows.frames(head, rows.show(taken, slots.count, clock.now, clock.stamp_at))
+
+    def _answer(self, session: MonitorSession, request: Request) -> None:
+        try:
+            fields = self._carry_out(session, request)
+        except OpRefused as error:
+            session.refuse(request.id, error.code, str(error))
+        except Pinned as error:
+            session.refuse(request.id, "pinned", str(error))
+        except SettingsError as error:
+            session.refuse(request.id, "bad_value", str(error))
+        except ListenError as error:
+            session.refuse(request.id, "io", f"cannot listen on {error}")
+        except OSError as error:
+            session.refuse(request.id, "io", f"the server could not do that: {error.strerror}; nothing was changed")
+        else:
+            if fields is not None:
+                session.reply(request.id, **fields)
+
+    def _carry_out(self, session: MonitorSession, request: Request) -> Mapping[str, object] | None:
+        op = self._ops.get(request.op)
+        if op is None:
+            raise OpRefused("unknown_op", f"ops are ping, {', '.join(self._ops)}")
+        return op(session, request)
+
+    def _slots(self, session: MonitorSession, request: Request) -> None:
+        session.send_frames(self._slot_frames({"type": "reply", "id": request.id, "ok": True}))
+
+    def _subscribe(self, session: MonitorSession, request: Request) -> None:
+        feed = self._feed
+        try:
+            subscription = parse_subscription(self._snapshot_seq[session] + 1, request.fields)
+        except ValueError as error:
+            raise OpRefused("bad_value", str(error)) from None
+        if subscription.from_seq > self._server.chronicle.seq + 1:
+            raise OpRefused("bad_value", f"from_seq must be at most {self._server.chronicle.seq + 1}")
+        self._subscriptions[session] = subscription
+        session.reply(request.id, oldest_seq=feed.oldest_seq)
+        pieces = (chunks(event_frames(batch)) for batch in feed.replay(subscription))
+        session.send_frames(data for data, _ in chain.from_iterable(pieces))
+
+    def _status(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
+        return self._server.status()
+
+    def _get(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
+        configuration = self._server.configuration
+        return {
+            "settings": _jsonable(self._server.settings),
+            "origins": dict(configuration.origins),
+            "revision": configuration.revision,
+        }
+
+    def _set(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        changes = request.fields.get("changes")
+        if not isinstance(changes, dict) or not changes:
+            raise OpRefused("bad_value", "changes must be an object of keys and values")
+        self._require_revision(request)
+        return self._configure(session, self._server.configuration.with_set(changes))
+
+    def _unset(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        keys = request.fields.get("keys")
+        if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
+            raise OpRefused("bad_value", "keys must be a list of keys")
+        self._require_revision(request)
+        return self._configure(session, self._server.configuration.with_unset(keys))
+
+    def _configure(self, session: MonitorSession, configuration: Configuration) -> Mapping[str, object]:
+        self._server.configure(configuration, session.ip, session.port)
+        return {"revision": configuration.revision}
+
+    def _require_revision(self, request: Request) -> None:
+        revision = self._server.configuration.revision
+        if request.fields.get("revision", revision) != revision:
+            raise OpRefused("conflict", "somebody else has changed the settings; get them again")
+
+    def _start(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
+        self._server.go_online("monitor", session.ip, session.port)
+        return {"state": self._server.state}
+
+    def _stop(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
+        self._server.go_offline("monitor", session.ip, session.port)
+        return {"state": self._server.state}
+
+    def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
+        slot = request.fields.get("slot")
+        if type(slot) is not int or not self._server.reception.end(slot, "disconnected", self.reactor.clock.now):
+            raise OpRefused("bad_value", "there is no open session in that slot")
+        return {}
+
+    def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        if not (is_loopback(session.ip) or self._connections[session].is_under_tls):
+            raise OpRefused(
+                "not_authorized", "the magic word can be set only over TLS or from the server's own machine"
+            )
+        fields = request.fields
+        try:
+            word = Credentials.from_fields(
+                fields.get("salt"), fields.get("iterations"), fields.get("stored_key"), fields.get("server_key")
+            )
+        except ValueError as error:
+            raise OpRefused("bad_value", str(error)) from None
+        self._server.write_credentials(word)
+        self._word = word
+        self._decoy_secret = word.server_key
+        self._note(session, Monitor("magic_word", session.user))
+        for other, connection in list(self._connections.items()):
+            if other is not session:  # also those half-way through a login with the old word
+                connection.end("disconnected", self.reactor.clock.now)
+        return {}
+
+
+def _jsonable(settings: Any) -> dict[str, object]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings._asdict().items()}
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Let the kernel find out about monitors that are gone without a word."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+    except OSError:
+        pass  # a dead monitor then stays until something is sent to it

@@ -1,0 +1,49 @@
+"""Preconditions: what must be so before a server is made of settings that are allowed each."""
+
+from typing import Final
+
+from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
+from smtppseudo.net.addresses import is_loopback
+
+OTHER_DESCRIPTORS: Final = 16
+
+
+def require_sense(settings: Settings) -> None:
+    """Refuse settings that are allowed each, but not together. Raises SettingsError."""
+    if settings.port == settings.monitor_port != 0:
+        raise SettingsError(f"port and monitor_port must differ; both are {settings.port}")
+    for name in ("listen", "monitor_listen"):
+        addresses = getattr(settings, name)
+        if len(set(addresses)) < len(addresses):
+            raise SettingsError(f"{name} must name each address once")
+    for prefix in ("", "monitor_"):
+        cert, key = (f"{prefix}tls_{part}" for part in ("cert", "key"))
+        if bool(getattr(settings, cert)) != bool(getattr(settings, key)):
+            raise SettingsError(f"{cert} and {key} go together; only one of them is set")
+    for address in settings.monitor_listen:
+        if not (is_loopback(address) or settings.monitor_tls_cert or settings.monitor_cleartext):
+            raise SettingsError(
+                f"monitor_listen: {address} is not a loopback address, and monitors would cross the network without"
+                " TLS; listen on 127.0.0.1 and use an SSH tunnel, or set monitor_tls_cert and monitor_tls_key"
+                ' (README.md, "Watch and steer it", makes them), or monitor_cleartext = true'
+            )
+
+
+def require_descriptors(slots: int) -> None:
+    """Raise the limit of open files to what the slots need. Raises SettingsError where that is not allowed."""
+    try:
+        import resource  # noqa: PLC0415 - POSIX only
+    except ImportError:
+        return
+    needed = slots + MONITORS_MAX + UNAUTHENTICATED_MAX + OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= needed or soft == resource.RLIM_INFINITY:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        most = hard - needed + slots
+        way_out = f", or set slots to at most {most}" if most > 0 else ""
+        raise SettingsError(
+            f"slots = {slots} needs {needed} open files, and the limit is {hard}; raise it (ulimit -n, LimitNOFILE=)"
+            f"{way_out}"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

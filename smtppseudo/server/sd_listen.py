@@ -1,0 +1,77 @@
+"""Listening sockets that are handed over by whoever starts us, as systemd does: sd_listen_fds(3)."""
+
+import os
+import socket
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final, NamedTuple
+
+from smtppseudo.config.settings import SettingsError
+from smtppseudo.loop.listener import adopt
+from smtppseudo.net.addresses import plain_address
+from smtppseudo.net.errnos import reason_of
+
+_FIRST_FD: Final = 3
+_PID: Final = "LISTEN_PID"
+_COUNT: Final = "LISTEN_FDS"
+_NAMES: Final = "LISTEN_FDNAMES"
+_VARIABLES: Final = (_PID, _COUNT, _NAMES, "LISTEN_PIDFDID")
+_FDS_MAX: Final = 64
+
+
+class Inherited(NamedTuple):
+    """The sockets for SMTP, and those for monitors."""
+
+    smtp: tuple[socket.socket, ...] = ()
+    monitor: tuple[socket.socket, ...] = ()
+
+    def as_settings(self) -> dict[str, Any]:
+        """Return the settings that these sockets decide: what they listen on."""
+        values: dict[str, Any] = {}
+        for prefix, socks in (("", self.smtp), ("monitor_", self.monitor)):
+            if socks:
+                addresses = [plain_address(sock.getsockname()) for sock in socks]
+                values[f"{prefix}listen"] = tuple(dict.fromkeys(addresses))  # one address may have several ports
+                values[f"{prefix}port"] = socks[0].getsockname()[1]
+        return values
+
+
+def take(environ: MutableMapping[str, str]) -> Inherited:
+    """Take the sockets that are meant for this process, and the variables that say so. Raises SettingsError."""
+    named = parse(environ, os.getpid())
+    for variable in _VARIABLES:
+        environ.pop(variable, None)  # no child of ours is to think that they are for it
+    socks = [(name, _socket(fd, name)) for fd, name in named]
+    return Inherited(
+        smtp=tuple(sock for name, sock in socks if name == "smtp"),
+        monitor=tuple(sock for name, sock in socks if name == "monitor"),
+    )
+
+
+def parse(environ: Mapping[str, str], pid: int) -> list[tuple[int, str]]:
+    """Return the descriptors that are meant for the process `pid`, with their names. Raises SettingsError."""
+    if environ.get(_PID) != str(pid):
+        return []
+    text = environ.get(_COUNT, "")
+    if not text.isascii() or not text.isdecimal() or len(text) > len(str(_FDS_MAX)) or int(text) > _FDS_MAX:
+        raise SettingsError(f"{_COUNT} must be a whole number from 0 to {_FDS_MAX}, not {text!r}")
+    fds = range(_FIRST_FD, _FIRST_FD + int(text))
+    names = environ.get(_NAMES, "").split(":") if fds else []
+    if len(names) != len(fds):
+        raise SettingsError(f"{_NAMES} names {len(names)}, but {_COUNT} is {len(fds)}; each socket must have a name")
+    for fd, name in zip(fds, names, strict=True):
+        if name not in Inherited._fields:
+            raise SettingsError(
+                f"the socket handed over as descriptor {fd} is named {name!r}, and must be named smtp or monitor;"
+                " FileDescriptorName= in a systemd socket unit names it"
+            )
+    return list(zip(fds, names, strict=True))
+
+
+def _socket(fd: int, name: str) -> socket.socket:
+    try:
+        os.set_inheritable(fd, False)
+        return adopt(fd)
+    except OSError as error:
+        raise SettingsError(
+            f"the socket handed over as descriptor {fd} ({name}) is not a TCP socket to listen on: {reason_of(error)}"
+        ) from None

@@ -1,0 +1,123 @@
+"""What the service manager is told of us: sd_notify(3). Without one nothing is said, and nothing is lost."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Final
+
+from smtppseudo.loop.reactor import Alarm, Reactor
+
+STATUS_EVERY_S: Final = 3.0
+_SOCKET: Final = "NOTIFY_SOCKET"
+_WATCHDOG_USEC: Final = "WATCHDOG_USEC"
+_WATCHDOG_PID: Final = "WATCHDOG_PID"
+_WAIT_S: Final = 1.0
+_STATUS_MAX_CHARS: Final = 1000  # systemd ignores messages of more than 4,096 bytes
+_MICRO: Final = 1e-6
+
+
+class Notifier:
+    """Sends to the service manager. Takes its variables out of `environ`; raises nothing.
+
+    `watchdog_s` is how long the manager bears our silence; 0 = for ever.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        name = environ.pop(_SOCKET, "")
+        watchdog_pid = environ.pop(_WATCHDOG_PID, "") or str(os.getpid())
+        watchdog_usec = environ.pop(_WATCHDOG_USEC, "")
+        self.watchdog_s = 0.0
+        self._address = ""
+        self._socket: socket.socket | None = None  # made with the first message, then kept: descriptors may run out
+        if not name.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
+            return
+        self._address = name.replace("@", "\0", 1) if name.startswith("@") else name
+        if watchdog_pid == str(os.getpid()) and watchdog_usec.isascii() and watchdog_usec.isdecimal():
+            self.watchdog_s = int(watchdog_usec[:18]) * _MICRO
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a service manager."""
+        return bool(self._address)
+
+    def ready(self, status: str) -> bool:
+        """Say that we serve; whether that was heard."""
+        return self._send("READY=1", f"STATUS={status}")
+
+    def reloading(self) -> None:
+        """Say that the settings are being read anew; `ready` is to follow."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """Say that we end."""
+        self._send("STOPPING=1", "STATUS=Stopping")
+
+    def status(self, text: str, *, wait: bool = True) -> bool:
+        """Say in one line how we do; whether that was heard."""
+        return self._send(f"STATUS={text[:_STATUS_MAX_CHARS]}", wait=wait)
+
+    def alive(self) -> None:
+        """Say that we are not stuck."""
+        self._send("WATCHDOG=1", wait=False)
+
+    def close(self) -> None:
+        """Say nothing more."""
+        self._address = ""
+        if self._socket is not None:
+            self._socket.close()
+
+    def _send(self, *lines: str, wait: bool = True) -> bool:
+        if not self._address:
+            return False
+        data = "\n".join(line.replace("\n", " ") for line in lines).encode("utf-8", "backslashreplace")
+        try:
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.settimeout(_WAIT_S if wait else 0.0)
+            self._socket.sendto(data, self._address)
+        except OSError:
+            return False  # to serve matters more than to be heard
+        return True
+
+
+class Heartbeat:
+    """Tells the service manager from the loop that it turns, and what `status` says, when that changes."""
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        reactor: Reactor,
+        status: Callable[[], str],
+        on_fault: Callable[[Exception], None],
+    ) -> None:
+        self._notifier = notifier
+        self._reactor = reactor
+        self._status = status
+        self._told = ""
+        self._status_alarm = Alarm(self._tell_status, on_fault)
+        self._alive_alarm = Alarm(self._tell_alive, on_fault)
+
+    def begin(self) -> None:
+        """Say that we serve; from now on keep it known."""
+        if self._notifier.is_heard:
+            self.ready()
+            self._reactor.wheel.schedule(self._status_alarm, self._reactor.clock.now + STATUS_EVERY_S)
+        if self._notifier.watchdog_s:
+            self._tell_alive(self._reactor.clock.now)
+
+    def ready(self) -> None:
+        """Say that we serve, for the first time or again."""
+        status = self._status()
+        if self._notifier.ready(status):
+            self._told = status
+
+    def _tell_status(self, now: float) -> None:
+        self._reactor.wheel.schedule(self._status_alarm, now + STATUS_EVERY_S)
+        status = self._status()
+        if status != self._told and self._notifier.status(status, wait=False):
+            self._told = status
+
+    def _tell_alive(self, now: float) -> None:
+        self._reactor.wheel.schedule(self._alive_alarm, now + self._notifier.watchdog_s / 2)
+        self._notifier.alive()
