@@ -23,7 +23,7 @@ CloseReason: TypeAlias = Literal[
     "fault",  # our bug
     "shutdown",
 ]
-RefusalReason: TypeAlias = Literal["slots", "client"]
+TurnedAwayReason: TypeAlias = Literal["slots", "client"]
 
 
 class Connected(NamedTuple):
@@ -54,20 +54,20 @@ class Message(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A session ended. `left_out` counts the data events that were not logged, the session's share being used up."""
+    """A session ended. `not_logged` counts the data events that were not logged, the session's share being used up."""
 
     reason: CloseReason
     duration_ms: int
     received_bytes: int
     sent_bytes: int
     commands: int
-    left_out: int = 0
+    not_logged: int = 0
 
 
-class Refused(NamedTuple):
+class TurnedAway(NamedTuple):
     """`count` newcomers were turned away with 421 for want of a slot."""
 
-    reason: RefusalReason
+    reason: TurnedAwayReason
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
 
 
@@ -105,7 +105,7 @@ class Monitor(NamedTuple):
 
 
 Event: TypeAlias = (
-    Connected | Command | Message | Closed | Refused | Error | Online | Offline | SettingsChanged | Monitor
+    Connected | Command | Message | Closed | TurnedAway | Error | Online | Offline | SettingsChanged | Monitor
 )
 
 NAMES: Final[dict[type[Event], str]] = {
@@ -113,7 +113,7 @@ NAMES: Final[dict[type[Event], str]] = {
     Command: "command",
     Message: "message",
     Closed: "closed",
-    Refused: "refused",
+    TurnedAway: "turned_away",
     Error: "error",
     Online: "online",
     Offline: "offline",

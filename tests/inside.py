@@ -101,4 +101,4 @@ class Inside:
     @property
     def _seen(self) -> int:
         counters = self.server.reception.counters
-        return counters.connected + sum(counters.refused.values())
+        return counters.connected + sum(counters.turned_away.values())

@@ -12,7 +12,7 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import usual_places
-from smtppseudo.cli.trust import Trust, told_how
+from smtppseudo.cli.trust import Trust, with_pin_hint
 from smtppseudo.files import COOKIE, MONITOR_PORT, StateDir
 from smtppseudo.link.link import (
     LinkError,
@@ -86,7 +86,7 @@ class Access:
 def explained() -> Iterator[None]:
     """Turn what goes wrong with a link into the error that ends a command."""
     try:
-        with told_how():
+        with with_pin_hint():
             yield
     except LinkError as error:
         raise exits.CommandError(str(error), _status_of(error)) from None

@@ -88,7 +88,7 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
         raise exits.CommandError(_explain(error)) from None
     if user is None and hasattr(os, "geteuid") and os.geteuid() == 0 and not any(inherited):
         server.warn(_ROOT_WARNING)
-    server.chronicle.flush()
+    server.recorder.flush()
     _print_places(server, sys.stderr if logs_to_stdout else sys.stdout)
     _calm_collector()
     heartbeat.begin()
@@ -136,10 +136,10 @@ def _print_events(server: Server) -> None:
             left_out = 0
         left_out += data.count(b"\n", max(written, len(gap)))
         if error is not None:
-            server.chronicle.echo = None  # whoever looked on has gone; the server goes on
+            server.recorder.echo = None  # whoever looked on has gone; the server goes on
             _say(f"standard output: {error.strerror}; no more events are printed")
 
-    server.chronicle.echo = echo
+    server.recorder.echo = echo
 
 
 def _find_user(name: str) -> "User":
@@ -183,13 +183,13 @@ def _callbacks(
         heartbeat.ready()
 
     def read_anew() -> None:
-        server.chronicle.log.reopen()
+        server.recorder.log.reopen()
         try:
             waiting = server.reconfigure(server.configuration.with_file(file.read()))
         except SettingsError as error:
             text = f"settings not changed: {error}"
             _say(text)
-            server.chronicle.error(text)
+            server.recorder.error(text)
             return
         if waiting:
             _say(f"a restart is needed to change {', '.join(waiting)}")

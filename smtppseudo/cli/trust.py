@@ -69,7 +69,7 @@ def accepted_pins() -> Pins:
 
 
 @contextlib.contextmanager
-def told_how() -> Iterator[None]:
+def with_pin_hint() -> Iterator[None]:
     """Add to the error of a changed certificate how the new one is accepted."""
     try:
         yield

@@ -41,7 +41,7 @@ class Target(NamedTuple):
         return self.host if self.host is not None else LOOPBACK
 
 
-class Doorkeys(Protocol):
+class Keyring(Protocol):
     """What this user can find of the servers of this machine."""
 
     def cookies(self) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ class Route(NamedTuple):
     is_own: bool
 
 
-def connect(target: Target, keys: Doorkeys) -> Route:
+def connect(target: Target, keys: Keyring) -> Route:
     """Connect and log in. Raises LinkError: what it says is of the first thing that was tried."""
     if target.host is None or target.host in ("localhost", LOOPBACK, "::1"):
         return _connect_here(target, keys)
@@ -88,7 +88,7 @@ def connect(target: Target, keys: Doorkeys) -> Route:
     return Route(link, "", is_own=True)
 
 
-def _connect_here(target: Target, keys: Doorkeys) -> Route:
+def _connect_here(target: Target, keys: Keyring) -> Route:
     noted = keys.ports() if target.port is None else (target.port,)
     failure: UnreachableError | None = None
     for port in noted or (PORT,):
@@ -99,7 +99,7 @@ def _connect_here(target: Target, keys: Doorkeys) -> Route:
     raise failure or UnreachableError("there is no port to try")
 
 
-def _log_in(host: str | None, port: int, target: Target, keys: Doorkeys) -> MonitorLink:
+def _log_in(host: str | None, port: int, target: Target, keys: Keyring) -> MonitorLink:
     def dial(cookies: tuple[str, ...]) -> MonitorLink:
         secrets = Secrets(cookies, target.magic_word)
         return MonitorLink.connect(host, port, secrets, timeout_s=TIMEOUT_S, tls=target.tls, pin_for=keys.pin_for)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from smtppseudo.log.lost_lines import LineAccount, Lost
+from smtppseudo.log.lost_lines import Lost, LostLines
 from smtppseudo.log.retention import OldLogs
 
 CHECK_EVERY_S: Final = 1.0
@@ -29,7 +29,7 @@ class Limits(NamedTuple):
     min_free_bytes: int = 256 << 20
 
 
-class Journal:
+class DatedLog:
     """Writes lines to `directory`/YYYY-MM-DD.log, all of a loop turn with one system call.
 
     Several processes may write to one directory: each write appends whole lines. A file that was renamed or
@@ -39,7 +39,7 @@ class Journal:
     """
 
     def __init__(self, directory: Path, limits: Limits, on_trouble: Callable[[str], None]) -> None:
-        self.account = LineAccount()
+        self.account = LostLines()
         self._directory = directory
         self._limits = limits
         self._on_trouble = on_trouble

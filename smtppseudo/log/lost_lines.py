@@ -10,7 +10,7 @@ class Lost(NamedTuple):
     lines: int
 
 
-class LineAccount:
+class LostLines:
     """Counts the lines that are lost, and knows whether that was told.
 
     `cut_short` is whether a line is begun that has no end: the next write must begin with that end. `reason` is why

@@ -30,11 +30,11 @@ def fields(stamped: Stamped) -> Iterator[tuple[str, Value]]:
         yield from _command_fields(event)
         return
     for name, value in event._asdict().items():
-        if value or name not in _LEFT_OUT_IF_ZERO:
+        if value or name not in _OMITTED_IF_ZERO:
             yield name, value
 
 
-_LEFT_OUT_IF_ZERO: Final = ("lost", "left_out")
+_OMITTED_IF_ZERO: Final = ("lost", "not_logged")
 
 
 def _command_fields(event: Command) -> Iterator[tuple[str, Value]]:
@@ -66,7 +66,7 @@ def render_text(batch: Iterable[Stamped]) -> list[str]:
             )
         elif isinstance(event, Connected):
             line = f"{time} connected slot={slot} session={session} ip={ip} port={port} local_port={event.local_port}\n"
-        elif isinstance(event, Closed) and not event.left_out:
+        elif isinstance(event, Closed) and not event.not_logged:
             line = (
                 f"{time} closed slot={slot} session={session} ip={ip} port={port} reason={event.reason}"
                 f" duration_ms={event.duration_ms} received_bytes={event.received_bytes}"
@@ -120,7 +120,7 @@ def json_members(batch: Iterable[Stamped]) -> list[str]:
             )
         elif isinstance(event, Connected):
             line = f'"time":"{time}","event":"connected",{origin},"local_port":{event.local_port}'
-        elif isinstance(event, Closed) and not event.left_out:
+        elif isinstance(event, Closed) and not event.not_logged:
             line = (
                 f'"time":"{time}","event":"closed",{origin},"reason":"{event.reason}"'
                 f',"duration_ms":{event.duration_ms},"received_bytes":{event.received_bytes}'

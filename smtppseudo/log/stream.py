@@ -5,7 +5,7 @@ import select
 from collections.abc import Callable
 from typing import Final
 
-from smtppseudo.log.lost_lines import LineAccount, Lost
+from smtppseudo.log.lost_lines import Lost, LostLines
 
 RETRY_EVERY_S: Final = 1.0
 TOO_SLOW: Final = "its reader is too slow"
@@ -22,7 +22,7 @@ class LogStream:
     """
 
     def __init__(self, fd: int, on_trouble: Callable[[str], None]) -> None:
-        self.account = LineAccount()
+        self.account = LostLines()
         self._fd = fd
         self._on_trouble = on_trouble
         self._retry_at = 0.0

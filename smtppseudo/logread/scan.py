@@ -5,14 +5,14 @@ A `Row` is a plain tuple of strings, for there are millions of them; unpack it w
     for time, kind, session, ip, port, data, code, marks, reason, amount in rows: ...
 
 - `time`: always of the shape `2026-11-24T13:54:36.350Z`, so times compare as strings
-- `kind`: the event's name: `connected`, `command`, `closed`, `refused`, `message`, `online`, ...
+- `kind`: the event's name: `connected`, `command`, `closed`, `turned_away`, `message`, `online`, ...
 - `session`, `port`: decimal; empty where the event belongs to no session
 - `ip`: the address as the line has it, perhaps empty; no address at all where somebody edited the log
 - `data`: of `command` what was sent, escaped as the line has it (`events.unescape` gives the bytes)
 - `code`: of `command`, three digits
 - `marks`: of `command`, what else it holds, as the line has it: ` eol=lf pregreet=true` or `,"pipelined":true`
-- `reason`: of `closed` and `refused`
-- `amount`: decimal; of `closed` `duration_ms`, of `refused` `count`, of `error` `lost`
+- `reason`: of `closed` and `turned_away`
+- `amount`: decimal; of `closed` `duration_ms`, of `turned_away` `count`, of `error` `lost`
 
 What does not apply is empty, and all is printable ASCII. Session ids begin anew with each start of a server (`online`
 with reason `start`), and servers that share a directory give the same ones: what tells sessions apart is session, ip
@@ -22,7 +22,7 @@ and port, from `connected` to `closed`.
 import re
 from typing import Final, TypeAlias
 
-from smtppseudo.events import NAMES, Closed, Command, Error, Event, Refused, Stamped, escape
+from smtppseudo.events import NAMES, Closed, Command, Error, Event, Stamped, TurnedAway, escape
 from smtppseudo.log.records import parse
 
 Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str]
@@ -40,8 +40,8 @@ _TEXT: Final = re.compile(
     rf'(?(3)data=(?:"({_PLAIN})"|("[ !#-~]*+"|{_BARE})) code=(\d\d\d) reply=(?:"[ !#-~]*+"|{_BARE})'
     rf"((?: eol=lf)?(?: pregreet=true)?(?: pipelined=true)?(?: truncated_bytes={_NUMBER})?)"
     rf"|(?(4)local_port={_NUMBER}|reason=([a-z]+) duration_ms=({_NUMBER}) received_bytes={_NUMBER}"
-    rf" sent_bytes={_NUMBER} commands={_NUMBER}(?: left_out={_NUMBER})?))"
-    rf"|refused(?: ip=({_BARE}))? reason=([a-z]+) count=({_NUMBER}))|(.*))\n",
+    rf" sent_bytes={_NUMBER} commands={_NUMBER}(?: not_logged={_NUMBER})?))"
+    rf"|turned_away(?: ip=({_BARE}))? reason=([a-z]+) count=({_NUMBER}))|(.*))\n",
     re.ASCII | re.MULTILINE,
 )
 _COUNT: Final = r"(?:0|[1-9]\d{0,17})"  # JSON allows no leading zeros
@@ -51,8 +51,8 @@ _JSON: Final = re.compile(
     rf'"port":({_COUNT}),(?(3)"data":"(?:({_PLAIN})|({_STRING}))","code":([1-9]\d\d),"reply":"{_STRING}"'
     rf'((?:,"eol":"lf")?(?:,"pregreet":true)?(?:,"pipelined":true)?(?:,"truncated_bytes":{_COUNT})?)'
     rf'|(?(4)"local_port":{_COUNT}|"reason":"([a-z]+)","duration_ms":({_COUNT}),"received_bytes":{_COUNT},'
-    rf'"sent_bytes":{_COUNT},"commands":{_COUNT}(?:,"left_out":{_COUNT})?))'
-    rf'|refused"(?:,"ip":"({_PLAIN})")?,"reason":"([a-z]+)","count":({_COUNT}))}}|(.*))\n',
+    rf'"sent_bytes":{_COUNT},"commands":{_COUNT}(?:,"not_logged":{_COUNT})?))'
+    rf'|turned_away"(?:,"ip":"({_PLAIN})")?,"reason":"([a-z]+)","count":({_COUNT}))}}|(.*))\n',
     re.ASCII | re.MULTILINE,
 )
 _WHOLE_TIME: Final = re.compile(_TIME, re.ASCII)
@@ -79,7 +79,7 @@ def _rows(text: str, expression: re.Pattern[str]) -> list[Row]:
     return [
         (
             time,
-            kind or "refused",
+            kind or "turned_away",
             session,
             ip or refused_ip,
             port,
@@ -139,7 +139,7 @@ def _own_fields(event: Event) -> tuple[str, str, str, str, str]:
             return escape(event.data), event.reply.partition(b" ")[0].decode("ascii"), _marks(event), "", ""
         case Closed():
             return "", "", "", event.reason, str(event.duration_ms)
-        case Refused():
+        case TurnedAway():
             return "", "", "", event.reason, str(event.count)
         case Error():
             return "", "", "", "", str(event.lost)

@@ -32,7 +32,9 @@ class Machine(Protocol):
     @property
     def paces(self) -> bool: ...  # that turn is when `deadline` has come
     @property
-    def byte_every_s(self) -> float: ...  # and then so much later for each byte, of which `next_part` is asked; or 0
+    def seconds_per_byte(
+        self,
+    ) -> float: ...  # pace of `next_part`; 0 = unpaced
     @property
     def reads(self) -> bool: ...  # `receive` may be called meanwhile
     @property
@@ -73,7 +75,7 @@ class Phase(Enum):
     HANDSHAKING = "TLS is being agreed on; the machine neither hears nor says anything"
     OPEN = "reads and writes"
     PACED = "the machine says more in its time; what the peer says meanwhile is read while the machine takes it"
-    HUSHED = "the same, and the machine takes no more: what the peer says stays with the kernel"
+    READ_PAUSED = "the same, and the machine takes no more: what the peer says stays with the kernel"
     FLUSHING = "the kernel has not taken all; nothing is read meanwhile"
     LINGERING = "all is said; what still arrives is dropped, so that no RST overtakes the last reply"
     CLOSED = "the socket is gone"
@@ -82,7 +84,7 @@ class Phase(Enum):
 _HANDSHAKING: Final = Phase.HANDSHAKING
 _OPEN: Final = Phase.OPEN
 _PACED: Final = Phase.PACED
-_HUSHED: Final = Phase.HUSHED
+_READ_PAUSED: Final = Phase.READ_PAUSED
 _FLUSHING: Final = Phase.FLUSHING
 _LINGERING: Final = Phase.LINGERING
 _CLOSED: Final = Phase.CLOSED
@@ -140,13 +142,13 @@ class Connection:
             self._receive(now)
         elif self._phase is _HANDSHAKING:
             self._shake_hands(now)
-        elif self._phase is _HUSHED:
+        elif self._phase is _READ_PAUSED:
             self._close("reset", now)  # nothing else is told of a socket that is watched for nothing
 
     def due(self, now: float) -> None:
         """See to the deadline that has passed."""
         machine = self.machine
-        if self._phase is _PACED or self._phase is _HUSHED:
+        if self._phase is _PACED or self._phase is _READ_PAUSED:
             if data := machine.data_to_send(now):
                 self._send(data, now)
                 return
@@ -163,9 +165,9 @@ class Connection:
         elif self._phase is not _CLOSED:
             self._close("session" if now >= machine.expires_at else "stalled", now)
 
-    def hasten(self, deadline: float) -> None:
+    def reschedule(self, deadline: float) -> None:
         """Ask a machine that takes its time for more by then; it has become faster."""
-        if self._phase is _PACED or self._phase is _HUSHED:
+        if self._phase is _PACED or self._phase is _READ_PAUSED:
             self._owner.reactor.wheel.schedule(self, deadline)
 
     def local_ip(self) -> str:
@@ -188,7 +190,7 @@ class Connection:
             return
         machine = self.machine
         machine.end(reason)
-        if self._phase in (_OPEN, _PACED, _HUSHED):
+        if self._phase in (_OPEN, _PACED, _READ_PAUSED):
             data = machine.data_to_send(now)
             try:
                 data = data[self.sock.send(data, DONTWAIT) :]
@@ -279,14 +281,14 @@ class Connection:
             if data:
                 self._owner.record(machine, machine.receive(data, now))
         else:
-            self._phase = _HUSHED
+            self._phase = _READ_PAUSED
             self._rewatch(0, now)
 
     def _pace(self, now: float) -> None:
         """Hear what the machine takes while the rest waits for its time."""
         machine = self.machine
-        if (self._phase is _HUSHED and not machine.reads) or self._go_to(_PACED, now):
-            every_s = machine.byte_every_s
+        if (self._phase is _READ_PAUSED and not machine.reads) or self._go_to(_PACED, now):
+            every_s = machine.seconds_per_byte
             if every_s >= STUTTER_EVERY_S and not self.is_under_tls:
                 self._owner.reactor.stutter.join(self, machine.deadline, every_s)
             else:
@@ -298,7 +300,7 @@ class Connection:
         if before is _FLUSHING:
             self._keep(b"")
             self.machine.flushed(now)
-        return (before is not _FLUSHING and before is not _HUSHED) or self._rewatch(READ, now)
+        return (before is not _FLUSHING and before is not _READ_PAUSED) or self._rewatch(READ, now)
 
     def _wait_for_kernel(self, unsent: bytes, now: float, *, progress: bool) -> None:
         self._keep(unsent)

@@ -174,7 +174,7 @@ class Listener:
 
     def ready(self, mask: int, now: float) -> None:
         """Somebody waits."""
-        self._reactor.let_in(self)
+        self._reactor.accept_at_end_of_turn(self)
 
     def admit(self, now: float) -> None:
         """Accept who waits, up to a batch.
@@ -258,12 +258,12 @@ class Listener:
     def _unwatch(self) -> None:
         self._reactor.wheel.cancel(self._retry)
         if self._watching:
-            self._reactor.unwatch_door(self._sock.fileno())
+            self._reactor.unwatch_acceptor(self._sock.fileno())
             self._watching = False
 
     def _watch(self, now: float) -> None:
         try:
-            self._reactor.watch_door(self._sock.fileno(), self)
+            self._reactor.watch_acceptor(self._sock.fileno(), self)
         except OSError as error:
             self._pause(error, now)
         else:

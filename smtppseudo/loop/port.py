@@ -10,26 +10,26 @@ from smtppseudo.loop.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.net.addresses import plain_address
 
-OnAcceptBy: TypeAlias = Callable[[str], OnAccept]  # by the address that is listened on
+HandlerFor: TypeAlias = Callable[[str], OnAccept]  # by the address that is listened on
 
 
 class Port:
     """Listens at all addresses of a port, or at none.
 
-    `on_accept_by` gives whoever takes what is accepted at an address. `say` hears of an address that this machine
+    `handler_for` gives whoever takes what is accepted at an address. `say` hears of an address that this machine
     does not have; `on_trouble` and `on_fault` are the listeners'.
     """
 
     def __init__(
         self,
         reactor: Reactor,
-        on_accept_by: OnAcceptBy,
+        handler_for: HandlerFor,
         say: Callable[[str], None],
         on_trouble: Callable[[str], None],
         on_fault: Callable[[Exception], None],
     ) -> None:
         self._reactor = reactor
-        self._on_accept_by = on_accept_by
+        self._on_accept_by = handler_for
         self._say = say
         self._on_trouble = on_trouble
         self._on_fault = on_fault

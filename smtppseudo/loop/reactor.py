@@ -36,7 +36,7 @@ class Watched(Timed, Protocol):
         """Read or write, as `mask` (READ, WRITE) says."""
 
 
-class Door(Watched, Protocol):
+class Acceptor(Watched, Protocol):
     """Where newcomers wait: `admit` lets them in, once all else that was ready in the turn has been seen to."""
 
     def admit(self, now: float) -> None:
@@ -83,34 +83,34 @@ class Reactor:
         self.on_fault: Callable[[Exception], None] = _ignore
         self.turns = 0
         self._selector = selectors.DefaultSelector()
-        self._doors = selectors.DefaultSelector()
-        self._at_doors: list[Door] = []
+        self._acceptors = selectors.DefaultSelector()
+        self._accepting: list[Acceptor] = []
         self._stopped = False
 
     def watch(self, fd: int, watched: Watched, mask: int = READ) -> None:
         """Begin to watch a descriptor."""
         self._selector.register(fd, mask, watched)
 
-    def watch_door(self, fd: int, watched: Watched) -> None:
+    def watch_acceptor(self, fd: int, watched: Watched) -> None:
         """Begin to watch a descriptor that must not wait for the end of a turn.
 
         Raises OSError; then it is not watched.
         """
         self.watch(fd, watched)
         try:
-            self._doors.register(fd, READ, watched)
+            self._acceptors.register(fd, READ, watched)
         except OSError:
             self.unwatch(fd)
             raise
 
-    def let_in(self, door: Door) -> None:
+    def accept_at_end_of_turn(self, door: Acceptor) -> None:
         """Have newcomers let in behind all that is ready now: who leaves makes room for them."""
-        self._at_doors.append(door)
+        self._accepting.append(door)
 
-    def unwatch_door(self, fd: int) -> None:
+    def unwatch_acceptor(self, fd: int) -> None:
         """Stop watching such a descriptor."""
         self.unwatch(fd)
-        self._doors.unregister(fd)
+        self._acceptors.unregister(fd)
 
     def rewatch(self, fd: int, watched: Watched, mask: int) -> None:
         """Change what a watched descriptor is watched for; 0 is errors alone.
@@ -161,8 +161,8 @@ class Reactor:
                     watched.ready(mask, now)
                 except Exception as error:  # noqa: BLE001 - our bug: it costs one connection, not the server
                     watched.fault(error)
-        if self._at_doors:
-            self._open_doors(now)
+        if self._accepting:
+            self._accept_waiting(now)
         if next_due is not None and next_due <= now:
             self._see_to_due(now)
         self._finish()
@@ -170,7 +170,7 @@ class Reactor:
     def close(self) -> None:
         """Give the selectors back."""
         self._selector.close()
-        self._doors.close()
+        self._acceptors.close()
 
     def _see_to_due(self, now: float) -> None:
         due = self.wheel.take_due(now)
@@ -194,17 +194,17 @@ class Reactor:
         self._finish()
         self.clock.read()
         now = self.clock.now
-        for key, mask in self._doors.select(0):
+        for key, mask in self._acceptors.select(0):
             watched: Watched = key.data
             try:
                 watched.ready(mask, now)
             except Exception as error:  # noqa: BLE001 - as above
                 watched.fault(error)
-        self._open_doors(now)
+        self._accept_waiting(now)
         return now
 
-    def _open_doors(self, now: float) -> None:
-        doors, self._at_doors = self._at_doors, []
+    def _accept_waiting(self, now: float) -> None:
+        doors, self._accepting = self._accepting, []
         for door in doors:
             try:
                 door.admit(now)

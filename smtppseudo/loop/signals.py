@@ -25,7 +25,7 @@ class Signals:
         self._wakened.setblocking(False)
         self._before_fd = signal.set_wakeup_fd(self._wakened.fileno(), warn_on_full_buffer=False)
         self._before = {number: signal.signal(number, _note) for number in callbacks}
-        reactor.watch_door(self._wakes.fileno(), self)
+        reactor.watch_acceptor(self._wakes.fileno(), self)
 
     def ready(self, mask: int, now: float) -> None:
         """See which signals came; the wake-up socket carries their numbers."""
@@ -46,7 +46,7 @@ class Signals:
         signal.set_wakeup_fd(self._before_fd)
         for number, before in self._before.items():
             signal.signal(number, before)
-        self._reactor.unwatch_door(self._wakes.fileno())
+        self._reactor.unwatch_acceptor(self._wakes.fileno())
         self._wakes.close()
         self._wakened.close()
 

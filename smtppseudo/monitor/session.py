@@ -51,7 +51,7 @@ class WrongWord(NamedTuple):
 Happening: TypeAlias = Request | Proved | WrongWord | Event
 
 
-class Door(NamedTuple):
+class Authentication(NamedTuple):
     """What a login needs of the server.
 
     `credentials_of` knows the users; `decoy_for` makes credentials for those who are none. `wait_s` says for
@@ -101,11 +101,11 @@ class MonitorSession:
     )
 
     paces = False
-    byte_every_s = 0.0
+    seconds_per_byte = 0.0
     reads = True
 
     def __init__(
-        self, door: Door, nonce: str, server: str, ip: str, port: int, now: float, *, awaits_tls: bool = False
+        self, door: Authentication, nonce: str, server: str, ip: str, port: int, now: float, *, awaits_tls: bool = False
     ) -> None:
         self.ip = ip
         self.port = port

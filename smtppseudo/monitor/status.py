@@ -18,14 +18,14 @@ class Status(NamedTuple):
     slots: Number
     slots_in_use: Number
     connected: Number
-    refused: Labelled
+    turned_away: Labelled
     closed: Labelled
     commands: Number
     received_bytes: Number
     sent_bytes: Number
-    kept_s: Number
+    wasted_s: Number
     delayed_s: Number
-    hurried: Number
+    undelayed: Number
     faults: Number
 
     @classmethod
@@ -39,8 +39,8 @@ class Status(NamedTuple):
         return cls(state, *sums)  # type: ignore[arg-type]
 
 
-_LABELLED: Final = ("refused", "closed")
-_NEWER: Final = ("delayed_s", "hurried")  # not of every server of this protocol version
+_LABELLED: Final = ("turned_away", "closed")
+_NEWER: Final = ("delayed_s", "undelayed")  # not of every server of this protocol version
 _SUMS: Final = Status._fields[1:]
 
 
@@ -58,19 +58,19 @@ def _sums(name: str, value: object) -> Labelled:
 
 def render_text(status: Status) -> str:
     """Render a status for people, LF included."""
-    refused, closed = sum(status.refused.values()), sum(status.closed.values())
+    turned_away, closed = sum(status.turned_away.values()), sum(status.closed.values())
     rows = (
         ("state", f"{status.state}, up {_duration(status.uptime_s)}"),
         ("slots", f"{status.slots_in_use} of {status.slots} in use"),
         ("connected", str(status.connected)),
         ("closed", f"{closed}{_shares(status.closed)}"),
-        ("refused", f"{refused}{_shares(status.refused)}"),
+        ("turned away", f"{turned_away}{_shares(status.turned_away)}"),
         ("commands", str(status.commands)),
         ("received", f"{status.received_bytes} bytes"),
         ("sent", f"{status.sent_bytes} bytes"),
-        ("callers kept", _duration(status.kept_s)),
+        ("time wasted", _duration(status.wasted_s)),
         ("callers delayed", _duration(status.delayed_s)),
-        ("hurried", str(status.hurried)),
+        ("not delayed", str(status.undelayed)),
         ("monitors", str(status.monitors)),
         ("lost log lines", str(status.lost_log_lines)),
         ("faults", str(status.faults)),
@@ -110,17 +110,17 @@ _METRICS: Final = (
     _Metric("monitors", "gauge", "Monitors that are logged in.", "monitors"),
     _Metric("connections_total", "counter", "Connections that were given a slot.", "connected"),
     _Metric(
-        "connections_refused_total",
+        "connections_turned_away_total",
         "counter",
-        "Connections refused: no slot was free (slots), or the client had its share (client).",
-        "refused",
+        "Callers turned away: no slot was free (slots), or the client had its share (client).",
+        "turned_away",
         "reason",
     ),
     _Metric("sessions_closed_total", "counter", "Sessions that ended, by the reason.", "closed", "reason"),
     _Metric("commands_total", "counter", "SMTP commands in sessions that ended.", "commands"),
     _Metric("received_bytes_total", "counter", "Bytes received in sessions that ended.", "received_bytes"),
     _Metric("sent_bytes_total", "counter", "Bytes sent in sessions that ended.", "sent_bytes"),
-    _Metric("session_seconds_total", "counter", "Seconds that callers were kept, in sessions that ended.", "kept_s"),
+    _Metric("session_seconds_total", "counter", "Seconds that callers spent in sessions that ended.", "wasted_s"),
     _Metric(
         "session_delayed_seconds_total",
         "counter",
@@ -128,10 +128,10 @@ _METRICS: Final = (
         "delayed_s",
     ),
     _Metric(
-        "sessions_hurried_total",
+        "sessions_undelayed_total",
         "counter",
         "Sessions that were answered at once, tarpit or not, because slots ran short.",
-        "hurried",
+        "undelayed",
     ),
     _Metric("log_lines_lost_total", "counter", "Log lines that could not be written.", "lost_log_lines"),
     _Metric("faults_total", "counter", "Errors of the server itself.", "faults"),

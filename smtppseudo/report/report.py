@@ -9,7 +9,7 @@ from functools import lru_cache
 from ipaddress import ip_network
 from typing import Final, TypeVar, get_args
 
-from smtppseudo.events import RefusalReason, escape, unescape
+from smtppseudo.events import TurnedAwayReason, escape, unescape
 from smtppseudo.logread.scan import Row
 from smtppseudo.report.tally import KEPT, Tally
 
@@ -24,7 +24,7 @@ _IPV4: Final = re.compile(r"(\d{1,3}\.\d{1,3}\.\d{1,3})\.\d{1,3}", re.ASCII)
 _FROM: Final = re.compile(r"FROM:\s*(?:<([^>]*)|(\S+))", re.ASCII | re.IGNORECASE)
 _NO_SENDER: Final = "<>"
 _SAID: Final = ("verb", "helo", "domain", "sender")
-_REFUSALS: Final = get_args(RefusalReason)
+_REASONS: Final = get_args(TurnedAwayReason)
 
 T = TypeVar("T")
 
@@ -39,9 +39,9 @@ class Report:
         self.connected = 0
         self.commands = 0
         self.closed = 0
-        self.kept_ms = 0
+        self.wasted_ms = 0
         self.lost = 0
-        self.refused: dict[str, int] = {}
+        self.turned_away: dict[str, int] = {}
         self.first = ""
         self.last = ""
         self.tallies = {kind: Tally(kept) for kind in kinds}
@@ -63,7 +63,7 @@ class Report:
             elif kind == "closed":
                 ends.append(reason)
                 spans.append(int(amount))
-            elif kind == "refused":
+            elif kind == "turned_away":
                 self._add_refused(reason, int(amount))
             elif kind == "error":
                 self.lost += int(amount)
@@ -71,7 +71,7 @@ class Report:
         self.connected += len(callers)
         self.commands += len(said)
         self.closed += len(ends)
-        self.kept_ms += sum(spans)
+        self.wasted_ms += sum(spans)
         self._add_callers(Counter(callers))
         self._add_minutes(Counter(minutes))
         self._add_said(Counter(said))
@@ -79,8 +79,8 @@ class Report:
         self._tally("kept", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
 
     def _add_refused(self, reason: str, count: int) -> None:
-        known = reason if reason in _REFUSALS else "other"  # a later version's
-        self.refused[known] = self.refused.get(known, 0) + count
+        known = reason if reason in _REASONS else "other"  # a later version's
+        self.turned_away[known] = self.turned_away.get(known, 0) + count
 
     def _note_times(self, rows: Sequence[Row]) -> None:
         if rows:

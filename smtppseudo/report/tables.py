@@ -74,11 +74,11 @@ def _summary(report: Report, view: View) -> Iterator[str]:
             + (f" until {view.until}" if view.until else "")
         )
     yield f"{'connections':<16}{report.connected:,}"
-    refused = ", ".join(f"{reason} {count:,}" for reason, count in sorted(report.refused.items()))
-    yield f"{'refused':<16}{sum(report.refused.values()):,}" + (f" ({refused})" if refused else "")
+    turned_away = ", ".join(f"{reason} {count:,}" for reason, count in sorted(report.turned_away.items()))
+    yield f"{'turned away':<16}{sum(report.turned_away.values()):,}" + (f" ({turned_away})" if turned_away else "")
     yield f"{'commands':<16}{report.commands:,}"
-    each = f", {report.kept_ms / report.closed / 1000:,.1f} s each" if report.closed else ""
-    yield f"{'callers kept':<16}{report.kept_ms / 1000:,.0f} s{each}"
+    each = f", {report.wasted_ms / report.closed / 1000:,.1f} s each" if report.closed else ""
+    yield f"{'time wasted':<16}{report.wasted_ms / 1000:,.0f} s{each}"
     yield f"{'log lines':<16}{view.lines:,}" + (f", {view.damaged:,} damaged, left out" if view.damaged else "")
     if report.lost:
         yield f"{'lines lost':<16}{report.lost:,} could not be written by the server"
@@ -121,10 +121,10 @@ def render_json(report: Report, view: View) -> str:
         "first": report.first or None,
         "last": report.last or None,
         "connected": report.connected,
-        "refused": report.refused,
+        "turned_away": report.turned_away,
         "commands": report.commands,
         "closed": report.closed,
-        "kept_s": report.kept_ms / 1000,
+        "wasted_s": report.wasted_ms / 1000,
         "lines": view.lines,
         "damaged": view.damaged,
         "lost": report.lost,

@@ -17,7 +17,15 @@ from smtppseudo.monitor.attempts import Attempts
 from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
 from smtppseudo.monitor.history import Feed, Subscription, chunks, event_frames, parse_subscription
-from smtppseudo.monitor.session import Door, Happening, MonitorSession, MonitorState, Proved, Request, WrongWord
+from smtppseudo.monitor.session import (
+    Authentication,
+    Happening,
+    MonitorSession,
+    MonitorState,
+    Proved,
+    Request,
+    WrongWord,
+)
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.smtp.client_limits import source_of
 
@@ -89,7 +97,7 @@ class Console:
             turn_away(sock, b"" if by_tls else encode(_BUSY))  # what is in clear could not be read there
             return
         _keep_alive(sock)
-        door = Door(
+        door = Authentication(
             self._credentials_of,
             lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
             lambda user: self._attempts.wait_s(source, self.reactor.clock.now) if user == "magic" else 0.0,
@@ -111,7 +119,7 @@ class Console:
                 self._attempts.failed(source_of(machine.ip), self.reactor.clock.now)
                 self._note(machine, Monitor("not_authorized", "magic"))
             else:
-                self._server.chronicle.record_session(machine, (happening,))
+                self._server.recorder.record_session(machine, (happening,))
 
     def released(self, connection: Connection, now: float) -> None:  # noqa: ARG002
         """Forget a connection that is closed."""
@@ -150,7 +158,7 @@ class Console:
         return {"magic": self._word, "cookie": self._cookie}.get(user)
 
     def _note(self, session: MonitorSession, event: Monitor) -> None:
-        self._server.chronicle.record_session(session, (event,))
+        self._server.recorder.record_session(session, (event,))
 
     def _admit(self, session: MonitorSession, proved: Proved) -> None:
         if session.close_reason is not None:
@@ -161,7 +169,7 @@ class Console:
             return
         self._note(session, Monitor("login", proved.user))
         session.admit(proved, self.reactor.clock.now)
-        seq = self._snapshot_seq[session] = self._server.chronicle.seq
+        seq = self._snapshot_seq[session] = self._server.recorder.seq
         head = {
             "type": "snapshot",
             "seq": seq,
@@ -211,8 +219,8 @@ class Console:
             subscription = parse_subscription(self._snapshot_seq[session] + 1, request.fields)
         except ValueError as error:
             raise OpRefused("bad_value", str(error)) from None
-        if subscription.from_seq > self._server.chronicle.seq + 1:
-            raise OpRefused("bad_value", f"from_seq must be at most {self._server.chronicle.seq + 1}")
+        if subscription.from_seq > self._server.recorder.seq + 1:
+            raise OpRefused("bad_value", f"from_seq must be at most {self._server.recorder.seq + 1}")
         self._subscriptions[session] = subscription
         session.reply(request.id, oldest_seq=feed.oldest_seq)
         pieces = (chunks(event_frames(batch)) for batch in feed.replay(subscription))

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from smtppseudo.events import CloseReason, RefusalReason
+from smtppseudo.events import CloseReason, TurnedAwayReason
 from smtppseudo.smtp.session import SmtpSession
 
 
@@ -15,23 +15,23 @@ class Counters:
         "connected",
         "delayed_s",
         "faults",
-        "hurried",
-        "kept_s",
         "received_bytes",
-        "refused",
         "sent_bytes",
+        "turned_away",
+        "undelayed",
+        "wasted_s",
     )
 
     def __init__(self) -> None:
         self.connected = 0
-        self.refused: dict[RefusalReason, int] = dict.fromkeys(get_args(RefusalReason), 0)
+        self.turned_away: dict[TurnedAwayReason, int] = dict.fromkeys(get_args(TurnedAwayReason), 0)
         self.closed: dict[CloseReason, int] = dict.fromkeys(get_args(CloseReason), 0)
         self.commands = 0
         self.received_bytes = 0
         self.sent_bytes = 0
-        self.kept_s = 0.0
+        self.wasted_s = 0.0
         self.delayed_s = 0.0
-        self.hurried = 0
+        self.undelayed = 0
         self.faults = 0
 
     def add_closed(self, session: SmtpSession, now: float) -> None:
@@ -41,20 +41,20 @@ class Counters:
         self.commands += session.said.commands if session.said is not None else 0
         self.received_bytes += session.received_bytes
         self.sent_bytes += session.sent_bytes
-        self.kept_s += now - session.started_at
+        self.wasted_s += now - session.started_at
         self.delayed_s += session.delayed_s
 
     def as_dict(self) -> dict[str, object]:
         """Return the sums as monitors see them."""
         return {
             "connected": self.connected,
-            "refused": dict(self.refused),
+            "turned_away": dict(self.turned_away),
             "closed": dict(self.closed),
             "commands": self.commands,
             "received_bytes": self.received_bytes,
             "sent_bytes": self.sent_bytes,
-            "kept_s": round(self.kept_s, 3),
+            "wasted_s": round(self.wasted_s, 3),
             "delayed_s": round(self.delayed_s, 3),
-            "hurried": self.hurried,
+            "undelayed": self.undelayed,
             "faults": self.faults,
         }

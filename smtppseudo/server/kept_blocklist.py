@@ -27,8 +27,8 @@ _LIST_MODE: Final = 0o644
 T = TypeVar("T")
 
 
-class Keeper:
-    """Follows the sessions, as the chronicle's witness, and writes the list anew, at most once a minute.
+class KeptBlocklist:
+    """Follows the sessions, as the recorder's on_session_events, and writes the list anew, at most once a minute.
 
     What takes long is done in steps, with other turns of the loop between them. The hits outlast the process in
     `state_dir`, so that neither the logs nor the data events in them are needed. `local_ip` says which of our

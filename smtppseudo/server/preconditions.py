@@ -8,7 +8,7 @@ from smtppseudo.net.addresses import is_loopback
 OTHER_DESCRIPTORS: Final = 16
 
 
-def require_sense(settings: Settings) -> None:
+def check_consistency(settings: Settings) -> None:
     """Refuse settings that are allowed each, but not together. Raises SettingsError."""
     if settings.port == settings.monitor_port != 0:
         raise SettingsError(f"port and monitor_port must differ; both are {settings.port}")

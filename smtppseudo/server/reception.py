@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from smtppseudo.config.settings import Settings
-from smtppseudo.events import CloseReason, Connected, RefusalReason
+from smtppseudo.events import CloseReason, Connected, TurnedAwayReason
 from smtppseudo.loop.connection import Connection
 from smtppseudo.loop.listener import turn_away
 from smtppseudo.loop.reactor import Alarm, Reactor
 from smtppseudo.server.counters import Counters
-from smtppseudo.server.recorder import Chronicle
+from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.client_limits import ClientLimit
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.session import SmtpSession
-from smtppseudo.smtp.slots import Admitted, Evict, SlotTable
+from smtppseudo.smtp.slots import Admit, Evict, SlotTable
 from smtppseudo.smtp.tarpit import TarpitSession, session_type
-from smtppseudo.smtp.turned_away import Refusal, RefusalSummary
+from smtppseudo.smtp.turned_away import Summed, TurnedAwaySummary
 
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls
@@ -31,16 +31,16 @@ class Reception:
     A session keeps the dialogue it began with when `apply` brings another. `tls` is what STARTTLS leads to.
     """
 
-    def __init__(self, settings: Settings, reactor: Reactor, chronicle: Chronicle, tls: "Tls | None" = None) -> None:
+    def __init__(self, settings: Settings, reactor: Reactor, recorder: Recorder, tls: "Tls | None" = None) -> None:
         self.reactor = reactor
         self.backlog_bytes = 0
         self.slots: SlotTable[SmtpSession] = SlotTable(settings.slots, settings.evict_after_s)
         self.counters = Counters()
-        self.record = chronicle.record_session
-        self._chronicle = chronicle
+        self.record = recorder.record_session
+        self._recorder = recorder
         self._connections: list[Connection | None] = []  # by slot
         self._session_id = 0
-        self._refusals = RefusalSummary()
+        self._turned_away = TurnedAwaySummary()
         self._refusals_alarm = Alarm(self._say_refusals, self.report_fault)
         self._last_accept = 0.0
         self._quiet_alarm = Alarm(self._check_quiet, self.report_fault)
@@ -60,7 +60,7 @@ class Reception:
         if self._quiet_timeout_s and self.slots.in_use:
             self.reactor.wheel.schedule(self._quiet_alarm, self._last_accept + self._quiet_timeout_s)
         self._greeting_date = ""
-        self._chronicle.log_data_events = settings.log_data_events
+        self._recorder.log_data_events = settings.log_data_events
 
     def accept(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:
         """Take a newcomer in, or turn it away; say whether the next can be seen to at once.
@@ -75,7 +75,7 @@ class Reception:
         if isinstance(verdict, Evict):
             self.end(verdict.occupant.slot, "evicted", now)
             verdict = self.slots.admit(now)
-        if not isinstance(verdict, Admitted):
+        if not isinstance(verdict, Admit):
             self._turn_away(sock, ip, "slots", now)
             return True
         self._session_id += 1
@@ -108,7 +108,7 @@ class Reception:
     def report_fault(self, error: Exception) -> None:
         """Put a bug of ours on record."""
         self.counters.faults += 1
-        self._chronicle.error(describe_fault(error))
+        self._recorder.error(describe_fault(error))
 
     def local_ip(self, slot: int) -> str:
         """Return which of our addresses the peer in a slot called; empty where it has gone."""
@@ -133,20 +133,20 @@ class Reception:
         self.end_all(reason, now)
         for alarm in (self._quiet_alarm, self._refusals_alarm):
             self.reactor.wheel.cancel(alarm)
-        self._record_refusals(self._refusals.rest())
+        self._record_turned_away(self._turned_away.rest())
 
     def _spare_slots(self, newcomer: TarpitSession, now: float) -> None:
         """Hold nobody while slots run short: not the newcomer, and from then on none of those who are there."""
         was_short = self.slots.is_short
-        if not self.slots.look_whether_short():
+        if not self.slots.update_shortage():
             return
         held = [newcomer] if was_short else [each for each in self.slots if isinstance(each, TarpitSession)]
         for number, session in enumerate(held, 1):
             connection = self._connections[session.slot - 1]
             if connection is not None:
-                session.hurry()
-                connection.hasten(now + _HURRY_S * number / len(held))
-                self.counters.hurried += 1
+                session.stop_delaying()
+                connection.reschedule(now + _HURRY_S * number / len(held))
+                self.counters.undelayed += 1
 
     def _greeting(self, ip: str) -> bytes:
         date = self.reactor.clock.greeting_date
@@ -155,21 +155,21 @@ class Reception:
             self._greeting_bytes = self._dialogue.greeting(ip, date)
         return self._greeting_bytes
 
-    def _turn_away(self, sock: socket.socket, ip: str, reason: RefusalReason, now: float) -> None:
+    def _turn_away(self, sock: socket.socket, ip: str, reason: TurnedAwayReason, now: float) -> None:
         turn_away(sock, self._dialogue.too_many_connections)
-        self.counters.refused[reason] += 1
-        self._record_refusals(self._refusals.note(ip, reason))
+        self.counters.turned_away[reason] += 1
+        self._record_turned_away(self._turned_away.note(ip, reason))
         if not self._refusals_alarm.due_tick:
             self.reactor.wheel.schedule(self._refusals_alarm, now + _SECOND_S)
 
     def _say_refusals(self, now: float) -> None:
-        self._record_refusals(self._refusals.second_passed())
-        if not self._refusals.is_empty:
+        self._record_turned_away(self._turned_away.second_passed())
+        if not self._turned_away.is_empty:
             self.reactor.wheel.schedule(self._refusals_alarm, now + _SECOND_S)
 
-    def _record_refusals(self, refusals: Sequence[Refusal]) -> None:
+    def _record_turned_away(self, refusals: Sequence[Summed]) -> None:
         for ip, refused in refusals:
-            self._chronicle.record(refused, ip)
+            self._recorder.record(refused, ip)
 
     def _check_quiet(self, now: float) -> None:
         if not self._quiet_timeout_s:

@@ -1,10 +1,10 @@
-"""The chronicle: stamps each event once, and gives it to the log and to whoever looks on."""
+"""The recorder: stamps each event once, and gives it to the log and to whoever looks on."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from smtppseudo.events import Command, Error, Event, Message, Stamped, escape
-from smtppseudo.log.lost_lines import LineAccount, Lost
+from smtppseudo.log.lost_lines import Lost, LostLines
 from smtppseudo.log.records import render_json, render_text
 from smtppseudo.loop.clock import Clock
 from smtppseudo.monitor.history import Feed
@@ -14,7 +14,7 @@ _RENDERERS: Final = {"text": render_text, "json": render_json}
 
 
 class Recorded(Protocol):
-    """Where an event belongs to a session: what the chronicle notes of that."""
+    """Where an event belongs to a session: what the recorder notes of that."""
 
     ip: str
     slot: int
@@ -25,7 +25,7 @@ class Recorded(Protocol):
 class Log(Protocol):
     """Where the lines go; `account` is of those that could not be written."""
 
-    account: LineAccount
+    account: LostLines
 
     def prepare(self, day: str, now: float) -> Lost | None:
         """Get ready for a `write`; say what its first line is to tell of lines lost."""
@@ -40,12 +40,12 @@ class Log(Protocol):
         """Bring all to where it belongs."""
 
 
-class Chronicle:
+class Recorder:
     """Numbers, stamps and passes on events, a loop turn's worth at a time.
 
     The latest are kept in `feed`; `followers` get the events as values, `echo` the lines as they are logged. With
-    `log_data_events` false, data events are dropped here, for all of them. Only the `witness` gets all events of the
-    sessions, as they happen: it keeps none.
+    `log_data_events` false, data events are dropped here, for all of them. `on_session_events` is called with every
+    event of a session, before any filter.
     """
 
     def __init__(self, clock: Clock, log: Log, log_format: str) -> None:
@@ -53,7 +53,7 @@ class Chronicle:
         self.log_data_events = True
         self.followers: tuple[Callable[[Sequence[Stamped]], None], ...] = ()
         self.echo: Callable[[str], None] | None = None
-        self.witness: Callable[[Recorded, Sequence[Event]], None] | None = None
+        self.on_session_events: Callable[[Recorded, Sequence[Event]], None] | None = None
         self.log = log
         self.feed = Feed()
         self._clock = clock
@@ -72,8 +72,8 @@ class Chronicle:
 
     def record_session(self, session: Recorded, events: Sequence[Event]) -> None:
         """Take in the events of a session."""
-        if self.witness is not None:
-            self.witness(session, events)
+        if self.on_session_events is not None:
+            self.on_session_events(session, events)
         for event in events:
             if self.log_data_events or not isinstance(event, Command | Message):
                 self._stamp(event, session.slot, session.session_id, session.ip, session.port)

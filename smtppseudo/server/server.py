@@ -11,7 +11,7 @@ from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import KEYS, STDOUT, Settings
 from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.files import COOKIE, CREDENTIALS, MONITOR_PORT, SECRET_MODE, SETTINGS, StateDir
-from smtppseudo.log.dated_files import Journal, Limits
+from smtppseudo.log.dated_files import DatedLog, Limits
 from smtppseudo.log.stream import LogStream
 from smtppseudo.loop.clock import Clock
 from smtppseudo.loop.listener import OnAccept
@@ -20,15 +20,15 @@ from smtppseudo.loop.reactor import Reactor
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.errnos import reason_of
 from smtppseudo.server.certificates import Certificates
-from smtppseudo.server.preconditions import require_sense
+from smtppseudo.server.preconditions import check_consistency
 from smtppseudo.server.reception import Reception, describe_fault
-from smtppseudo.server.recorder import Chronicle
+from smtppseudo.server.recorder import Recorder
 from smtppseudo.server.sd_listen import Inherited
 
 if TYPE_CHECKING:
     from smtppseudo.monitor.credentials import Credentials
     from smtppseudo.server.console import Console
-    from smtppseudo.server.kept_blocklist import Keeper
+    from smtppseudo.server.kept_blocklist import KeptBlocklist
     from smtppseudo.server.metrics import MetricsFile
 
 _TELL_FAULT_EVERY_S: Final = 60.0
@@ -57,7 +57,7 @@ class Server:
         stdout_fd: int = 1,
     ) -> None:
         settings = configuration.settings
-        require_sense(settings)
+        check_consistency(settings)
         self._certificates = Certificates(settings)
         self.configuration = configuration
         self.settings = settings
@@ -65,9 +65,9 @@ class Server:
         self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
         log = LogStream(stdout_fd, say) if settings.log_dir == STDOUT else _journal(settings, say)
-        self.chronicle = Chronicle(self.reactor.clock, log, settings.log_format)
-        self.reception = Reception(settings, self.reactor, self.chronicle, self._certificates.tls)
-        self.reactor.after_turn = self.chronicle.flush
+        self.recorder = Recorder(self.reactor.clock, log, settings.log_format)
+        self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
+        self.reactor.after_turn = self.recorder.flush
         self.reactor.on_fault = self._give_up_batch
         self._tell_fault_at = 0.0
         self._say = say
@@ -76,12 +76,12 @@ class Server:
         self._cookie = os.urandom(32).hex()
         self._cookie_mode = cookie_mode
         self._console: Console | None = None
-        self._keeper: Keeper | None = None
+        self._keeper: KeptBlocklist | None = None
         self._metrics: MetricsFile | None = None
         self._is_online = False
-        trouble, fault = self.chronicle.error, self.reception.report_fault
-        self._smtp = Port(self.reactor, self._senders_by, say, trouble, fault)
-        self._monitor = Port(self.reactor, self._monitors_by, say, trouble, fault)
+        trouble, fault = self.recorder.error, self.reception.report_fault
+        self._smtp = Port(self.reactor, self._smtp_handler, say, trouble, fault)
+        self._monitor = Port(self.reactor, self._monitor_handler, say, trouble, fault)
 
     @property
     def state(self) -> str:
@@ -118,9 +118,9 @@ class Server:
         except BaseException:
             self._close_ports()
             raise
-        self._let_local_monitors_in()
+        self._write_cookie()
         self._is_online = True
-        self.chronicle.record(Online("start"))
+        self.recorder.record(Online("start"))
         if settings.metrics_file:
             self._keep_metrics()
         if settings.accept_mail:
@@ -132,7 +132,7 @@ class Server:
             return
         self._smtp.resume()
         self._is_online = True
-        self.chronicle.record(Online(by), ip, port)
+        self.recorder.record(Online(by), ip, port)
 
     def go_offline(self, by: str, ip: str = "", port: int = 0) -> None:
         """Close the SMTP port and its sessions. Raises OSError; they stay open then."""
@@ -141,7 +141,7 @@ class Server:
         self._smtp.suspend()
         self._is_online = False
         self.reception.end_all("stopped", self.reactor.clock.now)
-        self.chronicle.record(Offline(by), ip, port)
+        self.recorder.record(Offline(by), ip, port)
 
     def configure(self, configuration: Configuration, ip: str, port: int) -> None:
         """Take what a monitor changed, and keep it for the next start. Raises OSError; nothing is changed then."""
@@ -156,7 +156,7 @@ class Server:
         Raises SettingsError; nothing is changed then.
         """
         effective = self._effective(configuration.settings)
-        require_sense(effective)
+        check_consistency(effective)
         if self._keeper is not None:
             self._keeper.spare(effective.blocklist_never)
         self._certificates.read(effective)
@@ -183,7 +183,7 @@ class Server:
             "counters": self.counters(),
             "uptime_s": round(self.reactor.clock.now - self._started, 3),
             "monitors": self.monitors,
-            "lost_log_lines": self.chronicle.lost_lines,
+            "lost_log_lines": self.recorder.lost_lines,
         }
 
     def read_credentials(self) -> "Credentials | None":
@@ -206,7 +206,7 @@ class Server:
     def warn(self, text: str) -> None:
         """Tell whoever looks at the process, and put it on record."""
         self._say(text)
-        self.chronicle.error(text)
+        self.recorder.error(text)
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -219,18 +219,18 @@ class Server:
         self.reception.close("shutdown", self.reactor.clock.now)
         if self._is_online:
             self._is_online = False
-            self.chronicle.record(Offline("shutdown"))
+            self.recorder.record(Offline("shutdown"))
         if self._keeper is not None:
             self._keeper.close()
-        self.chronicle.log.reopen()  # so that it looks once more whether it can write
-        self.chronicle.flush()
+        self.recorder.log.reopen()  # so that it looks once more whether it can write
+        self.recorder.flush()
         if self._console is not None:
             self._console.close(self.reactor.clock.now)
-            self.chronicle.flush()
-        self.chronicle.log.close()
+            self.recorder.flush()
+        self.recorder.log.close()
         if self._metrics is not None:
             self._metrics.close()
-        self._let_local_monitors_in_no_more()
+        self._remove_cookie()
 
     def _give_up_batch(self, error: Exception) -> None:
         """Go on without the events that could not be passed on: the next may fare better.
@@ -238,13 +238,13 @@ class Server:
         That is said once a minute at most, for what it is about is what would say it.
         """
         self.reception.counters.faults += 1
-        lost = self.chronicle.drop()
+        lost = self.recorder.drop()
         now = self.reactor.clock.now
         if now >= self._tell_fault_at:
             self._tell_fault_at = now + _TELL_FAULT_EVERY_S
             self.warn(f"{describe_fault(error)}: {lost} log line{'' if lost == 1 else 's'} lost")
             with contextlib.suppress(Exception):
-                self.chronicle.flush()  # now, so that it is not lost with the next batch
+                self.recorder.flush()  # now, so that it is not lost with the next batch
 
     def _apply(self, configuration: Configuration, by: str, ip: str, port: int) -> list[str]:
         before, wanted = self.settings, configuration.settings
@@ -254,7 +254,7 @@ class Server:
         applied = [name for name in changed if not KEYS[name].at_start]
         if applied:
             self.reception.apply(self.settings, self._certificates.tls)
-            self.chronicle.record(SettingsChanged(",".join(applied), by), ip, port)
+            self.recorder.record(SettingsChanged(",".join(applied), by), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
             self.warn(ACCEPT_MAIL_WARNING)
         return [name for name in changed if KEYS[name].at_start]
@@ -271,21 +271,21 @@ class Server:
 
     def _keep_blocklist(self) -> None:
         """Begin to keep the block list. Raises SettingsError where a file of those never listed cannot be used."""
-        from smtppseudo.server.kept_blocklist import Keeper  # noqa: PLC0415 - for those who want one
+        from smtppseudo.server.kept_blocklist import KeptBlocklist  # noqa: PLC0415 - for those who want one
 
         reception = self.reception
-        self._keeper = Keeper(self.settings, self.reactor, reception.local_ip, self.warn, reception.report_fault)
-        self.chronicle.witness = self._keeper.see
+        self._keeper = KeptBlocklist(self.settings, self.reactor, reception.local_ip, self.warn, reception.report_fault)
+        self.recorder.on_session_events = self._keeper.see
         self._keeper.begin()
 
-    def _senders_by(self, address: str) -> OnAccept:  # noqa: ARG002 - every address answers alike
+    def _smtp_handler(self, address: str) -> OnAccept:  # noqa: ARG002 - every address answers alike
         return self.reception.accept
 
     def _close_ports(self) -> None:
         self._smtp.close()
         self._monitor.close()
 
-    def _let_local_monitors_in(self) -> None:
+    def _write_cookie(self) -> None:
         """Put down what a local monitor needs: whoever can read the cookie needs no magic word."""
         try:
             self._state_dir.clean(COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS)
@@ -294,13 +294,13 @@ class Server:
         except OSError as error:
             self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
 
-    def _let_local_monitors_in_no_more(self) -> None:
+    def _remove_cookie(self) -> None:
         with contextlib.suppress(OSError):
             if self._state_dir.read(COOKIE) == self._cookie + "\n":  # not another server's
                 for name in (COOKIE, MONITOR_PORT):
                     self._state_dir.remove(name)
 
-    def _monitors_by(self, address: str) -> OnAccept:
+    def _monitor_handler(self, address: str) -> OnAccept:
         """Return how those are met who come by an address of ours: it counts, not theirs."""
 
         def meet(sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:  # noqa: ARG001
@@ -314,12 +314,12 @@ class Server:
             # SCRAM and JSON take 15 ms to load, and most runs see no monitor for long.
             from smtppseudo.server.console import Console  # noqa: PLC0415
 
-            self._console = Console(self, self.chronicle.feed, self._cookie)
-            self.chronicle.followers = (self._console.follow,)
+            self._console = Console(self, self.recorder.feed, self._cookie)
+            self.recorder.followers = (self._console.follow,)
         self._console.tls = self._certificates.monitor_tls
         self._console.accept(sock, ip, port, now, by_tls=by_tls and self._console.tls is not None)
 
 
-def _journal(settings: Settings, say: Callable[[str], None]) -> Journal:
+def _journal(settings: Settings, say: Callable[[str], None]) -> DatedLog:
     limits = Limits(settings.log_keep_days, settings.log_max_bytes_per_day, settings.log_min_free_bytes)
-    return Journal(Path(settings.log_dir), limits, say)
+    return DatedLog(Path(settings.log_dir), limits, say)

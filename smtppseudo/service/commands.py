@@ -20,13 +20,13 @@ class Action(Enum):
     UNINSTALL = "uninstall"
 
 
-def words_for(action: Action) -> list[str]:
+def argv_for(action: Action) -> list[str]:
     """Return the words of the command that does it as root, for this user: by sudo, or by su, where need be."""
     return as_root(_words(action, this_program()), is_root=os.geteuid() == 0, find=shutil.which)
 
 
 def obstacle_to(action: Action) -> str:
-    """Say why `words_for` would run nothing, and what mends that; empty if nothing is in the way. Takes up to 1 s."""
+    """Say why `argv_for` would run nothing, and what mends that; empty if nothing is in the way. Takes up to 1 s."""
     is_ours = action in (Action.INSTALL, Action.UNINSTALL)
     return next(of_program(this_program()), "") if is_ours else ""
 

@@ -30,10 +30,10 @@ _REDACTED: Final = b"[redacted]"
 class Said:
     """What the peer has said so far. Made at its first command, for most of the connections held say nothing.
 
-    `left_out` counts the data events that were not logged.
+    `not_logged` counts the data events that were not logged.
     """
 
-    __slots__ = ("commands", "errors", "helo", "last", "left_out", "logged_bytes", "mail_from")
+    __slots__ = ("commands", "errors", "helo", "last", "logged_bytes", "mail_from", "not_logged")
 
     def __init__(self) -> None:
         self.commands = 0
@@ -42,7 +42,7 @@ class Said:
         self.mail_from: bytes | None = None
         self.last: Command | None = None
         self.logged_bytes = 0
-        self.left_out = 0
+        self.not_logged = 0
 
     @property
     def follows_auth(self) -> bool:
@@ -83,7 +83,7 @@ class SmtpSession:
 
     has_more = False  # all answers are given at once
     paces = False
-    byte_every_s = 0.0
+    seconds_per_byte = 0.0
     reads = True
     delayed_s = 0.0
 
@@ -193,7 +193,7 @@ class SmtpSession:
         self.close_reason = reason = self.close_reason or reason
         duration_ms = round((now - self.started_at) * 1000)
         said = self._said_so_far()
-        events.append(Closed(reason, duration_ms, self.received_bytes, self.sent_bytes, said.commands, said.left_out))
+        events.append(Closed(reason, duration_ms, self.received_bytes, self.sent_bytes, said.commands, said.not_logged))
         return events
 
     def secured(self, now: float) -> None:
@@ -312,7 +312,7 @@ class SmtpSession:
             said.logged_bytes += _RECORD_BYTES + len(escape(event.data)) + len(event.reply)
             events.append(event)
         else:
-            said.left_out += 1
+            said.not_logged += 1
 
     def _counted(self, said: Said, reply: bytes) -> bytes:
         """Count an error; give the reply, or 421 where the limits are reached.

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from smtppseudo.events import RefusalReason
+from smtppseudo.events import TurnedAwayReason
 
 
 class Occupant(Protocol):
@@ -21,7 +21,7 @@ class Occupant(Protocol):
 T = TypeVar("T", bound=Occupant)
 
 
-class Admitted(NamedTuple):
+class Admit(NamedTuple):
     """The newcomer may have this slot."""
 
     slot: int
@@ -33,10 +33,10 @@ class Evict(NamedTuple, Generic[T]):
     occupant: T
 
 
-class TurnedAway(NamedTuple):
+class TurnAway(NamedTuple):
     """The newcomer has to go."""
 
-    reason: RefusalReason
+    reason: TurnedAwayReason
 
 
 class SlotTable(Generic[T]):
@@ -60,16 +60,16 @@ class SlotTable(Generic[T]):
         """Yield the occupants, present and past, of all slots ever used, in order."""
         return iter(self._occupants)
 
-    def admit(self, now: float) -> Admitted | Evict[T] | TurnedAway:
+    def admit(self, now: float) -> Admit | Evict[T] | TurnAway:
         """Say what becomes of a newcomer: the lowest free slot, or an idle occupant's, or none."""
         if self._free:
-            return Admitted(self._free[0] + 1)
+            return Admit(self._free[0] + 1)
         if len(self._occupants) < self.count:
-            return Admitted(len(self._occupants) + 1)
+            return Admit(len(self._occupants) + 1)
         occupant = self._idle_longest()
         if occupant is not None and now - occupant.idle_since >= self._evict_after_s:
             return Evict(occupant)
-        return TurnedAway("slots")
+        return TurnAway("slots")
 
     def enter(self, occupant: T) -> None:
         """Give an occupant the slot that `admit` named, and that it holds in `slot`."""
@@ -86,7 +86,7 @@ class SlotTable(Generic[T]):
         heapq.heappush(self._free, occupant.slot - 1)
         self.in_use -= 1
 
-    def look_whether_short(self) -> bool:
+    def update_shortage(self) -> bool:
         """Set `is_short`, and return it: from when fewer than a fifth are free until a quarter are again.
 
         The gap keeps it from changing with each that comes and goes.

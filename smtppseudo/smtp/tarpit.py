@@ -88,7 +88,7 @@ class TarpitSession(SmtpSession):
         return min(due_at, self.expires_at)
 
     @property
-    def byte_every_s(self) -> float:  # type: ignore[override]
+    def seconds_per_byte(self) -> float:  # type: ignore[override]
         """How much later than one byte of the answer on its way the next is due; 0 where all come at once."""
         rate = self._dialogue.pace.stutter_bytes_per_s
         return 1 / rate if rate and self._given else 0.0
@@ -137,7 +137,7 @@ class TarpitSession(SmtpSession):
     def next_part(self, data: int) -> bytes:
         """Give so many bytes more of an answer that goes on after them; nothing where `data_to_send` is to be asked.
 
-        Whoever asks knows by `byte_every_s` that they are due, and that the session is not over.
+        Whoever asks knows by `seconds_per_byte` that they are due, and that the session is not over.
         """
         given = self._given
         due = given + data
@@ -152,13 +152,13 @@ class TarpitSession(SmtpSession):
         if not self._to_send:
             self.idle_since = now
 
-    def hurry(self) -> None:
+    def stop_delaying(self) -> None:
         """Answer at once from now on, what is on its way included."""
         self._dialogue = self._dialogue.at_once
 
     def end(self, reason: CloseReason) -> None:
         """End the session from our side: what is left of an answer, and the last reply, are due at once."""
-        self.hurry()
+        self.stop_delaying()
         self._drop_early()
         super().end(reason)
 

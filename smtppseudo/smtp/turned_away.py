@@ -1,16 +1,16 @@
-"""Refusals: newcomers turned away, summed up so that a flood cannot fill the log."""
+"""Turned away: newcomers turned away, summed up so that a flood cannot fill the log."""
 
 from typing import Final, TypeAlias
 
-from smtppseudo.events import RefusalReason, Refused
+from smtppseudo.events import TurnedAway, TurnedAwayReason
 
 PER_SECOND_MAX: Final = 100
 SOURCES_MAX: Final = 10_000
 
-Refusal: TypeAlias = tuple[str, Refused]  # the address, or "" for the sum of many
+Summed: TypeAlias = tuple[str, TurnedAway]  # the address, or "" for the sum of many
 
 
-class RefusalSummary:
+class TurnedAwaySummary:
     """Says at most one refusal a second and source, `per_second` in all, and sums up the rest.
 
     The first of a source is said at once. `sources_max` is a security limit: beyond it the callers are
@@ -23,9 +23,9 @@ class RefusalSummary:
         self._per_second = per_second
         self._sources_max = sources_max
         self._budget = per_second
-        self._counts: dict[tuple[str, RefusalReason], int] = {}
+        self._counts: dict[tuple[str, TurnedAwayReason], int] = {}
 
-    def note(self, ip: str, reason: RefusalReason) -> list[Refusal]:
+    def note(self, ip: str, reason: TurnedAwayReason) -> list[Summed]:
         """Count a refusal; return it if it may be said now."""
         key = (ip, reason)
         if key not in self._counts and len(self._counts) >= self._sources_max:
@@ -33,33 +33,33 @@ class RefusalSummary:
         if key not in self._counts and self._budget and key[0]:
             self._budget -= 1
             self._counts[key] = 0
-            return [(ip, Refused(reason, 1))]
+            return [(ip, TurnedAway(reason, 1))]
         self._counts[key] = self._counts.get(key, 0) + 1
         return []
 
-    def second_passed(self) -> list[Refusal]:
+    def second_passed(self) -> list[Summed]:
         """Return what may be said now that another second has passed; call it while `is_empty` is false."""
         self._budget = self._per_second
-        said: list[Refusal] = []
-        waiting: dict[tuple[str, RefusalReason], int] = {}
-        spoken: dict[tuple[str, RefusalReason], int] = {}
+        said: list[Summed] = []
+        waiting: dict[tuple[str, TurnedAwayReason], int] = {}
+        spoken: dict[tuple[str, TurnedAwayReason], int] = {}
         for key, count in self._counts.items():
             if count and self._budget:
                 self._budget -= 1
-                said.append((key[0], Refused(key[1], count)))
+                said.append((key[0], TurnedAway(key[1], count)))
                 spoken[key] = 0
             elif count:
                 waiting[key] = count
         self._counts = waiting | spoken  # whoever waited longest is said first next time
         return said
 
-    def rest(self) -> list[Refusal]:
+    def rest(self) -> list[Summed]:
         """Return all that was not said, one sum for each reason; for the end of a run."""
-        sums: dict[RefusalReason, int] = {}
+        sums: dict[TurnedAwayReason, int] = {}
         for (_, reason), count in self._counts.items():
             sums[reason] = sums.get(reason, 0) + count
         self._counts = {}
-        return [("", Refused(reason, count)) for reason, count in sums.items() if count]
+        return [("", TurnedAway(reason, count)) for reason, count in sums.items() if count]
 
     @property
     def is_empty(self) -> bool:

@@ -27,7 +27,7 @@ from smtppseudo.link.link import (
     Streamed,
     UnreachableError,
 )
-from smtppseudo.link.route import Doorkeys, Route, Target, connect
+from smtppseudo.link.route import Keyring, Route, Target, connect
 from smtppseudo.monitor.codec import Frame
 
 PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -121,7 +121,7 @@ class Feed(Protocol):
 class Feeder:
     """The thread, for one target. Every method is for any other thread."""
 
-    def __init__(self, keys: Doorkeys, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, keys: Keyring, clock: Callable[[], float] = time.monotonic) -> None:
         self._keys = keys
         self._clock = clock
         self._target = Target()

@@ -114,7 +114,7 @@ class Model:
             self.callers.add(text_of(record, "ip"))
             self.last_connect = (text_of(record, "time"), text_of(record, "ip"))
             self.rate.add(minute if is_new else _minute_of(record, minute))
-        elif kind == "refused":
+        elif kind == "turned_away":
             self.rate.add(minute if is_new else _minute_of(record, minute), number_of(record, "count"))
         elif is_new and kind in ("online", "offline"):
             self.state = str(kind)
@@ -144,8 +144,8 @@ class Model:
 
 def turned_away(counters: Frame) -> int:
     """Return how many connections were refused, whatever for."""
-    refused = counters.get("refused")
-    return sum([number_of(refused, reason) for reason in refused]) if isinstance(refused, dict) else 0
+    counts = counters.get("turned_away")
+    return sum([number_of(counts, reason) for reason in counts]) if isinstance(counts, dict) else 0
 
 
 def _minute_of(record: Frame, otherwise: int) -> int:

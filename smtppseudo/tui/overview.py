@@ -83,10 +83,10 @@ def _server(model: Model, standing: Standing, wall: datetime, zone: tzinfo | Non
         yield "Up", span((wall - started).total_seconds())
     counters = model.counters
     yield "Connected", f"{number_of(counters, 'connected'):,}"
-    yield "Refused", f"{turned_away(counters):,}"
+    yield "Turned away", f"{turned_away(counters):,}"
     yield "Bytes in", f"{number_of(counters, 'received_bytes'):,}"
     yield "Bytes out", f"{number_of(counters, 'sent_bytes'):,}"
-    kept = counters.get("kept_s")
+    kept = counters.get("wasted_s")
     yield "Kept", span(kept) if isinstance(kept, int | float) else "0 s"
     yield "Events seen", f"{model.seen:,}"
     yield "Left out", f"{model.dropped:,}"

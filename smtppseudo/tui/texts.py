@@ -113,8 +113,8 @@ def reply_of(record: Frame) -> str:
 def closing(record: Frame) -> str:
     """Render how a session ended."""
     data = f"{number_of(record, 'received_bytes')} bytes in, {number_of(record, 'sent_bytes')} out"
-    left_out = number_of(record, "left_out")
-    more = f"; {left_out} commands were not logged" if left_out else ""
+    not_logged = number_of(record, "not_logged")
+    more = f"; {not_logged} commands were not logged" if not_logged else ""
     return f"{text_of(record, 'reason')} after {lasted(number_of(record, 'duration_ms'))}, {data}{more}"
 
 
@@ -130,9 +130,9 @@ def _message(record: Frame) -> str:
     return f"{number_of(record, 'data')} bytes thrown away"
 
 
-def _refused(record: Frame) -> str:
+def _turned_away(record: Frame) -> str:
     count = number_of(record, "count")
-    return f"{count} refused: {_REFUSALS.get(text_of(record, 'reason'), text_of(record, 'reason'))}"
+    return f"{count} turned away: {_REFUSALS.get(text_of(record, 'reason'), text_of(record, 'reason'))}"
 
 
 def _error(record: Frame) -> str:
@@ -164,7 +164,7 @@ _TELLS: Final = {
     "command": _command,
     "message": _message,
     "closed": closing,
-    "refused": _refused,
+    "turned_away": _turned_away,
     "error": _error,
     "online": _switched,
     "offline": _switched,

@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 BACKLOG = 4096
 
 
-class Journal:
+class DatedLog:
     """Lines for a file, written once per turn of the loop."""
 
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
@@ -41,7 +41,7 @@ class Journal:
 class Refusal:
     """The hooks that aiosmtpd calls for the commands: HELO, MAIL and QUIT, each logged."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: DatedLog) -> None:
         self._journal = journal
 
     async def handle_HELO(  # noqa: N802 - aiosmtpd looks the hook up by this name
@@ -72,7 +72,7 @@ class Refusal:
 class LoggedSMTP(SMTP):
     """aiosmtpd's protocol, which also logs when a connection begins and ends."""
 
-    def __init__(self, journal: Journal, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, journal: DatedLog, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(Refusal(journal), hostname="bench.invalid", loop=loop)
         self._journal = journal
         self._peer = ("", 0)
@@ -92,7 +92,7 @@ class LoggedSMTP(SMTP):
 async def serve(port: int, log_file: Path) -> None:
     """Serve on 127.0.0.1 until the process is ended."""
     loop = asyncio.get_running_loop()
-    journal = Journal(log_file, loop)
+    journal = DatedLog(log_file, loop)
     server = await loop.create_server(
         lambda: LoggedSMTP(journal, loop), "127.0.0.1", port, backlog=BACKLOG, reuse_address=True
     )

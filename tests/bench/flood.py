@@ -56,16 +56,16 @@ def serve(directory: Path, slots: int, per_second: int, seconds: float) -> int:
     while not _is_over():
         server.reactor.turn(TURN_S)
         now = time.monotonic()
-        if began is None and server.chronicle.seq > 1:  # a monitor's login is an event
+        if began is None and server.recorder.seq > 1:  # a monitor's login is an event
             began = now + 2
         if began is not None and now >= began:
             due = int(min(now - began, seconds) * per_second)
             for at in range(made, due):
                 session, step = divmod(at, len(SESSION) * slots)
                 visitor = Visitor(session * slots + step % slots, slots)
-                server.chronicle.record_session(visitor, (SESSION[step // slots],))
+                server.recorder.record_session(visitor, (SESSION[step // slots],))
             made = due
-    seq = server.chronicle.seq
+    seq = server.recorder.seq
     server.stop()
     server.reactor.close()
     return seq

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from smtppseudo.events import Closed, Command, Connected, Event, Refused, Stamped
+from smtppseudo.events import Closed, Command, Connected, Event, Stamped, TurnedAway
 from smtppseudo.log.records import render_json, render_text
 from tests.running import command, environment
 
@@ -62,7 +62,7 @@ def _address(dice: random.Random) -> str:
 
 def _dialogue(dice: random.Random, ip: str) -> list[Event]:
     if dice.random() < 0.02:
-        return [Refused("client", dice.randrange(1, 9))]
+        return [TurnedAway("client", dice.randrange(1, 9))]
     host = b"mail%d.example.net" % int(dice.paretovariate(0.5) % 100_000)
     sender = b"<user%d@domain%d.example>" % (dice.randrange(1 << 24), int(dice.paretovariate(0.5) % 1_000_000))
     commands: list[Event] = [

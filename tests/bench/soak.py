@@ -145,7 +145,7 @@ def of_counters(counters: dict[str, Any], tally: Tally) -> list[Check]:
     ended = sum(tally[reason] for reason in OF_CLOSED)
     return [
         equal("connected", counters["connected"], ended + 1),
-        equal("refused", counters["refused"]["client"], tally["refused"]),
+        equal("refused", counters["turned_away"]["client"], tally["refused"]),
         *(equal(f"closed: {reason}", counters["closed"][reason], tally[reason]) for reason in OF_CLOSED),
         equal("closed in any way", sum(counters["closed"].values()), ended),
         equal("commands", counters["commands"], tally["commands"]),

@@ -81,7 +81,7 @@ class StandardRun:
             idle.expect_end()
         server.advance(ONE_DAY_S)
         self._whole_session("after midnight")
-        server.carry_out(server.server.chronicle.log.reopen)
+        server.carry_out(server.server.recorder.log.reopen)
         file = server.server.configuration.with_file({"hostname": "b.test"})
         server.carry_out(lambda: server.server.reconfigure(file))
         self._whole_session("after a reload")

@@ -17,16 +17,16 @@ Render = Callable[[Sequence[Stamped]], list[str]]
 def broken(tmp_path: Path) -> Iterator[Inside]:
     """A server that cannot render one command."""
     inside = Inside(tmp_path)
-    render: Render = inside.server.chronicle._render
+    render: Render = inside.server.recorder._render
 
     def stumble(batch: Sequence[Stamped]) -> list[str]:
         if any(isinstance(stamped.event, Command) and stamped.event.data == b"NOOP bug" for stamped in batch):
             raise KeyError("NOOP")
         return render(batch)
 
-    inside.server.chronicle._render = stumble  # type: ignore[assignment]
+    inside.server.recorder._render = stumble  # type: ignore[assignment]
     yield inside
-    inside.server.chronicle._render = render  # type: ignore[assignment]
+    inside.server.recorder._render = render  # type: ignore[assignment]
     inside.server.stop()
     inside.server.reactor.close()
 
@@ -47,7 +47,7 @@ def test_what_cannot_be_rendered_costs_its_turn_alone(broken: Inside) -> None:
     assert line.endswith(": 1 log line lost")
     assert line in broken.said
     counters = broken.server.counters()
-    assert (counters["faults"], broken.server.chronicle.lost_lines) == (1, 1)
+    assert (counters["faults"], broken.server.recorder.lost_lines) == (1, 1)
     client.close()
 
 
@@ -68,7 +68,7 @@ def test_it_is_said_once_a_minute(broken: Inside) -> None:
 
 def test_a_journal_that_breaks_is_no_endless_loop(broken: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     with broken.greeted() as client:
-        monkeypatch.setattr(broken.server.chronicle.log, "prepare", lambda day, now: 1 / 0)
+        monkeypatch.setattr(broken.server.recorder.log, "prepare", lambda day, now: 1 / 0)
         for _ in range(3):
             client.say("NOOP", "250")
         faults = broken.server.counters()["faults"]
@@ -84,7 +84,7 @@ def test_a_stop_ends_it_all_the_same(broken: Inside, monkeypatch: pytest.MonkeyP
     def fail() -> None:
         raise KeyError("flush")
 
-    monkeypatch.setattr(broken.server.chronicle, "flush", fail)
+    monkeypatch.setattr(broken.server.recorder, "flush", fail)
     faults: list[Exception] = []
     reactor = broken.server.reactor
     reactor.wheel.schedule(Alarm(lambda now: broken.server.stop(), faults.append), reactor.clock.now)
@@ -98,12 +98,12 @@ def test_one_that_closing_has_too_costs_one_session(broken: Inside) -> None:
         if session.ip == "127.0.0.7" and session.said is not None:
             raise KeyError
 
-    broken.server.chronicle.witness = see
+    broken.server.recorder.on_session_events = see
     caught, other = broken.greeted("127.0.0.7"), broken.greeted()
     caught.send("NOOP")
     broken.turn_until(lambda: broken.server.reception.slots.in_use == 1, "its slot is free")
     other.say("NOOP", "250")
     assert broken.server.counters()["faults"] == 2
-    broken.server.chronicle.witness = None
+    broken.server.recorder.on_session_events = None
     other.close()
     caught.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.events import Error, Offline, Online, Refused
+from smtppseudo.events import Error, Offline, Online, TurnedAway
 from smtppseudo.loop.listener import ListenError
 from tests.clients import connect
 from tests.faults.layer import Fault, Layer
@@ -55,10 +55,10 @@ def test_a_sender_turned_away_whose_close_fails_is_counted_and_holds_nobody_up(b
     refused = server.connect()
     refused.expect("421 Too many connections")
     refused.expect_end()
-    assert server.server.reception.counters.refused == {"slots": 1, "client": 0}
+    assert server.server.reception.counters.turned_away == {"slots": 1, "client": 0}
     resident.say("QUIT", "221")
     server.greeted()
-    assert (server.events(Refused), server.events(Error)) == ([Refused("slots", 1)], [])
+    assert (server.events(TurnedAway), server.events(Error)) == ([TurnedAway("slots", 1)], [])
 
 
 def test_a_monitor_turned_away_whose_close_fails_holds_nobody_up(behind: MakeBehind, monitors: Monitors) -> None:

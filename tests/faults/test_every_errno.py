@@ -127,7 +127,7 @@ def without_a_fault(directory: Path, settings: Mapping[str, Any]) -> Counter[str
     """Count the calls of a run in which nothing is lost."""
     played = Played(directory, None, settings)
     assert played.run.lost == []
-    assert len(played.records) == len(played.lines) == played.server.server.chronicle.seq
+    assert len(played.records) == len(played.lines) == played.server.server.recorder.seq
     return played.layer.counts
 
 
@@ -173,8 +173,8 @@ def check(played: Played, fault: str) -> None:
     assert counters.faults == 0, (fault, played.lines)
     assert sum(counters.closed.values()) == counters.connected, fault
     assert server.reception.slots.in_use == 0, fault
-    lost_lines = server.chronicle.lost_lines
-    assert len(played.records) + lost_lines == server.chronicle.seq, (fault, played.lines)
+    lost_lines = server.recorder.lost_lines
+    assert len(played.records) + lost_lines == server.recorder.seq, (fault, played.lines)
     told = sum(error.lost for error in events(played.records, Error))
     assert told == lost_lines or (told == 0 and not played.failed_before_the_end), (fault, played.lines)
     if lost_lines == 0:
@@ -195,7 +195,7 @@ def check_words(played: Played, fault: str) -> None:
     assert played.layer.fault is not None
     reason = os.strerror(played.layer.fault.errno)
     words = "\n".join([*played.server.said, *played.run.refusals, *played.lines])
-    if played.server.server.chronicle.lost_lines:
+    if played.server.server.recorder.lost_lines:
         # pathlib takes what `stat` cannot look at for no directory, and passes on what mkdir said.
         reasons = {reason, os.strerror(errno.EEXIST)} if played.layer.fault.call == "stat" else {reason}
         assert any(f": {why}; log lines are lost until writing works again" in words for why in reasons), (fault, words)

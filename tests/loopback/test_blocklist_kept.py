@@ -13,7 +13,7 @@ from tests.running import NotStartedError, Servers
 def test_no_list_is_kept_unless_it_is_wanted(inside: MakeInside) -> None:
     server = inside()
     server.greeted().say("MAIL FROM:<a@b>", "553")
-    assert server.server.chronicle.witness is None
+    assert server.server.recorder.on_session_events is None
 
 
 def test_the_address_that_a_peer_called(inside: MakeInside) -> None:

@@ -174,7 +174,7 @@ def test_the_end_of_its_server_is_said(demo: Demo) -> None:
 
 def test_slots_may_be_few(temporary: Path) -> None:
     demo = Demo(temporary, "--slots", "1")
-    demo.wait_for(" refused .* reason=slots")
+    demo.wait_for(" turned_away .* reason=slots")
     demo.process.terminate()
     demo.end()
 

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from smtppseudo.blocklist.fail2ban import FILTER
-from smtppseudo.events import Closed, Command, Connected, Error, Event, Refused, Stamped
+from smtppseudo.events import Closed, Command, Connected, Error, Event, Stamped, TurnedAway
 from smtppseudo.log.records import parse, render_json, render_text
 from tests.clients import LIMIT_S
 from tests.running import Servers
@@ -123,7 +123,7 @@ def test_whatever_peers_say_they_are_taken_for_nobody_else(tmp_path: Path, seed:
                 Command(said, b"%d %b" % (code, said), eol_lf=True, pregreet=True, truncated_bytes=9),
                 Connected(25),
                 Closed("quit", 1, 2, 3, 4),
-                Refused("client", 3),
+                TurnedAway("client", 3),
                 Error("ip=9.9.9.9 code=553"),
             )
         )

@@ -84,8 +84,8 @@ def is_one_error(frames: list[Frame], code: str) -> bool:
 @pytest.mark.parametrize("pieces", ["whole", "byte by byte"])
 @pytest.mark.parametrize("login", ["newcomer", "logged in"])
 def test_what_is_no_frame(server: Running, monitors: Monitors, login: str, pieces: str) -> None:
-    witness = monitors.log_in(server)
-    before = state_of(witness, server)
+    on_session_events = monitors.log_in(server)
+    before = state_of(on_session_events, server)
     for name, data in NO_FRAMES.items():
         peer = monitors.log_in(server) if login == "logged in" else monitors.greeted(server)
         for at in range(0, len(data), 1 if pieces == "byte by byte" else len(data)):
@@ -97,7 +97,7 @@ def test_what_is_no_frame(server: Running, monitors: Monitors, login: str, piece
         assert is_one_error(frames, "bad_frame"), name
         assert not any(piece in frames[0]["message"] for piece in ("ping", "stop", "GET", "\x1b")), name
         peer.close()
-    assert state_of(witness, server) == before
+    assert state_of(on_session_events, server) == before
     server.play("HELO x")
 
 
@@ -118,7 +118,7 @@ def test_what_is_too_big(server: Running, monitors: Monitors, login: str, most: 
 
 def test_a_line_that_grows_and_grows_takes_no_memory(server: Running, monitors: Monitors) -> None:
     """What comes behind a frame that is too big is dropped as it comes."""
-    witness, peer = monitors.log_in(server), monitors.log_in(server)
+    on_session_events, peer = monitors.log_in(server), monitors.log_in(server)
     before = resident(server)
     peer.sock.settimeout(0.5)
     try:
@@ -127,7 +127,7 @@ def test_a_line_that_grows_and_grows_takes_no_memory(server: Running, monitors: 
     except (TimeoutError, BrokenPipeError, ConnectionResetError):
         pass
     assert resident(server) - before < 2 << 20
-    witness.ok("ping")
+    on_session_events.ok("ping")
 
 
 FIELDS: list[Frame] = [
@@ -146,8 +146,8 @@ FIELDS: list[Frame] = [
 
 
 def test_no_op_is_carried_out_without_a_login(server: Running, monitors: Monitors) -> None:
-    witness = monitors.log_in(server)
-    before = state_of(witness, server)
+    on_session_events = monitors.log_in(server)
+    before = state_of(on_session_events, server)
     with server.connect() as client:
         client.expect("220 Still here")
         peers = [monitors.greeted(server), monitors.greeted(server)]
@@ -157,7 +157,7 @@ def test_no_op_is_carried_out_without_a_login(server: Running, monitors: Monitor
                 assert peer.refused(**fields, code="not_authorized") == "log in first"
             assert list(peer.aside) == []
         client.say("NOOP", "250")
-    assert state_of(witness, server) == before
+    assert state_of(on_session_events, server) == before
 
 
 def test_no_slave_of_a_login_field_gets_in(server: Running, monitors: Monitors) -> None:
@@ -174,7 +174,7 @@ def test_no_slave_of_a_login_field_gets_in(server: Running, monitors: Monitors) 
 
 
 def test_2000_idle_connections_leave_room_for_whoever_is_in(server: Running, monitors: Monitors) -> None:
-    witness, address = monitors.log_in(server), ("127.0.0.1", monitor_port(server))
+    on_session_events, address = monitors.log_in(server), ("127.0.0.1", monitor_port(server))
     idle: list[socket.socket] = []
     try:
         for number in range(IDLE):
@@ -184,14 +184,14 @@ def test_2000_idle_connections_leave_room_for_whoever_is_in(server: Running, mon
             sock.connect(address)
             idle.append(sock)
             if number % 100 == 99:
-                witness.ok("ping")
+                on_session_events.ok("ping")
         hellos = busy = 0
         for sock in idle:
             frame = json.loads(sock.makefile().readline())
             hellos += frame["type"] == "hello"
             busy += frame.get("error") == "busy"
         assert (hellos, busy) == (KEPT, IDLE - KEPT)
-        witness.ok("ping")
+        on_session_events.ok("ping")
         server.play("HELO x")
         for sock in idle:
             sock.close()
@@ -210,7 +210,7 @@ def has_room(server: Running, monitors: Monitors) -> bool:
 
 
 def test_whoever_resets_in_the_middle_leaves_nothing(server: Running, monitors: Monitors) -> None:
-    witness = monitors.log_in(server)
+    on_session_events = monitors.log_in(server)
     for data in (b"", b"{", line_of({"id": 1, "op": "ping"}) * 40, b"\xff"):
         for _ in range(25):
             peer = monitors.newcomer(server)
@@ -218,8 +218,8 @@ def test_whoever_resets_in_the_middle_leaves_nothing(server: Running, monitors: 
             peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             peer.close()
     wait_until(lambda: has_room(server, monitors), "room again")
-    assert witness.ok("status")["monitors"] == 1
-    assert witness.ok("status")["counters"]["faults"] == 0
+    assert on_session_events.ok("status")["monitors"] == 1
+    assert on_session_events.ok("status")["counters"]["faults"] == 0
 
 
 @pytest.mark.parametrize("op", ["slots", "get", "subscribe"])
@@ -227,11 +227,11 @@ def test_whoever_closes_before_the_answer(inside: MakeInside, monitors: Monitors
     server = inside(slots=300)
     for _ in range(20):
         server.greeted("127.0.5.1")
-    witness = monitors.log_in(server)
+    on_session_events = monitors.log_in(server)
     for _ in range(5):
         peer = monitors.log_in(server)
         peer.send_bytes(line_of({"id": 1, "op": op, "from_seq": 0}) * 40)
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
-        server.turn_until(lambda: witness.ok("status")["monitors"] == 1, "logged out")
-    assert witness.ok("status")["counters"]["faults"] == 0
+        server.turn_until(lambda: on_session_events.ok("status")["monitors"] == 1, "logged out")
+    assert on_session_events.ok("status")["counters"]["faults"] == 0

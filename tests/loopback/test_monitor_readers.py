@@ -123,7 +123,7 @@ def test_a_monitor_that_reads_an_byte_a_second(inside: MakeInside, monitors: Mon
     seconds = 0
     while other.ok("status")["monitors"] == 2:
         for number in range(20):
-            server.server.chronicle.error(f"{number} {'x' * 10_000}")
+            server.server.recorder.error(f"{number} {'x' * 10_000}")
         server.advance(1)
         assert len(slow.sock.recv(1)) == 1
         client.say("RSET", "250")
@@ -139,7 +139,7 @@ def test_a_monitor_that_stalls_is_closed_after_30_s(inside: MakeInside, monitors
     other = monitors.log_in(server)
     asleep.ok("subscribe")
     for _ in range(100):
-        server.server.chronicle.error("x" * 60_000)
+        server.server.recorder.error("x" * 60_000)
         server.turn()
     server.advance(29.9)
     assert other.ok("status")["monitors"] == 2
@@ -154,7 +154,7 @@ def test_a_stream_goes_on_where_the_reader_wakes(inside: MakeInside, monitors: M
     monitor = monitors.subscribed(server)
     for _ in range(3):
         for _ in range(100):
-            server.server.chronicle.error("x" * 60_000)
+            server.server.recorder.error("x" * 60_000)
             server.turn()
         until_pong(monitor)
     assert monitor.ok("status")["state"] == "online"

@@ -75,12 +75,12 @@ def test_many_with_long_lines(full: Running, monitors: Monitors) -> None:
 
 def test_a_long_list_delays_nobody(full: Running, monitors: Monitors) -> None:
     """Neither in the making nor in the sending: others get their answers between its frames."""
-    witness, peer = monitors.log_in(full), monitors.log_in(full)
+    on_session_events, peer = monitors.log_in(full), monitors.log_in(full)
     peer.send("slots")
     slowest = 0.0
     for _ in range(50):
         began_at = time.monotonic()
-        witness.ok("ping")
+        on_session_events.ok("ping")
         slowest = max(slowest, time.monotonic() - began_at)
     assert slowest < 1
     assert_whole(peer.reply_to(peer._id)["slots"], USED)
@@ -88,10 +88,10 @@ def test_a_long_list_delays_nobody(full: Running, monitors: Monitors) -> None:
 
 def test_lists_that_nobody_reads_take_no_memory(full: Running, monitors: Monitors) -> None:
     """Of all that were asked for, there is what the frame under way needs."""
-    witness, peer = monitors.log_in(full), monitors.log_in(full)
-    witness.ok("slots")
+    on_session_events, peer = monitors.log_in(full), monitors.log_in(full)
+    on_session_events.ok("slots")
     before = resident(full)
     peer.send_bytes(line_of({"id": 1, "op": "slots"}) * 90)
     assert peer.frame()["type"] == "reply"  # the server has begun
-    witness.ok("ping")
+    on_session_events.ok("ping")
     assert resident(full) - before < 6 << 20

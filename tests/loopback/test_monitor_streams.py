@@ -71,7 +71,7 @@ def test_without_a_number_a_stream_begins_behind_the_snapshot(inside: MakeInside
 def test_a_snapshot_and_the_events_after_it_fit_under_load(servers: Servers, monitors: Monitors) -> None:
     """What a snapshot counts is what was streamed to another monitor up to its number."""
     server = servers.start()
-    witness = monitors.subscribed(server)
+    on_session_events = monitors.subscribed(server)
     newcomers: list[tuple[Frame, dict[int, Frame]]] = []
     with Visitors(server, 3):
         for _ in range(30):
@@ -82,7 +82,7 @@ def test_a_snapshot_and_the_events_after_it_fit_under_load(servers: Servers, mon
             newcomers.append((monitor.snapshot, {event["seq"]: event for event in events}))
             monitor.close()
     last = monitors.log_in(server)
-    events = witness.events_until(event="monitor", port=last.port)
+    events = on_session_events.events_until(event="monitor", port=last.port)
     assert_gapless(seqs(events))
     streamed = {event["seq"]: event for event in events}
     for snapshot, first in [*newcomers, (last.snapshot, {})]:
@@ -122,8 +122,8 @@ def test_a_stream_is_taken_up_where_it_ended(servers: Servers, monitors: Monitor
 def test_what_is_not_kept_any_more_can_be_told(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     for number in range(1_500):
-        server.server.chronicle.error(f"event {number}")
-        server.server.chronicle.flush()
+        server.server.recorder.error(f"event {number}")
+        server.server.recorder.flush()
     monitor = monitors.log_in(server)
     oldest = monitor.ok("subscribe", from_seq=1)["oldest_seq"]
     replayed = monitor.events_until(event="monitor")
@@ -244,8 +244,8 @@ def test_long_events_are_not_lost_because_many_come_in_one_turn(inside: MakeInsi
     clients = [server.greeted("127.100.100.100") for _ in range(110)]
     monitor = monitors.subscribed(server)
     for number in range(10_000):
-        server.server.chronicle.error(str(number))  # so that the numbers are long, too
-        server.server.chronicle.flush()
+        server.server.recorder.error(str(number))  # so that the numbers are long, too
+        server.server.recorder.flush()
     monitor.events_until(message="9999")
     line = b"\xff" * 2_046 + b"\r\n"
     for client in clients:

@@ -13,7 +13,7 @@ import smtppseudo.config.settings
 import smtppseudo.monitor.session
 import smtppseudo.server.console
 from smtppseudo.config.settings import KEYS, SettingsError, check
-from smtppseudo.events import NAMES, CloseReason, Command, Event, Monitor, RefusalReason, Stamped
+from smtppseudo.events import NAMES, CloseReason, Command, Event, Monitor, Stamped, TurnedAwayReason
 from smtppseudo.log.records import fields
 from smtppseudo.loop.connection import STALL_TIMEOUT_S
 from smtppseudo.monitor import attempts, codec, history, outbox, rows
@@ -236,7 +236,7 @@ def test_the_events_are_those_of_the_server() -> None:
     }
     assert {name: optional(cell) for name, cell in documented.items() if optional(cell)} == {
         "command": {"eol", "pregreet", "pipelined", "truncated_bytes"},
-        "closed": {"left_out"},
+        "closed": {"not_logged"},
         "error": {"lost"},
     }
 
@@ -245,7 +245,7 @@ def test_the_events_are_those_of_the_server() -> None:
     ("event", "words"),
     [
         ("closed", get_args(CloseReason)),
-        ("refused", get_args(RefusalReason)),
+        ("turned_away", get_args(TurnedAwayReason)),
         ("monitor", get_args(get_type_hints(Monitor)["action"])),
     ],
 )

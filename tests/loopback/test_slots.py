@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX
-from smtppseudo.events import Closed, Connected, Error, Refused
+from smtppseudo.events import Closed, Connected, Error, TurnedAway
 from smtppseudo.loop.reactor import READ, Watched
 from smtppseudo.server.preconditions import OTHER_DESCRIPTORS
 from tests.clients import Client, wait_until
@@ -57,7 +57,7 @@ def test_25_are_served_at_once_and_the_26th_is_turned_away(servers: Servers) -> 
     expect_full_house(server, 25)
     server.wait_for_event(Closed, count=25)
     expect_full_house(server, 25)
-    refused = server.wait_for_event(Refused, reason="slots")
+    refused = server.wait_for_event(TurnedAway, reason="slots")
     assert (refused.ip, refused.slot, refused.session) == ("127.0.0.1", 0, 0)
 
 
@@ -101,7 +101,7 @@ def test_an_ipv4_address_has_at_most_its_share(servers: Servers) -> None:
         one_more.expect(TURNED_AWAY)
         one_more.expect_end()
     clients.append(greeted(server, "127.0.1.2"))
-    refused = server.wait_for_event(Refused, reason="client")
+    refused = server.wait_for_event(TurnedAway, reason="client")
     assert refused.ip == "127.0.1.1"
     clients[0].say("QUIT", "221")
     clients[0].expect_end()
@@ -121,7 +121,7 @@ def test_ipv6_has_its_share_too(servers: Servers) -> None:
         one_more.expect_end()
     for client in clients:
         client.close()
-    assert server.wait_for_event(Refused, reason="client").ip == "::1"
+    assert server.wait_for_event(TurnedAway, reason="client").ip == "::1"
 
 
 def test_both_families_are_answered_and_logged_as_what_they_are(servers: Servers) -> None:
@@ -171,7 +171,7 @@ def test_ten_thousand_resets_lose_no_slot(servers: Servers) -> None:
         server.connect().reset()
     wait_until(lambda: is_served(server), "a slot free again")  # whoever came before has been accepted by then
     wait_until(lambda: has_nobody(server), "every connection closed")
-    turned_away = sum(refused.count for refused in server.events(Refused))
+    turned_away = sum(refused.count for refused in server.events(TurnedAway))
     assert len(server.events(Connected)) + turned_away > RESETS / 2
     assert {closed.reason for closed in server.events(Closed)} == {"reset", "quit"}
     expect_full_house(server, 25)
@@ -226,7 +226,7 @@ def test_who_has_left_makes_room_for_those_who_wait(inside: MakeInside) -> None:
             caller.sendall(b"QUIT\r\n")
             caller.shutdown(socket.SHUT_WR)
     server.turn_until(lambda: len(server.records(Closed)) == 50, "all seen to")
-    assert not server.records(Refused)
+    assert not server.records(TurnedAway)
 
 
 def test_a_connection_that_cannot_be_watched_costs_no_slot(inside: MakeInside, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,7 +192,7 @@ def test_when_slots_run_short_everybody_is_answered_at_once(inside: MakeInside) 
     for _ in range(22):
         server.advance(0.05)
     assert {heard(server, client) for client in clients} == {GREETING[1:]}
-    assert server.server.reception.counters.hurried == 9
+    assert server.server.reception.counters.undelayed == 9
     for client in clients[:2]:
         client.say("QUIT", "221")
         client.expect_end()
@@ -202,7 +202,7 @@ def test_when_slots_run_short_everybody_is_answered_at_once(inside: MakeInside) 
         client.say("QUIT", "221")
         client.expect_end()
     assert heard(server, server.connect()) == GREETING[:1]
-    assert server.server.reception.counters.hurried == 10
+    assert server.server.reception.counters.undelayed == 10
 
 
 def test_when_slots_run_short_nobody_waits_for_a_delay(inside: MakeInside) -> None:

@@ -15,7 +15,7 @@ COMMAND = Stamped(0, "2000-01-01T00:00:00.000Z", 1, 1, "192.0.2.7", 1, Command(b
 lines = st.builds(lambda record, render: render([record])[0], records, formats)
 
 # The fields of an event that a row's `reason` and `amount` hold; of all others they hold none.
-_FIELDS = {"closed": ("reason", "duration_ms"), "refused": ("reason", "count"), "error": ("", "lost")}
+_FIELDS = {"closed": ("reason", "duration_ms"), "turned_away": ("reason", "count"), "error": ("", "lost")}
 
 
 def row_of(record: Stamped) -> Row:

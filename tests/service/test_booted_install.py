@@ -173,7 +173,7 @@ def test_the_screens_commands_and_what_it_is_told(machine: Machine) -> None:
         return machine.run(f"{VENV}/bin/python", "-c", f"{imports}print(*{code}, sep='\\n')").stdout.splitlines()
 
     def do(action: str) -> None:
-        machine.run(*python(f"words_for(Action.{action})"))
+        machine.run(*python(f"argv_for(Action.{action})"))
 
     assert python("ask_systemd()") == ["no", "no", "no", ""]
     do("INSTALL")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from smtppseudo.service.commands import Action, as_root, words_for
+from smtppseudo.service.commands import Action, argv_for, as_root
 from smtppseudo.service.steps import Step, StepError, carry_out
 from smtppseudo.service.systemd import ToolError, call, read_properties
 
@@ -94,7 +94,7 @@ def test_others_go_by_su_elsewhere() -> None:
 )
 def test_the_commands_for_the_screen(action: Action, end: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    assert words_for(action)[-len(end) :] == end
+    assert argv_for(action)[-len(end) :] == end
 
 
 def test_the_state_of_the_unit_is_read() -> None:

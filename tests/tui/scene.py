@@ -183,16 +183,16 @@ def opened(
     return Opened(snapshot, f"{address} port 26", address, 26, "smtppseudo 1.0.0", "cookie", note, is_own)
 
 
-def counters(connected: int = 1_204, refused: int = 3) -> Frame:
+def counters(connected: int = 1_204, turned_away: int = 3) -> Frame:
     """Return a server's counters."""
     return {
         "connected": connected,
-        "refused": {"slots": 0, "client": refused},
+        "turned_away": {"slots": 0, "client": turned_away},
         "closed": {"quit": 1_000},
         "commands": 5_400,
         "received_bytes": 182_400,
         "sent_bytes": 371_020,
-        "kept_s": 9_204.5,
+        "wasted_s": 9_204.5,
         "faults": 0,
         "slots": 25,
         "slots_in_use": 4,

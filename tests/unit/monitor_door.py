@@ -4,7 +4,7 @@ import json
 from typing import Any, Final
 
 from smtppseudo.monitor.credentials import Credentials, decoy, derive
-from smtppseudo.monitor.session import Door, Happening, MonitorSession, Proved
+from smtppseudo.monitor.session import Authentication, Happening, MonitorSession, Proved
 from tests.monitors import Frame, Login, line_of
 
 WORD: Final = "open sesame"
@@ -36,7 +36,9 @@ class Desk:
         self.waits: dict[str, float] = {}
         self.asked_for: list[str] = []
         self._has_word = has_word
-        door = Door(self._credentials_of, self._decoy_for, lambda user: self.waits.get(user, 0.0), "0123456789abcdef")
+        door = Authentication(
+            self._credentials_of, self._decoy_for, lambda user: self.waits.get(user, 0.0), "0123456789abcdef"
+        )
         self.session = MonitorSession(door, nonce, "smtppseudo 0.0", "192.0.2.1", 50_000, START)
         self.now = START
         self.happened: list[Happening] = []

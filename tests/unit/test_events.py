@@ -12,8 +12,8 @@ from smtppseudo.events import (
     Command,
     Error,
     Event,
-    RefusalReason,
     Stamped,
+    TurnedAwayReason,
     escape,
     unescape,
 )
@@ -34,12 +34,12 @@ def test_the_reasons_for_a_close() -> None:
 
 
 def test_the_reasons_for_a_refusal() -> None:
-    assert get_args(RefusalReason) == ("slots", "client")
+    assert get_args(TurnedAwayReason) == ("slots", "client")
 
 
 def test_what_is_rarely_so_need_not_be_said() -> None:
     assert Command(b"x", b"250 OK")[2:] == (False, False, False, 0)
-    assert Closed("quit", 1, 2, 3, 4).left_out == Error("x").lost == 0
+    assert Closed("quit", 1, 2, 3, 4).not_logged == Error("x").lost == 0
 
 
 def test_the_fields_stand_in_the_order_they_are_logged_in() -> None:

@@ -2,7 +2,7 @@
 
 from smtppseudo.blocklist.evidence import Sessions
 from smtppseudo.blocklist.hits import Hit, hits_in
-from smtppseudo.events import Closed, Command, Connected, Error, Event, Online, Refused, Stamped
+from smtppseudo.events import Closed, Command, Connected, Error, Event, Online, Stamped, TurnedAway
 from smtppseudo.log.records import render_json, render_text
 from smtppseudo.logread.scan import scan
 
@@ -68,7 +68,7 @@ def test_marks_and_ends_are_evidence_too() -> None:
 def test_what_belongs_to_no_session_is_no_hit() -> None:
     nobody = ("", 0)
     assert not hits(
-        record(1, ("20.1.1.1", 0), 0, Refused("client", 5)),
+        record(1, ("20.1.1.1", 0), 0, TurnedAway("client", 5)),
         record(2, nobody, 0, Error("errors MAIL FROM:<a@b>")),
         record(3, nobody, 0, Online("start")),
     )

@@ -11,21 +11,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from smtppseudo.log.dated_files import CHECK_EVERY_S, Journal, Limits
+from smtppseudo.log.dated_files import CHECK_EVERY_S, DatedLog, Limits
 
 DAY, NEXT_DAY = "2026-01-31", "2026-02-01"
 TOLD = re.compile(r"told (\d+) (.*)")
 
 
 class Book:
-    """A journal that is written to as the chronicle does, on a clock that the test moves."""
+    """A journal that is written to as the recorder does, on a clock that the test moves."""
 
     def __init__(
         self, directory: Path, keep_days: int = 0, max_bytes_per_day: int = 0, min_free_bytes: int = 0
     ) -> None:
         self.directory = directory
         self.troubles: list[str] = []
-        self.journal = Journal(directory, Limits(keep_days, max_bytes_per_day, min_free_bytes), self.troubles.append)
+        self.journal = DatedLog(directory, Limits(keep_days, max_bytes_per_day, min_free_bytes), self.troubles.append)
         self.day = DAY
         self.now = 100.0
 

@@ -14,7 +14,7 @@ from smtppseudo.events import Closed, Command, Connected
 from smtppseudo.files import HITS
 from smtppseudo.loop.clock import Clock
 from smtppseudo.loop.reactor import Reactor
-from smtppseudo.server.kept_blocklist import Keeper
+from smtppseudo.server.kept_blocklist import KeptBlocklist
 from tests.inside import FakeTime
 
 MAIL = Command(b"MAIL FROM:<a@b>", b"553 no")
@@ -51,7 +51,7 @@ class Bench:
         self.reactor = Reactor(clock)
         given = {"blocklist_file": str(self.path), "state_dir": str(self.directory), **self._settings}
         settings = Settings(**given)  # type: ignore[arg-type]
-        self.keeper = Keeper(settings, self.reactor, self.local_ip, self.troubles.append, self.fault)
+        self.keeper = KeptBlocklist(settings, self.reactor, self.local_ip, self.troubles.append, self.fault)
         self.keeper.begin()
         self.pass_time(1)
 
@@ -202,7 +202,7 @@ def test_hits_that_come_while_those_of_earlier_runs_are_read_are_not_lost(make: 
     bench.stop()
     bench.start = lambda: None  # type: ignore[method-assign]
     settings = Settings(blocklist_file=str(bench.path), state_dir=str(bench.directory))
-    keeper = Keeper(settings, bench.reactor, bench.local_ip, bench.troubles.append, bench.fault)
+    keeper = KeptBlocklist(settings, bench.reactor, bench.local_ip, bench.troubles.append, bench.fault)
     keeper.begin()
     keeper.see(Peer(1, A), (Connected(25), MAIL))
     keeper.close()

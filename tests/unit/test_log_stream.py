@@ -14,7 +14,7 @@ TEXTS = [f"{number:03} {'x' * 95}" for number in range(300)]  # twice what the p
 
 
 class Pipe:
-    """A small pipe, written to as the chronicle does, on a clock that the test moves."""
+    """A small pipe, written to as the recorder does, on a clock that the test moves."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)

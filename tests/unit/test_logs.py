@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.events import Closed, Command, Connected, Event, Online, Refused, Stamped
+from smtppseudo.events import Closed, Command, Connected, Event, Online, Stamped, TurnedAway
 from smtppseudo.log.records import render_json, render_text
 from smtppseudo.logread.logs import Reading, find, instant
 from smtppseudo.logread.scan import Row
@@ -162,7 +162,7 @@ def test_no_line_makes_the_memory_grow(tmp_path: Path) -> None:
 
 def test_a_gzipped_file_that_is_cut_short_gives_what_it_holds(tmp_path: Path) -> None:
     path = tmp_path / f"{DAY}.log.gz"
-    session = [Online("start"), *(Refused("slots", count) for count in range(20_000)), *SESSION]
+    session = [Online("start"), *(TurnedAway("slots", count) for count in range(20_000)), *SESSION]
     packed = gzip.compress(
         "".join(render_text([Stamped(0, f"{DAY}T12:00:00.000Z", 0, 0, "", 0, event) for event in session])).encode()
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from smtppseudo.log.lost_lines import LineAccount
+from smtppseudo.log.lost_lines import LostLines
 
 
 @pytest.mark.parametrize(
@@ -10,7 +10,7 @@ from smtppseudo.log.lost_lines import LineAccount
     [(11, True, 0), (10, True, 0), (9, True, 1), (5, True, 1), (3, False, 4), (0, False, 4)],
 )
 def test_it_is_told_once_its_line_is_whole(written: int, told: bool, left: int) -> None:
-    account = LineAccount()
+    account = LostLines()
     account.lose(3)
     account.reason = "full"
     lost = account.to_tell(can_write=True)

@@ -30,7 +30,7 @@ class SeenDoor(Seen):
     """A door: newcomers are let in when all that is ready has been seen to."""
 
     def __init__(self, reactor: Reactor, call: Callable[[], object]) -> None:
-        super().__init__(lambda: reactor.let_in(self))
+        super().__init__(lambda: reactor.accept_at_end_of_turn(self))
         self._let_in = call
 
     def admit(self, now: float) -> None:
@@ -84,7 +84,7 @@ def test_a_door_waits_for_no_more_than_some(
         else:
             scene.reactor.watch(scene.readable(), scene.other())
     scene.now += 1
-    scene.reactor.watch_door(scene.readable(), SeenDoor(scene.reactor, lambda: scene.seen.append("door")))
+    scene.reactor.watch_acceptor(scene.readable(), SeenDoor(scene.reactor, lambda: scene.seen.append("door")))
     scene.reactor.turn(0)
     doors = [number for number, name in enumerate(scene.seen) if name == "door"]
     gaps = [after - before for before, after in zip([0, *doors], [*doors, len(scene.seen)], strict=True)]
@@ -109,8 +109,8 @@ def test_a_door_that_is_watched_no_more_is_left_alone(scenes: list[Scene]) -> No
     for _ in range(40):
         scene.reactor.watch(scene.readable(), scene.other())
     fd = scene.readable()
-    scene.reactor.watch_door(fd, SeenDoor(scene.reactor, lambda: scene.seen.append("door")))
-    scene.reactor.unwatch_door(fd)
+    scene.reactor.watch_acceptor(fd, SeenDoor(scene.reactor, lambda: scene.seen.append("door")))
+    scene.reactor.unwatch_acceptor(fd)
     scene.reactor.turn(0)
     assert scene.seen == ["other"] * 40
 
@@ -119,7 +119,7 @@ def test_newcomers_are_let_in_behind_all_that_is_ready(scenes: list[Scene]) -> N
     """Who leaves in this turn makes room for them."""
     scene = Scene(0.0)
     scenes.append(scene)
-    scene.reactor.watch_door(scene.readable(), SeenDoor(scene.reactor, lambda: scene.seen.append("door")))
+    scene.reactor.watch_acceptor(scene.readable(), SeenDoor(scene.reactor, lambda: scene.seen.append("door")))
     for _ in range(5):
         scene.reactor.watch(scene.readable(), scene.other())
     scene.reactor.turn(0)

@@ -18,9 +18,9 @@ from smtppseudo.events import (
     Monitor,
     Offline,
     Online,
-    Refused,
     SettingsChanged,
     Stamped,
+    TurnedAway,
 )
 from smtppseudo.log.records import fields, parse, render_json, render_record, render_text
 
@@ -29,7 +29,7 @@ Render = Callable[[Stamped], str]
 IN_SESSION: Final = (3, 7, "2001:db8::1", 50_000)
 OUTSIDE: Final = (0, 0, "", 0)
 
-OF_NO_SESSION: Final = (Refused, Error, Online, Offline, SettingsChanged, Monitor)
+OF_NO_SESSION: Final = (TurnedAway, Error, Online, Offline, SettingsChanged, Monitor)
 
 
 def stamped(event: Event, place: tuple[int, int, str, int] = IN_SESSION) -> Stamped:
@@ -78,11 +78,11 @@ KINDS: Final[list[tuple[Event, str, str]]] = [
         '"reason":"quit","duration_ms":1,"received_bytes":2,"sent_bytes":3,"commands":0',
     ),
     (
-        Closed("errors", 1, 2, 3, 4, left_out=5),
-        "reason=errors duration_ms=1 received_bytes=2 sent_bytes=3 commands=4 left_out=5",
-        '"reason":"errors","duration_ms":1,"received_bytes":2,"sent_bytes":3,"commands":4,"left_out":5',
+        Closed("errors", 1, 2, 3, 4, not_logged=5),
+        "reason=errors duration_ms=1 received_bytes=2 sent_bytes=3 commands=4 not_logged=5",
+        '"reason":"errors","duration_ms":1,"received_bytes":2,"sent_bytes":3,"commands":4,"not_logged":5',
     ),
-    (Refused("client", 12), "reason=client count=12", '"reason":"client","count":12'),
+    (TurnedAway("client", 12), "reason=client count=12", '"reason":"client","count":12'),
     (Error("disk full"), 'message="disk full"', '"message":"disk full"'),
     (Error('no "a" \\\\ b', 7), r'message="no \x22a\x22 \\ b" lost=7', r'"message":"no \"a\" \\\\ b","lost":7'),
     (Online("start"), "by=start", '"by":"start"'),

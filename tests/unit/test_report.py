@@ -6,17 +6,17 @@ from datetime import UTC, timedelta, timezone
 
 import pytest
 
-from smtppseudo.events import Closed, Command, Connected, Error, Event, Refused, Stamped
+from smtppseudo.events import Closed, Command, Connected, Error, Event, Stamped, TurnedAway
 from smtppseudo.log.records import render_text as render_log
 from smtppseudo.logread.scan import scan
 from smtppseudo.report.report import KINDS, Report, network_of, sender_of, split
 from smtppseudo.report.tables import View, render_json, render_text
 
 
-def session(ip: str, *commands: bytes, time: str = "2026-11-24T12:30:00.000Z", kept_ms: int = 500) -> list[Stamped]:
+def session(ip: str, *commands: bytes, time: str = "2026-11-24T12:30:00.000Z", wasted_ms: int = 500) -> list[Stamped]:
     """Make the events of a session."""
     events: list[Event] = [Connected(25), *(Command(line, b"250 OK") for line in commands)]
-    events.append(Closed("quit", kept_ms, 1, 1, len(commands)))
+    events.append(Closed("quit", wasted_ms, 1, 1, len(commands)))
     return [Stamped(0, time, 1, 1, ip, 4000, event) for event in events]
 
 
@@ -38,15 +38,15 @@ def by(report: Report, kind: str) -> dict[str, int]:
 def test_what_is_counted() -> None:
     visitors = [
         *session("192.0.2.1", b"EHLO Mail.Example", b"MAIL FROM:<A@Example.ORG> SIZE=9", b"QUIT"),
-        *session("192.0.2.9", b"helo mail.example", b"mail from: b@example.org", kept_ms=10_000),
-        *session("2001:db8:1:2::3", b"MAIL FROM:<>", b"\t noop", time="2026-11-25T00:00:59.999Z", kept_ms=600_000),
-        Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "192.0.2.1", 0, Refused("client", 3)),
-        Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "", 0, Refused("slots", 4)),
+        *session("192.0.2.9", b"helo mail.example", b"mail from: b@example.org", wasted_ms=10_000),
+        *session("2001:db8:1:2::3", b"MAIL FROM:<>", b"\t noop", time="2026-11-25T00:00:59.999Z", wasted_ms=600_000),
+        Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "192.0.2.1", 0, TurnedAway("client", 3)),
+        Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "", 0, TurnedAway("slots", 4)),
         Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "", 0, Error("log lines were lost: disk full", 5)),
     ]
     report = report_of(visitors)
-    assert (report.connected, report.commands, report.closed, report.kept_ms) == (3, 7, 3, 610_500)
-    assert (report.refused, report.lost) == ({"client": 3, "slots": 4}, 5)
+    assert (report.connected, report.commands, report.closed, report.wasted_ms) == (3, 7, 3, 610_500)
+    assert (report.turned_away, report.lost) == ({"client": 3, "slots": 4}, 5)
     assert (report.first, report.last) == ("2026-11-24T12:30:00.000Z", "2026-11-25T01:00:00.000Z")
     assert by(report, "address") == {"192.0.2.1": 1, "192.0.2.9": 1, "2001:db8:1:2::3": 1}
     assert by(report, "network") == {"192.0.2.0/24": 2, "2001:db8:1::/48": 1}
@@ -219,10 +219,10 @@ def test_the_object_for_programs() -> None:
         "first": "2026-11-24T12:30:00.000Z",
         "last": "2026-11-24T12:30:00.000Z",
         "connected": 1,
-        "refused": {},
+        "turned_away": {},
         "commands": 1,
         "closed": 1,
-        "kept_s": 0.5,
+        "wasted_s": 0.5,
         "lines": 3,
         "damaged": 0,
         "lost": 0,

@@ -300,19 +300,19 @@ def test_so_many_bytes_of_a_session_are_logged_and_the_rest_is_counted(line: byt
     assert LOGGED_BYTES_MAX / 2 < sum(data[:-1]) < LOGGED_BYTES_MAX
     (closed,) = session.closed("peer", START)
     assert isinstance(closed, Closed)
-    assert (closed.commands, closed.left_out) == (999, 999 - len(events))
+    assert (closed.commands, closed.not_logged) == (999, 999 - len(events))
     assert session.data_to_send(START).count(b"\r\n") == 999
 
 
 def test_lines_too_long_are_left_out_as_others_are() -> None:
     session = greeted()
     session.receive((b"RCPT TO:<" + b"x" * 2000 + b">\r\n") * 100, START)
-    before = heard(session).left_out
+    before = heard(session).not_logged
     assert session.receive((b"y" * 3000 + b"\r\n") * 2, START) == []
     session.receive(b"y" * 3000, START)
     (closed,) = session.closed("peer", START)
     assert isinstance(closed, Closed)
-    assert closed.left_out == before + 3
+    assert closed.not_logged == before + 3
 
 
 def test_nothing_of_a_message_is_kept() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.smtp.slots import Admitted, Evict, SlotTable, TurnedAway
+from smtppseudo.smtp.slots import Admit, Evict, SlotTable, TurnAway
 
 EVICT_AFTER_S: Final = 5
 
@@ -28,7 +28,7 @@ Table = SlotTable[Guest]
 
 def come(table: Table, now: float) -> Guest:
     verdict = table.admit(now)
-    assert isinstance(verdict, Admitted)
+    assert isinstance(verdict, Admit)
     guest = Guest(verdict.slot, now)
     table.enter(guest)
     return guest
@@ -51,7 +51,7 @@ def test_newcomers_take_the_lowest_free_slot() -> None:
 
 def test_to_ask_takes_nothing() -> None:
     table = Table(1, EVICT_AFTER_S)
-    assert table.admit(0) == table.admit(0) == Admitted(1)
+    assert table.admit(0) == table.admit(0) == Admit(1)
     assert table.in_use == 0
     guest = come(table, 0)
     assert table.admit(5) == table.admit(5) == Evict(guest)
@@ -78,7 +78,7 @@ def test_no_more_rows_are_held_than_slots_were_used() -> None:
 def test_an_occupant_gives_way_when_idle_for_long_enough(now: float, evicted: bool) -> None:
     table = Table(1, EVICT_AFTER_S)
     guest = come(table, 0)
-    assert table.admit(now) == (Evict(guest) if evicted else TurnedAway("slots"))
+    assert table.admit(now) == (Evict(guest) if evicted else TurnAway("slots"))
 
 
 def test_the_one_idle_longest_gives_way() -> None:
@@ -96,9 +96,9 @@ def test_one_that_is_closing_gives_way_to_nobody() -> None:
     first.is_open = False
     assert table.admit(20) == Evict(second)
     second.is_open = False
-    assert table.admit(20) == TurnedAway("slots")
+    assert table.admit(20) == TurnAway("slots")
     table.release(second)
-    assert table.admit(20) == Admitted(2)
+    assert table.admit(20) == Admit(2)
 
 
 actions = st.lists(
@@ -138,7 +138,7 @@ def admitted_as_modelled(table: Table, occupants: dict[int, Guest], count: int, 
         verdict = table.admit(now)
         longest = min((guest.idle_since for guest in occupants.values() if guest.is_open), default=now)
         if now - longest < EVICT_AFTER_S:
-            assert verdict == TurnedAway("slots")
+            assert verdict == TurnAway("slots")
             return None
         assert isinstance(verdict, Evict)
         occupant: Guest = verdict.occupant

@@ -15,21 +15,21 @@ FIELDS: Final[dict[str, object]] = {
     "lost_log_lines": 3,
     "counters": {
         "connected": 9_120,
-        "refused": {"slots": 12, "client": 0},
+        "turned_away": {"slots": 12, "client": 0},
         "closed": {"quit": 9_000, "peer": 101, "idle": 0},
         "commands": 31_002,
         "received_bytes": 1_234_567,
         "sent_bytes": 2_345_678,
-        "kept_s": 86_461.5,
+        "wasted_s": 86_461.5,
         "delayed_s": 3_600.25,
-        "hurried": 4,
+        "undelayed": 4,
         "faults": 1,
         "slots": 25,
         "slots_in_use": 19,
     },
 }
 
-MAY_LACK: Final = ("delayed_s", "hurried")
+MAY_LACK: Final = ("delayed_s", "undelayed")
 STARTED_AT: Final = "2026-11-24T15:00:00.250Z"
 
 TEXT: Final = """\
@@ -37,13 +37,13 @@ state           online, up 3 d 04:05:06
 slots           19 of 25 in use
 connected       9120
 closed          9101 (quit 9000, peer 101)
-refused         12 (slots 12)
+turned away     12 (slots 12)
 commands        31002
 received        1234567 bytes
 sent            2345678 bytes
-callers kept    1 d 00:01:02
+time wasted     1 d 00:01:02
 callers delayed 01:00:00
-hurried         4
+not delayed     4
 monitors        2
 lost log lines  3
 faults          1
@@ -87,8 +87,8 @@ def test_prometheus_reads_every_metric() -> None:
         ("smtppseudo_slots_in_use",): 19,
         ("smtppseudo_monitors",): 2,
         ("smtppseudo_connections_total",): 9_120,
-        ("smtppseudo_connections_refused_total", "slots"): 12,
-        ("smtppseudo_connections_refused_total", "client"): 0,
+        ("smtppseudo_connections_turned_away_total", "slots"): 12,
+        ("smtppseudo_connections_turned_away_total", "client"): 0,
         ("smtppseudo_sessions_closed_total", "quit"): 9_000,
         ("smtppseudo_sessions_closed_total", "peer"): 101,
         ("smtppseudo_sessions_closed_total", "idle"): 0,
@@ -97,7 +97,7 @@ def test_prometheus_reads_every_metric() -> None:
         ("smtppseudo_sent_bytes_total",): 2_345_678,
         ("smtppseudo_session_seconds_total",): 86_461.5,
         ("smtppseudo_session_delayed_seconds_total",): 3_600.25,
-        ("smtppseudo_sessions_hurried_total",): 4,
+        ("smtppseudo_sessions_undelayed_total",): 4,
         ("smtppseudo_log_lines_lost_total",): 3,
         ("smtppseudo_faults_total",): 1,
     }
@@ -120,7 +120,7 @@ def test_offline_is_0() -> None:
 
 def test_no_label_can_forge_a_sample() -> None:
     label = 'x"} 1\nsmtppseudo_online 7\\'
-    (sample,) = families(Status.from_fields(changed("refused", {label: 5})))["smtppseudo_connections_refused"].samples
+    (sample,) = families(Status.from_fields(changed("turned_away", {label: 5})))["smtppseudo_connections_turned_away"].samples
     assert sample.labels == {"reason": label}
     assert sample.value == 5
 
@@ -145,5 +145,5 @@ def test_a_server_of_before_the_tarpit_is_understood() -> None:
 
 
 def test_a_sum_that_is_none() -> None:
-    with pytest.raises(ValueError, match="refused"):
-        Status.from_fields(changed("refused", {"slots": "12"}))
+    with pytest.raises(ValueError, match="turned_away"):
+        Status.from_fields(changed("turned_away", {"slots": "12"}))

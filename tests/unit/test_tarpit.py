@@ -198,11 +198,11 @@ def test_what_comes_behind_quit_is_ignored_and_does_not_hold_its_answer() -> Non
     assert closed(session, START + 2).received_bytes == 18
 
 
-def test_hurry_gives_the_rest_and_holds_nothing_more() -> None:
+def test_stop_delaying_gives_the_rest_and_holds_nothing_more() -> None:
     session = begin(greet_delay_s=3, reply_delay_s=3, stutter_bytes_per_s=1)
     assert session.data_to_send(START + 5) == GREETING[:3]
     session.receive(b"NOOP\r\nNOOP\r\n", START + 5)
-    session.hurry()
+    session.stop_delaying()
     assert session.deadline <= START + 5
     said, now, events = run_until_quiet(session, START + 5)
     assert (said, now, len(events)) == (GREETING[3:] + OK * 2, START + 5, 2)
@@ -241,9 +241,9 @@ def test_bytes_given_of_an_answer_that_was_not_finished_count_as_sent() -> None:
 
 def test_parts_are_those_that_are_due_by_then() -> None:
     session = begin(stutter_bytes_per_s=2)
-    assert session.byte_every_s == 0
+    assert session.seconds_per_byte == 0
     assert session.data_to_send(START) == GREETING[:1]
-    assert session.byte_every_s == 0.5
+    assert session.seconds_per_byte == 0.5
     given = 1
     while part := session.next_part(3):
         assert part == GREETING[given : given + 3]
@@ -251,7 +251,7 @@ def test_parts_are_those_that_are_due_by_then() -> None:
         assert session.deadline == START + given / 2
     assert given < len(GREETING) <= given + 3
     assert session.data_to_send(START + 60) == GREETING[given:]
-    assert session.byte_every_s == 0
+    assert session.seconds_per_byte == 0
 
 
 def test_who_was_idle_was_not_made_to_wait() -> None:

@@ -9,7 +9,7 @@ from textual.app import ComposeResult, SuspendNotSupported
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
-from smtppseudo.service.commands import Action, obstacle_to, words_for
+from smtppseudo.service.commands import Action, argv_for, obstacle_to
 from smtppseudo.service.systemd import UnitState, ask_systemd
 from smtppseudo.tui.screens.dialog import Confirm, Dialog
 from smtppseudo.tui.texts import shown
@@ -28,7 +28,7 @@ class Service(NamedTuple):
     """
 
     ask: Callable[[], UnitState] = ask_systemd
-    words_for: Callable[[Action], list[str]] = words_for
+    argv_for: Callable[[Action], list[str]] = argv_for
     obstacle_to: Callable[[Action], str] = obstacle_to
     run: Callable[[list[str]], None] = _nobody
 
@@ -83,7 +83,7 @@ class ServicePanel(Dialog[None]):
         if obstacle:
             self.complain(obstacle)
             return
-        words = self._service.words_for(action)
+        words = self._service.argv_for(action)
         try:
             with self.app.suspend():
                 self._service.run(words)

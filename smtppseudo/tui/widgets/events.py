@@ -186,4 +186,4 @@ class EventPane(ScrollView, can_focus=True):
 
 
 _OWN_STYLE: Final = ("connected", "closed", "command")
-_STYLES: Final = {"refused": "events--warning", "error": "events--warning"}
+_STYLES: Final = {"turned_away": "events--warning", "error": "events--warning"}

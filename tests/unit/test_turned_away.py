@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.events import RefusalReason, Refused
-from smtppseudo.smtp.turned_away import PER_SECOND_MAX, SOURCES_MAX, Refusal, RefusalSummary
+from smtppseudo.events import TurnedAway, TurnedAwayReason
+from smtppseudo.smtp.turned_away import PER_SECOND_MAX, SOURCES_MAX, Summed, TurnedAwaySummary
 
 A: Final = "192.0.2.1"
 B: Final = "2001:db8::1"
@@ -16,56 +16,56 @@ B: Final = "2001:db8::1"
 
 def test_the_limits() -> None:
     assert (PER_SECOND_MAX, SOURCES_MAX) == (100, 10_000)
-    assert RefusalSummary().is_empty
+    assert TurnedAwaySummary().is_empty
 
 
 def test_the_first_of_a_source_is_said_at_once_and_the_rest_of_the_second_summed() -> None:
-    summary = RefusalSummary()
-    assert summary.note(A, "slots") == [(A, Refused("slots", 1))]
+    summary = TurnedAwaySummary()
+    assert summary.note(A, "slots") == [(A, TurnedAway("slots", 1))]
     assert not summary.is_empty
     assert [summary.note(A, "slots") for _ in range(3)] == [[], [], []]
-    assert summary.note(B, "slots") == [(B, Refused("slots", 1))]
-    assert summary.second_passed() == [(A, Refused("slots", 3))]
+    assert summary.note(B, "slots") == [(B, TurnedAway("slots", 1))]
+    assert summary.second_passed() == [(A, TurnedAway("slots", 3))]
     assert summary.second_passed() == []
     assert summary.is_empty
 
 
 def test_what_was_summed_counts_for_the_second_it_is_said_in() -> None:
-    summary = RefusalSummary()
+    summary = TurnedAwaySummary()
     summary.note(A, "slots")
     summary.note(A, "slots")
     summary.second_passed()
     assert summary.note(A, "slots") == []
-    assert summary.second_passed() == [(A, Refused("slots", 1))]
+    assert summary.second_passed() == [(A, TurnedAway("slots", 1))]
 
 
 def test_reasons_are_counted_apart() -> None:
-    summary = RefusalSummary()
-    assert summary.note(A, "slots") == [(A, Refused("slots", 1))]
-    assert summary.note(A, "client") == [(A, Refused("client", 1))]
+    summary = TurnedAwaySummary()
+    assert summary.note(A, "slots") == [(A, TurnedAway("slots", 1))]
+    assert summary.note(A, "client") == [(A, TurnedAway("client", 1))]
     for reason in ("slots", "client", "client"):
         summary.note(A, reason)
-    assert summary.second_passed() == [(A, Refused("slots", 1)), (A, Refused("client", 2))]
+    assert summary.second_passed() == [(A, TurnedAway("slots", 1)), (A, TurnedAway("client", 2))]
 
 
 def test_so_many_are_said_in_a_second_and_the_others_later() -> None:
-    summary = RefusalSummary(per_second=2)
+    summary = TurnedAwaySummary(per_second=2)
     said = [summary.note(f"192.0.2.{number}", "slots") for number in range(5)]
     assert [len(refusals) for refusals in said] == [1, 1, 0, 0, 0]
-    assert summary.second_passed() == [("192.0.2.2", Refused("slots", 1)), ("192.0.2.3", Refused("slots", 1))]
+    assert summary.second_passed() == [("192.0.2.2", TurnedAway("slots", 1)), ("192.0.2.3", TurnedAway("slots", 1))]
     assert summary.note(A, "client") == []
-    assert summary.second_passed() == [("192.0.2.4", Refused("slots", 1)), (A, Refused("client", 1))]
+    assert summary.second_passed() == [("192.0.2.4", TurnedAway("slots", 1)), (A, TurnedAway("client", 1))]
 
 
 def test_a_flood_of_one_source_is_one_a_second() -> None:
-    summary = RefusalSummary()
+    summary = TurnedAwaySummary()
     said = [refusal for _ in range(10_000) for refusal in summary.note(A, "client")]
     said += summary.second_passed()
-    assert said == [(A, Refused("client", 1)), (A, Refused("client", 9_999))]
+    assert said == [(A, TurnedAway("client", 1)), (A, TurnedAway("client", 9_999))]
 
 
 def test_a_flood_of_sources_is_a_hundred_a_second() -> None:
-    summary = RefusalSummary()
+    summary = TurnedAwaySummary()
     said = [
         refusal for number in range(1000) for refusal in summary.note(f"10.0.{number >> 8}.{number & 255}", "slots")
     ]
@@ -77,37 +77,41 @@ def test_a_flood_of_sources_is_a_hundred_a_second() -> None:
 
 
 def test_callers_beyond_the_sources_remembered_are_summed_under_no_address() -> None:
-    summary = RefusalSummary(sources_max=2)
+    summary = TurnedAwaySummary(sources_max=2)
     for ip in (A, B, "192.0.2.3", "192.0.2.4", A):
         summary.note(ip, "slots")
     summary.note("192.0.2.5", "client")
-    assert summary.second_passed() == [(A, Refused("slots", 1)), ("", Refused("slots", 2)), ("", Refused("client", 1))]
+    assert summary.second_passed() == [
+        (A, TurnedAway("slots", 1)),
+        ("", TurnedAway("slots", 2)),
+        ("", TurnedAway("client", 1)),
+    ]
 
 
 def test_the_rest_is_one_sum_for_each_reason() -> None:
-    summary = RefusalSummary(per_second=1)
+    summary = TurnedAwaySummary(per_second=1)
     assert summary.rest() == []
     for ip in (A, A, B):
         summary.note(ip, "slots")
     summary.note(B, "client")
-    assert summary.rest() == [("", Refused("slots", 2)), ("", Refused("client", 1))]
+    assert summary.rest() == [("", TurnedAway("slots", 2)), ("", TurnedAway("client", 1))]
     assert summary.is_empty
     summary.second_passed()
     summary.note(A, "slots")
     assert summary.rest() == []
 
 
-REASONS: Final[tuple[RefusalReason, ...]] = ("slots", "client")
+REASONS: Final[tuple[TurnedAwayReason, ...]] = ("slots", "client")
 moments = st.lists(st.none() | st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(REASONS)), max_size=120)
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.integers(1, 4), st.integers(1, 6), moments)
 def test_no_refusal_is_lost_and_no_second_too_full(
-    per_second: int, sources_max: int, moments: list[tuple[str, RefusalReason] | None]
+    per_second: int, sources_max: int, moments: list[tuple[str, TurnedAwayReason] | None]
 ) -> None:
-    summary = RefusalSummary(per_second, sources_max)
-    seconds: list[list[Refusal]] = [[]]
+    summary = TurnedAwaySummary(per_second, sources_max)
+    seconds: list[list[Summed]] = [[]]
     for moment in moments:
         if moment is None:
             seconds.append(summary.second_passed())
@@ -121,7 +125,7 @@ def test_no_refusal_is_lost_and_no_second_too_full(
     check_sums([moment for moment in moments if moment], [refusal for said in seconds for refusal in said])
 
 
-def check_sums(noted: list[tuple[str, RefusalReason]], said: list[Refusal]) -> None:
+def check_sums(noted: list[tuple[str, TurnedAwayReason]], said: list[Summed]) -> None:
     for reason in REASONS:
         sums: Counter[str] = Counter()
         for ip, refused in said:
@@ -135,7 +139,7 @@ def check_sums(noted: list[tuple[str, RefusalReason]], said: list[Refusal]) -> N
 
 @pytest.mark.parametrize("seconds", [1, 2, 20])
 def test_it_is_empty_again_soon_after_the_last(seconds: int) -> None:
-    summary = RefusalSummary(per_second=1)
+    summary = TurnedAwaySummary(per_second=1)
     for _ in range(seconds):
         summary.note(A, "slots")
         summary.second_passed()
