@@ -14,7 +14,8 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.options import port
 from smtppseudo.cli.places import usual_places
 from smtppseudo.cli.trust import Trust, with_pin_hint
-from smtppseudo.files import COOKIE, MONITOR_PORT, StateDir
+from smtppseudo.config.settings import MONITOR_PORT
+from smtppseudo.files import COOKIE_FILE, MONITOR_PORT_FILE, SYSTEM_STATE, StateDir
 from smtppseudo.link.link import (
     LinkError,
     MonitorLink,
@@ -29,8 +30,7 @@ from smtppseudo.link.link import (
 from smtppseudo.link.machine import MAX_WORD_CHARS, Secrets, checked_word
 from smtppseudo.link.pins import parse_fingerprint
 
-MONITOR_PORT_DEFAULT: Final = 26
-_SERVICE_STATE: Final = Path("/var/lib/smtppseudo")
+MONITOR_PORT_DEFAULT: Final = MONITOR_PORT
 
 
 def add_access(command: argparse.ArgumentParser) -> None:
@@ -136,7 +136,7 @@ class Access:
         return list(noted) or [MONITOR_PORT_DEFAULT]
 
     def _advice(self) -> str:
-        cookies = " or ".join(str(directory / COOKIE) for directory in self._state_dirs)
+        cookies = " or ".join(str(directory / COOKIE_FILE) for directory in self._state_dirs)
         return f"give it with --magic-file FILE, or run this as a user who can read {cookies}"
 
 
@@ -181,17 +181,17 @@ def state_dirs(given: str | None) -> list[Path]:
     if given is not None:
         return [Path(given)]
     own = usual_places().state
-    return [own] if os.name == "nt" or own == _SERVICE_STATE else [own, _SERVICE_STATE]
+    return [own] if os.name == "nt" or own == SYSTEM_STATE else [own, SYSTEM_STATE]
 
 
 def read_cookies(directories: Iterable[Path]) -> tuple[str, ...]:
     """Return the cookies of local servers, those that can be read: whoever cannot is not meant to."""
-    return tuple(_read(directories, COOKIE, r"[0-9a-f]{64}"))
+    return tuple(_read(directories, COOKIE_FILE, r"[0-9a-f]{64}"))
 
 
 def read_ports(directories: Iterable[Path]) -> tuple[int, ...]:
     """Return the ports on which local servers answer monitors."""
-    ports = map(int, _read(directories, MONITOR_PORT, r"[1-9][0-9]{0,4}"))
+    ports = map(int, _read(directories, MONITOR_PORT_FILE, r"[1-9][0-9]{0,4}"))
     return tuple(port for port in ports if port < 1 << 16)
 
 

@@ -10,13 +10,14 @@ from typing import Final
 from smtppseudo.cli import exits
 from smtppseudo.cli.options import describe, port
 from smtppseudo.cli.service import Target, add_target, do, refuse
+from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
 from smtppseudo.service import obstacles
 from smtppseudo.service.installing import install, new_files
 from smtppseudo.service.program import Program, this_program
 from smtppseudo.service.systemd import ToolError
 from smtppseudo.service.units import SOCKETS, Plan, endpoints
 
-_SYSTEM_PORTS: Final = (25, 26)
+_SYSTEM_PORTS: Final = (SMTP_PORT, MONITOR_PORT)
 _USER_PORTS: Final = (2525, 2626)
 _UNPRIVILEGED_PORT: Final = 1024
 _IPV6: Final = Path("/proc/net/if_inet6")  # there where the kernel has IPv6

@@ -10,9 +10,9 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import read_configuration
+from smtppseudo.files import SYSTEM_LOGS
 from smtppseudo.logread.logs import Reading, find
 from smtppseudo.logread.scan import Row
-from smtppseudo.service.layout import LOGS as SERVICE_LOGS
 
 _PROGRESS_FROM_BYTES: Final = 64 << 20
 _PROGRESS_EVERY_S: Final = 0.5
@@ -53,8 +53,8 @@ def _usual_directory(options: argparse.Namespace) -> Path:
             'log_dir = "-": the log goes to standard output; read it from there, as in'
             f" `journalctl -u smtppseudo -o cat | smtppseudo {options.command} -`"
         )
-    if configuration.origins["log_dir"] == "default" and not Path(log_dir).is_dir() and SERVICE_LOGS.is_dir():
-        return SERVICE_LOGS  # who runs no server means that of the service, whose group may read them
+    if configuration.origins["log_dir"] == "default" and not Path(log_dir).is_dir() and SYSTEM_LOGS.is_dir():
+        return SYSTEM_LOGS  # who runs no server means that of the service, whose group may read them
     path = Path(log_dir)
     if not path.is_dir():
         raise exits.CommandError(f"{path}: no such directory; name the logs, or the directory in which they are")

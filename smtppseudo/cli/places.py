@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from smtppseudo.config.file import parse_file
 from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import KEYS, SettingsError, check
-from smtppseudo.files import SETTINGS, StateDir
+from smtppseudo.files import SETTINGS_FILE, SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, StateDir
 
 _NAME: Final = "smtppseudo"
 
@@ -48,7 +48,7 @@ def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
         base = Path(environ.get("PROGRAMDATA", r"C:\ProgramData")) / _NAME
         places = Places(base, base / "state", base / "log")
     elif os.geteuid() == 0:
-        places = Places(Path("/etc", _NAME), Path("/var/lib", _NAME), Path("/var/log", _NAME))
+        places = Places(SYSTEM_CONFIG, SYSTEM_STATE, SYSTEM_LOGS)
     else:
         state = _xdg(environ, "XDG_STATE_HOME", ".local/state")
         places = Places(_xdg(environ, "XDG_CONFIG_HOME", ".config"), state, state / "log")
@@ -98,9 +98,9 @@ def read_configuration(options: argparse.Namespace, handed_over: Mapping[str, An
 def with_monitor_settings(configuration: Configuration) -> tuple[Configuration, list[str]]:
     """Add what monitors set in earlier runs; also return what is to be said of that. Raises nothing."""
     state = StateDir(Path(configuration.settings.state_dir))
-    place = state.path / SETTINGS
+    place = state.path / SETTINGS_FILE
     try:
-        text = state.read(SETTINGS)
+        text = state.read(SETTINGS_FILE)
     except OSError as error:
         return configuration, [f"{place}: {error.strerror}; what monitors set is not in force"]
     if text is None:

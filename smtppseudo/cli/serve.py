@@ -24,7 +24,7 @@ from smtppseudo.cli.places import (
     with_monitor_settings,
 )
 from smtppseudo.config.settings import STAGES, STDOUT, Settings, SettingsError
-from smtppseudo.files import CREDENTIALS, SECRET_MODE, SETTINGS
+from smtppseudo.files import CREDENTIALS_FILE, SECRET_MODE, SETTINGS_FILE
 from smtppseudo.log.stream import write_at_once
 from smtppseudo.loop.listener import ListenError
 from smtppseudo.loop.signals import Signals
@@ -198,7 +198,7 @@ def _become(user: "User | None", settings: Settings) -> None:
     try:
         hand_over((state, log), user)
         become(user)
-        require_access((state, log, state / CREDENTIALS, state / SETTINGS), user)
+        require_access((state, log, state / CREDENTIALS_FILE, state / SETTINGS_FILE), user)
     except PrivilegeError as error:
         raise exits.CommandError(str(error)) from None
 
