@@ -291,8 +291,8 @@ def awaiting_signature() -> MonitorClient:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "signature does not hold"),
-        (f"v={'A' * 43}=", "signature does not hold"),
+        ("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "signature is wrong"),
+        (f"v={'A' * 43}=", "signature is wrong"),
         ("v=AAAA", "signature"),
         ("e=other-error", "the server refused"),
         ("", "login failed"),
@@ -320,7 +320,7 @@ def test_the_right_signature_for_another_exchange_does_not_hold() -> None:
     machine.receive(encode(hello()))
     machine.receive(peer.answer(machine.data_to_send()))
     assert only(machine.receive(signature)) == BadPeer(
-        "the login failed: the server's signature does not hold; do not trust what answers there"
+        "the login failed: the server's signature is wrong; do not trust what answers there"
     )
 
 
