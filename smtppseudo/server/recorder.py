@@ -8,7 +8,7 @@ from smtppseudo.events import Command, Error, Event, Message, Stamped, escape
 from smtppseudo.log.lost_lines import Lost, LostLines
 from smtppseudo.log.records import renderer
 from smtppseudo.loop.clock import Clock
-from smtppseudo.monitor.history import Feed
+from smtppseudo.monitor.history import History
 
 _new: Final = tuple.__new__
 
@@ -55,7 +55,7 @@ class Recorder:
         self.echo: Callable[[str], None] | None = None
         self.on_session_events: Callable[[Recorded, Sequence[Event]], None] | None = None
         self.log = log
-        self.feed = Feed()
+        self.feed = History()
         self._clock = clock
         self._render = renderer(log_format, server_name)
         self._batch: list[Stamped] = []
