@@ -14,8 +14,7 @@ def test_every_line_of_the_log_ends_in_the_server_name(inside: MakeInside, log_f
     server = inside(server_name="mx-1", log_format=log_format, slots_per_client=1, limit_exempt=[])
     caller = server.greeted()
     server.connect().expect("421")
-    for line in DIALOGUE:
-        caller.send(line + "\r\n")
+    caller.send(*DIALOGUE)
     server.advance(60)
     server.server.stop()
     (log,) = server.log_dir.iterdir()
