@@ -104,9 +104,7 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     user = None if options.run_as is None else _find_user(options.run_as)
     inherited = inherit(os.environ)
     file = settings_file(options)  # now: who we become may have other usual places
-    configuration, complaints = with_monitor_settings(read_configuration(options, inherited.as_settings()))
-    for complaint in complaints:
-        _say(complaint)
+    configuration = with_monitor_settings(read_configuration(options, _say, inherited.as_settings()), _say)
     require_descriptors(configuration.settings.slots)
     logs_to_stdout = configuration.settings.log_dir == STDOUT
     if logs_to_stdout and options.verbose:
@@ -220,7 +218,7 @@ def _callbacks(
     def read_anew() -> None:
         server.recorder.log.reopen()
         try:
-            waiting = server.reconfigure(server.configuration.with_file(file.read()))
+            waiting = server.reconfigure(server.configuration.with_file(file.read(server.warn)))
         except SettingsError as error:
             text = f"settings not changed: {error}"
             _say(text)

@@ -242,14 +242,14 @@ class Console:
         if not isinstance(changes, dict) or not changes:
             raise OpRefused("bad_value", "changes must be an object of keys and values")
         self._require_revision(request)
-        return self._configure(session, self._server.configuration.with_set(changes))
+        return self._configure(session, self._server.configuration.with_set(changes, self._server.warn))
 
     def _unset(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         keys = request.fields.get("keys")
         if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
             raise OpRefused("bad_value", "keys must be a list of keys")
         self._require_revision(request)
-        return self._configure(session, self._server.configuration.with_unset(keys))
+        return self._configure(session, self._server.configuration.with_unset(keys, self._server.warn))
 
     def _configure(self, session: MonitorSession, configuration: Configuration) -> Mapping[str, object]:
         self._server.configure(configuration, session.ip, session.port)
