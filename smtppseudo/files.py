@@ -6,11 +6,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-COOKIE: Final = "cookie"
-CREDENTIALS: Final = "credentials"
-MONITOR_PORT: Final = "monitor_port"
-SETTINGS: Final = "settings.json"
-HITS: Final = "blocklist_hits"
+# Where a service of the whole system has its files.
+SYSTEM_CONFIG: Final = Path("/etc/smtppseudo")
+SYSTEM_STATE: Final = Path("/var/lib/smtppseudo")
+SYSTEM_LOGS: Final = Path("/var/log/smtppseudo")
+
+# The files of a state directory.
+COOKIE_FILE: Final = "cookie"
+CREDENTIALS_FILE: Final = "credentials"
+MONITOR_PORT_FILE: Final = "monitor_port"
+SETTINGS_FILE: Final = "settings.json"
+HITS_FILE: Final = "blocklist_hits"
+
 SECRET_MODE: Final = 0o600
 
 

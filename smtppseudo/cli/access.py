@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.options import port
 from smtppseudo.cli.places import usual_places
 from smtppseudo.cli.trust import Trust, with_pin_hint
-from smtppseudo.files import COOKIE, MONITOR_PORT, StateDir
+from smtppseudo.config.settings import MONITOR_PORT
+from smtppseudo.files import COOKIE_FILE, MONITOR_PORT_FILE, SYSTEM_STATE, StateDir
 from smtppseudo.link.link import (
     LinkError,
     MonitorLink,
@@ -26,9 +28,63 @@ from smtppseudo.link.link import (
     UnreachableError,
 )
 from smtppseudo.link.machine import MAX_WORD_CHARS, Secrets, checked_word
+from smtppseudo.link.pins import parse_fingerprint
 
-MONITOR_PORT_DEFAULT: Final = 26
-_SERVICE_STATE: Final = Path("/var/lib/smtppseudo")
+MONITOR_PORT_DEFAULT: Final = MONITOR_PORT
+
+
+def add_access(command: argparse.ArgumentParser) -> None:
+    """Add the options that say how to reach a server and log in; the host is an argument of its own."""
+    command.add_argument(
+        "--monitor-port", type=port, metavar="PORT", help="its monitor port (that in the state directory, else 26)"
+    )
+    command.add_argument(
+        "--state-dir",
+        metavar="DIR",
+        help="the state directory of a server on this machine (this user's and the service's)",
+    )
+    command.add_argument(
+        "--magic-file", metavar="FILE", help="a file that holds the magic word and that others cannot read"
+    )
+    way = command.add_mutually_exclusive_group()
+    way.add_argument(
+        "--tls",
+        action="store_const",
+        const="on",
+        default="auto",
+        help="use TLS to this machine, too, as to all others",
+    )
+    way.add_argument(
+        "--cleartext",
+        action="store_const",
+        const="off",
+        default="auto",
+        dest="tls",
+        help="use no TLS to another machine; everybody on the way can then read and change the traffic",
+    )
+    command.add_argument(
+        "--pin",
+        type=_fingerprint,
+        metavar="SHA256:...",
+        help="trust the certificate with this fingerprint from now on (the one accepted at the first connection)",
+    )
+
+
+def add_host(command: argparse.ArgumentParser) -> None:
+    """Add the server as an argument."""
+    command.add_argument("host", nargs="?", metavar="HOST", help="the server (this machine)")
+
+
+def add_host_option(command: argparse.ArgumentParser) -> None:
+    """Add the server as an option."""
+    command.add_argument("--host", metavar="HOST", help="the server (this machine)")
+
+
+def _fingerprint(text: str) -> str:
+    try:
+        return parse_fingerprint(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 class Access:
@@ -60,9 +116,11 @@ class Access:
     def _connect(self) -> MonitorLink:
         secrets = Secrets(read_cookies(self._state_dirs), self._word)
         failure: LinkError | None = None
-        for port in self._ports():
+        for monitor_port in self._ports():
             try:
-                link = MonitorLink.connect(self._host, port, secrets, tls=self._tls, pin_for=self._trust.pin_for)
+                link = MonitorLink.connect(
+                    self._host, monitor_port, secrets, tls=self._tls, pin_for=self._trust.pin_for
+                )
             except UnreachableError as error:
                 failure = failure or error  # the port may be that of a server that was killed
             else:
@@ -78,7 +136,7 @@ class Access:
         return list(noted) or [MONITOR_PORT_DEFAULT]
 
     def _advice(self) -> str:
-        cookies = " or ".join(str(directory / COOKIE) for directory in self._state_dirs)
+        cookies = " or ".join(str(directory / COOKIE_FILE) for directory in self._state_dirs)
         return f"give it with --magic-file FILE, or run this as a user who can read {cookies}"
 
 
@@ -123,17 +181,17 @@ def state_dirs(given: str | None) -> list[Path]:
     if given is not None:
         return [Path(given)]
     own = usual_places().state
-    return [own] if os.name == "nt" or own == _SERVICE_STATE else [own, _SERVICE_STATE]
+    return [own] if os.name == "nt" or own == SYSTEM_STATE else [own, SYSTEM_STATE]
 
 
 def read_cookies(directories: Iterable[Path]) -> tuple[str, ...]:
     """Return the cookies of local servers, those that can be read: whoever cannot is not meant to."""
-    return tuple(_read(directories, COOKIE, r"[0-9a-f]{64}"))
+    return tuple(_read(directories, COOKIE_FILE, r"[0-9a-f]{64}"))
 
 
 def read_ports(directories: Iterable[Path]) -> tuple[int, ...]:
     """Return the ports on which local servers answer monitors."""
-    ports = map(int, _read(directories, MONITOR_PORT, r"[1-9][0-9]{0,4}"))
+    ports = map(int, _read(directories, MONITOR_PORT_FILE, r"[1-9][0-9]{0,4}"))
     return tuple(port for port in ports if port < 1 << 16)
 
 

@@ -10,13 +10,24 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import read_configuration
+from smtppseudo.files import SYSTEM_LOGS
 from smtppseudo.logread.logs import Reading, find
 from smtppseudo.logread.scan import Row
-from smtppseudo.service.layout import LOGS as SERVICE_LOGS
 
 _PROGRESS_FROM_BYTES: Final = 64 << 20
 _PROGRESS_EVERY_S: Final = 0.5
 _STDIN: Final = Path("/dev/stdin")
+
+
+def add_logs(command: argparse.ArgumentParser) -> None:
+    """Add the logs to read as arguments."""
+    command.add_argument(
+        "logs",
+        nargs="*",
+        metavar="LOG",
+        help="a log, a directory of logs, or - for standard input; text or JSON, plain or gzipped (the log directory)",
+    )
+    command.add_argument("--config", metavar="FILE", help="the settings file, which names the log directory")
 
 
 def given_files(options: argparse.Namespace, since: str = "", until: str = "") -> list[Path]:
@@ -40,10 +51,10 @@ def _usual_directory(options: argparse.Namespace) -> Path:
     if log_dir == "-":
         raise exits.CommandError(
             'log_dir = "-": the log goes to standard output; read it from there, as in'
-            f" `journalctl -u smtppseudo -o cat | smtppseudo {options.module} -`"
+            f" `journalctl -u smtppseudo -o cat | smtppseudo {options.command} -`"
         )
-    if configuration.origins["log_dir"] == "default" and not Path(log_dir).is_dir() and SERVICE_LOGS.is_dir():
-        return SERVICE_LOGS  # who runs no server means that of the service, whose group may read them
+    if configuration.origins["log_dir"] == "default" and not Path(log_dir).is_dir() and SYSTEM_LOGS.is_dir():
+        return SYSTEM_LOGS  # who runs no server means that of the service, whose group may read them
     path = Path(log_dir)
     if not path.is_dir():
         raise exits.CommandError(f"{path}: no such directory; name the logs, or the directory in which they are")

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from smtppseudo.config.file import parse_file
 from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import KEYS, SettingsError, check
-from smtppseudo.files import SETTINGS, StateDir
+from smtppseudo.files import SETTINGS_FILE, SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, StateDir
 
 _NAME: Final = "smtppseudo"
 
@@ -23,13 +23,32 @@ class Places(NamedTuple):
     log: Path
 
 
+def add_places(command: argparse.ArgumentParser) -> None:
+    """Add options for the settings file, the state directory and the log directory."""
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the settings file (/etc/smtppseudo/smtppseudo.toml; not as root: ~/.config/smtppseudo/smtppseudo.toml)",
+    )
+    command.add_argument(
+        "--state-dir",
+        metavar="DIR",
+        help="the state directory, for what monitors set (/var/lib/smtppseudo; not as root: ~/.local/state/smtppseudo)",
+    )
+    command.add_argument(
+        "--log-dir",
+        metavar="DIR",
+        help="the directory of the logs (/var/log/smtppseudo; not as root: ~/.local/state/smtppseudo/log)",
+    )
+
+
 def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
     """Return the usual places: systemd's if it gives any, the system's for root, else the user's (XDG)."""
     if os.name == "nt":
         base = Path(environ.get("PROGRAMDATA", r"C:\ProgramData")) / _NAME
         places = Places(base, base / "state", base / "log")
     elif os.geteuid() == 0:
-        places = Places(Path("/etc", _NAME), Path("/var/lib", _NAME), Path("/var/log", _NAME))
+        places = Places(SYSTEM_CONFIG, SYSTEM_STATE, SYSTEM_LOGS)
     else:
         state = _xdg(environ, "XDG_STATE_HOME", ".local/state")
         places = Places(_xdg(environ, "XDG_CONFIG_HOME", ".config"), state, state / "log")
@@ -79,9 +98,9 @@ def read_configuration(options: argparse.Namespace, handed_over: Mapping[str, An
 def with_monitor_settings(configuration: Configuration) -> tuple[Configuration, list[str]]:
     """Add what monitors set in earlier runs; also return what is to be said of that. Raises nothing."""
     state = StateDir(Path(configuration.settings.state_dir))
-    place = state.path / SETTINGS
+    place = state.path / SETTINGS_FILE
     try:
-        text = state.read(SETTINGS)
+        text = state.read(SETTINGS_FILE)
     except OSError as error:
         return configuration, [f"{place}: {error.strerror}; what monitors set is not in force"]
     if text is None:

@@ -38,6 +38,9 @@ EVIDENCE: Final = {
     "connected": "any session",
 }
 
+SMTP_PORT: Final = 25
+MONITOR_PORT: Final = 26
+
 # Fixed, not settings: connections on the monitor port, logged in, and not logged in.
 MONITORS_MAX: Final = 8
 UNAUTHENTICATED_MAX: Final = 64
@@ -51,9 +54,9 @@ class Settings(NamedTuple):
     """Everything that can be set. Replaced whole, never changed. Times are in seconds, 0 = off where allowed."""
 
     listen: tuple[str, ...] = ("0.0.0.0", "::")
-    port: int = 25
+    port: int = SMTP_PORT
     monitor_listen: tuple[str, ...] = ("127.0.0.1", "::1")
-    monitor_port: int = 26
+    monitor_port: int = MONITOR_PORT
     monitor_tls_cert: str = ""
     monitor_tls_key: str = ""
     monitor_cleartext: bool = False

@@ -13,7 +13,7 @@ from smtppseudo.blocklist.never import never_of
 from smtppseudo.blocklist.policy import Entry, Hits, entry_of, parse_hits, policy_of
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import NAMES, Closed, Command, Event, escape
-from smtppseudo.files import HITS, SECRET_MODE, Replacement
+from smtppseudo.files import HITS_FILE, SECRET_MODE, Replacement
 from smtppseudo.loop.reactor import Alarm, Reactor
 from smtppseudo.net.addresses import machine_addresses
 from smtppseudo.server.recorder import Recorded
@@ -48,7 +48,7 @@ class KeptBlocklist:
         self._on_trouble = on_trouble
         self._on_fault = on_fault
         self._path = Path(settings.blocklist_file)
-        self._hits_path = Path(settings.state_dir) / HITS
+        self._hits_path = Path(settings.state_dir) / HITS_FILE
         self._render = RENDERERS[settings.blocklist_format]
         self._hostname = settings.hostname
         self._hits = Hits(policy_of(settings), SOURCES_MAX)

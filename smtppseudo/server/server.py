@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import KEYS, STDOUT, Settings
 from smtppseudo.events import Offline, Online, SettingsChanged
-from smtppseudo.files import COOKIE, CREDENTIALS, MONITOR_PORT, SECRET_MODE, SETTINGS, StateDir
+from smtppseudo.files import COOKIE_FILE, CREDENTIALS_FILE, MONITOR_PORT_FILE, SECRET_MODE, SETTINGS_FILE, StateDir
 from smtppseudo.log.dated_files import DatedLog, Limits
 from smtppseudo.log.stream import LogStream
 from smtppseudo.loop.clock import Clock
@@ -147,7 +147,7 @@ class Server:
         """Take what a monitor changed, and keep it for the next start. Raises OSError; nothing is changed then."""
         import json  # noqa: PLC0415 - loaded with the console already
 
-        self._state_dir.write(SETTINGS, json.dumps(configuration.monitor, indent=2) + "\n")
+        self._state_dir.write(SETTINGS_FILE, json.dumps(configuration.monitor, indent=2) + "\n")
         self._apply(configuration, "monitor", ip, port)
 
     def reconfigure(self, configuration: Configuration) -> list[str]:
@@ -191,17 +191,18 @@ class Server:
         from smtppseudo.monitor.credentials import Credentials  # noqa: PLC0415 - when a monitor comes
 
         try:
-            text = self._state_dir.read(CREDENTIALS)
+            text = self._state_dir.read(CREDENTIALS_FILE)
             return None if text is None else Credentials.from_text(text)
         except (OSError, ValueError) as error:
             self.warn(
-                f"{self._state_dir.path / CREDENTIALS}: {reason_of(error)}; `smtppseudo magic-word` sets the word again"
+                f"{self._state_dir.path / CREDENTIALS_FILE}: {reason_of(error)};"
+                " `smtppseudo magic-word` sets the word again"
             )
             return None
 
     def write_credentials(self, word: "Credentials") -> None:
         """Keep a new magic word. Raises OSError."""
-        self._state_dir.write(CREDENTIALS, word.to_text() + "\n")
+        self._state_dir.write(CREDENTIALS_FILE, word.to_text() + "\n")
 
     def warn(self, text: str) -> None:
         """Tell whoever looks at the process, and put it on record."""
@@ -288,16 +289,16 @@ class Server:
     def _write_cookie(self) -> None:
         """Put down what a local monitor needs: whoever can read the cookie needs no magic word."""
         try:
-            self._state_dir.clean(COOKIE, CREDENTIALS, MONITOR_PORT, SETTINGS)
-            self._state_dir.write(COOKIE, self._cookie + "\n", self._cookie_mode)
-            self._state_dir.write(MONITOR_PORT, f"{self.monitors_on[0][1]}\n", 0o644)
+            self._state_dir.clean(COOKIE_FILE, CREDENTIALS_FILE, MONITOR_PORT_FILE, SETTINGS_FILE)
+            self._state_dir.write(COOKIE_FILE, self._cookie + "\n", self._cookie_mode)
+            self._state_dir.write(MONITOR_PORT_FILE, f"{self.monitors_on[0][1]}\n", 0o644)
         except OSError as error:
             self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
 
     def _remove_cookie(self) -> None:
         with contextlib.suppress(OSError):
-            if self._state_dir.read(COOKIE) == self._cookie + "\n":  # not another server's
-                for name in (COOKIE, MONITOR_PORT):
+            if self._state_dir.read(COOKIE_FILE) == self._cookie + "\n":  # not another server's
+                for name in (COOKIE_FILE, MONITOR_PORT_FILE):
                     self._state_dir.remove(name)
 
     def _monitor_handler(self, address: str) -> OnAccept:

@@ -4,12 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from smtppseudo.files import Replacement
+from smtppseudo.files import SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, Replacement
 from smtppseudo.service.units import MONITOR_SOCKET, SMTP_SOCKET, SYSUSERS, UNITS, is_ours, port_of
-
-STATE: Final = Path("/var/lib/smtppseudo")
-LOGS: Final = Path("/var/log/smtppseudo")
-SETTINGS: Final = Path("/etc/smtppseudo")
 
 # In the order in which systemd looks (systemd.unit(5)); the first is ours.
 _SYSTEM_UNITS: Final = (
@@ -70,8 +66,8 @@ def system_layout(root: Path) -> Layout:
     return Layout(
         tuple(below(root, each) for each in _SYSTEM_UNITS),
         below(root, "/etc/sysusers.d") / SYSUSERS,
-        below(root, SETTINGS),
-        (below(root, STATE), below(root, LOGS)),
+        below(root, SYSTEM_CONFIG),
+        (below(root, SYSTEM_STATE), below(root, SYSTEM_LOGS)),
     )
 
 

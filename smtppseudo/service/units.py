@@ -4,6 +4,8 @@ import re
 from functools import partial
 from typing import Final, NamedTuple
 
+from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
+
 SERVICE: Final = "smtppseudo.service"
 SMTP_SOCKET: Final = "smtppseudo.socket"
 MONITOR_SOCKET: Final = "smtppseudo-monitor.socket"
@@ -21,8 +23,8 @@ class Plan(NamedTuple):
     """What the units are made of. `command` is what the service runs, its first word an absolute path."""
 
     command: tuple[str, ...]
-    port: int = 25
-    monitor_port: int = 26
+    port: int = SMTP_PORT
+    monitor_port: int = MONITOR_PORT
     is_for_user: bool = False
     has_ipv6: bool = True
 

@@ -11,7 +11,7 @@ import pytest
 
 from smtppseudo.config.settings import Settings, SettingsError
 from smtppseudo.events import Closed, Command, Connected
-from smtppseudo.files import HITS
+from smtppseudo.files import HITS_FILE
 from smtppseudo.loop.clock import Clock
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.server.kept_blocklist import KeptBlocklist
@@ -113,7 +113,7 @@ def test_the_list_is_there_from_the_start(make: Callable[..., Bench]) -> None:
     bench = make()
     assert bench.listed == []
     assert stat.S_IMODE(bench.path.stat().st_mode) == 0o644
-    assert stat.S_IMODE((bench.directory / HITS).stat().st_mode) == 0o600
+    assert stat.S_IMODE((bench.directory / HITS_FILE).stat().st_mode) == 0o600
 
 
 def test_who_calls_again_and_again_is_listed(make: Callable[..., Bench]) -> None:
@@ -265,7 +265,7 @@ def test_a_list_that_cannot_be_written_is_told_once_and_tried_again(make: Callab
     bench.path.rmdir()
     bench.pass_time(61)
     assert bench.listed == [A]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [HITS, "list"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [HITS_FILE, "list"]
 
 
 def test_a_bug_is_told_once_a_minute(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +286,7 @@ def test_damaged_hits_are_left_out(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.call(*[A] * 3)
     bench.stop()
-    hits = bench.directory / HITS
+    hits = bench.directory / HITS_FILE
     hits.write_bytes(b"\xff\0 nonsense\n" + hits.read_bytes() + b"192.168.1.1 1 2 3\n20.1.1.2 17")
     bench.start()
     assert bench.listed == [A]
