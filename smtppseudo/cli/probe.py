@@ -10,10 +10,10 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.options import describe, port, seconds
 from smtppseudo.events import escape
 from smtppseudo.net.errnos import reason_of
-from smtppseudo.smtp.prober import Errand, Prober, Verdict
+from smtppseudo.smtp.prober import Probe, Prober, Verdict
 
 _STATUS: Final = {
-    Verdict.TAKEN: exits.FAILED,
+    Verdict.ACCEPTED: exits.FAILED,
     Verdict.REFUSED: exits.GOOD,
     Verdict.DEFERRED: exits.DEFERRED,
 }
@@ -45,7 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Play the dialogue; the exit status is the verdict."""
-    errand = Errand(
+    probe = Probe(
         name=options.ehlo or socket.gethostname(),
         sender=_path(options.sender),
         recipient=_path(options.recipient),
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
             f"cannot reach {options.host} port {options.port}: {reason_of(error)}; check HOST and --port",
             exits.UNREACHABLE,
         ) from None
-    prober = Prober(errand)
+    prober = Prober(probe)
     with sock:
         heard = _talk(sock, prober, began)
     if not heard:
@@ -86,9 +86,9 @@ def _talk(sock: socket.socket, prober: Prober, began: float) -> bool:
             prober.receive(data)
         else:
             prober.lost()
-        for by, line in prober.spoken[printed:]:
+        for by, line in prober.dialogue[printed:]:
             print(f"{time.monotonic() - began:8.3f} {by}: {escape(line)}")
-        printed = len(prober.spoken)
+        printed = len(prober.dialogue)
         answer = prober.data_to_send()
         if not data or (prober.verdict is not None and not answer and not prober.awaits_reply):
             return printed > 0

@@ -16,15 +16,15 @@ from smtppseudo.monitor import rows
 from smtppseudo.monitor.attempts import Attempts
 from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
-from smtppseudo.monitor.history import Feed, Subscription, chunks, event_frames, parse_subscription
+from smtppseudo.monitor.history import History, Subscription, chunks, event_frames, parse_subscription
 from smtppseudo.monitor.session import (
-    Authentication,
-    Happening,
+    LoginBackend,
     MonitorSession,
     MonitorState,
-    Proved,
     Request,
-    WrongWord,
+    SessionEvent,
+    ValidProof,
+    WrongMagicWord,
 )
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.smtp.client_limits import source_of
@@ -54,7 +54,7 @@ class OpRefused(Exception):  # noqa: N818 - an answer, not an error of ours
 class Console:
     """Owns the monitors' connections. `tls` is what those come by who do not come by loopback."""
 
-    def __init__(self, server: "Server", feed: Feed, cookie: str) -> None:
+    def __init__(self, server: "Server", feed: History, cookie: str) -> None:
         self.reactor = server.reactor
         self.tls: Tls | None = None
         self.backlog_bytes = 0
@@ -89,7 +89,7 @@ class Console:
     def accept(self, sock: socket.socket, ip: str, port: int, now: float, *, by_tls: bool) -> None:
         """Greet a newcomer on the monitor port, if there is room."""
         source = source_of(ip)
-        waiting = [s for s in self._connections if s.state in (MonitorState.CHALLENGED, MonitorState.REFUSED)]
+        waiting = [s for s in self._connections if s.state in (MonitorState.LOGGING_IN, MonitorState.REFUSED)]
         if (
             len(waiting) >= UNAUTHENTICATED_MAX
             or sum(source_of(s.ip) == source for s in waiting) >= UNAUTHENTICATED_PER_SOURCE
@@ -97,7 +97,7 @@ class Console:
             turn_away(sock, b"" if by_tls else encode(_BUSY))  # what is in clear could not be read there
             return
         _keep_alive(sock)
-        door = Authentication(
+        door = LoginBackend(
             self._credentials_of,
             lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
             lambda user: self._attempts.wait_s(source, self.reactor.clock.now) if user == "magic" else 0.0,
@@ -108,14 +108,14 @@ class Console:
         connection = self._connections[session] = Connection(sock, session, self)
         connection.begin(now)
 
-    def record(self, machine: MonitorSession, events: Sequence[Happening]) -> None:
+    def record(self, machine: MonitorSession, events: Sequence[SessionEvent]) -> None:
         """See to what a monitor wants."""
         for happening in events:
             if isinstance(happening, Request):
                 self._answer(machine, happening)
-            elif isinstance(happening, Proved):
+            elif isinstance(happening, ValidProof):
                 self._admit(machine, happening)
-            elif isinstance(happening, WrongWord):
+            elif isinstance(happening, WrongMagicWord):
                 self._attempts.failed(source_of(machine.ip), self.reactor.clock.now)
                 self._note(machine, Monitor("not_authorized", "magic"))
             else:
@@ -160,11 +160,11 @@ class Console:
     def _note(self, session: MonitorSession, event: Monitor) -> None:
         self._server.recorder.record_session(session, (event,))
 
-    def _admit(self, session: MonitorSession, proved: Proved) -> None:
+    def _admit(self, session: MonitorSession, proved: ValidProof) -> None:
         if session.close_reason is not None:
             return
         if self.monitors >= MONITORS_MAX:
-            session.turn_away(f"{MONITORS_MAX} monitors are logged in already")
+            session.end_as_busy(f"{MONITORS_MAX} monitors are logged in already")
             self._note(session, Monitor("busy", proved.user))
             return
         self._note(session, Monitor("login", proved.user))

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from smtppseudo.config.settings import LogFormat
 from smtppseudo.events import Command, Error, Event, Message, Stamped, escape
 from smtppseudo.log.lost_lines import Lost, LostLines
-from smtppseudo.log.records import render_json, render_text
+from smtppseudo.log.records import renderer
 from smtppseudo.loop.clock import Clock
-from smtppseudo.monitor.history import Feed
+from smtppseudo.monitor.history import History
 
 _new: Final = tuple.__new__
-_RENDERERS: Final = {"text": render_text, "json": render_json}
 
 
 class Recorded(Protocol):
@@ -48,16 +48,16 @@ class Recorder:
     event of a session, before any filter.
     """
 
-    def __init__(self, clock: Clock, log: Log, log_format: str) -> None:
+    def __init__(self, clock: Clock, log: Log, log_format: LogFormat, server_name: str = "") -> None:
         self.seq = 0
         self.log_data_events = True
         self.followers: tuple[Callable[[Sequence[Stamped]], None], ...] = ()
         self.echo: Callable[[str], None] | None = None
         self.on_session_events: Callable[[Recorded, Sequence[Event]], None] | None = None
         self.log = log
-        self.feed = Feed()
+        self.feed = History()
         self._clock = clock
-        self._render = _RENDERERS[log_format]
+        self._render = renderer(log_format, server_name)
         self._batch: list[Stamped] = []
         self._written_seq = 0
 

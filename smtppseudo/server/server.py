@@ -65,7 +65,7 @@ class Server:
         self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
         log = LogStream(stdout_fd, say) if settings.log_dir == STDOUT else _journal(settings, say)
-        self.recorder = Recorder(self.reactor.clock, log, settings.log_format)
+        self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
         self.reactor.after_turn = self.recorder.flush
         self.reactor.on_fault = self._give_up_batch
