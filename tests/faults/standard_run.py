@@ -83,7 +83,7 @@ class StandardRun:
         self._whole_session("after midnight")
         server.carry_out(server.server.recorder.log.reopen)
         file = server.server.configuration.with_file({"hostname": "b.test"})
-        server.carry_out(lambda: server.server.reconfigure(file))
+        server.carry_out(lambda: server.server.reload(file))
         self._whole_session("after a reload")
         self._stop_and_start()
         self._whole_session("last")
