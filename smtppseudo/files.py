@@ -120,7 +120,7 @@ def _temporary_of(path: Path) -> Path:
 
 
 def _sync_directory(path: Path) -> None:
-    """Sync a directory, so that a rename in it survives a power cut. Errors are ignored: the file is replaced anyway."""
+    """Sync a directory, so that a rename in it survives a power cut; ignore errors: the file is replaced anyway."""
     if os.name != "posix":
         return
     with contextlib.suppress(OSError):

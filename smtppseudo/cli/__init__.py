@@ -1,6 +1,5 @@
 """The commands: the only place that prints or exits."""
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -15,10 +14,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     if not _has(sys.stdout):  # closed by whoever started us
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    options = parser().parse_args(arguments)
-    command = importlib.import_module(f"smtppseudo.cli.{options.module}")
+    argv = sys.argv[1:] if arguments is None else arguments
+    options = parser(load=argv).parse_args(argv)
     try:
-        status: int = command.run(options)
+        status: int = options.run(options)
         sys.stdout.flush()  # here, where it is known what to do when nobody reads it
     except SettingsError as error:
         return _complain(error, exits.BAD_SETTINGS)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.options import port
 from smtppseudo.cli.places import usual_places
 from smtppseudo.cli.trust import Trust, with_pin_hint
 from smtppseudo.config.settings import MONITOR_PORT
@@ -27,8 +28,63 @@ from smtppseudo.link.link import (
     UnreachableError,
 )
 from smtppseudo.link.machine import MAX_WORD_CHARS, Secrets, checked_word
+from smtppseudo.link.pins import parse_fingerprint
 
 MONITOR_PORT_DEFAULT: Final = MONITOR_PORT
+
+
+def add_access(command: argparse.ArgumentParser) -> None:
+    """Add the options that say how to reach a server and log in; the host is an argument of its own."""
+    command.add_argument(
+        "--monitor-port", type=port, metavar="PORT", help="its monitor port (that in the state directory, else 26)"
+    )
+    command.add_argument(
+        "--state-dir",
+        metavar="DIR",
+        help="the state directory of a server on this machine (this user's and the service's)",
+    )
+    command.add_argument(
+        "--magic-file", metavar="FILE", help="a file that holds the magic word and that others cannot read"
+    )
+    way = command.add_mutually_exclusive_group()
+    way.add_argument(
+        "--tls",
+        action="store_const",
+        const="on",
+        default="auto",
+        help="use TLS to this machine, too, as to all others",
+    )
+    way.add_argument(
+        "--cleartext",
+        action="store_const",
+        const="off",
+        default="auto",
+        dest="tls",
+        help="use no TLS to another machine; everybody on the way can then read and change the traffic",
+    )
+    command.add_argument(
+        "--pin",
+        type=_fingerprint,
+        metavar="SHA256:...",
+        help="trust the certificate with this fingerprint from now on (the one accepted at the first connection)",
+    )
+
+
+def add_host(command: argparse.ArgumentParser) -> None:
+    """Add the server as an argument."""
+    command.add_argument("host", nargs="?", metavar="HOST", help="the server (this machine)")
+
+
+def add_host_option(command: argparse.ArgumentParser) -> None:
+    """Add the server as an option."""
+    command.add_argument("--host", metavar="HOST", help="the server (this machine)")
+
+
+def _fingerprint(text: str) -> str:
+    try:
+        return parse_fingerprint(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 class Access:
@@ -60,9 +116,11 @@ class Access:
     def _connect(self) -> MonitorLink:
         secrets = Secrets(read_cookies(self._state_dirs), self._word)
         failure: LinkError | None = None
-        for port in self._ports():
+        for monitor_port in self._ports():
             try:
-                link = MonitorLink.connect(self._host, port, secrets, tls=self._tls, pin_for=self._trust.pin_for)
+                link = MonitorLink.connect(
+                    self._host, monitor_port, secrets, tls=self._tls, pin_for=self._trust.pin_for
+                )
             except UnreachableError as error:
                 failure = failure or error  # the port may be that of a server that was killed
             else:

@@ -16,15 +16,87 @@ from smtppseudo.blocklist.hits import Hit, hits_in
 from smtppseudo.blocklist.never import never_of
 from smtppseudo.blocklist.policy import Entry, Hits, policy_of
 from smtppseudo.cli import exits
-from smtppseudo.cli.log_files import given_files, with_progress
+from smtppseudo.cli.log_files import add_logs, given_files, with_progress
+from smtppseudo.cli.options import describe, whole_number
+from smtppseudo.cli.periods import duration
 from smtppseudo.cli.places import read_configuration
-from smtppseudo.config.settings import Settings
+from smtppseudo.config.settings import BLOCKLIST_FORMATS, EVIDENCE, Settings
 from smtppseudo.files import Replacement
 from smtppseudo.logread.logs import Reading, instant
 from smtppseudo.net.addresses import machine_addresses
 from smtppseudo.smtp.client_limits import source_of
 
 _LIST_MODE: Final = 0o644
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(
+        command,
+        "smtppseudo blocklist --format rbldnsd --output /var/lib/rbldns/bl /srv/logs/mx1 /srv/logs/mx2\n"
+        "  smtppseudo blocklist --explain 192.0.2.7",
+        "An IPv4 address or an IPv6 /64 is listed when it has enough hits within the window; a hit is a session with"
+        " evidence. Without --force, no list is written that would be empty or shrink by more than half.",
+    )
+    add_logs(command)
+    command.add_argument(
+        "--format", dest="blocklist_format", choices=BLOCKLIST_FORMATS, help="the format of the list (plain)"
+    )
+    command.add_argument("--output", metavar="FILE", help="replace this file with the list (print the list)")
+    _add_policy(command)
+    command.add_argument(
+        "--explain",
+        metavar="ADDRESS",
+        help="print why an address is listed (exit status 0) or not (1), and no list",
+    )
+    command.add_argument(
+        "--force", action="store_true", help="make the list even if it is empty, shrinks, or lacks a log"
+    )
+    command.add_argument(
+        "--print",
+        dest="text",
+        choices=("fail2ban", "fail2ban-filter", "fail2ban-jail"),
+        help="print a filter and a jail for fail2ban, or one of them, and no list",
+    )
+
+
+def _add_policy(command: argparse.ArgumentParser) -> None:
+    """Add the options that decide which addresses are listed, and for how long."""
+    command.add_argument(
+        "--min-hits", dest="blocklist_min_hits", type=whole_number, metavar="N", help="list an address from N hits (3)"
+    )
+    command.add_argument(
+        "--window",
+        dest="blocklist_window_days",
+        type=_days,
+        metavar="TIME",
+        help="count hits within this time (30d)",
+    )
+    command.add_argument(
+        "--expire",
+        dest="blocklist_expire_days",
+        type=_days,
+        metavar="TIME",
+        help="how long an address stays listed after its latest hit (7d)",
+    )
+    command.add_argument(
+        "--never",
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="never list this address or network, or those in this file; may be repeated",
+    )
+    command.add_argument(
+        "--evidence",
+        dest="blocklist_evidence",
+        type=lambda text: text.split(","),
+        metavar="KIND,...",
+        help=f"what counts as evidence: some of {', '.join(EVIDENCE)} ({','.join(Settings().blocklist_evidence)})",
+    )
+
+
+def _days(text: str) -> float:
+    return duration(text).total_seconds() / 86_400
 
 
 def run(options: argparse.Namespace) -> int:

@@ -4,8 +4,16 @@ import argparse
 import sys
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.places import read_configuration, with_monitor_settings
+from smtppseudo.cli.options import describe
+from smtppseudo.cli.places import add_places, read_configuration, with_monitor_settings
 from smtppseudo.config.file import default_file, to_toml
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(command, "smtppseudo config --default > smtppseudo.toml")
+    add_places(command)
+    command.add_argument("--default", action="store_true", help="print a commented settings file to start from")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import Access, be_safe_to_print, explained
+from smtppseudo.cli.options import describe, seconds, whole_number
 from smtppseudo.cli.watch import Watch, say
 from smtppseudo.config.settings import check
 from smtppseudo.demo.arrivals import arrivals
@@ -23,6 +24,21 @@ from smtppseudo.link.link import ClosedError, ConnectionLostError
 _SEED: Final = 25
 _NO_SCREEN: Final = "`smtppseudo demo --no-screen` prints the events instead"
 _SIGNALS: Final = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(
+        command,
+        "smtppseudo demo\n  or, without a terminal: smtppseudo demo --no-screen --seconds 20",
+        "The server answers on this machine alone and keeps its files in a temporary directory, which is removed at"
+        " the end.",
+    )
+    command.add_argument("--seconds", type=seconds, metavar="N", help="end after this many seconds (until you quit)")
+    command.add_argument("--no-screen", action="store_true", help="print the events instead, as `watch` does")
+    command.add_argument(
+        "--slots", type=whole_number, default=25, metavar="N", help="the number of simultaneous connections (25)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.service import Target, do, refuse
+from smtppseudo.cli.options import describe, port
+from smtppseudo.cli.service import Target, add_target, do, refuse
 from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
 from smtppseudo.service import obstacles
 from smtppseudo.service.installing import install, new_files
@@ -20,6 +21,24 @@ _SYSTEM_PORTS: Final = (SMTP_PORT, MONITOR_PORT)
 _USER_PORTS: Final = (2525, 2626)
 _UNPRIVILEGED_PORT: Final = 1024
 _IPV6: Final = Path("/proc/net/if_inet6")  # there where the kernel has IPv6
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(command, "sudo smtppseudo install-service")
+    add_target(command)
+    command.add_argument(
+        "--port", type=port, metavar="PORT", help="the SMTP port (unchanged by an upgrade, else 25; --user: 2525)"
+    )
+    command.add_argument(
+        "--monitor-port",
+        type=port,
+        metavar="PORT",
+        help="the monitor port (unchanged by an upgrade, else 26; --user: 2626)",
+    )
+    command.add_argument("--no-start", action="store_true", help="do not start the service now")
+    command.add_argument("--no-enable", action="store_true", help="do not start the service at boot")
+    command.add_argument("--dry-run", action="store_true", help="print the files that would be written; change nothing")
 
 
 def run(options: argparse.Namespace) -> int:

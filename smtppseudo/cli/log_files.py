@@ -19,6 +19,17 @@ _PROGRESS_EVERY_S: Final = 0.5
 _STDIN: Final = Path("/dev/stdin")
 
 
+def add_logs(command: argparse.ArgumentParser) -> None:
+    """Add the logs to read as arguments."""
+    command.add_argument(
+        "logs",
+        nargs="*",
+        metavar="LOG",
+        help="a log, a directory of logs, or - for standard input; text or JSON, plain or gzipped (the log directory)",
+    )
+    command.add_argument("--config", metavar="FILE", help="the settings file, which names the log directory")
+
+
 def given_files(options: argparse.Namespace, since: str = "", until: str = "") -> list[Path]:
     """Return the files to read: those named, and those of the directories. Raises CommandError if there are none."""
     given = [_STDIN if name == "-" else Path(name) for name in options.logs] or [_usual_directory(options)]
@@ -40,7 +51,7 @@ def _usual_directory(options: argparse.Namespace) -> Path:
     if log_dir == "-":
         raise exits.CommandError(
             'log_dir = "-": the log goes to standard output; read it from there, as in'
-            f" `journalctl -u smtppseudo -o cat | smtppseudo {options.module} -`"
+            f" `journalctl -u smtppseudo -o cat | smtppseudo {options.command} -`"
         )
     if configuration.origins["log_dir"] == "default" and not Path(log_dir).is_dir() and SYSTEM_LOGS.is_dir():
         return SYSTEM_LOGS  # who runs no server means that of the service, whose group may read them

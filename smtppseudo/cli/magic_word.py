@@ -7,11 +7,27 @@ import sys
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import ask, logged_in
+from smtppseudo.cli.access import add_access, add_host_option, ask, logged_in
+from smtppseudo.cli.options import describe
 from smtppseudo.link.machine import MAX_WORD_CHARS, checked_word
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, derive
 
 _GENERATED_BYTES: Final = 18  # 24 characters
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(
+        command,
+        "smtppseudo magic-word --generate",
+        "It has 8 to 128 printable ASCII characters and is typed twice. The server never receives the word itself."
+        " Other monitors are logged out.",
+    )
+    add_host_option(command)
+    add_access(command)
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("--generate", action="store_true", help="generate it and print it")
+    source.add_argument("--stdin", action="store_true", help="read it from the first line of standard input")
 
 
 def run(options: argparse.Namespace) -> int:

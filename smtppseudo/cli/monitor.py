@@ -10,10 +10,30 @@ import sys
 from pathlib import Path
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import MONITOR_PORT_DEFAULT, read_cookies, read_ports, read_word, state_dirs
+from smtppseudo.cli.access import (
+    MONITOR_PORT_DEFAULT,
+    add_access,
+    add_host,
+    read_cookies,
+    read_ports,
+    read_word,
+    state_dirs,
+)
+from smtppseudo.cli.options import describe
 from smtppseudo.cli.places import user_config
 from smtppseudo.cli.trust import accepted_pin, accepted_pins
 from smtppseudo.files import StateDir
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(
+        command,
+        "smtppseudo monitor\n  smtppseudo monitor 192.0.2.25",
+        "Without HOST: the server shown last, or the server of this machine.",
+    )
+    add_host(command)
+    add_access(command)
 
 
 class LocalKeys:

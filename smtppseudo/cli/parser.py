@@ -1,34 +1,54 @@
-"""The command line: every command."""
+"""The command line: all commands. Each has a module of its name, with `add_arguments` and `run`."""
 
 import argparse
+import importlib
+from collections.abc import Container
+from typing import Final
 
 from smtppseudo import __version__
-from smtppseudo.cli import commands_of_feeds, commands_of_monitor, commands_of_server
+from smtppseudo.cli.options import HelpFormatter
+
+COMMANDS: Final = {
+    "serve": "Run the server in the foreground",
+    "monitor": "Show slots and events on a screen in the terminal, and control the server",
+    "watch": "Print events as they happen",
+    "status": "Print whether the server is online, and its counters",
+    "start": "Open the SMTP port again after `stop`",
+    "stop": "Close the SMTP port and its sessions; monitors can still connect",
+    "set": "Change settings of the running server, all or none; they outlast a restart",
+    "unset": "Undo `set`: go back to the settings file or the default",
+    "disconnect": "End the session in a slot",
+    "magic-word": "Set the magic word, the password of the monitor port",
+    "probe": "Play a sender against any mail server, and print both sides",
+    "report": "Summarize the logs: who called, when, how and how often",
+    "blocklist": "Make a block list of repeated callers from the logs",
+    "config": "Print every setting with its value and where the value comes from",
+    "install-service": "Install smtppseudo as a systemd service, or upgrade the installed service",
+    "uninstall-service": "Stop the systemd service and remove it",
+    "demo": "Show everything: a server on free ports, made-up callers, and the monitor screen",
+}
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the whole command line."""
+def parser(load: Container[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser. Only the commands in `load` get their arguments; no other command's module is imported."""
     top = argparse.ArgumentParser(
         prog="smtppseudo",
-        description="A mail server that takes no mail: answers port 25, says a permanent no, writes down who called.",
-        epilog="`smtppseudo COMMAND --help` says more, with an example. `man smtppseudo` has settings and files, too.",
+        description="A mail server that takes no mail: it answers port 25, refuses for good, and logs who called.",
+        epilog="`smtppseudo COMMAND --help` says more, with an example. `man smtppseudo` also has settings and files.",
     )
     top.add_argument("--version", action="version", version=f"smtppseudo {__version__}")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    commands_of_server.add_serve(commands)
-    commands_of_monitor.add_monitor(commands)
-    commands_of_monitor.add_watch(commands)
-    commands_of_monitor.add_status(commands)
-    commands_of_monitor.add_start_and_stop(commands)
-    commands_of_monitor.add_set(commands)
-    commands_of_monitor.add_unset(commands)
-    commands_of_monitor.add_disconnect(commands)
-    commands_of_monitor.add_magic_word(commands)
-    commands_of_monitor.add_probe(commands)
-    commands_of_feeds.add_report(commands)
-    commands_of_feeds.add_blocklist(commands)
-    commands_of_server.add_config(commands)
-    commands_of_server.add_install_service(commands)
-    commands_of_server.add_uninstall_service(commands)
-    commands_of_server.add_demo(commands)
+    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary[0].lower() + summary[1:],
+            description=f"{summary}.",
+            formatter_class=HelpFormatter,
+            allow_abbrev=False,
+        )
+        if name not in load:
+            continue
+        module = importlib.import_module(f"smtppseudo.cli.{name.replace('-', '_')}")
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
     return top

@@ -23,6 +23,25 @@ class Places(NamedTuple):
     log: Path
 
 
+def add_places(command: argparse.ArgumentParser) -> None:
+    """Add options for the settings file, the state directory and the log directory."""
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the settings file (/etc/smtppseudo/smtppseudo.toml; not as root: ~/.config/smtppseudo/smtppseudo.toml)",
+    )
+    command.add_argument(
+        "--state-dir",
+        metavar="DIR",
+        help="the state directory, for what monitors set (/var/lib/smtppseudo; not as root: ~/.local/state/smtppseudo)",
+    )
+    command.add_argument(
+        "--log-dir",
+        metavar="DIR",
+        help="the directory of the logs (/var/log/smtppseudo; not as root: ~/.local/state/smtppseudo/log)",
+    )
+
+
 def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
     """Return the usual places: systemd's if it gives any, the system's for root, else the user's (XDG)."""
     if os.name == "nt":

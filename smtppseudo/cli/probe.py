@@ -7,20 +7,45 @@ import time
 from typing import Final
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.options import describe, port, seconds
 from smtppseudo.events import escape
 from smtppseudo.net.errnos import reason_of
-from smtppseudo.smtp.prober import Errand, Prober, Verdict
+from smtppseudo.smtp.prober import Probe, Prober, Verdict
 
 _STATUS: Final = {
-    Verdict.TAKEN: exits.FAILED,
+    Verdict.ACCEPTED: exits.FAILED,
     Verdict.REFUSED: exits.GOOD,
     Verdict.DEFERRED: exits.DEFERRED,
 }
 
 
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(
+        command,
+        "smtppseudo probe --port 2525 localhost",
+        "No message is sent: where the server would accept one, the connection is dropped. Exit status: 0 refused for"
+        " good, 1 accepted, 75 deferred, 69 unreachable.",
+    )
+    command.add_argument("host", nargs="?", default="localhost", metavar="HOST", help="the server (localhost)")
+    command.add_argument("--port", type=port, default=25, metavar="PORT", help="its SMTP port (25)")
+    command.add_argument("--ehlo", metavar="NAME", help="the name after EHLO (that of this machine)")
+    command.add_argument("--helo", action="store_true", help="send HELO instead of EHLO")
+    command.add_argument("--pipeline", action="store_true", help="send MAIL, RCPT and DATA at once")
+    command.add_argument(
+        "--from", dest="sender", default="probe@example.org", metavar="ADDRESS", help="the sender (probe@example.org)"
+    )
+    command.add_argument(
+        "--to", dest="recipient", default="postmaster", metavar="ADDRESS", help="the recipient (postmaster)"
+    )
+    command.add_argument(
+        "--timeout", type=seconds, default=30.0, metavar="N", help="wait N seconds for each reply (30)"
+    )
+
+
 def run(options: argparse.Namespace) -> int:
     """Play the dialogue; the exit status is the verdict."""
-    errand = Errand(
+    probe = Probe(
         name=options.ehlo or socket.gethostname(),
         sender=_path(options.sender),
         recipient=_path(options.recipient),
@@ -35,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
             f"cannot reach {options.host} port {options.port}: {reason_of(error)}; check HOST and --port",
             exits.UNREACHABLE,
         ) from None
-    prober = Prober(errand)
+    prober = Prober(probe)
     with sock:
         heard = _talk(sock, prober, began)
     if not heard:
@@ -61,9 +86,9 @@ def _talk(sock: socket.socket, prober: Prober, began: float) -> bool:
             prober.receive(data)
         else:
             prober.lost()
-        for by, line in prober.spoken[printed:]:
+        for by, line in prober.dialogue[printed:]:
             print(f"{time.monotonic() - began:8.3f} {by}: {escape(line)}")
-        printed = len(prober.spoken)
+        printed = len(prober.dialogue)
         answer = prober.data_to_send()
         if not data or (prober.verdict is not None and not answer and not prober.awaits_reply):
             return printed > 0

@@ -7,14 +7,57 @@ from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.log_files import given_files, with_progress
+from smtppseudo.cli.log_files import add_logs, given_files, with_progress
+from smtppseudo.cli.options import describe
 from smtppseudo.cli.periods import moment
 from smtppseudo.logread.logs import Reading, instant
 from smtppseudo.report import tables
 from smtppseudo.report.report import KINDS, Report
 
 # What is counted where `--by` names nothing: the rest would say much the same again.
+_ROWS_MAX: Final = 10_000
 _USUAL: Final = tuple(kind for kind in KINDS if kind not in ("sender", "day"))
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(
+        command,
+        "smtppseudo report --since 7d\n  smtppseudo report --by network --top 50 /srv/logs/mx1 /srv/logs/mx2",
+    )
+    add_logs(command)
+    command.add_argument(
+        "--since", metavar="TIME", help="begin there: 12h or 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"
+    )
+    command.add_argument("--until", metavar="TIME", help="end before that time, given in the same way")
+    command.add_argument("--top", type=_row_count, default=10, metavar="N", help="rows of each table (10)")
+    command.add_argument(
+        "--by",
+        type=_kinds,
+        action="extend",
+        metavar="KIND",
+        help=f"count by this alone: {', '.join(KINDS)}; may be repeated, or several with commas (all but sender and"
+        " day)",
+    )
+    command.add_argument("--utc", action="store_true", help="print hours, days and dates in UTC, not local time")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.add_argument(
+        "--resolve", action="store_true", help="ask DNS for the names of the printed addresses, for 5 s at most"
+    )
+
+
+def _row_count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text[:9]) <= _ROWS_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of rows: 1 to {_ROWS_MAX}")
+    return int(text)
+
+
+def _kinds(text: str) -> list[str]:
+    kinds = text.split(",")
+    for kind in kinds:
+        if kind not in KINDS:
+            raise argparse.ArgumentTypeError(f"{kind} is not one of {', '.join(KINDS)}")
+    return kinds
 
 
 def run(options: argparse.Namespace) -> int:

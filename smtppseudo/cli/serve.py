@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from smtppseudo import __version__
 from smtppseudo.cli import exits
+from smtppseudo.cli.options import describe, whole_number
 from smtppseudo.cli.places import (
     SettingsFile,
+    add_places,
     may_share_cookie,
     read_configuration,
     settings_file,
     with_monitor_settings,
 )
-from smtppseudo.config.settings import STDOUT, Settings, SettingsError
+from smtppseudo.config.settings import STAGES, STDOUT, Settings, SettingsError
 from smtppseudo.files import CREDENTIALS_FILE, SECRET_MODE, SETTINGS_FILE
 from smtppseudo.log.stream import write_at_once
 from smtppseudo.loop.listener import ListenError
@@ -51,6 +53,39 @@ _ROOT_WARNING: Final = (
     "warning: running as root, which is needed only to open the ports: give --run-as USER, or use"
     " `sudo smtppseudo install-service`; --run-as root turns this warning off"
 )
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(
+        command, "smtppseudo serve --port 2525 --monitor-port 2626\n  then, in another terminal: telnet localhost 2525"
+    )
+    add_places(command)
+    command.add_argument("--port", type=whole_number, metavar="PORT", help="the SMTP port (25)")
+    command.add_argument("--monitor-port", type=whole_number, metavar="PORT", help="the monitor port (26)")
+    command.add_argument(
+        "--listen",
+        action="append",
+        metavar="ADDRESS",
+        help="accept SMTP connections on this address; may be repeated (all)",
+    )
+    command.add_argument(
+        "--monitor-listen",
+        action="append",
+        metavar="ADDRESS",
+        help="accept monitors on this address; may be repeated (127.0.0.1 and ::1)",
+    )
+    command.add_argument("--slots", type=whole_number, metavar="N", help="the number of simultaneous connections (25)")
+    command.add_argument("--greeting", metavar="TEXT", help="the text after 220 (Welcome!)")
+    command.add_argument("--reject-at", choices=STAGES, help="the stage at which mail is refused (mail)")
+    command.add_argument(
+        "--accept-mail",
+        action="store_const",
+        const=True,
+        help="accept every message and discard it; honest mail is lost without a bounce",
+    )
+    command.add_argument("--run-as", metavar="USER", help="as root: open the ports, then switch to this user")
+    command.add_argument("-v", "--verbose", action="store_true", help="print the events")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -15,6 +15,13 @@ from smtppseudo.service.steps import Step, StepError, carry_out
 from smtppseudo.service.systemd import Systemd, is_booted
 
 
+def add_target(command: argparse.ArgumentParser) -> None:
+    """Add the options that say for whom the service is."""
+    target = command.add_mutually_exclusive_group()
+    target.add_argument("--user", action="store_true", help="a service of this user, not of the system")
+    target.add_argument("--root", metavar="DIR", help="work on the system in the tree DIR, and start nothing")
+
+
 class Target:
     """For whom the service is: this machine, one user of it, or a tree in which another machine's system is.
 

@@ -6,9 +6,24 @@ from collections.abc import Mapping
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import logged_in
+from smtppseudo.cli.access import add_access, add_host, logged_in
+from smtppseudo.cli.options import describe
 from smtppseudo.link.link import MonitorLink
 from smtppseudo.monitor.status import Status, render_prometheus, render_text
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(
+        command,
+        "smtppseudo status --format prometheus",
+        "Online means that the SMTP port is open. Exit status: 0 online, 1 offline, 69 unreachable, 77 not authorized.",
+    )
+    add_host(command)
+    add_access(command)
+    command.add_argument(
+        "--format", choices=("text", "json", "prometheus"), default="text", help="the output format (text)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

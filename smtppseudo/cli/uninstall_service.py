@@ -4,9 +4,21 @@ import argparse
 import shlex
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.service import Target, do, refuse
+from smtppseudo.cli.options import describe
+from smtppseudo.cli.service import Target, add_target, do, refuse
 from smtppseudo.service.program import this_program
 from smtppseudo.service.removing import remove
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(command, "sudo smtppseudo uninstall-service")
+    add_target(command)
+    command.add_argument(
+        "--purge",
+        action="store_true",
+        help="remove settings, state, logs, user and group, too, so that nothing is left",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -6,9 +6,12 @@ import select
 import sys
 import time
 from collections.abc import Callable, Iterable
+from ipaddress import ip_network
 from typing import Final, NoReturn
 
-from smtppseudo.cli.access import Access, be_safe_to_print, explained
+from smtppseudo.cli.access import Access, add_access, add_host, be_safe_to_print, explained
+from smtppseudo.cli.options import describe
+from smtppseudo.events import NAMES
 from smtppseudo.link.link import (
     ConnectionLostError,
     Dropped,
@@ -24,6 +27,43 @@ from smtppseudo.monitor.codec import Frame
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 _LOOK_S: Final = 1.0  # how often to see whether anybody reads our output
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(
+        command,
+        "smtppseudo watch --event connected --event closed --ip 192.0.2.0/24",
+        "One line an event, as in the log. When the server restarts, `watch` connects again and goes on.",
+    )
+    add_host(command)
+    add_access(command)
+    command.add_argument("--json", action="store_true", help="print each event as a JSON object")
+    command.add_argument(
+        "--from-seq", type=_seq, metavar="N", help="begin with event N; the server keeps the last 1000"
+    )
+    command.add_argument(
+        "--event",
+        action="append",
+        choices=sorted(NAMES.values()),
+        metavar="KIND",
+        help=f"print only events of this kind: {', '.join(sorted(NAMES.values()))}; may be repeated",
+    )
+    command.add_argument("--ip", type=_network, metavar="ADDRESS", help="print only events of this address or network")
+
+
+def _seq(text: str) -> int:
+    if not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text} is not the number of an event")
+    return int(text)
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        message = f"{text} is neither an address nor a network such as 192.0.2.0/24"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def run(options: argparse.Namespace) -> NoReturn:

@@ -59,7 +59,7 @@ def parse_subscription(next_seq: int, fields: Mapping[str, object]) -> Subscript
     return Subscription(from_seq, frozenset(kinds) if isinstance(kinds, list) else None, network)
 
 
-class Feed:
+class History:
     """Keeps the last events for a replay: some more than 1,000, or as many as fill 1 MiB of log lines.
 
     They are kept by the batches that they came in, so that keeping them costs next to nothing.

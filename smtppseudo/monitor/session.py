@@ -36,22 +36,22 @@ class Request(NamedTuple):
     fields: Mapping[str, object]
 
 
-class Proved(NamedTuple):
-    """Somebody proved to know the secret of `user`; to be answered with `admit` or `turn_away`."""
+class ValidProof(NamedTuple):
+    """Somebody proved to know the secret of `user`; to be answered with `admit` or `end_as_busy`."""
 
     id: int
     user: str
     message: str
 
 
-class WrongWord(NamedTuple):
+class WrongMagicWord(NamedTuple):
     """Somebody who does not know the magic word tried one."""
 
 
-Happening: TypeAlias = Request | Proved | WrongWord | Event
+SessionEvent: TypeAlias = Request | ValidProof | WrongMagicWord | Event
 
 
-class Authentication(NamedTuple):
+class LoginBackend(NamedTuple):
     """What a login needs of the server.
 
     `credentials_of` knows the users; `decoy_for` makes credentials for those who are none. `wait_s` says for
@@ -67,7 +67,7 @@ class Authentication(NamedTuple):
 class MonitorState(Enum):
     """Where the connection stands."""
 
-    CHALLENGED = "nobody is logged in"
+    LOGGING_IN = "nobody is logged in"
     REFUSED = "a wrong proof came; the refusal is said when a second has passed"
     AUTHENTICATED = "logged in"
     CLOSING = "the last frame is given out; what arrives is ignored"
@@ -105,13 +105,13 @@ class MonitorSession:
     reads = True
 
     def __init__(
-        self, door: Authentication, nonce: str, server: str, ip: str, port: int, now: float, *, awaits_tls: bool = False
+        self, door: LoginBackend, nonce: str, server: str, ip: str, port: int, now: float, *, awaits_tls: bool = False
     ) -> None:
         self.ip = ip
         self.port = port
         self.slot = 0  # it takes none
         self.session_id = 0
-        self.state = MonitorState.CHALLENGED
+        self.state = MonitorState.LOGGING_IN
         self.user = ""
         self.close_reason: CloseReason | None = "tls" if awaits_tls else None
         self.awaits_tls = awaits_tls
@@ -133,11 +133,11 @@ class MonitorSession:
         self.close_reason = None
         self._greet()
 
-    def receive(self, data: bytes, now: float) -> list[Happening]:
+    def receive(self, data: bytes, now: float) -> list[SessionEvent]:
         """Take what the monitor sent, in any pieces; return what is to be done."""
-        happenings: list[Happening] = []
+        happenings: list[SessionEvent] = []
         for frame in self._reader.receive(data):
-            if self.state not in (MonitorState.CHALLENGED, MonitorState.AUTHENTICATED):
+            if self.state not in (MonitorState.LOGGING_IN, MonitorState.AUTHENTICATED):
                 break
             if isinstance(frame, FrameError):
                 self._say(type="error", error=frame.code, message=frame.message)
@@ -177,7 +177,7 @@ class MonitorSession:
         if self.state is MonitorState.REFUSED:
             self.refuse(self._refused_id, *NOT_AUTHORIZED)
             self.end("errors")
-        elif self.state is MonitorState.CHALLENGED:
+        elif self.state is MonitorState.LOGGING_IN:
             self._say(type="error", error=NOT_AUTHORIZED[0], message=NOT_AUTHORIZED[1])
             self.end("idle")
         else:
@@ -193,7 +193,7 @@ class MonitorSession:
             self.close_reason = reason
         self.state = MonitorState.CLOSING
 
-    def closed(self, reason: CloseReason, now: float, unsent_bytes: int = 0) -> list[Happening]:  # noqa: ARG002
+    def closed(self, reason: CloseReason, now: float, unsent_bytes: int = 0) -> list[SessionEvent]:  # noqa: ARG002
         """Return the last event, once the connection is closed."""
         self.close_reason = self.close_reason or reason
         self.state = MonitorState.CLOSING
@@ -207,7 +207,7 @@ class MonitorSession:
         """Answer a request: it cannot be done, and nothing was changed."""
         self._say(type="reply", id=request_id, ok=False, error=error, message=message)
 
-    def admit(self, proved: Proved, now: float) -> None:
+    def admit(self, proved: ValidProof, now: float) -> None:
         """Let the monitor in, unless it has said more that ended the connection."""
         if self.close_reason is not None:
             return
@@ -217,7 +217,7 @@ class MonitorSession:
         self._deadline = now + _IDLE_CHECK_S
         self.reply(proved.id, data=proved.message)
 
-    def turn_away(self, message: str) -> None:
+    def end_as_busy(self, message: str) -> None:
         """Say that there is no room, and end."""
         self._say(type="error", error="busy", message=message)
         self.end("errors")
@@ -243,7 +243,7 @@ class MonitorSession:
     def _say(self, **frame: object) -> None:
         self._outbox.put(encode(frame))
 
-    def _take(self, frame: Frame, now: float, happenings: list[Happening]) -> None:
+    def _take(self, frame: Frame, now: float, happenings: list[SessionEvent]) -> None:
         request_id, op = frame.get("id"), frame.get("op")
         if type(request_id) is not int or not isinstance(op, str):
             self._say(type="error", error=BAD_FRAME, message="an op has an id, a whole number, and an op, a string")
@@ -262,7 +262,7 @@ class MonitorSession:
         self._ops += 1
         return self._ops > OPS_PER_SECOND_MAX
 
-    def _authenticate(self, request_id: int, frame: Frame, now: float, happenings: list[Happening]) -> None:
+    def _authenticate(self, request_id: int, frame: Frame, now: float, happenings: list[SessionEvent]) -> None:
         data, exchange = frame.get("data"), self._exchange
         if self.state is MonitorState.AUTHENTICATED:
             self.refuse(request_id, "bad_value", "you are logged in")
@@ -286,13 +286,13 @@ class MonitorSession:
         else:
             self.reply(request_id, data=server_first)
 
-    def _finish(self, request_id: int, data: str, now: float, happenings: list[Happening]) -> None:
+    def _finish(self, request_id: int, data: str, now: float, happenings: list[SessionEvent]) -> None:
         outcome = self._exchange.final(data)
         if outcome.ok:
-            happenings.append(Proved(request_id, outcome.user, outcome.message))
+            happenings.append(ValidProof(request_id, outcome.user, outcome.message))
             return
         self.state = MonitorState.REFUSED
         self._refused_id = request_id
         self._deadline = now + REFUSAL_DELAY_S
         if outcome.user == "magic":
-            happenings.append(WrongWord())
+            happenings.append(WrongMagicWord())

@@ -19,13 +19,13 @@ from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
 from smtppseudo.monitor.history import Subscription, chunks, event_frames, parse_subscription
 from smtppseudo.monitor.session import (
-    Authentication,
-    Happening,
+    LoginBackend,
     MonitorSession,
     MonitorState,
-    Proved,
     Request,
-    WrongWord,
+    SessionEvent,
+    ValidProof,
+    WrongMagicWord,
 )
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.server.credentials import CredentialsFile
@@ -131,29 +131,29 @@ class Console:
             turn_away(sock, b"" if by_tls else encode(_BUSY))  # a TLS client could not read clear text
             return
         _keep_alive(sock)
-        authentication = Authentication(
+        backend = LoginBackend(
             self._credentials_of,
             lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
             lambda user: self._attempts.wait_s(source, self.reactor.clock.now) if user == "magic" else 0.0,
             self._cookie_id,
         )
         nonce = os.urandom(_NONCE_BYTES).hex()
-        session = MonitorSession(authentication, nonce, f"smtppseudo {__version__}", ip, port, now, awaits_tls=by_tls)
+        session = MonitorSession(backend, nonce, f"smtppseudo {__version__}", ip, port, now, awaits_tls=by_tls)
         connection = self._connections[session] = Connection(sock, session, self)
         connection.begin(now)
 
-    def record(self, machine: MonitorSession, events: Sequence[Happening]) -> None:
+    def record(self, machine: MonitorSession, events: Sequence[SessionEvent]) -> None:
         """Handle what a monitor's session returned: carry out requests, record events."""
-        for happening in events:
-            if isinstance(happening, Request):
-                self._answer(machine, happening)
-            elif isinstance(happening, Proved):
-                self._admit(machine, happening)
-            elif isinstance(happening, WrongWord):
+        for event in events:
+            if isinstance(event, Request):
+                self._reply(machine, event)
+            elif isinstance(event, ValidProof):
+                self._admit(machine, event)
+            elif isinstance(event, WrongMagicWord):
                 self._attempts.failed(source_of(machine.ip), self.reactor.clock.now)
-                self._note(machine, Monitor("not_authorized", "magic"))
+                self._record(machine, Monitor("not_authorized", "magic"))
             else:
-                self._recorder.record_session(machine, (happening,))
+                self._recorder.record_session(machine, (event,))
 
     def released(self, connection: Connection, now: float) -> None:
         """Forget a closed connection."""
@@ -189,25 +189,25 @@ class Console:
             connection.end("shutdown", now)
 
     def _has_room(self, source: str) -> bool:
-        waiting = [s for s in self._connections if s.state in (MonitorState.CHALLENGED, MonitorState.REFUSED)]
+        waiting = [s for s in self._connections if s.state in (MonitorState.LOGGING_IN, MonitorState.REFUSED)]
         from_source = sum(source_of(session.ip) == source for session in waiting)
         return len(waiting) < UNAUTHENTICATED_MAX and from_source < UNAUTHENTICATED_PER_SOURCE
 
     def _credentials_of(self, user: str) -> Credentials | None:
         return {"magic": self._word, "cookie": self._cookie}.get(user)
 
-    def _note(self, session: MonitorSession, event: Monitor) -> None:
+    def _record(self, session: MonitorSession, event: Monitor) -> None:
         self._recorder.record_session(session, (event,))
 
-    def _admit(self, session: MonitorSession, proved: Proved) -> None:
+    def _admit(self, session: MonitorSession, proof: ValidProof) -> None:
         if session.close_reason is not None:
             return
         if self.monitors >= MONITORS_MAX:
-            session.turn_away(f"{MONITORS_MAX} monitors are logged in already")
-            self._note(session, Monitor("busy", proved.user))
+            session.end_as_busy(f"{MONITORS_MAX} monitors are logged in already")
+            self._record(session, Monitor("busy", proof.user))
             return
-        self._note(session, Monitor("login", proved.user))
-        session.admit(proved, self.reactor.clock.now)
+        self._record(session, Monitor("login", proof.user))
+        session.admit(proof, self.reactor.clock.now)
         seq = self._snapshot_seq[session] = self._recorder.seq
         control = self._control
         head = {
@@ -227,7 +227,7 @@ class Console:
             taken = rows.take_rows(control.sessions)
         yield from rows.frames(head, rows.show(taken, control.settings.slots, clock.now, clock.stamp_at))
 
-    def _answer(self, session: MonitorSession, request: Request) -> None:
+    def _reply(self, session: MonitorSession, request: Request) -> None:
         try:
             fields = self._carry_out(session, request)
         except OpRefused as error:
@@ -254,7 +254,7 @@ class Console:
         session.send_frames(self._slot_frames({"type": "reply", "id": request.id, "ok": True}))
 
     def _subscribe(self, session: MonitorSession, request: Request) -> None:
-        feed, seq = self._recorder.feed, self._recorder.seq
+        history, seq = self._recorder.history, self._recorder.seq
         try:
             subscription = parse_subscription(self._snapshot_seq[session] + 1, request.fields)
         except ValueError as error:
@@ -262,8 +262,8 @@ class Console:
         if subscription.from_seq > seq + 1:
             raise OpRefused("bad_value", f"from_seq must be at most {seq + 1}")
         self._subscriptions[session] = subscription
-        session.reply(request.id, oldest_seq=feed.oldest_seq)
-        pieces = (chunks(event_frames(batch)) for batch in feed.replay(subscription))
+        session.reply(request.id, oldest_seq=history.oldest_seq)
+        pieces = (chunks(event_frames(batch)) for batch in history.replay(subscription))
         session.send_frames(data for data, _ in chain.from_iterable(pieces))
 
     def _status(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
@@ -329,7 +329,7 @@ class Console:
         self._credentials.write(word)
         self._word = word
         self._decoy_secret = word.server_key
-        self._note(session, Monitor("magic_word", session.user))
+        self._record(session, Monitor("magic_word", session.user))
         for other, connection in list(self._connections.items()):
             if other is not session:  # a login that has begun with the old word, too
                 connection.end("disconnected", self.reactor.clock.now)

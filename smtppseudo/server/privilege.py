@@ -68,7 +68,7 @@ def become(user: User) -> None:
 
 
 def require_access(paths: Iterable[Path], user: User) -> None:
-    """Check that this process, which is `user` now, can read and write what exists of `paths`. Raises PrivilegeError."""
+    """Check that this process, now of `user`, can read and write those of `paths` that exist. Raises PrivilegeError."""
     for path in paths:
         if not _is_accessible(path):
             advice = f"`chown -R {shlex.quote(user.name)}: {shlex.quote(str(path))}` mends that"

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from smtppseudo.config.settings import LogFormat
 from smtppseudo.events import Command, Error, Event, Message, Stamped, escape
 from smtppseudo.log.lost_lines import Lost, LostLines
-from smtppseudo.log.records import render_json, render_text
+from smtppseudo.log.records import renderer
 from smtppseudo.loop.clock import Clock
-from smtppseudo.monitor.history import Feed
+from smtppseudo.monitor.history import History
 
 _new: Final = tuple.__new__
-_RENDERERS: Final = {"text": render_text, "json": render_json}
 
 
 class EventSource(Protocol):
@@ -43,21 +43,21 @@ class Log(Protocol):
 class Recorder:
     """Collects the events of a loop turn; `flush` writes and distributes them.
 
-    `feed` keeps the latest events. Three optional callbacks: `on_session_events` gets every event of a session at
+    `history` keeps the latest events. Three optional callbacks: `on_session_events` gets every event of a session at
     once, before any filter; `on_batch` gets the events of a turn, and `on_lines` their log lines. With
     `log_data_events` false, data events are dropped before they are logged or passed on.
     """
 
-    def __init__(self, clock: Clock, log: Log, log_format: str) -> None:
+    def __init__(self, clock: Clock, log: Log, log_format: LogFormat, server_name: str = "") -> None:
         self.seq = 0
         self.log_data_events = True
         self.on_session_events: Callable[[EventSource, Sequence[Event]], None] | None = None
         self.on_batch: Callable[[Sequence[Stamped]], None] | None = None
         self.on_lines: Callable[[str], None] | None = None
         self.log = log
-        self.feed = Feed()
+        self.history = History()
         self._clock = clock
-        self._render = _RENDERERS[log_format]
+        self._render = renderer(log_format, server_name)
         self._batch: list[Stamped] = []
         self._written_seq = 0
 
@@ -101,7 +101,7 @@ class Recorder:
         self._written_seq = self.seq
         if self.on_lines is not None:
             self.on_lines("".join(lines))
-        self.feed.add(batch, size)
+        self.history.add(batch, size)
         if self.on_batch is not None:
             self.on_batch(batch)
 

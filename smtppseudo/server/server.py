@@ -43,8 +43,8 @@ class Server:
     """All of the server, one object a process.
 
     `on_trouble` gets one line for the operator, above all why the log cannot be written. The server listens on the
-    `inherited` sockets, which must agree with the settings (`InheritedSockets.as_settings`). With `log_dir = "-"` the log is
-    written to `stdout_fd`. Raises SettingsError.
+    `inherited` sockets, which must agree with the settings (`InheritedSockets.as_settings`). With `log_dir = "-"` it
+    logs to `stdout_fd`. Raises SettingsError.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Server:
         self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
         log = LogStream(stdout_fd, on_trouble) if settings.log_dir == STDOUT else _dated_log(settings, on_trouble)
-        self.recorder = Recorder(self.reactor.clock, log, settings.log_format)
+        self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
         self.reactor.after_turn = self.recorder.flush
         self.reactor.on_fault = self._drop_batch

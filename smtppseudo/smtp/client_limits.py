@@ -1,20 +1,17 @@
-"""Sources: what is counted as one client, and how many slots each may take."""
+"""Limits per client: which addresses count as one client, and how many slots each client may hold."""
 
 from ipaddress import ip_address, ip_network
 
 
 def source_of(ip: str) -> str:
-    """Return what is counted as one client: an IPv4 address as it is, an IPv6 address's /64."""
+    """Return the client that an address belongs to: an IPv4 address itself, the /64 of an IPv6 address."""
     if ":" not in ip:
         return ip
     return str(ip_network((ip.partition("%")[0], 64), strict=False))
 
 
 class ClientLimit:
-    """Counts the slots of each client: an IPv4 address, or an IPv6 /64. Exempt networks are not counted.
-
-    `most` is 0 for no limit.
-    """
+    """Counts the slots of each client, except of clients in the exempt networks. A `most` of 0 means no limit."""
 
     __slots__ = ("_counts", "_exempt", "_most")
 
@@ -25,18 +22,18 @@ class ClientLimit:
         self._counts: dict[str, int] = {}
 
     def admits(self, ip: str) -> bool:
-        """Whether this address may have one more."""
+        """Return whether the client of this address may have one more slot."""
         return not self._most or self._counts.get(source_of(ip), 0) < self._most or self._is_exempt(ip)
 
     def enter(self, ip: str) -> None:
-        """Count one more."""
+        """Count one more slot."""
         if ":" in ip and self._is_exempt(ip):
-            return  # it must not count for its /64; an IPv4 address counts for none but itself
+            return  # it must not count for its /64; an IPv4 address counts only for itself
         source = source_of(ip)
         self._counts[source] = self._counts.get(source, 0) + 1
 
     def release(self, ip: str) -> None:
-        """Count one less."""
+        """Count one slot less."""
         if ":" in ip and self._is_exempt(ip):
             return
         source = source_of(ip)

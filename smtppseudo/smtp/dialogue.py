@@ -1,7 +1,7 @@
-"""The dialogue: which command is answered how, and where it leads. All that decides a transition is here.
+"""The dialogue: the reply to each command, and the state that it leads to. Every transition by a command is here.
 
-A `Dialogue` is the table of a stage of refusal, its replies made ready, and is shared by all sessions begun under the
-same settings.
+A `Dialogue` is the table of rules for one stage of refusal, with its replies encoded. All sessions that begin under the
+same settings share it.
 """
 
 import re
@@ -13,32 +13,33 @@ from smtppseudo.events import CloseReason
 from smtppseudo.smtp import replies
 from smtppseudo.smtp.pace import AT_ONCE, Pace
 from smtppseudo.smtp.replies import Reply, encode_lines
-from smtppseudo.smtp.replying import Answer, Answers, HasRoom
+from smtppseudo.smtp.replying import HasRoom, ReplyFunction, ReplyTemplates
 
 
 class SmtpState(Enum):
-    """Where a session stands (RFC 5321 section 4.1.4)."""
+    """The state of a session (RFC 5321 section 4.1.4)."""
 
-    GREETED = "no HELO or EHLO yet, and none is demanded"
-    READY = "no mail transaction under way"
+    GREETED = "no HELO or EHLO yet; none is required"
+    READY = "no mail transaction is open"
     MAIL = "a sender is given"
     RCPT = "a recipient is given"
     DATA = "a message is arriving"
-    STARTTLS = "the peer may begin the TLS handshake; nothing in clear is heard any more"
-    CLOSING = "the last reply is said; what arrives is ignored"
+    STARTTLS = "the TLS handshake may begin; nothing in clear text is accepted any more"
+    CLOSING = "the last reply was given; further input is ignored"
 
 
 class Rule(NamedTuple):
-    """How a verb is answered.
+    """How the server replies to a verb.
 
-    Where `states` is given, the verb is in sequence only there, and is answered `otherwise` elsewhere. A reply of 2yz
-    or 3yz leads to the state `then`.
+    With `states`, the verb is in sequence only there; elsewhere the reply is `out_of_sequence`. A reply of 2yz or 3yz
+    leads to the state `then`, and sets the session's `close_reason` to that of the rule.
     """
 
-    answer: Answer
+    reply: ReplyFunction
     states: tuple[SmtpState, ...] | None = None
-    otherwise: bytes = b""
+    out_of_sequence: bytes = b""
     then: SmtpState | None = None
+    close_reason: CloseReason | None = None
 
 
 _NOT_IMPLEMENTED: Final = (b"AUTH", b"ETRN", b"EXPN")
@@ -46,11 +47,11 @@ _VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", 
 
 
 class Dialogue:
-    """The prepared replies, rules and limits of one set of settings.
+    """The encoded replies, the rules and the limits of one set of settings.
 
     `unknown` is the rule for every verb that is not in `rules`. `farewells` holds the last reply for each
-    reason that ends a session from our side. Times are in seconds, `max_message_bytes` is 0 for no limit.
-    `tls_has_room` is None where there is no TLS; `under_tls` is the dialogue for after the handshake, `at_once` the
+    reason for which the server ends a session. Times are in seconds; `max_message_bytes` is 0 for no limit.
+    `tls_has_room` is None without TLS. `under_tls` is the dialogue after the handshake; `at_once` is the
     same dialogue without its pace.
     """
 
@@ -62,7 +63,7 @@ class Dialogue:
         "idle_timeout_s",
         "line_too_long",
         "max_message_bytes",
-        "message_answer",
+        "message_reply",
         "message_too_big",
         "pace",
         "rules",
@@ -73,28 +74,28 @@ class Dialogue:
     )
 
     def __init__(self, settings: Settings, tls_has_room: HasRoom | None = None, *, is_under_tls: bool = False) -> None:
-        answers = Answers(settings)
+        templates = ReplyTemplates(settings)
         self.under_tls = None if tls_has_room is None else Dialogue(settings, is_under_tls=True)
-        tls = _tls_rule(answers, tls_has_room, is_under_tls=is_under_tls)
-        self.rules, self.unknown = _rules_of_stage(settings, answers, tls)
+        tls = _tls_rule(templates, tls_has_room, is_under_tls=is_under_tls)
+        self.rules, self.unknown = _rules_of_stage(settings, templates, tls)
         self._greeting = _greeting_template(settings)
         self.greets_by_ip = "{ip}" in self._greeting
-        self.farewells = {reason: answers.data(reply) for reason, reply in _FAREWELLS.items()}
-        self.too_many_connections = answers.data(replies.R421_TOO_MANY_CONNECTIONS)
-        self.line_too_long = answers.data(replies.R500_TOO_LONG)
-        self.message_too_big = answers.data(replies.R552_TOO_BIG)
-        self.message_answer = answers.data(replies.R250_BIT_BUCKET if settings.accept_mail else replies.R554_REFUSED)
+        self.farewells = {reason: templates.encode(reply) for reason, reply in _FAREWELLS.items()}
+        self.too_many_connections = templates.encode(replies.R421_TOO_MANY_CONNECTIONS)
+        self.line_too_long = templates.encode(replies.R500_TOO_LONG)
+        self.message_too_big = templates.encode(replies.R552_TOO_BIG)
+        self.message_reply = templates.encode(replies.R250_BIT_BUCKET if settings.accept_mail else replies.R554_REFUSED)
         self.max_message_bytes = _announced_size(settings.ehlo_keywords)
         self.idle_timeout_s = settings.idle_timeout_s
         self.session_timeout_s = settings.session_timeout_s
         self.pace = Pace.of(settings)
         self.at_once = self
         if self.pace != AT_ONCE:
-            hasty = settings._replace(**AT_ONCE._asdict())
-            self.at_once = Dialogue(hasty, tls_has_room, is_under_tls=is_under_tls)
+            unpaced = settings._replace(**AT_ONCE._asdict())
+            self.at_once = Dialogue(unpaced, tls_has_room, is_under_tls=is_under_tls)
 
     def greeting(self, ip: str, date: str) -> bytes:
-        """Return the first reply. The same for every peer in the same second, unless `greets_by_ip`."""
+        """Return the first reply. It is the same for all callers in one second, unless `greets_by_ip`."""
         code, _, text = self._greeting.partition(" ")
         return encode_lines(int(code), [text.replace("{date}", date).replace("{ip}", ip)])
 
@@ -130,66 +131,70 @@ def _announced_size(keywords: tuple[str, ...]) -> int:
     return 0
 
 
-def _tls_rule(answers: Answers, has_room: HasRoom | None, *, is_under_tls: bool) -> Rule:
+def _tls_rule(templates: ReplyTemplates, has_room: HasRoom | None, *, is_under_tls: bool) -> Rule:
     if is_under_tls:
-        return Rule(answers.always(replies.R503_TLS_ACTIVE))
+        return Rule(templates.always(replies.R503_TLS_ACTIVE))
     if has_room is None:
-        return Rule(answers.always(replies.R502_NOT_IMPLEMENTED))
-    return Rule(answers.start_tls(has_room), then=SmtpState.STARTTLS)
+        return Rule(templates.always(replies.R502_NOT_IMPLEMENTED))
+    # "tls" stays the reason unless the handshake succeeds.
+    return Rule(templates.start_tls(has_room), then=SmtpState.STARTTLS, close_reason="tls")
 
 
-def _rules_of_stage(settings: Settings, answers: Answers, tls: Rule) -> tuple[dict[bytes, Rule], Rule]:
-    """Return the rule of every verb, and that of all other verbs, for a stage of refusal or accept mode.
+def _rules_of_stage(settings: Settings, templates: ReplyTemplates, tls: Rule) -> tuple[dict[bytes, Rule], Rule]:
+    """Return the rules by verb, and the rule for unknown verbs, for a stage of refusal or accept mode.
 
-    `tls` is the rule of STARTTLS; it is announced where that leads somewhere.
+    `tls` is the rule for STARTTLS. The keyword is announced only if that rule can lead to a handshake.
     """
     stage = len(STAGES) if settings.accept_mail else STAGES.index(settings.reject_at)
-    farewell = Rule(answers.quit(), then=SmtpState.CLOSING)
+    farewell = Rule(templates.always(replies.R221_QUIT), then=SmtpState.CLOSING, close_reason="quit")
     if stage <= STAGES.index("helo"):
         reply = replies.R521_NO_MAIL if settings.reject_at == "connect" else replies.R550_NO_MAIL
-        # The answer to HELO and EHLO never holds an enhanced status code (RFC 2034 section 4).
-        hello, other = Rule(answers.always(reply._replace(enhanced=""))), Rule(answers.always(reply))
+        # The reply to HELO and EHLO never holds an enhanced status code (RFC 2034 section 4).
+        hello, other = Rule(templates.always(reply._replace(enhanced=""))), Rule(templates.always(reply))
         rules = {**dict.fromkeys(_VERBS, other), b"HELO": hello, b"EHLO": hello, b"QUIT": farewell}
-        return rules, Rule(answers.always(reply))
-    rules = _accepting(answers, _keywords(settings, announces_tls=tls.then is not None))
+        return rules, Rule(templates.always(reply))
+    rules = _accepting_rules(templates, _keywords(settings, announces_tls=tls.then is not None))
     rules[b"QUIT"], rules[b"STARTTLS"] = farewell, tls
-    # Beyond the stage of refusal the order of commands no longer matters: the answer is no.
+    # From the stage of refusal on, the order of commands no longer matters: every reply is a refusal.
     if stage <= STAGES.index("mail"):
-        rules[b"MAIL"] = Rule(answers.sender(replies.R553_SENDER))
+        rules[b"MAIL"] = Rule(templates.sender(replies.R553_SENDER))
     if stage <= STAGES.index("rcpt"):
-        rules[b"RCPT"] = Rule(answers.recipient(replies.R550_NO_USERS))
+        rules[b"RCPT"] = Rule(templates.recipient(replies.R550_NO_USERS))
     if stage <= STAGES.index("data"):
-        rules[b"DATA"] = Rule(answers.always(replies.R554_NO_RECIPIENTS))
-    return rules, Rule(answers.unrecognized())
+        rules[b"DATA"] = Rule(templates.always(replies.R554_NO_RECIPIENTS))
+    return rules, Rule(templates.unrecognized())
 
 
-def _accepting(answers: Answers, keywords: tuple[str, ...]) -> dict[bytes, Rule]:
+def _accepting_rules(templates: ReplyTemplates, keywords: tuple[str, ...]) -> dict[bytes, Rule]:
     ready, mail, rcpt = SmtpState.READY, SmtpState.MAIL, SmtpState.RCPT
-    sender_first = answers.data(replies.R503_SENDER_FIRST)
+    no_argument = replies.R501_NO_ARGUMENT  # RFC 5321 section 4.1.1: servers SHOULD reject an argument here
     rules = {
-        b"HELO": Rule(answers.hello(replies.R501_HELO), then=ready),
-        b"EHLO": Rule(answers.hello(replies.R501_EHLO, keywords), then=ready),
+        b"HELO": Rule(templates.hello(replies.R501_HELO), then=ready),
+        b"EHLO": Rule(templates.hello(replies.R501_EHLO, keywords), then=ready),
         b"MAIL": Rule(
-            answers.sender(replies.R250_SENDER),
+            templates.sender(replies.R250_SENDER),
             states=(SmtpState.GREETED, ready),
-            otherwise=answers.data(replies.R503_SENDER_GIVEN),
+            out_of_sequence=templates.encode(replies.R503_SENDER_GIVEN),
             then=mail,
         ),
         b"RCPT": Rule(
-            answers.recipient(replies.R250_RECIPIENT), states=(mail, rcpt), otherwise=sender_first, then=rcpt
+            templates.recipient(replies.R250_RECIPIENT),
+            states=(mail, rcpt),
+            out_of_sequence=templates.encode(replies.R503_SENDER_FIRST),
+            then=rcpt,
         ),
         b"DATA": Rule(
-            answers.message(),
+            templates.by_argument(no_argument, absent=replies.R354_ENTER_MAIL),
             states=(rcpt,),
-            otherwise=answers.data(replies.R554_NO_RECIPIENTS),
+            out_of_sequence=templates.encode(replies.R554_NO_RECIPIENTS),
             then=SmtpState.DATA,
         ),
-        b"RSET": Rule(answers.without_argument(replies.R250_RESET), then=ready),
-        b"NOOP": Rule(answers.always(replies.R250_OK)),
-        b"HELP": Rule(answers.always(replies.R214_HELP)),
-        b"VRFY": Rule(answers.with_argument(replies.R252_CANNOT_VERIFY, replies.R501_VRFY)),
+        b"RSET": Rule(templates.by_argument(no_argument, absent=replies.R250_RESET), then=ready),
+        b"NOOP": Rule(templates.always(replies.R250_OK)),
+        b"HELP": Rule(templates.always(replies.R214_HELP)),
+        b"VRFY": Rule(templates.by_argument(replies.R252_CANNOT_VERIFY, absent=replies.R501_VRFY)),
     }
-    rules |= dict.fromkeys(_NOT_IMPLEMENTED, Rule(answers.always(replies.R502_NOT_IMPLEMENTED)))
+    rules |= dict.fromkeys(_NOT_IMPLEMENTED, Rule(templates.always(replies.R502_NOT_IMPLEMENTED)))
     return rules
 
 
@@ -197,7 +202,7 @@ def _keywords(settings: Settings, *, announces_tls: bool) -> tuple[str, ...]:
     keywords = settings.ehlo_keywords
     if settings.enhanced_status_codes and "ENHANCEDSTATUSCODES" not in map(str.upper, keywords):
         keywords = (*keywords, "ENHANCEDSTATUSCODES")
-    # Announced where it can be had, and only there, whatever the list says (RFC 3207 section 4.2).
+    # STARTTLS is announced if and only if it is available, whatever the setting lists (RFC 3207 section 4.2).
     keywords = tuple(keyword for keyword in keywords if keyword.upper() != "STARTTLS")
     if announces_tls:
         keywords = (*keywords, "STARTTLS")

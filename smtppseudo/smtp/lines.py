@@ -1,4 +1,4 @@
-"""What arrives, cut up: command lines, and the bytes of a message."""
+"""Splits received bytes into command lines, and counts the bytes of a message."""
 
 from typing import Final, NamedTuple
 
@@ -9,8 +9,8 @@ _TERMINATOR: Final = b"\r\n.\r\n"
 class Line(NamedTuple):
     """A whole command line.
 
-    `text` is at most the limit long, without its line end. `eol_lf`: it ended at a bare LF.
-    `truncated_bytes` counts what was dropped between `text` and the line end.
+    `text` is the line without its end, cut at the limit. `eol_lf`: it ended with a bare LF.
+    `truncated_bytes` counts the bytes dropped between `text` and the line end.
     """
 
     text: bytes
@@ -19,11 +19,10 @@ class Line(NamedTuple):
 
 
 class LineSplitter:
-    """Collects bytes into lines that end at CRLF or a bare LF; a lone CR ends nothing.
+    """Collects bytes into lines that end with CRLF or a bare LF; a CR alone ends no line.
 
-    `max_bytes` is a security limit: what a line holds beyond it is counted and dropped, so no more than
-    that is ever kept. `overflowed` says whether the line under way has passed it. `pipelined` and `pregreet` say
-    of that line whether it began before the answer to another, or before the greeting, was given.
+    `max_bytes` is a security limit: further bytes of a line are counted and dropped. `pipelined`: the current line
+    began before the reply to another one was given; `pregreet`: before the greeting was given.
     """
 
     __slots__ = ("_dropped", "_last_is_cr", "_max_bytes", "_partial", "pipelined", "pregreet")
@@ -38,11 +37,11 @@ class LineSplitter:
 
     @property
     def overflowed(self) -> bool:
-        """Whether the line under way is longer than the limit, its CR not counted."""
+        """Whether the current line is longer than the limit, without its CR."""
         return self._dropped > self._last_is_cr
 
     def take(self, data: bytes, start: int) -> tuple[Line | None, int]:
-        """Consume bytes from `start` up to the next line end; give the line, if it is whole, and where it ended."""
+        """Consume `data` from `start` to the next line end; return the line, or None, and the position after it."""
         end = data.find(b"\n", start)
         if end < 0:
             self._hold(data[start:])
@@ -51,7 +50,7 @@ class LineSplitter:
         return self._finish(), end + 1
 
     def rest(self) -> Line | None:
-        """Give what has come of a line that will never end, if that was too long to be answered whole."""
+        """Return an unfinished line that is over the limit, else None; for the end of the input."""
         return self._finish() if self.overflowed else None
 
     def _hold(self, data: bytes) -> None:
@@ -74,31 +73,31 @@ class LineSplitter:
 
 
 class MessageCounter:
-    """Counts a message's bytes as they arrive and drops them; ends only at CRLF.CRLF (RFC 5321 section 4.1.1.4).
+    """Counts and drops the bytes of a message; only CRLF.CRLF ends it (RFC 5321 section 4.1.1.4).
 
-    `size_bytes` is the size as RFC 1870 section 3 has it: CRLFs counted, doubled dots and the terminator not.
+    `size_bytes` is the size that RFC 1870 section 3 defines: with CRLFs, without doubled dots and the terminator.
     """
 
     __slots__ = ("_held", "size_bytes")
 
     def __init__(self) -> None:
-        # The CRLF that ended the DATA line may begin the terminator: ".CRLF" alone is an empty message.
+        # The CRLF of the DATA line may be the first half of the terminator: ".CRLF" alone is an empty message.
         self._held = b"\r\n"
         self.size_bytes = -2
 
     def take(self, data: bytes, start: int) -> int | None:
-        """Consume bytes from `start`; give where the message ended, or None if it goes on."""
+        """Consume `data` from `start`; return the position after the message, or None if it is not complete."""
         data, held = self._held + data[start:], len(self._held)
         end = data.find(_TERMINATOR)
         if end >= 0:
             self._count(data[: end + 2])
             return start - held + end + len(_TERMINATOR)
-        # So many bytes at the end may begin the terminator.
+        # The last bytes may be the beginning of the terminator.
         undecided = next(n for n in (4, 3, 2, 1, 0) if data.endswith(_TERMINATOR[:n]))
         self._held = data[len(data) - undecided :]
         self._count(data[: len(data) - undecided])
         return None
 
     def _count(self, data: bytes) -> None:
-        # A dot that begins a line was doubled by the sender, and does not count (RFC 5321 section 4.5.2).
+        # The sender doubles a dot at the beginning of a line; the extra dot does not count (RFC 5321 section 4.5.2).
         self.size_bytes += len(data) - data.count(b"\r\n.")

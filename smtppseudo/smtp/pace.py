@@ -1,4 +1,4 @@
-"""The pace: how long a caller waits for what it is told."""
+"""The pace: how slowly a caller gets its replies."""
 
 from typing import Final, NamedTuple
 
@@ -6,7 +6,7 @@ from smtppseudo.config.settings import Settings
 
 
 class Pace(NamedTuple):
-    """How slowly is answered: after a delay, then so many bytes in a second. 0 = off, for each."""
+    """The delay in seconds before a reply begins, and its speed in bytes per second; 0 = off, for each."""
 
     greet_delay_s: float
     reply_delay_s: float
@@ -14,12 +14,12 @@ class Pace(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings) -> "Pace":
-        """Take what is set."""
+        """Return the pace that the settings ask for."""
         return cls(settings.greet_delay_s, settings.reply_delay_s, settings.stutter_bytes_per_s)
 
     @property
     def holds_replies(self) -> bool:
-        """Whether a reply takes its time, not the greeting alone."""
+        """Whether replies are slow, not only the greeting."""
         return self.reply_delay_s > 0 or self.stutter_bytes_per_s > 0
 
 

@@ -1,4 +1,4 @@
-"""The prober: plays a sender up to the point where a message would be sent, as a pure machine."""
+"""The prober: plays a mail sender up to the point where it would send a message, as a pure machine."""
 
 from enum import Enum
 from typing import Final, NamedTuple
@@ -9,15 +9,15 @@ REPLY_LINES_MAX: Final = 100
 
 
 class Verdict(Enum):
-    """What a server would do with a message."""
+    """What the server would do with a message."""
 
-    TAKEN = "taken"
-    REFUSED = "refused for good"
+    ACCEPTED = "accepted"
+    REFUSED = "refused permanently"
     DEFERRED = "deferred: a sender would try again later"
 
 
-class Errand(NamedTuple):
-    """What to say. With `helo`, HELO is said instead of EHLO; with `pipeline`, all after it at once (RFC 2920)."""
+class Probe(NamedTuple):
+    """What to send. `helo`: HELO instead of EHLO. `pipeline`: all commands after it at once (RFC 2920)."""
 
     name: str
     sender: str = "<probe@example.org>"
@@ -26,30 +26,30 @@ class Errand(NamedTuple):
     pipeline: bool = False
 
 
-class Spoken(NamedTuple):
-    """One line of the dialogue, `S` by the server, `C` by us."""
+class DialogueLine(NamedTuple):
+    """One line of the dialogue: `by` is `S` for the server, `C` for the prober."""
 
     by: str
     line: bytes
 
 
 class Prober:
-    """Give what arrives to `receive`, send what `data_to_send` gives, until `verdict` is set and nothing is to be sent.
+    """Pass received data to `receive` and send what `data_to_send` returns, until `verdict` is set and nothing is left.
 
-    It never ends a message: at 354 the mail counts as taken, and the connection is to be closed at once.
+    It never ends a message: after 354 the verdict is ACCEPTED, and its owner must close the connection at once.
     """
 
-    def __init__(self, errand: Errand) -> None:
+    def __init__(self, probe: Probe) -> None:
         self.verdict: Verdict | None = None
-        self.spoken: list[Spoken] = []
-        self._errand = errand
+        self.dialogue: list[DialogueLine] = []
+        self._probe = probe
         self._splitter = LineSplitter()
         self._reply_lines = 0
-        self._expected = ["greeting"]  # what the replies to come are to
+        self._expected = ["greeting"]  # the commands that still wait for a reply
         self._to_send = b""
 
     def receive(self, data: bytes) -> None:
-        """Take what the server sent."""
+        """Process bytes from the server."""
         at = 0
         while at < len(data):
             line, at = self._splitter.take(data, at)
@@ -57,22 +57,22 @@ class Prober:
                 self._take_line(line.text)
 
     def data_to_send(self) -> bytes:
-        """Give the bytes to send, once."""
+        """Return the bytes to send, once."""
         data, self._to_send = self._to_send, b""
         return data
 
     @property
     def awaits_reply(self) -> bool:
-        """Whether a command is not answered yet; after 354 nothing more will be."""
-        return bool(self._expected) and self.verdict is not Verdict.TAKEN
+        """Whether a command waits for its reply; after 354 none does."""
+        return bool(self._expected) and self.verdict is not Verdict.ACCEPTED
 
     def lost(self) -> None:
-        """Say that the server closed the connection or did not answer."""
+        """Set the verdict when the server closed the connection or sent no reply in time."""
         if self.verdict is None:
             self.verdict = Verdict.DEFERRED
 
     def _take_line(self, line: bytes) -> None:
-        self.spoken.append(Spoken("S", line))
+        self.dialogue.append(DialogueLine("S", line))
         self._reply_lines += 1
         if self._reply_lines > REPLY_LINES_MAX or not line[:3].isdigit():
             self.verdict = self.verdict or Verdict.DEFERRED
@@ -81,36 +81,36 @@ class Prober:
             self._take_reply(line[:1])
 
     def _take_reply(self, first_digit: bytes) -> None:
-        to = self._expected.pop(0) if self._expected else ""
-        if self.verdict is not None or not to:
+        command = self._expected.pop(0) if self._expected else ""
+        if self.verdict is not None or not command:
             return
-        if to == "EHLO" and first_digit == b"5":
-            self._say("HELO", self._errand.name)  # RFC 5321 section 3.2
+        if command == "EHLO" and first_digit == b"5":
+            self._send("HELO", self._probe.name)  # RFC 5321 section 3.2
         elif first_digit in (b"4", b"5"):
             self._end(Verdict.REFUSED if first_digit == b"5" else Verdict.DEFERRED)
-        elif to == "DATA":
-            self._end(Verdict.TAKEN)
+        elif command == "DATA":
+            self._end(Verdict.ACCEPTED)
         else:
-            self._go_on(to)
+            self._send_next(command)
 
-    def _go_on(self, after: str) -> None:
-        errand = self._errand
-        mail, rcpt = ("MAIL", f"FROM:{errand.sender}"), ("RCPT", f"TO:{errand.recipient}")
-        if after == "greeting":
-            self._say("HELO" if errand.helo else "EHLO", errand.name)
-        elif after in ("EHLO", "HELO"):
-            for command in [mail, rcpt, ("DATA", "")] if errand.pipeline else [mail]:
-                self._say(*command)
+    def _send_next(self, command: str) -> None:
+        probe = self._probe
+        mail, rcpt = ("MAIL", f"FROM:{probe.sender}"), ("RCPT", f"TO:{probe.recipient}")
+        if command == "greeting":
+            self._send("HELO" if probe.helo else "EHLO", probe.name)
+        elif command in ("EHLO", "HELO"):
+            for following in [mail, rcpt, ("DATA", "")] if probe.pipeline else [mail]:
+                self._send(*following)
         elif not self._expected:
-            self._say(*(rcpt if after == "MAIL" else ("DATA", "")))
+            self._send(*(rcpt if command == "MAIL" else ("DATA", "")))
 
     def _end(self, verdict: Verdict) -> None:
         self.verdict = verdict
-        if verdict is not Verdict.TAKEN:  # after 354 QUIT would be a line of the message
-            self._say("QUIT", "")
+        if verdict is not Verdict.ACCEPTED:  # after 354, QUIT would be a line of the message
+            self._send("QUIT", "")
 
-    def _say(self, verb: str, argument: str) -> None:
+    def _send(self, verb: str, argument: str) -> None:
         line = f"{verb} {argument}".rstrip().encode("utf-8", "replace")
-        self.spoken.append(Spoken("C", line))
+        self.dialogue.append(DialogueLine("C", line))
         self._expected.append(verb)
         self._to_send += line + b"\r\n"

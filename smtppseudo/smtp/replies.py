@@ -1,4 +1,4 @@
-"""Replies: what is answered, as named constants, and how they become bytes."""
+"""Replies: named constants, and their encoding."""
 
 from typing import Final, NamedTuple
 
@@ -9,9 +9,9 @@ _ECHO: Final = bytes(byte if 0x21 <= byte <= 0x7E else 0x3F for byte in range(25
 
 
 class Reply(NamedTuple):
-    """A reply code, its text, one line or several, and its enhanced status code (RFC 3463).
+    """A reply code, the lines of its text, and its enhanced status code (RFC 3463).
 
-    The text may hold `{hostname}`, filled in once, and `{echo}` and `{ip}`, filled in for each answer.
+    The text may hold `{hostname}`, filled in once, and `{echo}` and `{ip}`, filled in each time.
     """
 
     code: int
@@ -19,21 +19,21 @@ class Reply(NamedTuple):
     enhanced: str
 
     def encode(self, hostname: str, *, enhanced: bool) -> bytes:
-        """Return the reply's bytes, for `%`: `{echo}` and `{ip}` become `%b`, in their order."""
+        """Return the reply as a template for `%`: `{echo}` and `{ip}` become `%b`, in their order."""
         status = f"{self.enhanced} " if enhanced and self.enhanced else ""
         lines = [status + line.replace("{hostname}", hostname).replace("%", "%%") for line in self.text]
         return encode_lines(self.code, lines).replace(b"{echo}", b"%b").replace(b"{ip}", b"%b")
 
 
 def encode_lines(code: int, lines: list[str]) -> bytes:
-    """Return a reply of one or more lines, each cut to 512 bytes (RFC 5321 section 4.2.1)."""
+    """Return a reply of one or more lines, each at most 512 bytes (RFC 5321 section 4.2.1)."""
     data = [line.encode("ascii", "replace")[: REPLY_BYTES - len("250 \r\n")] for line in lines]
     marks = b"-" * (len(data) - 1) + b" "
     return b"".join(b"%d%c%b\r\n" % (code, mark, line) for mark, line in zip(marks, data, strict=True))
 
 
 def echo(data: bytes) -> bytes:
-    """Return a peer's bytes as they may stand in a reply: at most 64, all outside 0x21-0x7E as `?`."""
+    """Return a caller's bytes for a reply: at most 64, with `?` for every byte outside 0x21-0x7E."""
     return data[:ECHO_BYTES].translate(_ECHO)
 
 

@@ -1,4 +1,4 @@
-"""Slots: who gets one, who has to give way for it, and who is turned away."""
+"""Slots: which caller gets one, which session is evicted for it, and which caller is turned away."""
 
 import heapq
 from collections.abc import Iterator
@@ -8,41 +8,41 @@ from smtppseudo.events import TurnedAwayReason
 
 
 class Occupant(Protocol):
-    """What takes a slot."""
+    """A session that holds a slot."""
 
     slot: int
     idle_since: float
 
     @property
     def is_open(self) -> bool:
-        """False once it is closed and only shown."""
+        """False once the session has ended; the table keeps it only to be shown."""
 
 
 T = TypeVar("T", bound=Occupant)
 
 
 class Admit(NamedTuple):
-    """The newcomer may have this slot."""
+    """The caller gets this slot."""
 
     slot: int
 
 
 class Evict(NamedTuple, Generic[T]):
-    """The newcomer may have a slot once this occupant has been released; ask again then."""
+    """The caller can have the slot of this occupant: end and release it, then call `admit` again."""
 
     occupant: T
 
 
 class TurnAway(NamedTuple):
-    """The newcomer has to go."""
+    """The caller gets no slot."""
 
     reason: TurnedAwayReason
 
 
 class SlotTable(Generic[T]):
-    """The slots, numbered from 1. A slot that closed keeps its last occupant until the next comes.
+    """The slots, numbered from 1. A released slot keeps its last occupant until the next one enters.
 
-    `evict_after_s` is how long an occupant must have been idle to give way.
+    `evict_after_s` is how long an occupant must have been idle before it can be evicted.
     """
 
     __slots__ = ("_candidates", "_evict_after_s", "_free", "_occupants", "count", "in_use", "is_short")
@@ -50,18 +50,18 @@ class SlotTable(Generic[T]):
     def __init__(self, count: int, evict_after_s: float) -> None:
         self.count = count
         self._evict_after_s = evict_after_s
-        self._occupants: list[T] = []  # only as long as slots were ever used
-        self._free: list[int] = []  # a heap of the indexes in _occupants that are closed
-        self._candidates: list[tuple[float, int, T]] = []  # idle longest last
+        self._occupants: list[T] = []  # as long as the highest slot ever used
+        self._free: list[int] = []  # a heap of the indexes in _occupants of released slots
+        self._candidates: list[tuple[float, int, T]] = []  # sorted; the last has been idle longest
         self.in_use = 0
         self.is_short = False
 
     def __iter__(self) -> Iterator[T]:
-        """Yield the occupants, present and past, of all slots ever used, in order."""
+        """Yield the present or last occupant of every slot ever used, in order."""
         return iter(self._occupants)
 
     def admit(self, now: float) -> Admit | Evict[T] | TurnAway:
-        """Say what becomes of a newcomer: the lowest free slot, or an idle occupant's, or none."""
+        """Decide about a caller: it gets the lowest free slot, an idle occupant's slot, or none."""
         if self._free:
             return Admit(self._free[0] + 1)
         if len(self._occupants) < self.count:
@@ -72,7 +72,7 @@ class SlotTable(Generic[T]):
         return TurnAway("slots")
 
     def enter(self, occupant: T) -> None:
-        """Give an occupant the slot that `admit` named, and that it holds in `slot`."""
+        """Put an occupant into its slot, the one that `admit` returned."""
         index = occupant.slot - 1
         if index == len(self._occupants):
             self._occupants.append(occupant)
@@ -82,22 +82,22 @@ class SlotTable(Generic[T]):
         self.in_use += 1
 
     def release(self, occupant: T) -> None:
-        """Free an occupant's slot; it stays to be seen there."""
+        """Free an occupant's slot; the occupant stays visible there."""
         heapq.heappush(self._free, occupant.slot - 1)
         self.in_use -= 1
 
     def update_shortage(self) -> bool:
-        """Set `is_short`, and return it: from when fewer than a fifth are free until a quarter are again.
+        """Set and return `is_short`: true once less than a fifth of the slots is free, until a quarter is free again.
 
-        The gap keeps it from changing with each that comes and goes.
+        The gap keeps it from changing with every caller.
         """
         free = self.count - self.in_use
         self.is_short = free * (4 if self.is_short else 5) < self.count
         return self.is_short
 
     def _idle_longest(self) -> T | None:
-        # A list sorted once stays in order: whoever was active since has moved behind all the others and is
-        # passed over, newcomers are behind them too. So each sorting serves as many evictions as there are slots.
+        # A list sorted once stays usable: a session that was active since, or is new, comes after all the others and is
+        # skipped here. So one sorting serves as many evictions as there are slots.
         for _ in range(2):
             while self._candidates:
                 idle_since, _, occupant = self._candidates[-1]

@@ -1,4 +1,4 @@
-"""Turned away: newcomers turned away, summed up so that a flood cannot fill the log."""
+"""Callers turned away, summarized so that a flood cannot fill the log."""
 
 from typing import Final, TypeAlias
 
@@ -11,10 +11,10 @@ Summed: TypeAlias = tuple[str, TurnedAway]  # the address, or "" for the sum of 
 
 
 class TurnedAwaySummary:
-    """Says at most one refusal a second and source, `per_second` in all, and sums up the rest.
+    """Reports at most one event per second and source, and `per_second` in all. Later callers are counted and summed.
 
-    The first of a source is said at once. `sources_max` is a security limit: beyond it the callers are
-    counted together, under no address.
+    The first caller of a source is reported at once. `sources_max` is a security limit: callers from further
+    addresses are counted together, without an address.
     """
 
     __slots__ = ("_budget", "_counts", "_per_second", "_sources_max")
@@ -26,7 +26,7 @@ class TurnedAwaySummary:
         self._counts: dict[tuple[str, TurnedAwayReason], int] = {}
 
     def note(self, ip: str, reason: TurnedAwayReason) -> list[Summed]:
-        """Count a refusal; return it if it may be said now."""
+        """Count a caller; return its event if it may be reported now."""
         key = (ip, reason)
         if key not in self._counts and len(self._counts) >= self._sources_max:
             key = ("", reason)
@@ -38,23 +38,23 @@ class TurnedAwaySummary:
         return []
 
     def second_passed(self) -> list[Summed]:
-        """Return what may be said now that another second has passed; call it while `is_empty` is false."""
+        """Return the events that may be reported after another second. Call it while `is_empty` is false."""
         self._budget = self._per_second
-        said: list[Summed] = []
+        reported: list[Summed] = []
         waiting: dict[tuple[str, TurnedAwayReason], int] = {}
-        spoken: dict[tuple[str, TurnedAwayReason], int] = {}
+        recent: dict[tuple[str, TurnedAwayReason], int] = {}
         for key, count in self._counts.items():
             if count and self._budget:
                 self._budget -= 1
-                said.append((key[0], TurnedAway(key[1], count)))
-                spoken[key] = 0
+                reported.append((key[0], TurnedAway(key[1], count)))
+                recent[key] = 0
             elif count:
                 waiting[key] = count
-        self._counts = waiting | spoken  # whoever waited longest is said first next time
-        return said
+        self._counts = waiting | recent  # the sums that waited longest come first next time
+        return reported
 
     def rest(self) -> list[Summed]:
-        """Return all that was not said, one sum for each reason; for the end of a run."""
+        """Return everything unreported, one sum for each reason; for the end of a run."""
         sums: dict[TurnedAwayReason, int] = {}
         for (_, reason), count in self._counts.items():
             sums[reason] = sums.get(reason, 0) + count
@@ -63,5 +63,5 @@ class TurnedAwaySummary:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is remembered."""
+        """Whether there is nothing to report, now or later."""
         return not self._counts

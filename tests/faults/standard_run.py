@@ -29,7 +29,7 @@ class InFaults(Inside):
     @property
     def cookie(self) -> str:
         """What lets a monitor in, be it on the disk or not."""
-        return self.server._cookie
+        return self.server._cookie.secret
 
     def turn(self) -> None:
         """Give the server a turn; 20 ms pass."""

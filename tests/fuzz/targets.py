@@ -19,7 +19,7 @@ from smtppseudo.monitor.scram import ClientExchange, ClientExchangeState, ScramE
 from smtppseudo.monitor.session import Request
 from smtppseudo.smtp.lines import LineSplitter, MessageCounter
 from tests.property.test_lines import LIMIT, reference_lines, reference_message
-from tests.property.test_session import (
+from tests.property.test_smtp_session import (
     DIALOGUES,
     MODES,
     assert_answered,
@@ -28,7 +28,7 @@ from tests.property.test_session import (
     split_replies,
     unmarked,
 )
-from tests.unit.monitor_door import Desk
+from tests.unit.monitor_driver import Driver
 from tests.unit.monitor_peer import CLIENT_NONCE, COOKIE, WORD
 from tests.unit.scram_vectors import RFC_CLIENT_FINAL, RFC_CLIENT_FIRST, rfc_client, rfc_server
 
@@ -175,11 +175,11 @@ def records(data: bytes) -> None:
 def monitor(data: bytes) -> None:
     """Pieces change nothing; before the login nothing is carried out, after it what was asked, and no more."""
     size, stream = 1 + sum(data[:1]) % 64, data[1:]
-    whole, cut = Desk(), Desk()
+    whole, cut = Driver(), Driver()
     said = [frame for piece in pieces(stream, size) for frame in cut.say(piece)]
     assert said == whole.say(stream)
-    assert not any(isinstance(happening, Request) for happening in whole.happened)
-    inside = Desk()
+    assert not any(isinstance(happening, Request) for happening in whole.events)
+    inside = Driver()
     inside.log_in()
     inside.say(stream, size)
     assert inside.session.close_reason in (None, "errors")

@@ -12,7 +12,7 @@ from smtppseudo.config.settings import STAGES
 from tests.loopback import postfix
 from tests.running import Servers, run
 
-TAKEN, REFUSED, UNREACHABLE, DEFERRED = 1, 0, 69, 75
+ACCEPTED, REFUSED, UNREACHABLE, DEFERRED = 1, 0, 69, 75
 
 
 @contextlib.contextmanager
@@ -36,9 +36,9 @@ def test_this_server_at_each_stage(servers: Servers, stage: str, options: list[s
     server = servers.start({"reject_at": stage})
     probe = run("probe", "--port", str(server.port), *options, "127.0.0.1")
     # At `message` the no comes only after a message, and none is sent.
-    taken = stage == "message"
-    assert (probe.returncode, probe.stderr) == (TAKEN if taken else REFUSED, "")
-    assert probe.stdout.endswith(f"verdict: {'taken' if taken else 'refused for good'}\n")
+    accepted = stage == "message"
+    assert (probe.returncode, probe.stderr) == (ACCEPTED if accepted else REFUSED, "")
+    assert probe.stdout.endswith(f"verdict: {'accepted' if accepted else 'refused permanently'}\n")
 
 
 def test_both_sides_are_printed_with_times(servers: Servers) -> None:
@@ -58,19 +58,19 @@ def test_both_sides_are_printed_with_times(servers: Servers) -> None:
 
 def test_accept_mode_is_found_out(servers: Servers) -> None:
     server = servers.start({"accept_mail": True})
-    assert run("probe", "--port", str(server.port), "127.0.0.1").returncode == TAKEN
+    assert run("probe", "--port", str(server.port), "127.0.0.1").returncode == ACCEPTED
 
 
 @pytest.mark.skipif(bool(postfix.missing()), reason=postfix.missing() or "-")
-def test_postfix_would_take_it() -> None:
+def test_postfix_would_accept_it() -> None:
     with postfix.running(9, {"elsewhere.test": 9}) as server:
         probe = run("probe", "--port", str(server.port), "--to", "someone@example.org", "--pipeline", "127.0.0.1")
-        assert (probe.returncode, probe.stderr) == (TAKEN, "")
+        assert (probe.returncode, probe.stderr) == (ACCEPTED, "")
         probe = run("probe", "--port", str(server.port), "--ehlo", "-", "--to", "a b@@", "127.0.0.1")
         assert probe.returncode == REFUSED
 
 
-def test_aiosmtpd_would_take_it() -> None:
+def test_aiosmtpd_would_accept_it() -> None:
     class Taker:
         async def handle_DATA(self, server: object, session: object, envelope: object) -> str:  # noqa: N802
             raise AssertionError("a message was sent")
@@ -80,7 +80,7 @@ def test_aiosmtpd_would_take_it() -> None:
     controller = Controller(Taker(), hostname="127.0.0.1", port=number)
     controller.start()
     try:
-        assert run("probe", "--port", str(number), "127.0.0.1").returncode == TAKEN
+        assert run("probe", "--port", str(number), "127.0.0.1").returncode == ACCEPTED
     finally:
         controller.stop()
 

@@ -22,7 +22,7 @@ from smtppseudo.server.counters import Counters
 from tests.clients import Client
 from tests.monitors import Frame, Login, Monitors, Peer, cookie_of, line_of
 from tests.running import Running, Servers
-from tests.unit.monitor_door import Desk
+from tests.unit.monitor_driver import Driver
 
 PAGE = (Path(machine.__file__).parent / "PROTOCOL.md").read_text()
 SECRETS = {"magic": "open sesame"}
@@ -129,13 +129,13 @@ def test_the_examples(servers: Servers, monitors: Monitors) -> None:
 
 
 def test_the_frames_that_are_not_played() -> None:
-    (too_late,) = Desk().tick()
+    (too_late,) = Driver().tick()
     box = outbox.Outbox(events_max=0)
     box.put_events(b"", 812)
-    logged_out = Desk()
+    logged_out = Driver()
     logged_out.log_in()
     logged_out.session.end("disconnected")
-    made = [line_of(too_late), box.take(), *map(line_of, logged_out.said())]
+    made = [line_of(too_late), box.take(), *map(line_of, logged_out.frames())]
     lines = [line for block in blocks("") for line in block if line.startswith("S ")]
     assert lines == [f"S {data.decode().strip()}" for data in made]
 
@@ -256,7 +256,7 @@ def test_the_words_of_an_event_are_told(event: str, words: tuple[str, ...]) -> N
 
 def test_the_frames_are_those_of_the_server() -> None:
     documented = {names(row[0])[0]: names(row[2]) for row in table("type")}
-    assert set(documented["hello"]) | {"type"} == set(Desk().hello)
+    assert set(documented["hello"]) | {"type"} == set(Driver().hello)
     assert set(documented) == {"hello", "reply", "snapshot", "event", "dropped", "error", "bye"}
 
 

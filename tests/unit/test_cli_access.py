@@ -9,7 +9,7 @@ import pytest
 
 from smtppseudo.cli import exits, watch
 from smtppseudo.cli.access import Access, read_cookies, read_ports, read_word, state_dirs
-from smtppseudo.cli.ops import read_changes, read_value
+from smtppseudo.cli.set import read_changes, read_value
 from smtppseudo.link.link import (
     BadPeerError,
     BusyError,

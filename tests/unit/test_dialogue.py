@@ -279,7 +279,7 @@ def test_the_constants_are_what_is_said() -> None:
     for data, reply in {
         dialogue.line_too_long: replies.R500_TOO_LONG,
         dialogue.message_too_big: replies.R552_TOO_BIG,
-        dialogue.message_answer: replies.R250_BIT_BUCKET,
-        Dialogue(DEFAULTS).message_answer: replies.R554_REFUSED,
+        dialogue.message_reply: replies.R250_BIT_BUCKET,
+        Dialogue(DEFAULTS).message_reply: replies.R554_REFUSED,
     }.items():
         assert data == f"{reply.code} {reply.text[0]}\r\n".encode()

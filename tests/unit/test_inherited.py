@@ -3,7 +3,7 @@
 import pytest
 
 from smtppseudo.config.settings import SettingsError
-from smtppseudo.server.sd_listen import InheritedSockets, parse_environment, inherit_sockets
+from smtppseudo.server.sd_listen import InheritedSockets, inherit_sockets, parse_environment
 
 PID = 4711
 

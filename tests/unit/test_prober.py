@@ -2,14 +2,14 @@
 
 import pytest
 
-from smtppseudo.smtp.prober import Errand, Prober, Verdict
+from smtppseudo.smtp.prober import Probe, Prober, Verdict
 
-ERRAND = Errand("me.test", "<a@b.test>", "<c@d.test>")
+PROBE = Probe("me.test", "<a@b.test>", "<c@d.test>")
 
 
-def play(errand: Errand, *turns: tuple[bytes, bytes]) -> Prober:
+def play(probe: Probe, *turns: tuple[bytes, bytes]) -> Prober:
     """Give the server's bytes of each turn, and expect what is said then."""
-    prober = Prober(errand)
+    prober = Prober(probe)
     for data, said in turns:
         prober.receive(data)
         assert prober.data_to_send() == said
@@ -18,7 +18,7 @@ def play(errand: Errand, *turns: tuple[bytes, bytes]) -> Prober:
 
 def test_it_goes_as_far_as_data() -> None:
     prober = play(
-        ERRAND,
+        PROBE,
         (b"220 hello\r\n", b"EHLO me.test\r\n"),
         (b"250-hello\r\n", b""),
         (b"250 SIZE\r\n", b"MAIL FROM:<a@b.test>\r\n"),
@@ -26,12 +26,12 @@ def test_it_goes_as_far_as_data() -> None:
         (b"250 ok\r\n", b"DATA\r\n"),
         (b"354 go\r\n", b""),
     )
-    assert prober.verdict is Verdict.TAKEN
+    assert prober.verdict is Verdict.ACCEPTED
     assert not prober.awaits_reply
 
 
 def test_replies_may_come_byte_by_byte() -> None:
-    prober = play(ERRAND._replace(helo=True), (b"220 x\r\n", b"HELO me.test\r\n"))
+    prober = play(PROBE._replace(helo=True), (b"220 x\r\n", b"HELO me.test\r\n"))
     for byte in b"250-x\r\n250 y\r\n":
         assert prober.data_to_send() == b""
         prober.receive(bytes([byte]))
@@ -39,7 +39,7 @@ def test_replies_may_come_byte_by_byte() -> None:
 
 
 def test_ehlo_refused_is_followed_by_helo() -> None:
-    prober = play(ERRAND, (b"220 x\r\n", b"EHLO me.test\r\n"), (b"502 what\r\n", b"HELO me.test\r\n"))
+    prober = play(PROBE, (b"220 x\r\n", b"EHLO me.test\r\n"), (b"502 what\r\n", b"HELO me.test\r\n"))
     prober.receive(b"550 no\r\n")
     assert prober.verdict is Verdict.REFUSED
     assert prober.data_to_send() == b"QUIT\r\n"
@@ -47,7 +47,7 @@ def test_ehlo_refused_is_followed_by_helo() -> None:
 
 def test_pipelined_commands_are_sent_at_once_and_the_first_no_counts() -> None:
     at_once = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n"
-    prober = play(ERRAND._replace(pipeline=True), (b"220 x\r\n", b"EHLO me.test\r\n"), (b"250 x\r\n", at_once))
+    prober = play(PROBE._replace(pipeline=True), (b"220 x\r\n", b"EHLO me.test\r\n"), (b"250 x\r\n", at_once))
     prober.receive(b"250 ok\r\n450 later\r\n554 no\r\n")
     assert prober.verdict is Verdict.DEFERRED
     assert prober.data_to_send() == b"QUIT\r\n"
@@ -61,18 +61,18 @@ def test_pipelined_commands_are_sent_at_once_and_the_first_no_counts() -> None:
     [(b"554 no\r\n", Verdict.REFUSED), (b"421 busy\r\n", Verdict.DEFERRED), (b"SSH-2.0-x\r\n", Verdict.DEFERRED)],
 )
 def test_a_greeting_can_be_the_end(greeting: bytes, verdict: Verdict) -> None:
-    prober = Prober(ERRAND)
+    prober = Prober(PROBE)
     prober.receive(greeting)
     assert prober.verdict is verdict
 
 
 def test_a_reply_without_end_is_no_reply() -> None:
-    prober = Prober(ERRAND)
+    prober = Prober(PROBE)
     prober.receive(b"220-more\r\n" * 101)
     assert prober.verdict is Verdict.DEFERRED
 
 
 def test_a_lost_connection_means_trying_again() -> None:
-    prober = play(ERRAND, (b"220 x\r\n", b"EHLO me.test\r\n"))
+    prober = play(PROBE, (b"220 x\r\n", b"EHLO me.test\r\n"))
     prober.lost()
     assert prober.verdict is Verdict.DEFERRED

@@ -120,9 +120,8 @@ def test_offline_is_0() -> None:
 
 def test_no_label_can_forge_a_sample() -> None:
     label = 'x"} 1\nsmtppseudo_online 7\\'
-    (sample,) = families(Status.from_fields(changed("turned_away", {label: 5})))[
-        "smtppseudo_connections_turned_away"
-    ].samples
+    found = families(Status.from_fields(changed("turned_away", {label: 5})))
+    (sample,) = found["smtppseudo_connections_turned_away"].samples
     assert sample.labels == {"reason": label}
     assert sample.value == 5
 

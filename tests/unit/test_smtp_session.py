@@ -8,7 +8,8 @@ from smtppseudo.config.settings import Settings
 from smtppseudo.events import Closed, CloseReason, Command, Event, Message, Stamped
 from smtppseudo.log.records import render_text
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
-from smtppseudo.smtp.session import COMMANDS_MAX, ERRORS_MAX, LOGGED_BYTES_MAX, Said, SmtpSession
+from smtppseudo.smtp.said import Said
+from smtppseudo.smtp.session import COMMANDS_MAX, ERRORS_MAX, LOGGED_BYTES_MAX, SmtpSession
 
 DEFAULTS: Final = Settings(hostname="mx.example.org")
 ACCEPTING: Final = DEFAULTS._replace(accept_mail=True)

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtppseudo.monitor.codec import MAX_BYTES_AFTER_LOGIN, FrameReader
-from smtppseudo.monitor.session import MonitorState, Request, WrongWord
+from smtppseudo.monitor.session import MonitorState, Request, WrongMagicWord
 from tests.monitors import Login, line_of
 from tests.property.test_codec import cut, streams
-from tests.unit.monitor_door import OPS, WORD, WRONG, Desk
+from tests.unit.monitor_driver import OPS, WORD, WRONG, Driver
 
 ids = st.integers(-5, 5) | st.just(10**20) | st.booleans() | st.none() | st.text("12x", max_size=3)
 ops = st.sampled_from([*OPS, "ping", "auth", "unknown", ""]) | st.none() | st.integers()
@@ -31,43 +31,43 @@ places = st.lists(st.integers(0, 5_000), max_size=6)
 
 @given(lines, places)
 def test_nothing_is_carried_out_before_login(stream: bytes, places: list[int]) -> None:
-    desk = Desk()
+    driver = Driver()
     for piece in cut(stream, places):
-        said = desk.say(piece)
+        said = driver.say(piece)
         assert all(frame["type"] in ("reply", "error") for frame in said)
         assert all(set(frame) <= {"type", "id", "ok", "data", "error", "message"} for frame in said)
-        assert all(type(happening) is WrongWord for happening in desk.happened)
-        assert desk.session.state is not MonitorState.AUTHENTICATED
-    while desk.session.close_reason is None:
-        desk.tick()
-    assert desk.session.closed("peer", desk.now) == []
+        assert all(type(happening) is WrongMagicWord for happening in driver.events)
+        assert driver.session.state is not MonitorState.AUTHENTICATED
+    while driver.session.close_reason is None:
+        driver.tick()
+    assert driver.session.closed("peer", driver.now) == []
 
 
 @given(lines, places, st.booleans())
 def test_a_refused_proof_stays_refused(stream: bytes, places: list[int], refusal_was_said: bool) -> None:
-    desk = Desk()
-    desk.say(desk.final(secret=WRONG))
+    driver = Driver()
+    driver.say(driver.final(secret=WRONG))
     if refusal_was_said:
-        desk.tick()
+        driver.tick()
     for piece in cut(stream, places):
-        assert desk.say(piece) == []
-    assert [type(happening) for happening in desk.happened] == [WrongWord]
+        assert driver.say(piece) == []
+    assert [type(happening) for happening in driver.events] == [WrongMagicWord]
 
 
 @given(lines, places)
 def test_after_login_only_ops_are_carried_out_each_as_it_was_sent(stream: bytes, places: list[int]) -> None:
-    desk = Desk()
-    desk.log_in()
+    driver = Driver()
+    driver.log_in()
     for piece in cut(stream, places):
-        desk.say(piece)
+        driver.say(piece)
     sent: list[Any] = FrameReader(MAX_BYTES_AFTER_LOGIN).receive(stream)
     asked = [frame for frame in sent if type(frame) is dict and _is_op(frame) and frame["op"] not in ("ping", "auth")]
-    assert desk.happened == [Request(frame["id"], frame["op"], frame) for frame in asked]
+    assert driver.events == [Request(frame["id"], frame["op"], frame) for frame in asked]
 
 
 @given(lines, places)
 def test_what_is_answered_does_not_depend_on_the_pieces(stream: bytes, places: list[int]) -> None:
-    whole, cut_up = Desk(), Desk()
+    whole, cut_up = Driver(), Driver()
     said = [frame for piece in cut(stream, places) for frame in cut_up.say(piece)]
     assert said == whole.say(stream)
 

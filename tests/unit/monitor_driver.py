@@ -4,7 +4,7 @@ import json
 from typing import Any, Final
 
 from smtppseudo.monitor.credentials import Credentials, decoy, derive
-from smtppseudo.monitor.session import Authentication, Happening, MonitorSession, Proved
+from smtppseudo.monitor.session import LoginBackend, MonitorSession, SessionEvent, ValidProof
 from tests.monitors import Frame, Login, line_of
 
 WORD: Final = "open sesame"
@@ -29,33 +29,33 @@ OPS: Final = (
 _USERS: Final = {"magic": derive(WORD, b"salt of the word", 4_096), "cookie": derive(COOKIE, b"salt of cookie", 4_096)}
 
 
-class Desk:
+class Driver:
     """One monitor session, and what happened and was said there. `waits` is for how long whom may not try."""
 
     def __init__(self, nonce: str = NONCE, *, has_word: bool = True) -> None:
         self.waits: dict[str, float] = {}
         self.asked_for: list[str] = []
         self._has_word = has_word
-        door = Authentication(
+        door = LoginBackend(
             self._credentials_of, self._decoy_for, lambda user: self.waits.get(user, 0.0), "0123456789abcdef"
         )
         self.session = MonitorSession(door, nonce, "smtppseudo 0.0", "192.0.2.1", 50_000, START)
         self.now = START
-        self.happened: list[Happening] = []
-        (self.hello,) = self.said()
+        self.events: list[SessionEvent] = []
+        (self.hello,) = self.frames()
 
     def say(self, data: bytes, size: int = 0) -> list[Frame]:
         """Send bytes, in pieces of a size if one is given; return what is said to that."""
         for at in range(0, len(data), size or len(data) or 1):
             piece = data[at : at + size] if size else data
-            self.happened += self.session.receive(piece, self.now)
-        return self.said()
+            self.events += self.session.receive(piece, self.now)
+        return self.frames()
 
     def ask(self, op: str, request_id: int = 1, **fields: Any) -> list[Frame]:
         """Send an op; return what is said to that."""
         return self.say(line_of({"id": request_id, "op": op, **fields}))
 
-    def said(self) -> list[Frame]:
+    def frames(self) -> list[Frame]:
         """Return the frames that are to be sent."""
         data = b""
         while part := self.session.data_to_send(self.now):
@@ -67,7 +67,7 @@ class Desk:
         """Let time pass to the deadline; return what is said then."""
         self.now = self.session.deadline
         self.session.tick(self.now)
-        return self.said()
+        return self.frames()
 
     def challenge(self, user: str = "magic", secret: str = WORD) -> tuple[Login, str]:
         """Begin a login; return it and what the server says to that."""
@@ -84,11 +84,11 @@ class Desk:
     def log_in(self, user: str = "magic", secret: str = WORD) -> None:
         """Log in."""
         self.say(self.final(user, secret))
-        (proved,) = self.happened
-        assert isinstance(proved, Proved)
-        self.happened.clear()
+        (proved,) = self.events
+        assert isinstance(proved, ValidProof)
+        self.events.clear()
         self.session.admit(proved, self.now)
-        (reply,) = self.said()
+        (reply,) = self.frames()
         assert reply["ok"] is True
 
     def _credentials_of(self, user: str) -> Credentials | None:

@@ -14,7 +14,7 @@ from smtppseudo.monitor.history import (
     CHUNK_BYTES,
     KEPT_BYTES,
     KEPT_EVENTS,
-    Feed,
+    History,
     Subscription,
     chunks,
     event_frames,
@@ -34,16 +34,16 @@ def batch(first_seq: int, size: int) -> list[Stamped]:
     return [stamped(seq) for seq in range(first_seq, first_seq + size)]
 
 
-def feed_of(*sizes: int, data: int = 1) -> Feed:
+def feed_of(*sizes: int, data: int = 1) -> History:
     """Return a feed that took batches of such sizes, each with so many bytes of log lines."""
-    feed, seq = Feed(), 1
+    feed, seq = History(), 1
     for size in sizes:
         feed.add(batch(seq, size), data)
         seq += size
     return feed
 
 
-def replayed(feed: Feed, from_seq: int = 0, **wishes: Any) -> list[int]:
+def replayed(feed: History, from_seq: int = 0, **wishes: Any) -> list[int]:
     return [one.seq for part in feed.replay(Subscription(from_seq, **wishes)) for one in part]
 
 
@@ -120,7 +120,7 @@ def test_addresses_are_chosen_by_network(network: str, addresses: list[str]) -> 
 
 
 def test_an_empty_feed() -> None:
-    feed = Feed()
+    feed = History()
     assert (feed.oldest_seq, feed.next_seq) == (1, 1)
     assert replayed(feed) == []
 

@@ -8,11 +8,11 @@ from smtppseudo.events import Monitor
 from smtppseudo.monitor.session import (
     REFUSAL_DELAY_S,
     MonitorState,
-    Proved,
-    WrongWord,
+    ValidProof,
+    WrongMagicWord,
 )
 from tests.monitors import Frame, Login, line_of
-from tests.unit.monitor_door import COOKIE, NONCE, START, WORD, WRONG, Desk
+from tests.unit.monitor_driver import COOKIE, NONCE, START, WORD, WRONG, Driver
 
 REFUSAL: Frame = {"type": "reply", "id": 2, "ok": False, "error": "not_authorized", "message": "Not Authorized!"}
 USERS = [("magic", WRONG), ("cookie", WRONG), ("nobody", WORD), ("Magic", WORD)]
@@ -21,84 +21,84 @@ USERS = [("magic", WRONG), ("cookie", WRONG), ("nobody", WORD), ("Magic", WORD)]
 @pytest.mark.parametrize("size", [0, 1, 7])
 @pytest.mark.parametrize(("user", "secret"), [("magic", WORD), ("cookie", COOKIE)])
 def test_a_login(user: str, secret: str, size: int) -> None:
-    desk = Desk()
-    login, challenge = desk.challenge(user, secret)
+    driver = Driver()
+    login, challenge = driver.challenge(user, secret)
     assert re.fullmatch(rf"r={re.escape(login.nonce)}{NONCE},s=[A-Za-z0-9+/=]+,i=4096", challenge)
     proof = line_of({"id": 2, "op": "auth", "data": login.final(challenge)})
-    assert desk.say(proof, size) == []
-    (proved,) = desk.happened
-    assert proved == Proved(2, user, login.signature)
-    assert isinstance(proved, Proved)
-    desk.session.admit(proved, START)
-    assert desk.said() == [{"type": "reply", "id": 2, "ok": True, "data": login.signature}]
-    assert (desk.session.state, desk.session.user) == (MonitorState.AUTHENTICATED, user)
-    assert desk.session.closed("peer", START) == [Monitor("logout", user)]
+    assert driver.say(proof, size) == []
+    (proved,) = driver.events
+    assert proved == ValidProof(2, user, login.signature)
+    assert isinstance(proved, ValidProof)
+    driver.session.admit(proved, START)
+    assert driver.frames() == [{"type": "reply", "id": 2, "ok": True, "data": login.signature}]
+    assert (driver.session.state, driver.session.user) == (MonitorState.AUTHENTICATED, user)
+    assert driver.session.closed("peer", START) == [Monitor("logout", user)]
 
 
 @pytest.mark.parametrize(("user", "secret"), USERS)
 def test_a_wrong_proof_is_refused_after_a_second(user: str, secret: str) -> None:
-    desk = Desk()
-    assert desk.say(desk.final(user, secret)) == []
-    assert desk.session.deadline == START + REFUSAL_DELAY_S == START + 1
-    assert desk.session.state is MonitorState.REFUSED
-    assert desk.tick() == [REFUSAL]
-    assert desk.session.close_reason is not None
-    assert desk.happened == ([WrongWord()] if user == "magic" else [])
-    assert desk.session.closed("peer", START) == []
+    driver = Driver()
+    assert driver.say(driver.final(user, secret)) == []
+    assert driver.session.deadline == START + REFUSAL_DELAY_S == START + 1
+    assert driver.session.state is MonitorState.REFUSED
+    assert driver.tick() == [REFUSAL]
+    assert driver.session.close_reason is not None
+    assert driver.events == ([WrongMagicWord()] if user == "magic" else [])
+    assert driver.session.closed("peer", START) == []
 
 
 def test_without_a_magic_word_no_word_is_right() -> None:
-    desk = Desk(has_word=False)
-    assert desk.say(desk.final()) == []
-    assert desk.tick() == [REFUSAL]
-    assert desk.happened == [WrongWord()]
+    driver = Driver(has_word=False)
+    assert driver.say(driver.final()) == []
+    assert driver.tick() == [REFUSAL]
+    assert driver.events == [WrongMagicWord()]
 
 
 def test_an_unknown_user_is_answered_as_a_known_one() -> None:
     """The same work is done, the same shape is said; and for the same name always the same salt."""
     seen: dict[str, str] = {}
     for user in ("magic", "nobody", "magic", "nobody"):
-        desk = Desk()
-        login, challenge = desk.challenge(user, WRONG)
-        assert desk.asked_for == [f"decoy for {user}", f"credentials of {user}"]
+        driver = Driver()
+        login, challenge = driver.challenge(user, WRONG)
+        assert driver.asked_for == [f"decoy for {user}", f"credentials of {user}"]
         salt, iterations = challenge.removeprefix(f"r={login.nonce}{NONCE},s=").split(",i=")
         assert seen.setdefault(user, salt) == salt
         assert (len(salt), iterations) == (24, "4096")
-        desk.say(line_of({"id": 2, "op": "auth", "data": login.final(challenge)}))
-        assert desk.tick() == [REFUSAL]
+        driver.say(line_of({"id": 2, "op": "auth", "data": login.final(challenge)}))
+        assert driver.tick() == [REFUSAL]
     assert seen["magic"] != seen["nobody"]
 
 
 def test_a_recorded_login_is_worth_nothing() -> None:
-    first = Desk()
+    first = Driver()
     login, challenge = first.challenge()
     proof = line_of({"id": 2, "op": "auth", "data": login.final(challenge)})
     assert first.say(proof) == []
-    assert isinstance(first.happened[0], Proved)
-    again = Desk("another-nonce-0123456789")
+    assert isinstance(first.events[0], ValidProof)
+    again = Driver("another-nonce-0123456789")
     again.ask("auth", data=login.first)
     (reply,) = again.say(proof)
     assert (reply["ok"], reply["error"]) == (False, "bad_value")
     assert again.session.close_reason is not None
-    assert again.happened == []
+    assert again.events == []
 
 
 def test_a_proof_without_its_beginning_is_worth_nothing() -> None:
-    login, challenge = Desk().challenge()
-    desk = Desk()
-    (reply,) = desk.ask("auth", data=login.final(challenge))
+    login, challenge = Driver().challenge()
+    driver = Driver()
+    (reply,) = driver.ask("auth", data=login.final(challenge))
     assert (reply["ok"], reply["error"]) == (False, "bad_value")
-    assert desk.session.close_reason is not None
-    assert desk.happened == []
+    assert driver.session.close_reason is not None
+    assert driver.events == []
 
 
 def test_there_is_one_try_a_connection() -> None:
-    desk = Desk()
-    desk.challenge()
-    (reply,) = desk.ask("auth", data=Login("magic", WORD).first)
+    driver = Driver()
+    driver.challenge()
+    (reply,) = driver.ask("auth", data=Login("magic", WORD).first)
     assert (reply["ok"], reply["error"]) == (False, "bad_value")
-    assert desk.session.state is MonitorState.CLOSING
-    assert desk.happened == []
+    assert driver.session.state is MonitorState.CLOSING
+    assert driver.events == []
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_there_is_one_try_a_connection() -> None:
     ],
 )
 def test_an_auth_that_is_none_leaves_all_as_it_was(fields: Frame) -> None:
-    desk = Desk()
-    (reply,) = desk.ask("auth", **fields)
+    driver = Driver()
+    (reply,) = driver.ask("auth", **fields)
     assert (reply["ok"], reply["error"]) == (False, "bad_value")
-    assert desk.asked_for == []
-    desk.log_in()
+    assert driver.asked_for == []
+    driver.log_in()
 
 
 @pytest.mark.parametrize(
@@ -133,56 +133,56 @@ def test_an_auth_that_is_none_leaves_all_as_it_was(fields: Frame) -> None:
     ],
 )
 def test_a_first_message_that_breaks_the_rules_is_the_end(data: str) -> None:
-    desk = Desk()
-    (reply,) = desk.ask("auth", data=data)
+    driver = Driver()
+    (reply,) = driver.ask("auth", data=data)
     assert (reply["type"], reply["ok"], reply["error"]) == ("reply", False, "bad_value")
-    assert desk.session.state is MonitorState.CLOSING
-    assert desk.happened == []
+    assert driver.session.state is MonitorState.CLOSING
+    assert driver.events == []
 
 
 def test_whoever_must_wait_gets_no_challenge() -> None:
-    desk = Desk()
-    desk.waits["magic"] = 12.4
-    (reply,) = desk.ask("auth", data=Login("magic", WORD).first)
+    driver = Driver()
+    driver.waits["magic"] = 12.4
+    (reply,) = driver.ask("auth", data=Login("magic", WORD).first)
     assert (reply["ok"], reply["error"]) == (False, "rate")
     assert "12 s" in reply["message"]
-    assert desk.session.close_reason is not None
-    other = Desk()
+    assert driver.session.close_reason is not None
+    other = Driver()
     other.waits["magic"] = 12.4
     other.log_in("cookie", COOKIE)
 
 
 def test_whoever_is_turned_away_hears_busy() -> None:
-    desk = Desk()
-    desk.say(desk.final())
-    desk.session.turn_away("8 monitors are logged in already")
-    assert desk.said() == [{"type": "error", "error": "busy", "message": "8 monitors are logged in already"}]
-    assert desk.session.close_reason is not None
-    assert desk.session.closed("peer", START) == []
+    driver = Driver()
+    driver.say(driver.final())
+    driver.session.end_as_busy("8 monitors are logged in already")
+    assert driver.frames() == [{"type": "error", "error": "busy", "message": "8 monitors are logged in already"}]
+    assert driver.session.close_reason is not None
+    assert driver.session.closed("peer", START) == []
 
 
 def test_what_follows_a_second_proof_opens_nothing_again() -> None:
     """The proof and one more message in a piece: the second is the end, and stays that."""
-    desk = Desk()
-    desk.say(desk.final() + line_of({"id": 3, "op": "auth", "data": "nonsense"}))
-    for happening in desk.happened:
-        assert isinstance(happening, Proved)
-        desk.session.admit(happening, START)
-    assert desk.session.state is MonitorState.CLOSING
-    desk.happened.clear()
-    desk.ask("stop")
-    assert desk.happened == []
+    driver = Driver()
+    driver.say(driver.final() + line_of({"id": 3, "op": "auth", "data": "nonsense"}))
+    for happening in driver.events:
+        assert isinstance(happening, ValidProof)
+        driver.session.admit(happening, START)
+    assert driver.session.state is MonitorState.CLOSING
+    driver.events.clear()
+    driver.ask("stop")
+    assert driver.events == []
 
 
 def test_ops_behind_the_proof_are_not_carried_out_before_it_is_seen_to() -> None:
-    desk = Desk()
-    desk.say(desk.final() + line_of({"id": 3, "op": "stop"}))
-    assert [type(happening) for happening in desk.happened] == [Proved]
+    driver = Driver()
+    driver.say(driver.final() + line_of({"id": 3, "op": "stop"}))
+    assert [type(happening) for happening in driver.events] == [ValidProof]
 
 
 def test_logging_in_twice_is_refused_and_changes_nothing() -> None:
-    desk = Desk()
-    desk.log_in()
-    (reply,) = desk.ask("auth", data=Login("cookie", COOKIE).first)
+    driver = Driver()
+    driver.log_in()
+    (reply,) = driver.ask("auth", data=Login("cookie", COOKIE).first)
     assert (reply["ok"], reply["error"]) == (False, "bad_value")
-    assert (desk.session.state, desk.session.user) == (MonitorState.AUTHENTICATED, "magic")
+    assert (driver.session.state, driver.session.user) == (MonitorState.AUTHENTICATED, "magic")

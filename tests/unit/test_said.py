@@ -7,7 +7,7 @@ import pytest
 from smtppseudo.config.settings import STAGES, Stage
 from smtppseudo.events import Command, Event
 from smtppseudo.smtp.session import SmtpSession
-from tests.unit.test_session import DEFAULTS, START, commands, greeted, heard
+from tests.unit.test_smtp_session import DEFAULTS, START, commands, greeted, heard
 
 SECRET: Final = b"c2VjcmV0"
 

@@ -1,0 +1,23 @@
+"""`disconnect`: ends the session in a slot."""
+
+import argparse
+
+from smtppseudo.cli import exits
+from smtppseudo.cli.access import add_access, add_host_option, logged_in
+from smtppseudo.cli.options import describe, whole_number
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(command, "smtppseudo disconnect 3")
+    add_host_option(command)
+    add_access(command)
+    command.add_argument("slot", type=whole_number, metavar="SLOT", help="the slot's number")
+
+
+def run(options: argparse.Namespace) -> int:
+    """End the session."""
+    with logged_in(options) as link:
+        link.request("disconnect", slot=options.slot)
+        print(f"slot {options.slot}: the session is ended")
+    return exits.GOOD

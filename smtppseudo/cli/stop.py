@@ -1,0 +1,21 @@
+"""`stop`: closes the SMTP port and its sessions; the process goes on."""
+
+import argparse
+
+from smtppseudo.cli import exits
+from smtppseudo.cli.access import add_access, add_host_option, logged_in
+from smtppseudo.cli.options import describe
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(command, "smtppseudo stop --host localhost --monitor-port 2626")
+    add_host_option(command)
+    add_access(command)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Switch the server offline, and print its state."""
+    with logged_in(options) as link:
+        print(f"{link.place}: {link.request('stop')['state']}")
+    return exits.GOOD

@@ -1,0 +1,227 @@
+"""A monitor's session as the server sees it: who gets in and how, and what nobody is told before."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from smtppseudo.events import CloseReason, Monitor
+from smtppseudo.monitor.codec import MAX_BYTES_AFTER_LOGIN, MAX_BYTES_BEFORE_LOGIN
+from smtppseudo.monitor.session import (
+    AUTH_TIMEOUT_S,
+    OPS_PER_SECOND_MAX,
+    MonitorState,
+    Request,
+)
+from tests.monitors import Frame, Login, line_of
+from tests.unit.monitor_driver import OPS, START, WORD, WRONG, Driver
+
+LOG_IN_FIRST: Frame = {"type": "reply", "id": 7, "ok": False, "error": "not_authorized", "message": "log in first"}
+
+FIELDS: dict[str, Frame] = {
+    "set": {"changes": {"greeting": "x"}},
+    "unset": {"keys": ["greeting"]},
+    "subscribe": {"from_seq": 0},
+    "disconnect": {"slot": 1},
+    "magic_word": {"salt": "c2FsdCBzYWx0IHNhbHQ=", "iterations": 4_096, "stored_key": "", "server_key": ""},
+}
+
+
+def fresh(driver: Driver) -> None:
+    """Nothing was said yet."""
+
+
+def challenged(driver: Driver) -> None:
+    """The first message of a login was answered."""
+    driver.challenge()
+
+
+def pinged(driver: Driver) -> None:
+    """A ping was answered, and a frame that is no op."""
+    driver.ask("ping")
+    driver.say(b"{}\n")
+
+
+def refused(driver: Driver) -> None:
+    """A wrong proof came."""
+    driver.say(driver.final(secret=WRONG))
+
+
+def closing(driver: Driver) -> None:
+    """The refusal was said."""
+    refused(driver)
+    driver.tick()
+
+
+OPEN_STATES: list[Callable[[Driver], None]] = [fresh, challenged, pinged]
+SHUT_STATES: list[Callable[[Driver], None]] = [refused, closing]
+
+
+def test_the_hello_and_nothing_else() -> None:
+    driver = Driver()
+    assert driver.hello == {
+        "type": "hello",
+        "protocol": 1,
+        "server": "smtppseudo 0.0",
+        "mechanisms": ["SCRAM-SHA-256"],
+        "cookie_id": "0123456789abcdef",
+        "auth_timeout_s": 30,
+    }
+    assert driver.session.state is MonitorState.LOGGING_IN
+    assert driver.asked_for == []
+
+
+@pytest.mark.parametrize("op", [*OPS, "unknown", "", "Status", "auth ", "AUTH"])
+@pytest.mark.parametrize("bring", OPEN_STATES)
+@pytest.mark.parametrize("size", [0, 1, 7])
+def test_no_op_is_carried_out_before_login(op: str, bring: Callable[[Driver], None], size: int) -> None:
+    driver = Driver()
+    bring(driver)
+    asked_for = list(driver.asked_for)
+    frame = line_of({"id": 7, "op": op, **FIELDS.get(op, {})})
+    assert driver.say(frame, size) == [LOG_IN_FIRST]
+    assert (driver.events, driver.asked_for) == ([], asked_for)
+    assert driver.session.state is MonitorState.LOGGING_IN
+
+
+@pytest.mark.parametrize("op", [*OPS, "unknown", "ping", "auth"])
+@pytest.mark.parametrize("bring", SHUT_STATES)
+def test_nothing_is_answered_after_a_wrong_proof(op: str, bring: Callable[[Driver], None]) -> None:
+    driver = Driver()
+    bring(driver)
+    driver.events.clear()
+    assert driver.ask(op, 7, **FIELDS.get(op, {}), data=Login("magic", WORD).first) == []
+    assert driver.events == []
+
+
+@pytest.mark.parametrize("bring", OPEN_STATES)
+def test_a_ping_is_answered_before_login_and_tells_nothing(bring: Callable[[Driver], None]) -> None:
+    driver = Driver()
+    bring(driver)
+    assert driver.ask("ping", 7) == [{"type": "reply", "id": 7, "ok": True}]
+    assert driver.events == []
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_ops_are_handed_over_after_login(op: str) -> None:
+    driver = Driver()
+    driver.log_in()
+    fields = FIELDS.get(op, {})
+    assert driver.ask(op, 7, **fields) == []
+    assert driver.events == [Request(7, op, {"id": 7, "op": op, **fields})]
+    assert driver.ask("ping", 8) == [{"type": "reply", "id": 8, "ok": True}]
+
+
+@pytest.mark.parametrize("bring", OPEN_STATES)
+def test_a_login_may_take_30_s(bring: Callable[[Driver], None]) -> None:
+    driver = Driver()
+    bring(driver)
+    assert driver.session.deadline == START + AUTH_TIMEOUT_S == START + 30
+    (frame,) = driver.tick()
+    assert frame == {"type": "error", "error": "not_authorized", "message": "Not Authorized!"}
+    assert driver.session.close_reason is not None
+    assert driver.session.closed("peer", START) == []
+
+
+@pytest.mark.parametrize("bring", OPEN_STATES)
+def test_a_login_may_take_30_s_though_the_peer_does_not_read(bring: Callable[[Driver], None]) -> None:
+    """While the kernel has not taken all, only `expires_at` ends a connection that makes some progress."""
+    driver = Driver()
+    bring(driver)
+    assert driver.session.expires_at == START + 30
+
+
+def test_a_monitor_may_stay() -> None:
+    driver = Driver()
+    driver.log_in()
+    assert driver.session.expires_at == float("inf")
+    for _ in range(3):
+        assert driver.tick() == []
+    assert driver.session.state is MonitorState.AUTHENTICATED
+    assert driver.session.deadline > driver.now
+
+
+def test_a_login_in_time_lifts_the_deadline() -> None:
+    driver = Driver()
+    driver.now = START + 29.9
+    driver.log_in()
+    assert driver.session.deadline > START + 31
+
+
+@pytest.mark.parametrize("line", [b"{}", b'{"id":1}', b'{"op":"ping"}', b'{"id":"1","op":"ping"}'])
+@pytest.mark.parametrize("logged_in", [False, True])
+def test_a_frame_that_is_no_op_is_said_and_no_more(line: bytes, logged_in: bool) -> None:
+    driver = Driver()
+    if logged_in:
+        driver.log_in()
+    (frame,) = driver.say(line + b"\n")
+    assert (frame["type"], frame["error"]) == ("error", "bad_frame")
+    assert driver.ask("ping", 3) == [{"type": "reply", "id": 3, "ok": True}]
+
+
+@pytest.mark.parametrize("request_id", [True, None, 1.0, "1", [], {}])
+def test_an_id_is_a_whole_number(request_id: Any) -> None:
+    driver = Driver()
+    (frame,) = driver.say(line_of({"id": request_id, "op": "ping"}))
+    assert (frame["type"], frame["error"]) == ("error", "bad_frame")
+
+
+@pytest.mark.parametrize("logged_in", [False, True])
+def test_what_is_no_frame_is_the_end(logged_in: bool) -> None:
+    driver = Driver()
+    if logged_in:
+        driver.log_in()
+    (frame,) = driver.say(b"GET / HTTP/1.1\r\n" + line_of({"id": 1, "op": "ping"}))
+    assert (frame["type"], frame["error"]) == ("error", "bad_frame")
+    assert driver.session.close_reason is not None
+    assert driver.ask("ping") == []
+
+
+@pytest.mark.parametrize(
+    ("logged_in", "most"), [(False, MAX_BYTES_BEFORE_LOGIN), (True, MAX_BYTES_AFTER_LOGIN)], ids=["before", "after"]
+)
+def test_the_longest_frame(logged_in: bool, most: int) -> None:
+    driver = Driver()
+    if logged_in:
+        driver.log_in()
+    empty = len(line_of({"id": 1, "op": "ping", "x": ""})) - 1
+    assert driver.ask("ping", x="x" * (most - empty)) == [{"type": "reply", "id": 1, "ok": True}]
+    (frame,) = driver.ask("ping", x="x" * (most - empty + 1))
+    assert (frame["type"], frame["error"]) == ("error", "too_big")
+    assert driver.session.close_reason is not None
+    assert (MAX_BYTES_BEFORE_LOGIN, MAX_BYTES_AFTER_LOGIN) == (1_024, 16_384)
+
+
+@pytest.mark.parametrize("logged_in", [False, True])
+def test_a_flood_of_ops_is_the_end(logged_in: bool) -> None:
+    driver = Driver()
+    if logged_in:
+        driver.now += 5
+        driver.log_in()
+    driver.now += 5
+    pings = line_of({"id": 1, "op": "ping"}) * (OPS_PER_SECOND_MAX + 10)
+    frames = driver.say(pings)
+    assert frames[:-1] == [{"type": "reply", "id": 1, "ok": True}] * OPS_PER_SECOND_MAX
+    assert (frames[-1]["type"], frames[-1]["error"]) == ("error", "rate")
+    assert driver.session.close_reason is not None
+
+
+def test_as_many_ops_a_second_as_are_allowed_may_go_on() -> None:
+    driver = Driver()
+    driver.log_in()
+    for _ in range(5):
+        driver.now += 1
+        assert len(driver.say(line_of({"id": 1, "op": "ping"}) * OPS_PER_SECOND_MAX)) == OPS_PER_SECOND_MAX
+    assert driver.session.close_reason is None
+
+
+@pytest.mark.parametrize("reason", ["shutdown", "disconnected"])
+def test_monitors_hear_bye_and_others_nothing(reason: CloseReason) -> None:
+    for logged_in in (True, False):
+        driver = Driver()
+        if logged_in:
+            driver.log_in()
+        driver.session.end(reason)
+        assert driver.frames() == ([{"type": "bye", "reason": reason}] if logged_in else [])
+        assert driver.session.state is MonitorState.CLOSING
+        assert driver.session.closed("peer", START) == ([Monitor("logout", "magic")] if logged_in else [])
