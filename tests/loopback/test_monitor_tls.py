@@ -180,6 +180,6 @@ def test_a_reload_cannot_take_the_certificate_away(
     before = server.server.settings
     file = {name: value for name, value in server.configuration._file.items() if "tls" not in name}
     with pytest.raises(SettingsError, match="monitor_tls_cert"):
-        server.server.reconfigure(server.configuration.with_file(file))
+        server.server.reload(server.configuration.with_file(file))
     assert server.server.settings == before
     assert by_tls(server, peers).greet().hello["type"] == "hello"
