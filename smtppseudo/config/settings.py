@@ -73,6 +73,7 @@ class Settings(NamedTuple):
     stutter_bytes_per_s: int = 0
     greeting: str = "Welcome!"
     hostname: str = ""
+    server_name: str = ""
     enhanced_status_codes: bool = False
     ehlo_keywords: tuple[str, ...] = ("8BITMIME", "SIZE 4000000", "DSN", "HELP")
     tls_cert: str = ""
@@ -231,6 +232,12 @@ KEYS: Final[dict[str, Key]] = {
             "hostname",
             text("a host name of at most 255 characters (letters, digits, - . _)", r"[A-Za-z0-9._-]{0,255}"),
             "The name this server gives itself. Empty = what the system calls this machine.",
+        ),
+        Key(
+            "server_name",
+            text("at most 64 letters, digits and - . _", r"[A-Za-z0-9._-]{0,64}"),
+            "The name of this server in its logs and metrics, for readers of several servers. Empty = none.",
+            at_start=True,
         ),
         Key(
             "ehlo_keywords",

@@ -37,7 +37,7 @@ SWITCHES: Final = ("monitor_cleartext", "tarpit", "enhanced_status_codes", "acce
 LISTS: Final = ("listen", "monitor_listen", "limit_exempt", "ehlo_keywords", "blocklist_evidence", "blocklist_never")
 TLS: Final = ("tls_cert", "tls_key", "monitor_tls_cert", "monitor_tls_key")
 PATHS: Final = ("log_dir", "metrics_file", "state_dir", "blocklist_file", *TLS)
-TEXTS: Final = ("greeting", "hostname", "reject_at", "log_format", "blocklist_format", *PATHS)
+TEXTS: Final = ("greeting", "hostname", "server_name", "reject_at", "log_format", "blocklist_format", *PATHS)
 
 
 def test_the_table_has_every_setting() -> None:
@@ -178,6 +178,7 @@ def test_the_stages() -> None:
             ["", "mx.example.org", "a_b-c.1", "x" * 255],
             ["x" * 256, "a b", "mx.example.org\n", "ä", "{ip}", "%b", 1, None],
         ),
+        ("server_name", ["", "mx1", "A.b_c-9", "x" * 64], ["x" * 65, "a b", "mx1\n", '"', "a=b", "ä", 1, None]),
         ("log_dir", ["", "/var/log/smtppseudo", "-", "C:\\Logs", "/tmp/ä b"], ["a\0b", 1, None, ["/"]]),
         ("state_dir", ["", "relative"], ["\0", 1.0, False]),
         ("blocklist_file", ["", "/var/lib/x/list"], ["list", "-", "/", "/a\n", 1]),
