@@ -19,14 +19,14 @@ class Hit(NamedTuple):
 
 def hits_in(rows: Iterable[Row], sessions: Sessions) -> Iterator[Hit]:
     """Yield the hits in rows of a log, in their order; `sessions` remembers what was before them."""
-    for time, event, session, ip, port, data, _, marks, reason, _ in rows:
+    for time, event, session, ip, port, data, _, marks, reason, _, server in rows:
         if not session:
             continue
         evidence = evidence_of(event, data, reason, pregreet="pregreet" in marks)
         if not evidence and event not in ("connected", "closed"):
             continue
         at = int(datetime.fromisoformat(time).timestamp())
-        if sessions.is_hit((session, ip, port), event, evidence, at):
+        if sessions.is_hit((server, session, ip, port), event, evidence, at):
             try:
                 yield Hit(source_of(ip), at, evidence)
             except ValueError:

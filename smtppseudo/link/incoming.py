@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from smtppseudo.events import NAMES
+from smtppseudo.log.records import with_current_names
 from smtppseudo.monitor.codec import Frame
 
 MESSAGE_CHARS_MAX: Final = 500  # of what a server says in words
@@ -164,8 +165,8 @@ def streamed(frame: Frame) -> Streamed:
     seq = number(frame, "seq")
     text(frame, "time")
     text(frame, "event")
-    _require_types(frame, OF_EVENTS)
-    record = dict(frame)
+    record = dict(with_current_names(frame))
+    _require_types(record, OF_EVENTS)
     del record["type"], record["seq"]
     return Streamed(seq, record)
 

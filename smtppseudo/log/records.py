@@ -2,18 +2,32 @@ r"""Records: a stamped event as one line of a log, and back.
 
 Text is logfmt: ``time event key=value ...``. A value that is empty or holds a space, ``=`` or ``"`` stands
 in double quotes; a ``"`` inside is ``\x22``. JSON is one object a line, ``time`` first, the same fields in
-the same order. Numbers that are absent (slot 0, port 0, ...) are left out.
+the same order. Numbers that are absent (slot 0, port 0, ...) are left out. If the server has a name, the last field
+of every record is `server`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
+from smtppseudo.config.settings import LogFormat
 from smtppseudo.events import NAMES, Closed, Command, Connected, Event, Stamped, escape, unescape
 
 Value: TypeAlias = str | int | bool
+Renderer: TypeAlias = Callable[[Iterable[Stamped]], list[str]]
 
-_KINDS: Final[dict[str, type[Event]]] = {name: kind for kind, name in NAMES.items()}
+# The names of commit 6869f68, in logs and streams of servers of that time.
+OLD_EVENTS: Final = {"refused": "turned_away"}
+OLD_FIELDS: Final = {
+    "received_octets": "received_bytes",
+    "sent_octets": "sent_bytes",
+    "truncated_octets": "truncated_bytes",
+    "octets": "bytes",
+    "left_out": "not_logged",
+}
+
+KINDS: Final[dict[str, type[Event]]] = {name: kind for kind, name in NAMES.items()}
+_EVENT: Final = re.compile(r"[a-z_]+")
 _ESCAPE: Final = re.compile(r"\\(?:\\|x22)")
 _UNPRINTABLE: Final = re.compile(r"[^ -~]")
 _PAIR: Final = re.compile(r' ([a-z_]+)=(?:"([^"]*)"|([^ "=]*))')
@@ -91,6 +105,17 @@ def render_json(batch: Iterable[Stamped]) -> list[str]:
     return [f"{{{members}}}\n" for members in json_members(batch)]
 
 
+def renderer(log_format: LogFormat, server_name: str) -> Renderer:
+    """Return the function that renders events as lines of a log. A `server_name` becomes the last field of each."""
+    render: Renderer = render_json if log_format == "json" else render_text
+    if not server_name:
+        return render
+    old_end, new_end = "\n", f" server={server_name}\n"
+    if log_format == "json":
+        old_end, new_end = "}\n", f',"server":"{server_name}"}}\n'
+    return lambda batch: [line.removesuffix(old_end) + new_end for line in render(batch)]
+
+
 def render_record(record: Mapping[str, object]) -> str:
     """Render what a JSON record holds as the line that `render_text` makes of the same event, LF included.
 
@@ -134,18 +159,40 @@ def json_members(batch: Iterable[Stamped]) -> list[str]:
 
 
 def parse(line: str) -> Stamped:
-    """Read one line of either format; the LF may be gone. `seq` is 0 unless the line holds it.
+    """Return the event on one line of either format; the LF may be missing. `seq` is 0 unless the line holds it.
 
-    Raises ValueError where the line is not a whole record.
+    Fields that this version does not know are ignored. Raises ValueError where the line is not a whole record, or the
+    event is unknown.
     """
-    return _parse_json(line) if line.startswith("{") else _parse_text(line)
+    return record_of(read_fields(line))
 
 
-def _parse_text(line: str) -> Stamped:
+def read_fields(line: str) -> dict[str, Any]:
+    """Return every field of one line, `time` and `event` included, by the names of this version.
+
+    The event may be unknown. Raises ValueError where the line is not a whole record.
+    """
+    fields = _json_fields(line) if line.startswith("{") else _text_fields(line)
+    time, event = str(fields.get("time")), str(fields.get("event"))
+    if len(time) != len("2026-01-01T00:00:00.000Z") or not _EVENT.fullmatch(event) or len(fields) == len((time, event)):
+        raise ValueError(f"not a record: {line[:40]!r}")
+    return with_current_names(fields | {"time": time, "event": event})
+
+
+def with_current_names(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record, `event` among its fields, with the names of this version in place of old ones."""
+    event = record["event"]
+    if event not in OLD_EVENTS and OLD_FIELDS.keys().isdisjoint(record):
+        return record
+    current = {OLD_FIELDS.get(name, name): value for name, value in record.items()}
+    return {**current, "event": OLD_EVENTS.get(event, event)}
+
+
+def _text_fields(line: str) -> dict[str, Any]:
     line = line.removesuffix("\n")
     time, _, rest = line.partition(" ")
     name, _, tail = rest.partition(" ")
-    values: dict[str, Value] = {}
+    values = {"time": time, "event": name}
     position = 0
     tail = " " + tail if tail else ""
     while position < len(tail):
@@ -155,55 +202,70 @@ def _parse_text(line: str) -> Stamped:
         position = pair.end()
         quoted = pair[2]
         values[pair[1]] = pair[3] if quoted is None else _ESCAPE.sub(_restore_quote, quoted)
-    return _rebuild(time, name, values)
+    return values
 
 
 def _restore_quote(escaped: re.Match[str]) -> str:
     return '"' if escaped[0] == "\\x22" else escaped[0]
 
 
-def _parse_json(line: str) -> Stamped:
-    import json  # noqa: PLC0415 - 3 ms of start-up, for readers of JSON logs alone
+def _json_fields(line: str) -> dict[str, Any]:
+    import json  # noqa: PLC0415 - 3 ms of start-up, only for readers of JSON logs
 
     try:
-        record = json.loads(line)
+        values = json.loads(line)
     except RecursionError:
         raise ValueError("nested too deep") from None
-    if not isinstance(record, dict):
+    if not isinstance(values, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - a damaged line is one kind of error
-    return _rebuild(str(record.pop("time", "")), str(record.pop("event", "")), record)
+    return values
 
 
-def _rebuild(time: str, name: str, values: dict[str, Value]) -> Stamped:
-    kind = _KINDS.get(name)
-    if kind is None or len(time) != len("2026-01-01T00:00:00.000Z"):
-        raise ValueError(f"not a record: {name!r}")
+def record_of(fields: Mapping[str, Any]) -> Stamped:
+    """Return the event that the fields of a line describe. Raises ValueError as `parse` does."""
+    name = fields["event"]
+    kind = KINDS.get(name)
+    if kind is None:
+        raise ValueError(f"unknown event: {name}")
+    slot, session, ip, port = place_of(fields)
     try:
-        seq, slot, session, port = (int(values.pop(key, 0)) for key in ("seq", "slot", "session", "port"))
-        ip = str(values.pop("ip", ""))
-        event = _command(values) if kind is Command else _event(kind, values)
+        event = _command(fields) if kind is Command else _event(kind, fields)
     except (KeyError, TypeError) as error:
         raise ValueError(f"a {name} record without {error}") from None
-    except OverflowError:
-        raise ValueError(f"a {name} record with an infinite number") from None
-    return Stamped(seq, time, slot, session, ip, port, event)
+    return Stamped(_whole(fields.get("seq", 0)), fields["time"], slot, session, ip, port, event)
 
 
-def _command(values: Mapping[str, Value]) -> Command:
+def place_of(fields: Mapping[str, Any]) -> tuple[int, int, str, int]:
+    """Return slot, session, ip and port of a record of any event; 0 or empty if it has none. Raises ValueError."""
+    slot, session, port = (_whole(fields.get(name, 0)) for name in ("slot", "session", "port"))
+    return slot, session, str(fields.get("ip", "")), port
+
+
+def _whole(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, OverflowError):
+        raise ValueError(f"not a whole number: {value!a:.40}") from None
+
+
+def _command(fields: Mapping[str, Any]) -> Command:
     return Command(
-        data=unescape(str(values["data"])),
-        reply=f"{values['code']} ".encode("ascii") + unescape(str(values["reply"])),
-        eol_lf="eol" in values,
-        pregreet="pregreet" in values,
-        pipelined="pipelined" in values,
-        truncated_bytes=int(values.get("truncated_bytes", 0)),
+        data=unescape(str(fields["data"])),
+        reply=f"{fields['code']} ".encode("ascii") + unescape(str(fields["reply"])),
+        eol_lf="eol" in fields,
+        pregreet="pregreet" in fields,
+        pipelined="pipelined" in fields,
+        truncated_bytes=_whole(fields.get("truncated_bytes", 0)),
     )
 
 
-def _event(kind: type[Event], values: Mapping[str, Value]) -> Event:
-    types = kind.__annotations__
-    typed = {name: int(value) if types[name] is int else str(value) for name, value in values.items()}
-    return kind(**typed)  # type: ignore[arg-type]
+def _event(kind: type[Event], fields: Mapping[str, Any]) -> Event:
+    own = {
+        name: _whole(fields[name]) if type_ is int else str(fields[name])
+        for name, type_ in kind.__annotations__.items()
+        if name in fields
+    }
+    return kind(**own)  # type: ignore[arg-type]
 
 
 def _json_value(value: Value) -> str:
@@ -226,7 +288,7 @@ def _text_value(value: Value) -> str:
 def _any_value(value: object) -> str:
     if isinstance(value, str | int) and value is not False:
         return _text_value(value)
-    import json  # noqa: PLC0415 - as in _parse_json
+    import json  # noqa: PLC0415 - as in _json_fields
 
     return _quoted(json.dumps(value))
 

@@ -2,7 +2,7 @@ r"""Scanning: the records in a block of log lines, of both formats in any mix, f
 
 A `Row` is a plain tuple of strings, for there are millions of them; unpack it whole:
 
-    for time, kind, session, ip, port, data, code, marks, reason, amount in rows: ...
+    for time, kind, session, ip, port, data, code, marks, reason, amount, server in rows: ...
 
 - `time`: always of the shape `2026-11-24T13:54:36.350Z`, so times compare as strings
 - `kind`: the event's name: `connected`, `command`, `closed`, `turned_away`, `message`, `online`, ...
@@ -13,19 +13,21 @@ A `Row` is a plain tuple of strings, for there are millions of them; unpack it w
 - `marks`: of `command`, what else it holds, as the line has it: ` eol=lf pregreet=true` or `,"pipelined":true`
 - `reason`: of `closed` and `turned_away`
 - `amount`: decimal; of `closed` `duration_ms`, of `turned_away` `count`, of `error` `lost`
+- `server`: the name of the server, if it has one
 
-What does not apply is empty, and all is printable ASCII. Session ids begin anew with each start of a server (`online`
-with reason `start`), and servers that share a directory give the same ones: what tells sessions apart is session, ip
-and port, from `connected` to `closed`.
+A field that does not apply is empty, and all is printable ASCII. Session ids start again at 1 with each start of a
+server, and several servers give the same ids: server, session, ip and port together identify a session, from
+`connected` to `closed`. An event that this version does not know has a row of its kind, without `data` to `amount`.
 """
 
 import re
-from typing import Final, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
 
-from smtppseudo.events import NAMES, Closed, Command, Error, Event, Stamped, TurnedAway, escape
-from smtppseudo.log.records import parse
+from smtppseudo.events import Closed, Command, Error, Event, TurnedAway, escape
+from smtppseudo.log.records import KINDS, place_of, read_fields, record_of
 
-Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str]
+Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str, str]
 
 # The lines that there are many of are read by one expression for each format. In it the empty groups behind the kind
 # say which fields must follow, and the last group takes a line that is none of these, whole: `records.parse` decides
@@ -41,7 +43,7 @@ _TEXT: Final = re.compile(
     rf"((?: eol=lf)?(?: pregreet=true)?(?: pipelined=true)?(?: truncated_bytes={_NUMBER})?)"
     rf"|(?(4)local_port={_NUMBER}|reason=([a-z]+) duration_ms=({_NUMBER}) received_bytes={_NUMBER}"
     rf" sent_bytes={_NUMBER} commands={_NUMBER}(?: not_logged={_NUMBER})?))"
-    rf"|turned_away(?: ip=({_BARE}))? reason=([a-z]+) count=({_NUMBER}))|(.*))\n",
+    rf"|turned_away(?: ip=({_BARE}))? reason=([a-z]+) count=({_NUMBER}))(?: server=({_BARE}))?|(.*))\n",
     re.ASCII | re.MULTILINE,
 )
 _COUNT: Final = r"(?:0|[1-9]\d{0,17})"  # JSON allows no leading zeros
@@ -52,7 +54,8 @@ _JSON: Final = re.compile(
     rf'((?:,"eol":"lf")?(?:,"pregreet":true)?(?:,"pipelined":true)?(?:,"truncated_bytes":{_COUNT})?)'
     rf'|(?(4)"local_port":{_COUNT}|"reason":"([a-z]+)","duration_ms":({_COUNT}),"received_bytes":{_COUNT},'
     rf'"sent_bytes":{_COUNT},"commands":{_COUNT}(?:,"not_logged":{_COUNT})?))'
-    rf'|turned_away"(?:,"ip":"({_PLAIN})")?,"reason":"([a-z]+)","count":({_COUNT}))}}|(.*))\n',
+    rf'|turned_away"(?:,"ip":"({_PLAIN})")?,"reason":"([a-z]+)","count":({_COUNT}))'
+    rf'(?:,"server":"({_PLAIN})")?}}|(.*))\n',
     re.ASCII | re.MULTILINE,
 )
 _WHOLE_TIME: Final = re.compile(_TIME, re.ASCII)
@@ -60,7 +63,8 @@ _CODE: Final = re.compile(r"(?:\d\d\d)?", re.ASCII)
 _AMOUNT: Final = re.compile(r"\d{0,18}", re.ASCII)
 _TEXT_QUOTE: Final = re.compile(r"\\(\\|x22)")
 _JSON_ESCAPE: Final = re.compile(r'\\(["\\])')
-_NO_ROW: Final[Row] = ("", "", "", "", "", "", "", "", "", "")  # in place of a damaged line
+_NOTHING: Final = ("", "", "", "", "")
+_NO_ROW: Final[Row] = ("", "", "", "", "", "", "", "", "", "", "")  # in place of a damaged line
 
 
 def scan(data: bytes) -> tuple[list[Row], int]:
@@ -88,12 +92,13 @@ def _rows(text: str, expression: re.Pattern[str]) -> list[Row]:
             marks,
             reason or refused_reason,
             amount or count,
+            server,
         )
         if time
         else _row_of_line(line, expression)
         for (
             time, kind, _, _, session, ip, port, data, escaped, code, marks, reason, amount,
-            refused_ip, refused_reason, count, line,
+            refused_ip, refused_reason, count, server, line,
         ) in expression.findall(text)
     ]  # fmt: skip
 
@@ -116,16 +121,18 @@ def _row_of_line(line: str, expression: re.Pattern[str]) -> Row:
     if other is not expression:
         return _rows(line + "\n", other)[0]
     try:
-        return _row(parse(line)) if line.isascii() else _NO_ROW
+        return _row(read_fields(line)) if line.isascii() else _NO_ROW
     except ValueError:
         return _NO_ROW
 
 
-def _row(stamped: Stamped) -> Row:
-    """Make a row of an event. Raises ValueError where the server cannot have written it."""
-    event = stamped.event
-    session, port = (str(number) if number else "" for number in (stamped.session, stamped.port))
-    row = (stamped.time, NAMES[type(event)], session, stamped.ip, port, *_own_fields(event))
+def _row(fields: Mapping[str, Any]) -> Row:
+    """Make a row of the fields of a line. Raises ValueError where no server can have written it."""
+    kind = fields["event"]
+    own = _own_fields(record_of(fields).event) if kind in KINDS else _NOTHING
+    _, session, ip, port = place_of(fields)
+    server = str(fields.get("server", ""))
+    row = (fields["time"], kind, str(session or ""), ip, str(port or ""), *own, server)
     is_plain = all(value.isascii() and value.isprintable() for value in row)
     if not (is_plain and _WHOLE_TIME.fullmatch(row[0]) and _CODE.fullmatch(row[6]) and _AMOUNT.fullmatch(row[9])):
         raise ValueError("not a record of the server's")
@@ -144,7 +151,7 @@ def _own_fields(event: Event) -> tuple[str, str, str, str, str]:
         case Error():
             return "", "", "", "", str(event.lost)
         case _:
-            return "", "", "", "", ""
+            return _NOTHING
 
 
 def _marks(event: Command) -> str:

@@ -54,7 +54,7 @@ class Report:
         said: list[str] = []
         ends: list[str] = []
         spans: list[int] = []
-        for time, kind, _, ip, _, data, _, _, reason, amount in rows:
+        for time, kind, _, ip, _, data, _, _, reason, amount, _ in rows:
             if kind == "command":
                 said.append(data)
             elif kind == "connected":

@@ -3,7 +3,7 @@
 from smtppseudo.blocklist.evidence import Sessions
 from smtppseudo.blocklist.hits import Hit, hits_in
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Online, Stamped, TurnedAway
-from smtppseudo.log.records import render_json, render_text
+from smtppseudo.log.records import render_json, render_text, renderer
 from smtppseudo.logread.scan import scan
 
 MAIL = Command(b"MAIL FROM:<a@b>", b"553 no")
@@ -46,6 +46,15 @@ def test_servers_that_share_a_directory_number_their_sessions_alike() -> None:
         record(5, A, 1, CLOSED),
         record(6, B, 1, CLOSED),
     ) == [Hit("20.1.1.1", 3, ("mail",)), Hit("2a01:4f8:1:2::/64", 4, ("mail",))]
+
+
+def test_sessions_of_two_servers_are_told_apart_by_the_server_name() -> None:
+    """Both have the same number and the same caller with the same port."""
+    lines = [
+        renderer("text", name)([record(second, A, 1, MAIL)])[0] for second, name in ((1, ""), (2, "mx1"), (3, "mx2"))
+    ]
+    rows, _ = scan("".join([*lines, *lines]).encode())
+    assert [hit.at for hit in hits_in(rows, Sessions(KINDS))] == [1, 2, 3]
 
 
 def test_another_run_begins_anew() -> None:

@@ -137,6 +137,39 @@ def test_a_damaged_line_is_counted_and_costs_no_other(tmp_path: Path, damage: by
         assert reading.problems == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{DAY}T12:00:00.000Z greylisted slot=1 session=7 ip=192.0.2.1 port=9 for_s=60 server=mx1\n",
+        f'{{"time":"{DAY}T12:00:00.000Z","event":"greylisted","session":7,"ip":"192.0.2.1","port":9,"for":[60],'
+        '"server":"mx1"}\n',
+    ],
+)
+def test_an_event_of_a_later_version_is_no_damage(tmp_path: Path, line: str) -> None:
+    reading = Reading([write(tmp_path / "log", line.encode())])
+    assert read(reading) == [(f"{DAY}T12:00:00.000Z", "greylisted", "7", "192.0.2.1", "9", "", "", "", "", "", "mx1")]
+    assert reading.damaged == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "of"), [(b" tls=1.3 server=mx1", "connected"), (b" a=b", "command"), (b' note="x y"', "closed")]
+)
+def test_a_field_of_a_later_version_is_no_damage(tmp_path: Path, more: bytes, of: str) -> None:
+    whole = text(*SESSION).splitlines(keepends=True)
+    lines = [line.replace(b"\n", more + b"\n") if of.encode() in line.split() else line for line in whole]
+    reading = Reading([write(tmp_path / "log", b"".join(lines))])
+    plain = Reading([write(tmp_path / "plain", b"".join(whole))])
+    assert [row[:10] for row in read(reading)] == [row[:10] for row in read(plain)]
+    assert reading.damaged == 0
+
+
+@pytest.mark.parametrize("line", ["conn", "greylisted", "greylisted ip", "Greylisted ip=1", 'greylisted ip="'])
+def test_a_line_cut_before_the_end_of_its_first_field_is_damaged(tmp_path: Path, line: str) -> None:
+    reading = Reading([write(tmp_path / "log", f"{DAY}T12:00:00.000Z {line}\n".encode())])
+    assert read(reading) == []
+    assert reading.damaged == 1
+
+
 def test_a_line_that_began_anew_after_a_crash_is_one_damaged_line(tmp_path: Path) -> None:
     whole = text(*SESSION)
     reading = Reading([write(tmp_path / "log", whole[:30] + whole)])

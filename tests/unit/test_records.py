@@ -22,7 +22,15 @@ from smtppseudo.events import (
     Stamped,
     TurnedAway,
 )
-from smtppseudo.log.records import fields, parse, render_json, render_record, render_text
+from smtppseudo.log.records import (
+    fields,
+    parse,
+    render_json,
+    render_record,
+    render_text,
+    renderer,
+    with_current_names,
+)
 
 TIME: Final = "2026-01-31T23:59:59.999Z"
 Render = Callable[[Stamped], str]
@@ -233,7 +241,7 @@ def test_a_json_line_has_no_key_twice() -> None:
         f"{TIME} online by=x=y",
         f"{TIME} online  by=x",
         f"{TIME} online by=x nonsense",
-        f"{TIME} online by=x more=y",
+        f"{TIME} Online by=x",
         f"{TIME} connected local_port=x",
         f"{TIME} connected slot=x local_port=25",
         f"{TIME} command data=x code=250",
@@ -247,7 +255,6 @@ def test_a_json_line_has_no_key_twice() -> None:
         '{"time"',
         f'{{"time":"{TIME}","event":"online"}}',
         f'{{"time":"{TIME}","event":"online","by":"x"}} x',
-        f'{{"time":"{TIME}","event":"online","by":"x","more":1}}',
         f'{{"time":"{TIME}","event":"connected","local_port":null}}',
         f'{{"time":"{TIME}","event":"connected","slot":[],"local_port":25}}',
         f'{{"time":"{TIME}","event":["online"],"by":"x"}}',
@@ -258,6 +265,64 @@ def test_a_json_line_has_no_key_twice() -> None:
 def test_what_is_no_record_is_a_value_error(line: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{TIME} online by=x more=y slots=",
+        f"{TIME} online more=1 by=x seq=0 server=mx1",
+        f'{{"time":"{TIME}","event":"online","by":"x","more":[{{}}],"server":"mx1"}}',
+    ],
+)
+def test_unknown_fields_are_ignored(line: str) -> None:
+    assert parse(line) == Stamped(0, TIME, *OUTSIDE, Online("x"))
+
+
+@pytest.mark.parametrize(
+    ("line", "current"),
+    [
+        (
+            f"{TIME} refused ip=192.0.2.1 reason=client count=3",
+            f"{TIME} turned_away ip=192.0.2.1 reason=client count=3",
+        ),
+        (f"{TIME} message octets=7", f"{TIME} message bytes=7"),
+        (
+            f"{TIME} command data=x code=250 reply=OK eol=lf truncated_octets=9",
+            f"{TIME} command data=x code=250 reply=OK eol=lf truncated_bytes=9",
+        ),
+        (
+            f"{TIME} closed reason=quit duration_ms=1 received_octets=2 sent_octets=3 commands=4 left_out=5",
+            f"{TIME} closed reason=quit duration_ms=1 received_bytes=2 sent_bytes=3 commands=4 not_logged=5",
+        ),
+    ],
+)
+def test_old_names_are_read_as_the_current_ones(line: str, current: str) -> None:
+    assert as_text(parse(line)) == current + "\n"
+    time, event, *pairs = line.split(" ")
+    old = {"time": time, "event": event, **dict(pair.split("=") for pair in pairs)}
+    assert parse(json.dumps(old)) == parse(line)
+    assert render_record(with_current_names(old)) == current + "\n"
+
+
+def test_a_record_with_current_names_is_left_as_it_is() -> None:
+    record = {"time": TIME, "event": "online", "by": "x"}
+    assert with_current_names(record) is record
+
+
+def test_a_server_name_is_the_last_field_of_every_record() -> None:
+    for event, text, members in KINDS:
+        (line,) = renderer("text", "mx-1.a_B")([stamped(event)])
+        assert line.endswith(f" {text} server=mx-1.a_B\n")
+        assert parse(line) == stamped(event)
+        (line,) = renderer("json", "mx-1.a_B")([stamped(event)])
+        assert line.endswith(f',{members},"server":"mx-1.a_B"}}\n')
+        assert parse(line) == stamped(event)
+
+
+def test_without_a_server_name_a_record_is_rendered_with_no_step_more() -> None:
+    assert renderer("text", "") is render_text
+    assert renderer("json", "") is render_json
 
 
 def test_nesting_without_end_is_a_value_error() -> None:
