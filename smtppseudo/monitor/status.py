@@ -34,8 +34,8 @@ class Status(NamedTuple):
         counters, state = fields.get("counters"), fields.get("state")
         if not isinstance(counters, dict) or not isinstance(state, str):
             raise ValueError("the status that the server sent lacks its counters or its state")  # noqa: TRY004 - one kind of error
-        renamed: dict[str, object] = {_ALIASES.get(name, name): value for name, value in counters.items()}
-        given = {**dict.fromkeys(_OPTIONAL, 0), **fields, **renamed}
+        given = {**dict.fromkeys(_OPTIONAL, 0), **fields, **counters}
+        given |= {new: counters[old] for old, new in _ALIASES.items() if old in counters}
         sums = [_sums(name, given.get(name)) if name in _LABELLED else _sum(name, given.get(name)) for name in _SUMS]
         return cls(state, *sums)  # type: ignore[arg-type]
 
