@@ -10,7 +10,7 @@ from smtppseudo.cli.access import add_access, add_host_option, logged_in
 from smtppseudo.cli.options import describe
 from smtppseudo.config.file import to_toml
 from smtppseudo.config.settings import SettingsError, check
-from smtppseudo.link.link import OpRefusedError
+from smtppseudo.link.errors import OpRefusedError
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -152,7 +152,7 @@ def test_what_readme_names_as_a_setting_is_one() -> None:
     named = set(re.findall(r"`([a-z]+(?:_[a-z0-9]+)+)(?: = [^`]+)?`", README))
     named |= set(re.findall(r"\b(?:un)?set ([a-z_]+)\b(?==|\s)", "\n".join(text for _, text in BLOCK.findall(README))))
     fields = {field for kind in events.NAMES for field in kind._fields}
-    assert named - KEYS.keys() - fields - MODULES - {pins.FILE} == set()
+    assert named - KEYS.keys() - fields - MODULES - {pins.PINS_FILE} == set()
     assert len(named & KEYS.keys()) >= 15
 
 
