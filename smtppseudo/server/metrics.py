@@ -1,4 +1,4 @@
-"""The metrics file: the server's sums for Prometheus, for node_exporter's textfile collector."""
+"""The metrics file: the server's counters for Prometheus, read by node_exporter's textfile collector."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,14 +10,14 @@ from smtppseudo.loop.reactor import Alarm, Reactor
 from smtppseudo.monitor.status import Status, render_prometheus
 
 WRITE_EVERY_S: Final = 15.0
-_MODE: Final = 0o644  # whoever collects it is another user
+_MODE: Final = 0o644  # the collector is another user
 
 
 class MetricsFile:
-    """Writes what `status` gives to `path`, at once and every 15 s: aside, then in its place, so never half of it.
+    """Replaces `path` with the present `status` at once and every 15 s.
 
-    It is not brought to the disk: after a crash of the machine it is of no interest. `on_trouble` hears when writing
-    begins to fail, `on_fault` of bugs.
+    The file is not synced: after a crash of the machine nobody needs it. `on_trouble` is called when writing begins
+    to fail, `on_fault` with bugs.
     """
 
     def __init__(
@@ -33,19 +33,19 @@ class MetricsFile:
         self._status = status
         self._on_trouble = on_trouble
         self._started_at = reactor.clock.stamp
-        self._said = ""
-        self._alarm = Alarm(self._write_and_go_on, on_fault)
+        self._reported = ""
+        self._alarm = Alarm(self._write_and_reschedule, on_fault)
 
     def begin(self) -> None:
-        """Write it, and go on writing."""
-        self._write_and_go_on(self._reactor.clock.now)
+        """Write the file now, and again every 15 s."""
+        self._write_and_reschedule(self._reactor.clock.now)
 
     def close(self) -> None:
-        """Write it a last time: it stays, and says that the server is offline."""
+        """Write the file a last time: it stays, and says that the server is offline."""
         self._reactor.wheel.cancel(self._alarm)
         self._write()
 
-    def _write_and_go_on(self, now: float) -> None:
+    def _write_and_reschedule(self, now: float) -> None:
         self._reactor.wheel.schedule(self._alarm, now + WRITE_EVERY_S)
         self._write()
 
@@ -57,8 +57,8 @@ class MetricsFile:
                 file.commit(sync=False)
         except OSError as error:
             reason = error.strerror or str(error)
-            if reason != self._said:
-                self._said = reason
-                self._on_trouble(f"{self._path}: {reason}; the metrics are not kept until writing works again")
+            if reason != self._reported:
+                self._reported = reason
+                self._on_trouble(f"{self._path}: {reason}; the metrics file is out of date until writing works again")
         else:
-            self._said = ""
+            self._reported = ""

@@ -119,7 +119,7 @@ def test_half_an_event_is_waited_for() -> None:
     with Scripted(script) as server, connect(server) as link:
         thread, outcome = in_thread(link.next_events)
         reader = link._wire.client._reader
-        wait_until(lambda: reader.buffered_bytes == 20 and waiting(link), "half an event, and the thread waits")
+        wait_until(lambda: len(reader._buffer) == 20 and waiting(link), "half an event, and the thread waits")
         go_on.set()
         thread.join(LIMIT_S)
         (notices,) = outcome

@@ -92,7 +92,7 @@ def test_offline_by_a_monitor(inside: MakeInside, tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_said_once_and_stops_nothing(inside: MakeInside, tmp_path: Path) -> None:
     path = tmp_path / "later" / "smtppseudo.prom"
     server = inside(metrics_file=str(path))
-    complaint = f"{path}: No such file or directory; the metrics are not kept until writing works again"
+    complaint = f"{path}: No such file or directory; the metrics file is out of date until writing works again"
     for _ in range(3):
         server.advance(LONG_ENOUGH_S)
     assert server.said == [complaint]

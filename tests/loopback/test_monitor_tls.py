@@ -169,7 +169,7 @@ def test_without_a_certificate_it_does_not_start(servers: Servers) -> None:
         servers.start(monitor_listen=["0.0.0.0"])
     assert caught.value.status == 78
     (line,) = caught.value.stderr.splitlines()
-    for way in ("monitor_tls_cert", "monitor_cleartext = true", "SSH", "README.md"):
+    for way in ("monitor_tls_cert", "monitor_cleartext = true", "SSH", "smtppseudo guide monitor"):
         assert way in line
 
 
@@ -180,6 +180,6 @@ def test_a_reload_cannot_take_the_certificate_away(
     before = server.server.settings
     file = {name: value for name, value in server.configuration._file.items() if "tls" not in name}
     with pytest.raises(SettingsError, match="monitor_tls_cert"):
-        server.server.reconfigure(server.configuration.with_file(file))
+        server.server.reload(server.configuration.with_file(file))
     assert server.server.settings == before
     assert by_tls(server, peers).greet().hello["type"] == "hello"

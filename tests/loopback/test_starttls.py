@@ -412,7 +412,7 @@ def test_renewed_certificates_are_shown_to_newcomers(
 ) -> None:
     before = start_tls(server.greeted())
     other = make_certificate(tmp_path_factory.mktemp("other"), "rsa:2048")
-    assert server.server.reconfigure(server.configuration.with_file(_file(server) | other.settings())) == []
+    assert server.server.reload(server.configuration.with_file(_file(server) | other.settings())) == []
     after = start_tls(server.greeted())
     assert isinstance(before.sock, ssl.SSLSocket)
     assert isinstance(after.sock, ssl.SSLSocket)

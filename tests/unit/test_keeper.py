@@ -89,7 +89,7 @@ class Bench:
             self.session_id += 1
             peer = Peer(self.session_id, ip)
             for event in (Connected(25), HELO, command, Closed("quit", 1, 2, 3, 4)):
-                self.keeper.see(peer, (event,))
+                self.keeper.record(peer, (event,))
 
     @property
     def listed(self) -> list[str]:
@@ -204,7 +204,7 @@ def test_hits_that_come_while_those_of_earlier_runs_are_read_are_not_lost(make: 
     settings = Settings(blocklist_file=str(bench.path), state_dir=str(bench.directory))
     keeper = KeptBlocklist(settings, bench.reactor, bench.local_ip, bench.troubles.append, bench.fault)
     keeper.begin()
-    keeper.see(Peer(1, A), (Connected(25), MAIL))
+    keeper.record(Peer(1, A), (Connected(25), MAIL))
     keeper.close()
     assert bench.listed == [A, B]
 
@@ -244,12 +244,12 @@ def test_who_is_named_is_never_listed_and_a_file_is_read_anew(make: Callable[...
     bench.pass_time(61)
     assert bench.listed == [B]
     never.write_text(f"{A}\n{B}\n")
-    bench.keeper.spare((str(never),))
+    bench.keeper.set_never_listed((str(never),))
     bench.pass_time(61)
     assert bench.listed == []
     never.unlink()
     with pytest.raises(SettingsError, match="No such file"):
-        bench.keeper.spare((str(never),))
+        bench.keeper.set_never_listed((str(never),))
     bench.call(*[B] * 3)
     bench.pass_time(61)
     assert bench.listed == []
@@ -261,7 +261,9 @@ def test_a_list_that_cannot_be_written_is_told_once_and_tried_again(make: Callab
     bench.path.mkdir()
     bench.call(*[A] * 3)
     bench.pass_time(300)
-    assert bench.troubles == [f"{bench.path}: not a regular file; the block list is not kept until writing works again"]
+    assert bench.troubles == [
+        f"{bench.path}: not a regular file; the block list is out of date until writing works again"
+    ]
     bench.path.rmdir()
     bench.pass_time(61)
     assert bench.listed == [A]
@@ -274,7 +276,7 @@ def test_a_bug_is_told_once_a_minute(make: Callable[..., Bench], monkeypatch: py
     faults: list[Exception] = []
     monkeypatch.setattr(bench.keeper, "_on_fault", faults.append)
     with monkeypatch.context() as patched:
-        patched.setattr(bench.keeper, "_listed", lambda sources: 1 // 0)
+        patched.setattr(bench.keeper, "_entries_of", lambda sources: 1 // 0)
         bench.call(*[A] * 3)
         bench.pass_time(200)
     assert 1 <= len(faults) <= 4
@@ -310,13 +312,13 @@ def test_all_that_takes_long_is_done_in_steps(make: Callable[..., Bench], monkey
     for ip in ips:
         bench.call(ip, ip, ip)
     reviewed: list[int] = []
-    review = bench.keeper._listed
+    review = bench.keeper._entries_of
 
     def count(sources: list[str]) -> object:
         reviewed.append(len(sources))
         return review(sources)
 
-    monkeypatch.setattr(bench.keeper, "_listed", count)
+    monkeypatch.setattr(bench.keeper, "_entries_of", count)
     bench.pass_time(90)
     assert set(reviewed) <= {7, 100 % 7}
     assert sorted(bench.listed) == sorted(ips)

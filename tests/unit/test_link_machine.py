@@ -302,8 +302,8 @@ def awaiting_signature() -> MonitorClient:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "signature does not hold"),
-        (f"v={'A' * 43}=", "signature does not hold"),
+        ("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "signature is wrong"),
+        (f"v={'A' * 43}=", "signature is wrong"),
         ("v=AAAA", "signature"),
         ("e=other-error", "the server refused"),
         ("", "login failed"),
@@ -331,7 +331,7 @@ def test_the_right_signature_for_another_exchange_does_not_hold() -> None:
     machine.receive(encode(hello()))
     machine.receive(peer.answer(machine.data_to_send()))
     machine.data_to_send()
-    assert_bad(machine, machine.receive(signature), "signature does not hold; do not trust this server")
+    assert_bad(machine, machine.receive(signature), "signature is wrong; do not trust this server")
 
 
 # After the login

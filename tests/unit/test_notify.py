@@ -90,7 +90,7 @@ class Loop:
 
 def test_every_message(manager: Manager) -> None:
     notifier = Notifier(manager.environ)
-    assert notifier.is_heard
+    assert notifier.has_manager
     notifier.ready("Online")
     notifier.status("two\nlines")
     notifier.alive()
