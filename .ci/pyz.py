@@ -45,7 +45,8 @@ def members() -> Iterator[tuple[str, bytes]]:
     """Give the names and bytes of all that goes in."""
     yield "__main__.py", START
     yield "LICENSE", (CHECKOUT / "LICENSE").read_bytes()
-    for path in sorted((CHECKOUT / "smtppseudo").rglob("*.py")):
+    package = CHECKOUT / "smtppseudo"
+    for path in sorted([*package.rglob("*.py"), *package.glob("guide/*.md")]):
         name = path.relative_to(CHECKOUT).as_posix()
         if not name.startswith(LEFT_OUT):
             yield name, path.read_bytes()

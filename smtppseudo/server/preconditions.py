@@ -25,7 +25,7 @@ def check_consistency(settings: Settings) -> None:
             raise SettingsError(
                 f"monitor_listen: {address} is not a loopback address, and monitors would cross the network without"
                 " TLS; listen on 127.0.0.1 and use an SSH tunnel, or set monitor_tls_cert and monitor_tls_key"
-                ' (README.md, "Watch and steer it", makes them), or monitor_cleartext = true'
+                " (`smtppseudo guide monitor` shows how to make them), or monitor_cleartext = true"
             )
 
 

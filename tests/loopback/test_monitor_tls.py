@@ -169,7 +169,7 @@ def test_without_a_certificate_it_does_not_start(servers: Servers) -> None:
         servers.start(monitor_listen=["0.0.0.0"])
     assert caught.value.status == 78
     (line,) = caught.value.stderr.splitlines()
-    for way in ("monitor_tls_cert", "monitor_cleartext = true", "SSH", "README.md"):
+    for way in ("monitor_tls_cert", "monitor_cleartext = true", "SSH", "smtppseudo guide monitor"):
         assert way in line
 
 

@@ -50,7 +50,7 @@ function _shtab_smtppseudo_using
   test "$_shtab_smtppseudo_cmdpath" = "$argv"
 end
 
-set -g _shtab_smtppseudo_commands serve monitor watch status start stop set unset disconnect magic-word probe report blocklist config install-service uninstall-service demo
+set -g _shtab_smtppseudo_commands serve monitor watch status start stop set unset disconnect magic-word probe report blocklist config install-service uninstall-service guide demo
 set -g _shtab_smtppseudo_opts_with_value --by --config --ehlo --event --evidence --expire --explain --format --from --from-seq --greeting --host --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --print --reject-at --root --run-as --seconds --since --slots --state-dir --timeout --to --top --until --window
 
 complete -c smtppseudo -e
@@ -211,6 +211,9 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using uninstall-service' -s h -l he
 complete -c smtppseudo -n '_shtab_smtppseudo_using uninstall-service' -l user -d 'a service of this user, not of the system'
 complete -c smtppseudo -n '_shtab_smtppseudo_using uninstall-service' -l root -xka "(__fish_complete_directories)" -d 'work on the system in the tree DIR, and start nothing'
 complete -c smtppseudo -n '_shtab_smtppseudo_using uninstall-service' -l purge -d 'remove settings, state, logs, user and group, too, so that nothing is left'
+complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a guide -d 'print a page of the guide, or the list of its pages'
+complete -c smtppseudo -n '_shtab_smtppseudo_using guide' -s h -l help -d 'show this help message and exit'
+complete -c smtppseudo -n '_shtab_smtppseudo_using guide; and test $_shtab_smtppseudo_npos -eq 0' -ka "install saying-no settings monitor logs reports block-lists tarpit security compared-with benchmarks design contributing" -d 'the page to print (the list of pages)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a demo -d 'show everything: a server on free ports, made-up callers, and the monitor screen'
 complete -c smtppseudo -n '_shtab_smtppseudo_using demo' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using demo' -l seconds -x -d 'end after this many seconds (until you quit)'
