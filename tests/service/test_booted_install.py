@@ -62,7 +62,7 @@ def test_a_program_in_a_home_is_refused(machine: Machine) -> None:
     machine.run("cp", "-a", VENV, place)
     done = machine.run(f"{place}/bin/python3", "-m", "smtppseudo", "install-service", check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"smtppseudo: the service cannot read {place}/bin/python3, as ")
+    assert done.stderr.startswith(f"smtppseudo: the service cannot read {place}/bin/python3, because ")
     assert "sudo /usr/bin/python3 -m venv /opt/smtppseudo && " in done.stderr
     shutil.rmtree(machine.path(place))
 

@@ -41,7 +41,7 @@ def wheels_of_others() -> Path:
 
 def build_wheel(directory: Path) -> Path:
     """Build ours."""
-    _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={directory}", str(CHECKOUT)])
+    _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)])
     (wheel,) = directory.glob("smtppseudo-*.whl")
     return wheel
 
@@ -67,6 +67,6 @@ def _digest(words: Sequence[str]) -> str:
 
 def _run(words: list[str]) -> None:
     done = subprocess.run(
-        words, capture_output=True, text=True, timeout=_LIMIT_S, check=False, stdin=subprocess.DEVNULL
+        words, cwd=CHECKOUT, capture_output=True, text=True, timeout=_LIMIT_S, check=False, stdin=subprocess.DEVNULL
     )
     assert done.returncode == 0, f"{' '.join(words)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
