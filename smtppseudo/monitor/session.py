@@ -93,16 +93,13 @@ class MonitorSession:
         "awaits_tls",
         "close_reason",
         "ip",
+        "is_secured",
         "port",
         "session_id",
         "slot",
         "state",
         "user",
     )
-
-    paces = False
-    seconds_per_byte = 0.0
-    reads = True
 
     def __init__(
         self, door: LoginBackend, nonce: str, server: str, ip: str, port: int, now: float, *, awaits_tls: bool = False
@@ -115,6 +112,7 @@ class MonitorSession:
         self.user = ""
         self.close_reason: CloseReason | None = "tls" if awaits_tls else None
         self.awaits_tls = awaits_tls
+        self.is_secured = False
         self._server = server
         self._door = door
         self._exchange = ServerExchange(door.credentials_of, door.decoy_for, nonce)
@@ -130,6 +128,7 @@ class MonitorSession:
     def secured(self, now: float) -> None:  # noqa: ARG002
         """Begin, the TLS handshake being done."""
         self.awaits_tls = False
+        self.is_secured = True
         self.close_reason = None
         self._greet()
 

@@ -10,8 +10,8 @@ from smtppseudo import __version__
 from smtppseudo.config.layers import Configuration, Pinned
 from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
 from smtppseudo.events import Monitor, Stamped
-from smtppseudo.loop.connection import Connection
-from smtppseudo.loop.listener import ListenError, turn_away
+from smtppseudo.loop.connection import Connection, PartsConnection
+from smtppseudo.loop.listener import ListenError, close_with_reply
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.monitor import rows
 from smtppseudo.monitor.attempts import Attempts
@@ -82,7 +82,7 @@ class Control(Protocol):
     def disconnect(self, slot: int) -> bool:
         """End the session in a slot; return False if there is none."""
 
-    def report_fault(self, error: Exception) -> None:
+    def report_fault(self, error: Exception, /) -> None:
         """Count and log a bug."""
 
 
@@ -98,7 +98,7 @@ class Console:
         self._control = control
         self._recorder = recorder
         self._credentials = credentials
-        self._connections: dict[MonitorSession, Connection] = {}
+        self._connections: dict[MonitorSession, PartsConnection[MonitorSession]] = {}
         self._subscriptions: dict[MonitorSession, Subscription] = {}
         self._snapshot_seq: dict[MonitorSession, int] = {}
         self._attempts = Attempts()
@@ -128,7 +128,7 @@ class Console:
         """Start the session of a new connection, or turn it away where too many are not logged in."""
         source = source_of(ip)
         if not self._has_room(source):
-            turn_away(sock, b"" if by_tls else encode(_BUSY))  # a TLS client could not read clear text
+            close_with_reply(sock, b"" if by_tls else encode(_BUSY))  # a TLS client could not read clear text
             return
         _keep_alive(sock)
         backend = LoginBackend(
@@ -139,7 +139,7 @@ class Console:
         )
         nonce = os.urandom(_NONCE_BYTES).hex()
         session = MonitorSession(backend, nonce, f"smtppseudo {__version__}", ip, port, now, awaits_tls=by_tls)
-        connection = self._connections[session] = Connection(sock, session, self)
+        connection = self._connections[session] = PartsConnection(sock, session, self)
         connection.begin(now)
 
     def record(self, machine: MonitorSession, events: Sequence[SessionEvent]) -> None:
@@ -155,14 +155,14 @@ class Console:
             else:
                 self._recorder.record_session(machine, (event,))
 
-    def released(self, connection: Connection, now: float) -> None:
+    def released(self, connection: Connection[MonitorSession], now: float) -> None:
         """Forget a closed connection."""
-        session: Any = connection.machine
+        session = connection.machine
         del self._connections[session]
         self._subscriptions.pop(session, None)
         self._snapshot_seq.pop(session, None)
 
-    def report_fault(self, error: Exception) -> None:
+    def report_fault(self, error: Exception, /) -> None:
         """Count and log a bug."""
         self._control.report_fault(error)
 
@@ -315,7 +315,7 @@ class Console:
         return {}
 
     def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        if not (is_loopback(session.ip) or self._connections[session].is_under_tls):
+        if not (is_loopback(session.ip) or session.is_secured):
             raise OpRefused(
                 "not_authorized", "the magic word can be set only over TLS or from the server's own machine"
             )
