@@ -22,7 +22,7 @@ from smtppseudo.config.file import parse_file, to_toml
 from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import Closed, Command, Error, Message, TurnedAway
-from smtppseudo.link.incoming import streamed
+from smtppseudo.link.incoming import parse_event
 from smtppseudo.log.records import parse, render_json, render_record, render_text
 from smtppseudo.logread.logs import Reading, find
 from smtppseudo.logread.scan import Row
@@ -122,7 +122,7 @@ def test_every_line_is_read_and_rendered_by_the_current_names(log_format: str) -
 
 def test_events_streamed_by_an_old_server_get_the_current_names() -> None:
     for seq, line in enumerate(lines_of("json") + gunzipped(DATA / "json/log/2026-11-28.log.1.gz")):
-        event = streamed({"type": "event", "seq": seq, **json.loads(line)})
+        event = parse_event({"type": "event", "seq": seq, **json.loads(line)})
         assert event.seq == seq
         assert json.dumps(event.record, separators=(",", ":")) == renamed_line(line)
         assert render_record(event.record) == render_text([parse(line)])[0]
