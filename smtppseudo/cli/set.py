@@ -11,7 +11,7 @@ from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe
 from smtppseudo.config.file import to_toml
 from smtppseudo.config.settings import SettingsError, check, current_name
-from smtppseudo.link.link import OpRefusedError
+from smtppseudo.link.errors import OpRefusedError
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

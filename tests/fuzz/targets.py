@@ -188,7 +188,7 @@ def monitor(data: bytes) -> None:
 def client(data: bytes) -> None:
     """Whatever a server says is a value; no character that a terminal might obey is left in it."""
     text = _DEAR.sub("i=4096", data.decode("latin-1")).encode("latin-1")
-    machine = MonitorClient(Secrets((COOKIE,), WORD), CLIENT_NONCE)
+    machine = MonitorClient(Secrets((COOKIE,), WORD), CLIENT_NONCE, "the server")
     for piece in pieces(text, 1 + sum(data[:1]) % 64):
         for found in machine.receive(piece):
             assert repr(found).isprintable()

@@ -157,7 +157,7 @@ def test_a_page_names_only_settings_that_exist(page: str) -> None:
     named = set(re.findall(r"`([a-z]+(?:_[a-z0-9]+)+)(?: = [^`]+)?`", TEXTS[page]))
     named |= set(re.findall(r"\b(?:un)?set ([a-z_]+)\b(?==|\s)", "\n".join(each.commands for each in blocks_of(page))))
     fields = {field for kind in events.NAMES for field in kind._fields}
-    assert named - KEYS.keys() - fields - MODULES - {pins.FILE} == set()
+    assert named - KEYS.keys() - fields - MODULES - {pins.PINS_FILE} == set()
 
 
 def test_the_pages_explain_most_settings() -> None:
