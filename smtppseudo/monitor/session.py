@@ -91,6 +91,7 @@ class MonitorSession:
         backend: LoginBackend,
         nonce: str,
         server: str,
+        server_name: str,
         ip: str,
         port: int,
         now: float,
@@ -104,6 +105,7 @@ class MonitorSession:
         self.close_reason: CloseReason | None = "tls" if awaits_tls else None
         self.awaits_tls = awaits_tls
         self._server = server
+        self._server_name = server_name
         self._backend = backend
         self._exchange = ServerExchange(backend.credentials_of, backend.decoy_for, nonce)
         self._reader = FrameReader(MAX_BYTES_BEFORE_LOGIN)
@@ -222,6 +224,7 @@ class MonitorSession:
             type="hello",
             protocol=PROTOCOL,
             server=self._server,
+            server_name=self._server_name,
             mechanisms=[MECHANISM],
             cookie_id=self._backend.cookie_id,
             auth_timeout_s=AUTH_TIMEOUT_S,

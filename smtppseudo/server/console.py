@@ -141,7 +141,8 @@ class Console:
             self._cookie_id,
         )
         nonce = os.urandom(_NONCE_BYTES).hex()
-        session = MonitorSession(backend, nonce, f"smtppseudo {__version__}", ip, port, now, awaits_tls=by_tls)
+        server, server_name = f"smtppseudo {__version__}", self._control.settings.server_name
+        session = MonitorSession(backend, nonce, server, server_name, ip, port, now, awaits_tls=by_tls)
         connection = self._connections[session] = Connection(sock, session, self)
         connection.begin(now)
 
