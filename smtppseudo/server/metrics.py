@@ -25,12 +25,14 @@ class MetricsFile:
         path: Path,
         reactor: Reactor,
         status: Callable[[], Mapping[str, object]],
+        server_name: str,
         on_trouble: Callable[[str], None],
         on_fault: Callable[[Exception], None],
     ) -> None:
         self._path = path
         self._reactor = reactor
         self._status = status
+        self._server_name = server_name
         self._on_trouble = on_trouble
         self._started_at = reactor.clock.stamp
         self._reported = ""
@@ -50,7 +52,7 @@ class MetricsFile:
         self._write()
 
     def _write(self) -> None:
-        text = render_prometheus(Status.from_fields(self._status()), __version__, self._started_at)
+        text = render_prometheus(Status.from_fields(self._status()), __version__, self._started_at, self._server_name)
         try:
             with Replacement(self._path, _MODE) as file:
                 file.write(text)

@@ -263,7 +263,9 @@ class Server:
         from smtppseudo.server.metrics import MetricsFile  # noqa: PLC0415 - most servers write none
 
         path = Path(self.settings.metrics_file)
-        self._metrics = MetricsFile(path, self.reactor, self.status, self.warn, self.report_fault)
+        self._metrics = MetricsFile(
+            path, self.reactor, self.status, self.settings.server_name, self.warn, self.report_fault
+        )
         self._metrics.begin()
 
     def _start_blocklist(self) -> None:
