@@ -1,5 +1,6 @@
 """How the tests are run, and the fixtures that tests of the whole server use."""
 
+import compileall
 import gc
 import os
 import signal
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.certificates import Certificate, make_certificate
 from tests.inside import Inside
-from tests.running import Servers
+from tests.running import CHECKOUT, Servers
 
 MakeInside = Callable[..., Inside]
 
@@ -24,6 +25,12 @@ LONG_FIRST = ("service", "tui", "faults", "loopback")
 # a failure prints the decorator that repeats it.
 settings.register_profile("smtppseudo", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("smtppseudo")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package once, as the commands that tests start write no bytecode."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(CHECKOUT / "smtppseudo", quiet=2)
 
 
 def pytest_xdist_auto_num_workers() -> int | None:

@@ -49,7 +49,9 @@ def _json(link: MonitorLink, status: Status, fields: Mapping[str, object]) -> st
 
 def _prometheus(link: MonitorLink, status: Status, fields: Mapping[str, object]) -> str:  # noqa: ARG001
     version = link.server.partition(" ")[2]
-    return render_prometheus(status, version, link.snapshot.started_at)
+    return render_prometheus(
+        status, version, link.snapshot.started_at, str(link.snapshot.settings.get("server_name", ""))
+    )
 
 
 _RENDERERS: Final = {"text": _text, "json": _json, "prometheus": _prometheus}

@@ -174,7 +174,7 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l config -xka "(__fi
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l since -x -d 'begin there: 12h or 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l until -x -d 'end before that time, given in the same way'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l top -x -d 'rows of each table (10)'
-complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l by -x -d 'count by this alone: address, network, helo, domain, sender, verb, reason, kept, hour, day; may be repeated, or several with commas (all but sender and day)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l by -x -d 'count by this alone: address, network, helo, domain, sender, verb, reason, duration, hour, day; may be repeated, or several with commas (all but sender and day)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l utc -d 'print hours, days and dates in UTC, not local time'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l json -d 'print one JSON object'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l resolve -d 'ask DNS for the names of the printed addresses, for 5 s at most'
