@@ -73,7 +73,15 @@ def test_the_hello(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     peer = monitors.greeted(server)
     cookie = cookie_of(server)
-    assert list(peer.hello) == ["type", "protocol", "server", "mechanisms", "cookie_id", "auth_timeout_s"]
+    assert list(peer.hello) == [
+        "type",
+        "protocol",
+        "server",
+        "server_name",
+        "mechanisms",
+        "cookie_id",
+        "auth_timeout_s",
+    ]
     assert peer.hello["cookie_id"] == hashlib.sha256(cookie.encode()).hexdigest()[:16]
     assert (peer.hello["protocol"], peer.hello["mechanisms"]) == (1, ["SCRAM-SHA-256"])
     assert peer.hello["server"].startswith("smtppseudo ")
