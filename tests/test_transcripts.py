@@ -63,7 +63,7 @@ def parse(text: str, place: str) -> Transcript:
         elif not line.startswith("#"):
             script += _script_lines(line, f"{place}, line {number}")
     script = [line.replace("{date}", DATE) if line.startswith("S: 220 ") else line for line in script]
-    values = parse_file("\n".join(settings), place)
+    values = parse_file("\n".join(settings), place, pytest.fail)
     return Transcript(combine([("file", values)], {"hostname": "mx.example.org"}).settings, ip, script)
 
 

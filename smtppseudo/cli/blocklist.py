@@ -17,6 +17,7 @@ from smtppseudo.blocklist.never import never_of
 from smtppseudo.blocklist.policy import Entry, Hits, policy_of
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, given_files, with_progress
+from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe, whole_number
 from smtppseudo.cli.periods import duration
 from smtppseudo.cli.places import read_configuration
@@ -101,7 +102,7 @@ def _days(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     """Print or replace a list; or say why an address is on it, or not."""
-    settings = read_configuration(options).settings
+    settings = read_configuration(options, say).settings
     if options.text:
         print(_fail2ban(options.text, settings), end="")
         return exits.GOOD
@@ -118,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
     for hit in _hits(options, settings, now):
         known.add(hit.source, hit.at)
     if known.forgotten:
-        _say(f"too many addresses to keep them all: {known.forgotten} are left out")
+        say(f"too many addresses to keep them all: {known.forgotten} are left out")
     entries = [entry for entry in known.review(known.sources(), now) if never.reason(entry.source) is None]
     _deliver(sorted(entries, key=order), options, settings)
     return exits.GOOD
@@ -133,9 +134,9 @@ def _hits(options: argparse.Namespace, settings: Settings, now: int) -> Iterator
     for rows in with_progress(reading):
         yield from (hit for hit in hits_in(rows, sessions) if hit.at <= now)
     if reading.damaged:
-        _say(f"damaged lines left out: {reading.damaged}")
+        say(f"damaged lines left out: {reading.damaged}")
     for problem in reading.problems:
-        _say(problem)
+        say(problem)
     if reading.problems and not options.force:
         raise exits.CommandError("the list would lack what could not be read; --force makes it all the same")
 
@@ -200,7 +201,3 @@ def _source(text: str) -> str:
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     return source_of(str(address))
-
-
-def _say(text: str) -> None:
-    print(f"smtppseudo: {text}", file=sys.stderr)

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, be_safe_to_print, explained
+from smtppseudo.cli.access import Access, escape_unprintable, explained
 from smtppseudo.cli.options import describe, seconds, whole_number
 from smtppseudo.cli.watch import Watch, say
 from smtppseudo.config.settings import check
@@ -19,7 +19,7 @@ from smtppseudo.demo.arrivals import arrivals
 from smtppseudo.demo.crowd import ADDRESS, Crowd
 from smtppseudo.demo.place import Place
 from smtppseudo.demo.process import NotStartedError, ServerProcess
-from smtppseudo.link.link import ClosedError, ConnectionLostError
+from smtppseudo.link.errors import ClosedError, ConnectionLostError
 
 _SEED: Final = 25
 _NO_SCREEN: Final = "`smtppseudo demo --no-screen` prints the events instead"
@@ -124,7 +124,7 @@ def _called_after(seconds: float | None, callback: Callable[[], object]) -> Iter
 
 
 def _print_events(server: ServerProcess, seconds: float | None) -> None:
-    be_safe_to_print()
+    escape_unprintable()
     say(f"SMTP on {ADDRESS} port {server.port}, monitors on port {server.monitor_port}; Ctrl-C ends it")
     watch = Watch(argparse.Namespace(json=False, event=None, ip=None, from_seq=1))
     access = argparse.Namespace(

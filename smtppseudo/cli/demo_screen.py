@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.monitor import LocalKeys
+from smtppseudo.cli.access import user_keyring
 from smtppseudo.demo.crowd import ADDRESS
 from smtppseudo.demo.process import ServerProcess
 from smtppseudo.files import StateDir
@@ -27,12 +27,12 @@ LEAVE_TIMEOUT_S: Final = 3.0
 
 def show(server: ServerProcess, directory: Path, seconds: float | None, signals: Iterable[int]) -> int:
     """Show the screen until somebody leaves it, the time is up, or a signal comes; return the exit status."""
-    keys = LocalKeys(str(server.state_dir))
+    keyring = user_keyring(str(server.state_dir))
     surroundings = Surroundings(
-        make_feed=partial(Feeder, keys),
+        make_feed=partial(Feeder, keyring),
         store=StateDir(directory / "screen"),
-        usual_port=keys.usual_port,
-        accept=keys.accept,
+        usual_port=keyring.usual_port,
+        accept=keyring.accept,
         service=Service(ask=lambda: UnitState(reason="The demo's server is not a service.")),
     )
     app = MonitorApp(Target(ADDRESS, server.monitor_port), surroundings)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.messages import say
 from smtppseudo.cli.places import read_configuration
 from smtppseudo.files import SYSTEM_LOGS
 from smtppseudo.logread.logs import Reading, find
@@ -46,7 +47,7 @@ def given_files(options: argparse.Namespace, since: str = "", until: str = "") -
 
 
 def _usual_directory(options: argparse.Namespace) -> Path:
-    configuration = read_configuration(options)
+    configuration = read_configuration(options, say)
     log_dir = configuration.settings.log_dir
     if log_dir == "-":
         raise exits.CommandError(

@@ -10,18 +10,9 @@ import sys
 from pathlib import Path
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import (
-    MONITOR_PORT_DEFAULT,
-    add_access,
-    add_host,
-    read_cookies,
-    read_ports,
-    read_word,
-    state_dirs,
-)
+from smtppseudo.cli.access import add_access, add_host, read_word, user_keyring
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.places import user_config
-from smtppseudo.cli.trust import accepted_pin, accepted_pins
 from smtppseudo.files import StateDir
 
 
@@ -34,35 +25,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add_host(command)
     add_access(command)
-
-
-class LocalKeys:
-    """What this user can find of the servers of this machine, as it is now."""
-
-    def __init__(self, state_dir: str | None, pin: str | None = None) -> None:
-        self._directories = state_dirs(state_dir)
-        self._pin = pin
-
-    def cookies(self) -> tuple[str, ...]:
-        """Return their cookies, those that can be read."""
-        return read_cookies(self._directories)
-
-    def ports(self) -> tuple[int, ...]:
-        """Return the monitor ports that they wrote down."""
-        return read_ports(self._directories)
-
-    def pin_for(self, host: str, port: int) -> str | None:
-        """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises LinkError."""
-        return self._pin or accepted_pin(host, port)
-
-    def accept(self, host: str, port: int, fingerprint: str) -> None:
-        """Trust a server's certificate from now on, and none but that. Raises OSError."""
-        accepted_pins().accept(host, port, fingerprint)
-        self._pin = None
-
-    def usual_port(self) -> int:
-        """Return the port that is tried first."""
-        return next(iter(self.ports()), MONITOR_PORT_DEFAULT)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -80,12 +42,14 @@ def run(options: argparse.Namespace) -> int:
     from smtppseudo.tui.memory import Memory, target_for
     from smtppseudo.tui.screens.service import Service
 
-    keys = LocalKeys(options.state_dir, options.pin)
+    keyring = user_keyring(options.state_dir, options.pin)
     store = StateDir(user_config())
     given = (options.host, options.monitor_port, word, options.tls)
     app = MonitorApp(
         target_for(Memory.load(store), *given),
-        Surroundings(lambda: Feeder(keys), store, keys.accept, keys.usual_port, service=Service(run=run_in_terminal)),
+        Surroundings(
+            lambda: Feeder(keyring), store, keyring.accept, keyring.usual_port, service=Service(run=run_in_terminal)
+        ),
     )
     # A thread reads events while this one draws: let it give way sooner than after the usual 5 ms.
     sys.setswitchinterval(0.001)

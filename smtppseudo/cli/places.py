@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from smtppseudo.config.file import parse_file
 from smtppseudo.config.layers import Configuration
-from smtppseudo.config.settings import KEYS, SettingsError, check
+from smtppseudo.config.settings import KEYS, SettingsError, Warn, check, warn_at
 from smtppseudo.files import SETTINGS_FILE, SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, StateDir
 
 _NAME: Final = "smtppseudo"
@@ -79,10 +79,12 @@ def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
         ) from None
 
 
-def read_configuration(options: argparse.Namespace, handed_over: Mapping[str, Any] | None = None) -> Configuration:
-    """Read settings from all their origins, what monitors set left out. Raises SettingsError.
+def read_configuration(
+    options: argparse.Namespace, warn: Warn, handed_over: Mapping[str, Any] | None = None
+) -> Configuration:
+    """Read the settings from all their origins except monitors. Raises SettingsError.
 
-    What is `handed_over` by whoever starts us goes before the command line, and counts as of it.
+    What the service manager has `handed_over` goes before the command line, and counts as given there.
     """
     places = usual_places()
     given: dict[str, Any] = {}
@@ -92,19 +94,20 @@ def read_configuration(options: argparse.Namespace, handed_over: Mapping[str, An
             given[name] = check(name, value)
     given |= handed_over or {}
     of_machine = {"hostname": socket.gethostname(), "log_dir": str(places.log), "state_dir": str(places.state)}
-    return Configuration(settings_file(options).read(), {}, given, of_machine)
+    return Configuration(settings_file(options).read(warn), {}, given, of_machine)
 
 
-def with_monitor_settings(configuration: Configuration) -> tuple[Configuration, list[str]]:
-    """Add what monitors set in earlier runs; also return what is to be said of that. Raises nothing."""
+def with_monitor_settings(configuration: Configuration, warn: Warn) -> Configuration:
+    """Add what monitors set in earlier runs. What cannot be used is left out, with a warning."""
     state = StateDir(Path(configuration.settings.state_dir))
     place = state.path / SETTINGS_FILE
     try:
         text = state.read(SETTINGS_FILE)
     except OSError as error:
-        return configuration, [f"{place}: {error.strerror}; what monitors set is not in force"]
+        warn(f"{place}: {error.strerror}; what monitors set is not in force")
+        return configuration
     if text is None:
-        return configuration, []
+        return configuration
     import json
 
     try:
@@ -112,9 +115,9 @@ def with_monitor_settings(configuration: Configuration) -> tuple[Configuration, 
     except (ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
-        return configuration, [f"{place}: not a JSON object; what monitors set is not in force"]
-    configuration, complaints = configuration.with_monitor(stored)
-    return configuration, [f"{place}: {complaint}" for complaint in complaints]
+        warn(f"{place}: not a JSON object; what monitors set is not in force")
+        return configuration
+    return configuration.with_monitor(stored, warn_at(place, warn))
 
 
 class SettingsFile(NamedTuple):
@@ -123,8 +126,8 @@ class SettingsFile(NamedTuple):
     path: Path
     must_exist: bool
 
-    def read(self) -> dict[str, Any]:
-        """Read it; one that may be missing, and is, sets nothing. Raises SettingsError."""
+    def read(self, warn: Warn) -> dict[str, Any]:
+        """Return its checked values; none if the file may be missing, and is. Raises SettingsError."""
         try:
             text = self.path.read_bytes().decode("utf-8")
         except FileNotFoundError:
@@ -138,7 +141,7 @@ class SettingsFile(NamedTuple):
             ) from None
         except UnicodeDecodeError:
             raise SettingsError(f"{self.path}: not UTF-8 text; save it as UTF-8") from None
-        return parse_file(text, str(self.path))
+        return parse_file(text, str(self.path), warn)
 
 
 def settings_file(options: argparse.Namespace) -> SettingsFile:

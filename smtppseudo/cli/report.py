@@ -8,6 +8,7 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, given_files, with_progress
+from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.periods import moment
 from smtppseudo.logread.logs import Reading, instant
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     for rows in with_progress(reading):
         report.add(rows)
     for problem in reading.problems:
-        print(f"smtppseudo: {problem}", file=sys.stderr)
+        say(problem)
     view = tables.View(
         since=since,
         until=until,

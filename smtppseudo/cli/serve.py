@@ -104,9 +104,9 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     user = None if options.run_as is None else _find_user(options.run_as)
     inherited = inherit_sockets(os.environ)
     file = settings_file(options)  # before the user changes, and with it the usual places
-    configuration, complaints = with_monitor_settings(read_configuration(options, inherited.as_settings()))
-    for complaint in complaints:
-        _print_error(complaint)
+    configuration = with_monitor_settings(
+        read_configuration(options, _print_error, inherited.as_settings()), _print_error
+    )
     require_descriptors(configuration.settings.slots)
     logs_to_stdout = configuration.settings.log_dir == STDOUT
     if logs_to_stdout and options.verbose:
@@ -218,7 +218,7 @@ def _callbacks(
         notifier.reloading()
         server.recorder.log.reopen()
         try:
-            need_restart = server.reload(server.configuration.with_file(file.read()))
+            need_restart = server.reload(server.configuration.with_file(file.read(server.warn)))
         except SettingsError as error:
             server.warn(f"settings not changed: {error}")
         else:

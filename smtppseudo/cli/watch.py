@@ -9,18 +9,12 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_network
 from typing import Final, NoReturn
 
-from smtppseudo.cli.access import Access, add_access, add_host, be_safe_to_print, explained
+from smtppseudo.cli.access import Access, add_access, add_host, escape_unprintable, explained
 from smtppseudo.cli.options import describe
 from smtppseudo.events import NAMES
-from smtppseudo.link.link import (
-    ConnectionLostError,
-    Dropped,
-    MonitorLink,
-    Notice,
-    RefusedError,
-    Streamed,
-    UnreachableError,
-)
+from smtppseudo.link.errors import ConnectionLostError, RefusedError, UnreachableError
+from smtppseudo.link.incoming import Dropped, Streamed
+from smtppseudo.link.link import MonitorLink, Notice
 from smtppseudo.log.records import render_record
 from smtppseudo.monitor.codec import Frame
 
@@ -68,7 +62,7 @@ def _network(text: str) -> str:
 
 def run(options: argparse.Namespace) -> NoReturn:
     """Print events until interrupted, or until nobody reads them any more."""
-    be_safe_to_print()
+    escape_unprintable()
     watch = Watch(options)
     with explained():
         access = Access(options)

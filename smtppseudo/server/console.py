@@ -82,6 +82,9 @@ class Control(Protocol):
     def disconnect(self, slot: int) -> bool:
         """End the session in a slot; return False if there is none."""
 
+    def warn(self, text: str) -> None:
+        """Print and log a warning."""
+
     def report_fault(self, error: Exception) -> None:
         """Count and log a bug."""
 
@@ -282,14 +285,14 @@ class Console:
         if not isinstance(changes, dict) or not changes:
             raise OpRefused("bad_value", "changes must be an object of keys and values")
         self._require_revision(request)
-        return self._configure(session, self._control.configuration.with_set(changes))
+        return self._configure(session, self._control.configuration.with_set(changes, self._control.warn))
 
     def _unset(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         keys = request.fields.get("keys")
         if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
             raise OpRefused("bad_value", "keys must be a list of keys")
         self._require_revision(request)
-        return self._configure(session, self._control.configuration.with_unset(keys))
+        return self._configure(session, self._control.configuration.with_unset(keys, self._control.warn))
 
     def _configure(self, session: MonitorSession, configuration: Configuration) -> Mapping[str, object]:
         self._control.configure(configuration, session.ip, session.port)

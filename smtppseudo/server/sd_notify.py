@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Final
@@ -12,7 +13,7 @@ STATUS_EVERY_S: Final = 3.0
 _SOCKET: Final = "NOTIFY_SOCKET"
 _WATCHDOG_USEC: Final = "WATCHDOG_USEC"
 _WATCHDOG_PID: Final = "WATCHDOG_PID"
-_SEND_TIMEOUT_S: Final = 1.0
+_SEND_TIMEOUT_S: Final = 1
 _STATUS_MAX_CHARS: Final = 1000  # systemd ignores messages of more than 4,096 bytes
 _MICRO: Final = 1e-6
 
@@ -74,8 +75,9 @@ class Notifier:
         try:
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.settimeout(_SEND_TIMEOUT_S if wait else 0.0)
-            self._socket.sendto(data, self._address)
+                # Not settimeout(): poll(2) calls an unconnected socket writable even if the manager's queue is full.
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_TIMEOUT_S, 0))
+            self._socket.sendto(data, 0 if wait else socket.MSG_DONTWAIT, self._address)
         except OSError:
             return False  # a message that is not sent must not stop the server
         return True

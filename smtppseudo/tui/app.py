@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from smtppseudo.link.link import CertificateError, LinkError, UnknownCertificateError
-from smtppseudo.link.route import PORT, Target
+from smtppseudo.config.settings import MONITOR_PORT
+from smtppseudo.link.errors import CertificateError, LinkError, UnknownCertificateError
+from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.feeder import Batch, Broken, Dialling, Feed, News, Opened, Seen, Slots, Status
@@ -40,7 +41,7 @@ class Surroundings(NamedTuple):
     make_feed: Callable[[], Feed]
     store: Store
     accept: Callable[[str, int, str], None]  # a certificate's fingerprint, of a host and port. Raises OSError
-    usual_port: Callable[[], int] = lambda: PORT
+    usual_port: Callable[[], int] = lambda: MONITOR_PORT
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], datetime] = partial(datetime.now, UTC)
     zone: tzinfo | None = None  # None: this machine's

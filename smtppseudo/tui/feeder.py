@@ -11,23 +11,18 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from smtppseudo.link.link import (
+from smtppseudo.link.errors import (
     ClosedError,
     ConnectionLostError,
-    Dropped,
     LinkError,
-    MonitorLink,
     NeedsMagicWordError,
-    Notice,
-    OpRefusedError,
     RefusedError,
-    Reply,
-    ReplyRefused,
-    Snapshot,
-    Streamed,
     UnreachableError,
 )
-from smtppseudo.link.route import Keyring, Route, Target, connect
+from smtppseudo.link.incoming import Dropped, OpReply, Snapshot, Streamed
+from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.link import MonitorLink, Notice
+from smtppseudo.link.route import Route, Target, connect
 from smtppseudo.monitor.codec import Frame
 
 PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -64,13 +59,13 @@ class Batch(NamedTuple):
 class Status(NamedTuple):
     """The answer to `status`."""
 
-    reply: Reply
+    reply: OpReply
 
 
 class Slots(NamedTuple):
     """The answer to `slots`."""
 
-    reply: Reply
+    reply: OpReply
 
 
 class Broken(NamedTuple):
@@ -262,7 +257,7 @@ class Feeder:
     def _sort(self, notices: list[Notice]) -> None:
         """Hand over events in batches, and the answers between them, each where it came."""
         events: list[Streamed | Dropped] = []
-        done: list[tuple[Future[Frame], Reply | ReplyRefused]] = []
+        done: list[tuple[Future[Frame], OpReply]] = []
         news: list[News] = []
         with self._lock:
             for notice in notices:
@@ -278,21 +273,19 @@ class Feeder:
         last = next((notice.seq for notice in reversed(notices) if isinstance(notice, Streamed)), 0)
         self._seen = self._seen._replace(seq=max(last, self._seen.seq))
         for future, reply in done:
-            if isinstance(reply, Reply):
+            if reply.error is None:
                 future.set_result(reply.fields)
             else:
-                future.set_exception(OpRefusedError(reply.message or reply.code, reply.code))
+                future.set_exception(reply.error)
 
-    def _answer(
-        self, reply: Reply | ReplyRefused, done: list[tuple["Future[Frame]", Reply | ReplyRefused]]
-    ) -> News | None:
+    def _answer(self, reply: OpReply, done: list[tuple["Future[Frame]", OpReply]]) -> News | None:
         """Return the answer to a question of our own; note one that somebody waits for as done."""
         if reply.id == self._status_id:
             self._status_id = None
-            return Status(reply) if isinstance(reply, Reply) else None
+            return Status(reply) if reply.error is None else None
         if reply.id == self._slots_id:
             self._slots_id = None
-            return Slots(reply) if isinstance(reply, Reply) else None
+            return Slots(reply) if reply.error is None else None
         future = self._futures.pop(reply.id, None)
         if future is not None:
             done.append((future, reply))

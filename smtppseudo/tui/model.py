@@ -7,7 +7,7 @@ since the epoch, both of the screen's own clocks, so that a server whose clock i
 from collections.abc import Sequence
 from typing import Final
 
-from smtppseudo.link.link import Dropped, Reply, Snapshot, Streamed
+from smtppseudo.link.incoming import Dropped, OpReply, Snapshot, Streamed
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.slots import SlotBoard
 from smtppseudo.tui.stream import Mark, Stream
@@ -77,7 +77,7 @@ class Model:
         self.stream.extend(items)
         return has_settings
 
-    def take_status(self, reply: Reply, minute: int) -> None:
+    def take_status(self, reply: OpReply, minute: int) -> None:
         """Take in the answer to `status`."""
         fields = reply.fields
         self.state = text_of(fields, "state") or self.state
@@ -87,7 +87,7 @@ class Model:
         if isinstance(counters, dict):
             self._count(counters, minute)
 
-    def take_slots(self, reply: Reply, now: float) -> None:
+    def take_slots(self, reply: OpReply, now: float) -> None:
         """Take in the answer to `slots`."""
         slots = reply.fields.get("slots")
         if isinstance(slots, list):

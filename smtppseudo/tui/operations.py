@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from smtppseudo.link.link import CertificateError, ConnectionLostError, LinkError, OpRefusedError, TlsMode
+from smtppseudo.link.errors import CertificateError, ConnectionLostError, LinkError, OpRefusedError
 from smtppseudo.link.route import Target, own_address
+from smtppseudo.link.wire import TlsMode
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.screens.certificate import Certificate
 from smtppseudo.tui.screens.dialog import Confirm

@@ -51,18 +51,16 @@ def matched(directory: Path, text: str) -> tuple[list[str], list[str]]:
     rules, log = directory / "smtppseudo.conf", directory / "log"
     rules.write_text(FILTER)
     log.write_text(text)
-    outputs = []
-    for wanted in ("msg", "<time> <ip>"):
-        done = subprocess.run(
-            ["fail2ban-regex", "--usedns=no", "-o", wanted, str(log), str(rules)],
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
-        assert done.stderr == ""
-        outputs.append(done.stdout.splitlines())
-    return outputs[0], outputs[1]
+    done = subprocess.run(
+        ["fail2ban-regex", "--usedns=no", "-o", "<time> <ip> <msg>", str(log), str(rules)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.stderr == ""
+    found = [line.split(" ", 2) for line in done.stdout.splitlines()]
+    return [line for _, _, line in found], [f"{time} {ip}" for time, ip, _ in found]
 
 
 def assert_refusals_match(directory: Path, text: str) -> int:

@@ -226,7 +226,8 @@ def test_whoever_waits_gives_way_like_another(inside: MakeInside) -> None:
 def test_settings_of_a_monitor_hold_newcomers_and_leave_others_alone(inside: MakeInside) -> None:
     server = inside(greeting="{hostname}")
     before = server.greeted()
-    server.server.configure(server.server.configuration.with_set({"tarpit": True, "greet_delay_s": 0}), "", 0)
+    changed = server.server.configuration.with_set({"tarpit": True, "greet_delay_s": 0}, server.server.warn)
+    server.server.configure(changed, "", 0)
     before.say("NOOP", "250")
     held = server.connect()
     assert heard(server, held) == GREETING[:1]

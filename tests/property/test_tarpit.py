@@ -90,7 +90,7 @@ def _plain(event: Event) -> Event:
     return event._replace(duration_ms=0) if isinstance(event, Closed) else event
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(dialogues, paces, streams, chunks)
 def test_any_pace_says_the_same_in_the_same_order(
     dialogue: dict[str, Any], pace: dict[str, Any], stream: bytes, pieces: list[tuple[int, float]]
@@ -103,7 +103,7 @@ def test_any_pace_says_the_same_in_the_same_order(
     assert session.received_bytes == len(stream)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(dialogues, paces, streams, chunks)
 def test_no_byte_is_early(
     dialogue: dict[str, Any], pace: dict[str, Any], stream: bytes, pieces: list[tuple[int, float]]

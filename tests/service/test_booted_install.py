@@ -87,7 +87,7 @@ def test_the_program_that_has_port_25_is_named(machine: Machine) -> None:
 def test_a_unit_of_something_else_is_refused(machine: Machine) -> None:
     path = "/usr/lib/systemd/system/smtppseudo.service"
     machine.path(path).write_text("[Service]\nExecStart=/bin/true\n")
-    assert f"{path} comes from something else" in refused(machine)
+    assert f"{path} was not written by install-service" in refused(machine)
     machine.path(path).unlink()
 
 
@@ -155,7 +155,7 @@ def test_a_removal_leaves_what_was_written_and_a_purge_nothing(machine: Machine)
     drop_in.write_text("[Service]\nNice=1\n")
     done = machine.run(PROGRAM, "uninstall-service")
     left = "/etc/smtppseudo, /var/lib/smtppseudo, /var/log/smtppseudo"
-    assert done.stdout.endswith(f"left as they are: {left} (--purge removes them)\n")
+    assert done.stdout.endswith(f"not removed: {left} (--purge removes them)\n")
     assert not machine.answers()
     assert list(machine.path("/var/log/smtppseudo").glob("*.log"))
     assert machine.read("id", "-un", "smtppseudo") == "smtppseudo"
@@ -173,15 +173,15 @@ def test_the_screens_commands_and_what_it_is_told(machine: Machine) -> None:
         return machine.run(f"{VENV}/bin/python", "-c", f"{imports}print(*{code}, sep='\\n')").stdout.splitlines()
 
     def do(action: str) -> None:
-        machine.run(*python(f"argv_for(Action.{action})"))
+        machine.run(*python(f"argv_for(ServiceAction.{action})"))
 
-    assert python("ask_systemd()") == ["no", "no", "no", ""]
+    assert python("query_service()") == ["no", "no", "no", ""]
     do("INSTALL")
-    assert python("ask_systemd()") == ["yes", "yes (running)", "yes", ""]
+    assert python("query_service()") == ["yes", "yes (running)", "yes", ""]
     do("STOP")
     assert not machine.answers()
     assert machine.show("ActiveState") == "inactive"
-    assert python("ask_systemd()") == ["yes", "no (inactive)", "yes", ""]
+    assert python("query_service()") == ["yes", "no (inactive)", "yes", ""]
     do("START")
     assert machine.answers()
     do("UNINSTALL")

@@ -15,8 +15,8 @@ from smtppseudo.service.units import (
     SOCKETS,
     Plan,
     endpoints,
-    is_ours,
-    port_of,
+    is_generated,
+    port_in,
     sysusers_text,
     unit_texts,
 )
@@ -108,8 +108,8 @@ def test_without_ipv6_it_listens_on_ipv4_alone() -> None:
 
 def test_the_ports_are_read_back() -> None:
     texts = unit_texts(PLANS["user"])
-    assert (port_of(texts[SMTP_SOCKET]), port_of(texts[MONITOR_SOCKET])) == (2525, 2626)
-    assert port_of("") is None
+    assert (port_in(texts[SMTP_SOCKET]), port_in(texts[MONITOR_SOCKET])) == (2525, 2626)
+    assert port_in("") is None
 
 
 def test_a_users_service_has_no_user_and_no_name_spaces() -> None:
@@ -121,5 +121,5 @@ def test_a_users_service_has_no_user_and_no_name_spaces() -> None:
 
 def test_all_files_are_marked_as_ours() -> None:
     texts = [*unit_texts(PLANS["system"]).values(), *unit_texts(PLANS["user"]).values(), sysusers_text()]
-    assert all(map(is_ours, texts))
-    assert not is_ours("[Unit]\n")
+    assert all(map(is_generated, texts))
+    assert not is_generated("[Unit]\n")

@@ -1,6 +1,7 @@
 """The screen, and its feeder, against the real server."""
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable
@@ -11,8 +12,11 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from smtppseudo.files import StateDir
-from smtppseudo.link.link import NeedsMagicWordError, NotAuthorizedError, Streamed, UnreachableError
-from smtppseudo.link.route import Target, connect
+from smtppseudo.link.errors import NeedsMagicWordError, NotAuthorizedError
+from smtppseudo.link.incoming import Streamed
+from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.pins import Pins
+from smtppseudo.link.route import Target
 from smtppseudo.tui.app import MonitorApp, Surroundings
 from smtppseudo.tui.feeder import Batch, Broken, Feeder, News, Opened, Seen
 from smtppseudo.tui.screens.main import MainScreen
@@ -24,30 +28,23 @@ from tests.running import Running, Servers
 WORD = "open sesame, please"
 
 
-class Keys:
+class Keys(Keyring):
     """The keys of one server, or none; `pin` is the fingerprint of the certificate that was accepted."""
 
     def __init__(self, directory: Path | None) -> None:
-        self._state = None if directory is None else StateDir(directory)
-        self.pin: str | None = None
-
-    def cookies(self) -> tuple[str, ...]:
-        """Return its cookie."""
-        text = self._state.read("cookie") if self._state is not None else None
-        return () if text is None else (text.strip(),)
-
-    def ports(self) -> tuple[int, ...]:
-        """Return its port."""
-        text = self._state.read("monitor_port") if self._state is not None else None
-        return () if text is None else (int(text),)
+        super().__init__([] if directory is None else [directory], Pins(Path(os.devnull)))
 
     def pin_for(self, host: str, port: int) -> str | None:
         """Return it, whichever server it is."""
         return self.pin
 
     def accept(self, host: str, port: int, fingerprint: str) -> None:
-        """Take it for the server's from now on."""
+        """Trust it from now on."""
         self.pin = fingerprint
+
+    def save_pin(self, host: str, port: int) -> str:
+        """Save nothing."""
+        return ""
 
 
 def surroundings(keys: Keys, directory: Path) -> Surroundings:
@@ -324,37 +321,6 @@ def test_an_op_is_answered_through_the_feeder(servers: Servers, monitors: Monito
 def monitors() -> object:
     """Connects to monitor ports; at the end every connection is closed."""
     yield from closing_monitors()
-
-
-def own_other_address() -> str:
-    """Return an address of this machine that is not loopback, or skip."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("192.0.2.1", 9))  # nothing is sent
-        except OSError:
-            pytest.skip("this machine has no other address than loopback")
-        address: str = sock.getsockname()[0]
-    return address
-
-
-def test_an_address_of_this_machine_leads_to_loopback(servers: Servers) -> None:
-    server = servers.start()
-    address = own_other_address()
-    route = connect(Target(address, monitor_port(server)), Keys(state_dir(server)))
-    route.link.close()
-    assert route.is_own
-    assert (
-        route.note == f"{address} is this machine, but its server answers monitors at 127.0.0.1 only; connected there"
-    )
-
-
-def test_what_was_tried_is_said_where_nothing_answers() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    with pytest.raises(UnreachableError, match=rf"127\.0\.0\.1 port {port}: Connection refused; is the server running"):
-        connect(Target(None, port), Keys(None))
-    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1 was tried as well"):
-        connect(Target(own_other_address(), port), Keys(None))
 
 
 def test_quitting_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from textual.widgets import Input, Static
 
-from smtppseudo.link.link import (
+from smtppseudo.link.errors import (
     ChangedCertificateError,
     ConnectionLostError,
     NeedsMagicWordError,
@@ -133,14 +133,12 @@ def test_a_lost_connection_keeps_what_was_shown() -> None:
     play(Scene(), act)
 
 
-@pytest.mark.parametrize(
-    "error", [NeedsMagicWordError("192.0.2.1 port 26 needs the magic word"), NotAuthorizedError("x: Not Authorized!")]
-)
+@pytest.mark.parametrize("error", [NeedsMagicWordError("192.0.2.1 port 26"), NotAuthorizedError("x: Not Authorized!")])
 def test_a_word_is_asked_for_and_kept_only_if_wished(error: Any) -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(Broken(error, None))
         assert isinstance(scene.app.screen, AskWord)
-        assert str(error) in scene.text()
+        assert str(error)[:24] in scene.text()
         await scene.pilot.press(*"short", "enter")
         assert "8 to 128 printable ASCII characters" in scene.text()
         await scene.pilot.press(*"er word", "enter")

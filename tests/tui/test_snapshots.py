@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import pytest
 import textual
 
-from smtppseudo.link.link import (
+from smtppseudo.link.errors import (
     ChangedCertificateError,
     ConnectionLostError,
     NotAuthorizedError,

@@ -107,7 +107,7 @@ actions = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(1, 6), actions)
 def test_against_a_simple_model(count: int, actions: list[tuple[str, int]]) -> None:
     table = Table(count, EVICT_AFTER_S)

@@ -145,6 +145,19 @@ def test_a_server_of_before_the_tarpit_is_understood() -> None:
         assert getattr(Status.from_fields(changed(name, None)), name) == 0
 
 
+def test_the_old_names_of_counters_are_aliases() -> None:
+    old_names = {
+        "turned_away": "refused",
+        "received_bytes": "received_octets",
+        "sent_bytes": "sent_octets",
+        "wasted_s": "kept_s",
+        "undelayed": "hurried",
+    }
+    counters = cast(dict[str, object], FIELDS["counters"])
+    old = {**FIELDS, "counters": {old_names.get(name, name): value for name, value in counters.items()}}
+    assert Status.from_fields(old) == Status.from_fields(FIELDS)
+
+
 def test_a_sum_that_is_none() -> None:
     with pytest.raises(ValueError, match="turned_away"):
         Status.from_fields(changed("turned_away", {"slots": "12"}))

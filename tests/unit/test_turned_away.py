@@ -105,7 +105,7 @@ REASONS: Final[tuple[TurnedAwayReason, ...]] = ("slots", "client")
 moments = st.lists(st.none() | st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(REASONS)), max_size=120)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.integers(1, 4), st.integers(1, 6), moments)
 def test_no_refusal_is_lost_and_no_second_too_full(
     per_second: int, sources_max: int, moments: list[tuple[str, TurnedAwayReason] | None]

@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
-from smtppseudo.link.link import CertificateError, ChangedCertificateError
+from smtppseudo.link.errors import CertificateError, ChangedCertificateError
 from smtppseudo.link.pins import SHOW_COMMAND
 from smtppseudo.tui.screens.dialog import Dialog
 from smtppseudo.tui.texts import shown

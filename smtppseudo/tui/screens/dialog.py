@@ -9,7 +9,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from smtppseudo.link.link import LinkError
+from smtppseudo.link.errors import LinkError
 from smtppseudo.tui.texts import sentence, shown
 from smtppseudo.tui.waiting import begin
 from smtppseudo.tui.widgets.push import Push

@@ -9,8 +9,8 @@ from textual.app import ComposeResult, SuspendNotSupported
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
-from smtppseudo.service.commands import Action, argv_for, obstacle_to
-from smtppseudo.service.systemd import UnitState, ask_systemd
+from smtppseudo.service.commands import ServiceAction, argv_for, problem_with
+from smtppseudo.service.systemd import UnitState, query_service
 from smtppseudo.tui.screens.dialog import Confirm, Dialog
 from smtppseudo.tui.texts import shown
 from smtppseudo.tui.waiting import aside, begin
@@ -27,9 +27,9 @@ class Service(NamedTuple):
     `run` has a command run in the bare terminal.
     """
 
-    ask: Callable[[], UnitState] = ask_systemd
-    argv_for: Callable[[Action], list[str]] = argv_for
-    obstacle_to: Callable[[Action], str] = obstacle_to
+    ask: Callable[[], UnitState] = query_service
+    argv_for: Callable[[ServiceAction], list[str]] = argv_for
+    problem_with: Callable[[ServiceAction], str] = problem_with
     run: Callable[[list[str]], None] = _nobody
 
 
@@ -49,7 +49,7 @@ class ServicePanel(Dialog[None]):
             yield Static("", classes="text", id="state", markup=False)
             yield Static("", classes="bad", markup=False)
             with Horizontal(classes="buttons"):
-                for action in Action:
+                for action in ServiceAction:
                     yield Push(action.value.capitalize(), id=action.value)
                 yield Push("Close", id="close")
 
@@ -64,13 +64,13 @@ class ServicePanel(Dialog[None]):
         if event.push.id == "close":
             self.action_cancel()
             return
-        action = Action(event.push.id)
+        action = ServiceAction(event.push.id)
         if action in _ASKED:
             self._ask(action)
         else:
             begin(self, partial(self._do, action), "service")
 
-    def _ask(self, action: Action) -> None:
+    def _ask(self, action: ServiceAction) -> None:
         def do(is_sure: bool | None) -> None:
             if is_sure:
                 begin(self, partial(self._do, action), "service")
@@ -78,8 +78,8 @@ class ServicePanel(Dialog[None]):
         name = action.value.capitalize()
         self.app.push_screen(Confirm(f"{name} the service", _ASKED[action], name), do)
 
-    async def _do(self, action: Action) -> None:
-        obstacle = await aside(partial(self._service.obstacle_to, action))
+    async def _do(self, action: ServiceAction) -> None:
+        obstacle = await aside(partial(self._service.problem_with, action))
         if obstacle:
             self.complain(obstacle)
             return
@@ -103,10 +103,10 @@ class ServicePanel(Dialog[None]):
         self.query_one("#state", Static).update(shown_lines(state))
         self.query_one("#install", Push).label = "Upgrade" if unit.is_installed else "Install"
         for action, is_possible in (
-            (Action.INSTALL, not unit.reason),
-            (Action.START, unit.is_installed and not unit.is_running),
-            (Action.STOP, unit.is_running),
-            (Action.UNINSTALL, unit.is_installed),
+            (ServiceAction.INSTALL, not unit.reason),
+            (ServiceAction.START, unit.is_installed and not unit.is_running),
+            (ServiceAction.STOP, unit.is_running),
+            (ServiceAction.UNINSTALL, unit.is_installed),
         ):
             self.query_one(f"#{action.value}", Push).disabled = not is_possible
 
@@ -117,11 +117,11 @@ def shown_lines(text: str) -> str:
 
 
 _ASKED: Final = {
-    Action.STOP: (
+    ServiceAction.STOP: (
         "Until the service is started again, callers and monitors find nobody: this screen will lose its connection,"
         " too."
     ),
-    Action.UNINSTALL: (
+    ServiceAction.UNINSTALL: (
         "The service will be stopped and its units removed. Settings, state and logs stay;"
         " `smtppseudo uninstall-service --purge` removes them, too."
     ),

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
-from smtppseudo.link.link import LinkError
+from smtppseudo.link.errors import LinkError
 from smtppseudo.link.machine import checked_word
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, derive
 from smtppseudo.tui.feeder import Feed

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -170,6 +171,16 @@ def test_a_status_that_could_not_be_told_is_told_later(begin: MakeLoop, manager:
     assert "STATUS=Offline" not in manager.heard()
     loop.advance(STATUS_EVERY_S + 1)
     assert manager.heard() == ["STATUS=Offline"]
+
+
+def test_waiting_for_a_manager_whose_queue_is_full_takes_no_cpu(manager: Manager) -> None:
+    notifier = Notifier(manager.environ)
+    while notifier.status("x", wait=False):
+        pass
+    before_s = time.thread_time()
+    assert not notifier.ready("y")
+    assert time.thread_time() - before_s < 0.1  # of one second that it waits
+    notifier.close()
 
 
 def test_the_watchdog_hears_of_us_at_half_its_time(begin: MakeLoop, manager: Manager) -> None:
