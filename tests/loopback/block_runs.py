@@ -278,7 +278,7 @@ def every_setting(stage: Stage, block: Block) -> None:
     printed = stage.run(block.text)
     if not printed:
         printed = re.sub(r"^# (?=\w+ = )", "", (stage.cwd / "smtppseudo.toml").read_text(), flags=re.MULTILINE)
-    assert parse_file(printed, block.page).keys() == KEYS.keys()
+    assert parse_file(printed, block.page, pytest.fail).keys() == KEYS.keys()
 
 
 def list_for_rbldnsd(stage: Stage, block: Block) -> None:

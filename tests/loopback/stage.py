@@ -174,7 +174,7 @@ class Stage:
 
     def settings_of(self, page: str, first_line: str) -> dict[str, Any]:
         """Return the settings that a block of a page shows, with the stage's directories."""
-        return parse_file(self.inside(block(page, first_line).text), page)
+        return parse_file(self.inside(block(page, first_line).text), page, pytest.fail)
 
     def be_elsewhere(self) -> None:
         """Have later commands find no cookie and no port of the server."""

@@ -29,8 +29,9 @@ def pristine_tree() -> Path:
 
 
 def wheels_of_others() -> Path:
-    """Return a directory with the wheels that ours needs."""
-    needs: list[str] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["dependencies"]
+    """Return a directory with the wheels that ours needs, to be built and to run."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    needs: list[str] = project["project"]["dependencies"] + project["build-system"]["requires"]
 
     def make(directory: Path) -> None:
         only_wheels = ["--only-binary=:all:", f"--python-version={PYTHON}"]
