@@ -80,9 +80,6 @@ class MonitorSession:
     `awaits_tls`, the hello is queued by `secured`.
     """
 
-    paces = False
-    seconds_per_byte = 0.0
-    reads = True
     slot = 0  # a monitor has none
     session_id = 0
 
@@ -91,6 +88,7 @@ class MonitorSession:
         backend: LoginBackend,
         nonce: str,
         server: str,
+        server_name: str,
         ip: str,
         port: int,
         now: float,
@@ -103,7 +101,9 @@ class MonitorSession:
         self.user = ""
         self.close_reason: CloseReason | None = "tls" if awaits_tls else None
         self.awaits_tls = awaits_tls
+        self.is_secured = False
         self._server = server
+        self._server_name = server_name
         self._backend = backend
         self._exchange = ServerExchange(backend.credentials_of, backend.decoy_for, nonce)
         self._reader = FrameReader(MAX_BYTES_BEFORE_LOGIN)
@@ -118,6 +118,7 @@ class MonitorSession:
     def secured(self, now: float) -> None:  # noqa: ARG002
         """Begin after the TLS handshake."""
         self.awaits_tls = False
+        self.is_secured = True
         self.close_reason = None
         self._greet()
 
@@ -222,6 +223,7 @@ class MonitorSession:
             type="hello",
             protocol=PROTOCOL,
             server=self._server,
+            server_name=self._server_name,
             mechanisms=[MECHANISM],
             cookie_id=self._backend.cookie_id,
             auth_timeout_s=AUTH_TIMEOUT_S,

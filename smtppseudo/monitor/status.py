@@ -1,6 +1,6 @@
 """A server's status, from the reply to the op `status`: as a value, as text, and as Prometheus metrics."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
 
@@ -142,10 +142,10 @@ _METRICS: Final = (
 )
 
 
-def render_prometheus(status: Status, version: str, started_at: str) -> str:
+def render_prometheus(status: Status, version: str, started_at: str, server_name: str = "") -> str:
     """Return a status in Prometheus' text format 0.0.4. Raises ValueError if `started_at` is not an ISO 8601 time.
 
-    The sums of a run begin at 0 and never decrease.
+    The sums of a run begin at 0 and never decrease. A `server_name` becomes the label `server` of every metric.
     """
     values: dict[str, Number | Labelled] = {
         **status._asdict(),
@@ -158,14 +158,16 @@ def render_prometheus(status: Status, version: str, started_at: str) -> str:
         name = f"smtppseudo_{metric.name}"
         kind = "counter" if name.endswith("_total") else "gauge"
         lines += [f"# HELP {name} {metric.help}", f"# TYPE {name} {kind}"]
-        lines += _samples(name, metric.label, values[metric.field])
+        value = values[metric.field]
+        by_label = {"": value} if isinstance(value, int | float) else value
+        lines += [
+            f"{name}{_labels({'server': server_name, metric.label: key})} {each}" for key, each in by_label.items()
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _samples(name: str, label: str, value: Number | Labelled) -> Iterator[str]:
-    if isinstance(value, int | float):
-        yield f"{name} {value}"
-        return
-    for key, each in value.items():
-        escaped = key.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        yield f'{name}{{{label}="{escaped}"}} {each}'
+def _labels(labels: Mapping[str, str]) -> str:
+    """Return the labels that have a value, in braces, or nothing."""
+    escaped = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+    shown = ",".join([f'{name}="{value.translate(escaped)}"' for name, value in labels.items() if value])
+    return f"{{{shown}}}" if shown else ""

@@ -6,7 +6,7 @@ from typing import Final
 
 from smtppseudo import __version__
 from smtppseudo.files import Replacement
-from smtppseudo.loop.reactor import Alarm, Reactor
+from smtppseudo.loop.reactor import Reactor, Timer
 from smtppseudo.monitor.status import Status, render_prometheus
 
 WRITE_EVERY_S: Final = 15.0
@@ -25,16 +25,18 @@ class MetricsFile:
         path: Path,
         reactor: Reactor,
         status: Callable[[], Mapping[str, object]],
+        server_name: str,
         on_trouble: Callable[[str], None],
         on_fault: Callable[[Exception], None],
     ) -> None:
         self._path = path
         self._reactor = reactor
         self._status = status
+        self._server_name = server_name
         self._on_trouble = on_trouble
         self._started_at = reactor.clock.stamp
         self._reported = ""
-        self._alarm = Alarm(self._write_and_reschedule, on_fault)
+        self._alarm = Timer(self._write_and_reschedule, on_fault)
 
     def begin(self) -> None:
         """Write the file now, and again every 15 s."""
@@ -50,7 +52,7 @@ class MetricsFile:
         self._write()
 
     def _write(self) -> None:
-        text = render_prometheus(Status.from_fields(self._status()), __version__, self._started_at)
+        text = render_prometheus(Status.from_fields(self._status()), __version__, self._started_at, self._server_name)
         try:
             with Replacement(self._path, _MODE) as file:
                 file.write(text)

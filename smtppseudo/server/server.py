@@ -263,7 +263,9 @@ class Server:
         from smtppseudo.server.metrics import MetricsFile  # noqa: PLC0415 - most servers write none
 
         path = Path(self.settings.metrics_file)
-        self._metrics = MetricsFile(path, self.reactor, self.status, self.warn, self.report_fault)
+        self._metrics = MetricsFile(
+            path, self.reactor, self.status, self.settings.server_name, self.warn, self.report_fault
+        )
         self._metrics.begin()
 
     def _start_blocklist(self) -> None:
@@ -287,7 +289,7 @@ class Server:
         self._monitor_port.close()
 
     def _smtp_handler(self, address: str) -> OnAccept:  # noqa: ARG002 - the same at every address
-        return self.reception.accept
+        return self.reception.admit
 
     def _monitor_handler(self, address: str) -> OnAccept:
         """Return the accept handler of an address that the server listens on: all but loopback use TLS, if they can."""

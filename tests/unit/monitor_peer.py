@@ -49,6 +49,7 @@ def hello(**changes: object) -> dict[str, object]:
         "type": "hello",
         "protocol": 1,
         "server": "smtppseudo 0.1.0",
+        "server_name": "",
         "mechanisms": ["SCRAM-SHA-256"],
         "cookie_id": cookie_id(COOKIE),
         "auth_timeout_s": 30,

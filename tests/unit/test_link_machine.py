@@ -188,7 +188,7 @@ def test_both_machines_together() -> None:
     for secrets, user in ((Secrets(magic_word=WORD), "magic"), (Secrets((COOKIE,)), "cookie")):
         machine = MonitorClient(secrets, CLIENT_NONCE, PLACE)
         door = LoginBackend(USERS.get, Peer._decoy, lambda user: 0.0, cookie_id(COOKIE))
-        server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "127.0.0.1", 50_000, 0.0)
+        server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "", "127.0.0.1", 50_000, 0.0)
         found: list[Incoming] = []
         while data := server.data_to_send(0.0):
             found += machine.receive(data)
@@ -205,7 +205,7 @@ def test_both_machines_together() -> None:
 def test_both_machines_with_a_wrong_word() -> None:
     machine = client("another word")
     door = LoginBackend(USERS.get, Peer._decoy, lambda user: 0.0, cookie_id(COOKIE))
-    server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "127.0.0.1", 50_000, 0.0)
+    server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "", "127.0.0.1", 50_000, 0.0)
     for _ in range(2):
         assert machine.receive(server.data_to_send(0.0)) == []
         happenings = server.receive(machine.data_to_send(), 0.0)

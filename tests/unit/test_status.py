@@ -114,6 +114,14 @@ def test_each_metric_has_its_help_and_its_type_before_its_samples() -> None:
         assert lines[at + 2].startswith((f"{name} ", f"{name}{{"))
 
 
+def test_the_server_name_is_a_label_of_every_metric() -> None:
+    status = Status.from_fields(FIELDS)
+    named = render_prometheus(status, "1.2.3", STARTED_AT, "mx-1")
+    assert named.count('{server="mx-1"') == sum(not line.startswith("#") for line in named.splitlines())
+    unnamed = named.replace('{server="mx-1"}', "").replace('server="mx-1",', "")
+    assert unnamed == render_prometheus(status, "1.2.3", STARTED_AT)
+
+
 def test_offline_is_0() -> None:
     assert families(Status.from_fields(changed("state", "offline")))["smtppseudo_online"].samples[0].value == 0
 
