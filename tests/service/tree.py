@@ -29,8 +29,9 @@ def pristine_tree() -> Path:
 
 
 def wheels_of_others() -> Path:
-    """Return a directory with the wheels of all dependencies."""
-    needs: list[str] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["dependencies"]
+    """Return a directory with the wheels that the package needs, at run time and to be built."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    needs: list[str] = project["project"]["dependencies"] + project["build-system"]["requires"]
 
     def make(directory: Path) -> None:
         only_wheels = ["--only-binary=:all:", f"--python-version={PYTHON}"]
