@@ -73,19 +73,22 @@ def run(options: argparse.Namespace) -> int:
         )
     word = None if options.magic_file is None else read_word(Path(options.magic_file))
     try:
-        from smtppseudo.tui.app import MonitorApp, Surroundings
+        from smtppseudo.tui.app import MonitorApp
     except ImportError as error:
         raise exits.no_screen(error) from None
     from smtppseudo.tui.feeder import Feeder
     from smtppseudo.tui.memory import Memory, target_for
-    from smtppseudo.tui.screens.service import Service
+    from smtppseudo.tui.screens.service import ServiceControl
+    from smtppseudo.tui.server_view import Dependencies
 
     keys = LocalKeys(options.state_dir, options.pin)
     store = StateDir(user_config())
     given = (options.host, options.monitor_port, word, options.tls)
     app = MonitorApp(
         target_for(Memory.load(store), *given),
-        Surroundings(lambda: Feeder(keys), store, keys.accept, keys.usual_port, service=Service(run=run_in_terminal)),
+        Dependencies(
+            lambda: Feeder(keys), store, keys.accept, keys.usual_port, service=ServiceControl(run=run_in_terminal)
+        ),
     )
     # A thread reads events while this one draws: let it give way sooner than after the usual 5 ms.
     sys.setswitchinterval(0.001)
