@@ -1,9 +1,9 @@
-"""Make smtppseudo.pyz, the server in one file that any Python 3.11 or later runs: everything but the screen.
+"""Write smtppseudo.pyz: the whole program except the screen, in one file that any Python 3.11 or later runs.
 
     python3 .ci/pyz.py [FILE]      without FILE: smtppseudo.pyz
 
-It needs nothing but Python. The same sources give the same bytes: no dates, and no compression, which every zlib
-does a little otherwise.
+The script needs Python only. The same sources give the same bytes: the archive has no dates and is not compressed,
+because the output of zlib differs between versions.
 """
 
 import sys
@@ -13,7 +13,7 @@ from typing import Final
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
-LEFT_OUT: Final = ("smtppseudo/tui/", "smtppseudo/share/")
+EXCLUDED: Final = ("smtppseudo/tui/", "smtppseudo/share/")
 
 START: Final = b"""\
 import sys
@@ -28,13 +28,13 @@ sys.exit(main())
 
 
 def main() -> None:
-    """Write the file, executable."""
+    """Write the file and make it executable."""
     target = Path(sys.argv[1] if len(sys.argv) > 1 else "smtppseudo.pyz")
     with target.open("wb") as file:
         file.write(b"#!/usr/bin/env python3\n")
         with ZipFile(file, "w", ZIP_STORED) as archive:
             for name, data in members():
-                member = ZipInfo(name)  # of 1980-01-01
+                member = ZipInfo(name)  # dated 1980-01-01
                 member.create_system = 3
                 member.external_attr = 0o644 << 16
                 archive.writestr(member, data)
@@ -42,12 +42,13 @@ def main() -> None:
 
 
 def members() -> Iterator[tuple[str, bytes]]:
-    """Give the names and bytes of all that goes in."""
+    """Yield the name and the bytes of each member."""
     yield "__main__.py", START
     yield "LICENSE", (CHECKOUT / "LICENSE").read_bytes()
-    for path in sorted((CHECKOUT / "smtppseudo").rglob("*.py")):
+    package = CHECKOUT / "smtppseudo"
+    for path in sorted([*package.rglob("*.py"), *package.glob("guide/*.md")]):
         name = path.relative_to(CHECKOUT).as_posix()
-        if not name.startswith(LEFT_OUT):
+        if not name.startswith(EXCLUDED):
             yield name, path.read_bytes()
 
 

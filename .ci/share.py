@@ -24,6 +24,7 @@ import shtab  # noqa: E402
 from argparse_manpage.manpage import Manpage  # noqa: E402
 
 from smtppseudo import __version__  # noqa: E402
+from smtppseudo.cli.guide import TOPICS  # noqa: E402
 from smtppseudo.cli.parser import parser  # noqa: E402
 from smtppseudo.config.file import to_toml  # noqa: E402
 from smtppseudo.config.settings import KEYS, Key, Settings  # noqa: E402
@@ -58,6 +59,8 @@ def completion(shell: str) -> str:
                 action.complete = OF_METAVAR[action.metavar]  # type: ignore[attr-defined]
             if (name, action.metavar) == ("unset", "KEY"):
                 action.choices = [key.name for key in KEYS.values() if key.by_monitor]
+            if (name, action.metavar) == ("guide", "TOPIC"):
+                action.choices = TOPICS
     return without_blanks(shtab.complete(top, shell))
 
 

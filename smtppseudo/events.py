@@ -1,20 +1,20 @@
 """Events: what happened, as values; one vocabulary for log, stream and counters.
 
-The classes are named tuples: as frozen as a dataclass, three times as cheap to make (every command of
-every session makes one), and without the start-up time of `dataclasses`.
+The classes are named tuples: as immutable as a frozen dataclass, three times as fast to create (each command creates
+one), and without the start-up time of `dataclasses`.
 """
 
 import re
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 CloseReason: TypeAlias = Literal[
-    "quit",  # the peer said QUIT
+    "quit",  # the peer sent QUIT
     "peer",  # the peer closed or half-closed the connection
     "reset",  # the kernel reported an error on the connection
     "idle",
     "session",
     "quiet",
-    "evicted",  # it was idle longest, and its slot was needed
+    "evicted",  # its slot was needed, and it was idle longest
     "errors",  # too many malformed commands, or too many commands
     "stalled",  # the peer did not read its replies
     "stopped",  # the listener was stopped
@@ -27,16 +27,16 @@ TurnedAwayReason: TypeAlias = Literal["slots", "client"]
 
 
 class Connected(NamedTuple):
-    """A session began, on our port `local_port`."""
+    """A session began, on the server's port `local_port`."""
 
     local_port: int
 
 
 class Command(NamedTuple):
-    """A command and its answer, one data event.
+    """A command and its reply, one data event.
 
-    `data` is the line as sent, without its line end, at most 2,048 bytes; `reply` the first line of the
-    answer, code included, without CRLF. `truncated_bytes` counts what was dropped of a line too long.
+    `data` is the line as sent, without its line end, at most 2,048 bytes; `reply` is the first line of the reply, with
+    the code, without CRLF. `truncated_bytes` counts the bytes dropped from a line that was too long.
     """
 
     data: bytes
@@ -48,13 +48,13 @@ class Command(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A whole message was received and thrown away; `bytes` as RFC 1870 section 3 counts them."""
+    """A whole message was received and discarded; `bytes` as RFC 1870 section 3 counts them."""
 
     bytes: int
 
 
 class Closed(NamedTuple):
-    """A session ended. `not_logged` counts the data events that were not logged, the session's share being used up."""
+    """A session ended. `not_logged` counts the data events over the session's share of the log."""
 
     reason: CloseReason
     duration_ms: int
@@ -65,14 +65,14 @@ class Closed(NamedTuple):
 
 
 class TurnedAway(NamedTuple):
-    """`count` newcomers were turned away with 421 for want of a slot."""
+    """`count` callers got no slot."""
 
     reason: TurnedAwayReason
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+    count: int  # type: ignore[assignment]  # hides tuple.count, which is not used
 
 
 class Error(NamedTuple):
-    """Something failed on our side; `lost` counts log lines that could not be written."""
+    """Something failed in the server; `lost` counts log lines that could not be written."""
 
     message: str
     lost: int = 0
@@ -91,14 +91,14 @@ class Offline(NamedTuple):
 
 
 class SettingsChanged(NamedTuple):
-    """Settings were replaced; `keys` names those that changed, comma-separated."""
+    """Settings changed; `keys` holds their names, separated by commas."""
 
     keys: str
     by: str
 
 
 class Monitor(NamedTuple):
-    """A monitor logged in or out, or was refused; `user` is how: `magic`, `cookie` or nothing."""
+    """A monitor logged in or out, set the magic word, or was refused; `user` is `magic`, `cookie` or empty."""
 
     action: Literal["login", "logout", "not_authorized", "busy", "magic_word"]
     user: str
@@ -123,10 +123,10 @@ NAMES: Final[dict[type[Event], str]] = {
 
 
 class Stamped(NamedTuple):
-    """An event with its place: when, and on which connection.
+    """An event with its time and its connection.
 
-    `seq` counts the events of a run from 1. `time` is RFC 3339, UTC, milliseconds. `slot` and `session`
-    are 0, `ip` empty and `port` 0 where the event belongs to no session or address.
+    `seq` counts the events of a run from 1. `time` is RFC 3339, UTC, milliseconds. `slot` and `session` are 0, `ip` is
+    empty and `port` 0 if the event belongs to no session or address.
     """
 
     seq: int
@@ -147,10 +147,10 @@ _ESCAPED: Final = re.compile(rb"\\(?:\\|x([0-9A-Fa-f]{2}))")
 
 
 def escape(data: bytes) -> str:
-    r"""Render a peer's bytes as printable ASCII: ``\`` as ``\\``, all outside 0x20-0x7E as ``\xhh``.
+    r"""Render bytes from outside as printable ASCII: ``\`` as ``\\``, every byte outside 0x20-0x7E as ``\xhh``.
 
-    The only place where peer bytes become text, so no line of a log or frame can be forged and no
-    escape sequence reaches a terminal.
+    Only this function turns them into text. So nobody can forge a line of a log or a frame, and no escape sequence
+    reaches a terminal.
     """
     text = data.decode("latin-1")
     if text.isascii() and text.isprintable() and "\\" not in text:
@@ -159,5 +159,5 @@ def escape(data: bytes) -> str:
 
 
 def unescape(text: str) -> bytes:
-    """Give back the bytes that `escape` rendered."""
+    """Return the bytes that `escape` rendered."""
     return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()) if match[1] else b"\\", text.encode("latin-1"))

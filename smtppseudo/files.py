@@ -1,4 +1,4 @@
-"""Files that are replaced whole, and the state directory, which holds such files."""
+"""Atomic replacement of files; the state directory; the directories of a service."""
 
 import contextlib
 import os
@@ -22,21 +22,21 @@ SECRET_MODE: Final = 0o600
 
 
 class Replacement:
-    """A new file written aside, which `commit` gives its name. Whoever leaves without leaves the old one as it was.
+    """A new version of a file, written beside it. `commit` renames it into place; without that the file is unchanged.
 
-    The mode is as given, whatever the umask. Everything but leaving raises OSError.
+    It gets exactly `mode`, whatever the umask. Every method raises OSError.
     """
 
-    __slots__ = ("_aside", "_fd", "_path")
+    __slots__ = ("_fd", "_path", "_temporary")
 
     def __init__(self, path: Path, mode: int) -> None:
         if path.exists() and not path.is_file():
-            raise OSError(0, "not a regular file")  # a device, say, that others need
+            raise OSError(0, "not a regular file")  # such as a device, which others need
         self._path = path
-        self._aside = aside_of(path)
-        self._aside.unlink(missing_ok=True)
+        self._temporary = _temporary_of(path)
+        self._temporary.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        self._fd = os.open(self._aside, flags, mode)
+        self._fd = os.open(self._temporary, flags, mode)
         try:
             if hasattr(os, "fchmod"):
                 os.fchmod(self._fd, mode)
@@ -54,21 +54,21 @@ class Replacement:
             self._abandon()
 
     def write(self, text: str) -> None:
-        """Add text."""
+        """Append text, as UTF-8."""
         data = text.encode("utf-8")
         while data:
             data = data[os.write(self._fd, data) :]
 
     def commit(self, *, sync: bool) -> None:
-        """Put it in the other's place; with `sync` all is on the disk when this returns."""
+        """Replace the file. With `sync`, the new version is on the disk when this returns."""
         if sync:
             os.fsync(self._fd)
         fd, self._fd = self._fd, -1
         try:
             os.close(fd)
-            self._aside.replace(self._path)
+            self._temporary.replace(self._path)
         except BaseException:
-            self._aside.unlink(missing_ok=True)
+            self._temporary.unlink(missing_ok=True)
             raise
         if sync:
             _sync_directory(self._path.parent)
@@ -76,11 +76,11 @@ class Replacement:
     def _abandon(self) -> None:
         os.close(self._fd)
         self._fd = -1
-        self._aside.unlink(missing_ok=True)
+        self._temporary.unlink(missing_ok=True)
 
 
 class StateDir:
-    """Files of one directory, each replaced whole: after a crash there is the old one or the new one.
+    """A directory of small files. Each is replaced whole: a crash leaves the old version or the new one.
 
     Every method raises OSError.
     """
@@ -91,36 +91,36 @@ class StateDir:
         self.path = path
 
     def read(self, name: str) -> str | None:
-        """Return a file's text; None if there is none."""
+        """Return a file's text; None if there is no such file."""
         try:
             return (self.path / name).read_bytes().decode("utf-8", "replace")
         except FileNotFoundError:
             return None
 
     def write(self, name: str, text: str, mode: int = SECRET_MODE) -> None:
-        """Replace a file: written aside, synced, renamed."""
+        """Replace a file, and sync it. Create the directory if it is missing."""
         self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
         with Replacement(self.path / name, mode) as new:
             new.write(text)
             new.commit(sync=True)
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
         (self.path / name).unlink(missing_ok=True)
 
-    def clean(self, *names: str) -> None:
-        """Remove what a crash in `write` left of these files."""
-        for name in names:
-            aside_of(self.path / name).unlink(missing_ok=True)
+    def remove_leftovers(self) -> None:
+        """Remove temporary files that a crash in `write` left."""
+        for name in (COOKIE_FILE, CREDENTIALS_FILE, MONITOR_PORT_FILE, SETTINGS_FILE):
+            _temporary_of(self.path / name).unlink(missing_ok=True)
 
 
-def aside_of(path: Path) -> Path:
-    """Return where a file is written aside: always the same place, so that a crash leaves one at most."""
+def _temporary_of(path: Path) -> Path:
+    """Return the path of a file's temporary: always the same, so that crashes leave at most one."""
     return path.with_name(f".{path.name}.new")
 
 
 def _sync_directory(path: Path) -> None:
-    """Bring a name that was replaced to the disk, where that can be done: it is replaced in any case."""
+    """Sync a directory, so that a rename in it survives a power cut; ignore errors: the file is replaced anyway."""
     if os.name != "posix":
         return
     with contextlib.suppress(OSError):

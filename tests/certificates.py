@@ -1,4 +1,4 @@
-"""Certificates, made by openssl as the README says, and clients that use TLS."""
+"""Certificates, made by openssl as the guide says, and clients that use TLS."""
 
 import re
 import shutil
@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.clients import LIMIT_S, Client, wait_until
-
-README = Path(__file__).resolve().parent.parent / "README.md"
+from tests.documents import TEXTS
 
 
 class Certificate(NamedTuple):
@@ -35,11 +34,11 @@ class Certificate(NamedTuple):
 
 
 def make_certificate(directory: Path, kind: str = "") -> Certificate:
-    """Make one by the line in the README, or with another kind of key (`rsa:2048`)."""
+    """Make one by the line in the guide, or with another kind of key (`rsa:2048`)."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     directory.mkdir(exist_ok=True)
-    (line,) = re.findall(r"^openssl req -x509 .*$", README.read_text(), re.MULTILINE)
+    (line,) = re.findall(r"^openssl req -x509 .*$", TEXTS["monitor"], re.MULTILINE)
     if kind:
         line = re.sub(r"-newkey ec -pkeyopt \S+", f"-newkey {kind}", line)
     subprocess.run(line, shell=True, cwd=directory, check=True, capture_output=True, timeout=LIMIT_S)

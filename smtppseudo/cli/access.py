@@ -1,42 +1,42 @@
-"""Access: how a command finds its server and logs in there: address, cookie, magic word."""
+"""Access: the options and questions with which a command reaches a server and logs in."""
 
 import argparse
 import contextlib
 import os
-import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import port
-from smtppseudo.cli.places import usual_places
-from smtppseudo.cli.trust import Trust, with_pin_hint
-from smtppseudo.config.settings import MONITOR_PORT
-from smtppseudo.files import COOKIE_FILE, MONITOR_PORT_FILE, SYSTEM_STATE, StateDir
-from smtppseudo.link.link import (
+from smtppseudo.cli.places import user_config, usual_places
+from smtppseudo.files import COOKIE_FILE, SYSTEM_STATE
+from smtppseudo.link.errors import (
+    ChangedCertificateError,
     LinkError,
-    MonitorLink,
     NeedsMagicWordError,
     NotAuthorizedError,
     OpRefusedError,
     RefusedError,
-    TlsMode,
     UnknownCertificateError,
-    UnreachableError,
 )
-from smtppseudo.link.machine import MAX_WORD_CHARS, Secrets, checked_word
-from smtppseudo.link.pins import parse_fingerprint
+from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.link import MonitorLink
+from smtppseudo.link.machine import MAX_WORD_CHARS, checked_word
+from smtppseudo.link.pins import SHOW_COMMAND, Pins, name_of, parse_fingerprint
+from smtppseudo.link.route import Target, connect
 
-MONITOR_PORT_DEFAULT: Final = MONITOR_PORT
 
-
-def add_access(command: argparse.ArgumentParser) -> None:
-    """Add the options that say how to reach a server and log in; the host is an argument of its own."""
+def add_access(command: argparse.ArgumentParser, *, host_is_option: bool = True) -> None:
+    """Add the arguments that name a server and the secrets for it."""
+    if host_is_option:
+        command.add_argument("--host", metavar="HOST", help="the server (this machine)")
+    else:
+        command.add_argument("host", nargs="?", metavar="HOST", help="the server (this machine)")
     command.add_argument(
-        "--monitor-port", type=port, metavar="PORT", help="its monitor port (that in the state directory, else 26)"
+        "--monitor-port", type=port, metavar="PORT", help="its monitor port (noted in the state directory, else 26)"
     )
     command.add_argument(
         "--state-dir",
@@ -52,7 +52,7 @@ def add_access(command: argparse.ArgumentParser) -> None:
         action="store_const",
         const="on",
         default="auto",
-        help="use TLS to this machine, too, as to all others",
+        help="use TLS also to this machine",
     )
     way.add_argument(
         "--cleartext",
@@ -70,16 +70,6 @@ def add_access(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_host(command: argparse.ArgumentParser) -> None:
-    """Add the server as an argument."""
-    command.add_argument("host", nargs="?", metavar="HOST", help="the server (this machine)")
-
-
-def add_host_option(command: argparse.ArgumentParser) -> None:
-    """Add the server as an option."""
-    command.add_argument("--host", metavar="HOST", help="the server (this machine)")
-
-
 def _fingerprint(text: str) -> str:
     try:
         return parse_fingerprint(text)
@@ -88,72 +78,73 @@ def _fingerprint(text: str) -> str:
 
 
 class Access:
-    """What the options say of a server, and the way in. What a person once typed serves later logins, too."""
+    """Access to the server that the options name. An answer of the user also serves later logins."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self._host: str | None = options.host
-        self._port: int | None = options.monitor_port
-        self._tls: TlsMode = options.tls
-        self._trust = Trust(options)
-        self._state_dirs = state_dirs(options.state_dir)
-        self._word = None if options.magic_file is None else read_word(Path(options.magic_file))
+        word = None if options.magic_file is None else read_word(Path(options.magic_file))
+        self._target = Target(options.host, options.monitor_port, word, options.tls)
+        self._keyring = user_keyring(options.state_dir, options.pin)
 
     def connect(self) -> MonitorLink:
-        """Log in; ask what has to be asked if there is somebody to ask. Raises LinkError, CommandError."""
-        while True:  # each question is asked once: what it brings is given the next time
+        """Connect and log in; ask the user about an unknown certificate or a missing word, if stdin is a terminal.
+
+        Raises LinkError and CommandError.
+        """
+        while True:  # each question is asked once: its answer is used in the next round
             try:
-                return self._connect()
+                route = connect(self._target, self._keyring)
             except UnknownCertificateError as error:
-                self._trust.ask(error)
+                self._ask_trust(error)
             except NeedsMagicWordError as error:
-                self._ask_word(str(error).partition(" needs")[0])
+                self._ask_word(error.place)
+            else:
+                if route.note:
+                    say(route.note)
+                return route.link
+
+    def _ask_trust(self, error: UnknownCertificateError) -> None:
+        host, port = error.place
+        if not sys.stdin.isatty():
+            raise exits.CommandError(f"{error}; if it is the same, give --pin {error.fingerprint}", exits.UNREACHABLE)
+        print(
+            f"The server at {host} port {port} shows a certificate with the fingerprint\n{error.fingerprint}.\n"
+            f"On the server, `{SHOW_COMMAND}` prints the right one.\nTrust it from now on? [y/N] ",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise exits.CommandError(f"{host} port {port}: its certificate is not trusted; nothing was sent to it")
+        self._keyring.pin = error.fingerprint
 
     def _ask_word(self, place: str) -> None:
         if not sys.stdin.isatty():
-            raise exits.CommandError(f"{place} needs the magic word; {self._advice()}", exits.NOT_AUTHORIZED)
-        self._word = _checked(ask(f"Magic word of {place}: "))
-
-    def _connect(self) -> MonitorLink:
-        secrets = Secrets(read_cookies(self._state_dirs), self._word)
-        failure: LinkError | None = None
-        for monitor_port in self._ports():
-            try:
-                link = MonitorLink.connect(
-                    self._host, monitor_port, secrets, tls=self._tls, pin_for=self._trust.pin_for
-                )
-            except UnreachableError as error:
-                failure = failure or error  # the port may be that of a server that was killed
-            else:
-                self._trust.keep()
-                return link
-        raise failure or UnreachableError("there is no monitor port to try; give --monitor-port")
-
-    def _ports(self) -> list[int]:
-        """Return the ports to try: what was given, else those that local servers wrote down, else 26."""
-        if self._port is not None:
-            return [self._port]
-        noted = () if self._host is not None else read_ports(self._state_dirs)
-        return list(noted) or [MONITOR_PORT_DEFAULT]
-
-    def _advice(self) -> str:
-        cookies = " or ".join(str(directory / COOKIE_FILE) for directory in self._state_dirs)
-        return f"give it with --magic-file FILE, or run this as a user who can read {cookies}"
+            cookies = " or ".join(str(directory / COOKIE_FILE) for directory in self._keyring.state_dirs)
+            raise exits.CommandError(
+                f"{place} needs the magic word; give it with --magic-file FILE, or run this as a user who can read"
+                f" {cookies}",
+                exits.NOT_AUTHORIZED,
+            )
+        self._target = self._target._replace(magic_word=_checked(ask(f"Magic word of {place}: ")))
 
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Turn what goes wrong with a link into the error that ends a command."""
+    """Turn a LinkError into the error that ends the command."""
     try:
-        with with_pin_hint():
-            yield
+        yield
     except LinkError as error:
-        raise exits.CommandError(str(error), _status_of(error)) from None
+        hint = ""
+        if isinstance(error, ChangedCertificateError):
+            line = f"the line of {name_of(*error.place)} in {_user_pins().path}"
+            hint = f"; if the server has a new certificate, remove {line}, or give --pin {error.fingerprint}"
+        raise exits.CommandError(f"{error}{hint}", _status_of(error)) from None
 
 
 @contextlib.contextmanager
 def logged_in(options: argparse.Namespace) -> Iterator[MonitorLink]:
-    """Give a login on the server that the options mean."""
-    be_safe_to_print()
+    """Log in to the server that the options name."""
+    escape_unprintable()
     with explained(), Access(options).connect() as link:
         yield link
 
@@ -168,46 +159,33 @@ def _status_of(error: LinkError) -> int:
     return exits.UNREACHABLE
 
 
-def be_safe_to_print() -> None:
-    """Let what a server says be printed, whatever characters it holds and the terminal knows."""
+def escape_unprintable() -> None:
+    """Escape characters that the terminal's encoding lacks, instead of failing: a server may send any."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
 
 
+def user_keyring(state_dir: str | None, pin: str | None = None) -> Keyring:
+    """Return the keyring of this user: state directories as in `state_dirs`, and pins in the user's configuration."""
+    return Keyring(state_dirs(state_dir), _user_pins(), pin)
+
+
+def _user_pins() -> Pins:
+    return Pins(user_config())
+
+
 def state_dirs(given: str | None) -> list[Path]:
-    """Return where local servers may keep their state: where the options say, else one's own and the service's."""
+    """Return the state directories of servers on this machine: the given one, or the user's and the service's."""
     if given is not None:
         return [Path(given)]
     own = usual_places().state
     return [own] if os.name == "nt" or own == SYSTEM_STATE else [own, SYSTEM_STATE]
 
 
-def read_cookies(directories: Iterable[Path]) -> tuple[str, ...]:
-    """Return the cookies of local servers, those that can be read: whoever cannot is not meant to."""
-    return tuple(_read(directories, COOKIE_FILE, r"[0-9a-f]{64}"))
-
-
-def read_ports(directories: Iterable[Path]) -> tuple[int, ...]:
-    """Return the ports on which local servers answer monitors."""
-    ports = map(int, _read(directories, MONITOR_PORT_FILE, r"[1-9][0-9]{0,4}"))
-    return tuple(port for port in ports if port < 1 << 16)
-
-
-def _read(directories: Iterable[Path], name: str, pattern: str) -> Iterator[str]:
-    for directory in directories:
-        try:
-            text = StateDir(directory).read(name)
-        except OSError:
-            continue
-        text = (text or "").removesuffix("\n")
-        if re.fullmatch(pattern, text):
-            yield text
-
-
 def read_word(path: Path) -> str:
-    """Return the magic word that a file holds, on its only line. Raises CommandError."""
+    """Return the magic word in a file, which is its only line. Raises CommandError."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -218,15 +196,15 @@ def read_word(path: Path) -> str:
         ) from None
     if os.name == "posix" and mode & 0o007:
         raise exits.CommandError(
-            f"{path}: every user can read or write it; `chmod o= {shlex.quote(str(path))}` closes it to them",
+            f"{path}: every user can read or write it; `chmod o= {shlex.quote(str(path))}` prevents that",
             exits.NOT_AUTHORIZED,
         )
     text = data.decode("latin-1")
-    return _checked(text.removesuffix("\n").removesuffix("\r"), str(path))
+    return _checked(text.removesuffix("\n").removesuffix("\r"), f"{path}: ")
 
 
 def ask(prompt: str) -> str:
-    """Have something typed on the terminal, without echo. Raises CommandError."""
+    """Read a line from the terminal without echo. Raises CommandError."""
     import getpass
 
     try:
@@ -235,8 +213,8 @@ def ask(prompt: str) -> str:
         raise exits.CommandError("no magic word was typed; nothing was done", exits.NOT_AUTHORIZED) from None
 
 
-def _checked(word: str, place: str = "") -> str:
+def _checked(word: str, prefix: str = "") -> str:
     try:
         return checked_word(word)
     except ValueError as error:
-        raise exits.CommandError(f"{place}: {error}" if place else str(error), exits.NOT_AUTHORIZED) from None
+        raise exits.CommandError(f"{prefix}{error}", exits.NOT_AUTHORIZED) from None

@@ -1,9 +1,9 @@
-"""`config`: the settings in force, or a file to start from."""
+"""`config`: prints the settings in force, or a file to start from."""
 
 import argparse
-import sys
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.places import add_places, read_configuration, with_monitor_settings
 from smtppseudo.config.file import default_file, to_toml
@@ -21,9 +21,7 @@ def run(options: argparse.Namespace) -> int:
     if options.default:
         print(default_file(), end="")
         return exits.GOOD
-    configuration, complaints = with_monitor_settings(read_configuration(options))
+    configuration = with_monitor_settings(read_configuration(options, say), say)
     for name, value in configuration.settings._asdict().items():
         print(f"{name} = {to_toml(value)}  # {configuration.origins[name]}")
-    for complaint in complaints:
-        print(f"smtppseudo: {complaint}", file=sys.stderr)
     return exits.GOOD

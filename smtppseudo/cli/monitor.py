@@ -10,18 +10,9 @@ import sys
 from pathlib import Path
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import (
-    MONITOR_PORT_DEFAULT,
-    add_access,
-    add_host,
-    read_cookies,
-    read_ports,
-    read_word,
-    state_dirs,
-)
+from smtppseudo.cli.access import add_access, read_word, user_keyring
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.places import user_config
-from smtppseudo.cli.trust import accepted_pin, accepted_pins
 from smtppseudo.files import StateDir
 
 
@@ -32,37 +23,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "smtppseudo monitor\n  smtppseudo monitor 192.0.2.25",
         "Without HOST: the server shown last, or the server of this machine.",
     )
-    add_host(command)
-    add_access(command)
-
-
-class LocalKeys:
-    """What this user can find of the servers of this machine, as it is now."""
-
-    def __init__(self, state_dir: str | None, pin: str | None = None) -> None:
-        self._directories = state_dirs(state_dir)
-        self._pin = pin
-
-    def cookies(self) -> tuple[str, ...]:
-        """Return their cookies, those that can be read."""
-        return read_cookies(self._directories)
-
-    def ports(self) -> tuple[int, ...]:
-        """Return the monitor ports that they wrote down."""
-        return read_ports(self._directories)
-
-    def pin_for(self, host: str, port: int) -> str | None:
-        """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises LinkError."""
-        return self._pin or accepted_pin(host, port)
-
-    def accept(self, host: str, port: int, fingerprint: str) -> None:
-        """Trust a server's certificate from now on, and none but that. Raises OSError."""
-        accepted_pins().accept(host, port, fingerprint)
-        self._pin = None
-
-    def usual_port(self) -> int:
-        """Return the port that is tried first."""
-        return next(iter(self.ports()), MONITOR_PORT_DEFAULT)
+    add_access(command, host_is_option=False)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -81,33 +42,37 @@ def run(options: argparse.Namespace) -> int:
     from smtppseudo.tui.screens.service import ServiceControl
     from smtppseudo.tui.server_view import Dependencies
 
-    keys = LocalKeys(options.state_dir, options.pin)
+    keyring = user_keyring(options.state_dir, options.pin)
     store = StateDir(user_config())
     given = (options.host, options.monitor_port, word, options.tls)
     app = MonitorApp(
         target_for(Memory.load(store), *given),
         Dependencies(
-            lambda: Feeder(keys), store, keys.accept, keys.usual_port, service=ServiceControl(run=run_in_terminal)
+            lambda: Feeder(keyring),
+            store,
+            keyring.accept,
+            keyring.usual_port,
+            service=ServiceControl(run=run_in_terminal),
         ),
     )
-    # A thread reads events while this one draws: let it give way sooner than after the usual 5 ms.
+    # A second thread reads events while this one draws: switch between them more often than every 5 ms.
     sys.setswitchinterval(0.001)
-    # What is kept of events holds no cycles: looking through it again and again would hold up keys.
+    # The events in memory form no reference cycles: frequent collections would only delay keys.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     app.run()
     return app.return_code or exits.GOOD
 
 
-def run_in_terminal(words: list[str]) -> None:
-    """Run a command in the terminal, and wait until what it said was read."""
-    # Ctrl-C is meant for the command; ignoring it here would be inherited, a handler is not.
+def run_in_terminal(argv: list[str]) -> None:
+    """Run a command in the terminal; wait until the user has read its output."""
+    # Ctrl-C is for the command. A handler does nothing here and is not inherited, unlike SIG_IGN.
     before = signal.signal(signal.SIGINT, lambda number, frame: None)  # noqa: ARG005
     try:
-        print(f"$ {shlex.join(words)}", flush=True)
-        subprocess.run(words, check=False)  # noqa: S603 - the words are ours
+        print(f"$ {shlex.join(argv)}", flush=True)
+        subprocess.run(argv, check=False)  # noqa: S603 - no word comes from outside
     except OSError as error:
-        print(f"smtppseudo: {words[0]}: {error.strerror}; nothing was done")
+        print(f"smtppseudo: {argv[0]}: {error.strerror}; nothing was done")
     finally:
         with contextlib.suppress(EOFError):
             input("Press Enter to go back to the screen. ")

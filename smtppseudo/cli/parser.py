@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "config": "Print every setting with its value and where the value comes from",
     "install-service": "Install smtppseudo as a systemd service, or upgrade the installed service",
     "uninstall-service": "Stop the systemd service and remove it",
+    "guide": "Print a page of the guide, or the list of its pages",
     "demo": "Show everything: a server on free ports, made-up callers, and the monitor screen",
 }
 

@@ -29,14 +29,14 @@ from smtppseudo.log.stream import write_at_once
 from smtppseudo.loop.listener import ListenError
 from smtppseudo.loop.signals import Signals
 from smtppseudo.server.preconditions import require_descriptors
-from smtppseudo.server.sd_listen import take as inherit
+from smtppseudo.server.sd_listen import inherit_sockets
 from smtppseudo.server.sd_notify import Heartbeat, Notifier
 from smtppseudo.server.server import Server
 
 if TYPE_CHECKING:
     from smtppseudo.server.privilege import User
 
-# What a server loads when it first needs it. Whoever it becomes may not be able to read that.
+# Modules that a server loads late. They are loaded before it drops root: the new user may be unable to read them.
 LOADED_LATE: Final = (
     "datetime",
     "difflib",
@@ -102,30 +102,32 @@ def run(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     user = None if options.run_as is None else _find_user(options.run_as)
-    inherited = inherit(os.environ)
-    file = settings_file(options)  # now: who we become may have other usual places
-    configuration, complaints = with_monitor_settings(read_configuration(options, inherited.as_settings()))
-    for complaint in complaints:
-        _say(complaint)
+    inherited = inherit_sockets(os.environ)
+    file = settings_file(options)  # before the user changes, and with it the usual places
+    configuration = with_monitor_settings(
+        read_configuration(options, _print_error, inherited.as_settings()), _print_error
+    )
     require_descriptors(configuration.settings.slots)
     logs_to_stdout = configuration.settings.log_dir == STDOUT
     if logs_to_stdout and options.verbose:
         raise exits.CommandError('-v prints what log_dir = "-" prints already; leave one of them out', exits.USAGE)
     cookie_mode = 0o640 if may_share_cookie(configuration.settings.state_dir) else SECRET_MODE
-    server = Server(configuration, _say, inherited=inherited, cookie_mode=cookie_mode, stdout_fd=sys.stdout.fileno())
+    server = Server(
+        configuration, _print_error, inherited=inherited, cookie_mode=cookie_mode, stdout_fd=sys.stdout.fileno()
+    )
     if options.verbose:
         _print_events(server)
-    heartbeat = Heartbeat(notifier, server.reactor, server.summary, server.reception.report_fault)
-    signals = Signals(server.reactor, _callbacks(server, file, notifier, heartbeat), server.reception.report_fault)
+    heartbeat = Heartbeat(notifier, server.reactor, server.summary, server.report_fault)
+    signals = Signals(server.reactor, _callbacks(server, file, notifier, heartbeat), server.report_fault)
     try:
-        server.open(lambda: _become(user, configuration.settings))
+        server.open(lambda: _drop_root(user, configuration.settings))
     except ListenError as error:
         raise exits.CommandError(_explain(error)) from None
     if user is None and hasattr(os, "geteuid") and os.geteuid() == 0 and not any(inherited):
         server.warn(_ROOT_WARNING)
     server.recorder.flush()
     _print_places(server, sys.stderr if logs_to_stdout else sys.stdout)
-    _calm_collector()
+    _tune_collector()
     heartbeat.begin()
     server.run()
     signals.close()
@@ -133,7 +135,7 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
 
 
 def _print_places(server: Server, out: TextIO) -> None:
-    with contextlib.suppress(OSError):  # nobody reads it: no reason not to serve
+    with contextlib.suppress(OSError):  # the server runs even if nobody can read this
         for address, port in server.listens_on:
             print(f"smtppseudo {__version__}: SMTP on {address} port {port}", file=out)
         for address, port in server.monitors_on:
@@ -141,40 +143,40 @@ def _print_places(server: Server, out: TextIO) -> None:
         out.flush()
 
 
-def _calm_collector() -> None:
-    # What lives now lives until the end: the collector need not look at it again. And rarely at the rest, for
-    # sessions make no cycles: that spares a session a twentieth of its time.
+def _tune_collector() -> None:
+    # All present objects live until the end, so the collector need not visit them. Sessions make no cycles, so it
+    # may run rarely: that saves a twentieth of a session's time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     stderr: TextIO | None = sys.stderr
-    if stderr is None:  # closed by whoever started us; descriptor 2 may be a peer's socket by now
+    if stderr is None:  # closed by the parent process; descriptor 2 may be a peer's socket now
         return
-    with contextlib.suppress(OSError):  # stderr may be a file on the very disk that is full
+    with contextlib.suppress(OSError):  # stderr may be a file on the disk that is full
         os.write(stderr.fileno(), f"smtppseudo: {text}\n".encode("utf-8", "backslashreplace"))
 
 
 def _print_events(server: Server) -> None:
-    """Print events as they are logged, as long as somebody reads them; never wait for the reader."""
+    """Print log lines as long as they are read; never wait for the reader."""
     fd = sys.stdout.fileno()
-    left_out = 0
+    skipped = 0
 
-    def echo(lines: str) -> None:
-        nonlocal left_out
-        gap = f"({left_out} events not printed)\n" if left_out else ""
+    def print_lines(lines: str) -> None:
+        nonlocal skipped
+        gap = f"({skipped} events not printed)\n" if skipped else ""
         data = (gap + lines).encode("ascii")
         written, error = write_at_once(fd, data)
         if written >= len(gap):
-            left_out = 0
-        left_out += data.count(b"\n", max(written, len(gap)))
+            skipped = 0
+        skipped += data.count(b"\n", max(written, len(gap)))
         if error is not None:
-            server.recorder.echo = None  # whoever looked on has gone; the server goes on
-            _say(f"standard output: {error.strerror}; no more events are printed")
+            server.recorder.on_lines = None
+            _print_error(f"standard output: {error.strerror}; no more events are printed")
 
-    server.recorder.echo = echo
+    server.recorder.on_lines = print_lines
 
 
 def _find_user(name: str) -> "User":
@@ -186,17 +188,17 @@ def _find_user(name: str) -> "User":
         raise exits.CommandError(str(error), exits.USAGE) from None
 
 
-def _become(user: "User | None", settings: Settings) -> None:
-    """Give up what root may, if we are to; root's own name says to stay as we are."""
+def _drop_root(user: "User | None", settings: Settings) -> None:
+    """Change to the user of `--run-as`, unless there is none or it is root."""
     if user is None or user.is_root:
         return
-    from smtppseudo.server.privilege import PrivilegeError, become, hand_over, require_access
+    from smtppseudo.server.privilege import PrivilegeError, become, make_directories, require_access
 
     state, log = Path(settings.state_dir), Path(settings.log_dir)
     for name in LOADED_LATE:
         importlib.import_module(name)
     try:
-        hand_over((state, log), user)
+        make_directories((state, log), user)
         become(user)
         require_access((state, log, state / CREDENTIALS_FILE, state / SETTINGS_FILE), user)
     except PrivilegeError as error:
@@ -214,20 +216,15 @@ def _callbacks(
 
     def reload(now: float) -> None:  # noqa: ARG001
         notifier.reloading()
-        read_anew()
-        heartbeat.ready()
-
-    def read_anew() -> None:
         server.recorder.log.reopen()
         try:
-            waiting = server.reconfigure(server.configuration.with_file(file.read()))
+            need_restart = server.reload(server.configuration.with_file(file.read(server.warn)))
         except SettingsError as error:
-            text = f"settings not changed: {error}"
-            _say(text)
-            server.recorder.error(text)
-            return
-        if waiting:
-            _say(f"a restart is needed to change {', '.join(waiting)}")
+            server.warn(f"settings not changed: {error}")
+        else:
+            if need_restart:
+                _print_error(f"a restart is needed to change {', '.join(need_restart)}")
+        heartbeat.ready()
 
     callbacks: dict[int, Callable[[float], None]] = {signal.SIGTERM: stop, signal.SIGINT: stop}
     if hasattr(signal, "SIGHUP"):
@@ -236,6 +233,7 @@ def _callbacks(
 
 
 def _explain(error: ListenError) -> str:
+    """Return an error message that says what to do."""
     place = f"cannot listen on {error}"
     if error.errno == errno.EADDRINUSE:
         from smtppseudo.net.port_holder import holder_of

@@ -1,4 +1,4 @@
-"""What `install-service` and `uninstall-service` have in common: for whom it is, and the way to end with one line."""
+"""What `install-service` and `uninstall-service` share: their target, its checks, and carrying out steps."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import usual_places
-from smtppseudo.service import obstacles
+from smtppseudo.service.checks import check_platform, check_root, check_units, check_user_manager
 from smtppseudo.service.layout import Layout, system_layout, user_layout
 from smtppseudo.service.program import Program
 from smtppseudo.service.steps import Step, StepError, carry_out
@@ -16,20 +16,20 @@ from smtppseudo.service.systemd import Systemd, is_booted
 
 
 def add_target(command: argparse.ArgumentParser) -> None:
-    """Add the options that say for whom the service is."""
+    """Add the options that name the target."""
     target = command.add_mutually_exclusive_group()
     target.add_argument("--user", action="store_true", help="a service of this user, not of the system")
     target.add_argument("--root", metavar="DIR", help="work on the system in the tree DIR, and start nothing")
 
 
-class Target:
-    """For whom the service is: this machine, one user of it, or a tree in which another machine's system is.
+class ServiceTarget:
+    """Where the service belongs: to this system, to this user, or to the system in a directory tree.
 
-    Raises CommandError where there can be no service.
+    Raises CommandError where no service is possible.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
-        refuse(obstacles.of_platform(sys.platform))
+        fail_on_problem(check_platform(sys.platform))
         self.is_for_user: bool = options.user
         self.root = None if options.root is None else Path(options.root).absolute()
         self.systemd = Systemd(is_for_user=options.user, root=self.root)
@@ -44,30 +44,30 @@ class Target:
         return user_layout(places.config.parent, places.config, (places.state, places.log))
 
     @property
-    def words(self) -> list[str]:
-        """The options that mean the same target."""
+    def options(self) -> list[str]:
+        """The options that name this target on a command line."""
         return ["--user"] if self.is_for_user else [] if self.root is None else ["--root", str(self.root)]
 
-    def obstacles(self, program: Program, command: str) -> Iterator[str]:
-        """Find what keeps a command from working on it."""
+    def check(self, program: Program, command: str) -> Iterator[str]:
+        """Yield the problems that keep `command` from working on this target."""
         if self.root is None:
             if not is_booted():
-                yield "this machine does not run systemd; have its init system run `smtppseudo serve`"
+                yield "this machine does not run systemd; let its init system run `smtppseudo serve`"
             if self.is_for_user:
-                yield from obstacles.of_user_manager()
+                yield from check_user_manager()
             else:
-                yield from obstacles.of_rights(program, command)
-        yield from obstacles.of_units(self.layout)
+                yield from check_root(program, command)
+        yield from check_units(self.layout)
 
 
-def refuse(found: Iterator[str]) -> None:
-    """End the command where an obstacle was found. Raises CommandError."""
-    for obstacle in found:
-        raise exits.CommandError(obstacle)
+def fail_on_problem(problems: Iterator[str]) -> None:
+    """Raise CommandError with the first problem, if there is one."""
+    for problem in problems:
+        raise exits.CommandError(problem)
 
 
-def do(steps: Iterator[Step], undo: str) -> list[str]:
-    """Carry out steps, print each, return what was done. Raises CommandError."""
+def carry_out_steps(steps: Iterator[Step], undo: str) -> list[str]:
+    """Carry out steps, print each, and return what was done. Raises CommandError."""
     try:
         return carry_out(steps, undo, lambda done: print(done, flush=True))
     except StepError as error:

@@ -6,17 +6,17 @@ import tomllib
 from collections.abc import Iterable, Mapping
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import add_access, add_host_option, logged_in
+from smtppseudo.cli.access import add_access, logged_in
+from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe
 from smtppseudo.config.file import to_toml
-from smtppseudo.config.settings import SettingsError, check
-from smtppseudo.link.link import OpRefusedError
+from smtppseudo.config.settings import SettingsError, check, current_name
+from smtppseudo.link.errors import OpRefusedError
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the arguments."""
     describe(command, "smtppseudo set greeting='{hostname} ESMTP' idle_timeout_s=60 accept_mail=false")
-    add_host_option(command)
     add_access(command)
     command.add_argument(
         "changes", nargs="+", metavar="KEY=VALUE", help="a setting and its value, as in TOML or a plain string"
@@ -57,6 +57,7 @@ def read_changes(words: Iterable[str]) -> dict[str, object]:
         key = key.strip()
         if not key or not equals:
             raise exits.CommandError(f"{word!r} is not KEY=VALUE, as in greeting=Welcome!", exits.USAGE)
+        key = current_name(key, (), say)
         if key in changes:
             raise exits.CommandError(f"{key} is given twice; give it once", exits.USAGE)
         changes[key] = read_value(key, value)

@@ -1,13 +1,13 @@
-"""`uninstall-service`: undoes what `install-service` did."""
+"""`uninstall-service`: removes the service that `install-service` installed."""
 
 import argparse
 import shlex
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.options import describe
-from smtppseudo.cli.service import Target, add_target, do, refuse
-from smtppseudo.service.program import this_program
-from smtppseudo.service.removing import remove
+from smtppseudo.cli.service import ServiceTarget, add_target, carry_out_steps, fail_on_problem
+from smtppseudo.service.program import running_program
+from smtppseudo.service.uninstall import uninstall_steps
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -22,14 +22,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Remove the service; settings, state and logs only where that was asked for."""
-    target = Target(options)
-    refuse(target.obstacles(this_program(), "uninstall-service"))
-    again = shlex.join(["smtppseudo", "install-service", *target.words])
-    done = do(remove(target.layout, target.systemd, purge=options.purge), f"`{again}` brings it back")
-    if not done:
+    """Remove the service; with `--purge`, its settings, state and logs, too."""
+    target = ServiceTarget(options)
+    fail_on_problem(target.check(running_program(), "uninstall-service"))
+    undo = shlex.join(["smtppseudo", "install-service", *target.options])
+    steps = uninstall_steps(target.layout, target.systemd, purge=options.purge)
+    if not carry_out_steps(steps, f"`{undo}` brings it back"):
         print("nothing to remove")
     kept = [str(path) for path in (target.layout.settings, *target.layout.data) if path.exists()]
     if kept:
-        print(f"left as they are: {', '.join(kept)} (--purge removes them)")
+        print(f"not removed: {', '.join(kept)} (--purge removes them)")
     return exits.GOOD

@@ -3,26 +3,28 @@
 import re
 from typing import Any
 
-from smtppseudo.config.settings import KEYS, Settings, SettingsError, check
+from smtppseudo.config.settings import KEYS, Settings, SettingsError, Warn, check, current_name, warn_at
 
 
-def parse_file(text: str, place: str) -> dict[str, Any]:
-    """Read a settings file's text into checked values. `place` names it in errors (SettingsError)."""
-    import tomllib  # noqa: PLC0415 - 7 ms of start-up for those who have a file
+def parse_file(text: str, place: str, warn: Warn) -> dict[str, Any]:
+    """Return the checked values of a settings file. `place` names it in warnings and errors (SettingsError)."""
+    import tomllib  # noqa: PLC0415 - 7 ms of start-up, only with a file
 
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{place}: not valid TOML: {error}") from None
     except (ValueError, RecursionError):  # a number of thousands of digits, arrays nested as deep
-        raise SettingsError(f"{place}: not valid TOML: something in it is beyond all bounds") from None
+        raise SettingsError(f"{place}: not valid TOML: a number is too long, or arrays are nested too deep") from None
     values: dict[str, Any] = {}
-    for name, value in table.items():
+    for given, value in table.items():
+        line = _line_of(given, text)
+        where = f"{place}, line {line}" if line else place
         try:
+            name = current_name(given, table, warn_at(where, warn))
             values[name] = check(name, value)
         except SettingsError as error:
-            line = _line_of(name, text)
-            raise SettingsError(f"{place}{f', line {line}' if line else ''}: {error}") from None
+            raise SettingsError(f"{where}: {error}") from None
     return values
 
 

@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from smtppseudo.config.settings import KEYS, Origin, Settings, SettingsError, check, combine, key_of
+from smtppseudo.config.settings import (
+    KEYS,
+    Origin,
+    Settings,
+    SettingsError,
+    Warn,
+    check,
+    combine,
+    current_name,
+    key_of,
+)
 
 
 class Pinned(SettingsError):  # noqa: N818 - named as the protocol names it
@@ -44,28 +54,30 @@ class Configuration:
         """Return the same with another settings file."""
         return self._next(file, self.monitor)
 
-    def with_set(self, changes: Mapping[str, object]) -> "Configuration":
-        """Return the same with keys set by a monitor. Raises SettingsError, Pinned; then none is set."""
-        checked = {name: self._check(name, value) for name, value in changes.items()}
+    def with_set(self, changes: Mapping[str, object], warn: Warn) -> "Configuration":
+        """Return the configuration with keys set by a monitor. Raises SettingsError, Pinned; then none is set."""
+        current = {current_name(name, changes, warn): value for name, value in changes.items()}
+        checked = {name: self._check(name, value) for name, value in current.items()}
         return self._next(self._file, {**self.monitor, **checked})
 
-    def with_unset(self, keys: list[str]) -> "Configuration":
-        """Return the same with keys given back to file or default. Raises SettingsError for unknown keys."""
-        for name in keys:
+    def with_unset(self, keys: list[str], warn: Warn) -> "Configuration":
+        """Return the configuration without what monitors set for some keys. Raises SettingsError for unknown keys."""
+        removed = {current_name(name, keys, warn) for name in keys}
+        for name in removed:
             _require_settable(name)
-        return self._next(self._file, {name: value for name, value in self.monitor.items() if name not in keys})
+        return self._next(self._file, {name: value for name, value in self.monitor.items() if name not in removed})
 
-    def with_monitor(self, stored: Mapping[str, object]) -> tuple["Configuration", list[str]]:
-        """Return the same with what monitors set in an earlier run, and what of that is not valid any more."""
+    def with_monitor(self, stored: Mapping[str, object], warn: Warn) -> "Configuration":
+        """Return the configuration with what monitors set in an earlier run; warn of what is no longer valid."""
         valid: dict[str, Any] = {}
-        complaints: list[str] = []
-        for name, value in stored.items():
+        for given, value in stored.items():
             try:
+                name = current_name(given, stored, warn)
                 _require_settable(name)
                 valid[name] = check(name, value)
             except SettingsError as error:
-                complaints.append(str(error))
-        return self._next(self._file, valid), complaints
+                warn(str(error))
+        return self._next(self._file, valid)
 
     def _next(self, file: Mapping[str, Any], monitor: Mapping[str, Any]) -> "Configuration":
         return Configuration(file, monitor, self._command_line, self._of_machine, self.revision + 1)

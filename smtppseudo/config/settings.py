@@ -4,7 +4,7 @@
 draw on it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from smtppseudo.config.checks import (
@@ -47,6 +47,7 @@ UNAUTHENTICATED_MAX: Final = 64
 
 STDOUT: Final = "-"  # as `log_dir`
 
+Warn: TypeAlias = Callable[[str], None]
 Origin: TypeAlias = Literal["default", "tarpit", "file", "monitor", "command line"]
 
 
@@ -340,6 +341,14 @@ KEYS: Final[dict[str, Key]] = {
 }
 
 
+# The names of commit 6869f68. They still work, with a warning.
+OLD_NAMES: Final = {
+    "stutter_octets_per_s": "stutter_bytes_per_s",
+    "log_max_octets_per_day": "log_max_bytes_per_day",
+    "log_min_free_octets": "log_min_free_bytes",
+}
+
+
 class Sourced(NamedTuple):
     """Settings, and where each value came from."""
 
@@ -353,6 +362,24 @@ def key_of(name: str) -> Key:
     if key is None:
         raise SettingsError(f"unknown setting {name!r}{_suggestion(name)}")
     return key
+
+
+def warn_at(place: object, warn: Warn) -> Warn:
+    """Return a function that warns of something at a place."""
+    return lambda text: warn(f"{place}: {text}")
+
+
+def current_name(name: str, names: Collection[str], warn: Warn) -> str:
+    """Return the current name of a setting that is given among `names`; warn if `name` is an old one.
+
+    Raises SettingsError if the current name is given, too.
+    """
+    current = OLD_NAMES.get(name, name)
+    if current != name:
+        if current in names:
+            raise SettingsError(f"{name} is the old name of {current}, which is given, too; remove the old one")
+        warn(f"{name} is now called {current}; the old name still works")
+    return current
 
 
 def check(name: str, value: object) -> Any:

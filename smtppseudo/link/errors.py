@@ -1,29 +1,28 @@
-"""Why a monitor's link could not be made, or is no more: each error's text is one line that says what to do."""
+"""Why a link could not be made or has ended. Each error's text is one line: where, what happened, what to do."""
 
-from smtppseudo.link import incoming
 from smtppseudo.link.pins import SHOW_COMMAND
 
 
 class LinkError(Exception):
-    """The link could not be made, is no more, or did not do what it was asked to."""
+    """The base class. After every error except OpRefusedError, the link cannot be used any more."""
 
 
 class UnreachableError(LinkError):
-    """Nothing answers there."""
+    """No server answers at this address."""
 
 
 class ConnectionLostError(UnreachableError):
-    """The connection was there and is gone, in good order (`bye`) or not."""
+    """The connection has ended, with a `bye` frame or without."""
 
 
 class NotPrivateError(LinkError):
-    """The server does not speak TLS, and nobody allowed clear text. Nothing was said."""
+    """The server does not speak TLS, and clear text was not allowed. Nothing was sent."""
 
 
 class CertificateError(LinkError):
-    """The server shows a certificate that nobody here accepted. Nothing was said.
+    """The server's certificate is not trusted. Nothing was sent.
 
-    `fingerprint` is as in `SHA256:0A:1B:...`, `place` host and port as they were asked for: see `pins`.
+    `fingerprint` is that certificate's, as in `SHA256:0A:1B:...`; `place` is the requested host and port.
     """
 
     def __init__(self, text: str, fingerprint: str, place: tuple[str, int]) -> None:
@@ -33,7 +32,7 @@ class CertificateError(LinkError):
 
 
 class UnknownCertificateError(CertificateError):
-    """It is the first that is seen of this server: a person should compare it, and may accept it."""
+    """No certificate of this server was accepted before. A person should compare the fingerprint, and can accept it."""
 
     def __init__(self, fingerprint: str, place: tuple[str, int]) -> None:
         host, port = place
@@ -45,29 +44,33 @@ class UnknownCertificateError(CertificateError):
 
 
 class ChangedCertificateError(CertificateError):
-    """It is another than the one that was accepted (`accepted`)."""
+    """The certificate is not the accepted one, whose fingerprint is `accepted`."""
 
     def __init__(self, fingerprint: str, place: tuple[str, int], accepted: str) -> None:
         host, port = place
         text = (
-            f"{host} port {port} shows another certificate than the one accepted, {fingerprint} instead of"
-            f" {accepted}: the server has a new one, or somebody on the way pretends to be the server;"
-            f" nothing was said to it; on the server, `{SHOW_COMMAND}` prints the right one"
+            f"{host} port {port} shows another certificate than the accepted one, {fingerprint} instead of"
+            f" {accepted}: the server has a new certificate, or somebody on the way pretends to be the server;"
+            f" nothing was sent to it; on the server, `{SHOW_COMMAND}` prints the right fingerprint"
         )
         super().__init__(text, fingerprint, place)
         self.accepted = accepted
 
 
 class NeedsMagicWordError(LinkError):
-    """No cookie is the server's, and there was no magic word to try. Nothing was sent."""
+    """No cookie belongs to the server at `place`, and no magic word was given. Nothing was sent."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"{place} needs the magic word, or a user who can read the server's cookie")
+        self.place = place
 
 
 class NotAuthorizedError(LinkError):
-    """The server does not take the secret, and it must not be tried again without asking a person."""
+    """The server refuses the secret. A person must be asked before the next try."""
 
 
 class RefusedError(LinkError):
-    """The server does not want this connection now; `code` says why: `rate`, ..."""
+    """The server refuses the connection for now; `code` is the protocol's, such as `rate`."""
 
     def __init__(self, text: str, code: str) -> None:
         super().__init__(text)
@@ -75,15 +78,15 @@ class RefusedError(LinkError):
 
 
 class BusyError(RefusedError):
-    """The server has no room for one more monitor."""
+    """The server has as many monitors as it allows."""
 
 
 class BadPeerError(LinkError):
-    """What answers there does not keep to the protocol."""
+    """The other side breaks the protocol."""
 
 
 class OpRefusedError(LinkError):
-    """A request was not carried out, and changed nothing; `code` is the protocol's, the text the server's."""
+    """The server refused a request, which changed nothing. `code` is the protocol's, the text is the server's."""
 
     def __init__(self, text: str, code: str) -> None:
         super().__init__(text)
@@ -91,28 +94,13 @@ class OpRefusedError(LinkError):
 
 
 class ClosedError(LinkError):
-    """The link was closed on this side."""
+    """This side closed the link."""
 
 
-def error_of(ending: incoming.Ending, place: str) -> LinkError:
-    """Return the error for what ended the connection with the server at `place`."""
-    match ending:
-        case incoming.NeedsMagicWord():
-            return NeedsMagicWordError(f"{place} needs the magic word, or a user who can read the server's cookie")
-        case incoming.NotAuthorized(user="magic"):
-            return NotAuthorizedError(
-                f"{place}: Not Authorized! That is not its magic word; on the server, `smtppseudo magic-word` sets"
-                " another"
-            )
-        case incoming.NotAuthorized() | incoming.Refused(code="not_authorized"):
-            return NotAuthorizedError(f"{place}: Not Authorized! The login failed, or took too long; try again")
-        case incoming.Refused(code="busy", message=message):
-            return BusyError(f"{place} is busy: {message}; close one, or try again later", "busy")
-        case incoming.Refused(code=code, message=message):
-            return RefusedError(f"{place} refuses: {message or code}", code)
-        case incoming.Bye(reason=reason):
-            return ConnectionLostError(f"{place}: the server ended the connection ({reason})")
-        case incoming.Lost(message=message):
-            return ConnectionLostError(f"{place}: {message}")
-        case incoming.BadPeer(message=message):
-            return BadPeerError(f"{place}: {message}")
+def refusal(place: str, code: str, message: str) -> LinkError:
+    """Return the error for a server that refuses the connection."""
+    if code == "not_authorized":
+        return NotAuthorizedError(f"{place}: Not Authorized! The login failed or took too long; try again")
+    if code == "busy":
+        return BusyError(f"{place} is busy: {message}; close one, or try again later", code)
+    return RefusedError(f"{place} refuses the connection: {message or code}", code)

@@ -1,78 +1,36 @@
-"""What a monitor's server says, as values, and reading its frames into them.
+"""What a server sends, as values, and how its frames become values.
 
-Nothing that a server sends is taken on trust: a value holds what its type says, and no character that a
-terminal might obey.
+The client trusts no server: every field of a value has the type that the value declares, and every character is
+printable, so a server cannot send commands to a terminal.
 """
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from smtppseudo.events import NAMES
+from smtppseudo.link.errors import LinkError, OpRefusedError
 from smtppseudo.log.records import with_current_names
 from smtppseudo.monitor.codec import Frame
 
-MESSAGE_CHARS_MAX: Final = 500  # of what a server says in words
+MESSAGE_CHARS_MAX: Final = 500  # of a text for people; a security limit
 
 
-class LoggedIn(NamedTuple):
-    """The login is done, both sides proved; the snapshot follows. `user` is `cookie` or `magic`."""
-
-    user: str
-
-
-class NeedsMagicWord(NamedTuple):
-    """No cookie is the server's, and there was no magic word to try. Nothing was sent; the end."""
-
-
-class NotAuthorized(NamedTuple):
-    """The server does not take the secret. The end; whoever tries again asks a person first."""
-
-    user: str
-    message: str
-
-
-class Refused(NamedTuple):
-    """The server ends the connection: no room for one more (`busy`), too many wrong words (`rate`), ... The end."""
-
-    code: str
-    message: str
-
-
-class Bye(NamedTuple):
-    """The server ends the connection in good order. The end."""
-
-    reason: str
-
-
-class BadPeer(NamedTuple):
-    """What answers does not keep to the protocol; `message` says how. The end."""
-
-    message: str
-
-
-class Lost(NamedTuple):
-    """The connection closed without a word. The end."""
-
-    message: str
-
-
-class Reply(NamedTuple):
-    """A request was carried out. `fields` are the reply's own; a list of slots is whole."""
+class OpReply(NamedTuple):
+    """The reply to a request: the op's own fields, with a whole list of slots; or the server's refusal."""
 
     id: int
     fields: Frame
+    error: OpRefusedError | None = None
 
-
-class ReplyRefused(NamedTuple):
-    """A request was not carried out, and changed nothing."""
-
-    id: int
-    code: str
-    message: str
+    def result(self) -> Frame:
+        """Return the fields. Raises OpRefusedError."""
+        if self.error is not None:
+            raise self.error
+        return self.fields
 
 
 class Snapshot(NamedTuple):
-    """How things stood just after event `seq`. `slots` has one object for each slot, as the op `slots` gives them."""
+    """The state just after event `seq`. `slots` has one object for each slot, as in the reply to the op `slots`."""
 
     seq: int
     state: str
@@ -83,52 +41,51 @@ class Snapshot(NamedTuple):
 
 
 class Streamed(NamedTuple):
-    """An event. `record` is what the JSON log has of it: `time`, `event`, and the fields of that kind."""
+    """An event. `record` equals the event's record in the JSON log: `time`, `event`, and the fields of its kind."""
 
     seq: int
     record: Frame
 
 
 class Dropped(NamedTuple):
-    """So many events were left out here, because they were read too slowly."""
+    """The number of events that are missing here, because the client read too slowly."""
 
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+    count: int  # type: ignore[assignment]  # hides tuple.count
 
 
-Ending: TypeAlias = NeedsMagicWord | NotAuthorized | Refused | Bye | BadPeer | Lost
-Incoming: TypeAlias = LoggedIn | Reply | ReplyRefused | Snapshot | Streamed | Dropped | Ending
+Incoming: TypeAlias = OpReply | Snapshot | Streamed | Dropped | LinkError
 
 
 class ViolationError(Exception):
     """The server broke the protocol; the text says how."""
 
 
-# The fields that a screen may rely on: what they are, where they are there.
-OF_SLOTS: Final[Mapping[str, type]] = {
+# The type of each field that a screen relies on. All of them are optional.
+SLOT_FIELDS: Final[Mapping[str, type]] = {
     **dict.fromkeys(("session", "port", "commands", "idle_ms"), int),
     **dict.fromkeys(("ip", "helo", "mail_from", "last", "error", "reason", "connected_at"), str),
 }
-OF_EVENTS: Final[Mapping[str, type]] = {
+EVENT_FIELDS: Final[Mapping[str, type]] = {
     **dict.fromkeys(("slot", "session", "port", "code"), int),
     **dict.fromkeys(("ip", "eol"), str),
     **{
         name: value if value in (int, bool) else str
         for kind in NAMES
         for name, value in kind.__annotations__.items()
-        if name != "eol_lf"  # goes as `eol`
+        if name != "eol_lf"  # sent as `eol`
     },
 }
 
 
-def number(frame: Frame, name: str) -> int:
-    """Return a field that must be a whole number, not negative. Raises ViolationError."""
+def get_number(frame: Frame, name: str) -> int:
+    """Return a field that must be a whole number, 0 or more. Raises ViolationError."""
     value = frame.get(name)
-    if type(value) is not int or value < 0:  # a bool is an int, but no number
+    if type(value) is not int or value < 0:  # a bool is an int, but not a number
         raise ViolationError(f"a frame lacks {name}, or it is not a whole number")
     return value
 
 
-def text(frame: Frame, name: str) -> str:
+def get_text(frame: Frame, name: str) -> str:
     """Return a field that must be a string. Raises ViolationError."""
     value = frame.get(name)
     if not isinstance(value, str):
@@ -136,13 +93,13 @@ def text(frame: Frame, name: str) -> str:
     return value
 
 
-def words(frame: Frame, name: str) -> str:
-    """Return a field that is only for people to read; empty if there is none."""
+def get_message(frame: Frame, name: str) -> str:
+    """Return a text for people, cut to its limit; empty if there is none."""
     value = frame.get(name)
     return value[:MESSAGE_CHARS_MAX] if isinstance(value, str) else ""
 
 
-def object_of(frame: Frame, name: str) -> Frame:
+def get_object(frame: Frame, name: str) -> Frame:
     """Return a field that must be an object. Raises ViolationError."""
     value = frame.get(name)
     if not isinstance(value, dict):
@@ -150,28 +107,28 @@ def object_of(frame: Frame, name: str) -> Frame:
     return value
 
 
-def checked_slot(slot: object) -> Frame:
-    """Return what describes a slot. Raises ViolationError."""
+def parse_slot(slot: object) -> Frame:
+    """Return the object that describes a slot. Raises ViolationError."""
     if not isinstance(slot, dict):
         raise ViolationError("a slot is not an object")
-    number(slot, "slot")
-    text(slot, "state")
-    _require_types(slot, OF_SLOTS)
+    get_number(slot, "slot")
+    get_text(slot, "state")
+    _check_types(slot, SLOT_FIELDS)
     return slot
 
 
-def streamed(frame: Frame) -> Streamed:
-    """Return an event frame as a value. Raises ViolationError."""
-    seq = number(frame, "seq")
-    text(frame, "time")
-    text(frame, "event")
+def parse_event(frame: Frame) -> Streamed:
+    """Return the event in a frame. Raises ViolationError."""
+    seq = get_number(frame, "seq")
+    get_text(frame, "time")
+    get_text(frame, "event")
     record = dict(with_current_names(frame))
-    _require_types(record, OF_EVENTS)
+    _check_types(record, EVENT_FIELDS)
     del record["type"], record["seq"]
     return Streamed(seq, record)
 
 
-def _require_types(frame: Frame, types: Mapping[str, type]) -> None:
+def _check_types(frame: Frame, types: Mapping[str, type]) -> None:
     for name, value in frame.items():
         if name in types and type(value) is not types[name]:
             raise ViolationError(f"{name} is of the wrong type")
@@ -180,26 +137,26 @@ def _require_types(frame: Frame, types: Mapping[str, type]) -> None:
 _NESTED: Final = (list, dict)
 
 
-def plain(frame: Frame) -> Frame:
-    """Return a frame with `?` for each character that a terminal might obey: an honest server sends none."""
+def sanitize(frame: Frame) -> Frame:
+    """Return the frame with `?` in place of each unprintable character. An honest server sends none."""
     for name, value in frame.items():
-        # Nothing is built anew for an honest event, and floods are made of those.
+        # A frame that needs no change is not copied: there can be 20,000 events a second.
         if isinstance(value, str):
-            is_plain = name.isprintable() and value.isprintable()
+            is_printable = name.isprintable() and value.isprintable()
         else:
-            is_plain = name.isprintable() and not isinstance(value, _NESTED)
-        if not is_plain:
-            return {_plain(name): _plain_value(value) for name, value in frame.items()}
+            is_printable = name.isprintable() and not isinstance(value, _NESTED)
+        if not is_printable:
+            return {_sanitize_text(name): _sanitize_value(value) for name, value in frame.items()}
     return frame
 
 
-def _plain(words: str) -> str:
-    return words if words.isprintable() else "".join([char if char.isprintable() else "?" for char in words])
+def _sanitize_text(text: str) -> str:
+    return text if text.isprintable() else "".join([char if char.isprintable() else "?" for char in text])
 
 
-def _plain_value(value: object) -> object:
+def _sanitize_value(value: object) -> object:
     if isinstance(value, str):
-        return _plain(value)
+        return _sanitize_text(value)
     if isinstance(value, list):
-        return [_plain_value(item) for item in value]
-    return plain(value) if isinstance(value, dict) else value
+        return [_sanitize_value(item) for item in value]
+    return sanitize(value) if isinstance(value, dict) else value

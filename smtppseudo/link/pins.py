@@ -1,42 +1,38 @@
-"""Pins: the certificates that this user has accepted, by server, as SSH keeps the hosts it knows.
+"""Pins: the certificates that this user has accepted, one for each server, like the known hosts of SSH.
 
-A server's certificate is known by its fingerprint, the SHA-256 of its DER form, written as openssl writes it. One
-line a server, as in `mail.example.org:26 SHA256:0A:1B:...`; other lines are left alone.
+A pin is the certificate's fingerprint: the SHA-256 of its DER form, as openssl prints it. The file has one line for
+each server, as in `mail.example.org:26 SHA256:0A:1B:...`; other lines are kept unchanged.
 """
 
 import hashlib
 import re
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Final
 
-FILE: Final = "monitor_pins"
+from smtppseudo.files import StateDir
+
+PINS_FILE: Final = "monitor_pins"
 SHOW_COMMAND: Final = "openssl x509 -noout -fingerprint -sha256 -in cert.pem"
 
 _PREFIX: Final = "SHA256:"
 _LINE: Final = re.compile(r"(\S+) +(SHA256:(?:[0-9A-F]{2}:){31}[0-9A-F]{2})")
 
 
-class Store(Protocol):
-    """A directory of this user's. What is written can be read by nobody else."""
-
-    def read(self, name: str) -> str | None:
-        """Return a file's text; None if there is none. Raises OSError."""
-        ...
-
-    def write(self, name: str, text: str) -> None:
-        """Replace a file. Raises OSError."""
-        ...
-
-
 class Pins:
-    """The pins, read and written at each use: other programs of this user keep theirs there, too.
+    """The file of pins in a directory. Other programs of this user change it, too, so each call reads it.
 
-    Every method raises OSError: where the pins cannot be read, a certificate must not pass for a first one.
+    Every method raises OSError: an unreadable file must not look like a server without a pin.
     """
 
-    __slots__ = ("_store",)
+    __slots__ = ("_directory",)
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, directory: Path) -> None:
+        self._directory = StateDir(directory)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._directory.path / PINS_FILE
 
     def get(self, host: str, port: int) -> str | None:
         """Return the fingerprint that was accepted for a server, or None."""
@@ -45,17 +41,17 @@ class Pins:
         return next((match[2] for match in matches if match and match[1] == name), None)
 
     def accept(self, host: str, port: int, fingerprint: str) -> None:
-        """Trust a certificate from now on, and none but that."""
+        """Accept a certificate for a server, in place of the earlier one. Only this user can read the file."""
         name = name_of(host, port)
         others = [line for line in self._lines() if line.partition(" ")[0] != name]
-        self._store.write(FILE, "".join(f"{line}\n" for line in (*others, f"{name} {fingerprint}")))
+        self._directory.write(PINS_FILE, "".join(f"{line}\n" for line in (*others, f"{name} {fingerprint}")))
 
     def _lines(self) -> list[str]:
-        return (self._store.read(FILE) or "").splitlines()
+        return (self._directory.read(PINS_FILE) or "").splitlines()
 
 
 def name_of(host: str, port: int) -> str:
-    """Return what a server is called there: `mail.example.org:26`, `[2001:db8::25]:26`."""
+    """Return the name of a server in the file: `mail.example.org:26`, `[2001:db8::25]:26`."""
     return f"[{host}]:{port}" if ":" in host else f"{host.lower()}:{port}"
 
 
@@ -65,7 +61,7 @@ def fingerprint_of(certificate: bytes) -> str:
 
 
 def parse_fingerprint(text: str) -> str:
-    """Read a fingerprint as a person may copy it, openssl's whole line included. Raises ValueError."""
+    """Parse a fingerprint that a person copied; openssl's whole line is allowed, too. Raises ValueError."""
     digits = re.sub(r"(?i)^\s*(sha256 fingerprint=|sha256:)?|[:\s]", "", text)
     if not re.fullmatch(r"[0-9A-Fa-f]{64}", digits):
         raise ValueError("a fingerprint is SHA256: and 64 hex digits, as in SHA256:0A:1B:...")

@@ -1,121 +1,104 @@
-"""The route: how the screen gets from the address that somebody typed to a login.
+"""The route to a server: which ports, addresses and secrets are tried, and in which order.
 
-An address of this machine is tried as it is, and then by 127.0.0.1, for that is where a server answers monitors
-unless it was told otherwise.
+The connection is made to the requested host. If the host is this machine and nothing answers at that address,
+127.0.0.1 follows, because a server usually accepts monitors only there.
 """
 
 import contextlib
 import socket
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from smtppseudo.link.link import (
-    MonitorLink,
-    NeedsMagicWordError,
-    NotPrivateError,
-    Secrets,
-    TlsMode,
-    UnreachableError,
-)
+from smtppseudo.config.settings import MONITOR_PORT
+from smtppseudo.link.errors import NeedsMagicWordError, NotPrivateError, UnreachableError
+from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.link import MonitorLink
+from smtppseudo.link.machine import Secrets
+from smtppseudo.link.wire import LOOPBACK, TlsMode
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.errnos import reason_of
 
-PORT = 26
-LOOPBACK = "127.0.0.1"
-TIMEOUT_S = 10.0
-
 
 class Target(NamedTuple):
-    """What to connect to. `host` None is this machine, `port` None the port that its servers wrote down, or 26."""
+    """The server to connect to. `host` None: this machine. `port` None: the port that its servers noted, else 26."""
 
     host: str | None = None
     port: int | None = None
     magic_word: str | None = None
-    tls: TlsMode = "auto"  # off: in clear text to another machine, too, though all on the way can read along
+    tls: TlsMode = "auto"
 
     def __repr__(self) -> str:
         return f"Target({self.host!r}, {self.port!r}, [redacted], {self.tls})"
 
     @property
     def address(self) -> str:
-        """What to call it."""
+        """The host, for people."""
         return self.host if self.host is not None else LOOPBACK
 
 
-class Keyring(Protocol):
-    """What this user can find of the servers of this machine."""
-
-    def cookies(self) -> tuple[str, ...]:
-        """Return their cookies, those that can be read."""
-        ...
-
-    def ports(self) -> tuple[int, ...]:
-        """Return the monitor ports that they wrote down."""
-        ...
-
-    def pin_for(self, host: str, port: int) -> str | None:
-        """Return the fingerprint that a server's certificate must have; None if there is none yet. Raises LinkError."""
-        ...
-
-
 class Route(NamedTuple):
-    """A login. `note` says what is worth knowing of how it came about; `is_own` whether it is this machine's server."""
+    """A login. `note` tells the user about a detour or a problem, or is empty; `is_own`: a server of this machine."""
 
     link: MonitorLink
     note: str
     is_own: bool
 
 
-def connect(target: Target, keys: Keyring) -> Route:
-    """Connect and log in. Raises LinkError: what it says is of the first thing that was tried."""
+def connect(target: Target, keyring: Keyring) -> Route:
+    """Connect and log in. Raises LinkError about the first address and port that was tried.
+
+    UnknownCertificateError and NeedsMagicWordError mean that a person can help; call again with the answer.
+    """
     if target.host is None or target.host in ("localhost", LOOPBACK, "::1"):
-        return _connect_here(target, keys)
+        return _connect_here(target, keyring)
+    port = target.port or MONITOR_PORT
     own = own_address(target.host)
-    if own is None:
-        return Route(_log_in(target.host, target.port or PORT, target, keys), "", is_own=False)
-    port = target.port or PORT
+    is_tunnel = target.host == own and is_loopback(own)  # if it is down, this machine's server is not meant
+    if own is None or is_tunnel:
+        return _log_in(target, port, keyring, is_own=is_tunnel)
     try:
         try:
-            link = _log_in(own, port, target, keys)
+            return _log_in(target, port, keyring)
         except NotPrivateError:
-            # What is said to an address of one's own never leaves the machine.
-            link = _log_in(own, port, target._replace(tls="off"), keys)
+            # Traffic to an own address does not leave the machine.
+            return _log_in(target._replace(host=own, tls="off"), port, keyring)
     except UnreachableError as error:
         with contextlib.suppress(UnreachableError):
-            route = _connect_here(target._replace(host=LOOPBACK), keys)
-            at = f"{target.host} is this machine, but its server answers monitors at {route.link.address} only"
+            route = _connect_here(target._replace(host=LOOPBACK), keyring)
+            at = f"{target.host} is this machine, but its server accepts monitors at {route.link.address} only"
             return route._replace(note=f"{at}; connected there")
         raise UnreachableError(f"{error}; {LOOPBACK} was tried as well, and nothing answers there either") from None
-    return Route(link, "", is_own=True)
 
 
-def _connect_here(target: Target, keys: Keyring) -> Route:
-    noted = keys.ports() if target.port is None else (target.port,)
-    failure: UnreachableError | None = None
-    for port in noted or (PORT,):
+def _connect_here(target: Target, keyring: Keyring) -> Route:
+    noted = keyring.ports() if target.port is None else (target.port,)
+    failures: list[UnreachableError] = []
+    for port in noted or (MONITOR_PORT,):
         try:
-            return Route(_log_in(target.host, port, target, keys), "", is_own=True)
+            return _log_in(target, port, keyring)
         except UnreachableError as error:
-            failure = failure or error  # the port may be that of a server that was killed
-    raise failure or UnreachableError("there is no port to try")
+            failures.append(error)  # a server that was killed leaves its port noted
+    raise failures[0]
 
 
-def _log_in(host: str | None, port: int, target: Target, keys: Keyring) -> MonitorLink:
+def _log_in(target: Target, port: int, keyring: Keyring, *, is_own: bool = True) -> Route:
     def dial(cookies: tuple[str, ...]) -> MonitorLink:
         secrets = Secrets(cookies, target.magic_word)
-        return MonitorLink.connect(host, port, secrets, timeout_s=TIMEOUT_S, tls=target.tls, pin_for=keys.pin_for)
+        return MonitorLink.connect(target.host, port, secrets, tls=target.tls, pin_for=keyring.pin_for)
 
-    cookies = keys.cookies()
+    cookies = keyring.cookies()
     try:
-        return dial(cookies)
+        link = dial(cookies)
     except NeedsMagicWordError:
-        again = keys.cookies()
+        # A server that has just started opens its port before it writes its cookie.
+        again = keyring.cookies()
         if again == cookies:
             raise
-        return dial(again)  # a server that was just starting had not written its cookie yet
+        link = dial(again)
+    return Route(link, keyring.save_pin(target.address, port) if link.is_encrypted else "", is_own)
 
 
 def own_address(host: str) -> str | None:
-    """Return the address that a name means if it is one of this machine's own, else None."""
+    """Return the address of a host if it is one of this machine's own, else None."""
     try:
         addresses = resolve(host)
     except UnresolvedError:
@@ -124,11 +107,11 @@ def own_address(host: str) -> str | None:
 
 
 class UnresolvedError(Exception):
-    """A name leads to no address; the text says why, for a person."""
+    """A name has no address; the text says why."""
 
 
 def resolve(host: str) -> list[str]:
-    """Return the addresses of a name, which may take seconds. Raises UnresolvedError."""
+    """Return the addresses of a name; this may take seconds. Raises UnresolvedError."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:

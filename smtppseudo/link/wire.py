@@ -1,4 +1,4 @@
-"""The wire between a monitor and its server: the machine `MonitorClient` over a socket, and how that is connected."""
+"""The wire: the machine `MonitorClient` on a socket, and how the socket is connected."""
 
 import selectors
 import socket
@@ -15,7 +15,7 @@ from smtppseudo.link.errors import (
     UnknownCertificateError,
     UnreachableError,
 )
-from smtppseudo.link.incoming import Incoming, Lost
+from smtppseudo.link.incoming import Incoming
 from smtppseudo.link.machine import MonitorClient
 from smtppseudo.link.pins import fingerprint_of
 from smtppseudo.net.errnos import TlsError, reason_of
@@ -23,24 +23,25 @@ from smtppseudo.net.errnos import TlsError, reason_of
 if TYPE_CHECKING:
     from smtppseudo.net.tls import TlsSocket
 
-TlsMode: TypeAlias = Literal["auto", "on", "off"]  # auto: on, unless the address is this machine's loopback
+TlsMode: TypeAlias = Literal["auto", "on", "off"]  # auto: off to loopback addresses, on to all others
 
-THIS_MACHINE: Final = ("127.0.0.1", "::1")  # where a server's monitor port is unless it was told otherwise
+LOOPBACK: Final = "127.0.0.1"
+THIS_MACHINE: Final = (LOOPBACK, "::1")  # the usual addresses of a monitor port
 
 _RECEIVE_BYTES: Final = 65_536
-_HELLO_S: Final = 1.0  # a server says hello at once; whoever does not may wait for a TLS handshake
-_NOT_TLS: Final = frozenset(  # what OpenSSL calls bytes that are no record
+_HELLO_S: Final = 1.0  # a server sends its hello at once; without one, it may be waiting for a TLS handshake
+_NOT_TLS: Final = frozenset(  # OpenSSL's reasons for bytes that are not a TLS record
     {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 )
 _TUNNEL: Final = "`ssh -N -L 2626:127.0.0.1:{port} {host}`, then 127.0.0.1 port 2626"
 
 
 class Wire:
-    """Bytes from the socket into the machine and back. Takes a connected socket that has a time-out for sending.
+    """Passes bytes between socket and machine. The socket is connected and has a time-out for sending.
 
-    One thread reads; `request` and `close` are for any. While one thread waits, no other may release the
-    socket, whose number might be another file's at once: so `close` wakes the one that waits, and that
-    releases it.
+    One thread reads; any thread may call `request` and `close`. While a thread waits for the socket, no other thread
+    may release the descriptor, because the system could give its number to another file. So `close` wakes the
+    waiting thread, which then releases the descriptor.
     """
 
     def __init__(self, sock: "socket.socket | TlsSocket", client: MonitorClient) -> None:
@@ -48,19 +49,19 @@ class Wire:
         self._sock = sock
         self._selector = selectors.DefaultSelector()
         self._selector.register(sock, selectors.EVENT_READ)
-        self._lock = threading.Lock()  # for the machine, for sending, and for the two that follow
+        self._lock = threading.Lock()  # protects the machine, sending, and the next two attributes
         self._waits = False
         self._is_closed = False
 
     @property
-    def is_secured(self) -> bool:
-        """Whether it is under TLS."""
+    def is_encrypted(self) -> bool:
+        """Whether the wire uses TLS."""
         return not isinstance(self._sock, socket.socket)
 
     def read(self, timeout_s: float | None) -> list[Incoming] | None:
-        """Wait for bytes; return what they mean, which may be nothing yet. None if none came in time.
+        """Wait for bytes; return the machine's values, or None if no bytes came in time. Raises ClosedError.
 
-        The end of the stream and an error are `Lost`. Raises ClosedError.
+        The end of the stream and a socket error are a ConnectionLostError among the values.
         """
         is_ready = self._wait(timeout_s)
         with self._lock:
@@ -68,7 +69,7 @@ class Wire:
             return self._receive() if is_ready else None
 
     def needs_tls(self, timeout_s: float) -> bool:
-        """Say whether nothing comes in clear text, and another connection to there can be put under TLS.
+        """Return whether no hello comes in clear text, but a second connection can do a TLS handshake.
 
         Raises ClosedError.
         """
@@ -78,9 +79,9 @@ class Wire:
         return _speaks_tls(self._sock, give_up_at - time.monotonic())
 
     def request(self, op: str, **fields: object) -> int:
-        """Send a request; return its number. Raises ClosedError, and ValueError for what cannot be sent.
+        """Send a request; return its number. Raises ClosedError and, like the machine, ValueError.
 
-        That the connection is gone is seen when its end is read.
+        A lost connection is not an error here; `read` reports it.
         """
         with self._lock:
             self._require_open()
@@ -88,11 +89,11 @@ class Wire:
             try:
                 self._send()
             except OSError:
-                self._shut_down()  # what follows half a frame could not be read
+                self._shut_down()  # after half a frame, the server cannot read the next one
             return request_id
 
     def close(self) -> None:
-        """Close the connection; whoever waits gets ClosedError."""
+        """Close the connection; a waiting thread gets ClosedError."""
         with self._lock:
             self._is_closed = True
             if self._waits:
@@ -101,7 +102,7 @@ class Wire:
                 self._release()
 
     def _wait(self, timeout_s: float | None) -> bool:
-        """Wait until something can be read, be it the end; say whether there is."""
+        """Wait until the socket is readable; return whether it is."""
         with self._lock:
             self._require_open()
             self._waits = True
@@ -114,15 +115,15 @@ class Wire:
                     self._release()
 
     def _receive(self) -> list[Incoming]:
+        found: list[Incoming] = []
         try:
             data = self._sock.recv(_RECEIVE_BYTES)
             found = self.client.receive(data) if data else self.client.end_of_stream()
             self._send()
         except BlockingIOError:
-            return []  # part of a TLS record
+            pass  # part of a TLS record
         except OSError as error:
-            self.client.end_of_stream()
-            return [Lost(f"the connection is lost: {reason_of(error)}")]
+            found += self.client.end_of_stream(f"the connection is lost: {reason_of(error)}")
         return found
 
     def _has_waiting(self) -> bool:
@@ -137,7 +138,7 @@ class Wire:
         try:
             self._sock.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # it has ended already, which wakes as well
+            pass  # the connection has ended, which wakes the thread as well
 
     def _require_open(self) -> None:
         if self._is_closed:
@@ -148,8 +149,8 @@ class Wire:
         self._sock.close()
 
 
-def connect(host: str | None, port: int, timeout_s: float) -> socket.socket:
-    """Connect to the first address of a host that answers; None is this machine. Raises LinkError."""
+def connect_socket(host: str | None, port: int, timeout_s: float) -> socket.socket:
+    """Connect to the first address of the host that answers. None means this machine. Raises UnreachableError."""
     reason = ""
     for family, address in _addresses(host, port):
         try:
@@ -174,23 +175,23 @@ def connect(host: str | None, port: int, timeout_s: float) -> socket.socket:
 
 
 def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: str | None) -> "TlsSocket":
-    """Put a connection under TLS with the server whose certificate has the fingerprint `pin`.
+    """Start TLS with the server whose certificate has the fingerprint `pin`.
 
-    `place` is host and port as they were asked for. Raises LinkError; then nothing was said to whoever is there.
+    `place` is the requested host and port. Raises LinkError; in that case nothing was sent but the handshake.
     """
     from smtppseudo.net import tls  # noqa: PLC0415 - most connections are to this machine
 
     name = f"{place[0]} port {place[1]}"
     try:
-        secured = tls.dial(sock, timeout_s)
+        secured = tls.connect(sock, timeout_s)
     except TlsError as error:
         if str(error) in _NOT_TLS:
             if place[0] in ("localhost", *THIS_MACHINE):
                 raise NotPrivateError(f"{name} does not speak TLS; leave out --tls") from None
             tunnel = _TUNNEL.format(host=place[0], port=place[1])
             raise NotPrivateError(
-                f"{name} does not speak TLS, and without it everybody on the way can read and change what is"
-                f" said; use a tunnel ({tunnel}), or allow it with --cleartext"
+                f"{name} does not speak TLS, and without it everybody on the way can read and change the traffic;"
+                f" use a tunnel ({tunnel}), or allow clear text with --cleartext"
             ) from None
         raise BadPeerError(f"{name}: no TLS that this program can use: {_in_words(error)}") from None
     except TimeoutError:
@@ -207,14 +208,15 @@ def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: s
 
 
 def _speaks_tls(sock: socket.socket, timeout_s: float) -> bool:
-    """Say whether another connection to where this one leads can be put under TLS."""
+    """Return whether a second connection to the same server completes a TLS handshake in time."""
     from smtppseudo.net import tls  # noqa: PLC0415 - as above
 
     if timeout_s <= 0:
         return False
+    give_up_at = time.monotonic() + timeout_s
     try:
-        with socket.create_connection(sock.getpeername()[:2], timeout_s) as another:
-            tls.dial(another, timeout_s)
+        with socket.create_connection(sock.getpeername()[:2], timeout_s) as second:
+            tls.connect(second, give_up_at - time.monotonic())
     except OSError:
         return False
     return True
@@ -225,25 +227,25 @@ def _in_words(error: TlsError) -> str:
 
 
 def _addresses(host: str | None, port: int) -> list[tuple[socket.AddressFamily, Any]]:
-    """Return family and address of each place to try."""
+    """Return family and address of each address to try. Raises UnreachableError."""
     found: list[tuple[socket.AddressFamily, Any]] = []
     reason = ""
     for name in THIS_MACHINE if host is None else (host,):
         try:
             infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        except (OSError, ValueError) as error:  # what cannot be a name is a ValueError
+        except (OSError, ValueError) as error:  # ValueError: not a valid host name
             reason = reason_of(error)
             continue
         found += [(family, address) for family, _, _, _, address in infos]
     if not found:
-        raise UnreachableError(f"cannot find {host}: {reason}; check how it is spelled")
+        raise UnreachableError(f"cannot find {host}: {reason}; check the spelling")
     return found
 
 
 def _advice(host: str | None, port: int) -> str:
     if host in (None, "localhost", *THIS_MACHINE):
-        return "is the server running? its service, or `smtppseudo serve`, runs it"
+        return "is the server running? start its service, or `smtppseudo serve`"
     return (
-        "a server answers monitors of its own machine alone unless told otherwise: use a tunnel,"
+        "by default a server accepts monitors of its own machine only: use a tunnel,"
         f" {_TUNNEL.format(host=host, port=port)}"
     )

@@ -1,14 +1,12 @@
-"""Frames of the monitor protocol: one JSON object a line (RFC 8259), LF, printable ASCII only.
+"""Frames of the monitor protocol: one JSON object per line (RFC 8259), printable ASCII, ended by LF.
 
-Pure: bytes in, frames out. What a peer sends wrong is a value, `FrameError`, never an exception.
-
-The line ends with LF. One CR in front of it is dropped, for the sake of telnet, but counts.
+An invalid frame is a value, `FrameError`, never an exception. One CR before the LF is dropped, for telnet users; it
+counts for the length.
 """
 
 import json
 import math
 from collections.abc import Mapping
-from enum import Enum, auto
 from typing import NamedTuple, TypeAlias
 
 PROTOCOL = 1  # the version that both sides speak
@@ -16,8 +14,8 @@ PROTOCOL = 1  # the version that both sides speak
 MAX_BYTES_BEFORE_LOGIN = 1_024  # to the server
 MAX_BYTES_AFTER_LOGIN = 16_384  # to the server
 MAX_BYTES_TO_CLIENT = 65_536
-MAX_DEPTH = 64  # objects and arrays within each other, the frame itself counted
-MAX_NUMBER_CHARS = 32  # of one number; no count, time or id comes near
+MAX_DEPTH = 64  # of nested objects and arrays, with the frame itself
+MAX_NUMBER_CHARS = 32  # of one number; every count, time and id is far shorter
 
 BAD_FRAME = "bad_frame"
 TOO_BIG = "too_big"
@@ -29,10 +27,9 @@ _NOT_A_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 class FrameError(NamedTuple):
-    """Why a line is no frame.
+    """Why a line is not a frame.
 
-    `code` is `BAD_FRAME` or `TOO_BIG`; `message` is one line of printable ASCII that repeats nothing of
-    what was sent.
+    `code` is `BAD_FRAME` or `TOO_BIG`; `message` is one line of printable ASCII that repeats nothing of the input.
     """
 
     code: str
@@ -50,48 +47,27 @@ NUMBER_OUT_OF_RANGE = FrameError(
 LONE_SURROGATE = FrameError(BAD_FRAME, "a string holds half a surrogate pair")
 
 
-class ReaderState(Enum):
-    """OPEN → FINISHED, by the first error."""
-
-    OPEN = auto()
-    FINISHED = auto()
-
-
 class FrameReader:
-    """Cuts a stream into frames.
+    """Splits a stream into frames.
 
-    `max_bytes` is the longest line taken, its LF not counted: a security limit. It may be set anew at
-    any time, and holds from the next `receive` on. After a `receive` no more than `max_bytes` bytes
-    are kept. Bytes fed one by one cost as little as bytes fed at once.
+    `max_bytes` is the longest allowed line, without its LF: a security limit. A new value holds from the next
+    `receive` on. After `receive` the reader keeps at most `max_bytes` bytes.
     """
-
-    __slots__ = ("_buffer", "_searched", "_state", "max_bytes")
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
+        self.has_failed = False
         self._buffer = bytearray()
-        self._searched = 0  # there is no LF in the buffer before this
-        self._state = ReaderState.OPEN
-
-    @property
-    def state(self) -> ReaderState:
-        """FINISHED after an error."""
-        return self._state
-
-    @property
-    def buffered_bytes(self) -> int:
-        """How many bytes of a line that has not ended are kept."""
-        return len(self._buffer)
+        self._searched = 0  # there is no LF in the buffer before this, so no byte is searched twice
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Frame | FrameError]:
-        """Return the frames that `bytes` completes, in order, and the error if there is one.
+        """Return the frames that `data` completes, in order, and the error if there is one.
 
-        An error is the last thing a reader returns: where one line cannot be told for sure, neither can
-        the next, so the rest is ignored and the caller closes. The same stream gives the same
-        result, however it is cut. That a line does not begin with `{`, or is too long, is said
-        before it ends.
+        After an error the position of the next frame is unknown, so the reader ignores all further input, and the
+        owner must close the connection. The result does not depend on how the stream is cut. A line that begins
+        with anything but `{`, or is too long, is an error before it ends.
         """
-        if self._state is ReaderState.FINISHED:
+        if self.has_failed:
             return []
         self._buffer += data
         found: list[Frame | FrameError] = []
@@ -100,7 +76,7 @@ class FrameReader:
             item = line if isinstance(line, FrameError) else _parse(line)
             found.append(item)
             if isinstance(item, FrameError):
-                self._state = ReaderState.FINISHED
+                self.has_failed = True
                 self._buffer.clear()
                 return found
             start = self._searched
@@ -127,19 +103,18 @@ class FrameReader:
 def encode(frame: Mapping[str, object]) -> bytes:
     """Return a frame as one line: 0x20 to 0x7E, then LF.
 
-    Half a surrogate pair, as a file name that is not UTF-8 brings along, becomes `?`. Raises ValueError
-    for NaN and infinity, TypeError for what JSON has no word for: both are bugs of the caller, who also
-    sees to length (`MAX_BYTES_TO_CLIENT`), depth (`MAX_DEPTH`) and size of numbers (`MAX_NUMBER_CHARS`).
+    Half a surrogate pair, as in a file name that is not UTF-8, becomes `?`. Raises ValueError for NaN and infinity,
+    TypeError for a type that JSON does not have. The caller must keep the limits of length, depth and numbers.
     """
     text = _ENCODER.encode(dict(frame))
-    if "\\ud" in text:  # perhaps half a pair: rare, so it may cost
+    if "\\ud" in text:  # possibly half a pair; rare, so it may be slow
         plain = json.dumps(dict(frame), ensure_ascii=False).encode("utf-8", "replace")
         text = _ENCODER.encode(json.loads(plain))
     return text.encode("ascii") + b"\n"
 
 
 def _parse(line: bytes) -> Frame | FrameError:
-    """Read a line that begins with `{`, so what it holds is an object or nothing."""
+    """Parse a line that begins with `{`, so valid JSON in it is an object."""
     text = line.removesuffix(b"\r").decode("latin-1")
     if not (text.isascii() and text.isprintable()):
         return NOT_PRINTABLE
@@ -149,8 +124,8 @@ def _parse(line: bytes) -> Frame | FrameError:
         frame: Frame = _DECODER.decode(text)
         if "\\ud" in text or "\\uD" in text:
             json.dumps(frame, ensure_ascii=False).encode()  # UTF-8 has no surrogates
-    except _UnfitError as unfit:
-        return unfit.error
+    except _LimitError as limit:
+        return limit.error
     except UnicodeEncodeError:
         return LONE_SURROGATE
     except ValueError:
@@ -159,10 +134,10 @@ def _parse(line: bytes) -> Frame | FrameError:
 
 
 def _is_too_deep(line: bytes) -> bool:
-    """Say whether brackets outside strings are nested more than `MAX_DEPTH` deep.
+    """Return whether brackets outside strings are nested more than `MAX_DEPTH` deep.
 
-    The decoder recurses, so the depth has to be known before. Up to the first byte that is not JSON,
-    where the decoder stops, this sees what the decoder sees.
+    The decoder is recursive, so this check must come first. Both see the same brackets up to the first byte that is
+    not JSON, where the decoder stops.
     """
     if line.count(b"{") + line.count(b"[") <= MAX_DEPTH:
         return False
@@ -176,8 +151,8 @@ def _is_too_deep(line: bytes) -> bool:
     return False
 
 
-class _UnfitError(ValueError):
-    """Carries an error out of the decoder."""
+class _LimitError(ValueError):
+    """Carries a `FrameError` out of the decoder."""
 
     def __init__(self, error: FrameError) -> None:
         super().__init__(error.message)
@@ -185,28 +160,28 @@ class _UnfitError(ValueError):
 
 
 def _object(pairs: list[tuple[str, object]]) -> Frame:
-    # RFC 8259 section 4: with names that are not unique, two readers see two different frames
+    # RFC 8259 section 4: if a name occurs twice, two readers may see two different objects.
     frame = dict(pairs)
     if len(frame) != len(pairs):
-        raise _UnfitError(KEY_TWICE)
+        raise _LimitError(KEY_TWICE)
     return frame
 
 
 def _integer(text: str) -> int:
     if len(text) > MAX_NUMBER_CHARS:
-        raise _UnfitError(NUMBER_OUT_OF_RANGE)
+        raise _LimitError(NUMBER_OUT_OF_RANGE)
     return int(text)
 
 
 def _fraction(text: str) -> float:
     value = float(text) if len(text) <= MAX_NUMBER_CHARS else math.inf
-    if not math.isfinite(value):  # 1e999 is one token, and infinite
-        raise _UnfitError(NUMBER_OUT_OF_RANGE)
+    if not math.isfinite(value):  # 1e999 is a valid number, but infinite as a float
+        raise _LimitError(NUMBER_OUT_OF_RANGE)
     return value
 
 
 def _constant(_name: str) -> object:
-    raise _UnfitError(NUMBER_OUT_OF_RANGE)  # NaN, Infinity, -Infinity
+    raise _LimitError(NUMBER_OUT_OF_RANGE)  # NaN, Infinity, -Infinity
 
 
 _DECODER = json.JSONDecoder(

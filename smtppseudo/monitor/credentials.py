@@ -1,9 +1,6 @@
-"""What a SCRAM-SHA-256 server keeps of a secret, and how it is made (RFC 5802 section 3, RFC 7677).
+"""The keys that a SCRAM-SHA-256 server keeps instead of a secret (RFC 5802 section 3, RFC 7677).
 
-Pure: salts come in as arguments. No error text holds a secret, a salt or a key.
-
-Secrets are printable ASCII (0x20 to 0x7E); on those SASLprep (RFC 4013), which RFC 5802 section 2.2
-asks for, is the identity, so there is none here.
+Salts come in as arguments. No error text holds a secret, a salt or a key. Secrets are printable ASCII, as in `scram`.
 """
 
 import binascii
@@ -14,19 +11,19 @@ from typing import NamedTuple
 MECHANISM = "SCRAM-SHA-256"
 HASH_BYTES = 32
 MIN_ITERATIONS = 4_096  # RFC 7677 section 4
-MAX_ITERATIONS = 10_000_000  # a security limit: some seconds of one core, no more
+MAX_ITERATIONS = 10_000_000  # a security limit: a few seconds on one core
 MIN_SALT_BYTES = 8
 MAX_SALT_BYTES = 64
 
-WORD_ITERATIONS = 600_000  # for a new magic word: about a fifth of a second for each guess
+WORD_ITERATIONS = 600_000  # for a new magic word: about 0.2 s for each guess
 WORD_SALT_BYTES = 16
 
 
 class Credentials(NamedTuple):
-    """What a server keeps of a secret (RFC 5802 section 3).
+    """The keys that a server keeps instead of a secret (RFC 5802 section 3).
 
-    `salt` is 8 to 64 bytes, `iterations` 4,096 to 10,000,000, the keys are 32 bytes each. Who holds
-    `stored_key` can guess at the secret, who holds `server_key` can play the server: `repr` shows neither.
+    `salt` is 8 to 64 bytes, `iterations` 4,096 to 10,000,000, each key 32 bytes. With `stored_key` an attacker can
+    guess the secret, with `server_key` imitate the server; so `repr` shows neither.
     """
 
     salt: bytes
@@ -38,7 +35,7 @@ class Credentials(NamedTuple):
         return f"Credentials(iterations={self.iterations}, [redacted])"
 
     def checked(self) -> "Credentials":
-        """Return these credentials; raise ValueError, naming the field, where one is out of bounds."""
+        """Return these credentials. Raises ValueError that names the field if one is out of bounds."""
         if not MIN_SALT_BYTES <= len(self.salt) <= MAX_SALT_BYTES:
             raise ValueError(f"salt must be {MIN_SALT_BYTES} to {MAX_SALT_BYTES} bytes")
         if not MIN_ITERATIONS <= self.iterations <= MAX_ITERATIONS:
@@ -50,7 +47,7 @@ class Credentials(NamedTuple):
         return self
 
     def to_fields(self) -> dict[str, str | int]:
-        """Return the four fields by name, bytes as base64, as they go into a JSON object."""
+        """Return the four fields for a JSON object, bytes as base64."""
         return {
             "salt": to_base64(self.salt),
             "iterations": self.iterations,
@@ -60,12 +57,12 @@ class Credentials(NamedTuple):
 
     @classmethod
     def from_fields(cls, salt: object, iterations: object, stored_key: object, server_key: object) -> "Credentials":
-        """Take what `to_fields` gives, from a source that is not trusted.
+        """Parse the fields of `to_fields`, from a source that is not trusted.
 
-        Raises ValueError, naming the field and what is allowed, for a wrong type, base64 that is not
-        canonical, or a value out of bounds.
+        Raises ValueError that names the field and the allowed values, for a wrong type, base64 that is not canonical,
+        or a value out of bounds.
         """
-        if type(iterations) is not int:  # a bool is an int, but no count
+        if type(iterations) is not int:  # a bool is an int, but not a count
             raise ValueError("iterations must be an integer")
         return cls(
             salt=_bytes("salt", salt),
@@ -83,9 +80,9 @@ class Credentials(NamedTuple):
 
     @classmethod
     def from_text(cls, text: str) -> "Credentials":
-        """Read what `to_text` wrote; a line end behind it is allowed.
+        """Parse the line of `to_text`; a line end after it is allowed.
 
-        Raises ValueError; its text says what is wrong and holds nothing that was read.
+        Raises ValueError; its text names the error and repeats nothing of the input.
         """
         scheme, _, rest = text.rstrip("\r\n").partition("$")
         if scheme != MECHANISM:
@@ -97,21 +94,20 @@ class Credentials(NamedTuple):
 
 
 def derive(secret: str, salt: bytes, iterations: int) -> Credentials:
-    """Make a server's credentials from a secret (RFC 5802 section 3; PBKDF2 of RFC 8018).
+    """Return the server's credentials for a secret (RFC 5802 section 3; PBKDF2 of RFC 8018).
 
-    Takes time in proportion to `iterations`: about a fifth of a second for 600,000. The caller sees to
-    the secret's length (8 to 128 characters for one that people choose). Raises ValueError, whose text
-    does not hold the secret, for one that is empty or not printable ASCII, and for a salt or an
-    iteration count that `Credentials` does not allow.
+    The time grows with `iterations`: about 0.2 s for 600,000. The caller checks the length of the secret (8 to 128
+    characters if people choose it). Raises ValueError, whose text does not hold the secret, for a secret that is empty
+    or not printable ASCII, and for a salt or an iteration count out of bounds.
     """
     return derive_client_key(secret, salt, iterations)[1]
 
 
 def decoy(server_secret: bytes, user: str, iterations: int, salt_bytes: int = 16) -> Credentials:
-    """Make credentials that fit no secret, always the same for the same user (RFC 5802 section 9).
+    """Return credentials that match no secret, always the same for the same user (RFC 5802 section 9).
 
-    Give the salt length and the iteration count of real users, and keep `server_secret` (32 random
-    bytes) over restarts: a salt that changes where others stay gives away that nobody is behind it.
+    Salt length and iteration count must be those of real users, and `server_secret` (32 random bytes) must survive
+    restarts: otherwise an attacker can tell an unknown user by its salt, which changes.
     """
 
     def part(label: str) -> bytes:
@@ -121,7 +117,7 @@ def decoy(server_secret: bytes, user: str, iterations: int, salt_bytes: int = 16
 
 
 def derive_client_key(secret: str, salt: bytes, iterations: int) -> tuple[bytes, Credentials]:
-    """Return ClientKey, which never leaves the client, and what `derive` returns."""
+    """Return ClientKey, which never leaves the client, and the credentials that `derive` returns."""
     unfinished = Credentials(salt, iterations, bytes(HASH_BYTES), bytes(HASH_BYTES)).checked()
     salted = hashlib.pbkdf2_hmac("sha256", checked_secret(secret).encode("ascii"), salt, iterations)
     client_key = hmac_sha256(salted, b"Client Key")
@@ -130,24 +126,24 @@ def derive_client_key(secret: str, salt: bytes, iterations: int) -> tuple[bytes,
 
 
 def cookie_id(cookie: str) -> str:
-    """Return what a hello says of a cookie, so that nobody tries one on a server that it does not belong to."""
+    """Return the id of a cookie for the hello, so that a client sends no cookie to another server."""
     return hashlib.sha256(cookie.encode("ascii")).hexdigest()[:16]
 
 
 def checked_secret(secret: str) -> str:
-    """Return the secret; raise ValueError, without it, if it is empty or not printable ASCII."""
+    """Return the secret. Raises ValueError, without the secret, if it is empty or not printable ASCII."""
     if not secret or not is_printable(secret):
-        raise ValueError("the secret is empty or holds something other than printable ASCII")
+        raise ValueError("the secret is empty or not all printable ASCII")
     return secret
 
 
 def is_printable(text: str) -> bool:
-    """Say whether `text` holds only 0x20 to 0x7E."""
+    """Return whether `text` holds only 0x20 to 0x7E."""
     return text.isascii() and text.isprintable()
 
 
 def read_count(text: str) -> int | None:
-    """Read a count as RFC 5802 section 7 writes it: digits, no leading zero; here at most nine."""
+    """Parse a count as in RFC 5802 section 7: at most nine digits, no leading zero. Return None for anything else."""
     if not text.isascii() or not text.isdigit() or text[0] == "0" or len(text) > 9:
         return None
     return int(text)
@@ -161,14 +157,14 @@ def _bytes(name: str, value: object) -> bytes:
 
 
 def from_base64(text: str) -> bytes | None:
-    """Return the bytes, or None unless `text` is just what `to_base64` would make of them."""
+    """Return the bytes, or None unless `text` is canonical: exactly what `to_base64` returns for them."""
     if not text.isascii():
         return None
     try:
         data = binascii.a2b_base64(text)
     except binascii.Error:
         return None
-    return data if to_base64(data) == text else None  # it skips what it does not know, and spare bits
+    return data if to_base64(data) == text else None  # a2b_base64 ignores unknown characters and spare bits
 
 
 def to_base64(data: bytes) -> str:
@@ -177,5 +173,5 @@ def to_base64(data: bytes) -> str:
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
-    """Return the 32 bytes that RFC 5802 section 2.2 calls HMAC()."""
+    """Return the 32 bytes of HMAC() in RFC 5802 section 2.2."""
     return hmac.digest(key, message, "sha256")

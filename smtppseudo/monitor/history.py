@@ -1,4 +1,4 @@
-"""The feed: the latest events, kept for those who come back, and which of them somebody wants."""
+"""The latest events, kept for monitors that reconnect, and the choice of events that a monitor subscribed to."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,14 +15,14 @@ CHUNK_BYTES: Final = 65_536
 
 
 class Subscription(NamedTuple):
-    """Which events somebody wants: from a `seq` on, of some kinds, from some addresses; None = all."""
+    """The events that a monitor wants: from a `seq` on, of some kinds, from some addresses; None = all."""
 
     from_seq: int
     kinds: frozenset[str] | None = None
     network: IPv4Network | IPv6Network | None = None
 
     def select(self, batch: Sequence[Stamped]) -> Sequence[Stamped]:
-        """Return those wanted of consecutive events."""
+        """Return the wanted events of a batch of consecutive events: the batch itself if all are wanted."""
         if self.kinds is None and self.network is None and batch and batch[0].seq >= self.from_seq:
             return batch
         return [stamped for stamped in batch if self._wants(stamped)]
@@ -39,9 +39,9 @@ class Subscription(NamedTuple):
 
 
 def parse_subscription(next_seq: int, fields: Mapping[str, object]) -> Subscription:
-    """Read a `subscribe` op's fields; without `from_seq` it begins with `next_seq`.
+    """Parse the fields of a `subscribe` op; without `from_seq` the subscription begins with `next_seq`.
 
-    Raises ValueError that names the field and what is allowed.
+    Raises ValueError that names the field and the allowed values.
     """
     from_seq = fields.get("from_seq", next_seq)
     if type(from_seq) is not int or from_seq < 0:
@@ -60,12 +60,10 @@ def parse_subscription(next_seq: int, fields: Mapping[str, object]) -> Subscript
 
 
 class History:
-    """Keeps the last events for a replay: some more than 1,000, or as many as fill 1 MiB of log lines.
+    """Keeps the latest events for a replay: at least 1,000, unless their log lines exceed 1 MiB.
 
-    They are kept by the batches that they came in, so that keeping them costs next to nothing.
+    It keeps whole batches, as recorded, because that costs almost nothing.
     """
-
-    __slots__ = ("_batches", "_bytes", "_events", "next_seq")
 
     def __init__(self) -> None:
         self._batches: deque[tuple[Sequence[Stamped], int]] = deque()
@@ -75,14 +73,14 @@ class History:
 
     @property
     def oldest_seq(self) -> int:
-        """The `seq` of the oldest event kept, or of the next to come if none is."""
+        """The `seq` of the oldest kept event, or of the next event if none is kept."""
         return self._batches[0][0][0].seq if self._batches else self.next_seq
 
-    def add(self, batch: Sequence[Stamped], data: int) -> None:
-        """Take in the events of a loop turn; their log lines are so many bytes long."""
-        self._batches.append((batch, data))
+    def add(self, batch: Sequence[Stamped], log_bytes: int) -> None:
+        """Keep the events of a loop turn; `log_bytes` is the length of their log lines."""
+        self._batches.append((batch, log_bytes))
         self._events += len(batch)
-        self._bytes += data
+        self._bytes += log_bytes
         self.next_seq = batch[-1].seq + 1
         while self._batches and (self._bytes > KEPT_BYTES or self._events - len(self._batches[0][0]) >= KEPT_EVENTS):
             oldest, its_bytes = self._batches.popleft()
@@ -90,13 +88,13 @@ class History:
             self._bytes -= its_bytes
 
     def replay(self, subscription: Subscription) -> Iterator[Sequence[Stamped]]:
-        """Yield what is kept now of what a subscription wants; it may be taken later."""
+        """Return an iterator over the wanted events that are kept now; events added later do not appear in it."""
         selected = map(subscription.select, [batch for batch, _ in self._batches])
         return filter(None, selected)
 
 
 def event_frames(batch: Sequence[Stamped]) -> list[bytes]:
-    """Render events as frames."""
+    """Return each event as a frame."""
     return [
         f'{{"type":"event","seq":{stamped.seq},{members}}}\n'.encode("ascii")
         for stamped, members in zip(batch, json_members(batch), strict=True)
@@ -104,7 +102,7 @@ def event_frames(batch: Sequence[Stamped]) -> list[bytes]:
 
 
 def chunks(frames: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Join frames into pieces of at most 100, and not much more than 64 KiB; yield each and how many it holds."""
+    """Join frames into chunks of at most 100 frames and not much more than 64 KiB; yield each with its frame count."""
     parts: list[bytes] = []
     size = 0
     for frame in frames:

@@ -1,8 +1,8 @@
-"""The outbox: what waits to be sent to a monitor, bounded however slowly it reads."""
+"""The outbox: frames that wait for a monitor, in bounded memory even if it reads slowly."""
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from smtppseudo.monitor.codec import encode
 
@@ -11,30 +11,25 @@ BYTES_MAX: Final = 1 << 20
 TAKE_BYTES: Final = 65_536
 
 
-class _Frames:
-    """Frames that are sent, or dropped, together; `events` counts those that may be dropped."""
+class _Frames(NamedTuple):
+    """Frames that are sent or dropped together. `events` is how many of them are events."""
 
-    __slots__ = ("data", "events")
-
-    def __init__(self, data: bytes, events: int) -> None:
-        self.data = data
-        self.events = events
+    data: bytes
+    events: int
 
 
 class Outbox:
     """A queue of replies and events. Over the limits the oldest events are dropped, never a reply.
 
-    A `dropped` frame tells how many, before anything else is sent. `events_max` and `bytes_max` are security
-    limits, for what waits here, not for what is on its way.
+    The next data taken then begins with a `dropped` frame that holds their number. `events_max` and `bytes_max` are
+    security limits for the events in this queue; data already taken does not count.
     """
-
-    __slots__ = ("_bytes", "_bytes_max", "_dropped", "_events", "_events_max", "_queue", "_undropped")
 
     def __init__(self, events_max: int = EVENTS_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._events_max = events_max
         self._bytes_max = bytes_max
         self._queue: deque[_Frames | Iterator[bytes]] = deque()
-        self._undropped: deque[_Frames] = deque()  # those of _queue that hold events
+        self._undropped: deque[_Frames] = deque()  # the items of _queue that hold events
         self._events = 0
         self._bytes = 0  # of events
         self._dropped = 0
@@ -48,7 +43,7 @@ class Outbox:
         self._queue.append(_Frames(data, 0))
 
     def put_lazily(self, frames: Iterator[bytes]) -> None:
-        """Add frames, of at most 64 KiB each, that are made only when they can be sent."""
+        """Add frames of at most 64 KiB each, which are rendered only when they can be sent."""
         self._queue.append(frames)
 
     def put_events(self, data: bytes, count: int) -> None:
@@ -61,11 +56,11 @@ class Outbox:
         while self._events > self._events_max or self._bytes > self._bytes_max:
             oldest = self._undropped[0]
             self._dropped += oldest.events
-            self._queue.remove(oldest)  # near the front: before it are only replies, and those are few
+            self._queue.remove(oldest)  # near the front: only a few replies come before it
             self._taken(oldest)
 
     def take(self) -> bytes:
-        """Take out some frames: at least one if any wait, and no more once there are 64 KiB."""
+        """Remove and return frames: at least one if any wait, and no further one after 64 KiB."""
         parts: list[bytes] = []
         size = 0
         if self._dropped:

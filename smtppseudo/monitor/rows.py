@@ -1,27 +1,28 @@
-"""Rows: the slots as monitors see them."""
+"""The slots as monitors see them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Final, NamedTuple
 
-from smtppseudo.events import CloseReason, escape
+from smtppseudo.events import CloseReason, Command, escape
 from smtppseudo.monitor.codec import MAX_BYTES_TO_CLIENT, encode
+from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
 
 ROWS_PER_FRAME: Final = 100
+_NO_COMMAND: Final = Command(b"", b"")
 
 
 class Row(NamedTuple):
-    """What was to be seen of a slot at one moment; times in monotonic seconds."""
+    """The visible state of a slot at one moment; times in monotonic seconds."""
 
     slot: int
     session: int
     ip: str
     port: int
-    helo: bytes | None
-    mail_from: bytes | None
-    last: bytes
-    reply: bytes
+    helo: bytes
+    mail_from: bytes
+    last: Command
     commands: int
     started_at: float
     idle_since: float
@@ -29,23 +30,21 @@ class Row(NamedTuple):
 
 
 def take_rows(sessions: Iterable[SmtpSession]) -> list[Row]:
-    """Note all sessions as they are now: quickly, for there may be thousands."""
+    """Return the present state of all sessions. This is fast, because there may be thousands."""
     return [_row(session) for session in sessions]
 
 
 def _row(session: SmtpSession) -> Row:
-    said = session.said
-    last = said.last if said is not None else None
+    said = session.said or Said()
     return Row(
         session.slot,
         session.session_id,
         session.ip,
         session.port,
-        said.helo if said is not None else None,
-        said.mail_from if said is not None else None,
-        last.data if last is not None else b"",
-        last.reply if last is not None else b"",
-        said.commands if said is not None else 0,
+        said.helo or b"",
+        said.mail_from or b"",
+        said.last or _NO_COMMAND,
+        said.commands,
         session.started_at,
         session.idle_since,
         None if session.is_open else session.close_reason,
@@ -53,9 +52,9 @@ def _row(session: SmtpSession) -> Row:
 
 
 def show(rows: list[Row], slots: int, now: float, stamp_at: Callable[[float], str]) -> Iterator[dict[str, object]]:
-    """Yield the slots as frames show them; those never used come last, as `free`.
+    """Yield the slots as JSON objects; the slots never used come last, as `free`.
 
-    `slots` is how many there are, `stamp_at` renders a monotonic time.
+    `slots` is the number of slots; `stamp_at` renders a monotonic time.
     """
     for row in rows:
         yield _show(row, now, stamp_at)
@@ -64,7 +63,7 @@ def show(rows: list[Row], slots: int, now: float, stamp_at: Callable[[float], st
 
 
 def frames(head: Mapping[str, object], shown: Iterator[dict[str, object]]) -> Iterator[bytes]:
-    """Yield frames with a list of slots, a hundred a frame, fewer where they would be over 64 KiB."""
+    """Yield frames with a list of slots: a hundred per frame, fewer if the frame would exceed 64 KiB."""
     chunk = list(islice(shown, ROWS_PER_FRAME))
     while True:
         following = list(islice(shown, ROWS_PER_FRAME))
@@ -92,10 +91,10 @@ def _show(row: Row, now: float, stamp_at: Callable[[float], str]) -> dict[str, o
         "session": row.session,
         "ip": row.ip,
         "port": row.port,
-        "helo": escape(row.helo or b""),
-        "mail_from": escape(row.mail_from or b""),
-        "last": escape(row.last),
-        "error": escape(row.reply) if row.reply[:1] in (b"4", b"5") else "",
+        "helo": escape(row.helo),
+        "mail_from": escape(row.mail_from),
+        "last": escape(row.last.data),
+        "error": escape(row.last.reply) if row.last.reply[:1] in (b"4", b"5") else "",
         "commands": row.commands,
         "connected_at": stamp_at(row.started_at),
         "idle_ms": max(0, round((now - row.idle_since) * 1000)),

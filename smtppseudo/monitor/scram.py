@@ -1,15 +1,13 @@
 """SCRAM-SHA-256 without channel binding, both sides (RFC 5802, RFC 7677).
 
-Pure: nonces, salts and messages come in as arguments, messages go out as values. The secret itself
-never leaves the client; the server keeps what `credentials.derive` makes of it. Messages are `str`, as they stand
-in the RFCs.
+Nonces, salts and messages come in as arguments; messages are `str`, as in the RFCs. The secret never leaves the
+client; the server keeps only what `credentials.derive` returns.
 
-A message that breaks the rules raises `ScramError`, whose text is one line of printable ASCII that
-repeats nothing of the message, so it may be logged and answered as it is. A wrong proof is no error
-but an `Outcome`. After either the exchange is over.
+A message that breaks the rules raises `ScramError`. Its text is one line of printable ASCII that repeats nothing of
+the message, so it may be logged and sent. A wrong proof is not an error but an `Outcome`. Both end the exchange.
 
-Secrets and user names are printable ASCII (0x20 to 0x7E); on those SASLprep (RFC 4013), which RFC 5802
-section 2.2 asks for, is the identity, so there is none here.
+Secrets and user names are printable ASCII (0x20 to 0x7E). SASLprep (RFC 4013), which RFC 5802 section 2.2 requires,
+does not change such text, so it is not implemented.
 """
 
 import hashlib
@@ -34,7 +32,7 @@ from smtppseudo.monitor.credentials import (
     to_base64,
 )
 
-MIN_NONCE_CHARS = 16  # of a nonce of our own; 96 bits in base64
+MIN_NONCE_CHARS = 16  # of our own nonce; 96 bits in base64
 MAX_NONCE_CHARS = 256  # of one side's nonce; a security limit
 MAX_MESSAGE_CHARS = 1_024  # a security limit, for either direction
 
@@ -46,47 +44,54 @@ _RESERVED = frozenset("anmrcsipve")  # RFC 5802 section 5.1: never the name of a
 
 
 class ScramError(Exception):
-    """A message broke the rules, or came out of order. The text holds nothing of the message."""
+    """A message broke the rules or came out of order. The text holds nothing of the message."""
 
 
 class Outcome(NamedTuple):
-    """How an exchange ended: `message` is the server-final-message, `v=…` if `ok`, else `REFUSED`."""
+    """The end of an exchange: `message` is the server-final-message, `v=…` if `ok`, else `REFUSED`."""
 
     user: str
     ok: bool
     message: str
 
 
-class ServerExchangeState(Enum):
-    """AWAITS_FIRST → AWAITS_FINAL → AUTHENTICATED; from each but the last to FAILED. One try only."""
+class ExchangeState(Enum):
+    """START → AWAITS_FIRST → AWAITS_FINAL → DONE, or FAILED at any step. A server begins with AWAITS_FIRST."""
 
+    START = auto()
     AWAITS_FIRST = auto()
     AWAITS_FINAL = auto()
-    AUTHENTICATED = auto()
+    DONE = auto()
     FAILED = auto()
 
 
-class ServerExchange:
-    """The server's side of one authentication.
+class _Exchange:
+    """The state of either side. An exchange allows one try."""
 
-    `lookup` gives a user's credentials, or None; `decoy_for` gives the credentials to go on with where
-    there are none, by `credentials.decoy`. Both are called for every user, so that an unknown one takes as long as a
-    known one, and is answered alike. `nonce` is 16 to 256 characters, random, new for every exchange: it
-    alone makes a recorded client-final-message worthless. Raises ValueError for a nonce that cannot
-    be sent.
+    def __init__(self, nonce: str, state: ExchangeState) -> None:
+        if not _is_nonce(nonce) or not MIN_NONCE_CHARS <= len(nonce) <= MAX_NONCE_CHARS:
+            raise ValueError(
+                f"a nonce must be {MIN_NONCE_CHARS} to {MAX_NONCE_CHARS} printable ASCII characters, "
+                "without space and comma"
+            )
+        self._nonce = nonce
+        self.state = state
+
+    def _begin(self, expected: ExchangeState) -> None:
+        """Raise ScramError unless this step is next. The state is FAILED until the message proves valid."""
+        state, self.state = self.state, ExchangeState.FAILED
+        if state is not expected:
+            raise ScramError("the message came out of order")
+
+
+class ServerExchange(_Exchange):
+    """The server's side of one login.
+
+    `lookup` returns a user's credentials or None, `decoy_for` the credentials to use instead of None (see
+    `credentials.decoy`). Both are called for every user, so that unknown users take the same time and get the same
+    kind of reply. `nonce` is 16 to 256 characters, random and new for every exchange: it is the only protection
+    against a replayed client-final-message. Raises ValueError for an invalid nonce.
     """
-
-    __slots__ = (
-        "_client_first_bare",
-        "_credentials",
-        "_decoy_for",
-        "_known",
-        "_lookup",
-        "_nonce",
-        "_server_first",
-        "_state",
-        "_user",
-    )
 
     def __init__(
         self,
@@ -94,48 +99,37 @@ class ServerExchange:
         decoy_for: Callable[[str], Credentials],
         nonce: str,
     ) -> None:
+        super().__init__(nonce, ExchangeState.AWAITS_FIRST)
         self._lookup = lookup
         self._decoy_for = decoy_for
-        self._nonce = _own_nonce(nonce)  # ours; from `first` on the client's and ours
-        self._state = ServerExchangeState.AWAITS_FIRST
-        self._user = ""
+        self.user = ""  # as the client claims in its first message; proved only when `final` returns ok
         self._known = False
         self._credentials = Credentials(b"", 0, b"", b"")
         self._client_first_bare = ""
         self._server_first = ""
 
-    @property
-    def state(self) -> ServerExchangeState:
-        """Where the exchange stands."""
-        return self._state
-
-    @property
-    def user(self) -> str:
-        """The user that the client named; empty before `first`. A claim until `final` says ok."""
-        return self._user
-
     def first(self, client_first: str) -> str:
-        """Take the client-first-message, return the server-first-message. Raises ScramError."""
-        self._begin(ServerExchangeState.AWAITS_FIRST)
+        """Process the client-first-message, return the server-first-message. Raises ScramError."""
+        self._begin(ExchangeState.AWAITS_FIRST)
         user, client_nonce, self._client_first_bare = _parse_client_first(client_first)
         stand_in = self._decoy_for(user)
         found = self._lookup(user)
-        self._user = user
+        self.user = user
         self._known = found is not None
         self._credentials = stand_in if found is None else found
         self._nonce = client_nonce + self._nonce
         salt = to_base64(self._credentials.salt)
         self._server_first = f"r={self._nonce},s={salt},i={self._credentials.iterations}"
-        self._state = ServerExchangeState.AWAITS_FINAL
+        self.state = ExchangeState.AWAITS_FINAL
         return self._server_first
 
     def final(self, client_final: str) -> Outcome:
-        """Take the client-final-message, say whether its proof holds (RFC 5802 section 3).
+        """Process the client-final-message, return whether its proof is right (RFC 5802 section 3).
 
-        Raises ScramError for a message that is malformed, bound to a channel or carries another nonce,
-        as one recorded from another exchange does.
+        Raises ScramError for a message that is malformed, uses channel binding, or has the nonce of another exchange,
+        as a replayed message has.
         """
-        self._begin(ServerExchangeState.AWAITS_FINAL)
+        self._begin(ExchangeState.AWAITS_FINAL)
         without_proof, nonce, proof = _parse_client_final(client_final)
         if not hmac.compare_digest(nonce.encode("ascii"), self._nonce.encode("ascii")):
             raise ScramError("the nonce is not the one of this exchange")
@@ -144,64 +138,40 @@ class ServerExchange:
         proven = hmac.compare_digest(hashlib.sha256(client_key).digest(), self._credentials.stored_key)
         signature = hmac_sha256(self._credentials.server_key, auth_message)
         if not (proven and self._known):
-            return Outcome(self._user, ok=False, message=REFUSED)
-        self._state = ServerExchangeState.AUTHENTICATED
-        return Outcome(self._user, ok=True, message=f"v={to_base64(signature)}")
-
-    def _begin(self, expected: ServerExchangeState) -> None:
-        state, self._state = self._state, ServerExchangeState.FAILED  # until the message has proved good
-        if state is not expected:
-            raise ScramError("the message came out of order")
+            return Outcome(self.user, ok=False, message=REFUSED)
+        self.state = ExchangeState.DONE
+        return Outcome(self.user, ok=True, message=f"v={to_base64(signature)}")
 
 
-class ClientExchangeState(Enum):
-    """START → AWAITS_FIRST → AWAITS_FINAL → VERIFIED; from each but the last to FAILED."""
+class ClientExchange(_Exchange):
+    """The client's side of one login.
 
-    START = auto()
-    AWAITS_FIRST = auto()
-    AWAITS_FINAL = auto()
-    VERIFIED = auto()
-    FAILED = auto()
-
-
-class ClientExchange:
-    """The client's side of one authentication.
-
-    `user` and `secret` are printable ASCII; `nonce` is 16 to 256 characters, random, new for every
-    exchange. The secret is kept no longer than `final` needs it. Raises ValueError, whose text does
-    not hold the secret.
+    `user` and `secret` are printable ASCII; `nonce` is 16 to 256 characters, random and new for every exchange. `final`
+    discards the secret. Raises ValueError; its text does not hold the secret.
     """
-
-    __slots__ = ("_first_bare", "_nonce", "_secret", "_signature", "_state")
 
     def __init__(self, user: str, secret: str, nonce: str) -> None:
         if not user or not is_printable(user):
             raise ValueError("the user name must be printable ASCII")
         self._secret = checked_secret(secret)
-        self._nonce = _own_nonce(nonce)
+        super().__init__(nonce, ExchangeState.START)
         self._first_bare = f"n={user.replace('=', '=3D').replace(',', '=2C')},r={nonce}"
         self._signature = b""
-        self._state = ClientExchangeState.START
-
-    @property
-    def state(self) -> ClientExchangeState:
-        """Where the exchange stands."""
-        return self._state
 
     def first(self) -> str:
-        """Return the client-first-message. Raises ScramError when called again."""
-        self._begin(ClientExchangeState.START)
-        self._state = ClientExchangeState.AWAITS_FIRST
+        """Return the client-first-message. Raises ScramError for a second call."""
+        self._begin(ExchangeState.START)
+        self.state = ExchangeState.AWAITS_FIRST
         return _GS2_HEADER + self._first_bare
 
     def final(self, server_first: str) -> str:
-        """Take the server-first-message, return the client-final-message.
+        """Process the server-first-message, return the client-final-message.
 
-        Takes the time that the server's iteration count asks for (see `credentials.derive`). Raises ScramError for a
-        malformed message, a nonce that does not extend ours, fewer than 4,096 iterations, which
-        would let a false server guess fast, and more than 10,000,000, which would keep us busy.
+        The time it takes depends on the server's iteration count (see `credentials.derive`). Raises ScramError for a
+        malformed message, for a nonce that does not extend ours, for fewer than 4,096 iterations (a false server could
+        guess the secret fast) and for more than 10,000,000 (it could keep the client busy).
         """
-        self._begin(ClientExchangeState.AWAITS_FIRST)
+        self._begin(ExchangeState.AWAITS_FIRST)
         secret, self._secret = self._secret, ""
         nonce, salt, iterations = _parse_server_first(server_first)
         if not nonce.startswith(self._nonce) or len(nonce) == len(self._nonce):
@@ -211,24 +181,19 @@ class ClientExchange:
         auth_message = f"{self._first_bare},{server_first},{without_proof}".encode("ascii")
         proof = _xor(client_key, hmac_sha256(credentials.stored_key, auth_message))
         self._signature = hmac_sha256(credentials.server_key, auth_message)
-        self._state = ClientExchangeState.AWAITS_FINAL
+        self.state = ExchangeState.AWAITS_FINAL
         return f"{without_proof},p={to_base64(proof)}"
 
     def verify(self, server_final: str) -> None:
-        """Take the server-final-message; return only if the server proved that it knows us.
+        """Process the server-final-message; return only if the server proved that it has the credentials.
 
-        Raises ScramError for a refusal (`e=`), a malformed message, or a signature that does not hold:
-        whoever sent that has not got the credentials, and is not to be trusted with anything.
+        Raises ScramError for a refusal (`e=`), a malformed message, or a wrong signature: then the peer is not the
+        server, and the client must not trust anything that it sends.
         """
-        self._begin(ClientExchangeState.AWAITS_FINAL)
+        self._begin(ExchangeState.AWAITS_FINAL)
         if not hmac.compare_digest(_parse_server_final(server_final), self._signature):
-            raise ScramError("the server's signature does not hold")
-        self._state = ClientExchangeState.VERIFIED
-
-    def _begin(self, expected: ClientExchangeState) -> None:
-        state, self._state = self._state, ClientExchangeState.FAILED  # until the message has proved good
-        if state is not expected:
-            raise ScramError("the message came out of order")
+            raise ScramError("the server's signature is wrong")
+        self.state = ExchangeState.DONE
 
 
 def _parse_client_first(message: str) -> tuple[str, str, str]:
@@ -284,14 +249,14 @@ def _checked_message(message: str) -> str:
     if len(message) > MAX_MESSAGE_CHARS:
         raise ScramError(f"the message is longer than {MAX_MESSAGE_CHARS} characters")
     if not is_printable(message):
-        raise ScramError("the message holds something other than printable ASCII")
+        raise ScramError("the message is not all printable ASCII")
     return message
 
 
 def _values(text: str, names: str) -> list[str]:
     """Return the values of the attributes `names`, which come first and in this order.
 
-    What follows them are extensions, which RFC 5802 section 5.1 has us ignore unless they are mandatory.
+    Further attributes are extensions: ignored unless they are mandatory (RFC 5802 section 5.1).
     """
     seen = ""
     values = []
@@ -311,7 +276,7 @@ def _values(text: str, names: str) -> list[str]:
 
 
 def _user(name: str) -> str:
-    """Undo the escapes of a saslname: `=2C` and `=3D`, and no other (RFC 5802 section 5.1)."""
+    """Decode a saslname; its only escapes are `=2C` and `=3D` (RFC 5802 section 5.1)."""
     if name.count("=") != name.count("=2C") + name.count("=3D"):
         raise ScramError("the user name holds a bare =")
     return name.replace("=2C", ",").replace("=3D", "=")
@@ -323,23 +288,14 @@ def _nonce(nonce: str, max_chars: int) -> str:
     return nonce
 
 
-def _own_nonce(nonce: str) -> str:
-    if not _is_nonce(nonce) or not MIN_NONCE_CHARS <= len(nonce) <= MAX_NONCE_CHARS:
-        raise ValueError(
-            f"a nonce must be {MIN_NONCE_CHARS} to {MAX_NONCE_CHARS} printable ASCII characters, "
-            "without space and comma"
-        )
-    return nonce
-
-
 def _is_nonce(text: str) -> bool:
     return is_printable(text) and " " not in text and "," not in text
 
 
-def _hash(text: str, what: str) -> bytes:
+def _hash(text: str, name: str) -> bytes:
     data = from_base64(text)
     if data is None or len(data) != HASH_BYTES:
-        raise ScramError(f"{what} is not {HASH_BYTES} bytes in base64")
+        raise ScramError(f"{name} is not {HASH_BYTES} bytes in base64")
     return data
 
 

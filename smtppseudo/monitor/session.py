@@ -1,4 +1,4 @@
-"""A monitor's connection, as a pure machine: login, then ops in and replies and events out."""
+"""A monitor's connection as a pure machine: the login, then ops in, replies and events out."""
 
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
@@ -17,19 +17,19 @@ from smtppseudo.monitor.codec import (
 )
 from smtppseudo.monitor.credentials import MECHANISM, Credentials
 from smtppseudo.monitor.outbox import Outbox
-from smtppseudo.monitor.scram import ScramError, ServerExchange, ServerExchangeState
+from smtppseudo.monitor.scram import ExchangeState, ScramError, ServerExchange
 
 AUTH_TIMEOUT_S: Final = 30
 REFUSAL_DELAY_S: Final = 1.0
 OPS_PER_SECOND_MAX: Final = 500
 _NEVER: Final = float("inf")
-_IDLE_CHECK_S: Final = 3600.0  # a wheel has no place for never
+_IDLE_CHECK_S: Final = 3600.0  # the timer wheel cannot hold "never"
 
 NOT_AUTHORIZED: Final = ("not_authorized", "Not Authorized!")
 
 
 class Request(NamedTuple):
-    """An op to be carried out; it must be answered with `reply` or `refuse`."""
+    """An op for the server to carry out; the server must call `reply` or `refuse`."""
 
     id: int
     op: str
@@ -37,7 +37,7 @@ class Request(NamedTuple):
 
 
 class ValidProof(NamedTuple):
-    """Somebody proved to know the secret of `user`; to be answered with `admit` or `end_as_busy`."""
+    """The client proved that it knows the secret of `user`; the server must call `admit` or `end_as_busy`."""
 
     id: int
     user: str
@@ -45,17 +45,17 @@ class ValidProof(NamedTuple):
 
 
 class WrongMagicWord(NamedTuple):
-    """Somebody who does not know the magic word tried one."""
+    """The client tried a wrong magic word."""
 
 
 SessionEvent: TypeAlias = Request | ValidProof | WrongMagicWord | Event
 
 
 class LoginBackend(NamedTuple):
-    """What a login needs of the server.
+    """The server's part in a login.
 
-    `credentials_of` knows the users; `decoy_for` makes credentials for those who are none. `wait_s` says for
-    how long a user may not try from this source. `cookie_id` is told to everybody.
+    `credentials_of` returns a user's credentials or None, `decoy_for` the credentials to use instead of None.
+    `wait_s` returns for how many seconds this source must not try to log in as a user. `cookie_id` is public.
     """
 
     credentials_of: Callable[[str], Credentials | None]
@@ -65,59 +65,47 @@ class LoginBackend(NamedTuple):
 
 
 class MonitorState(Enum):
-    """Where the connection stands."""
+    """The state of the connection."""
 
-    LOGGING_IN = "nobody is logged in"
-    REFUSED = "a wrong proof came; the refusal is said when a second has passed"
-    AUTHENTICATED = "logged in"
-    CLOSING = "the last frame is given out; what arrives is ignored"
+    LOGGING_IN = "no user is logged in"
+    REFUSED = "a wrong proof came; its refusal is sent a second later"
+    AUTHENTICATED = "a user is logged in"
+    CLOSING = "the last frame is queued; further input is ignored"
 
 
 class MonitorSession:
-    """The machine; its owner's duties are those of `SmtpSession`, and `receive` may return happenings to answer.
+    """The machine. Its owner's duties are those of `SmtpSession`; `receive` may also return requests and proofs.
 
-    Before login a line of at most 1 KiB is kept, after it 16 KiB. `nonce` must be new for each connection. With
-    `awaits_tls`, it says its hello when `secured` is called.
+    It keeps at most 1 KiB of a line before login, 16 KiB after. `nonce` must be new for each connection. With
+    `awaits_tls`, the hello is queued by `secured`.
     """
 
-    __slots__ = (
-        "_deadline",
-        "_door",
-        "_exchange",
-        "_ops",
-        "_ops_since",
-        "_outbox",
-        "_reader",
-        "_refused_id",
-        "_server",
-        "awaits_tls",
-        "close_reason",
-        "ip",
-        "port",
-        "session_id",
-        "slot",
-        "state",
-        "user",
-    )
-
-    paces = False
-    seconds_per_byte = 0.0
-    reads = True
+    slot = 0  # a monitor has none
+    session_id = 0
 
     def __init__(
-        self, door: LoginBackend, nonce: str, server: str, ip: str, port: int, now: float, *, awaits_tls: bool = False
+        self,
+        backend: LoginBackend,
+        nonce: str,
+        server: str,
+        server_name: str,
+        ip: str,
+        port: int,
+        now: float,
+        *,
+        awaits_tls: bool = False,
     ) -> None:
         self.ip = ip
         self.port = port
-        self.slot = 0  # it takes none
-        self.session_id = 0
         self.state = MonitorState.LOGGING_IN
         self.user = ""
         self.close_reason: CloseReason | None = "tls" if awaits_tls else None
         self.awaits_tls = awaits_tls
+        self.is_secured = False
         self._server = server
-        self._door = door
-        self._exchange = ServerExchange(door.credentials_of, door.decoy_for, nonce)
+        self._server_name = server_name
+        self._backend = backend
+        self._exchange = ServerExchange(backend.credentials_of, backend.decoy_for, nonce)
         self._reader = FrameReader(MAX_BYTES_BEFORE_LOGIN)
         self._outbox = Outbox()
         self._deadline = now + AUTH_TIMEOUT_S
@@ -128,39 +116,39 @@ class MonitorSession:
             self._greet()
 
     def secured(self, now: float) -> None:  # noqa: ARG002
-        """Begin, the TLS handshake being done."""
+        """Begin after the TLS handshake."""
         self.awaits_tls = False
+        self.is_secured = True
         self.close_reason = None
         self._greet()
 
     def receive(self, data: bytes, now: float) -> list[SessionEvent]:
-        """Take what the monitor sent, in any pieces; return what is to be done."""
-        happenings: list[SessionEvent] = []
+        """Process bytes from the monitor, in chunks of any size; return the events for the server to handle."""
+        events: list[SessionEvent] = []
         for frame in self._reader.receive(data):
             if self.state not in (MonitorState.LOGGING_IN, MonitorState.AUTHENTICATED):
                 break
             if isinstance(frame, FrameError):
-                self._say(type="error", error=frame.code, message=frame.message)
+                self._send_error(frame.code, frame.message)
                 self.end("errors")
             elif self._is_flood(now):
-                message = f"more than {OPS_PER_SECOND_MAX} ops in a second"
-                self._say(type="error", error="rate", message=message)
+                self._send_error("rate", f"more than {OPS_PER_SECOND_MAX} ops in a second")
                 self.end("errors")
             else:
-                self._take(frame, now, happenings)
-        return happenings
+                self._process(frame, now, events)
+        return events
 
     def data_to_send(self, now: float) -> bytes:  # noqa: ARG002
-        """Give some bytes to send, at least 64 KiB if there are so many."""
+        """Return some of the queued bytes, at least 64 KiB if there are that many."""
         return self._outbox.take()
 
     @property
     def has_more(self) -> bool:
-        """Whether `data_to_send` would give more."""
+        """Whether `data_to_send` would return more."""
         return bool(self._outbox)
 
     def flushed(self, now: float) -> None:
-        """Nothing depends on when the kernel took it."""
+        """Do nothing: no deadline depends on when the kernel accepts the bytes."""
 
     @property
     def deadline(self) -> float:
@@ -169,27 +157,27 @@ class MonitorSession:
 
     @property
     def expires_at(self) -> float:
-        """A monitor may stay once it is logged in."""
+        """When the login must be done; a monitor that is logged in may stay."""
         return _NEVER if self.state is MonitorState.AUTHENTICATED else self._deadline
 
     def tick(self, now: float) -> tuple[()]:
-        """Say the refusal, or end a login that takes too long."""
+        """Send the delayed refusal, or end a login that takes too long."""
         if self.state is MonitorState.REFUSED:
             self.refuse(self._refused_id, *NOT_AUTHORIZED)
             self.end("errors")
         elif self.state is MonitorState.LOGGING_IN:
-            self._say(type="error", error=NOT_AUTHORIZED[0], message=NOT_AUTHORIZED[1])
+            self._send_error(*NOT_AUTHORIZED)
             self.end("idle")
         else:
             self._deadline = now + _IDLE_CHECK_S
         return ()
 
     def end(self, reason: CloseReason) -> None:
-        """End the connection; at shutdown, and when it is logged out, say `bye` first."""
+        """End the connection; a monitor that is logged in gets `bye` at a shutdown or logout."""
         self.awaits_tls = False
         if self.close_reason is None:
             if reason in ("shutdown", "disconnected") and self.state is MonitorState.AUTHENTICATED:
-                self._say(type="bye", reason=reason)
+                self._send(type="bye", reason=reason)
             self.close_reason = reason
         self.state = MonitorState.CLOSING
 
@@ -200,59 +188,63 @@ class MonitorSession:
         return [Monitor("logout", self.user)] if self.user else []
 
     def reply(self, request_id: int, **fields: object) -> None:
-        """Answer a request: it is done."""
-        self._say(type="reply", id=request_id, ok=True, **fields)
+        """Reply to a request that was carried out."""
+        self._send(type="reply", id=request_id, ok=True, **fields)
 
     def refuse(self, request_id: int, error: str, message: str) -> None:
-        """Answer a request: it cannot be done, and nothing was changed."""
-        self._say(type="reply", id=request_id, ok=False, error=error, message=message)
+        """Reply to a request that cannot be carried out; nothing was changed."""
+        self._send(type="reply", id=request_id, ok=False, error=error, message=message)
 
-    def admit(self, proved: ValidProof, now: float) -> None:
-        """Let the monitor in, unless it has said more that ended the connection."""
+    def admit(self, proof: ValidProof, now: float) -> None:
+        """Log the monitor in, unless a later frame has ended the connection."""
         if self.close_reason is not None:
             return
         self.state = MonitorState.AUTHENTICATED
-        self.user = proved.user
+        self.user = proof.user
         self._reader.max_bytes = MAX_BYTES_AFTER_LOGIN
         self._deadline = now + _IDLE_CHECK_S
-        self.reply(proved.id, data=proved.message)
+        self.reply(proof.id, data=proof.message)
 
     def end_as_busy(self, message: str) -> None:
-        """Say that there is no room, and end."""
-        self._say(type="error", error="busy", message=message)
+        """End a connection for which there is no room."""
+        self._send_error("busy", message)
         self.end("errors")
 
     def send_frames(self, frames: Iterator[bytes]) -> None:
-        """Send frames that are made only when they can be sent."""
+        """Queue frames that are rendered only when they can be sent."""
         self._outbox.put_lazily(frames)
 
     def send_events(self, data: bytes, count: int) -> None:
-        """Send the frames of `count` events, unless the monitor reads too slowly for them."""
+        """Queue the frames of `count` events; the outbox drops events if the monitor reads too slowly."""
         self._outbox.put_events(data, count)
 
     def _greet(self) -> None:
-        self._say(
+        self._send(
             type="hello",
             protocol=PROTOCOL,
             server=self._server,
+            server_name=self._server_name,
             mechanisms=[MECHANISM],
-            cookie_id=self._door.cookie_id,
+            cookie_id=self._backend.cookie_id,
             auth_timeout_s=AUTH_TIMEOUT_S,
         )
 
-    def _say(self, **frame: object) -> None:
+    def _send(self, **frame: object) -> None:
         self._outbox.put(encode(frame))
 
-    def _take(self, frame: Frame, now: float, happenings: list[SessionEvent]) -> None:
+    def _send_error(self, code: str, message: str) -> None:
+        self._send(type="error", error=code, message=message)
+
+    def _process(self, frame: Frame, now: float, events: list[SessionEvent]) -> None:
         request_id, op = frame.get("id"), frame.get("op")
         if type(request_id) is not int or not isinstance(op, str):
-            self._say(type="error", error=BAD_FRAME, message="an op has an id, a whole number, and an op, a string")
+            self._send_error(BAD_FRAME, "an op has an id, a whole number, and an op, a string")
         elif op == "ping":
             self.reply(request_id)
         elif op == "auth":
-            self._authenticate(request_id, frame, now, happenings)
+            self._authenticate(request_id, frame, now, events)
         elif self.state is MonitorState.AUTHENTICATED:
-            happenings.append(Request(request_id, op, frame))
+            events.append(Request(request_id, op, frame))
         else:
             self.refuse(request_id, "not_authorized", "log in first")
 
@@ -262,7 +254,7 @@ class MonitorSession:
         self._ops += 1
         return self._ops > OPS_PER_SECOND_MAX
 
-    def _authenticate(self, request_id: int, frame: Frame, now: float, happenings: list[SessionEvent]) -> None:
+    def _authenticate(self, request_id: int, frame: Frame, now: float, events: list[SessionEvent]) -> None:
         data, exchange = frame.get("data"), self._exchange
         if self.state is MonitorState.AUTHENTICATED:
             self.refuse(request_id, "bad_value", "you are logged in")
@@ -270,29 +262,29 @@ class MonitorSession:
             self.refuse(request_id, "bad_value", f"mechanism must be {MECHANISM}, data a string")
         else:
             try:
-                if exchange.state is ServerExchangeState.AWAITS_FIRST:
-                    self._begin(request_id, exchange.first(data))
+                if exchange.state is ExchangeState.AWAITS_FIRST:
+                    self._begin_login(request_id, exchange.first(data))
                 else:
-                    self._finish(request_id, data, now, happenings)
+                    self._finish_login(request_id, data, now, events)
             except ScramError as error:
                 self.refuse(request_id, "bad_value", str(error))
                 self.end("errors")
 
-    def _begin(self, request_id: int, server_first: str) -> None:
-        wait_s = self._door.wait_s(self._exchange.user)
+    def _begin_login(self, request_id: int, server_first: str) -> None:
+        wait_s = self._backend.wait_s(self._exchange.user)
         if wait_s > 0:
             self.refuse(request_id, "rate", f"too many wrong words from your address; try again in {wait_s:.0f} s")
             self.end("errors")
         else:
             self.reply(request_id, data=server_first)
 
-    def _finish(self, request_id: int, data: str, now: float, happenings: list[SessionEvent]) -> None:
+    def _finish_login(self, request_id: int, data: str, now: float, events: list[SessionEvent]) -> None:
         outcome = self._exchange.final(data)
         if outcome.ok:
-            happenings.append(ValidProof(request_id, outcome.user, outcome.message))
+            events.append(ValidProof(request_id, outcome.user, outcome.message))
             return
         self.state = MonitorState.REFUSED
         self._refused_id = request_id
         self._deadline = now + REFUSAL_DELAY_S
         if outcome.user == "magic":
-            happenings.append(WrongMagicWord())
+            events.append(WrongMagicWord())

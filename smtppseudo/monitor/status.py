@@ -1,8 +1,8 @@
-"""How a server does, from the reply to the op `status`: as a value, as text, and as metrics for Prometheus."""
+"""A server's status, from the reply to the op `status`: as a value, as text, and as Prometheus metrics."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 Number: TypeAlias = int | float
 Labelled: TypeAlias = Mapping[str, Number]
@@ -30,17 +30,25 @@ class Status(NamedTuple):
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> "Status":
-        """Take a reply's fields, from a source that is not trusted. Raises ValueError that names the field."""
+        """Parse a reply's fields, from a source that is not trusted. Raises ValueError that names the field."""
         counters, state = fields.get("counters"), fields.get("state")
         if not isinstance(counters, dict) or not isinstance(state, str):
             raise ValueError("the status that the server sent lacks its counters or its state")  # noqa: TRY004 - one kind of error
-        given = {**dict.fromkeys(_NEWER, 0), **fields, **counters}
+        given = {**dict.fromkeys(_OPTIONAL, 0), **fields, **counters}
+        given |= {new: counters[old] for old, new in _ALIASES.items() if old in counters}
         sums = [_sums(name, given.get(name)) if name in _LABELLED else _sum(name, given.get(name)) for name in _SUMS]
         return cls(state, *sums)  # type: ignore[arg-type]
 
 
 _LABELLED: Final = ("turned_away", "closed")
-_NEWER: Final = ("delayed_s", "undelayed")  # not of every server of this protocol version
+_OPTIONAL: Final = ("delayed_s", "undelayed")  # the first servers of this protocol version do not send them
+_ALIASES: Final = {  # the counters' old names
+    "refused": "turned_away",
+    "received_octets": "received_bytes",
+    "sent_octets": "sent_bytes",
+    "kept_s": "wasted_s",
+    "hurried": "undelayed",
+}
 _SUMS: Final = Status._fields[1:]
 
 
@@ -57,7 +65,7 @@ def _sums(name: str, value: object) -> Labelled:
 
 
 def render_text(status: Status) -> str:
-    """Render a status for people, LF included."""
+    """Return a status as lines for people."""
     turned_away, closed = sum(status.turned_away.values()), sum(status.closed.values())
     rows = (
         ("state", f"{status.state}, up {_duration(status.uptime_s)}"),
@@ -92,79 +100,74 @@ def _duration(seconds: Number) -> str:
 
 
 class _Metric(NamedTuple):
-    """A family of samples. `label` names what its values are told apart by."""
+    """A metric, its help text, and the field of `Status` that it shows. `label` names the key of a labelled field."""
 
     name: str
-    kind: Literal["counter", "gauge"]
     help: str
     field: str
     label: str = ""
 
 
-_BUILD_INFO: Final = _Metric("build_info", "gauge", "Always 1; the label says which version runs.", "", "version")
-_START_TIME: Final = _Metric("start_time_seconds", "gauge", "When the server started, in seconds since 1970.", "")
-_ONLINE: Final = _Metric("online", "gauge", "Whether the SMTP port is open.", "state")
 _METRICS: Final = (
-    _Metric("slots", "gauge", "How many connections are served at once.", "slots"),
-    _Metric("slots_in_use", "gauge", "Slots that are taken now.", "slots_in_use"),
-    _Metric("monitors", "gauge", "Monitors that are logged in.", "monitors"),
-    _Metric("connections_total", "counter", "Connections that were given a slot.", "connected"),
+    _Metric("build_info", "Always 1; the label is the version that runs.", "version", "version"),
+    _Metric("start_time_seconds", "When the server started, in seconds since 1970.", "started_at"),
+    _Metric("online", "Whether the SMTP port is open.", "online"),
+    _Metric("slots", "How many connections are served at once.", "slots"),
+    _Metric("slots_in_use", "Slots that are in use now.", "slots_in_use"),
+    _Metric("monitors", "Monitors that are logged in.", "monitors"),
+    _Metric("connections_total", "Connections that got a slot.", "connected"),
     _Metric(
         "connections_turned_away_total",
-        "counter",
         "Callers turned away: no slot was free (slots), or the client had its share (client).",
         "turned_away",
         "reason",
     ),
-    _Metric("sessions_closed_total", "counter", "Sessions that ended, by the reason.", "closed", "reason"),
-    _Metric("commands_total", "counter", "SMTP commands in sessions that ended.", "commands"),
-    _Metric("received_bytes_total", "counter", "Bytes received in sessions that ended.", "received_bytes"),
-    _Metric("sent_bytes_total", "counter", "Bytes sent in sessions that ended.", "sent_bytes"),
-    _Metric("session_seconds_total", "counter", "Seconds that callers spent in sessions that ended.", "wasted_s"),
+    _Metric("sessions_closed_total", "Sessions that ended, by reason.", "closed", "reason"),
+    _Metric("commands_total", "SMTP commands in sessions that ended.", "commands"),
+    _Metric("received_bytes_total", "Bytes received in sessions that ended.", "received_bytes"),
+    _Metric("sent_bytes_total", "Bytes sent in sessions that ended.", "sent_bytes"),
+    _Metric("session_seconds_total", "Seconds that callers spent in sessions that ended.", "wasted_s"),
     _Metric(
         "session_delayed_seconds_total",
-        "counter",
         "Seconds that callers waited for delayed and stuttered replies, in sessions that ended.",
         "delayed_s",
     ),
     _Metric(
         "sessions_undelayed_total",
-        "counter",
-        "Sessions that were answered at once, tarpit or not, because slots ran short.",
+        "Sessions that got their replies without delay, despite the tarpit, because slots ran short.",
         "undelayed",
     ),
-    _Metric("log_lines_lost_total", "counter", "Log lines that could not be written.", "lost_log_lines"),
-    _Metric("faults_total", "counter", "Errors of the server itself.", "faults"),
+    _Metric("log_lines_lost_total", "Log lines that could not be written.", "lost_log_lines"),
+    _Metric("faults_total", "Errors of the server itself.", "faults"),
 )
 
 
-def render_prometheus(status: Status, version: str, started_at: str) -> str:
-    """Render a status in Prometheus' text format 0.0.4, LF included. Raises ValueError where `started_at` is no time.
+def render_prometheus(status: Status, version: str, started_at: str, server_name: str = "") -> str:
+    """Return a status in Prometheus' text format 0.0.4. Raises ValueError if `started_at` is not an ISO 8601 time.
 
-    The sums of a run begin at 0, and never fall.
+    The sums of a run begin at 0 and never decrease. A `server_name` becomes the label `server` of every metric.
     """
-    start_time_s = datetime.fromisoformat(started_at).timestamp()
+    values: dict[str, Number | Labelled] = {
+        **status._asdict(),
+        "version": {version: 1},
+        "started_at": datetime.fromisoformat(started_at).timestamp(),
+        "online": int(status.state == "online"),
+    }
     lines: list[str] = []
-    for metric, value in (
-        (_BUILD_INFO, {version: 1}),
-        (_START_TIME, start_time_s),
-        (_ONLINE, int(status.state == "online")),
-    ):
-        lines += [*_head(metric), *_samples(metric, value)]
     for metric in _METRICS:
-        lines += _head(metric)
-        lines += _samples(metric, getattr(status, metric.field))
+        name = f"smtppseudo_{metric.name}"
+        kind = "counter" if name.endswith("_total") else "gauge"
+        lines += [f"# HELP {name} {metric.help}", f"# TYPE {name} {kind}"]
+        value = values[metric.field]
+        by_label = {"": value} if isinstance(value, int | float) else value
+        lines += [
+            f"{name}{_labels({'server': server_name, metric.label: key})} {each}" for key, each in by_label.items()
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _head(metric: _Metric) -> list[str]:
-    return [f"# HELP smtppseudo_{metric.name} {metric.help}", f"# TYPE smtppseudo_{metric.name} {metric.kind}"]
-
-
-def _samples(metric: _Metric, value: Number | Labelled) -> Iterator[str]:
-    if isinstance(value, int | float):
-        yield f"smtppseudo_{metric.name} {value}"
-        return
-    for label, each in value.items():
-        escaped = label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        yield f'smtppseudo_{metric.name}{{{metric.label}="{escaped}"}} {each}'
+def _labels(labels: Mapping[str, str]) -> str:
+    """Return the labels that have a value, in braces, or nothing."""
+    escaped = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+    shown = ",".join([f'{name}="{value.translate(escaped)}"' for name, value in labels.items() if value])
+    return f"{{{shown}}}" if shown else ""

@@ -1,22 +1,23 @@
-"""The console: lets monitors in, carries out their ops, and feeds them events."""
+"""The console: accepts monitors, carries out their ops, and sends them events."""
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from smtppseudo import __version__
 from smtppseudo.config.layers import Configuration, Pinned
-from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, SettingsError
+from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
 from smtppseudo.events import Monitor, Stamped
-from smtppseudo.loop.connection import Connection
-from smtppseudo.loop.listener import ListenError, turn_away
+from smtppseudo.loop.connection import Connection, PartsConnection
+from smtppseudo.loop.listener import ListenError, close_with_reply
+from smtppseudo.loop.reactor import Reactor
 from smtppseudo.monitor import rows
 from smtppseudo.monitor.attempts import Attempts
 from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
-from smtppseudo.monitor.history import History, Subscription, chunks, event_frames, parse_subscription
+from smtppseudo.monitor.history import Subscription, chunks, event_frames, parse_subscription
 from smtppseudo.monitor.session import (
     LoginBackend,
     MonitorSession,
@@ -27,11 +28,13 @@ from smtppseudo.monitor.session import (
     WrongMagicWord,
 )
 from smtppseudo.net.addresses import is_loopback
+from smtppseudo.server.credentials import CredentialsFile
+from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.client_limits import source_of
+from smtppseudo.smtp.session import SmtpSession
 
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls
-    from smtppseudo.server.server import Server
 
 UNAUTHENTICATED_PER_SOURCE: Final = 2
 COOKIE_ITERATIONS: Final = 4_096  # 32 random bytes need no stretching
@@ -39,34 +42,72 @@ _NONCE_BYTES: Final = 18
 _BUSY: Final = {"type": "error", "error": "busy", "message": "too many connections that are not logged in"}
 
 
-# Carries out an op; returns its reply's own fields, or None if it has answered itself.
+# Carries out an op; returns the fields of its reply, or None if it has replied itself.
 Op: TypeAlias = Callable[[MonitorSession, Request], Mapping[str, object] | None]
 
 
-class OpRefused(Exception):  # noqa: N818 - an answer, not an error of ours
-    """An op that is not carried out: an error code of the protocol, and what is wrong and allowed."""
+class OpRefused(Exception):  # noqa: N818 - a reply to the monitor, not an error of the server
+    """An op that is not carried out. `code` is the protocol's error code; the text says what is allowed."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
-class Console:
-    """Owns the monitors' connections. `tls` is what those come by who do not come by loopback."""
+class Control(Protocol):
+    """The server, as far as monitors may see and change it. `ip` and `port` are the monitor's, for the log."""
 
-    def __init__(self, server: "Server", feed: History, cookie: str) -> None:
-        self.reactor = server.reactor
+    @property
+    def state(self) -> str: ...  # online or offline
+    @property
+    def started_at(self) -> str: ...  # RFC 3339
+    @property
+    def settings(self) -> Settings: ...  # in force
+    @property
+    def configuration(self) -> Configuration: ...
+    @property
+    def sessions(self) -> Iterable[SmtpSession]: ...  # the latest of each slot, in the order of slots
+    def counters(self) -> Mapping[str, object]: ...
+    def status(self) -> Mapping[str, object]: ...
+
+    def configure(self, configuration: Configuration, ip: str, port: int) -> None:
+        """Apply and store changed settings. Raises OSError; nothing is changed then."""
+
+    def go_online(self, by: str, ip: str, port: int) -> None:
+        """Open the SMTP port. Raises ListenError."""
+
+    def go_offline(self, by: str, ip: str, port: int) -> None:
+        """Close the SMTP port and its sessions. Raises OSError."""
+
+    def disconnect(self, slot: int) -> bool:
+        """End the session in a slot; return False if there is none."""
+
+    def warn(self, text: str) -> None:
+        """Print and log a warning."""
+
+    def report_fault(self, error: Exception, /) -> None:
+        """Count and log a bug."""
+
+
+class Console:
+    """Owns the monitors' connections. `tls` is the server's side of TLS for those that use it."""
+
+    def __init__(
+        self, control: Control, reactor: Reactor, recorder: Recorder, credentials: CredentialsFile, cookie: str
+    ) -> None:
+        self.reactor = reactor
         self.tls: Tls | None = None
         self.backlog_bytes = 0
-        self._server = server
-        self._feed = feed
-        self._connections: dict[MonitorSession, Connection] = {}
+        self._control = control
+        self._recorder = recorder
+        self._credentials = credentials
+        self._connections: dict[MonitorSession, PartsConnection[MonitorSession]] = {}
         self._subscriptions: dict[MonitorSession, Subscription] = {}
         self._snapshot_seq: dict[MonitorSession, int] = {}
         self._attempts = Attempts()
         self._cookie = derive(cookie, os.urandom(16), COOKIE_ITERATIONS)
         self._cookie_id = cookie_id(cookie)
-        self._word = server.read_credentials()
+        self._word = credentials.read()
         self._decoy_secret = self._word.server_key if self._word else os.urandom(32)
         self._ops: dict[str, Op] = {
             "slots": self._slots,
@@ -83,59 +124,56 @@ class Console:
 
     @property
     def monitors(self) -> int:
-        """How many are logged in."""
+        """How many monitors are logged in."""
         return sum(session.state is MonitorState.AUTHENTICATED for session in self._connections)
 
     def accept(self, sock: socket.socket, ip: str, port: int, now: float, *, by_tls: bool) -> None:
-        """Greet a newcomer on the monitor port, if there is room."""
+        """Start the session of a new connection, or turn it away where too many are not logged in."""
         source = source_of(ip)
-        waiting = [s for s in self._connections if s.state in (MonitorState.LOGGING_IN, MonitorState.REFUSED)]
-        if (
-            len(waiting) >= UNAUTHENTICATED_MAX
-            or sum(source_of(s.ip) == source for s in waiting) >= UNAUTHENTICATED_PER_SOURCE
-        ):
-            turn_away(sock, b"" if by_tls else encode(_BUSY))  # what is in clear could not be read there
+        if not self._has_room(source):
+            close_with_reply(sock, b"" if by_tls else encode(_BUSY))  # a TLS client could not read clear text
             return
         _keep_alive(sock)
-        door = LoginBackend(
+        backend = LoginBackend(
             self._credentials_of,
             lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
             lambda user: self._attempts.wait_s(source, self.reactor.clock.now) if user == "magic" else 0.0,
             self._cookie_id,
         )
         nonce = os.urandom(_NONCE_BYTES).hex()
-        session = MonitorSession(door, nonce, f"smtppseudo {__version__}", ip, port, now, awaits_tls=by_tls)
-        connection = self._connections[session] = Connection(sock, session, self)
+        server, server_name = f"smtppseudo {__version__}", self._control.settings.server_name
+        session = MonitorSession(backend, nonce, server, server_name, ip, port, now, awaits_tls=by_tls)
+        connection = self._connections[session] = PartsConnection(sock, session, self)
         connection.begin(now)
 
     def record(self, machine: MonitorSession, events: Sequence[SessionEvent]) -> None:
-        """See to what a monitor wants."""
-        for happening in events:
-            if isinstance(happening, Request):
-                self._answer(machine, happening)
-            elif isinstance(happening, ValidProof):
-                self._admit(machine, happening)
-            elif isinstance(happening, WrongMagicWord):
+        """Handle what a monitor's session returned: carry out requests, record events."""
+        for event in events:
+            if isinstance(event, Request):
+                self._reply(machine, event)
+            elif isinstance(event, ValidProof):
+                self._admit(machine, event)
+            elif isinstance(event, WrongMagicWord):
                 self._attempts.failed(source_of(machine.ip), self.reactor.clock.now)
-                self._note(machine, Monitor("not_authorized", "magic"))
+                self._record(machine, Monitor("not_authorized", "magic"))
             else:
-                self._server.recorder.record_session(machine, (happening,))
+                self._recorder.record_session(machine, (event,))
 
-    def released(self, connection: Connection, now: float) -> None:  # noqa: ARG002
-        """Forget a connection that is closed."""
-        session: Any = connection.machine
+    def released(self, connection: Connection[MonitorSession], now: float) -> None:
+        """Forget a closed connection."""
+        session = connection.machine
         del self._connections[session]
         self._subscriptions.pop(session, None)
         self._snapshot_seq.pop(session, None)
 
-    def report_fault(self, error: Exception) -> None:
-        """Put a bug of ours on record."""
-        self._server.reception.report_fault(error)
+    def report_fault(self, error: Exception, /) -> None:
+        """Count and log a bug."""
+        self._control.report_fault(error)
 
-    def follow(self, batch: Sequence[Stamped]) -> None:
-        """Give events to those who subscribed."""
+    def publish(self, batch: Sequence[Stamped]) -> None:
+        """Send a batch of events to the monitors that subscribed to them."""
         now = self.reactor.clock.now
-        for_all: list[tuple[bytes, int]] | None = None  # most want all, and that is rendered once
+        for_all: list[tuple[bytes, int]] | None = None  # most want all events, which are rendered once
         for session, subscription in list(self._subscriptions.items()):
             wanted = subscription.select(batch)
             if wanted is not batch:
@@ -150,44 +188,50 @@ class Console:
                     self._connections[session].push(now)
 
     def close(self, now: float) -> None:
-        """Say goodbye to all."""
+        """End all connections, with `bye`."""
         for connection in list(self._connections.values()):
             connection.end("shutdown", now)
+
+    def _has_room(self, source: str) -> bool:
+        waiting = [s for s in self._connections if s.state in (MonitorState.LOGGING_IN, MonitorState.REFUSED)]
+        from_source = sum(source_of(session.ip) == source for session in waiting)
+        return len(waiting) < UNAUTHENTICATED_MAX and from_source < UNAUTHENTICATED_PER_SOURCE
 
     def _credentials_of(self, user: str) -> Credentials | None:
         return {"magic": self._word, "cookie": self._cookie}.get(user)
 
-    def _note(self, session: MonitorSession, event: Monitor) -> None:
-        self._server.recorder.record_session(session, (event,))
+    def _record(self, session: MonitorSession, event: Monitor) -> None:
+        self._recorder.record_session(session, (event,))
 
-    def _admit(self, session: MonitorSession, proved: ValidProof) -> None:
+    def _admit(self, session: MonitorSession, proof: ValidProof) -> None:
         if session.close_reason is not None:
             return
         if self.monitors >= MONITORS_MAX:
             session.end_as_busy(f"{MONITORS_MAX} monitors are logged in already")
-            self._note(session, Monitor("busy", proved.user))
+            self._record(session, Monitor("busy", proof.user))
             return
-        self._note(session, Monitor("login", proved.user))
-        session.admit(proved, self.reactor.clock.now)
-        seq = self._snapshot_seq[session] = self._server.recorder.seq
+        self._record(session, Monitor("login", proof.user))
+        session.admit(proof, self.reactor.clock.now)
+        seq = self._snapshot_seq[session] = self._recorder.seq
+        control = self._control
         head = {
             "type": "snapshot",
             "seq": seq,
-            "state": self._server.state,
-            "started_at": self._server.started_at,
-            "settings": _jsonable(self._server.settings),
-            "counters": self._server.counters(),
+            "state": control.state,
+            "started_at": control.started_at,
+            "settings": _jsonable(control.settings),
+            "counters": control.counters(),
         }
-        # Taken now, for `seq` is of now, but rendered frame by frame as the monitor reads.
-        session.send_frames(self._slot_frames(head, rows.take_rows(self._server.reception.slots)))
+        # The rows must be those of `seq`, so they are taken now; they are rendered as the monitor reads.
+        session.send_frames(self._slot_frames(head, rows.take_rows(control.sessions)))
 
     def _slot_frames(self, head: dict[str, object], taken: list[rows.Row] | None = None) -> Iterator[bytes]:
-        clock, slots = self.reactor.clock, self._server.reception.slots
-        if taken is None:  # only when the first frame is asked for: many lists that nobody reads take no memory
-            taken = rows.take_rows(slots)
-        yield from rows.frames(head, rows.show(taken, slots.count, clock.now, clock.stamp_at))
+        clock, control = self.reactor.clock, self._control
+        if taken is None:  # taken with the first frame, so that unread replies take no memory
+            taken = rows.take_rows(control.sessions)
+        yield from rows.frames(head, rows.show(taken, control.settings.slots, clock.now, clock.stamp_at))
 
-    def _answer(self, session: MonitorSession, request: Request) -> None:
+    def _reply(self, session: MonitorSession, request: Request) -> None:
         try:
             fields = self._carry_out(session, request)
         except OpRefused as error:
@@ -214,25 +258,25 @@ class Console:
         session.send_frames(self._slot_frames({"type": "reply", "id": request.id, "ok": True}))
 
     def _subscribe(self, session: MonitorSession, request: Request) -> None:
-        feed = self._feed
+        history, seq = self._recorder.history, self._recorder.seq
         try:
             subscription = parse_subscription(self._snapshot_seq[session] + 1, request.fields)
         except ValueError as error:
             raise OpRefused("bad_value", str(error)) from None
-        if subscription.from_seq > self._server.recorder.seq + 1:
-            raise OpRefused("bad_value", f"from_seq must be at most {self._server.recorder.seq + 1}")
+        if subscription.from_seq > seq + 1:
+            raise OpRefused("bad_value", f"from_seq must be at most {seq + 1}")
         self._subscriptions[session] = subscription
-        session.reply(request.id, oldest_seq=feed.oldest_seq)
-        pieces = (chunks(event_frames(batch)) for batch in feed.replay(subscription))
+        session.reply(request.id, oldest_seq=history.oldest_seq)
+        pieces = (chunks(event_frames(batch)) for batch in history.replay(subscription))
         session.send_frames(data for data, _ in chain.from_iterable(pieces))
 
-    def _status(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
-        return self._server.status()
+    def _status(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        return self._control.status()
 
-    def _get(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
-        configuration = self._server.configuration
+    def _get(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        configuration = self._control.configuration
         return {
-            "settings": _jsonable(self._server.settings),
+            "settings": _jsonable(self._control.settings),
             "origins": dict(configuration.origins),
             "revision": configuration.revision,
         }
@@ -242,40 +286,40 @@ class Console:
         if not isinstance(changes, dict) or not changes:
             raise OpRefused("bad_value", "changes must be an object of keys and values")
         self._require_revision(request)
-        return self._configure(session, self._server.configuration.with_set(changes))
+        return self._configure(session, self._control.configuration.with_set(changes, self._control.warn))
 
     def _unset(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         keys = request.fields.get("keys")
         if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
             raise OpRefused("bad_value", "keys must be a list of keys")
         self._require_revision(request)
-        return self._configure(session, self._server.configuration.with_unset(keys))
+        return self._configure(session, self._control.configuration.with_unset(keys, self._control.warn))
 
     def _configure(self, session: MonitorSession, configuration: Configuration) -> Mapping[str, object]:
-        self._server.configure(configuration, session.ip, session.port)
+        self._control.configure(configuration, session.ip, session.port)
         return {"revision": configuration.revision}
 
     def _require_revision(self, request: Request) -> None:
-        revision = self._server.configuration.revision
+        revision = self._control.configuration.revision
         if request.fields.get("revision", revision) != revision:
             raise OpRefused("conflict", "somebody else has changed the settings; get them again")
 
-    def _start(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
-        self._server.go_online("monitor", session.ip, session.port)
-        return {"state": self._server.state}
+    def _start(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        self._control.go_online("monitor", session.ip, session.port)
+        return {"state": self._control.state}
 
-    def _stop(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
-        self._server.go_offline("monitor", session.ip, session.port)
-        return {"state": self._server.state}
+    def _stop(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        self._control.go_offline("monitor", session.ip, session.port)
+        return {"state": self._control.state}
 
-    def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:  # noqa: ARG002
+    def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         slot = request.fields.get("slot")
-        if type(slot) is not int or not self._server.reception.end(slot, "disconnected", self.reactor.clock.now):
+        if type(slot) is not int or not self._control.disconnect(slot):
             raise OpRefused("bad_value", "there is no open session in that slot")
         return {}
 
     def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        if not (is_loopback(session.ip) or self._connections[session].is_under_tls):
+        if not (is_loopback(session.ip) or session.is_secured):
             raise OpRefused(
                 "not_authorized", "the magic word can be set only over TLS or from the server's own machine"
             )
@@ -286,12 +330,12 @@ class Console:
             )
         except ValueError as error:
             raise OpRefused("bad_value", str(error)) from None
-        self._server.write_credentials(word)
+        self._credentials.write(word)
         self._word = word
         self._decoy_secret = word.server_key
-        self._note(session, Monitor("magic_word", session.user))
+        self._record(session, Monitor("magic_word", session.user))
         for other, connection in list(self._connections.items()):
-            if other is not session:  # also those half-way through a login with the old word
+            if other is not session:  # a login that has begun with the old word, too
                 connection.end("disconnected", self.reactor.clock.now)
         return {}
 
@@ -301,10 +345,10 @@ def _jsonable(settings: Any) -> dict[str, object]:
 
 
 def _keep_alive(sock: socket.socket) -> None:
-    """Let the kernel find out about monitors that are gone without a word."""
+    """Let the kernel detect monitors that vanish without closing."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_KEEPIDLE"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
     except OSError:
-        pass  # a dead monitor then stays until something is sent to it
+        pass  # a dead monitor then stays until a send to it fails

@@ -1,4 +1,4 @@
-"""The keeper: keeps `blocklist_file` current by what the server itself sees."""
+"""The kept block list: the server keeps `blocklist_file` current from its own sessions."""
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,25 +14,25 @@ from smtppseudo.blocklist.policy import Entry, Hits, entry_of, parse_hits, polic
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import NAMES, Closed, Command, Event, escape
 from smtppseudo.files import HITS_FILE, SECRET_MODE, Replacement
-from smtppseudo.loop.reactor import Alarm, Reactor
+from smtppseudo.loop.reactor import Reactor, Timer
 from smtppseudo.net.addresses import machine_addresses
-from smtppseudo.server.recorder import Recorded
+from smtppseudo.server.recorder import EventSource
 from smtppseudo.smtp.client_limits import source_of
 
 REFRESH_EVERY_S: Final = 60.0
 SOURCES_MAX: Final = 200_000  # 60 MiB at most
-_STEP: Final = 1_000  # sources, or lines, seen to in one turn of the loop: a few milliseconds
+_STEP: Final = 1_000  # sources or lines for one turn of the loop: a few milliseconds
 _LIST_MODE: Final = 0o644
 
 T = TypeVar("T")
 
 
 class KeptBlocklist:
-    """Follows the sessions, as the recorder's on_session_events, and writes the list anew, at most once a minute.
+    """Counts hits (`record` is the recorder's `on_session_events`), and replaces the list at most once a minute.
 
-    What takes long is done in steps, with other turns of the loop between them. The hits outlast the process in
-    `state_dir`, so that neither the logs nor the data events in them are needed. `local_ip` says which of our
-    addresses the peer in a slot called; `on_trouble` hears when writing begins to fail, `on_fault` of bugs.
+    Long work is done in steps, each in a turn of the loop. A file in `state_dir` keeps the hits for the next run, so
+    that the list needs no logs. `local_ip` returns the server's address that the caller in a slot connected to.
+    `on_trouble` is called when writing begins to fail, `on_fault` with bugs.
     """
 
     def __init__(
@@ -55,31 +55,31 @@ class KeptBlocklist:
         self._sessions = Sessions(frozenset(settings.blocklist_evidence))
         self._own = dict.fromkeys([*settings.listen, *machine_addresses()])
         self._never = never_of(settings.blocklist_never, self._own)
-        self._alarm = Alarm(self._go_on, self._give_up)
+        self._alarm = Timer(self._do_step, self._abandon_work)
         self._work: Iterator[None] | None = None
-        self._is_stale = True  # there are hits that the files do not know of
+        self._is_stale = True  # the files lack some hits
         self._next_expiry: int | None = None
         self._refresh_at = 0.0
         self._checksums: dict[Path, int] = {}
         self._in_trouble: set[Path] = set()
 
     def begin(self) -> None:
-        """Take in the hits of earlier runs, then write the list; both in later turns."""
+        """Load the hits of earlier runs, then write the list; both in later turns."""
         self._work = self._restore()
         self._reactor.wheel.schedule(self._alarm, self._reactor.clock.now)
 
-    def spare(self, named: Iterable[str]) -> None:
-        """Take another list of whom never to list, its files read anew. Raises SettingsError; the old one stays."""
+    def set_never_listed(self, named: Iterable[str]) -> None:
+        """Apply another `blocklist_never`, and read its files again. Raises SettingsError; the old one stays then."""
         self._never = never_of(named, self._own)
         self._is_stale = True
-        self._plan()
+        self._schedule_work()
 
-    def see(self, session: Recorded, events: Sequence[Event]) -> None:
-        """Take in what happened in a session."""
+    def record(self, session: EventSource, events: Sequence[Event]) -> None:
+        """Count a hit where the events of a session hold evidence."""
         for event in events:
             if isinstance(event, Command):
                 if not event.pregreet and event.data.lstrip()[:4].upper() not in VERBS:
-                    continue  # most of what is said, at a fifth of the cost
+                    continue  # most commands end here, at a fifth of the cost
                 evidence = evidence_of("command", escape(event.data), "", pregreet=event.pregreet)
             else:
                 reason = event.reason if isinstance(event, Closed) else ""
@@ -89,7 +89,7 @@ class KeptBlocklist:
                 self._count(session, at)
 
     def close(self) -> None:
-        """Write what is not written yet, all at once."""
+        """Finish the work and write the files, in this turn."""
         self._reactor.wheel.cancel(self._alarm)
         for _ in self._work or ():
             pass
@@ -97,45 +97,45 @@ class KeptBlocklist:
             for _ in self._refresh():
                 pass
 
-    def _count(self, session: Recorded, at: int) -> None:
+    def _count(self, session: EventSource, at: int) -> None:
         source = source_of(session.ip)
         if self._never.reason(source) is not None:
             return
         if self._hits.add(source, at) == at:
             before = self._hits.times_of(source)[:-1]
             if entry_of(self._hits.policy, source, before, at) is None:
-                # Asking the kernel costs a system call, so it is asked when it matters, not for every session.
-                self._learn_own(self._local_ip(session.slot))
+                # This costs a system call, so it is done once for each new entry, not for every session.
+                self._add_own(self._local_ip(session.slot))
         if not self._is_stale:
             self._is_stale = True
-            self._plan()
+            self._schedule_work()
 
-    def _learn_own(self, ip: str) -> None:
+    def _add_own(self, ip: str) -> None:
         if ip and ip not in self._own:
             self._own[ip] = None
             self._never.add_own(ip)
 
-    def _go_on(self, now: float) -> None:
-        """Take the next step of what is under way, or begin to refresh the files."""
+    def _do_step(self, now: float) -> None:
+        """Do the next step of the current work, or begin to refresh the files."""
         if self._work is None:
             self._work = self._refresh()
         try:
             next(self._work)
         except StopIteration:
             self._work = None
-            self._plan()
+            self._schedule_work()
         else:
             self._reactor.wheel.schedule(self._alarm, now)
 
-    def _give_up(self, error: Exception) -> None:
+    def _abandon_work(self, error: Exception) -> None:
         self._on_fault(error)
         self._work = None
         self._is_stale = True
         self._refresh_at = self._reactor.clock.now + REFRESH_EVERY_S
-        self._plan()
+        self._schedule_work()
 
-    def _plan(self) -> None:
-        """Set when the files are to be refreshed, if nothing is under way."""
+    def _schedule_work(self) -> None:
+        """Schedule the next refresh of the files, unless work is in progress, which does that at its end."""
         if self._work is not None:
             return
         clock = self._reactor.clock
@@ -146,51 +146,48 @@ class KeptBlocklist:
             self._reactor.wheel.schedule(self._alarm, max(due_at, self._refresh_at))
 
     def _restore(self) -> Iterator[None]:
-        """Take in the hits of earlier runs; note what the files hold, so that they are left alone if that is right."""
+        """Load the hits of earlier runs, and the checksums of both files: a file that is correct is not replaced."""
         for path in (self._path, self._hits_path):
             if not path.is_file():
                 continue
             checksum = 0
             try:
                 with path.open("rb") as file:
-                    for lines in _pieces(file):
+                    for lines in _steps(file):
                         checksum = zlib.crc32(b"".join(lines), checksum)
                         if path == self._hits_path:
                             self._restore_hits(lines)
                         if len(lines) == _STEP:
                             yield
             except OSError as error:
-                self._on_trouble(f"{path}: {error.strerror}; the block list begins anew")
+                self._on_trouble(f"{path}: {error.strerror}; the block list starts empty")
             else:
                 self._checksums[path] = checksum
 
     def _restore_hits(self, lines: Iterable[bytes]) -> None:
         for line in lines:
-            self._restore_line(line.decode("ascii", "replace"))
-
-    def _restore_line(self, line: str) -> None:
-        try:
-            source, times = parse_hits(line)
-        except ValueError:
-            return  # the disk is to blame; what else there is holds
-        if self._never.reason(source) is None:
-            for at in times:
-                self._hits.add(source, at)
+            try:
+                source, times = parse_hits(line.decode("ascii", "replace"))
+            except ValueError:
+                continue  # damaged on the disk; the other lines are good
+            if self._never.reason(source) is None:
+                for at in times:
+                    self._hits.add(source, at)
 
     def _refresh(self) -> Iterator[None]:
         self._is_stale = False
         sources = self._hits.sources()
-        sorted_pieces: list[list[Entry]] = []
+        sorted_entries: list[list[Entry]] = []
         self._next_expiry = None
-        for some in _pieces(sources):
-            sorted_pieces.append(self._listed(some))
+        for some in _steps(sources):
+            sorted_entries.append(self._entries_of(some))
             if len(some) == _STEP:
                 yield
-        entries = merge(*map(_drain, sorted_pieces), key=order)
+        entries = merge(*map(_drain, sorted_entries), key=order)
         yield from self._write(self._path, _LIST_MODE, self._render(entries, self._hostname))
         yield from self._write(self._hits_path, SECRET_MODE, self._hits.render(sources))
 
-    def _listed(self, sources: Iterable[str]) -> list[Entry]:
+    def _entries_of(self, sources: Iterable[str]) -> list[Entry]:
         reviewed = self._hits.review(sources, self._reactor.clock.second)
         entries = [entry for entry in reviewed if self._never.reason(entry.source) is None]
         for entry in entries:
@@ -202,14 +199,14 @@ class KeptBlocklist:
         checksum = 0
         try:
             with Replacement(path, mode) as new:
-                for some in _pieces(lines):
+                for some in _steps(lines):
                     text = "".join(some)
                     checksum = zlib.crc32(text.encode("ascii"), checksum)
                     new.write(text)
                     if len(some) == _STEP:
                         yield
                 if self._checksums.get(path) != checksum or not path.exists():
-                    # Not synced: that may take the disk seconds, and after a power cut the list is soon made anew.
+                    # A sync may take the disk seconds; without it a power cut costs little: callers come again.
                     new.commit(sync=False)
                     self._checksums[path] = checksum
                     self._refresh_at = self._reactor.clock.now + REFRESH_EVERY_S
@@ -218,18 +215,18 @@ class KeptBlocklist:
             self._refresh_at = self._reactor.clock.now + REFRESH_EVERY_S
             if path not in self._in_trouble:
                 self._in_trouble.add(path)
-                self._on_trouble(f"{path}: {error.strerror}; the block list is not kept until writing works again")
+                self._on_trouble(f"{path}: {error.strerror}; the block list is out of date until writing works again")
         else:
             self._in_trouble.discard(path)
 
 
-def _drain(backwards: list[Entry]) -> Iterator[Entry]:
-    """Yield entries from the end, and keep none: to free all of them at once at the end would take 20 ms."""
-    while backwards:
-        yield backwards.pop()
+def _drain(reversed_entries: list[Entry]) -> Iterator[Entry]:
+    """Yield entries from the end, and remove each: to free all of them at once would take 20 ms."""
+    while reversed_entries:
+        yield reversed_entries.pop()
 
 
-def _pieces(many: Iterable[T]) -> Iterator[list[T]]:
-    rest = iter(many)
-    while piece := list(islice(rest, _STEP)):
-        yield piece
+def _steps(items: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(items)
+    while step := list(islice(rest, _STEP)):
+        yield step

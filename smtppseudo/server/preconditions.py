@@ -1,4 +1,4 @@
-"""Preconditions: what must be so before a server is made of settings that are allowed each."""
+"""Preconditions: settings that must fit together, and the limit of open files that they need."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ OTHER_DESCRIPTORS: Final = 16
 
 
 def check_consistency(settings: Settings) -> None:
-    """Refuse settings that are allowed each, but not together. Raises SettingsError."""
+    """Check settings that depend on each other. Raises SettingsError."""
     if settings.port == settings.monitor_port != 0:
         raise SettingsError(f"port and monitor_port must differ; both are {settings.port}")
     for name in ("listen", "monitor_listen"):
@@ -25,12 +25,12 @@ def check_consistency(settings: Settings) -> None:
             raise SettingsError(
                 f"monitor_listen: {address} is not a loopback address, and monitors would cross the network without"
                 " TLS; listen on 127.0.0.1 and use an SSH tunnel, or set monitor_tls_cert and monitor_tls_key"
-                ' (README.md, "Watch and steer it", makes them), or monitor_cleartext = true'
+                " (`smtppseudo guide monitor` shows how to make them), or monitor_cleartext = true"
             )
 
 
 def require_descriptors(slots: int) -> None:
-    """Raise the limit of open files to what the slots need. Raises SettingsError where that is not allowed."""
+    """Raise the soft limit of open files to what the slots need. Raises SettingsError if the hard limit is lower."""
     try:
         import resource  # noqa: PLC0415 - POSIX only
     except ImportError:
@@ -41,9 +41,9 @@ def require_descriptors(slots: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
         most = hard - needed + slots
-        way_out = f", or set slots to at most {most}" if most > 0 else ""
+        lower_slots = f", or set slots to at most {most}" if most > 0 else ""
         raise SettingsError(
             f"slots = {slots} needs {needed} open files, and the limit is {hard}; raise it (ulimit -n, LimitNOFILE=)"
-            f"{way_out}"
+            f"{lower_slots}"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -1,4 +1,4 @@
-"""Root's privileges: given up for good, once what needs them is done, and proven to be gone."""
+"""Root's privileges: dropped for good after the ports are open, with a check that no way back exists."""
 
 import os
 import shlex
@@ -10,11 +10,11 @@ _DIRECTORY_MODE: Final = 0o750
 
 
 class PrivilegeError(Exception):
-    """Why another user cannot be had, or not be served as; one line that says what to do."""
+    """The server cannot run as another user; the text is one line that says what to do."""
 
 
 class User(NamedTuple):
-    """Somebody to be."""
+    """The user of `--run-as`."""
 
     name: str
     uid: int
@@ -22,14 +22,14 @@ class User(NamedTuple):
 
     @property
     def is_root(self) -> bool:
-        """Whether there is nothing to give up."""
+        """Whether no privilege is to drop."""
         return self.uid == 0
 
 
 def find_user(name: str) -> User:
-    """Return the user that root is to become. Raises PrivilegeError."""
+    """Return the user that the server shall run as. Raises PrivilegeError."""
     if not hasattr(os, "setresuid"):
-        raise PrivilegeError("--run-as: this system cannot do that; start the server as the user that it is to be")
+        raise PrivilegeError("--run-as: this system cannot change a process's user; start the server as that user")
     if os.geteuid() != 0:
         raise PrivilegeError(f"--run-as {name}: only root can become another user; leave it out, or use sudo")
     import pwd  # noqa: PLC0415 - POSIX only
@@ -40,12 +40,12 @@ def find_user(name: str) -> User:
         advice = f"`useradd --system --user-group {shlex.quote(name)}` makes one"
         raise PrivilegeError(f"--run-as {name}: there is no such user; {advice}") from None
     if entry.pw_uid != 0 and entry.pw_gid == 0:
-        raise PrivilegeError(f"--run-as {name}: its group is root's; take a user with a group of its own")
+        raise PrivilegeError(f"--run-as {name}: its group is root's; use a user with a group of its own")
     return User(name, entry.pw_uid, entry.pw_gid)
 
 
-def hand_over(directories: Iterable[Path], user: User) -> None:
-    """Make directories for a user. Those that are there are left as they are. Raises PrivilegeError."""
+def make_directories(directories: Iterable[Path], user: User) -> None:
+    """Create missing directories for a user; existing ones keep their owner. Raises PrivilegeError."""
     for directory in directories:
         try:
             if not directory.exists():
@@ -53,11 +53,11 @@ def hand_over(directories: Iterable[Path], user: User) -> None:
                 directory.mkdir(_DIRECTORY_MODE)
                 os.chown(directory, user.uid, user.gid, follow_symlinks=False)
         except OSError as error:
-            raise PrivilegeError(f"{directory}: {error.strerror}; it cannot be made for user {user.name}") from None
+            raise PrivilegeError(f"{directory}: {error.strerror}; cannot create it for user {user.name}") from None
 
 
 def become(user: User) -> None:
-    """Be another user from now on, without any way back to root. Raises PrivilegeError."""
+    """Change to another user for good. Raises PrivilegeError."""
     try:
         os.setgroups([])
         os.setresgid(user.gid, user.gid, user.gid)
@@ -68,19 +68,19 @@ def become(user: User) -> None:
 
 
 def require_access(paths: Iterable[Path], user: User) -> None:
-    """See that we, who are this user now, can use directories, and files where there are any. Raises PrivilegeError."""
+    """Check that this process, now of `user`, can read and write those of `paths` that exist. Raises PrivilegeError."""
     for path in paths:
-        if not _may_use(path):
-            mends = f"`chown -R {shlex.quote(user.name)}: {shlex.quote(str(path))}` mends that"
-            raise PrivilegeError(f"{path}: user {user.name} cannot read and write it; {mends}")
+        if not _is_accessible(path):
+            advice = f"`chown -R {shlex.quote(user.name)}: {shlex.quote(str(path))}` mends that"
+            raise PrivilegeError(f"{path}: user {user.name} cannot read and write it; {advice}")
 
 
-def _may_use(path: Path) -> bool:
+def _is_accessible(path: Path) -> bool:
     try:
         is_directory = path.is_dir()
         return os.access(path, os.R_OK | os.W_OK | (os.X_OK if is_directory else 0)) or not path.exists()
     except PermissionError:
-        return False  # a directory on the way there is closed to us
+        return False  # a directory above it is closed to this user
 
 
 def _require_no_way_back(user: User) -> None:

@@ -1,4 +1,4 @@
-"""The recorder: stamps each event once, and gives it to the log and to whoever looks on."""
+"""The recorder: numbers and stamps each event, then logs and passes on the events of each loop turn."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -13,8 +13,8 @@ from smtppseudo.monitor.history import History
 _new: Final = tuple.__new__
 
 
-class Recorded(Protocol):
-    """Where an event belongs to a session: what the recorder notes of that."""
+class EventSource(Protocol):
+    """The session that an event belongs to: the fields that a record takes from it."""
 
     ip: str
     slot: int
@@ -23,39 +23,39 @@ class Recorded(Protocol):
 
 
 class Log(Protocol):
-    """Where the lines go; `account` is of those that could not be written."""
+    """Where log lines are written. `account` counts the lines that could not be written."""
 
     account: LostLines
 
     def prepare(self, day: str, now: float) -> Lost | None:
-        """Get ready for a `write`; say what its first line is to tell of lines lost."""
+        """Prepare a `write`; return the loss that its first line must report."""
 
     def write(self, lines: list[str], now: float) -> int:
-        """Write lines, LF included, or count them as lost; say how many bytes they are."""
+        """Write lines, LF included, or count them as lost; return their size in bytes."""
 
     def reopen(self) -> None:
-        """Look anew whether it can be written to."""
+        """Check again whether the log can be written."""
 
     def close(self) -> None:
-        """Bring all to where it belongs."""
+        """Flush and close."""
 
 
 class Recorder:
-    """Numbers, stamps and passes on events, a loop turn's worth at a time.
+    """Collects the events of a loop turn; `flush` writes and distributes them.
 
-    The latest are kept in `feed`; `followers` get the events as values, `echo` the lines as they are logged. With
-    `log_data_events` false, data events are dropped here, for all of them. `on_session_events` is called with every
-    event of a session, before any filter.
+    `history` keeps the latest events. Three optional callbacks: `on_session_events` gets every event of a session at
+    once, before any filter; `on_batch` gets the events of a turn, and `on_lines` their log lines. With
+    `log_data_events` false, data events are dropped before they are logged or passed on.
     """
 
     def __init__(self, clock: Clock, log: Log, log_format: LogFormat, server_name: str = "") -> None:
         self.seq = 0
         self.log_data_events = True
-        self.followers: tuple[Callable[[Sequence[Stamped]], None], ...] = ()
-        self.echo: Callable[[str], None] | None = None
-        self.on_session_events: Callable[[Recorded, Sequence[Event]], None] | None = None
+        self.on_session_events: Callable[[EventSource, Sequence[Event]], None] | None = None
+        self.on_batch: Callable[[Sequence[Stamped]], None] | None = None
+        self.on_lines: Callable[[str], None] | None = None
         self.log = log
-        self.feed = History()
+        self.history = History()
         self._clock = clock
         self._render = renderer(log_format, server_name)
         self._batch: list[Stamped] = []
@@ -67,11 +67,11 @@ class Recorder:
         return self.log.account.lost_lines
 
     def record(self, event: Event, ip: str = "", port: int = 0) -> None:
-        """Take in an event that belongs to no session."""
+        """Record an event that belongs to no session."""
         self._stamp(event, 0, 0, ip, port)
 
-    def record_session(self, session: Recorded, events: Sequence[Event]) -> None:
-        """Take in the events of a session."""
+    def record_session(self, session: EventSource, events: Sequence[Event]) -> None:
+        """Record events of a session."""
         if self.on_session_events is not None:
             self.on_session_events(session, events)
         for event in events:
@@ -79,11 +79,11 @@ class Recorder:
                 self._stamp(event, session.slot, session.session_id, session.ip, session.port)
 
     def error(self, message: str) -> None:
-        """Take in something that went wrong on our side, in any characters."""
+        """Record an error of the server. `message` may hold any characters."""
         self.record(Error(_plain(message)))
 
     def flush(self) -> None:
-        """Pass on the events of this turn."""
+        """Log the events of this turn and pass them on."""
         if not self._batch:
             return
         clock, log = self._clock, self.log
@@ -93,20 +93,20 @@ class Recorder:
         batch, self._batch = self._batch, []
         lines = self._render(batch)
         if lost is not None:
-            lines.insert(0, lines.pop())  # the log tells of the gap where it is
-        data = log.write(lines, clock.now)
+            lines.insert(0, lines.pop())  # the loss is reported where the gap is
+        size = log.write(lines, clock.now)
         if lost is not None and not log.account.was_told:
-            batch.pop()  # it could not be told after all; it will be, with what is lost meanwhile
+            batch.pop()  # this report was lost, too; the next one includes its count
             self.seq -= 1
         self._written_seq = self.seq
-        if self.echo is not None:
-            self.echo("".join(lines))
-        self.feed.add(batch, data)
-        for follower in self.followers:
-            follower(batch)
+        if self.on_lines is not None:
+            self.on_lines("".join(lines))
+        self.history.add(batch, size)
+        if self.on_batch is not None:
+            self.on_batch(batch)
 
     def drop(self) -> int:
-        """Give up what a bug kept `flush` from passing on; return how many lines the log has lost by that."""
+        """Drop the events that a bug kept `flush` from logging; count and return the lost lines."""
         lines, self._batch = self.seq - self._written_seq, []
         self._written_seq = self.seq
         self.log.account.give_up(lines)
@@ -114,7 +114,7 @@ class Recorder:
 
     def _stamp(self, event: Event, slot: int, session_id: int, ip: str, port: int) -> None:
         self.seq = seq = self.seq + 1
-        # tuple.__new__ spares the half of what Stamped(...) costs, here where it counts.
+        # tuple.__new__ takes half the time of Stamped(...), which counts here: every event is stamped.
         self._batch.append(_new(Stamped, (seq, self._clock.stamp, slot, session_id, ip, port, event)))
 
 

@@ -1,4 +1,4 @@
-"""Listening sockets that are handed over by whoever starts us, as systemd does: sd_listen_fds(3)."""
+"""Listening sockets that the parent process opened, as systemd does: sd_listen_fds(3)."""
 
 import os
 import socket
@@ -18,14 +18,14 @@ _VARIABLES: Final = (_PID, _COUNT, _NAMES, "LISTEN_PIDFDID")
 _FDS_MAX: Final = 64
 
 
-class Inherited(NamedTuple):
-    """The sockets for SMTP, and those for monitors."""
+class InheritedSockets(NamedTuple):
+    """The inherited sockets for SMTP and for monitors."""
 
     smtp: tuple[socket.socket, ...] = ()
     monitor: tuple[socket.socket, ...] = ()
 
     def as_settings(self) -> dict[str, Any]:
-        """Return the settings that these sockets decide: what they listen on."""
+        """Return the settings that these sockets determine: addresses and ports."""
         values: dict[str, Any] = {}
         for prefix, socks in (("", self.smtp), ("monitor_", self.monitor)):
             if socks:
@@ -35,20 +35,20 @@ class Inherited(NamedTuple):
         return values
 
 
-def take(environ: MutableMapping[str, str]) -> Inherited:
-    """Take the sockets that are meant for this process, and the variables that say so. Raises SettingsError."""
-    named = parse(environ, os.getpid())
+def inherit_sockets(environ: MutableMapping[str, str]) -> InheritedSockets:
+    """Return the sockets meant for this process; remove the variables from `environ`. Raises SettingsError."""
+    named = parse_environment(environ, os.getpid())
     for variable in _VARIABLES:
-        environ.pop(variable, None)  # no child of ours is to think that they are for it
-    socks = [(name, _socket(fd, name)) for fd, name in named]
-    return Inherited(
+        environ.pop(variable, None)  # child processes must not use them
+    socks = [(name, _adopt(fd, name)) for fd, name in named]
+    return InheritedSockets(
         smtp=tuple(sock for name, sock in socks if name == "smtp"),
         monitor=tuple(sock for name, sock in socks if name == "monitor"),
     )
 
 
-def parse(environ: Mapping[str, str], pid: int) -> list[tuple[int, str]]:
-    """Return the descriptors that are meant for the process `pid`, with their names. Raises SettingsError."""
+def parse_environment(environ: Mapping[str, str], pid: int) -> list[tuple[int, str]]:
+    """Return the descriptors meant for the process `pid`, with their names. Raises SettingsError."""
     if environ.get(_PID) != str(pid):
         return []
     text = environ.get(_COUNT, "")
@@ -59,19 +59,19 @@ def parse(environ: Mapping[str, str], pid: int) -> list[tuple[int, str]]:
     if len(names) != len(fds):
         raise SettingsError(f"{_NAMES} names {len(names)}, but {_COUNT} is {len(fds)}; each socket must have a name")
     for fd, name in zip(fds, names, strict=True):
-        if name not in Inherited._fields:
+        if name not in InheritedSockets._fields:
             raise SettingsError(
-                f"the socket handed over as descriptor {fd} is named {name!r}, and must be named smtp or monitor;"
+                f"the inherited socket with descriptor {fd} is named {name!r}, and must be named smtp or monitor;"
                 " FileDescriptorName= in a systemd socket unit names it"
             )
     return list(zip(fds, names, strict=True))
 
 
-def _socket(fd: int, name: str) -> socket.socket:
+def _adopt(fd: int, name: str) -> socket.socket:
     try:
         os.set_inheritable(fd, False)
         return adopt(fd)
     except OSError as error:
         raise SettingsError(
-            f"the socket handed over as descriptor {fd} ({name}) is not a TCP socket to listen on: {reason_of(error)}"
+            f"the inherited socket with descriptor {fd} ({name}) is not a TCP socket to listen on: {reason_of(error)}"
         ) from None

@@ -1,26 +1,27 @@
-"""What the service manager is told of us: sd_notify(3). Without one nothing is said, and nothing is lost."""
+"""Messages to the service manager: sd_notify(3). Without a service manager nothing is sent."""
 
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Final
 
-from smtppseudo.loop.reactor import Alarm, Reactor
+from smtppseudo.loop.reactor import Reactor, Timer
 
 STATUS_EVERY_S: Final = 3.0
 _SOCKET: Final = "NOTIFY_SOCKET"
 _WATCHDOG_USEC: Final = "WATCHDOG_USEC"
 _WATCHDOG_PID: Final = "WATCHDOG_PID"
-_WAIT_S: Final = 1.0
+_SEND_TIMEOUT_S: Final = 1
 _STATUS_MAX_CHARS: Final = 1000  # systemd ignores messages of more than 4,096 bytes
 _MICRO: Final = 1e-6
 
 
 class Notifier:
-    """Sends to the service manager. Takes its variables out of `environ`; raises nothing.
+    """Sends messages to the service manager. Removes its variables from `environ`; raises nothing.
 
-    `watchdog_s` is how long the manager bears our silence; 0 = for ever.
+    `watchdog_s` is the manager's watchdog time-out in seconds; 0 = off.
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
@@ -37,32 +38,32 @@ class Notifier:
             self.watchdog_s = int(watchdog_usec[:18]) * _MICRO
 
     @property
-    def is_heard(self) -> bool:
+    def has_manager(self) -> bool:
         """Whether there is a service manager."""
         return bool(self._address)
 
     def ready(self, status: str) -> bool:
-        """Say that we serve; whether that was heard."""
+        """Report that the server is ready; return whether the message was sent."""
         return self._send("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
-        """Say that the settings are being read anew; `ready` is to follow."""
+        """Report that the settings are being read again; `ready` must follow."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """Say that we end."""
+        """Report that the server stops."""
         self._send("STOPPING=1", "STATUS=Stopping")
 
     def status(self, text: str, *, wait: bool = True) -> bool:
-        """Say in one line how we do; whether that was heard."""
+        """Report the status in one line; return whether the message was sent."""
         return self._send(f"STATUS={text[:_STATUS_MAX_CHARS]}", wait=wait)
 
     def alive(self) -> None:
-        """Say that we are not stuck."""
+        """Reset the watchdog."""
         self._send("WATCHDOG=1", wait=False)
 
     def close(self) -> None:
-        """Say nothing more."""
+        """Send nothing more."""
         self._address = ""
         if self._socket is not None:
             self._socket.close()
@@ -74,15 +75,16 @@ class Notifier:
         try:
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.settimeout(_WAIT_S if wait else 0.0)
-            self._socket.sendto(data, self._address)
+                # Not settimeout(): poll(2) calls an unconnected socket writable even if the manager's queue is full.
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_TIMEOUT_S, 0))
+            self._socket.sendto(data, 0 if wait else socket.MSG_DONTWAIT, self._address)
         except OSError:
-            return False  # to serve matters more than to be heard
+            return False  # a message that is not sent must not stop the server
         return True
 
 
 class Heartbeat:
-    """Tells the service manager from the loop that it turns, and what `status` says, when that changes."""
+    """Resets the watchdog from the loop, and reports what `status` returns whenever that has changed."""
 
     def __init__(
         self,
@@ -94,30 +96,30 @@ class Heartbeat:
         self._notifier = notifier
         self._reactor = reactor
         self._status = status
-        self._told = ""
-        self._status_alarm = Alarm(self._tell_status, on_fault)
-        self._alive_alarm = Alarm(self._tell_alive, on_fault)
+        self._reported = ""
+        self._status_alarm = Timer(self._report_status, on_fault)
+        self._alive_alarm = Timer(self._reset_watchdog, on_fault)
 
     def begin(self) -> None:
-        """Say that we serve; from now on keep it known."""
-        if self._notifier.is_heard:
+        """Report that the server is ready, and schedule the messages to come."""
+        if self._notifier.has_manager:
             self.ready()
             self._reactor.wheel.schedule(self._status_alarm, self._reactor.clock.now + STATUS_EVERY_S)
         if self._notifier.watchdog_s:
-            self._tell_alive(self._reactor.clock.now)
+            self._reset_watchdog(self._reactor.clock.now)
 
     def ready(self) -> None:
-        """Say that we serve, for the first time or again."""
+        """Report that the server is ready, at its start or after a reload."""
         status = self._status()
         if self._notifier.ready(status):
-            self._told = status
+            self._reported = status
 
-    def _tell_status(self, now: float) -> None:
+    def _report_status(self, now: float) -> None:
         self._reactor.wheel.schedule(self._status_alarm, now + STATUS_EVERY_S)
         status = self._status()
-        if status != self._told and self._notifier.status(status, wait=False):
-            self._told = status
+        if status != self._reported and self._notifier.status(status, wait=False):
+            self._reported = status
 
-    def _tell_alive(self, now: float) -> None:
+    def _reset_watchdog(self, now: float) -> None:
         self._reactor.wheel.schedule(self._alive_alarm, now + self._notifier.watchdog_s / 2)
         self._notifier.alive()

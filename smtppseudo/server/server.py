@@ -1,7 +1,6 @@
-"""The server: makes loop, log, listeners, reception and console of the settings, and keeps them together."""
+"""The server: builds its parts from the settings, opens and closes the ports, and applies changed settings."""
 
 import contextlib
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import KEYS, STDOUT, Settings
 from smtppseudo.events import Offline, Online, SettingsChanged
-from smtppseudo.files import COOKIE_FILE, CREDENTIALS_FILE, MONITOR_PORT_FILE, SECRET_MODE, SETTINGS_FILE, StateDir
+from smtppseudo.files import SECRET_MODE, SETTINGS_FILE, StateDir
 from smtppseudo.log.dated_files import DatedLog, Limits
 from smtppseudo.log.stream import LogStream
 from smtppseudo.loop.clock import Clock
@@ -18,21 +17,22 @@ from smtppseudo.loop.listener import OnAccept
 from smtppseudo.loop.port import Port
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.net.addresses import is_loopback
-from smtppseudo.net.errnos import reason_of
 from smtppseudo.server.certificates import Certificates
+from smtppseudo.server.cookie import CookieFile
 from smtppseudo.server.preconditions import check_consistency
 from smtppseudo.server.reception import Reception, describe_fault
 from smtppseudo.server.recorder import Recorder
-from smtppseudo.server.sd_listen import Inherited
+from smtppseudo.server.sd_listen import InheritedSockets
+from smtppseudo.smtp.session import SmtpSession
+from smtppseudo.smtp.slots import SlotTable
 
 if TYPE_CHECKING:
-    from smtppseudo.monitor.credentials import Credentials
     from smtppseudo.server.console import Console
     from smtppseudo.server.kept_blocklist import KeptBlocklist
     from smtppseudo.server.metrics import MetricsFile
 
-_TELL_FAULT_EVERY_S: Final = 60.0
-_NOTHING_INHERITED: Final = Inherited()
+_REPORT_DROP_EVERY_S: Final = 60.0
+_NOTHING_INHERITED: Final = InheritedSockets()
 
 ACCEPT_MAIL_WARNING: Final = (
     "warning: accept_mail is on: honest mail is taken and thrown away, and its senders get no bounce"
@@ -40,19 +40,19 @@ ACCEPT_MAIL_WARNING: Final = (
 
 
 class Server:
-    """The whole of it, for one process.
+    """All of the server, one object a process.
 
-    `say` hears one line for whoever looks at the process: what could not be logged, above all. What is `inherited`
-    is listened on; the settings must say the same of it (`Inherited.as_settings`). `stdout_fd` is where the log goes
-    if `log_dir` says so. Raises SettingsError.
+    `on_trouble` gets one line for the operator, above all why the log cannot be written. The server listens on the
+    `inherited` sockets, which must agree with the settings (`InheritedSockets.as_settings`). With `log_dir = "-"` it
+    logs to `stdout_fd`. Raises SettingsError.
     """
 
     def __init__(
         self,
         configuration: Configuration,
-        say: Callable[[str], None],
+        on_trouble: Callable[[str], None],
         clock: Clock | None = None,
-        inherited: Inherited = _NOTHING_INHERITED,
+        inherited: InheritedSockets = _NOTHING_INHERITED,
         cookie_mode: int = SECRET_MODE,
         stdout_fd: int = 1,
     ) -> None:
@@ -64,24 +64,23 @@ class Server:
         self.reactor = Reactor(clock)
         self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
-        log = LogStream(stdout_fd, say) if settings.log_dir == STDOUT else _journal(settings, say)
+        log = LogStream(stdout_fd, on_trouble) if settings.log_dir == STDOUT else _dated_log(settings, on_trouble)
         self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
         self.reactor.after_turn = self.recorder.flush
-        self.reactor.on_fault = self._give_up_batch
-        self._tell_fault_at = 0.0
-        self._say = say
+        self.reactor.on_fault = self._drop_batch
+        self._report_drop_at = 0.0
+        self._on_trouble = on_trouble
         self._inherited = inherited
         self._state_dir = StateDir(Path(settings.state_dir))
-        self._cookie = os.urandom(32).hex()
-        self._cookie_mode = cookie_mode
+        self._cookie = CookieFile(self._state_dir, cookie_mode)
         self._console: Console | None = None
-        self._keeper: KeptBlocklist | None = None
+        self._blocklist: KeptBlocklist | None = None
         self._metrics: MetricsFile | None = None
         self._is_online = False
-        trouble, fault = self.recorder.error, self.reception.report_fault
-        self._smtp = Port(self.reactor, self._smtp_handler, say, trouble, fault)
-        self._monitor = Port(self.reactor, self._monitor_handler, say, trouble, fault)
+        error, fault = self.recorder.error, self.report_fault
+        self._smtp_port = Port(self.reactor, self._smtp_handler, on_trouble, error, fault)
+        self._monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error, fault)
 
     @property
     def state(self) -> str:
@@ -91,30 +90,35 @@ class Server:
     @property
     def listens_on(self) -> list[tuple[str, int]]:
         """The addresses and ports for SMTP."""
-        return self._smtp.places
+        return self._smtp_port.places
 
     @property
     def monitors_on(self) -> list[tuple[str, int]]:
         """The addresses and ports for monitors."""
-        return self._monitor.places
+        return self._monitor_port.places
 
     @property
     def monitors(self) -> int:
         """How many monitors are logged in."""
         return 0 if self._console is None else self._console.monitors
 
-    def open(self, once_bound: Callable[[], None] = lambda: None) -> None:
-        """Open both ports, do what is to be done `once_bound`, and go online.
+    @property
+    def sessions(self) -> SlotTable[SmtpSession]:
+        """The latest session of each slot, in the order of slots."""
+        return self.reception.slots
 
-        Raises ListenError, SettingsError and what `once_bound` raises; then nothing is open.
+    def open(self, after_bind: Callable[[], None] = lambda: None) -> None:
+        """Open both ports, call `after_bind`, and go online.
+
+        Raises ListenError, SettingsError and what `after_bind` raises; no port is open then.
         """
         settings = self.settings
         try:
-            self._smtp.open(settings.listen, settings.port, self._inherited.smtp)
-            self._monitor.open(settings.monitor_listen, settings.monitor_port, self._inherited.monitor)
-            once_bound()
+            self._smtp_port.open(settings.listen, settings.port, self._inherited.smtp)
+            self._monitor_port.open(settings.monitor_listen, settings.monitor_port, self._inherited.monitor)
+            after_bind()
             if settings.blocklist_file:
-                self._keep_blocklist()
+                self._start_blocklist()
         except BaseException:
             self._close_ports()
             raise
@@ -122,15 +126,15 @@ class Server:
         self._is_online = True
         self.recorder.record(Online("start"))
         if settings.metrics_file:
-            self._keep_metrics()
+            self._start_metrics()
         if settings.accept_mail:
             self.warn(ACCEPT_MAIL_WARNING)
 
     def go_online(self, by: str, ip: str = "", port: int = 0) -> None:
-        """Open the SMTP port again; `ip` and `port` are whose wish it was. Raises ListenError; it stays closed then."""
+        """Open the SMTP port again. Raises ListenError; it stays closed then."""
         if self._is_online:
             return
-        self._smtp.resume()
+        self._smtp_port.resume()
         self._is_online = True
         self.recorder.record(Online(by), ip, port)
 
@@ -138,32 +142,36 @@ class Server:
         """Close the SMTP port and its sessions. Raises OSError; they stay open then."""
         if not self._is_online:
             return
-        self._smtp.suspend()
+        self._smtp_port.suspend()
         self._is_online = False
         self.reception.end_all("stopped", self.reactor.clock.now)
         self.recorder.record(Offline(by), ip, port)
 
+    def disconnect(self, slot: int) -> bool:
+        """End the session in a slot for a monitor; return False if there is none."""
+        return self.reception.end(slot, "disconnected", self.reactor.clock.now)
+
     def configure(self, configuration: Configuration, ip: str, port: int) -> None:
-        """Take what a monitor changed, and keep it for the next start. Raises OSError; nothing is changed then."""
+        """Apply what a monitor changed, and store it for the next start. Raises OSError; nothing is changed then."""
         import json  # noqa: PLC0415 - loaded with the console already
 
         self._state_dir.write(SETTINGS_FILE, json.dumps(configuration.monitor, indent=2) + "\n")
         self._apply(configuration, "monitor", ip, port)
 
-    def reconfigure(self, configuration: Configuration) -> list[str]:
-        """Take another settings file, and read certificates again; give the keys that need a restart to change.
+    def reload(self, configuration: Configuration) -> list[str]:
+        """Apply another settings file, and read certificates again; return the changed keys that need a restart.
 
         Raises SettingsError; nothing is changed then.
         """
-        effective = self._effective(configuration.settings)
-        check_consistency(effective)
-        if self._keeper is not None:
-            self._keeper.spare(effective.blocklist_never)
-        self._certificates.read(effective)
+        settings = self._applicable(configuration.settings)
+        check_consistency(settings)
+        if self._blocklist is not None:
+            self._blocklist.set_never_listed(settings.blocklist_never)
+        self._certificates.read(settings)
         return self._apply(configuration, "SIGHUP", "", 0)
 
     def summary(self) -> str:
-        """Say in one line how we do."""
+        """Return state and use in one line, for the service manager."""
         slots, counters = self.reception.slots, self.reception.counters
         counts = ", ".join(
             f"{count} {name}{'' if count == 1 else 's'}"
@@ -177,7 +185,7 @@ class Server:
         return {**self.reception.counters.as_dict(), "slots": slots.count, "slots_in_use": slots.in_use}
 
     def status(self) -> dict[str, object]:
-        """Return how it does, as monitors see it."""
+        """Return the fields of the op `status`."""
         return {
             "state": self.state,
             "counters": self.counters(),
@@ -186,44 +194,30 @@ class Server:
             "lost_log_lines": self.recorder.lost_lines,
         }
 
-    def read_credentials(self) -> "Credentials | None":
-        """Return what is known of the magic word; None if none is set, or nothing can be read of it."""
-        from smtppseudo.monitor.credentials import Credentials  # noqa: PLC0415 - when a monitor comes
-
-        try:
-            text = self._state_dir.read(CREDENTIALS_FILE)
-            return None if text is None else Credentials.from_text(text)
-        except (OSError, ValueError) as error:
-            self.warn(
-                f"{self._state_dir.path / CREDENTIALS_FILE}: {reason_of(error)};"
-                " `smtppseudo magic-word` sets the word again"
-            )
-            return None
-
-    def write_credentials(self, word: "Credentials") -> None:
-        """Keep a new magic word. Raises OSError."""
-        self._state_dir.write(CREDENTIALS_FILE, word.to_text() + "\n")
-
     def warn(self, text: str) -> None:
-        """Tell whoever looks at the process, and put it on record."""
-        self._say(text)
+        """Report trouble to the operator, and log it."""
+        self._on_trouble(text)
         self.recorder.error(text)
+
+    def report_fault(self, error: Exception) -> None:
+        """Count and log a bug."""
+        self.reception.report_fault(error)
 
     def run(self) -> None:
         """Serve until `stop`."""
         self.reactor.run()
 
     def stop(self) -> None:
-        """End every session, bring the log to the disk, and let `run` return."""
-        self.reactor.stop()  # first, so that no bug in the rest keeps us running
+        """End every session, flush and close the log, and let `run` return."""
+        self.reactor.stop()  # first, so that a bug below cannot keep the process running
         self._close_ports()
         self.reception.close("shutdown", self.reactor.clock.now)
         if self._is_online:
             self._is_online = False
             self.recorder.record(Offline("shutdown"))
-        if self._keeper is not None:
-            self._keeper.close()
-        self.recorder.log.reopen()  # so that it looks once more whether it can write
+        if self._blocklist is not None:
+            self._blocklist.close()
+        self.recorder.log.reopen()  # the last lines are worth one more attempt
         self.recorder.flush()
         if self._console is not None:
             self._console.close(self.reactor.clock.now)
@@ -231,18 +225,19 @@ class Server:
         self.recorder.log.close()
         if self._metrics is not None:
             self._metrics.close()
-        self._remove_cookie()
+        with contextlib.suppress(OSError):
+            self._cookie.remove()
 
-    def _give_up_batch(self, error: Exception) -> None:
-        """Go on without the events that could not be passed on: the next may fare better.
+    def _drop_batch(self, error: Exception) -> None:
+        """Drop the events that a bug kept from the log; report that at most once a minute.
 
-        That is said once a minute at most, for what it is about is what would say it.
+        The report goes through the code that failed, so that without a limit it could fail in every turn.
         """
         self.reception.counters.faults += 1
         lost = self.recorder.drop()
         now = self.reactor.clock.now
-        if now >= self._tell_fault_at:
-            self._tell_fault_at = now + _TELL_FAULT_EVERY_S
+        if now >= self._report_drop_at:
+            self._report_drop_at = now + _REPORT_DROP_EVERY_S
             self.warn(f"{describe_fault(error)}: {lost} log line{'' if lost == 1 else 's'} lost")
             with contextlib.suppress(Exception):
                 self.recorder.flush()  # now, so that it is not lost with the next batch
@@ -250,7 +245,7 @@ class Server:
     def _apply(self, configuration: Configuration, by: str, ip: str, port: int) -> list[str]:
         before, wanted = self.settings, configuration.settings
         self.configuration = configuration
-        self.settings = self._effective(wanted)
+        self.settings = self._applicable(wanted)
         changed = [name for name in wanted._fields if getattr(before, name) != getattr(wanted, name)]
         applied = [name for name in changed if not KEYS[name].at_start]
         if applied:
@@ -260,67 +255,64 @@ class Server:
             self.warn(ACCEPT_MAIL_WARNING)
         return [name for name in changed if KEYS[name].at_start]
 
-    def _effective(self, wanted: Settings) -> Settings:
+    def _applicable(self, wanted: Settings) -> Settings:
+        """Return the wanted settings, with the present values of the keys that need a restart."""
         return wanted._replace(**{key.name: getattr(self.settings, key.name) for key in KEYS.values() if key.at_start})
 
-    def _keep_metrics(self) -> None:
-        from smtppseudo.server.metrics import MetricsFile  # noqa: PLC0415 - for those who want one
+    def _start_metrics(self) -> None:
+        from smtppseudo.server.metrics import MetricsFile  # noqa: PLC0415 - most servers write none
 
         path = Path(self.settings.metrics_file)
-        self._metrics = MetricsFile(path, self.reactor, self.status, self.warn, self.reception.report_fault)
+        self._metrics = MetricsFile(
+            path, self.reactor, self.status, self.settings.server_name, self.warn, self.report_fault
+        )
         self._metrics.begin()
 
-    def _keep_blocklist(self) -> None:
-        """Begin to keep the block list. Raises SettingsError where a file of those never listed cannot be used."""
-        from smtppseudo.server.kept_blocklist import KeptBlocklist  # noqa: PLC0415 - for those who want one
+    def _start_blocklist(self) -> None:
+        """Start the block list. Raises SettingsError where a file of `blocklist_never` cannot be used."""
+        from smtppseudo.server.kept_blocklist import KeptBlocklist  # noqa: PLC0415 - most servers keep none
 
-        reception = self.reception
-        self._keeper = KeptBlocklist(self.settings, self.reactor, reception.local_ip, self.warn, reception.report_fault)
-        self.recorder.on_session_events = self._keeper.see
-        self._keeper.begin()
-
-    def _smtp_handler(self, address: str) -> OnAccept:  # noqa: ARG002 - every address answers alike
-        return self.reception.accept
-
-    def _close_ports(self) -> None:
-        self._smtp.close()
-        self._monitor.close()
+        local_ip = self.reception.local_ip
+        self._blocklist = KeptBlocklist(self.settings, self.reactor, local_ip, self.warn, self.report_fault)
+        self.recorder.on_session_events = self._blocklist.record
+        self._blocklist.begin()
 
     def _write_cookie(self) -> None:
-        """Put down what a local monitor needs: whoever can read the cookie needs no magic word."""
         try:
-            self._state_dir.clean(COOKIE_FILE, CREDENTIALS_FILE, MONITOR_PORT_FILE, SETTINGS_FILE)
-            self._state_dir.write(COOKIE_FILE, self._cookie + "\n", self._cookie_mode)
-            self._state_dir.write(MONITOR_PORT_FILE, f"{self.monitors_on[0][1]}\n", 0o644)
+            self._state_dir.remove_leftovers()
+            self._cookie.write(self.monitors_on[0][1])
         except OSError as error:
             self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
 
-    def _remove_cookie(self) -> None:
-        with contextlib.suppress(OSError):
-            if self._state_dir.read(COOKIE_FILE) == self._cookie + "\n":  # not another server's
-                for name in (COOKIE_FILE, MONITOR_PORT_FILE):
-                    self._state_dir.remove(name)
+    def _close_ports(self) -> None:
+        self._smtp_port.close()
+        self._monitor_port.close()
+
+    def _smtp_handler(self, address: str) -> OnAccept:  # noqa: ARG002 - the same at every address
+        return self.reception.admit
 
     def _monitor_handler(self, address: str) -> OnAccept:
-        """Return how those are met who come by an address of ours: it counts, not theirs."""
+        """Return the accept handler of an address that the server listens on: all but loopback use TLS, if they can."""
 
-        def meet(sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:  # noqa: ARG001
-            self._meet_monitor(sock, ip, port, now, by_tls=not is_loopback(address))
+        def accept(sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:  # noqa: ARG001
+            console = self._console or self._open_console()
+            console.tls = self._certificates.monitor_tls
+            console.accept(sock, ip, port, now, by_tls=console.tls is not None and not is_loopback(address))
             return True
 
-        return meet
+        return accept
 
-    def _meet_monitor(self, sock: socket.socket, ip: str, port: int, now: float, *, by_tls: bool) -> None:
-        if self._console is None:
-            # SCRAM and JSON take 15 ms to load, and most runs see no monitor for long.
-            from smtppseudo.server.console import Console  # noqa: PLC0415
+    def _open_console(self) -> "Console":
+        # SCRAM and JSON take 15 ms to load, which a server without monitors is spared.
+        from smtppseudo.server.console import Console  # noqa: PLC0415
+        from smtppseudo.server.credentials import CredentialsFile  # noqa: PLC0415
 
-            self._console = Console(self, self.recorder.feed, self._cookie)
-            self.recorder.followers = (self._console.follow,)
-        self._console.tls = self._certificates.monitor_tls
-        self._console.accept(sock, ip, port, now, by_tls=by_tls and self._console.tls is not None)
+        credentials = CredentialsFile(self._state_dir, self.warn)
+        self._console = Console(self, self.reactor, self.recorder, credentials, self._cookie.secret)
+        self.recorder.on_batch = self._console.publish
+        return self._console
 
 
-def _journal(settings: Settings, say: Callable[[str], None]) -> DatedLog:
+def _dated_log(settings: Settings, on_trouble: Callable[[str], None]) -> DatedLog:
     limits = Limits(settings.log_keep_days, settings.log_max_bytes_per_day, settings.log_min_free_bytes)
-    return DatedLog(Path(settings.log_dir), limits, say)
+    return DatedLog(Path(settings.log_dir), limits, on_trouble)

@@ -1,1 +1,1 @@
-"""The service: its systemd units, putting them in place and taking them away, and what systemd says of them."""
+"""The systemd service: its units, installing and removing it, and its state."""

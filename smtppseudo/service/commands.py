@@ -1,4 +1,4 @@
-"""Commands: what a program runs, or a person types, to have something done to the service of this machine."""
+"""Commands that act on the service of this machine, as the screen runs them."""
 
 import os
 import shlex
@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Callable
 from enum import Enum
 
-from smtppseudo.service.obstacles import of_program
-from smtppseudo.service.program import Program, this_program
+from smtppseudo.service.checks import check_program
+from smtppseudo.service.program import Program, running_program
 from smtppseudo.service.units import SERVICE, SOCKETS
 
 
-class Action(Enum):
-    """What can be done to the service."""
+class ServiceAction(Enum):
+    """What the screen can do with the service."""
 
     INSTALL = "install"
     START = "start"
@@ -20,31 +20,31 @@ class Action(Enum):
     UNINSTALL = "uninstall"
 
 
-def argv_for(action: Action) -> list[str]:
-    """Return the words of the command that does it as root, for this user: by sudo, or by su, where need be."""
-    return as_root(_words(action, this_program()), is_root=os.geteuid() == 0, find=shutil.which)
+def argv_for(action: ServiceAction) -> list[str]:
+    """Return the command line of an action; it begins with sudo or su where this user is not root."""
+    return as_root(_argv(action, running_program()), is_root=os.geteuid() == 0, which=shutil.which)
 
 
-def obstacle_to(action: Action) -> str:
-    """Say why `argv_for` would run nothing, and what mends that; empty if nothing is in the way. Takes up to 1 s."""
-    is_ours = action in (Action.INSTALL, Action.UNINSTALL)
-    return next(of_program(this_program()), "") if is_ours else ""
+def problem_with(action: ServiceAction) -> str:
+    """Return why `argv_for` could not run, and what to do; empty if it can. Takes up to 1 s."""
+    runs_this_program = action in (ServiceAction.INSTALL, ServiceAction.UNINSTALL)
+    return next(check_program(running_program()), "") if runs_this_program else ""
 
 
-def as_root(words: list[str], *, is_root: bool, find: Callable[[str], str | None]) -> list[str]:
-    """Return the words of a command that runs another as root; `find` finds programs."""
+def as_root(argv: list[str], *, is_root: bool, which: Callable[[str], str | None]) -> list[str]:
+    """Return the command line that runs another as root; `which` finds programs."""
     if is_root:
-        return words
-    return ["sudo", *words] if find("sudo") else ["su", "-c", shlex.join(words)]
+        return argv
+    return ["sudo", *argv] if which("sudo") else ["su", "-c", shlex.join(argv)]
 
 
-def _words(action: Action, program: Program) -> list[str]:
+def _argv(action: ServiceAction, program: Program) -> list[str]:
     match action:
-        case Action.INSTALL:
-            return [*program.command, "install-service"]
-        case Action.UNINSTALL:
-            return [*program.command, "uninstall-service"]
-        case Action.START:
+        case ServiceAction.INSTALL:
+            return [*program.argv, "install-service"]
+        case ServiceAction.UNINSTALL:
+            return [*program.argv, "uninstall-service"]
+        case ServiceAction.START:
             return ["systemctl", "start", SERVICE]
-        case Action.STOP:
-            return ["systemctl", "stop", *SOCKETS, SERVICE]  # a socket left alone would start it again
+        case ServiceAction.STOP:
+            return ["systemctl", "stop", *SOCKETS, SERVICE]  # a socket unit would start the service again

@@ -1,13 +1,13 @@
-"""The layout: where the service's files are, on this machine or in a tree for another."""
+"""The layout: where the service's files are, on this machine or in a directory tree for another."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from smtppseudo.files import SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, Replacement
-from smtppseudo.service.units import MONITOR_SOCKET, SMTP_SOCKET, SYSUSERS, UNITS, is_ours, port_of
+from smtppseudo.service.units import MONITOR_SOCKET, SMTP_SOCKET, SYSUSERS, UNITS, is_generated, port_in
 
-# In the order in which systemd looks (systemd.unit(5)); the first is ours.
+# In the order in which systemd searches (systemd.unit(5)); units are installed into the first.
 _SYSTEM_UNITS: Final = (
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -21,9 +21,9 @@ _NEW_DIRECTORY_MODE: Final = 0o755
 
 
 class Layout(NamedTuple):
-    """The places. `unit_dirs` are where systemd looks for units; `sysusers` is None where no user is to be made.
+    """The paths of the service's files. `sysusers` is None if the service needs no user of its own.
 
-    `data` is what the service writes as it runs, and `settings` where it reads what it is told.
+    systemd searches `unit_dirs` for units. The service reads its `settings`, and writes to the directories `data`.
     """
 
     unit_dirs: tuple[Path, ...]
@@ -33,36 +33,36 @@ class Layout(NamedTuple):
 
     @property
     def units(self) -> Path:
-        """The directory that our units go to."""
+        """The directory into which units are installed."""
         return self.unit_dirs[0]
 
     def installed(self) -> list[Path]:
-        """Return the files that an earlier install wrote."""
+        """Return the files that an install has written."""
         files = [self.units / name for name in UNITS]
         if self.sysusers is not None:
             files.append(self.sysusers)
-        return [path for path in files if is_ours(read(path))]
+        return [path for path in files if is_generated(read(path))]
 
     def foreign(self) -> Iterator[Path]:
-        """Find the units of our names that are not ours."""
+        """Find units that have the names of the service's units, but another origin."""
         for directory in self.unit_dirs:
             for name in UNITS:
                 path = directory / name
-                if (path.exists() or path.is_symlink()) and not is_ours(read(path)):
+                if (path.exists() or path.is_symlink()) and not is_generated(read(path)):
                     yield path
 
     def ports(self) -> tuple[int | None, int | None]:
-        """Return the ports, for SMTP and for monitors, of an earlier install."""
+        """Return the SMTP and the monitor port of the installed units."""
         smtp, monitor = (read(self.units / name) for name in (SMTP_SOCKET, MONITOR_SOCKET))
-        return port_of(smtp) if is_ours(smtp) else None, port_of(monitor) if is_ours(monitor) else None
+        return port_in(smtp), port_in(monitor)
 
     def drop_ins(self) -> list[Path]:
-        """Return the directories with changes of the administrator's own to our units."""
+        """Return the directories with the administrator's changes to the units (`systemctl edit`)."""
         return [path for name in UNITS if (path := self.units / f"{name}.d").is_dir()]
 
 
 def system_layout(root: Path) -> Layout:
-    """Return the layout of a system whose root directory is this."""
+    """Return the layout of the system with this root directory."""
     return Layout(
         tuple(below(root, each) for each in _SYSTEM_UNITS),
         below(root, "/etc/sysusers.d") / SYSUSERS,
@@ -72,17 +72,17 @@ def system_layout(root: Path) -> Layout:
 
 
 def user_layout(config_home: Path, settings: Path, data: tuple[Path, ...]) -> Layout:
-    """Return the layout for a user's manager."""
+    """Return the layout of a user's service."""
     return Layout((config_home / "systemd/user", *map(Path, _USER_UNITS)), None, settings, data)
 
 
 def below(root: Path, path: Path | str) -> Path:
-    """Return where an absolute path is in a tree."""
+    """Return an absolute path inside a tree."""
     return root / Path(path).relative_to("/")
 
 
 def read(path: Path) -> str:
-    """Return the text of a file; empty where there is none that can be read."""
+    """Return the text of a file; empty if it cannot be read."""
     try:
         return path.read_text("utf-8", "replace")
     except OSError:
@@ -90,7 +90,7 @@ def read(path: Path) -> str:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory, and those above, that everybody may look into, whatever the umask. Raises OSError."""
+    """Make a directory and its parents, readable by all whatever the umask. Raises OSError."""
     for each in (*reversed(path.parents), path):
         if not each.exists():
             each.mkdir()
@@ -98,7 +98,7 @@ def make_directory(path: Path) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file that everybody may read: written aside, renamed. Raises OSError."""
+    """Replace a file, readable by all. Raises OSError."""
     make_directory(path.parent)
     with Replacement(path, _NEW_FILE_MODE) as new:
         new.write(text)

@@ -1,4 +1,4 @@
-"""The program: what the service is to run."""
+"""The installed program that the service runs."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Program(NamedTuple):
-    """What the service is to run: the interpreter, what that is a link into, and the package."""
+    """Where the program is: its interpreter, `sys.base_prefix`, `sys.prefix`, and the package."""
 
     python: Path
     base: Path
@@ -15,16 +15,16 @@ class Program(NamedTuple):
 
     @property
     def paths(self) -> list[Path]:
-        """All that must be readable, as named and with links followed."""
+        """The paths that must be readable: the interpreter as it is named, and all with links resolved."""
         return [self.python, *(path.resolve() for path in (self.python, self.base, self.package))]
 
     @property
-    def command(self) -> tuple[str, ...]:
-        """What runs a command of ours, whatever directory and environment that is in."""
+    def argv(self) -> tuple[str, ...]:
+        """The command line to which a command of smtppseudo is appended, for any directory and environment."""
         return (str(self.python), "-I", "-m", "smtppseudo")
 
 
-def this_program() -> Program:
-    """Return the program that runs now."""
+def running_program() -> Program:
+    """Return the program of this process."""
     package = Path(__file__).parents[1]
     return Program(Path(sys.executable), Path(sys.base_prefix), Path(sys.prefix), package)

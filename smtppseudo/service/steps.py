@@ -1,4 +1,4 @@
-"""Steps: what is done to a machine one after the other, and what a failure says of those before."""
+"""Steps: changes to a machine, carried out in order; an error says which of them were done."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -7,11 +7,11 @@ from smtppseudo.service.systemd import ToolError
 
 
 class StepError(Exception):
-    """A step that failed: which and why, what was done before, and how to undo that."""
+    """A step failed: the text says which and why, what was done before, and how to undo that."""
 
 
 class Step(NamedTuple):
-    """One thing to do, as a failure names it (`start it`) and as it is told afterwards (`started`).
+    """One change, named as an error names it (`start it`) and as it is reported afterwards (`started it`).
 
     `act` may raise OSError and ToolError.
     """
@@ -21,8 +21,8 @@ class Step(NamedTuple):
     act: Callable[[], object]
 
 
-def carry_out(steps: Iterable[Step], undo: str, say: Callable[[str], None]) -> list[str]:
-    """Do one step after the other; say, and return, what was done. Raises StepError; no later step is done then."""
+def carry_out(steps: Iterable[Step], undo: str, report: Callable[[str], None]) -> list[str]:
+    """Carry out the steps in order; report and return what was done. Raises StepError; later steps are not begun."""
     done: list[str] = []
     for step in steps:
         try:
@@ -31,7 +31,7 @@ def carry_out(steps: Iterable[Step], undo: str, say: Callable[[str], None]) -> l
             so_far = f"done so far: {', '.join(done)}; {undo}" if done else "nothing was changed"
             raise StepError(f"cannot {step.doing}: {_reason(error)}; {so_far}") from None
         done.append(step.done)
-        say(step.done)
+        report(step.done)
     return done
 
 

@@ -1,4 +1,4 @@
-"""systemd: the thin step to its tools, and what is known of the service there."""
+"""Wrapper around systemctl, and the state of the service."""
 
 import os
 import shutil
@@ -8,17 +8,17 @@ from typing import Final, NamedTuple
 
 from smtppseudo.service.units import SERVICE
 
-_QUICK_S: Final = 5.0
-_SLOW_S: Final = 120.0
+_QUERY_TIMEOUT_S: Final = 5.0
+_TIMEOUT_S: Final = 120.0
 _PROPERTIES: Final = ("LoadState", "ActiveState", "SubState", "UnitFileState")
 
 
 class ToolError(Exception):
-    """A tool that failed, or is not there: which, and what it complained of, on one line."""
+    """A tool failed or is not installed; the text is its message, on one line."""
 
 
 class UnitState(NamedTuple):
-    """Three yes-or-no answers in words, or why there are none."""
+    """The state of a unit as texts that begin with yes or no; or the `reason` why it is unknown."""
 
     installed: str = ""
     running: str = ""
@@ -37,45 +37,45 @@ class UnitState(NamedTuple):
 
 
 class Systemd:
-    """One manager: the system's, the user's, or none, for units in a tree that is not booted (`root`)."""
+    """systemctl for the system's manager, the user's, or the units of a tree that is not booted (`root`)."""
 
-    __slots__ = ("_words", "root")
+    __slots__ = ("_argv", "root")
 
     def __init__(self, *, is_for_user: bool = False, root: Path | None = None) -> None:
         self.root = root
-        self._words = ["systemctl", "--no-ask-password"]
+        self._argv = ["systemctl", "--no-ask-password"]
         if is_for_user:
-            self._words.append("--user")
+            self._argv.append("--user")
         if root is not None:
-            self._words.append(f"--root={root}")
+            self._argv.append(f"--root={root}")
 
-    def do(self, verb: str, *words: str) -> None:
-        """Have something done, and wait until it is. Raises ToolError."""
-        call(*self._words, "--quiet", verb, *words, timeout_s=_SLOW_S)
+    def run(self, verb: str, *arguments: str) -> None:
+        """Run a verb of systemctl, and wait until it is done. Raises ToolError."""
+        run_tool(*self._argv, "--quiet", verb, *arguments)
 
     def show(self, unit: str, *properties: str) -> dict[str, str]:
-        """Return properties of a unit. Raises ToolError where nobody answers."""
-        text = call(*self._words, "show", unit, f"--property={','.join(properties)}", timeout_s=_QUICK_S)
+        """Return properties of a unit. Raises ToolError if the manager does not answer."""
+        text = run_tool(*self._argv, "show", unit, f"--property={','.join(properties)}", timeout_s=_QUERY_TIMEOUT_S)
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
     def is_active(self, unit: str) -> bool:
-        """Say whether a unit runs, or a socket listens. Raises ToolError."""
+        """Return whether a service runs, or a socket listens. Raises ToolError."""
         return self.show(unit, "ActiveState").get("ActiveState") == "active"
 
 
 def is_booted() -> bool:
-    """Say whether this machine runs systemd (sd_booted(3))."""
+    """Return whether this machine runs systemd (sd_booted(3))."""
     return Path("/run/systemd/system").is_dir()
 
 
-def call(*words: str, timeout_s: float = _SLOW_S) -> str:
-    """Run a tool and return what it prints. Raises ToolError."""
-    tool = shutil.which(words[0], path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+def run_tool(*argv: str, timeout_s: float = _TIMEOUT_S) -> str:
+    """Run a tool and return its output. Raises ToolError."""
+    tool = shutil.which(argv[0], path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
     if tool is None:
-        raise ToolError(f"{words[0]} is not installed")
+        raise ToolError(f"{argv[0]} is not installed")
     try:
-        done = subprocess.run(  # noqa: S603 - the words are ours
-            [tool, *words[1:]],
+        done = subprocess.run(  # noqa: S603 - no argument comes from outside
+            [tool, *argv[1:]],
             cwd="/",
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -85,32 +85,30 @@ def call(*words: str, timeout_s: float = _SLOW_S) -> str:
             check=False,
         )
     except OSError as error:
-        raise ToolError(f"{words[0]}: {error.strerror}") from None
+        raise ToolError(f"{argv[0]}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise ToolError(f"{words[0]} did not come to an end within {timeout_s:g} s") from None
+        raise ToolError(f"{argv[0]} did not end within {timeout_s:g} s") from None
     if done.returncode != 0:
-        complaint = " ".join(done.stderr.split())
-        raise ToolError(complaint or f"{words[0]} ended with exit status {done.returncode}")
+        message = " ".join(done.stderr.split())
+        raise ToolError(message or f"{argv[0]} ended with exit status {done.returncode}")
     return done.stdout
 
 
-def ask_systemd() -> UnitState:
-    """Ask systemd, which takes some milliseconds, or seconds on a bad day."""
+def query_service() -> UnitState:
+    """Return the state of the service. Takes milliseconds, or up to 5 s if systemd does not answer."""
     if not is_booted():
         return UnitState(reason="This machine does not run systemd.")
     try:
-        return read_properties(Systemd().show(SERVICE, *_PROPERTIES))
+        return state_from(Systemd().show(SERVICE, *_PROPERTIES))
     except ToolError:
         return UnitState(reason="systemd does not answer.")
 
 
-def read_properties(found: dict[str, str]) -> UnitState:
-    """Read what systemd says of the service."""
-    load, active, sub, file = (found.get(name, "") for name in _PROPERTIES)
+def state_from(properties: dict[str, str]) -> UnitState:
+    """Return the state that the properties of the unit describe."""
+    load, active, sub, file = (properties.get(name, "") for name in _PROPERTIES)
     if load in ("", "not-found"):
         return UnitState("no", "no", "no")
     running = f"yes ({sub})" if active == "active" else f"no ({active or 'unknown'})"
-    return UnitState("yes" if load == "loaded" else f"yes, but {load}", running, _AT_BOOT.get(file, file or "no"))
-
-
-_AT_BOOT: Final = {"enabled": "yes", "disabled": "no"}
+    at_boot = {"enabled": "yes", "disabled": "no"}.get(file, file or "no")
+    return UnitState("yes" if load == "loaded" else f"yes, but {load}", running, at_boot)

@@ -1,4 +1,4 @@
-"""The units: what systemd is told of smtppseudo, as text. Pure."""
+"""The texts of the systemd units. Pure."""
 
 import re
 from functools import partial
@@ -13,16 +13,16 @@ SOCKETS: Final = (SMTP_SOCKET, MONITOR_SOCKET)
 UNITS: Final = (*SOCKETS, SERVICE)
 SYSUSERS: Final = "smtppseudo.conf"
 USER: Final = "smtppseudo"
-USER_SAYS: Final = "smtppseudo mail server"
-"""The GECOS field of the user, by which the one that was made for the service is known."""
+USER_GECOS: Final = "smtppseudo mail server"
+"""The GECOS field of the service's user tells it from another user of that name."""
 
 MARKER: Final = "# Written by `smtppseudo install-service`"
 
 
 class Plan(NamedTuple):
-    """What the units are made of. `command` is what the service runs, its first word an absolute path."""
+    """The parameters of the units. `argv` is what the service runs; it begins with an absolute path."""
 
-    command: tuple[str, ...]
+    argv: tuple[str, ...]
     port: int = SMTP_PORT
     monitor_port: int = MONITOR_PORT
     is_for_user: bool = False
@@ -30,7 +30,7 @@ class Plan(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """One port on some addresses."""
+    """A port and the addresses on which it is opened."""
 
     addresses: tuple[str, ...]
     port: int
@@ -44,12 +44,12 @@ def unit_texts(plan: Plan) -> dict[str, str]:
     return {
         SMTP_SOCKET: head(SMTP_SOCKET) + _socket("senders", "smtp", smtp),
         MONITOR_SOCKET: head(MONITOR_SOCKET) + _socket("monitors", "monitor", monitor),
-        SERVICE: head(SERVICE) + service.format(command=_command_line(plan.command)),
+        SERVICE: head(SERVICE) + service.format(command=_command_line(plan.argv)),
     }
 
 
 def endpoints(plan: Plan) -> tuple[Endpoint, Endpoint]:
-    """Return what is listened on for SMTP, and for monitors."""
+    """Return the addresses and ports for SMTP and for monitors."""
     return (
         Endpoint(("0.0.0.0", "::")[: 1 + plan.has_ipv6], plan.port),
         Endpoint(("127.0.0.1", "::1")[: 1 + plan.has_ipv6], plan.monitor_port),
@@ -57,44 +57,44 @@ def endpoints(plan: Plan) -> tuple[Endpoint, Endpoint]:
 
 
 def sysusers_text() -> str:
-    """Return what systemd-sysusers makes the user and its group of."""
-    return f'{MARKER}.\nu {USER} - "{USER_SAYS}"\n'
+    """Return the file from which systemd-sysusers makes the user and its group."""
+    return f'{MARKER}.\nu {USER} - "{USER_GECOS}"\n'
 
 
-def is_ours(text: str) -> bool:
-    """Say whether a file was written by us."""
+def is_generated(text: str) -> bool:
+    """Return whether `install-service` wrote a file with this text."""
     return text.startswith(MARKER)
 
 
-def port_of(text: str) -> int | None:
-    """Return the port that the text of a socket unit names."""
+def port_in(text: str) -> int | None:
+    """Return the port of a socket unit that `install-service` wrote; None for any other text."""
     found = re.search(r"^ListenStream=\S+:([0-9]{1,5})$", text, re.MULTILINE)
-    return None if found is None else int(found[1])
+    return int(found[1]) if found is not None and is_generated(text) else None
 
 
-def _command_line(command: tuple[str, ...]) -> str:
-    """Write the value of ExecStart= (systemd.service(5), "Command lines")."""
-    program, *arguments = (word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") for word in command)
-    # In the program's own path a dollar sign stands for itself.
+def _command_line(argv: tuple[str, ...]) -> str:
+    """Return the value of ExecStart= (systemd.service(5), "Command lines")."""
+    program, *arguments = (word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") for word in argv)
+    # systemd expands no variables in the path of the program.
     words = [program, *(argument.replace("$", "$$") for argument in arguments)]
     return " ".join(word if re.fullmatch(r"[A-Za-z0-9@%+=:,./_-]+", word) else f'"{word}"' for word in words)
 
 
 def _head(edit: str, name: str) -> str:
-    return f"{MARKER}, which overwrites it.\n# Changes of your own: `{edit} {name}`.\n\n"
+    return f"{MARKER}, which overwrites it.\n# To change it: `{edit} {name}`.\n\n"
 
 
-def _socket(whom: str, name: str, endpoint: Endpoint) -> str:
+def _socket(clients: str, name: str, endpoint: Endpoint) -> str:
     hosts = (f"[{address}]" if ":" in address else address for address in endpoint.addresses)
     listen = "\n".join(f"ListenStream={host}:{endpoint.port}" for host in hosts)
-    return _SOCKET.format(whom=whom, listen=listen, name=name, service=SERVICE)
+    return _SOCKET.format(clients=clients, listen=listen, name=name, service=SERVICE)
 
 
-# FreeBind: ::1 can be bound where IPv6 is switched off by sysctl, too. The limit on triggers is for a service that
-# ends at once each time, as with a mistake in its settings: a connection that waits would start it again for ever.
+# FreeBind: ::1 can be bound even where a sysctl turns IPv6 off. The trigger limit stops a service that ends at once,
+# for example because of a mistake in its settings: a waiting connection would restart it without end.
 _SOCKET: Final = """\
 [Unit]
-Description=smtppseudo, the port for {whom}
+Description=smtppseudo, the port for {clients}
 
 [Socket]
 {listen}
@@ -110,8 +110,8 @@ TriggerLimitBurst=20
 WantedBy=sockets.target
 """
 
-# A server that is killed while its port is closed takes the socket unit with it. The next start brings that back
-# (Requires=, Sockets=), and there always is a next start (StartLimitIntervalSec=0).
+# A server that is killed while its port is closed takes the socket unit down with it. The next start brings the unit
+# back (Requires=, Sockets=), and StartLimitIntervalSec=0 makes sure that there is a next start.
 _UNIT: Final = f"""\
 [Unit]
 Description=smtppseudo, a mail server that takes no mail
@@ -134,8 +134,8 @@ TimeoutStopSec=10
 LimitNOFILE=65536
 """
 
-# The rules that a user's manager can apply: those that need no name space. Without connect() a listening socket cannot
-# be made one that calls out, though it is of the machine's network.
+# Rules that need no name space, so that a user's manager can apply them, too. The inherited sockets belong to the
+# machine's network; without connect() the server cannot use one to call out.
 _PROCESS_RULES: Final = """\
 NoNewPrivileges=yes
 RestrictAddressFamilies=AF_UNIX
@@ -156,7 +156,7 @@ _SYSTEM_SERVICE: Final = f"""\
 {_UNIT}TasksMax=16
 MemoryMax=512M
 
-# Members of the group can read logs and cookie.
+# Members of the group can read the logs and the cookie.
 User={USER}
 Group={USER}
 UMask=0027
@@ -166,7 +166,7 @@ StateDirectoryMode=0750
 LogsDirectory=smtppseudo
 LogsDirectoryMode=0750
 
-# It is handed its sockets, so it needs no network of its own, and no privilege.
+# It inherits its sockets, so it needs no network of its own and no privilege.
 CapabilityBoundingSet=
 PrivateNetwork=yes
 PrivateUsers=yes

@@ -13,8 +13,6 @@ def source_of(ip: str) -> str:
 class ClientLimit:
     """Counts the slots of each client, except of clients in the exempt networks. A `most` of 0 means no limit."""
 
-    __slots__ = ("_counts", "_exempt", "_most")
-
     def __init__(self, most: int, exempt: tuple[str, ...]) -> None:
         self._most = most
         networks = [ip_network(network) for network in exempt]

@@ -55,24 +55,6 @@ class Dialogue:
     same dialogue without its pace.
     """
 
-    __slots__ = (
-        "_greeting",
-        "at_once",
-        "farewells",
-        "greets_by_ip",
-        "idle_timeout_s",
-        "line_too_long",
-        "max_message_bytes",
-        "message_reply",
-        "message_too_big",
-        "pace",
-        "rules",
-        "session_timeout_s",
-        "too_many_connections",
-        "under_tls",
-        "unknown",
-    )
-
     def __init__(self, settings: Settings, tls_has_room: HasRoom | None = None, *, is_under_tls: bool = False) -> None:
         templates = ReplyTemplates(settings)
         self.under_tls = None if tls_has_room is None else Dialogue(settings, is_under_tls=True)
@@ -115,7 +97,7 @@ _FAREWELLS: Final[dict[CloseReason, Reply]] = {
 
 def _greeting_template(settings: Settings) -> str:
     if settings.reject_at == "connect" and not settings.accept_mail:
-        code, text = replies.R521_NO_MAIL.code, replies.R521_NO_MAIL.text[0]
+        code, text = replies.R521_NO_MAIL.code, replies.R521_NO_MAIL.text
     else:
         code, text = 220, settings.greeting
         if not re.search(r"\{(hostname|date|ip)\}", text):

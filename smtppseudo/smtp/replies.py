@@ -9,20 +9,20 @@ _ECHO: Final = bytes(byte if 0x21 <= byte <= 0x7E else 0x3F for byte in range(25
 
 
 class Reply(NamedTuple):
-    """A reply code, the lines of its text, and its enhanced status code (RFC 3463).
+    """A reply code, its text, and its enhanced status code (RFC 3463).
 
     The text may hold `{hostname}`, filled in once, and `{echo}` and `{ip}`, filled in each time.
     """
 
     code: int
-    text: tuple[str, ...]
-    enhanced: str
+    text: str
+    enhanced: str = ""
 
     def encode(self, hostname: str, *, enhanced: bool) -> bytes:
         """Return the reply as a template for `%`: `{echo}` and `{ip}` become `%b`, in their order."""
         status = f"{self.enhanced} " if enhanced and self.enhanced else ""
-        lines = [status + line.replace("{hostname}", hostname).replace("%", "%%") for line in self.text]
-        return encode_lines(self.code, lines).replace(b"{echo}", b"%b").replace(b"{ip}", b"%b")
+        line = status + self.text.replace("{hostname}", hostname).replace("%", "%%")
+        return encode_lines(self.code, [line]).replace(b"{echo}", b"%b").replace(b"{ip}", b"%b")
 
 
 def encode_lines(code: int, lines: list[str]) -> bytes:
@@ -37,46 +37,42 @@ def echo(data: bytes) -> bytes:
     return data[:ECHO_BYTES].translate(_ECHO)
 
 
-def _reply(code: int, text: str, enhanced: str = "") -> Reply:
-    return Reply(code, (text,), enhanced)
-
-
-R214_HELP: Final = _reply(214, "See RFC 5321.", "2.0.0")
-R220_TLS: Final = _reply(220, "Ready to start TLS", "2.0.0")
-R221_QUIT: Final = _reply(221, "Server Disconnecting", "2.0.0")
-R250_HELLO: Final = _reply(250, "Hello {echo} from {ip}, pleased to meet you.")
-R250_SENDER: Final = _reply(250, "Sender {echo} Ok!", "2.1.0")
-R250_RECIPIENT: Final = _reply(250, "Recipient {echo} Ok!", "2.1.5")
-R250_RESET: Final = _reply(250, "Reset state.", "2.0.0")
-R250_OK: Final = _reply(250, "OK", "2.0.0")
-R250_BIT_BUCKET: Final = _reply(250, "Spam Message sent to the bit bucket!", "2.0.0")
-R252_CANNOT_VERIFY: Final = _reply(252, "Cannot VRFY user.", "2.5.0")
-R354_ENTER_MAIL: Final = _reply(354, "Enter mail, end with '.' on a line by itself")
-R421_TOO_MANY_CONNECTIONS: Final = _reply(421, "Too many connections")  # in place of a greeting: no status code
-R421_TOO_MANY_ERRORS: Final = _reply(421, "Too many errors", "4.7.0")
-R421_IDLE: Final = _reply(421, "Connection timed out", "4.4.2")
-R421_SESSION: Final = _reply(421, "Session timed out", "4.4.2")
-R421_EVICTED: Final = _reply(421, "Too many connections, yours was idle", "4.7.0")
-R421_CLOSING: Final = _reply(421, "{hostname} closing connection", "4.3.2")
-R421_FAULT: Final = _reply(421, "Internal error", "4.3.0")
-R454_NO_TLS: Final = _reply(454, "TLS not available due to temporary reason", "4.7.0")
-R500_TOO_LONG: Final = _reply(500, "Line too long", "5.5.2")
-R500_UNRECOGNIZED: Final = _reply(500, "Command unrecognized: {echo}", "5.5.1")
-R501_HELO: Final = _reply(501, "helo requires domain address.")
-R501_EHLO: Final = _reply(501, "ehlo requires domain address.")
-R501_SENDER: Final = _reply(501, "Domain name required.", "5.5.4")
-R501_RECIPIENT: Final = _reply(501, "Recipient address required.", "5.5.4")
-R501_STARTTLS: Final = _reply(501, "Syntax error (no parameters allowed)", "5.5.4")
-R501_VRFY: Final = _reply(501, "vrfy requires a user name.", "5.5.4")
-R501_NO_ARGUMENT: Final = _reply(501, "No argument is allowed.", "5.5.4")
-R502_NOT_IMPLEMENTED: Final = _reply(502, "Command not implemented.", "5.5.1")
-R503_SENDER_GIVEN: Final = _reply(503, "Sender already given.", "5.5.1")
-R503_SENDER_FIRST: Final = _reply(503, "Give the sender first.", "5.5.1")
-R503_TLS_ACTIVE: Final = _reply(503, "TLS is active already.", "5.5.1")
-R521_NO_MAIL: Final = _reply(521, "{hostname} does not accept mail", "5.3.2")
-R550_NO_MAIL: Final = _reply(550, "{hostname} does not accept mail.", "5.7.1")
-R550_NO_USERS: Final = _reply(550, "{ip} will not find any valid users on this server.", "5.1.1")
-R552_TOO_BIG: Final = _reply(552, "Message exceeds the size announced.", "5.3.4")
-R553_SENDER: Final = _reply(553, "Sender {echo} is Invalid!", "5.7.1")
-R554_NO_RECIPIENTS: Final = _reply(554, "No valid recipients.", "5.5.1")
-R554_REFUSED: Final = _reply(554, "Message refused.", "5.7.1")
+R214_HELP: Final = Reply(214, "See RFC 5321.", "2.0.0")
+R220_TLS: Final = Reply(220, "Ready to start TLS", "2.0.0")
+R221_QUIT: Final = Reply(221, "Server Disconnecting", "2.0.0")
+R250_HELLO: Final = Reply(250, "Hello {echo} from {ip}, pleased to meet you.")
+R250_SENDER: Final = Reply(250, "Sender {echo} Ok!", "2.1.0")
+R250_RECIPIENT: Final = Reply(250, "Recipient {echo} Ok!", "2.1.5")
+R250_RESET: Final = Reply(250, "Reset state.", "2.0.0")
+R250_OK: Final = Reply(250, "OK", "2.0.0")
+R250_BIT_BUCKET: Final = Reply(250, "Spam Message sent to the bit bucket!", "2.0.0")
+R252_CANNOT_VERIFY: Final = Reply(252, "Cannot VRFY user.", "2.5.0")
+R354_ENTER_MAIL: Final = Reply(354, "Enter mail, end with '.' on a line by itself")
+R421_TOO_MANY_CONNECTIONS: Final = Reply(421, "Too many connections")  # in place of a greeting: no status code
+R421_TOO_MANY_ERRORS: Final = Reply(421, "Too many errors", "4.7.0")
+R421_IDLE: Final = Reply(421, "Connection timed out", "4.4.2")
+R421_SESSION: Final = Reply(421, "Session timed out", "4.4.2")
+R421_EVICTED: Final = Reply(421, "Too many connections, yours was idle", "4.7.0")
+R421_CLOSING: Final = Reply(421, "{hostname} closing connection", "4.3.2")
+R421_FAULT: Final = Reply(421, "Internal error", "4.3.0")
+R454_NO_TLS: Final = Reply(454, "TLS not available due to temporary reason", "4.7.0")
+R500_TOO_LONG: Final = Reply(500, "Line too long", "5.5.2")
+R500_UNRECOGNIZED: Final = Reply(500, "Command unrecognized: {echo}", "5.5.1")
+R501_HELO: Final = Reply(501, "helo requires domain address.")
+R501_EHLO: Final = Reply(501, "ehlo requires domain address.")
+R501_SENDER: Final = Reply(501, "Domain name required.", "5.5.4")
+R501_RECIPIENT: Final = Reply(501, "Recipient address required.", "5.5.4")
+R501_STARTTLS: Final = Reply(501, "Syntax error (no parameters allowed)", "5.5.4")
+R501_VRFY: Final = Reply(501, "vrfy requires a user name.", "5.5.4")
+R501_NO_ARGUMENT: Final = Reply(501, "No argument is allowed.", "5.5.4")
+R502_NOT_IMPLEMENTED: Final = Reply(502, "Command not implemented.", "5.5.1")
+R503_SENDER_GIVEN: Final = Reply(503, "Sender already given.", "5.5.1")
+R503_SENDER_FIRST: Final = Reply(503, "Give the sender first.", "5.5.1")
+R503_TLS_ACTIVE: Final = Reply(503, "TLS is active already.", "5.5.1")
+R521_NO_MAIL: Final = Reply(521, "{hostname} does not accept mail", "5.3.2")
+R550_NO_MAIL: Final = Reply(550, "{hostname} does not accept mail.", "5.7.1")
+R550_NO_USERS: Final = Reply(550, "{ip} will not find any valid users on this server.", "5.1.1")
+R552_TOO_BIG: Final = Reply(552, "Message exceeds the size announced.", "5.3.4")
+R553_SENDER: Final = Reply(553, "Sender {echo} is Invalid!", "5.7.1")
+R554_NO_RECIPIENTS: Final = Reply(554, "No valid recipients.", "5.5.1")
+R554_REFUSED: Final = Reply(554, "Message refused.", "5.7.1")

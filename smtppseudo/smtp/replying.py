@@ -24,8 +24,6 @@ _TO: Final = re.compile(rb"(?i:TO):" + _PATH)
 class ReplyTemplates:
     """Makes reply functions from replies, for one set of settings."""
 
-    __slots__ = ("_enhanced", "_hostname")
-
     def __init__(self, settings: Settings) -> None:
         self._hostname = settings.hostname
         self._enhanced = settings.enhanced_status_codes
@@ -74,7 +72,7 @@ class ReplyTemplates:
     def recipient(self, reply: Reply) -> ReplyFunction:
         """Send a reply that echoes the forward-path or the caller's address (RCPT)."""
         template, missing = self._template(reply), self.encode(replies.R501_RECIPIENT)
-        by_ip = "{ip}" in reply.text[0]
+        by_ip = "{ip}" in reply.text
 
         def reply_to(said: Said, ip: str, argument: bytes) -> bytes:
             match = _TO.match(argument)

@@ -51,12 +51,6 @@ class SmtpSession:
         "state",
     )
 
-    has_more = False  # data_to_send returns everything at once
-    paces = False
-    seconds_per_byte = 0.0
-    reads = True
-    delayed_s = 0.0
-
     def __init__(
         self, dialogue: Dialogue, session_id: int, slot: int, ip: str, port: int, greeting: bytes, now: float
     ) -> None:
@@ -93,8 +87,10 @@ class SmtpSession:
         replies: list[bytes] = []
         at = 0
         while at < len(data) and self.close_reason is None:
-            if isinstance(self._held, MessageCounter):
-                at = self._take_message(self._held, data, at, now, replies, events)
+            held = self._held
+            if isinstance(held, MessageCounter):
+                self.idle_since = now  # bytes of a message count as progress
+                at = self._take_message(held, data, at, replies, events)
             else:
                 at = self._take_line(data, at, replies, events)
         if at < len(data):
@@ -207,15 +203,8 @@ class SmtpSession:
         return end
 
     def _take_message(
-        self,
-        message: MessageCounter,
-        data: bytes,
-        at: int,
-        now: float,
-        replies: list[bytes],
-        events: list[Event],
+        self, message: MessageCounter, data: bytes, at: int, replies: list[bytes], events: list[Event]
     ) -> int:
-        self.idle_since = now  # bytes of a message count as progress
         end = message.take(data, at)
         if end is None:
             return len(data)

@@ -45,8 +45,6 @@ class SlotTable(Generic[T]):
     `evict_after_s` is how long an occupant must have been idle before it can be evicted.
     """
 
-    __slots__ = ("_candidates", "_evict_after_s", "_free", "_occupants", "count", "in_use", "is_short")
-
     def __init__(self, count: int, evict_after_s: float) -> None:
         self.count = count
         self._evict_after_s = evict_after_s

@@ -17,8 +17,6 @@ class TurnedAwaySummary:
     addresses are counted together, without an address.
     """
 
-    __slots__ = ("_budget", "_counts", "_per_second", "_sources_max")
-
     def __init__(self, per_second: int = PER_SECOND_MAX, sources_max: int = SOURCES_MAX) -> None:
         self._per_second = per_second
         self._sources_max = sources_max

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from textual.dom import DOMNode
 from textual.worker import Worker
 
-from smtppseudo.link.link import ConnectionLostError
+from smtppseudo.link.errors import ConnectionLostError
 from smtppseudo.monitor.codec import Frame
 
 REPLY_TIMEOUT_S: Final = 10.0

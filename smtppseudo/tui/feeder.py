@@ -11,23 +11,18 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from smtppseudo.link.link import (
+from smtppseudo.link.errors import (
     ClosedError,
     ConnectionLostError,
-    Dropped,
     LinkError,
-    MonitorLink,
     NeedsMagicWordError,
-    Notice,
-    OpRefusedError,
     RefusedError,
-    Reply,
-    ReplyRefused,
-    Snapshot,
-    Streamed,
     UnreachableError,
 )
-from smtppseudo.link.route import Keyring, Route, Target, connect
+from smtppseudo.link.incoming import Dropped, OpReply, Snapshot, Streamed
+from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.link import MonitorLink, Notice
+from smtppseudo.link.route import Route, Target, connect
 from smtppseudo.monitor.codec import Frame
 
 BACKLOG_EVENTS: Final = 1_000  # with so many waiting for the screen, reading stops
@@ -71,13 +66,13 @@ class EventBatch(NamedTuple):
 class StatusReply(NamedTuple):
     """The reply to `status`."""
 
-    reply: Reply
+    reply: OpReply
 
 
 class SlotsReply(NamedTuple):
     """The reply to `slots`."""
 
-    reply: Reply
+    reply: OpReply
 
 
 Update: TypeAlias = Connecting | LinkUp | LinkDown | EventBatch | StatusReply | SlotsReply
@@ -254,7 +249,7 @@ class Feeder(EventSource):
     def _deliver(self, notices: list[Notice]) -> None:
         """Queue events in batches, with the replies between them in their order, and complete futures."""
         events: list[Streamed | Dropped] = []
-        answered: list[tuple[Future[Frame], Reply | ReplyRefused]] = []
+        answered: list[tuple[Future[Frame], OpReply]] = []
         updates: list[Update] = []
         with self._lock:
             for notice in notices:
@@ -270,21 +265,19 @@ class Feeder(EventSource):
         last = next((notice.seq for notice in reversed(notices) if isinstance(notice, Streamed)), 0)
         self._resume = self._resume._replace(seq=max(last, self._resume.seq))
         for future, reply in answered:
-            if isinstance(reply, Reply):
+            if reply.error is None:
                 future.set_result(reply.fields)
             else:
-                future.set_exception(OpRefusedError(reply.message or reply.code, reply.code))
+                future.set_exception(reply.error)
 
-    def _sort_reply(
-        self, reply: Reply | ReplyRefused, answered: list[tuple["Future[Frame]", Reply | ReplyRefused]]
-    ) -> Update | None:
+    def _sort_reply(self, reply: OpReply, answered: list[tuple["Future[Frame]", OpReply]]) -> Update | None:
         """Return the reply to a request of the feeder itself; add any other to `answered`, with its future."""
         if reply.id == self._status_id:
             self._status_id = None
-            return StatusReply(reply) if isinstance(reply, Reply) else None
+            return StatusReply(reply) if reply.error is None else None
         if reply.id == self._slots_id:
             self._slots_id = None
-            return SlotsReply(reply) if isinstance(reply, Reply) else None
+            return SlotsReply(reply) if reply.error is None else None
         future = self._futures.pop(reply.id, None)
         if future is not None:
             answered.append((future, reply))

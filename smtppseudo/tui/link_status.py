@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from smtppseudo.link.link import (
+from smtppseudo.link.errors import (
     BadPeerError,
     CertificateError,
     LinkError,

@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
-from smtppseudo.link.link import TlsMode
+from smtppseudo.config.settings import MONITOR_PORT
 from smtppseudo.link.machine import checked_word
-from smtppseudo.link.route import LOOPBACK, PORT, Target
+from smtppseudo.link.route import Target
+from smtppseudo.link.wire import LOOPBACK, TlsMode
 
 MEMORY_FILE: Final = "monitor.json"
 
@@ -82,5 +83,5 @@ def target_for(memory: Memory, host: str | None, port: int | None, word: str | N
         host, port = memory.host, memory.port or None
         tls = "off" if tls == "auto" and memory.cleartext else tls
     if word is None:
-        word = memory.word_of(host or LOOPBACK, port or PORT)
+        word = memory.word_of(host or LOOPBACK, port or MONITOR_PORT)
     return Target(host, port, word, tls)

@@ -7,7 +7,7 @@ own clocks, so that idle times are right even if the server's clock is wrong.
 from collections.abc import Sequence
 from typing import Final
 
-from smtppseudo.link.link import Dropped, Reply, Snapshot, Streamed
+from smtppseudo.link.incoming import Dropped, OpReply, Snapshot, Streamed
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.event_list import EventList, Note
 from smtppseudo.tui.rates import CallerCounts, ConnectionRate
@@ -76,7 +76,7 @@ class Model:
         self.events.extend(items)
         return has_settings
 
-    def take_status(self, reply: Reply, minute: int) -> None:
+    def take_status(self, reply: OpReply, minute: int) -> None:
         """Take over the reply to `status`."""
         fields = reply.fields
         self.state = text_of(fields, "state") or self.state
@@ -86,7 +86,7 @@ class Model:
         if isinstance(counters, dict):
             self._count(counters, minute)
 
-    def take_slots(self, reply: Reply, now: float) -> None:
+    def take_slots(self, reply: OpReply, now: float) -> None:
         """Take over the reply to `slots`."""
         slots = reply.fields.get("slots")
         if isinstance(slots, list):

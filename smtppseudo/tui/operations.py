@@ -2,15 +2,15 @@
 
 from textual.app import App
 
-from smtppseudo.link.link import (
+from smtppseudo.link.errors import (
     CertificateError,
     ConnectionLostError,
     LinkError,
     OpRefusedError,
-    TlsMode,
     UnknownCertificateError,
 )
 from smtppseudo.link.route import Target, own_address
+from smtppseudo.link.wire import TlsMode
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.background import in_thread, reply_to
 from smtppseudo.tui.screens.certificate import CertificateDialog

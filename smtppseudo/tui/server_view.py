@@ -6,8 +6,9 @@ from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Final, NamedTuple
 
-from smtppseudo.link.link import LinkError
-from smtppseudo.link.route import PORT, Target
+from smtppseudo.config.settings import MONITOR_PORT
+from smtppseudo.link.errors import LinkError
+from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.background import in_thread, reply_to
 from smtppseudo.tui.feeder import (
@@ -36,7 +37,7 @@ class Dependencies(NamedTuple):
     make_source: Callable[[], EventSource]
     store: MemoryStore
     accept: Callable[[str, int, str], None]  # trust a certificate: host, port, fingerprint. Raises OSError
-    usual_port: Callable[[], int] = lambda: PORT
+    usual_port: Callable[[], int] = lambda: MONITOR_PORT
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], datetime] = partial(datetime.now, UTC)
     zone: tzinfo | None = None  # None: this machine's

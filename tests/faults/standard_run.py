@@ -29,7 +29,7 @@ class InFaults(Inside):
     @property
     def cookie(self) -> str:
         """What lets a monitor in, be it on the disk or not."""
-        return self.server._cookie
+        return self.server._cookie.secret
 
     def turn(self) -> None:
         """Give the server a turn; 20 ms pass."""
@@ -83,7 +83,7 @@ class StandardRun:
         self._whole_session("after midnight")
         server.carry_out(server.server.recorder.log.reopen)
         file = server.server.configuration.with_file({"hostname": "b.test"})
-        server.carry_out(lambda: server.server.reconfigure(file))
+        server.carry_out(lambda: server.server.reload(file))
         self._whole_session("after a reload")
         self._stop_and_start()
         self._whole_session("last")

@@ -14,6 +14,7 @@ from typing import Final
 
 import pytest
 
+from smtppseudo.cli.guide import TOPICS
 from smtppseudo.config.settings import KEYS, STAGES
 from tests.clients import LIMIT_S
 from tests.running import CHECKOUT, environment
@@ -31,6 +32,7 @@ LINES: Final = [
     ("smtppseudo st", {"start", "status", "stop"}),
     ("smtppseudo watch --", {"--event", "--from-seq", "--ip", "--json", "--monitor-port"}),
     ("smtppseudo serve --reject-at ", set(STAGES)),
+    ("smtppseudo guide ", set(TOPICS)),
     ("smtppseudo unset ", {key.name for key in KEYS.values() if key.by_monitor}),
 ]
 

@@ -7,18 +7,18 @@ import socket
 import pytest
 
 from smtppseudo.link import wire
-from smtppseudo.link.link import (
+from smtppseudo.link.errors import (
     BadPeerError,
     BusyError,
     ConnectionLostError,
     LinkError,
-    MonitorLink,
     NeedsMagicWordError,
     NotAuthorizedError,
     RefusedError,
-    Secrets,
     UnreachableError,
 )
+from smtppseudo.link.link import MonitorLink
+from smtppseudo.link.machine import Secrets
 from smtppseudo.net import addresses
 from tests.clients import LIMIT_S
 from tests.loopback.scripted import SECRETS, SHORT_S, STEP_S, Conversation, Script, Scripted
@@ -122,7 +122,7 @@ def test_a_server_that_begins_a_login_and_says_no_more() -> None:
 
     error = failing(script, timeout_s=STEP_S)
     assert isinstance(error, UnreachableError)
-    assert "not answered" in str(error)
+    assert "no reply to the login" in str(error)
 
 
 def test_a_login_that_is_fed_byte_by_byte_has_its_time_out() -> None:
@@ -140,7 +140,7 @@ def test_a_login_that_is_fed_byte_by_byte_has_its_time_out() -> None:
 def test_a_server_that_closes_at_once() -> None:
     error = failing(lambda it: None)
     assert isinstance(error, ConnectionLostError)
-    assert "without a word" in str(error)
+    assert "without a hello" in str(error)
 
 
 def test_a_server_that_closes_during_the_login() -> None:

@@ -8,15 +8,15 @@ import threading
 import pytest
 
 from smtppseudo.link import wire
-from smtppseudo.link.link import (
+from smtppseudo.link.errors import (
     BadPeerError,
     ChangedCertificateError,
     ConnectionLostError,
-    MonitorLink,
     NotPrivateError,
     UnknownCertificateError,
     UnreachableError,
 )
+from smtppseudo.link.link import MonitorLink
 from smtppseudo.link.machine import Secrets
 from tests.certificates import Certificate
 from tests.clients import LIMIT_S, wait_until
@@ -151,7 +151,7 @@ def test_a_server_with_tls_of_long_ago() -> None:
 
 def test_clear_text_to_a_port_with_tls(server: Running) -> None:
     """It is told at once: nothing is said of how long it took."""
-    with pytest.raises(UnreachableError, match=r"the server speaks TLS there.*; see --tls$"):
+    with pytest.raises(UnreachableError, match=r"the server accepts only TLS there; see --tls$"):
         MonitorLink.connect("127.0.0.1", monitor_port(server), Secrets((COOKIE,)))
 
 

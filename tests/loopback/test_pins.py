@@ -13,7 +13,7 @@ from typing import Self
 
 import pytest
 
-from smtppseudo.link.pins import FILE
+from smtppseudo.link.pins import PINS_FILE
 from tests.certificates import Certificate, trusting
 from tests.clients import wait_until
 from tests.loopback.commands import Terminal, outcome
@@ -21,9 +21,10 @@ from tests.monitors import monitor_port, state_dir
 from tests.running import Running, Servers, command, environment, run
 
 
-@pytest.fixture
-def server(servers: Servers, certificate: Certificate) -> Running:
-    return servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
+@pytest.fixture(scope="module")
+def server(lasting_servers: Servers, certificate: Certificate) -> Running:
+    """A server that no test changes."""
+    return lasting_servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
 
 
 class Middle:
@@ -99,7 +100,7 @@ def pin(server: Running, tmp_path: Path, port: int, fingerprint: str) -> None:
 
 
 def test_a_person_is_asked_the_first_time(server: Running, certificate: Certificate, tmp_path: Path) -> None:
-    pins = tmp_path / "smtppseudo" / FILE
+    pins = tmp_path / "smtppseudo" / PINS_FILE
     port = monitor_port(server)
     with Terminal(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)) as terminal:
         terminal.type_at("Trust it from now on? [y/N] ", "")
@@ -134,12 +135,12 @@ def test_where_nobody_can_be_asked_it_says_what_to_do(
 def test_a_wrong_pin_is_not_kept(server: Running, other: Certificate, tmp_path: Path) -> None:
     line = outcome(run(*words(server, "status", "--pin", other.fingerprint), XDG_CONFIG_HOME=str(tmp_path)), 69)
     assert "shows another certificate" in line
-    assert not (tmp_path / "smtppseudo" / FILE).exists()
+    assert not (tmp_path / "smtppseudo" / PINS_FILE).exists()
     assert run(*words(server, "status", "--pin", "SHA256:12")).returncode == 2
 
 
 def test_pins_that_cannot_be_read_let_nobody_in(server: Running, tmp_path: Path) -> None:
-    (tmp_path / "smtppseudo" / FILE).mkdir(parents=True)
+    (tmp_path / "smtppseudo" / PINS_FILE).mkdir(parents=True)
     line = outcome(run(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)), 69)
     assert "Is a directory" in line
     assert "--pin" in line
@@ -150,7 +151,7 @@ def test_in_clear_no_pin_is_looked_for_or_kept(servers: Servers, other: Certific
     place = ["--state-dir", str(state_dir(server)), "--pin", other.fingerprint]
     assert "online" in outcome(run("status", *place, XDG_CONFIG_HOME=str(tmp_path)), 0)
     assert list(tmp_path.glob("smtppseudo")) == []
-    (tmp_path / "smtppseudo" / FILE).mkdir(parents=True)
+    (tmp_path / "smtppseudo" / PINS_FILE).mkdir(parents=True)
     assert "online" in outcome(run("status", *place[:2], XDG_CONFIG_HOME=str(tmp_path)), 0)
 
 
@@ -164,7 +165,8 @@ def test_pins_that_cannot_be_written(server: Running, certificate: Certificate, 
 # What is done by TLS
 
 
-def test_all_commands_go_by_tls(server: Running, certificate: Certificate, tmp_path: Path) -> None:
+def test_all_commands_go_by_tls(servers: Servers, certificate: Certificate, tmp_path: Path) -> None:
+    server = servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
     env = {"XDG_CONFIG_HOME": str(tmp_path)}
     pin(server, tmp_path, monitor_port(server), certificate.fingerprint)
     assert 'greeting = "Salve!"' in outcome(run(*words(server, "set", "greeting=Salve!"), **env), 0)
@@ -198,11 +200,11 @@ def test_a_man_in_the_middle_hears_nothing(
     middle.certificate = other
     name, *more = line.split()
     said = outcome(run(*words(server, name, *more, port=middle.port), XDG_CONFIG_HOME=str(tmp_path)), 69)
-    assert f"127.0.0.1 port {middle.port} shows another certificate than the one accepted" in said
+    assert f"127.0.0.1 port {middle.port} shows another certificate than the accepted one" in said
     assert f"{other.fingerprint} instead of {certificate.fingerprint}" in said
     assert "somebody on the way pretends to be the server" in said
     assert "openssl x509" in said
-    assert f"remove the line of 127.0.0.1:{middle.port} in {tmp_path / 'smtppseudo' / FILE}" in said
+    assert f"remove the line of 127.0.0.1:{middle.port} in {tmp_path / 'smtppseudo' / PINS_FILE}" in said
     assert f"--pin {other.fingerprint}" in said
     wait_until(lambda: middle.handshakes, "its handshake")
     assert middle.heard == b""
@@ -232,7 +234,7 @@ def test_a_renewed_certificate_is_accepted_as_the_error_says(
     assert offered == other.fingerprint
     assert "online" in outcome(run(*status, "--pin", offered, XDG_CONFIG_HOME=str(tmp_path)), 0)
     assert "online" in outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 0)
-    (tmp_path / "smtppseudo" / FILE).write_text("")  # its line is removed
+    (tmp_path / "smtppseudo" / PINS_FILE).write_text("")  # its line is removed
     assert "this user has not accepted" in outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 69)
 
 

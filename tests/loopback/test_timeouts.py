@@ -122,7 +122,7 @@ def test_the_idle_clock_stands_still_while_an_answer_is_on_its_way(inside: MakeI
 def test_a_shorter_quiet_time_acts_at_once(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=3600, idle_timeout_s=3600)
     client = server.greeted()
-    server.server.configure(server.server.configuration.with_set({"quiet_timeout_s": 5}), "", 0)
+    server.server.configure(server.server.configuration.with_set({"quiet_timeout_s": 5}, server.server.warn), "", 0)
     server.advance(5.1)
     client.expect("421")
     assert [closed.reason for closed in server.events(Closed)] == ["quiet"]

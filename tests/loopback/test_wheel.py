@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo import __version__
+from smtppseudo.cli.guide import TOPICS
 from tests.running import CHECKOUT
 
 NAME = f"smtppseudo-{__version__}"
@@ -19,6 +20,7 @@ IN_WHEEL = re.compile(
     rf"""smtppseudo/([a-z_]+/)*[a-z0-9_]+\.py
     |smtppseudo/py\.typed
     |smtppseudo/monitor/PROTOCOL\.md
+    |smtppseudo/guide/[a-z-]+\.md
     |smtppseudo/tui/style\.tcss
     |{re.escape(NAME)}\.data/data/share/
         (man/man1/smtppseudo\.1
@@ -67,6 +69,7 @@ def test_the_wheel_holds_what_it_should_and_nothing_else(built: Path) -> None:
     modules = {path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "smtppseudo").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
     assert len([name for name in names if ".data/data/share/" in name]) == 4
+    assert {f"smtppseudo/guide/{topic}.md" for topic in TOPICS} <= set(names)
 
 
 def test_the_source_archive_holds_what_the_tests_need(built: Path) -> None:

@@ -33,7 +33,7 @@ def reference_lines(stream: bytes) -> list[Line]:
     return lines
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(line_bytes, places)
 def test_lines(stream: bytes, places: list[int]) -> None:
     splitter = LineSplitter(LIMIT)
@@ -53,7 +53,7 @@ def test_lines(stream: bytes, places: list[int]) -> None:
     assert lines == reference_lines(stream)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(line_bytes, places)
 def test_the_rest_of_a_line(stream: bytes, places: list[int]) -> None:
     stream = stream.replace(b"\n", b"")
@@ -73,7 +73,7 @@ def reference_message(stream: bytes) -> tuple[int, int] | None:
     return end + 3, sum(len(line) - line.startswith(b".") + 2 for line in lines)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(message_bytes, st.just(b"") | st.just(b"\r\n.\r\n"), places)
 def test_a_message(stream: bytes, last: bytes, places: list[int]) -> None:
     stream += last
@@ -90,7 +90,7 @@ def test_a_message(stream: bytes, last: bytes, places: list[int]) -> None:
     assert found == reference_message(stream)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(message_bytes, st.binary(max_size=9))
 def test_a_message_that_begins_within(stream: bytes, before: bytes) -> None:
     message = MessageCounter()

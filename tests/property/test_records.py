@@ -60,7 +60,7 @@ def test_texts_are_escaped_piece_by_piece(first: bytes, second: bytes) -> None:
     assert escape(first + second) == escape(first) + escape(second)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(records)
 def test_a_record_is_one_printable_line_and_comes_back(record: Stamped) -> None:
     for (line,) in (render_text([record]), render_json([record])):
@@ -68,7 +68,7 @@ def test_a_record_is_one_printable_line_and_comes_back(record: Stamped) -> None:
         assert parse(line) == record
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(records)
 def test_both_formats_hold_the_same(record: Stamped) -> None:
     (text,), (line,) = render_text([record]), render_json([record])
@@ -77,14 +77,14 @@ def test_both_formats_hold_the_same(record: Stamped) -> None:
     assert render_record(json.loads(line)) == text
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(records, max_size=5))
 def test_a_batch_is_its_records_one_by_one(batch: list[Stamped]) -> None:
     for render in (render_text, render_json):
         assert render(batch) == [line for record in batch for line in render([record])]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.text(max_size=80) | records.map(lambda record: render_text([record])[0]),
     st.integers(0, 200),

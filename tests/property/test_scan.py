@@ -36,7 +36,7 @@ def with_names_of_marks(row: Row) -> Row:
     return (*row[:7], " ".join(held), *row[8:])
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(lines)
 def test_a_line_is_read_as_parse_reads_it(line: str) -> None:
     rows, damaged = scan(line.encode())
@@ -44,7 +44,7 @@ def test_a_line_is_read_as_parse_reads_it(line: str) -> None:
     assert damaged == 0
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(lines, max_size=6))
 def test_a_block_is_its_lines_one_by_one(block: list[str]) -> None:
     rows, damaged = scan("".join(block).encode())
@@ -52,7 +52,7 @@ def test_a_block_is_its_lines_one_by_one(block: list[str]) -> None:
     assert damaged == 0
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(lines, min_size=1, max_size=4), st.data())
 def test_a_damaged_line_costs_no_other(block: list[str], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(block) - 1))
@@ -69,7 +69,7 @@ def test_a_damaged_line_costs_no_other(block: list[str], data: st.DataObject) ->
     assert damaged == alone[1]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(lines, st.integers(0, 400), st.text(max_size=4).map(lambda text: text.replace("\n", "")))
 @example(render_json([COMMAND])[0], render_json([COMMAND])[0].index("x00"), "0")
 @example(render_text([COMMAND])[0], render_text([COMMAND])[0].index("x00"), "0")

@@ -27,13 +27,13 @@ damaged = st.builds(
 messages = lists | damaged | st.sampled_from(right)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(messages, messages)
 def test_any_message_is_taken_or_refused(first: str, final: str) -> None:
     targets.scram(f"{first}\n{final}".encode("latin-1", "replace"))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(printable, printable, printable, st.binary(min_size=8, max_size=64), nonces, nonces)
 def test_who_knows_the_secret_gets_in_and_nobody_else(
     user: str, secret: str, other: str, salt: bytes, client_nonce: str, server_nonce: str

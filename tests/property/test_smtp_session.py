@@ -114,7 +114,7 @@ def split_replies(data: bytes) -> list[bytes]:
     return found
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(dialogues, streams, places)
 def test_pieces_change_neither_replies_nor_events(dialogue: Dialogue, stream: bytes, places: list[int]) -> None:
     whole, odd = play(dialogue, [stream]), play(dialogue, cut(stream, places))
@@ -123,7 +123,7 @@ def test_pieces_change_neither_replies_nor_events(dialogue: Dialogue, stream: by
     assert odd.session.state is whole.session.state
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(dialogues, streams)
 def test_byte_by_byte_is_the_same(dialogue: Dialogue, stream: bytes) -> None:
     whole, data = play(dialogue, [stream]), play(dialogue, by_byte(stream))
@@ -132,7 +132,7 @@ def test_byte_by_byte_is_the_same(dialogue: Dialogue, stream: bytes) -> None:
     assert not any(isinstance(event, Command) and event.pipelined for event in data.events)
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(dialogues, streams)
 def test_each_reply_has_its_event_in_order(dialogue: Dialogue, stream: bytes) -> None:
     played = play(dialogue, [stream])
@@ -160,7 +160,7 @@ def assert_answered(event: Event, reply: bytes) -> None:
         assert reply.startswith(event.reply + b"\r\n")
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(st.sampled_from(TAKING_NOTHING), streams)
 def test_one_reply_for_each_line_and_none_after_the_last(dialogue: Dialogue, stream: bytes) -> None:
     assert_one_reply_for_each_line(stream, play(dialogue, [stream]))
@@ -185,7 +185,7 @@ def is_quit(line: bytes) -> bool:
     return len(line.removesuffix(b"\r")) <= LINE_BYTES and [word.upper() for word in line.split()[:1]] == [b"QUIT"]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(dialogues, st.lists(st.tuples(streams, st.floats(0, 40)), max_size=8))
 def test_time_ends_a_session_and_never_more_than_once(dialogue: Dialogue, turns: list[tuple[bytes, float]]) -> None:
     session = SmtpSession(dialogue, 1, 1, "2001:db8::1", 50_000, GREETING, START)

@@ -13,7 +13,8 @@ from unittest.mock import patch
 from textual.pilot import Pilot
 
 from smtppseudo.config.settings import Settings
-from smtppseudo.link.link import Dropped, OpRefusedError, Reply, Snapshot, Streamed
+from smtppseudo.link.errors import OpRefusedError
+from smtppseudo.link.incoming import Dropped, OpReply, Snapshot, Streamed
 from smtppseudo.link.route import Target
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.service.systemd import UnitState
@@ -245,7 +246,7 @@ def counters(connected: int = 1_204, turned_away: int = 3) -> Frame:
 def status(monitors: int = 2, **more: object) -> StatusReply:
     """Return a reply to `status`."""
     fields: Frame = {"state": "online", "counters": counters(), "uptime_s": 22_500, "monitors": monitors}
-    return StatusReply(Reply(1, {**fields, "lost_log_lines": 0, **more}))
+    return StatusReply(OpReply(1, {**fields, "lost_log_lines": 0, **more}))
 
 
 def event(seq: int, kind: str, seconds: float = 0, **fields: object) -> Streamed:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.link.link import ClosedError, Notice, Streamed
+from smtppseudo.link.errors import ClosedError
+from smtppseudo.link.incoming import Streamed
+from smtppseudo.link.link import Notice
 from smtppseudo.link.route import Route
 from smtppseudo.tui.feeder import BACKLOG_EVENTS, EventBatch, Feeder
 from tests.tui.scene import event, link_up

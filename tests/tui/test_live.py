@@ -1,6 +1,7 @@
 """The screen and its feeder, with a real server."""
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable
@@ -11,8 +12,11 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from smtppseudo.files import StateDir
-from smtppseudo.link.link import NeedsMagicWordError, NotAuthorizedError, Streamed, UnreachableError
-from smtppseudo.link.route import Target, connect
+from smtppseudo.link.errors import NeedsMagicWordError, NotAuthorizedError
+from smtppseudo.link.incoming import Streamed
+from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.pins import Pins
+from smtppseudo.link.route import Target
 from smtppseudo.tui.app import MonitorApp
 from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, ResumePoint, Update
 from smtppseudo.tui.screens.main import MainScreen
@@ -26,22 +30,11 @@ from tests.tui.scene import text_on
 WORD = "open sesame, please"
 
 
-class Keys:
+class Keys(Keyring):
     """The keys of one server, or none. `pin` is the fingerprint of the accepted certificate."""
 
     def __init__(self, directory: Path | None) -> None:
-        self._state = None if directory is None else StateDir(directory)
-        self.pin: str | None = None
-
-    def cookies(self) -> tuple[str, ...]:
-        """Return its cookie."""
-        text = self._state.read("cookie") if self._state is not None else None
-        return () if text is None else (text.strip(),)
-
-    def ports(self) -> tuple[int, ...]:
-        """Return its port."""
-        text = self._state.read("monitor_port") if self._state is not None else None
-        return () if text is None else (int(text),)
+        super().__init__([] if directory is None else [directory], Pins(Path(os.devnull)))
 
     def pin_for(self, host: str, port: int) -> str | None:
         """Return the accepted fingerprint, for any server."""
@@ -50,6 +43,10 @@ class Keys:
     def accept(self, host: str, port: int, fingerprint: str) -> None:
         """Accept a fingerprint."""
         self.pin = fingerprint
+
+    def save_pin(self, host: str, port: int) -> str:
+        """Save nothing."""
+        return ""
 
 
 def dependencies(keys: Keys, directory: Path) -> Dependencies:
@@ -325,37 +322,6 @@ def test_a_request_through_the_feeder_gets_its_reply(servers: Servers, monitors:
 def monitors() -> object:
     """Connects to monitor ports; at the end every connection is closed."""
     yield from closing_monitors()
-
-
-def own_other_address() -> str:
-    """Return an address of this machine that is not loopback, or skip."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("192.0.2.1", 9))  # nothing is sent
-        except OSError:
-            pytest.skip("this machine has no other address than loopback")
-        address: str = sock.getsockname()[0]
-    return address
-
-
-def test_an_address_of_this_machine_leads_to_loopback(servers: Servers) -> None:
-    server = servers.start()
-    address = own_other_address()
-    route = connect(Target(address, monitor_port(server)), Keys(state_dir(server)))
-    route.link.close()
-    assert route.is_own
-    assert (
-        route.note == f"{address} is this machine, but its server answers monitors at 127.0.0.1 only; connected there"
-    )
-
-
-def test_a_failed_connection_names_every_address_tried() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    with pytest.raises(UnreachableError, match=rf"127\.0\.0\.1 port {port}: Connection refused; is the server running"):
-        connect(Target(None, port), Keys(None))
-    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1 was tried as well"):
-        connect(Target(own_other_address(), port), Keys(None))
 
 
 def test_quitting_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:

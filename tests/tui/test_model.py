@@ -6,7 +6,7 @@ from datetime import UTC, timedelta, timezone
 import pytest
 
 from smtppseudo.events import NAMES
-from smtppseudo.link.link import Dropped, Streamed
+from smtppseudo.link.incoming import Dropped, Streamed
 from smtppseudo.link.route import Target
 from smtppseudo.tui import texts
 from smtppseudo.tui.event_list import EventList, Note

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from textual.widgets import Input, Static
 
-from smtppseudo.link.link import (
+from smtppseudo.link.errors import (
     ChangedCertificateError,
     ConnectionLostError,
     NeedsMagicWordError,
@@ -14,7 +14,7 @@ from smtppseudo.link.link import (
     UnreachableError,
 )
 from smtppseudo.link.route import Target
-from smtppseudo.service.commands import Action
+from smtppseudo.service.commands import ServiceAction
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.feeder import Connecting, LinkDown, ResumePoint
@@ -136,14 +136,12 @@ def test_a_lost_connection_keeps_what_was_shown() -> None:
     play(Scene(), act)
 
 
-@pytest.mark.parametrize(
-    "error", [NeedsMagicWordError("192.0.2.1 port 26 needs the magic word"), NotAuthorizedError("x: Not Authorized!")]
-)
+@pytest.mark.parametrize("error", [NeedsMagicWordError("192.0.2.1 port 26"), NotAuthorizedError("x: Not Authorized!")])
 def test_the_magic_word_is_asked_for_and_kept_only_on_request(error: Any) -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(LinkDown(error, None))
         assert isinstance(scene.app.screen, LoginDialog)
-        assert str(error) in scene.text()
+        assert str(error)[:24] in scene.text()
         await scene.pilot.press(*"short", "enter")
         assert "8 to 128 printable ASCII characters" in scene.text()
         await scene.pilot.press(*"er word", "enter")
@@ -527,7 +525,7 @@ def test_the_service_of_another_machine_is_not_shown() -> None:
 
 def offered(scene: Scene) -> dict[str, bool]:
     """Return which actions the service dialog offers."""
-    return {action.value: not scene.app.screen.query_one(f"#{action.value}").disabled for action in Action}
+    return {action.value: not scene.app.screen.query_one(f"#{action.value}").disabled for action in ServiceAction}
 
 
 async def open_service(scene: Scene) -> None:

@@ -14,7 +14,7 @@ import pytest
 import textual
 from textual.widgets import Input
 
-from smtppseudo.link.link import (
+from smtppseudo.link.errors import (
     ChangedCertificateError,
     ConnectionLostError,
     NotAuthorizedError,

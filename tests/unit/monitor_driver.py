@@ -39,7 +39,7 @@ class Driver:
         door = LoginBackend(
             self._credentials_of, self._decoy_for, lambda user: self.waits.get(user, 0.0), "0123456789abcdef"
         )
-        self.session = MonitorSession(door, nonce, "smtppseudo 0.0", "192.0.2.1", 50_000, START)
+        self.session = MonitorSession(door, nonce, "smtppseudo 0.0", "mx-1", "192.0.2.1", 50_000, START)
         self.now = START
         self.events: list[SessionEvent] = []
         (self.hello,) = self.frames()

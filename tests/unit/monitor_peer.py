@@ -9,6 +9,7 @@ from smtppseudo.monitor.codec import FrameReader, encode
 from smtppseudo.monitor.credentials import Credentials, cookie_id, decoy, derive
 from smtppseudo.monitor.scram import ServerExchange
 
+PLACE: Final = "127.0.0.1 port 26"
 WORD: Final = "the magic word"
 COOKIE: Final = "0123456789abcdef" * 4
 OTHER_COOKIE: Final = "fedcba9876543210" * 4
@@ -48,6 +49,7 @@ def hello(**changes: object) -> dict[str, object]:
         "type": "hello",
         "protocol": 1,
         "server": "smtppseudo 0.1.0",
+        "server_name": "",
         "mechanisms": ["SCRAM-SHA-256"],
         "cookie_id": cookie_id(COOKIE),
         "auth_timeout_s": 30,
@@ -95,7 +97,7 @@ class Peer:
 
 def client(word: str | None = None, cookies: tuple[str, ...] = ()) -> MonitorClient:
     """Return a client with such secrets."""
-    return MonitorClient(Secrets(cookies, word), CLIENT_NONCE)
+    return MonitorClient(Secrets(cookies, word), CLIENT_NONCE, PLACE)
 
 
 def meet(machine: MonitorClient, peer: Peer, first: bytes | None = None, chunk_bytes: int = 65_536) -> list[Incoming]:

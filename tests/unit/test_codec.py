@@ -21,7 +21,6 @@ from smtppseudo.monitor.codec import (
     TOO_DEEP,
     FrameError,
     FrameReader,
-    ReaderState,
     encode,
 )
 
@@ -90,16 +89,16 @@ def test_frames_come_in_order() -> None:
 def test_a_frame_comes_when_its_line_ends() -> None:
     reader = FrameReader(100)
     assert [reader.receive(bytes([byte])) for byte in PING] == [[]] * (len(PING) - 1) + [[PING_FRAME]]
-    assert reader.buffered_bytes == 0
-    assert reader.state is ReaderState.OPEN
+    assert len(reader._buffer) == 0
+    assert not reader.has_failed
 
 
 def test_what_remains_waits_for_its_end() -> None:
     reader = FrameReader(100)
     assert reader.receive(PING + PING[:5]) == [PING_FRAME]
-    assert reader.buffered_bytes == 5
+    assert len(reader._buffer) == 5
     assert reader.receive(PING[5:] + PING[:1]) == [PING_FRAME]
-    assert reader.buffered_bytes == 1
+    assert len(reader._buffer) == 1
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -189,10 +188,10 @@ def test_other_ways_to_write_the_same_frame(line: bytes) -> None:
 def test_a_line_that_is_no_frame(line: bytes, error: FrameError) -> None:
     reader = FrameReader(65_536)
     assert reader.receive(PING + line + PING) == [PING_FRAME, error]
-    assert reader.state is ReaderState.FINISHED
-    assert reader.buffered_bytes == 0
+    assert reader.has_failed
+    assert len(reader._buffer) == 0
     assert reader.receive(PING) == []
-    assert reader.buffered_bytes == 0
+    assert len(reader._buffer) == 0
 
 
 def test_errors_are_one_printable_line_each() -> None:
@@ -301,7 +300,7 @@ def test_a_line_too_long_is_refused_before_it_ends() -> None:
     reader = FrameReader(7)
     assert reader.receive(b'{"a":1}') == []
     assert reader.receive(b" ") == [FrameError(TOO_BIG, "a frame is at most 7 bytes")]
-    assert reader.buffered_bytes == 0
+    assert len(reader._buffer) == 0
 
 
 def test_the_limit_counts_for_each_line() -> None:
@@ -350,7 +349,7 @@ def test_memory_stays_flat_whatever_comes() -> None:
         for _ in range(1000):
             reader.receive(b'{"a":"' + b"x" * 900 + b'"}\n{"b":')
             reader.receive(b"1}\n")
-        assert reader.state is ReaderState.OPEN
+        assert not reader.has_failed
         kept, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

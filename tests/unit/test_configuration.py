@@ -9,6 +9,10 @@ from smtppseudo.config.layers import Configuration, Pinned
 from smtppseudo.config.settings import KEYS, Settings, SettingsError, check
 
 
+def no_warning(text: str) -> None:
+    pytest.fail(f"warned: {text}")
+
+
 def another(name: str) -> Any:
     """Return a value that a key may have, and has not by default."""
     for value in (True, False, 20.0, 20, "rcpt"):
@@ -46,7 +50,7 @@ def test_later_layers_win() -> None:
 @pytest.mark.parametrize("name", BY_MONITOR)
 def test_a_monitor_sets_a_key(name: str) -> None:
     before = configuration({name: getattr(Settings(), name)})
-    after = before.with_set({name: BY_MONITOR[name]})
+    after = before.with_set({name: BY_MONITOR[name]}, no_warning)
     assert getattr(after.settings, name) == BY_MONITOR[name]
     assert after.origins[name] == "monitor"
     assert after.monitor == {name: BY_MONITOR[name]}
@@ -55,7 +59,8 @@ def test_a_monitor_sets_a_key(name: str) -> None:
 
 
 def test_several_are_set_together_and_those_set_before_stay() -> None:
-    made = configuration().with_set({"greeting": "one", "quiet_timeout_s": 5}).with_set({"greeting": "two"})
+    first = configuration().with_set({"greeting": "one", "quiet_timeout_s": 5}, no_warning)
+    made = first.with_set({"greeting": "two"}, no_warning)
     assert made.monitor == {"greeting": "two", "quiet_timeout_s": 5.0}
     assert (made.settings.greeting, made.settings.quiet_timeout_s, made.revision) == ("two", 5.0, 3)
 
@@ -83,7 +88,7 @@ def test_several_are_set_together_and_those_set_before_stay() -> None:
 def test_a_bad_change_names_the_key_and_what_is_allowed(changes: dict[str, object], message: str) -> None:
     before = configuration(monitor={"greeting": "old"})
     with pytest.raises(SettingsError) as caught:
-        before.with_set(changes)
+        before.with_set(changes, no_warning)
     assert str(caught.value) == message
     assert not isinstance(caught.value, Pinned)
     assert (before.monitor, before.settings.greeting, before.revision) == ({"greeting": "old"}, "old", 1)
@@ -92,34 +97,34 @@ def test_a_bad_change_names_the_key_and_what_is_allowed(changes: dict[str, objec
 @pytest.mark.parametrize("name", NOT_BY_MONITOR)
 def test_other_keys_cannot_be_set(name: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        configuration().with_set({name: getattr(Settings(), name)})
+        configuration().with_set({name: getattr(Settings(), name)}, no_warning)
     assert str(caught.value).startswith(f"{name} cannot be set while the server runs; these can: ")
     assert all(key in str(caught.value) for key in BY_MONITOR)
     with pytest.raises(SettingsError, match=f"^{name} cannot be set while the server runs; these can: "):
-        configuration().with_unset([name])
+        configuration().with_unset([name], no_warning)
 
 
 def test_a_key_of_the_command_line_is_pinned() -> None:
     before = configuration(command_line={"greeting": "mine"})
     with pytest.raises(Pinned, match=r"^greeting was given on the command line of the server"):
-        before.with_set({"accept_mail": True, "greeting": "theirs"})
+        before.with_set({"accept_mail": True, "greeting": "theirs"}, no_warning)
     assert (before.settings.greeting, before.settings.accept_mail) == ("mine", False)
 
 
 def test_unset_gives_a_key_back_to_the_file() -> None:
     before = configuration({"greeting": "file"}, {"greeting": "monitor", "accept_mail": True})
-    after = before.with_unset(["greeting"])
+    after = before.with_unset(["greeting"], no_warning)
     assert (after.settings.greeting, after.origins["greeting"]) == ("file", "file")
     assert after.monitor == {"accept_mail": True}
     assert after.revision == 2
-    last = after.with_unset(["accept_mail", "greeting", "quiet_timeout_s"])
+    last = after.with_unset(["accept_mail", "greeting", "quiet_timeout_s"], no_warning)
     assert (last.settings.accept_mail, last.origins["accept_mail"], last.monitor) == (False, "default", {})
 
 
 def test_unset_of_an_unknown_key_changes_nothing() -> None:
     before = configuration(monitor={"greeting": "monitor"})
     with pytest.raises(SettingsError, match=r"^unknown setting 'greetin'; did you mean greeting\?$"):
-        before.with_unset(["greeting", "greetin"])
+        before.with_unset(["greeting", "greetin"], no_warning)
     assert before.settings.greeting == "monitor"
 
 
@@ -127,26 +132,49 @@ def test_another_file_keeps_what_monitors_set() -> None:
     before = configuration({"greeting": "one", "slots": 5}, {"greeting": "monitor"})
     after = before.with_file({"greeting": "two", "hostname": "h"})
     assert after.settings == Settings(greeting="monitor", hostname="h")
-    assert after.with_unset(["greeting"]).settings.greeting == "two"
+    assert after.with_unset(["greeting"], no_warning).settings.greeting == "two"
     assert after.revision == 2
 
 
 def test_what_was_kept_is_taken_back() -> None:
-    stored = json.loads(json.dumps(configuration().with_set(BY_MONITOR).monitor))
-    made, complaints = configuration({"greeting": "file"}).with_monitor(stored)
-    assert complaints == []
+    stored = json.loads(json.dumps(configuration().with_set(BY_MONITOR, no_warning).monitor))
+    made = configuration({"greeting": "file"}).with_monitor(stored, no_warning)
     assert made.monitor == BY_MONITOR
     assert {name: getattr(made.settings, name) for name in BY_MONITOR} == BY_MONITOR
 
 
 def test_what_was_kept_and_is_not_valid_any_more_is_left_out() -> None:
     stored = {"greeting": "kept", "accept_mail": "yes", "port": 2525, "gone": 1, "idle_timeout_s": -1}
-    made, complaints = configuration().with_monitor(stored)
+    warnings: list[str] = []
+    made = configuration().with_monitor(stored, warnings.append)
     assert made.monitor == {"greeting": "kept"}
     assert made.settings == Settings(hostname="mx.example.org", greeting="kept")
-    assert [complaint.split()[0] for complaint in complaints] == ["accept_mail", "port", "unknown", "idle_timeout_s"]
+    assert [warning.split()[0] for warning in warnings] == ["accept_mail", "port", "unknown", "idle_timeout_s"]
 
 
 def test_the_command_line_wins_over_what_was_kept() -> None:
-    made, complaints = configuration(command_line={"greeting": "mine"}).with_monitor({"greeting": "kept"})
-    assert (made.settings.greeting, made.origins["greeting"], complaints) == ("mine", "command line", [])
+    made = configuration(command_line={"greeting": "mine"}).with_monitor({"greeting": "kept"}, no_warning)
+    assert (made.settings.greeting, made.origins["greeting"]) == ("mine", "command line")
+
+
+def test_old_names_work_with_one_warning_each() -> None:
+    warnings: list[str] = []
+    made = configuration().with_monitor({"stutter_octets_per_s": 5}, warnings.append)
+    assert made.monitor == {"stutter_bytes_per_s": 5}
+    again = made.with_set({"stutter_octets_per_s": 6}, warnings.append)
+    assert again.monitor == {"stutter_bytes_per_s": 6}
+    assert again.with_unset(["stutter_octets_per_s"], warnings.append).monitor == {}
+    assert warnings == ["stutter_octets_per_s is now called stutter_bytes_per_s; the old name still works"] * 3
+
+
+def test_a_change_by_both_names_of_a_key_changes_nothing() -> None:
+    with pytest.raises(SettingsError, match=r"^stutter_octets_per_s is the old name of stutter_bytes_per_s"):
+        configuration().with_set({"stutter_octets_per_s": 5, "stutter_bytes_per_s": 6}, no_warning)
+
+
+def test_of_both_names_of_a_stored_key_the_current_one_counts() -> None:
+    warnings: list[str] = []
+    made = configuration().with_monitor({"stutter_bytes_per_s": 6, "stutter_octets_per_s": 5}, warnings.append)
+    assert made.monitor == {"stutter_bytes_per_s": 6}
+    assert len(warnings) == 1
+    assert "remove the old one" in warnings[0]

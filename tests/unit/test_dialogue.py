@@ -282,4 +282,4 @@ def test_the_constants_are_what_is_said() -> None:
         dialogue.message_reply: replies.R250_BIT_BUCKET,
         Dialogue(DEFAULTS).message_reply: replies.R554_REFUSED,
     }.items():
-        assert data == f"{reply.code} {reply.text[0]}\r\n".encode()
+        assert data == f"{reply.code} {reply.text}\r\n".encode()

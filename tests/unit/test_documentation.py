@@ -1,4 +1,4 @@
-"""README, help and man page say the same: commands, options, settings, defaults, exit statuses."""
+"""README, guide, help and man page say the same: commands, options, settings, defaults, exit statuses."""
 
 import argparse
 import re
@@ -10,15 +10,16 @@ import pytest
 
 from smtppseudo import events
 from smtppseudo.cli import exits
+from smtppseudo.cli.guide import TOPICS
 from smtppseudo.cli.parser import parser
-from smtppseudo.config.file import to_toml
-from smtppseudo.config.settings import KEYS, Settings
+from smtppseudo.config.file import parse_file, to_toml
+from smtppseudo.config.settings import KEYS, TARPIT, Settings
 from smtppseudo.link import pins
+from tests.documents import BLOCKS, FENCED, GUIDE, README, TEXTS, Block, block
+from tests.loopback.test_guide_blocks import HOW
 from tests.running import CHECKOUT
 
-README: Final = (CHECKOUT / "README.md").read_text()
 MAN_PAGE: Final = (CHECKOUT / "smtppseudo/share/man/man1/smtppseudo.1").read_text()
-BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MODULES: Final = {
     path.stem for path in (CHECKOUT / "smtppseudo").iterdir() if re.fullmatch(r"[a-z]\w+(\.py)?", path.name)
 }
@@ -44,6 +45,10 @@ def name_of(value: tuple[str, argparse.Action]) -> str:
 
 def options_of(command: argparse.ArgumentParser) -> set[str]:
     return {option for action in command._actions for option in action.option_strings}
+
+
+def blocks_of(page: str) -> list[Block]:
+    return [each for each in BLOCKS if each.page == page]
 
 
 def man_section(start: str) -> str:
@@ -89,7 +94,7 @@ def assert_parses(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_has_help_with_an_example_and_a_place_in_man_page_and_readme(
+def test_a_command_has_help_with_an_example_and_is_in_the_man_page_and_on_a_page(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = COMMANDS[name]
@@ -105,7 +110,7 @@ def test_a_command_has_help_with_an_example_and_a_place_in_man_page_and_readme(
         assert_parses(words, capsys)
     assert man_section(rf".SS \fBsmtppseudo {name}\fR".replace("-", r"\-"))
     assert all(line in man_section(".SH EXAMPLES").replace(r"\(aq", "'") for line in lines)
-    assert re.search(rf"`{name}`|smtppseudo {name}\b", README)
+    assert any(re.search(rf"`{name}`|smtppseudo {name}\b", text) for text in TEXTS.values())
 
 
 @pytest.mark.parametrize("value", ACTIONS, ids=name_of)
@@ -148,70 +153,144 @@ def test_a_setting_is_in_the_man_page(name: str) -> None:
     assert rf"\fB{name}\fR = {to_toml(getattr(Settings(), name))}" in text
 
 
-def test_what_readme_names_as_a_setting_is_one() -> None:
-    named = set(re.findall(r"`([a-z]+(?:_[a-z0-9]+)+)(?: = [^`]+)?`", README))
-    named |= set(re.findall(r"\b(?:un)?set ([a-z_]+)\b(?==|\s)", "\n".join(text for _, text in BLOCK.findall(README))))
+@pytest.mark.parametrize("page", TEXTS)
+def test_a_page_names_only_settings_that_exist(page: str) -> None:
+    named = set(re.findall(r"`([a-z]+(?:_[a-z0-9]+)+)(?: = [^`]+)?`", TEXTS[page]))
+    named |= set(re.findall(r"\b(?:un)?set ([a-z_]+)\b(?==|\s)", "\n".join(each.commands for each in blocks_of(page))))
     fields = {field for kind in events.NAMES for field in kind._fields}
-    assert named - KEYS.keys() - fields - MODULES - {pins.FILE} == set()
-    assert len(named & KEYS.keys()) >= 15
+    assert named - KEYS.keys() - fields - MODULES - {pins.PINS_FILE} == set()
 
 
-def test_what_readme_gives_as_a_default_is_one() -> None:
+def test_the_pages_explain_most_settings() -> None:
+    text = "\n".join(TEXTS.values())
+    assert len([name for name in KEYS if f"`{name}" in text]) >= 30
+
+
+def test_a_default_on_a_page_is_the_real_one() -> None:
     """As in "after 600 s in all (`session_timeout_s`)"."""
     checked = set()
-    for before, name in re.findall(r"([^()|]{1,100})\(`([a-z_]+)`", README):
-        default = getattr(Settings(), name, None)
-        if isinstance(default, int | float) and not isinstance(default, bool) and default:
-            numbers = re.findall(r"\b(\d[\d,]*)(?: ([KMG]iB))?", before)
-            values = {int(digits.replace(",", "")) * UNITS[unit] for digits, unit in numbers}
-            assert default in values, f"{name} is {default}; README: {before}"
-            checked.add(name)
+    for page, text in TEXTS.items():
+        for before, name in re.findall(r"([^()|]{1,100})\(`([a-z_]+)`", text):
+            default = getattr(Settings(), name, None)
+            if isinstance(default, int | float) and not isinstance(default, bool) and default:
+                numbers = re.findall(r"\b(\d[\d,]*)(?: ([KMG]iB))?", before)
+                values = {int(digits.replace(",", "")) * UNITS[unit] for digits, unit in numbers}
+                assert default in values, f"{name} is {default}; {page}: {before}"
+                checked.add(name)
     assert len(checked) >= 7
 
 
-def test_what_readme_says_to_type_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
-    typed: list[list[str]] = []
-    for kind, text in BLOCK.findall(README):
-        if kind == "sh":
-            typed += command_lines(text)
-        elif not kind:
-            typed += command_lines("\n".join(re.findall(r"^\$ (.*)$", text, re.MULTILINE)))
-    assert len(typed) >= 10
-    for words in typed:
-        assert_parses(words, capsys)
+def test_the_table_of_settings_in_readme_has_their_defaults() -> None:
+    section = TEXTS[README].partition("\n## Settings that matter\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`\w+`.*?) \| (`.*?`) \| ", section, re.MULTILINE)
+    assert len(rows) == 10
+    for names, defaults in rows:
+        stated = zip(re.findall(r"`(\w+)`", names), re.findall(r"`(.*?)`", defaults), strict=False)
+        for name, default in stated:
+            assert default == to_toml(getattr(Settings(), name)), name
 
 
-def test_commands_and_options_in_the_text_of_readme_exist() -> None:
-    text = BLOCK.sub("", README)
+def test_the_tarpit_page_has_the_values_of_the_tarpit() -> None:
+    stated = re.findall(r"([\d,]+|one)\b[^(]*?\(`(\w+)`", TEXTS["tarpit"])
+    numbers = {name: 1 if number == "one" else int(number) for number, name in stated}
+    assert numbers == {name: TARPIT[name] for name in ("greet_delay_s", "reply_delay_s", "stutter_bytes_per_s")}
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_a_command_on_a_page_is_understood(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for each in blocks_of(page):
+        for words in command_lines(each.commands):
+            assert_parses(words, capsys)
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_a_command_or_option_in_the_text_of_a_page_exists(page: str) -> None:
+    text = " ".join(FENCED.sub("", TEXTS[page]).split())
     every_option = options_of(_TOP).union(*map(options_of, COMMANDS.values()))
-    assert set(re.findall(r"`(--[a-z-]+)", text)) <= every_option
-    spoken = re.findall(r"`smtppseudo ([a-z-]+)( [^`]*)?`", text)
-    assert len(spoken) >= 3
-    for name, rest in spoken:
+    assert set(re.findall(r"`(--[a-z-]+)", text)) <= every_option | {"--quick"}  # that of the benchmarks
+    for name, rest in re.findall(r"`(?:sudo )?smtppseudo ([a-z-]+)( [^`]*)?`", text):
         assert name in COMMANDS
         assert set(re.findall(r"--[a-z-]+", rest)) <= options_of(COMMANDS[name])
+        assert name != "guide" or rest.strip() in (*TOPICS, "TOPIC", "")
 
 
-def test_what_readme_says_needs_a_restart() -> None:
-    (sentence,) = re.findall(r"they began with; (.*?) need a restart", README.replace("\n", " "))
-    told = re.sub("^addresses, ports", "`listen`, `monitor_listen`, `port`, `monitor_port`", sentence)
-    exceptions = dict(re.findall(r"`(\w+_)` but `(\w+)`", told))
-    named = {name for name in re.findall(r"`(\w+)`", told) if name in KEYS} - set(exceptions.values())
+def test_the_settings_page_names_every_setting_that_needs_a_restart() -> None:
+    text = " ".join(TEXTS["settings"].split())
+    (sentence,) = re.findall(r"These settings need a restart (.*?)\.(?: |$)", text)
+    exceptions = dict(re.findall(r"begins with `(\w+_)` except `(\w+)`", sentence))
+    named = {name for name in re.findall(r"`(\w+)`", sentence) if name in KEYS} - set(exceptions.values())
     named |= {name for name in KEYS for begin, but in exceptions.items() if name.startswith(begin) and name != but}
     assert named == {key.name for key in KEYS.values() if key.at_start}
 
 
-def test_the_layout_in_readme_names_every_module() -> None:
-    layout = README.partition("\n## Contributing\n")[2].partition("\n| to add |")[0]
+def test_the_settings_page_names_every_setting_that_a_monitor_can_set() -> None:
+    text = " ".join(TEXTS["settings"].split())
+    (sentence,) = re.findall(r"These can be set: (.*?)\.(?: |$)", text)
+    assert sorted(re.findall(r"`(\w+)`", sentence)) == sorted(key.name for key in KEYS.values() if key.by_monitor)
+
+
+def test_the_settings_on_the_pages_are_valid() -> None:
+    tables = [each for each in BLOCKS if each.kind == "toml"]
+    for each in tables:
+        assert parse_file(each.text, each.page, pytest.fail)
+    assert len(tables) >= 6
+
+
+def test_the_design_page_names_every_module() -> None:
+    layout = TEXTS["design"].partition("\n## The layout\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"`(\w+)/?`", layout)) >= MODULES
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_a_file_that_a_page_names_exists(page: str) -> None:
+    folder = CHECKOUT if page == README else GUIDE
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXTS[page]):
+        assert (folder / link).exists(), link
+    for name in re.findall(r"`((?:smtppseudo|tests|\.ci)/[\w./-]+)`", TEXTS[page]):
+        assert (CHECKOUT / name).exists(), name
+    if page in ("design", "contributing"):
+        for name in re.findall(r"`([a-z]+(?:/[\w.]+)?(?:\.\w+|/))`", TEXTS[page]):
+            assert any((folder / name).exists() for folder in (CHECKOUT, CHECKOUT / "smtppseudo")), name
+
+
+def test_every_block_is_run_by_a_test_or_listed_with_a_reason() -> None:
+    listed = [block(page, start) for page, blocks in HOW.items() for start in blocks]
+    assert sorted(listed) == sorted(each for each in BLOCKS if each.kind != "toml")
+
+
+def test_readme_lists_the_pages_of_the_guide() -> None:
+    listed = re.findall(r"^- \[([a-z-]+)\]\(smtppseudo/guide/\1\.md\)", TEXTS[README], re.MULTILINE)
+    assert tuple(listed) == TOPICS
+    assert sorted(TOPICS) == sorted(TEXTS.keys() - {README})
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_page_begins_with_a_heading_its_purpose_and_a_command(topic: str) -> None:
+    text = TEXTS[topic]
+    assert text.isascii()  # so that every terminal shows it
+    assert re.match(r"# [A-Z][^\n]{10,70}\n\nFor [^`]+?\.\s", text)
+    assert blocks_of(topic)[0].kind == "sh"
+    assert text.index("```") < 700
+
+
+def test_readme_is_short() -> None:
+    assert TEXTS[README].count("\n") < 250
+
+
+def test_the_test_commands_are_where_ci_looks_for_them() -> None:
+    tests = TEXTS[README].partition("\n## Tests\n")[2].partition("\n## ")[0]
+    first, second = (text for _, text in FENCED.findall(tests))
+    assert first.count("\n") == second.count("\n") == 1
+    assert first.endswith("&& .venv/bin/pytest\n")
+    assert second == ".venv/bin/pytest -m slow\n"
 
 
 def test_exit_statuses() -> None:
     in_man_page = set(map(int, re.findall(r"^\.TP\n\.B (\d+)$", man_section(".SH EXIT STATUS"), re.MULTILINE)))
     assert in_man_page == STATUSES
-    (sentence,) = re.findall(r"Exit statuses of all commands: (.*?)\. ", README.replace("\n", " "))
-    in_readme = set(map(int, re.findall(r"\b\d+\b", sentence)))
-    assert in_readme | {exits.DEFERRED} == STATUSES
+    (sentence,) = re.findall(r"Exit statuses of all commands: (.*?)\. ", TEXTS["monitor"].replace("\n", " "))
+    on_the_page = set(map(int, re.findall(r"\b\d+\b", sentence)))
+    assert on_the_page | {exits.DEFERRED} == STATUSES
     for command in COMMANDS.values():
         said = re.search(r"Exit status: ([^.]*)\.", command.description or "")
         assert {int(status) for status in re.findall(r"\b\d+\b", said[1] if said else "")} <= STATUSES

@@ -63,6 +63,7 @@ def test_the_hello_and_nothing_else() -> None:
         "type": "hello",
         "protocol": 1,
         "server": "smtppseudo 0.0",
+        "server_name": "mx-1",
         "mechanisms": ["SCRAM-SHA-256"],
         "cookie_id": "0123456789abcdef",
         "auth_timeout_s": 30,

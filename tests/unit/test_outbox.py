@@ -50,6 +50,15 @@ def test_what_is_put_first_is_taken_first() -> None:
     assert not outbox
 
 
+def test_take_ends_with_the_frame_that_reaches_64_kib() -> None:
+    assert TAKE_BYTES == 65_536
+    outbox = Outbox()
+    for frame in (b"x" * (TAKE_BYTES - 1), b"y", b"z"):
+        outbox.put(frame)
+    assert outbox.take() == b"x" * (TAKE_BYTES - 1) + b"y"
+    assert outbox.take() == b"z"
+
+
 def test_the_limits_are_those_of_the_protocol() -> None:
     assert (EVENTS_MAX, BYTES_MAX) == (1_000, 1_048_576)
     outbox = Outbox()

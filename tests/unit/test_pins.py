@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.cli.monitor import LocalKeys
-from smtppseudo.files import StateDir
-from smtppseudo.link.pins import FILE, Pins, fingerprint_of, name_of, parse_fingerprint
+from smtppseudo.link.pins import PINS_FILE, Pins, fingerprint_of, name_of, parse_fingerprint
 
 ONE, OTHER = fingerprint_of(b"one"), fingerprint_of(b"other")
 
@@ -42,47 +40,36 @@ def test_what_is_no_fingerprint(text: str) -> None:
 
 
 def test_servers_are_told_apart_by_host_and_port(tmp_path: Path) -> None:
-    pins = Pins(StateDir(tmp_path / "config"))
+    pins = Pins(tmp_path / "config")
     assert pins.get("mail.test", 26) is None
     pins.accept("mail.test", 26, ONE)
     pins.accept("2001:db8::1", 26, OTHER)
     assert (pins.get("MAIL.test", 26), pins.get("mail.test", 27), pins.get("2001:db8::1", 26)) == (ONE, None, OTHER)
-    path = tmp_path / "config" / FILE
+    path = tmp_path / "config" / PINS_FILE
     assert path.read_text() == f"mail.test:26 {ONE}\n[2001:db8::1]:26 {OTHER}\n"
     assert path.stat().st_mode & 0o777 == 0o600
     assert name_of("::1", 26) == "[::1]:26"
 
 
 def test_another_certificate_takes_the_place_of_the_first(tmp_path: Path) -> None:
-    pins = Pins(StateDir(tmp_path))
+    pins = Pins(tmp_path)
     for fingerprint in (ONE, OTHER):
         pins.accept("mail.test", 26, fingerprint)
     assert pins.get("mail.test", 26) == OTHER
-    assert len((tmp_path / FILE).read_text().splitlines()) == 1
+    assert len((tmp_path / PINS_FILE).read_text().splitlines()) == 1
 
 
 def test_other_lines_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text(f"# mine\nmail.test:26 SHA256:00\nold.test:26 {ONE}\n")
-    pins = Pins(StateDir(tmp_path))
+    (tmp_path / PINS_FILE).write_text(f"# mine\nmail.test:26 SHA256:00\nold.test:26 {ONE}\n")
+    pins = Pins(tmp_path)
     assert pins.get("mail.test", 26) is None
     pins.accept("new.test", 26, OTHER)
-    assert (tmp_path / FILE).read_text() == (
+    assert (tmp_path / PINS_FILE).read_text() == (
         f"# mine\nmail.test:26 SHA256:00\nold.test:26 {ONE}\nnew.test:26 {OTHER}\n"
     )
 
 
 def test_pins_that_cannot_be_read_are_not_none(tmp_path: Path) -> None:
-    (tmp_path / FILE).mkdir()
+    (tmp_path / PINS_FILE).mkdir()
     with pytest.raises(OSError, match="directory"):
-        Pins(StateDir(tmp_path)).get("mail.test", 26)
-
-
-def test_what_the_screen_accepts_goes_before_the_option_and_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    keys = LocalKeys(str(tmp_path), pin=ONE)
-    assert keys.pin_for("mail.example.org", 26) == ONE
-    keys.accept("mail.example.org", 26, OTHER)
-    assert keys.pin_for("mail.example.org", 26) == OTHER
-    assert LocalKeys(str(tmp_path)).pin_for("mail.example.org", 26) == OTHER
+        Pins(tmp_path).get("mail.test", 26)

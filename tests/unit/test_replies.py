@@ -32,18 +32,17 @@ def test_an_enhanced_status_code_is_of_the_replys_class(name: str) -> None:
     else:
         assert re.fullmatch(rf"{str(reply.code)[0]}\.[0-7]\.[0-9]{{1,2}}", reply.enhanced)
         assert reply.encode("", enhanced=True).startswith(f"{reply.code} {reply.enhanced} ".encode())
-    assert f"{reply.code} {reply.text[0].partition('{')[0]}".encode() in reply.encode("", enhanced=False)
+    assert f"{reply.code} {reply.text.partition('{')[0]}".encode() in reply.encode("", enhanced=False)
 
 
 def test_place_holders_are_filled_in_in_their_order() -> None:
-    reply = Reply(250, ("{hostname} {echo} {ip} 100%",), "2.0.0")
+    reply = Reply(250, "{hostname} {echo} {ip} 100%", "2.0.0")
     data = reply.encode("mx", enhanced=True)
     assert data % (b"%b{ip}", b"192.0.2.1") == b"250 2.0.0 mx %b{ip} 192.0.2.1 100%\r\n"
 
 
 def test_a_reply_of_several_lines_ends_with_a_blank_after_the_code() -> None:
     assert encode_lines(250, ["a", "", "c"]) == b"250-a\r\n250-\r\n250 c\r\n"
-    assert Reply(214, ("a", "b"), "2.0.0").encode("", enhanced=True) == b"214-2.0.0 a\r\n214 2.0.0 b\r\n"
 
 
 def test_a_line_is_cut_to_512_bytes() -> None:

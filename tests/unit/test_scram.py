@@ -13,11 +13,10 @@ from smtppseudo.monitor.scram import (
     MAX_NONCE_CHARS,
     REFUSED,
     ClientExchange,
-    ClientExchangeState,
+    ExchangeState,
     Outcome,
     ScramError,
     ServerExchange,
-    ServerExchangeState,
 )
 from tests.unit.scram_vectors import (
     RFC_CLIENT_FINAL,
@@ -61,13 +60,13 @@ def test_the_exchange_of_rfc_7677() -> None:
     assert client.final(RFC_SERVER_FIRST) == RFC_CLIENT_FINAL
     assert server.final(RFC_CLIENT_FINAL) == Outcome(RFC_USER, ok=True, message=RFC_SERVER_FINAL)
     client.verify(RFC_SERVER_FINAL)
-    assert client.state is ClientExchangeState.VERIFIED
-    assert server.state is ServerExchangeState.AUTHENTICATED
+    assert client.state is ExchangeState.DONE
+    assert server.state is ExchangeState.DONE
 
 
 def test_states_move_one_step_at_a_time() -> None:
     client, server = rfc_client(), rfc_server()
-    seen: list[tuple[ClientExchangeState, ServerExchangeState, str]] = [(client.state, server.state, server.user)]
+    seen: list[tuple[ExchangeState, ExchangeState, str]] = [(client.state, server.state, server.user)]
     first = client.first()
     seen.append((client.state, server.state, server.user))
     reply = server.first(first)
@@ -75,10 +74,10 @@ def test_states_move_one_step_at_a_time() -> None:
     client.final(reply)
     seen.append((client.state, server.state, server.user))
     assert seen == [
-        (ClientExchangeState.START, ServerExchangeState.AWAITS_FIRST, ""),
-        (ClientExchangeState.AWAITS_FIRST, ServerExchangeState.AWAITS_FIRST, ""),
-        (ClientExchangeState.AWAITS_FIRST, ServerExchangeState.AWAITS_FINAL, RFC_USER),
-        (ClientExchangeState.AWAITS_FINAL, ServerExchangeState.AWAITS_FINAL, RFC_USER),
+        (ExchangeState.START, ExchangeState.AWAITS_FIRST, ""),
+        (ExchangeState.AWAITS_FIRST, ExchangeState.AWAITS_FIRST, ""),
+        (ExchangeState.AWAITS_FIRST, ExchangeState.AWAITS_FINAL, RFC_USER),
+        (ExchangeState.AWAITS_FINAL, ExchangeState.AWAITS_FINAL, RFC_USER),
     ]
 
 
@@ -111,17 +110,17 @@ def test_a_client_ignores_extensions() -> None:
     client = rfc_client()
     client.first()
     client.final(RFC_SERVER_FIRST + ",x=some")
-    assert client.state is ClientExchangeState.AWAITS_FINAL
+    assert client.state is ExchangeState.AWAITS_FINAL
 
 
 def test_a_wrong_secret_is_an_outcome() -> None:
     client, server = rfc_client(secret="Pencil"), rfc_server()
     outcome = run(client, server)
     assert outcome == Outcome(RFC_USER, ok=False, message=REFUSED)
-    assert server.state is ServerExchangeState.FAILED
+    assert server.state is ExchangeState.FAILED
     with pytest.raises(ScramError, match="the server refused"):
         client.verify(outcome.message)
-    assert client.state is ClientExchangeState.FAILED
+    assert client.state is ExchangeState.FAILED
 
 
 @pytest.mark.parametrize("bit", [0, 7, 100, 255])
@@ -139,9 +138,9 @@ def test_a_server_without_the_credentials_is_found_out() -> None:
     client = rfc_client()
     outcome = run(client, ServerExchange({RFC_USER: impostor}.get, stand_in, RFC_SERVER_NONCE))
     assert outcome.ok
-    with pytest.raises(ScramError, match="signature does not hold"):
+    with pytest.raises(ScramError, match="signature is wrong"):
         client.verify(outcome.message)
-    assert client.state is ClientExchangeState.FAILED
+    assert client.state is ExchangeState.FAILED
 
 
 def test_a_replayed_final_fails_under_another_nonce() -> None:
@@ -152,7 +151,7 @@ def test_a_replayed_final_fails_under_another_nonce() -> None:
     again.first(RFC_CLIENT_FIRST)
     with pytest.raises(ScramError, match="not the one of this exchange"):
         again.final(RFC_CLIENT_FINAL)
-    assert again.state is ServerExchangeState.FAILED
+    assert again.state is ExchangeState.FAILED
 
 
 def test_a_replayed_proof_fails_under_another_nonce() -> None:
@@ -273,7 +272,7 @@ def test_a_server_does_not_prove_itself_with_an_empty_signature() -> None:
     client.final(RFC_SERVER_FIRST)
     with pytest.raises(ScramError):
         client.verify("v=====")
-    assert client.state is ClientExchangeState.FAILED
+    assert client.state is ExchangeState.FAILED
 
 
 @pytest.mark.parametrize("nonce", ["", "short", "a" * 15, "a" * (MAX_NONCE_CHARS + 1), "a" * 20 + ",", "a b" * 9])
@@ -325,7 +324,7 @@ def test_a_client_forgets_the_secret() -> None:
     client = rfc_client()
     client.first()
     client.final(RFC_SERVER_FIRST)
-    assert RFC_SECRET not in [getattr(client, name) for name in client.__slots__]
+    assert RFC_SECRET not in vars(client).values()
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -350,7 +349,7 @@ def test_our_client_takes_a_foreign_server(user: str, secret: str) -> None:
     server.set_client_first(client.first())
     server.set_client_final(client.final(server.get_server_first()))
     client.verify(server.get_server_final())
-    assert client.state is ClientExchangeState.VERIFIED
+    assert client.state is ExchangeState.DONE
 
 
 def test_a_foreign_client_with_the_wrong_secret_is_refused() -> None:

@@ -1,13 +1,16 @@
-"""Every message of SCRAM-SHA-256 that must be refused."""
+"""Malformed SCRAM-SHA-256 messages: each is refused and ends the exchange."""
+
+from collections.abc import Callable
 
 import pytest
 
 from smtppseudo.monitor.scram import (
     MAX_MESSAGE_CHARS,
     MAX_NONCE_CHARS,
-    ClientExchangeState,
+    ClientExchange,
+    ExchangeState,
     ScramError,
-    ServerExchangeState,
+    ServerExchange,
 )
 from tests.unit.scram_vectors import (
     RFC_CLIENT_FINAL,
@@ -123,13 +126,50 @@ MALFORMED_SERVER_FINAL = [
     pytest.param("v=", "not a list of attributes", id="empty signature"),
     pytest.param("v=AAAA", "signature is not 32 bytes", id="short signature"),
     pytest.param(RFC_SERVER_FINAL[:-1], "signature is not 32 bytes", id="no padding"),
-    pytest.param("v=" + "A" * 43 + "=", "signature does not hold", id="wrong signature"),
+    pytest.param("v=" + "A" * 43 + "=", "signature is wrong", id="wrong signature"),
     pytest.param("p=" + RFC_SERVER_FINAL[2:], "missing or out of order", id="another attribute"),
     pytest.param("m=x," + RFC_SERVER_FINAL, "mandatory extension", id="mandatory extension"),
     pytest.param("e=invalid-proof", "the server refused", id="refusal"),
     pytest.param("e=\x1b[31m", "the server refused", id="refusal with an escape sequence"),
     pytest.param(RFC_SERVER_FINAL + "\n", "printable ASCII", id="line end"),
 ]
+
+
+STEPS = {
+    "client-first": MALFORMED_CLIENT_FIRST,
+    "client-final": MALFORMED_CLIENT_FINAL,
+    "server-first": MALFORMED_SERVER_FIRST,
+    "server-final": MALFORMED_SERVER_FINAL,
+}
+
+
+def exchange_before(step: str) -> tuple[ServerExchange | ClientExchange, Callable[[str], object], str]:
+    """Return an exchange in which this message is next, the method that processes it, and the valid message."""
+    server, client = rfc_server(), rfc_client()
+    if step == "client-first":
+        return server, server.first, RFC_CLIENT_FIRST
+    if step == "client-final":
+        server.first(RFC_CLIENT_FIRST)
+        return server, server.final, RFC_CLIENT_FINAL
+    client.first()
+    if step == "server-first":
+        return client, client.final, RFC_SERVER_FIRST
+    client.final(RFC_SERVER_FIRST)
+    return client, client.verify, RFC_SERVER_FINAL
+
+
+@pytest.mark.parametrize(
+    ("step", "message", "reason"),
+    [pytest.param(step, *case.values, id=f"{step}, {case.id}") for step, cases in STEPS.items() for case in cases],
+)
+def test_a_malformed_message_ends_the_exchange(step: str, message: str, reason: str) -> None:
+    exchange, process, valid = exchange_before(step)
+    with pytest.raises(ScramError, match=reason) as caught:
+        process(message)
+    assert_repeats_nothing(caught.value, message)
+    assert exchange.state is ExchangeState.FAILED
+    with pytest.raises(ScramError, match="out of order"):
+        process(valid)
 
 
 def assert_repeats_nothing(error: ScramError, message: str) -> None:
@@ -140,51 +180,3 @@ def assert_repeats_nothing(error: ScramError, message: str) -> None:
     for attribute in message.split(","):
         value = attribute[2:]
         assert len(value) < 5 or value not in text
-
-
-@pytest.mark.parametrize(("message", "reason"), MALFORMED_CLIENT_FIRST)
-def test_a_malformed_client_first_is_refused(message: str, reason: str) -> None:
-    server = rfc_server()
-    with pytest.raises(ScramError, match=reason) as caught:
-        server.first(message)
-    assert_repeats_nothing(caught.value, message)
-    assert server.state is ServerExchangeState.FAILED
-    with pytest.raises(ScramError, match="out of order"):
-        server.first(RFC_CLIENT_FIRST)
-
-
-@pytest.mark.parametrize(("message", "reason"), MALFORMED_CLIENT_FINAL)
-def test_a_malformed_client_final_is_refused(message: str, reason: str) -> None:
-    server = rfc_server()
-    server.first(RFC_CLIENT_FIRST)
-    with pytest.raises(ScramError, match=reason) as caught:
-        server.final(message)
-    assert_repeats_nothing(caught.value, message)
-    assert server.state is ServerExchangeState.FAILED
-    with pytest.raises(ScramError, match="out of order"):
-        server.final(RFC_CLIENT_FINAL)
-
-
-@pytest.mark.parametrize(("message", "reason"), MALFORMED_SERVER_FIRST)
-def test_a_malformed_server_first_is_refused(message: str, reason: str) -> None:
-    client = rfc_client()
-    client.first()
-    with pytest.raises(ScramError, match=reason) as caught:
-        client.final(message)
-    assert_repeats_nothing(caught.value, message)
-    assert client.state is ClientExchangeState.FAILED
-    with pytest.raises(ScramError, match="out of order"):
-        client.final(RFC_SERVER_FIRST)
-
-
-@pytest.mark.parametrize(("message", "reason"), MALFORMED_SERVER_FINAL)
-def test_a_malformed_server_final_is_refused(message: str, reason: str) -> None:
-    client = rfc_client()
-    client.first()
-    client.final(RFC_SERVER_FIRST)
-    with pytest.raises(ScramError, match=reason) as caught:
-        client.verify(message)
-    assert_repeats_nothing(caught.value, message)
-    assert client.state is ClientExchangeState.FAILED
-    with pytest.raises(ScramError, match="out of order"):
-        client.verify(RFC_SERVER_FINAL)

@@ -40,6 +40,10 @@ PATHS: Final = ("log_dir", "metrics_file", "state_dir", "blocklist_file", *TLS)
 TEXTS: Final = ("greeting", "hostname", "server_name", "reject_at", "log_format", "blocklist_format", *PATHS)
 
 
+def no_warning(text: str) -> None:
+    pytest.fail(f"warned: {text}")
+
+
 def test_the_table_has_every_setting() -> None:
     assert set(KEYS) == set(Settings._fields)
     assert all(name == key.name for name, key in KEYS.items())
@@ -240,9 +244,9 @@ def test_an_unknown_key_like_no_other() -> None:
 
 def test_a_file() -> None:
     text = '# comment\nport = 2525\ngreeting = "Hi, {ip}"\nlisten = [\n  "::1",\n]\nidle_timeout_s = 5\n'
-    values = parse_file(text, PLACE)
+    values = parse_file(text, PLACE, no_warning)
     assert values == {"port": 2525, "greeting": "Hi, {ip}", "listen": ("::1",), "idle_timeout_s": 5.0}
-    assert parse_file("", PLACE) == {}
+    assert parse_file("", PLACE, no_warning) == {}
 
 
 @pytest.mark.parametrize(
@@ -264,7 +268,7 @@ def test_a_file() -> None:
 )
 def test_an_error_in_a_file_names_place_line_key_and_what_is_allowed(text: str, error: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        parse_file(text, PLACE)
+        parse_file(text, PLACE, no_warning)
     assert str(caught.value) == f"{PLACE}, {error}"
 
 
@@ -274,7 +278,7 @@ def test_an_error_in_a_file_names_place_line_key_and_what_is_allowed(text: str, 
 )
 def test_what_is_no_toml_names_the_place(text: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{PLACE}: not valid TOML: .+"):
-        parse_file(text, PLACE)
+        parse_file(text, PLACE, no_warning)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +288,35 @@ def test_what_is_no_toml_names_the_place(text: str) -> None:
 )
 def test_a_file_beyond_all_bounds_is_an_error_like_another(text: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{PLACE}"):
-        parse_file(text, PLACE)
+        parse_file(text, PLACE, no_warning)
+
+
+@pytest.mark.parametrize(
+    ("old", "current"),
+    [
+        ("stutter_octets_per_s", "stutter_bytes_per_s"),
+        ("log_max_octets_per_day", "log_max_bytes_per_day"),
+        ("log_min_free_octets", "log_min_free_bytes"),
+    ],
+)
+def test_a_key_by_its_old_name_works_with_a_warning(old: str, current: str) -> None:
+    warnings: list[str] = []
+    assert parse_file(f"slots = 7\n{old} = 5\n", PLACE, warnings.append) == {"slots": 7, current: 5}
+    assert warnings == [f"{PLACE}, line 2: {old} is now called {current}; the old name still works"]
+
+
+def test_an_old_name_is_checked_as_the_current_one() -> None:
+    with pytest.raises(SettingsError, match=rf"^{PLACE}, line 1: log_min_free_bytes must be a whole number "):
+        parse_file("log_min_free_octets = -1", PLACE, lambda text: None)
+
+
+def test_a_key_by_both_its_names_is_an_error() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_file("log_min_free_bytes = 1\nlog_min_free_octets = 1\n", PLACE, no_warning)
+    assert str(caught.value) == (
+        f"{PLACE}, line 2: log_min_free_octets is the old name of log_min_free_bytes, which is given, too;"
+        " remove the old one"
+    )
 
 
 # Layers
@@ -395,7 +427,7 @@ def test_a_value_as_toml(value: object, text: str) -> None:
     ],
 )
 def test_a_value_as_toml_is_read_back(name: str, value: object) -> None:
-    assert parse_file(f"{name} = {to_toml(value)}\n", PLACE) == {name: value}
+    assert parse_file(f"{name} = {to_toml(value)}\n", PLACE, no_warning) == {name: value}
 
 
 @pytest.mark.parametrize("path", ["a\nb", "a\rb", "a\tb", "a\x1bb", "a\x7fb", "a\ud800b"])
@@ -408,13 +440,13 @@ def test_a_path_is_refused_or_can_be_written_and_read_back(path: str) -> None:
 
 
 def test_the_default_file_sets_nothing() -> None:
-    assert parse_file(default_file(), PLACE) == {}
+    assert parse_file(default_file(), PLACE, no_warning) == {}
 
 
 def test_the_default_file_without_its_comment_signs_sets_every_default() -> None:
     text = re.sub(r"^# ([a-z_]+ = )", r"\1", default_file(), flags=re.MULTILINE)
-    assert parse_file(text, PLACE) == DEFAULTS
-    assert list(parse_file(text, PLACE)) == list(KEYS)
+    assert parse_file(text, PLACE, no_warning) == DEFAULTS
+    assert list(parse_file(text, PLACE, no_warning)) == list(KEYS)
 
 
 def test_the_default_file_explains_every_key() -> None:

@@ -101,13 +101,25 @@ def test_one_that_is_closing_gives_way_to_nobody() -> None:
     assert table.admit(20) == Admit(2)
 
 
+def test_slots_are_short_below_a_fifth_free_until_a_quarter_is_free() -> None:
+    table = Table(20, EVICT_AFTER_S)
+    guests = [come(table, 0) for _ in range(16)]  # 4 of 20 are free: a fifth
+    assert not table.update_shortage()
+    guests.append(come(table, 0))
+    assert table.update_shortage()
+    leave(table, guests.pop())  # a fifth again, but not yet a quarter
+    assert table.update_shortage()
+    leave(table, guests.pop())
+    assert not table.update_shortage()
+
+
 actions = st.lists(
     st.tuples(st.sampled_from(["come", "come", "act", "close", "leave", "wait", "wait"]), st.integers(0, 9)),
     max_size=80,
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(1, 6), actions)
 def test_against_a_simple_model(count: int, actions: list[tuple[str, int]]) -> None:
     table = Table(count, EVICT_AFTER_S)

@@ -114,6 +114,14 @@ def test_each_metric_has_its_help_and_its_type_before_its_samples() -> None:
         assert lines[at + 2].startswith((f"{name} ", f"{name}{{"))
 
 
+def test_the_server_name_is_a_label_of_every_metric() -> None:
+    status = Status.from_fields(FIELDS)
+    named = render_prometheus(status, "1.2.3", STARTED_AT, "mx-1")
+    assert named.count('{server="mx-1"') == sum(not line.startswith("#") for line in named.splitlines())
+    unnamed = named.replace('{server="mx-1"}', "").replace('server="mx-1",', "")
+    assert unnamed == render_prometheus(status, "1.2.3", STARTED_AT)
+
+
 def test_offline_is_0() -> None:
     assert families(Status.from_fields(changed("state", "offline")))["smtppseudo_online"].samples[0].value == 0
 
@@ -143,6 +151,19 @@ def test_a_status_that_is_none(name: str, value: object) -> None:
 def test_a_server_of_before_the_tarpit_is_understood() -> None:
     for name in MAY_LACK:
         assert getattr(Status.from_fields(changed(name, None)), name) == 0
+
+
+def test_the_old_names_of_counters_are_aliases() -> None:
+    old_names = {
+        "turned_away": "refused",
+        "received_bytes": "received_octets",
+        "sent_bytes": "sent_octets",
+        "wasted_s": "kept_s",
+        "undelayed": "hurried",
+    }
+    counters = cast(dict[str, object], FIELDS["counters"])
+    old = {**FIELDS, "counters": {old_names.get(name, name): value for name, value in counters.items()}}
+    assert Status.from_fields(old) == Status.from_fields(FIELDS)
 
 
 def test_a_sum_that_is_none() -> None:

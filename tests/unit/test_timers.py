@@ -135,7 +135,7 @@ def test_the_resolution_is_50_ms() -> None:
     assert RESOLUTION_S == 0.05
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.floats(0.001, 1e7))
 def test_what_comes_due_next_is_due_then(deadline: float) -> None:
     # Else whoever waits until then, by a clock that does not move meanwhile, waits for ever.
@@ -157,7 +157,7 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(steps, st.sampled_from([RESOLUTION_S, 0.25]))
 def test_never_early_and_late_by_the_resolution_at_most(steps: list[tuple[str, int, float]], resolution: float) -> None:
     wheel: Wheel[Item] = Wheel(resolution)

@@ -4,7 +4,7 @@ from typing import Final
 
 from textual.app import ComposeResult
 
-from smtppseudo.link.link import CertificateError, ChangedCertificateError
+from smtppseudo.link.errors import CertificateError, ChangedCertificateError
 from smtppseudo.link.pins import SHOW_COMMAND
 from smtppseudo.tui.screens.dialog import Dialog, box, buttons, text_line
 from smtppseudo.tui.widgets.buttons import TextButton

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from smtppseudo.link.link import LinkError
+from smtppseudo.link.errors import LinkError
 from smtppseudo.tui.background import start_worker
 from smtppseudo.tui.texts import printable, sentence
 from smtppseudo.tui.widgets.buttons import TextButton

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from textual.app import ComposeResult
 from textual.widgets import Input, Static
 
-from smtppseudo.link.link import LinkError
+from smtppseudo.link.errors import LinkError
 from smtppseudo.link.machine import checked_word
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, derive
 from smtppseudo.tui.background import in_thread, reply_to, start_worker

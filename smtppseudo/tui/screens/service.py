@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 from textual.app import ComposeResult, SuspendNotSupported
 from textual.widgets import Static
 
-from smtppseudo.service.commands import Action, argv_for, obstacle_to
-from smtppseudo.service.systemd import UnitState, ask_systemd
+from smtppseudo.service.commands import ServiceAction, argv_for, problem_with
+from smtppseudo.service.systemd import UnitState, query_service
 from smtppseudo.tui.background import in_thread, start_worker
 from smtppseudo.tui.screens.dialog import ConfirmDialog, Dialog, box, buttons, complaint, printable_lines, text_line
 from smtppseudo.tui.widgets.buttons import TextButton
@@ -22,9 +22,9 @@ def _no_terminal(argv: list[str]) -> None:
 class ServiceControl(NamedTuple):
     """How to ask systemd about the service of this machine, and how to change it. `run` gets the bare terminal."""
 
-    ask: Callable[[], UnitState] = ask_systemd
-    argv_for: Callable[[Action], list[str]] = argv_for
-    obstacle_to: Callable[[Action], str] = obstacle_to
+    ask: Callable[[], UnitState] = query_service
+    argv_for: Callable[[ServiceAction], list[str]] = argv_for
+    problem_with: Callable[[ServiceAction], str] = problem_with
     run: Callable[[list[str]], None] = _no_terminal
 
 
@@ -41,7 +41,7 @@ class ServiceDialog(Dialog[None]):
         with box("Service of this machine"):
             yield text_line("")
             yield complaint()
-            actions = [TextButton(action.value.capitalize(), id=action.value) for action in Action]
+            actions = [TextButton(action.value.capitalize(), id=action.value) for action in ServiceAction]
             yield buttons(*actions, TextButton("Close", id="close"))
 
     def on_mount(self) -> None:
@@ -53,7 +53,7 @@ class ServiceDialog(Dialog[None]):
         if event.button.id == "close":
             self.action_cancel()
             return
-        action = Action(event.button.id)
+        action = ServiceAction(event.button.id)
         if action not in _CONFIRMATIONS:
             self._start(action, True)
             return
@@ -61,14 +61,14 @@ class ServiceDialog(Dialog[None]):
         dialog = ConfirmDialog(f"{name} the service", _CONFIRMATIONS[action], name)
         self.app.push_screen(dialog, partial(self._start, action))
 
-    def _start(self, action: Action, is_sure: bool | None) -> None:
+    def _start(self, action: ServiceAction, is_sure: bool | None) -> None:
         if is_sure:
             start_worker(self, partial(self._do, action), "service")
 
-    async def _do(self, action: Action) -> None:
-        obstacle = await in_thread(partial(self._control.obstacle_to, action))
-        if obstacle:
-            self.complain(obstacle)
+    async def _do(self, action: ServiceAction) -> None:
+        problem = await in_thread(partial(self._control.problem_with, action))
+        if problem:
+            self.complain(problem)
             return
         argv = self._control.argv_for(action)
         try:
@@ -91,20 +91,20 @@ class ServiceDialog(Dialog[None]):
         self.query_one(".text", Static).update(printable_lines(state))
         self.query_one("#install", TextButton).label = "Upgrade" if unit.is_installed else "Install"
         for action, is_possible in (
-            (Action.INSTALL, not unit.reason),
-            (Action.START, unit.is_installed and not unit.is_running),
-            (Action.STOP, unit.is_running),
-            (Action.UNINSTALL, unit.is_installed),
+            (ServiceAction.INSTALL, not unit.reason),
+            (ServiceAction.START, unit.is_installed and not unit.is_running),
+            (ServiceAction.STOP, unit.is_running),
+            (ServiceAction.UNINSTALL, unit.is_installed),
         ):
             self.query_one(f"#{action.value}", TextButton).disabled = not is_possible
 
 
 _CONFIRMATIONS: Final = {
-    Action.STOP: (
+    ServiceAction.STOP: (
         "Until the service is started again, neither callers nor monitors can connect. This screen loses its"
         " connection, too."
     ),
-    Action.UNINSTALL: (
+    ServiceAction.UNINSTALL: (
         "This stops the service and removes its units. Settings, state and logs stay;"
         " `smtppseudo uninstall-service --purge` removes them, too."
     ),

@@ -8,7 +8,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
 from smtppseudo.config.settings import SettingsError, check
-from smtppseudo.link.link import LinkError, OpRefusedError
+from smtppseudo.link.errors import LinkError, OpRefusedError
 from smtppseudo.link.machine import checked_word
 from smtppseudo.link.route import UnresolvedError, own_address, resolve
 from smtppseudo.monitor.codec import Frame

@@ -1,9 +1,9 @@
-"""Which descriptors are handed over, and what for."""
+"""Inherited sockets: the descriptors and their names from the environment."""
 
 import pytest
 
 from smtppseudo.config.settings import SettingsError
-from smtppseudo.server.sd_listen import Inherited, parse, take
+from smtppseudo.server.sd_listen import InheritedSockets, inherit_sockets, parse_environment
 
 PID = 4711
 
@@ -23,13 +23,13 @@ def variables(count: str, names: str | None, pid: str = str(PID)) -> dict[str, s
     ],
 )
 def test_descriptors_begin_at_3(count: str, names: str | None, found: list[tuple[int, str]]) -> None:
-    assert parse(variables(count, names), PID) == found
+    assert parse_environment(variables(count, names), PID) == found
 
 
 @pytest.mark.parametrize("pid", ["", "1", "47110", "x"])
-def test_what_is_for_another_process_is_nothing_to_us(pid: str) -> None:
-    assert parse(variables("nonsense", "smtp", pid), PID) == []
-    assert parse({}, PID) == []
+def test_variables_for_another_process_are_ignored(pid: str) -> None:
+    assert parse_environment(variables("nonsense", "smtp", pid), PID) == []
+    assert parse_environment({}, PID) == []
 
 
 @pytest.mark.parametrize(
@@ -46,17 +46,17 @@ def test_what_is_for_another_process_is_nothing_to_us(pid: str) -> None:
         ("1", "smtp:smtp", "LISTEN_FDNAMES names 2, but LISTEN_FDS is 1"),
     ],
 )
-def test_what_is_no_hand_over(count: str, names: str | None, said: str) -> None:
+def test_invalid_variables_are_refused(count: str, names: str | None, said: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        parse(variables(count, names), PID)
+        parse_environment(variables(count, names), PID)
     assert said in str(caught.value)
 
 
-def test_the_variables_are_taken_whomever_they_are_for() -> None:
+def test_the_variables_are_removed_even_if_they_are_for_another_process() -> None:
     environ = {**variables("1", "smtp", "1"), "LISTEN_PIDFDID": "9", "HOME": "/"}
-    assert take(environ) == Inherited()
+    assert inherit_sockets(environ) == InheritedSockets()
     assert environ == {"HOME": "/"}
 
 
-def test_nothing_handed_over_decides_nothing() -> None:
-    assert Inherited().as_settings() == {}
+def test_without_inherited_sockets_no_setting_is_determined() -> None:
+    assert InheritedSockets().as_settings() == {}

@@ -6,31 +6,27 @@ from collections.abc import Callable
 import pytest
 
 from smtppseudo.events import Stamped
+from smtppseudo.link.errors import (
+    BadPeerError,
+    BusyError,
+    ConnectionLostError,
+    LinkError,
+    NeedsMagicWordError,
+    NotAuthorizedError,
+    OpRefusedError,
+    RefusedError,
+)
 from smtppseudo.link.incoming import (
+    EVENT_FIELDS,
     MESSAGE_CHARS_MAX,
-    OF_EVENTS,
-    OF_SLOTS,
-    BadPeer,
-    Bye,
+    SLOT_FIELDS,
     Dropped,
     Incoming,
-    LoggedIn,
-    Lost,
-    NeedsMagicWord,
-    NotAuthorized,
-    Refused,
-    Reply,
-    ReplyRefused,
+    OpReply,
     Snapshot,
     Streamed,
 )
-from smtppseudo.link.machine import (
-    SLOTS_MAX,
-    ClientState,
-    MonitorClient,
-    Secrets,
-    checked_word,
-)
+from smtppseudo.link.machine import SLOTS_MAX, ClientState, MonitorClient, Secrets, checked_word
 from smtppseudo.log.records import fields
 from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import cookie_id, derive
@@ -40,6 +36,7 @@ from tests.unit.monitor_peer import (
     COOKIE,
     EVENT,
     OTHER_COOKIE,
+    PLACE,
     SERVER_NONCE,
     SNAPSHOT,
     USERS,
@@ -71,12 +68,20 @@ def only(found: list[Incoming]) -> Incoming:
     return value
 
 
+def ending(found: list[Incoming], kind: type[LinkError], text: str = "") -> LinkError:
+    """Return the error that must be the only value; `text` must be part of it."""
+    value = only(found)
+    assert type(value) is kind
+    assert text in str(value)
+    return value
+
+
 def assert_bad(machine: MonitorClient, found: list[Incoming], words: str) -> None:
     """The client must have stopped here, said why, and have nothing more to do with that server."""
-    value = only(found)
-    assert isinstance(value, BadPeer)
-    assert words in value.message
-    assert value.message.isprintable()
+    text = str(ending(found, BadPeerError))
+    assert text.startswith(f"{PLACE}: ")
+    assert words in text
+    assert text.isprintable()
     assert machine.state is ClientState.CLOSED
     assert machine.data_to_send() == b""
     assert machine.receive(encode(SNAPSHOT)) == []
@@ -88,13 +93,14 @@ def assert_bad(machine: MonitorClient, found: list[Incoming], words: str) -> Non
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 65_536])
 def test_a_login_with_the_cookie(chunk_bytes: int) -> None:
     machine, peer = client(cookies=(COOKIE,)), Peer()
-    assert meet(machine, peer, chunk_bytes=chunk_bytes) == [LoggedIn("cookie"), A_SNAPSHOT]
+    assert meet(machine, peer, chunk_bytes=chunk_bytes) == [A_SNAPSHOT]
     assert (machine.state, machine.user, machine.server) == (ClientState.AUTHENTICATED, "cookie", "smtppseudo 0.1.0")
 
 
 def test_a_login_with_the_magic_word() -> None:
     machine, peer = client(WORD), Peer()
-    assert meet(machine, peer) == [LoggedIn("magic"), A_SNAPSHOT]
+    assert meet(machine, peer) == [A_SNAPSHOT]
+    assert machine.user == "magic"
 
 
 def test_the_frames_of_a_login_are_those_of_the_protocol() -> None:
@@ -109,7 +115,9 @@ def test_the_frames_of_a_login_are_those_of_the_protocol() -> None:
 
 @pytest.mark.parametrize("cookies", [(COOKIE, OTHER_COOKIE), (OTHER_COOKIE, COOKIE)])
 def test_of_several_cookies_the_servers_own_is_taken_before_the_word(cookies: tuple[str, ...]) -> None:
-    assert only(meet(client(WORD, cookies), Peer())[:1]) == LoggedIn("cookie")
+    machine = client(WORD, cookies)
+    assert meet(machine, Peer()) == [A_SNAPSHOT]
+    assert machine.user == "cookie"
 
 
 @pytest.mark.parametrize("changed", ["0" * 16, None, 7, cookie_id(COOKIE).upper()])
@@ -122,7 +130,7 @@ def test_a_cookie_is_not_tried_on_another_server(changed: object) -> None:
 
 def test_without_a_secret_for_this_server_nothing_is_sent() -> None:
     machine = client(cookies=(OTHER_COOKIE,))
-    assert only(machine.receive(encode(hello()))) == NeedsMagicWord()
+    ending(machine.receive(encode(hello())), NeedsMagicWordError, f"{PLACE} needs the magic word")
     assert machine.data_to_send() == b""
     assert machine.state is ClientState.CLOSED
 
@@ -139,31 +147,33 @@ def test_nothing_is_sent_before_the_hello() -> None:
 
 def test_a_wrong_word_is_refused_and_not_tried_again() -> None:
     machine, peer = client("another word"), Peer()
-    assert only(meet(machine, peer)) == NotAuthorized("magic", "Not Authorized!")
+    ending(meet(machine, peer), NotAuthorizedError, f"{PLACE}: Not Authorized! The magic word is wrong")
     assert len(peer.received) == 2
     assert machine.state is ClientState.CLOSED
 
 
 def test_a_server_that_has_another_cookie_of_that_id_refuses() -> None:
     users = {"cookie": derive(OTHER_COOKIE, b"salt of the cookie", 4_096)}
-    assert only(meet(client(cookies=(COOKIE,)), Peer(users))) == NotAuthorized("cookie", "Not Authorized!")
+    ending(meet(client(cookies=(COOKIE,)), Peer(users)), NotAuthorizedError, "Not Authorized! The login failed")
 
 
 @pytest.mark.parametrize(
-    ("refusal", "value"),
+    ("refusal", "kind", "text"),
     [
-        ({"error": "rate", "message": "in 40 s"}, Refused("rate", "in 40 s")),
-        ({"error": "busy"}, Refused("busy", "")),
-        ({"error": "not_authorized", "message": "no"}, NotAuthorized("magic", "no")),
+        ({"error": "rate", "message": "in 40 s"}, RefusedError, "refuses the connection: in 40 s"),
+        ({"error": "rate"}, RefusedError, "refuses the connection: rate"),
+        ({"error": "busy"}, BusyError, "is busy"),
+        ({"error": "not_authorized", "message": "no"}, NotAuthorizedError, "The magic word is wrong"),
     ],
 )
 @pytest.mark.parametrize("to", [1, 2])
-def test_a_login_refused_at_either_step(refusal: dict[str, object], value: Incoming, to: int) -> None:
+def test_a_login_refused_at_either_step(refusal: dict[str, object], kind: type[LinkError], text: str, to: int) -> None:
     machine, peer = client(WORD), Peer()
     machine.receive(encode(hello()))
     if to == 2:
         machine.receive(peer.answer(machine.data_to_send()))
-    assert only(machine.receive(encode({"type": "reply", "id": to, "ok": False, **refusal}))) == value
+    error = ending(machine.receive(encode({"type": "reply", "id": to, "ok": False, **refusal})), kind, text)
+    assert getattr(error, "code", "not_authorized") == refusal["error"]
     assert machine.state is ClientState.CLOSED
 
 
@@ -171,36 +181,37 @@ def test_a_login_refused_at_either_step(refusal: dict[str, object], value: Incom
 def test_a_server_without_room_says_so_at_any_time(before: bytes) -> None:
     machine = client(WORD)
     found = machine.receive(before + encode({"type": "error", "error": "busy", "message": "8 monitors"}))
-    assert only(found) == Refused("busy", "8 monitors")
+    ending(found, BusyError, f"{PLACE} is busy: 8 monitors;")
 
 
 def test_both_machines_together() -> None:
     for secrets, user in ((Secrets(magic_word=WORD), "magic"), (Secrets((COOKIE,)), "cookie")):
-        machine = MonitorClient(secrets, CLIENT_NONCE)
+        machine = MonitorClient(secrets, CLIENT_NONCE, PLACE)
         door = LoginBackend(USERS.get, Peer._decoy, lambda user: 0.0, cookie_id(COOKIE))
-        server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "127.0.0.1", 50_000, 0.0)
+        server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "", "127.0.0.1", 50_000, 0.0)
         found: list[Incoming] = []
         while data := server.data_to_send(0.0):
             found += machine.receive(data)
             for happening in server.receive(machine.data_to_send(), 0.0):
                 assert isinstance(happening, ValidProof)
                 server.admit(happening, 0.0)
-        assert found == [LoggedIn(user)]
+        assert found == []
+        assert (machine.state, machine.user) == (ClientState.AUTHENTICATED, user)
         assert machine.request("ping") == 3
         assert server.receive(machine.data_to_send(), 0.0) == []
-        assert only(machine.receive(server.data_to_send(0.0))) == Reply(3, {})
+        assert only(machine.receive(server.data_to_send(0.0))) == OpReply(3, {})
 
 
 def test_both_machines_with_a_wrong_word() -> None:
     machine = client("another word")
     door = LoginBackend(USERS.get, Peer._decoy, lambda user: 0.0, cookie_id(COOKIE))
-    server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "127.0.0.1", 50_000, 0.0)
+    server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "", "127.0.0.1", 50_000, 0.0)
     for _ in range(2):
         assert machine.receive(server.data_to_send(0.0)) == []
         happenings = server.receive(machine.data_to_send(), 0.0)
     assert happenings == [WrongMagicWord()]
     server.tick(1.0)
-    assert only(machine.receive(server.data_to_send(1.0))) == NotAuthorized("magic", "Not Authorized!")
+    ending(machine.receive(server.data_to_send(1.0)), NotAuthorizedError, "The magic word is wrong")
 
 
 # Servers that mean no good, before they have proved anything
@@ -260,14 +271,14 @@ def challenge_of(nonce: str = CLIENT_NONCE + SERVER_NONCE, salt: str = "c2FsdHNh
         (challenge("e=other-error"), "the server refused"),
         (challenge(None), "data"),
         (challenge(7), "data"),
-        (encode({"type": "reply", "id": 2, "ok": True}), "not asked"),
+        (encode({"type": "reply", "id": 2, "ok": True}), "was not sent"),
         (encode({"type": "reply", "id": 1}), "ok"),
         (encode({"type": "reply", "id": 1, "ok": 1}), "ok"),
         (encode({"type": "reply", "id": 1, "ok": False}), "error"),
         (encode({"type": "reply", "id": "1", "ok": True}), "id"),
         (encode(hello()), "'hello' before the login"),
         (encode(SNAPSHOT), "'snapshot' before the login"),
-        (b"garbage\n", "not a frame"),
+        (b"garbage\n", "invalid frame"),
     ],
 )
 def test_a_bad_challenge(data: bytes, words: str) -> None:
@@ -291,8 +302,8 @@ def awaiting_signature() -> MonitorClient:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "signature does not hold"),
-        (f"v={'A' * 43}=", "signature does not hold"),
+        ("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "signature is wrong"),
+        (f"v={'A' * 43}=", "signature is wrong"),
         ("v=AAAA", "signature"),
         ("e=other-error", "the server refused"),
         ("", "login failed"),
@@ -312,16 +323,15 @@ def test_a_server_without_the_word_cannot_skip_its_proof() -> None:
 
 def test_the_right_signature_for_another_exchange_does_not_hold() -> None:
     machine, peer = client(WORD), Peer()
-    recorded = MonitorClient(Secrets(magic_word=WORD), "another-nonce-0123456789")
+    recorded = MonitorClient(Secrets(magic_word=WORD), "another-nonce-0123456789", PLACE)
     recorded.receive(encode(hello()))
     recorded.receive(peer.answer(recorded.data_to_send()))
     signature = peer.answer(recorded.data_to_send())
     peer = Peer()
     machine.receive(encode(hello()))
     machine.receive(peer.answer(machine.data_to_send()))
-    assert only(machine.receive(signature)) == BadPeer(
-        "the login failed: the server's signature does not hold; do not trust what answers there"
-    )
+    machine.data_to_send()
+    assert_bad(machine, machine.receive(signature), "signature is wrong; do not trust this server")
 
 
 # After the login
@@ -331,7 +341,7 @@ def test_a_request_and_its_reply() -> None:
     machine, peer = logged_in()
     peer.replies["subscribe"] = [{"oldest_seq": 7}]
     assert machine.request("subscribe", from_seq=9, events=["closed"]) == 3
-    assert only(machine.receive(peer.answer(machine.data_to_send()))) == Reply(3, {"oldest_seq": 7})
+    assert only(machine.receive(peer.answer(machine.data_to_send()))) == OpReply(3, {"oldest_seq": 7})
     assert peer.received[-1] == {"id": 3, "op": "subscribe", "from_seq": 9, "events": ["closed"]}
 
 
@@ -339,14 +349,19 @@ def test_replies_may_come_in_any_order() -> None:
     machine, _ = logged_in()
     first, second = machine.request("get"), machine.request("ping")
     found = [only(machine.receive(encode({"type": "reply", "id": id_, "ok": True}))) for id_ in (second, first)]
-    assert found == [Reply(second, {}), Reply(first, {})]
+    assert found == [OpReply(second, {}), OpReply(first, {})]
 
 
 def test_a_request_refused() -> None:
     machine, _ = logged_in()
     request_id = machine.request("set", changes={"greeting": ""})
     refusal = {"type": "reply", "id": request_id, "ok": False, "error": "bad_value", "message": "greeting must be ..."}
-    assert only(machine.receive(encode(refusal))) == ReplyRefused(request_id, "bad_value", "greeting must be ...")
+    reply = only(machine.receive(encode(refusal)))
+    assert isinstance(reply, OpReply)
+    assert reply.id == request_id
+    with pytest.raises(OpRefusedError, match=r"^greeting must be \.\.\.$") as caught:
+        reply.result()
+    assert caught.value.code == "bad_value"
     assert machine.state is ClientState.AUTHENTICATED
 
 
@@ -376,8 +391,8 @@ def test_a_list_of_slots_comes_in_parts() -> None:
     ]
     request_id = machine.request("slots")
     data = peer.answer(machine.data_to_send())
-    assert only(machine.receive(data)) == Reply(request_id, {"slots": slots(1, 250)})
-    assert only(machine.receive(data[: data.index(b"\n") + 1])) == BadPeer("the server answered what was not asked")
+    assert only(machine.receive(data)) == OpReply(request_id, {"slots": slots(1, 250)})
+    assert_bad(machine, machine.receive(data[: data.index(b"\n") + 1]), "a request that was not sent")
 
 
 def test_two_lists_of_slots_at_once_are_not_mixed_up() -> None:
@@ -389,8 +404,8 @@ def test_two_lists_of_slots_at_once_are_not_mixed_up() -> None:
         return machine.receive(encode(frame))
 
     assert part(first, 1, more=True) == part(second, 11, more=True) == []
-    assert only(part(first, 2, more=False)) == Reply(first, {"slots": slots(1, 2)})
-    assert only(part(second, 12, more=False)) == Reply(second, {"slots": slots(11, 2)})
+    assert only(part(first, 2, more=False)) == OpReply(first, {"slots": slots(1, 2)})
+    assert only(part(second, 12, more=False)) == OpReply(second, {"slots": slots(11, 2)})
 
 
 def test_a_list_that_ends_in_a_refusal_is_forgotten() -> None:
@@ -398,7 +413,9 @@ def test_a_list_that_ends_in_a_refusal_is_forgotten() -> None:
     request_id = machine.request("slots")
     frame = {"type": "reply", "id": request_id, "ok": True, "slots": slots(1, 1), "more": True}
     refusal = {"type": "reply", "id": request_id, "ok": False, "error": "io"}
-    assert only(machine.receive(encode(frame) + encode(refusal))) == ReplyRefused(request_id, "io", "")
+    reply = only(machine.receive(encode(frame) + encode(refusal)))
+    assert isinstance(reply, OpReply)
+    assert (reply.id, str(reply.error)) == (request_id, "io")
     assert machine._slots == {}
 
 
@@ -442,7 +459,7 @@ def test_a_later_version_may_send_more() -> None:
 def test_goodbye_ends_it() -> None:
     machine, _ = logged_in()
     found = machine.receive(encode({"type": "bye", "reason": "shutdown"}) + encode(EVENT))
-    assert only(found) == Bye("shutdown")
+    ending(found, ConnectionLostError, f"{PLACE}: the server ended the connection (shutdown)")
     assert machine.end_of_stream() == []
     with pytest.raises(ValueError, match="not logged in"):
         machine.request("ping")
@@ -451,9 +468,9 @@ def test_goodbye_ends_it() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"garbage\n", "not a frame"),
-        (b"{" + b"[" * 100 + b"\n", "not a frame"),
-        (b'{"type":"event","seq":1e999}\n', "not a frame"),
+        (b"garbage\n", "invalid frame"),
+        (b"{" + b"[" * 100 + b"\n", "invalid frame"),
+        (b'{"type":"event","seq":1e999}\n', "invalid frame"),
         (b'{"a":"' + b"x" * 65_531, "at most 65536 bytes"),
         (encode(without(EVENT, "type")), "type"),
         (encode(without(EVENT, "seq")), "seq"),
@@ -467,7 +484,7 @@ def test_goodbye_ends_it() -> None:
         (encode(EVENT | {"data": ["x"]}), "data"),
         (encode({"type": "dropped"}), "count"),
         (encode({"type": "error"}), "error"),
-        (encode({"type": "reply", "id": 99, "ok": True}), "not asked"),
+        (encode({"type": "reply", "id": 99, "ok": True}), "was not sent"),
         (encode(without(SNAPSHOT, "slots")), "slots"),
         (encode(SNAPSHOT | {"slots": {}}), "slots"),
         (encode(SNAPSHOT | {"slots": [7]}), "slot"),
@@ -490,17 +507,17 @@ def test_a_request_is_not_answered_twice() -> None:
     machine, _ = logged_in()
     reply = encode({"type": "reply", "id": machine.request("ping"), "ok": True})
     machine.data_to_send()
-    assert only(machine.receive(reply)) == Reply(3, {})
-    assert_bad(machine, machine.receive(reply), "not asked")
+    assert only(machine.receive(reply)) == OpReply(3, {})
+    assert_bad(machine, machine.receive(reply), "was not sent")
 
 
 def test_what_a_screen_relies_on_has_the_types_that_events_have() -> None:
     shown = {name for event, _, _ in KINDS for name, _ in fields(Stamped(1, "", 1, 1, "::1", 1, event))}
-    assert set(OF_EVENTS) == shown
+    assert set(EVENT_FIELDS) == shown
     for event, _, _ in KINDS:
         for name, value in fields(Stamped(1, "", 1, 1, "::1", 1, event)):
-            assert type(value) is OF_EVENTS[name], name
-    assert set(OF_SLOTS) >= {"session", "ip", "port", "helo", "mail_from", "last", "error", "commands", "idle_ms"}
+            assert type(value) is EVENT_FIELDS[name], name
+    assert set(SLOT_FIELDS) >= {"session", "ip", "port", "helo", "mail_from", "last", "error", "commands", "idle_ms"}
 
 
 NASTY = "\x1b[2J\u202e\u200b\x00\n\x7f\x9b"
@@ -527,11 +544,11 @@ def test_no_character_that_a_terminal_obeys_comes_through(sent: dict[str, object
 def test_what_a_server_says_in_words_is_tamed_and_cut() -> None:
     machine, _ = logged_in()
     refusal = {"type": "error", "error": NASTY, "message": NASTY * 1_000}
-    refused = only(machine.receive(encode(refusal)))
-    assert isinstance(refused, Refused)
+    refused = ending(machine.receive(encode(refusal)), RefusedError)
+    assert isinstance(refused, RefusedError)
     assert refused.code.isprintable()
-    assert refused.message.isprintable()
-    assert len(refused.message) == MESSAGE_CHARS_MAX
+    assert str(refused).isprintable()
+    assert len(str(refused).removeprefix(f"{PLACE} refuses the connection: ")) == MESSAGE_CHARS_MAX
 
 
 # The end of the stream
@@ -550,14 +567,14 @@ def test_secrets_are_let_go_of(server_goes_on: bool) -> None:
 
 def test_a_connection_that_ends_without_a_hello() -> None:
     machine = client(WORD)
-    assert only(machine.end_of_stream()) == Lost("the server closed the connection without a word")
+    ending(machine.end_of_stream(), ConnectionLostError, f"{PLACE}: the server closed the connection without a hello")
     assert machine.state is ClientState.CLOSED
     assert machine.end_of_stream() == []
 
 
 @pytest.mark.parametrize("make", [awaiting_signature, lambda: logged_in()[0]])
 def test_a_connection_that_ends_later(make: Callable[[], MonitorClient]) -> None:
-    assert isinstance(only(make().end_of_stream()), Lost)
+    ending(make().end_of_stream(), ConnectionLostError, f"{PLACE}: the server closed the connection")
 
 
 # Secrets
@@ -583,4 +600,4 @@ def test_what_can_be_a_magic_word(word: str) -> None:
 
 def test_a_nonce_that_cannot_be_is_an_error_at_once() -> None:
     with pytest.raises(ValueError, match="nonce"):
-        MonitorClient(Secrets(magic_word=WORD), "short")
+        MonitorClient(Secrets(magic_word=WORD), "short", PLACE)

@@ -1,0 +1,69 @@
+"""`guide`: print a page of the guide, or the list of pages."""
+
+import argparse
+import sys
+from typing import Final
+
+from smtppseudo.cli import exits
+from smtppseudo.cli.options import describe
+
+TOPICS: Final = (
+    "install",
+    "saying-no",
+    "settings",
+    "monitor",
+    "logs",
+    "reports",
+    "block-lists",
+    "tarpit",
+    "security",
+    "compared-with",
+    "benchmarks",
+    "design",
+    "contributing",
+)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(command, "smtppseudo guide block-lists", "On a terminal, a page is shown by $PAGER, or by less.")
+    command.add_argument("topic", nargs="?", metavar="TOPIC", help="the page to print (the list of pages)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the page, through a pager on a terminal. Raises CommandError."""
+    topic: str | None = options.topic
+    if topic is None:
+        print("Pages of the guide. `smtppseudo guide TOPIC` prints one of them.\n")
+        for each in TOPICS:
+            print(f"  {each:<14} {title(each)}")
+    elif topic not in TOPICS:
+        raise exits.CommandError(f"the guide has no page {topic!a}; {_advice(topic)}", exits.USAGE)
+    elif sys.stdout.isatty():
+        import pydoc
+
+        pydoc.pager(page(topic))
+    else:
+        print(page(topic), end="")
+    return exits.GOOD
+
+
+def page(topic: str) -> str:
+    """Return the text of a page: Markdown in ASCII."""
+    from importlib import resources  # reads from a zip file, too
+
+    return resources.files("smtppseudo").joinpath("guide", f"{topic}.md").read_text("ascii")
+
+
+def title(topic: str) -> str:
+    """Return the heading of a page."""
+    return page(topic).partition("\n")[0].removeprefix("# ")
+
+
+def _advice(topic: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(topic.lower(), TOPICS)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"its pages are {', '.join(TOPICS)}"

@@ -1,0 +1,115 @@
+"""Checks before an install: each yields the problems that it finds, one line each, with the remedy."""
+
+import errno
+import os
+import shlex
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from smtppseudo.net.port_holder import holder_of
+from smtppseudo.service.layout import Layout
+from smtppseudo.service.program import Program
+from smtppseudo.service.systemd import ToolError, run_tool
+from smtppseudo.service.units import Endpoint
+
+# ProtectHome= and PrivateTmp= hide these from the service.
+_HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - named, not used
+_REINSTALL: Final = (
+    "install it with `sudo /usr/bin/python3 -m venv /opt/smtppseudo && sudo /opt/smtppseudo/bin/pip install .` or, with"
+    " pipx 1.5 or newer, `sudo pipx install --global .`, in a clone of its repository, or with a wheel for the dot"
+)
+_MAIL_SERVERS: Final = {"master": "postfix", "exim4": "exim4", "sendmail": "sendmail", "smtpd": "opensmtpd"}
+_OTHER_PLATFORMS: Final = {
+    "win32": "Windows services are not supported yet; until then run `smtppseudo serve` in a terminal, or let the Task"
+    " Scheduler start it at boot",
+    "darwin": "launchd is not supported yet; until then run `sudo smtppseudo serve` in a terminal",
+}
+
+
+def check_platform(platform: str) -> Iterator[str]:
+    """Check that this is Linux."""
+    if platform != "linux":
+        yield _OTHER_PLATFORMS.get(platform, "only systemd is supported; let the init system run `smtppseudo serve`")
+
+
+def check_program(program: Program) -> Iterator[str]:
+    """Check that the program is installed for its interpreter."""
+    try:
+        run_tool(*program.argv, "--version")
+    except ToolError:
+        yield f"smtppseudo is not installed for {program.python}, but runs from its source; {_REINSTALL}"
+
+
+def check_sandbox(program: Program) -> Iterator[str]:
+    """Check that the service's user can read the program, in the sandbox of the unit."""
+    for path in program.paths:
+        for hidden in _HIDDEN:
+            if path.is_relative_to(hidden):
+                yield f"the service cannot read {path}, because {hidden} is hidden from it; {_REINSTALL}"
+                return
+    # Permissions count, too: report the topmost directory, or the file, that other users cannot read.
+    for path in (program.python.resolve(), program.package.resolve() / "__init__.py"):
+        for each in (*reversed(path.parents), path):
+            if not each.exists():  # in an archive
+                break
+            needed = stat.S_IXOTH if each.is_dir() else stat.S_IROTH
+            if not each.stat().st_mode & needed:
+                recursive = "-R " if each.is_relative_to(program.prefix) else ""
+                remedy = f"`sudo chmod {recursive}o+rX {shlex.quote(str(each))}`"
+                yield f"the service cannot read {each}, because it is closed to other users; {remedy} opens it"
+                return
+
+
+def check_root(program: Program, command: str) -> Iterator[str]:
+    """Check that this process is root's; the remedy names the command to run by sudo."""
+    if os.geteuid() != 0:
+        yield from check_program(program)
+        argv = shlex.join(["sudo", *program.argv, command])
+        yield f"only root may do that; use `{argv}`, or --user for a service of your own"
+
+
+def check_user_manager() -> Iterator[str]:
+    """Check that the user's systemd answers."""
+    try:
+        run_tool("systemctl", "--user", "show", "--property=Version")
+    except ToolError:
+        yield (
+            "this user's systemd does not answer; log in as the user, not by su or sudo, or type"
+            " `sudo loginctl enable-linger $USER; export XDG_RUNTIME_DIR=/run/user/$(id -u)`"
+        )
+
+
+def check_units(layout: Layout) -> Iterator[str]:
+    """Check that no other package, person or mask has a unit of the same name."""
+    for path in layout.foreign():
+        if path.is_symlink() and path.readlink() == Path(os.devnull):
+            yield f"{path.name} is masked; `sudo systemctl unmask {path.name}` mends that"
+        else:
+            yield f"{path} was not written by install-service; remove it first (`dpkg -S {path}` may name its package)"
+
+
+def check_endpoint(endpoint: Endpoint) -> Iterator[str]:
+    """Check that no other program has the port. Other errors are left to systemd."""
+    port = endpoint.port
+    if any(_is_taken(address, port) for address in endpoint.addresses):
+        holder = holder_of(port) or "another program"
+        # The mail servers of Debian and others, by the names of their processes.
+        service = _MAIL_SERVERS.get(holder.partition(" ")[0])
+        remedy = f"`sudo systemctl disable --now {service}` stops it" if service else "stop that"
+        yield f"port {port} is taken by {holder}; {remedy}, or choose another port (--port, --monitor-port)"
+
+
+def _is_taken(address: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as sock:
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((address, port))
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False

@@ -1,0 +1,98 @@
+"""Installing: the steps that install the service, or upgrade an installed one."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from smtppseudo.service.layout import Layout, make_directory, read, write
+from smtppseudo.service.steps import Step
+from smtppseudo.service.systemd import Systemd, ToolError, run_tool
+from smtppseudo.service.units import SERVICE, SOCKETS, USER, Plan, endpoints, sysusers_text, unit_texts
+
+_START_TIMEOUT_S: Final = 30.0
+_POLL_S: Final = 0.1
+_LINE_BYTES_MAX: Final = 1024
+
+
+def service_files(plan: Plan, layout: Layout) -> dict[Path, str]:
+    """Return the files of the service with their texts."""
+    files = {} if layout.sysusers is None else {layout.sysusers: sysusers_text()}
+    return files | {layout.units / name: text for name, text in unit_texts(plan).items()}
+
+
+def install_steps(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool, start: bool) -> Iterator[Step]:
+    """Yield the steps. In a tree that is not booted nothing is started, even with `start`."""
+    files = service_files(plan, layout)
+    changed = [path for path, text in files.items() if read(path) != text]
+    must_close = any(path.exists() for path in changed if path.name in SOCKETS)
+    for path in changed:
+        yield Step(f"write {path}", f"wrote {path}", partial(write, path, files[path]))
+    if layout.sysusers is not None:
+        yield from _user_steps(layout.sysusers, systemd.root)
+        settings = layout.settings
+        if not settings.exists():  # systemd would make it, but owned by the service's user
+            yield Step(f"make {settings}", f"made {settings}", partial(make_directory, settings))
+    if systemd.root is None and changed:
+        yield Step("reload systemd", "reloaded systemd", partial(systemd.run, "daemon-reload"))
+    if enable:
+        yield Step("enable it", "enabled it: it starts at boot", partial(systemd.run, "enable", SERVICE))
+    if not start or systemd.root is not None:
+        return
+    if must_close:
+        # A listening socket keeps its old addresses, and lives as long as the service.
+        yield Step("close the ports", "closed the ports, to open them again", partial(systemd.run, "stop", *SOCKETS))
+    yield Step("start it", "started it", partial(_start, systemd))
+    for (addresses, port), answers in zip(endpoints(plan), (_answers_smtp, _answers_monitors), strict=True):
+        wait = partial(_wait_for_answer, partial(answers, port))
+        yield Step(f"connect to port {port}", f"port {port} answers, on {' and '.join(addresses)}", wait)
+
+
+def _user_steps(sysusers: Path, root: Path | None) -> Iterator[Step]:
+    where = [] if root is None else [f"--root={root}"]
+    if root is None or (root / "etc/passwd").exists():  # otherwise the tree makes the user when it is booted
+        make = partial(run_tool, "systemd-sysusers", *where, sysusers.name)
+        yield Step(f"make the user {USER}", f"made sure of user and group {USER}", make)
+
+
+def _start(systemd: Systemd) -> None:
+    try:
+        systemd.run("restart", SERVICE)
+    except ToolError as error:
+        status = systemd.show(SERVICE, "StatusText").get("StatusText")  # the server's own message is more exact
+        raise ToolError(status or str(error)) from None
+
+
+def _wait_for_answer(answers: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + _START_TIMEOUT_S
+    while True:
+        try:
+            if answers():
+                return
+            reason = "another program answers there"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if time.monotonic() > give_up_at:
+            raise ToolError(f"{reason}; `systemctl status {SERVICE}` and `journalctl -u {SERVICE}` say more")
+        time.sleep(_POLL_S)
+
+
+def _answers_smtp(port: int) -> bool:
+    line = _first_line(port)
+    return line[:3].isdigit() and line[3:4] in b" -"  # any code: reject_at = "connect" begins with 5yz
+
+
+def _answers_monitors(port: int) -> bool:
+    try:
+        hello = json.loads(_first_line(port))
+    except ValueError:
+        return False
+    return isinstance(hello, dict) and hello.get("type") == "hello"
+
+
+def _first_line(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), _START_TIMEOUT_S) as sock, sock.makefile("rb") as file:
+        return file.readline(_LINE_BYTES_MAX)

@@ -1,0 +1,48 @@
+"""The route to a server: ports, addresses and secrets that are tried."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from smtppseudo.link.errors import UnreachableError
+from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.pins import Pins
+from smtppseudo.link.route import Target, connect
+from tests.monitors import monitor_port, state_dir
+from tests.running import Servers
+
+NO_PINS: Final = Pins(Path(os.devnull))
+
+
+def own_other_address() -> str:
+    """Return an address of this machine that is not loopback, or skip."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # nothing is sent
+        except OSError:
+            pytest.skip("this machine has no other address than loopback")
+        address: str = sock.getsockname()[0]
+    return address
+
+
+def test_an_address_of_this_machine_leads_to_loopback(servers: Servers) -> None:
+    server = servers.start()
+    address = own_other_address()
+    route = connect(Target(address, monitor_port(server)), Keyring([state_dir(server)], NO_PINS))
+    route.link.close()
+    assert route.is_own
+    assert (
+        route.note == f"{address} is this machine, but its server accepts monitors at 127.0.0.1 only; connected there"
+    )
+
+
+def test_what_was_tried_is_said_where_nothing_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    with pytest.raises(UnreachableError, match=rf"127\.0\.0\.1 port {port}: Connection refused; is the server running"):
+        connect(Target(None, port), Keyring([], NO_PINS))
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1 was tried as well"):
+        connect(Target(own_other_address(), port), Keyring([], NO_PINS))

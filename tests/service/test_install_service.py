@@ -1,0 +1,157 @@
+"""`install-service` and `uninstall-service` on a directory tree, as a dry run, and where they must refuse."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.service.units import UNITS
+from tests.running import run
+
+
+def files(root: Path) -> set[str]:
+    """Return the paths of all files and links in a tree."""
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() or path.is_symlink()}
+
+
+def require_systemctl() -> None:
+    """Skip the test if systemctl is not installed, which enables units in a tree."""
+    if shutil.which("systemctl") is None:
+        pytest.skip("systemctl is not installed")
+
+
+def test_a_dry_run_prints_all_files_and_writes_none(tmp_path: Path) -> None:
+    done = run("install-service", "--dry-run", "--root", str(tmp_path), "--port", "2525")
+    assert done.returncode == 0
+    heads = [line for line in done.stdout.splitlines() if line.startswith("# /")]
+    assert heads == [
+        f"# {tmp_path}/etc/sysusers.d/smtppseudo.conf",
+        *(f"# {tmp_path}/etc/systemd/system/{name}" for name in UNITS),
+    ]
+    assert "ListenStream=[::]:2525\n" in done.stdout
+    assert files(tmp_path) == set()
+
+
+def test_a_dry_run_needs_no_root_and_only_warns() -> None:
+    prefix = [] if os.geteuid() != 0 else ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if subprocess.run([*prefix, sys.executable, "-c", ""], capture_output=True, check=False).returncode != 0:
+        pytest.skip("other users cannot run this Python")
+    done = run("install-service", "--dry-run", prefix=prefix)
+    assert done.returncode == 0, done.stderr
+    assert "ListenStream=0.0.0.0:25\n" in done.stdout
+    assert done.stderr.startswith("smtppseudo: warning: ")  # the tests run from the source
+
+
+def test_uninstall_removes_what_install_wrote_into_a_tree(tmp_path: Path) -> None:
+    require_systemctl()
+    done = run("install-service", "--root", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    units = tmp_path / "etc/systemd/system"
+    assert (units / "multi-user.target.wants/smtppseudo.service").readlink() == Path("/etc/systemd/system", UNITS[-1])
+    wants = {f"etc/systemd/system/sockets.target.wants/{name}" for name in UNITS[:-1]}
+    assert files(tmp_path) == wants | {f"etc/systemd/system/{name}" for name in UNITS} | {
+        "etc/systemd/system/multi-user.target.wants/smtppseudo.service",
+        "etc/sysusers.d/smtppseudo.conf",
+    }
+    done = run("uninstall-service", "--root", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert files(tmp_path) == set()
+    assert (tmp_path / "etc/smtppseudo").is_dir()
+    assert done.stdout.endswith(f"not removed: {tmp_path}/etc/smtppseudo (--purge removes them)\n")
+    run("uninstall-service", "--root", str(tmp_path), "--purge")
+    assert not (tmp_path / "etc/smtppseudo").exists()
+
+
+def test_install_makes_the_user_in_a_tree_and_purge_removes_it(tmp_path: Path) -> None:
+    require_systemctl()
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (tmp_path / "etc/group").write_text("root:x:0:\n")
+    done = run("install-service", "--root", str(tmp_path), "--no-enable")
+    assert done.returncode == 0, done.stderr
+    assert "smtppseudo mail server" in (tmp_path / "etc/passwd").read_text()
+    assert not (tmp_path / "etc/systemd/system/multi-user.target.wants").exists()
+    done = run("uninstall-service", "--root", str(tmp_path), "--purge")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "etc/passwd").read_text() == "root:x:0:0:root:/root:/bin/sh\n"
+    assert (tmp_path / "etc/group").read_text() == "root:x:0:\n"
+
+
+def test_purge_spares_another_user_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    passwd = "smtppseudo:x:1000:1000:Sam T. P. Pseudo:/home/sam:/bin/sh\n"
+    (tmp_path / "etc/passwd").write_text(passwd)
+    assert run("uninstall-service", "--root", str(tmp_path), "--purge").stdout == "nothing to remove\n"
+    assert (tmp_path / "etc/passwd").read_text() == passwd
+
+
+def test_purge_removes_a_link_but_not_its_target(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/kept").touch()
+    (tmp_path / "var/log").mkdir(parents=True)
+    (tmp_path / "var/log/smtppseudo").symlink_to(tmp_path / "elsewhere")
+    assert run("uninstall-service", "--root", str(tmp_path), "--purge").returncode == 0
+    assert not (tmp_path / "var/log/smtppseudo").is_symlink()
+    assert (tmp_path / "elsewhere/kept").exists()
+
+
+def test_an_upgrade_keeps_the_ports_and_writes_only_changed_files(tmp_path: Path) -> None:
+    where = ("--root", str(tmp_path), "--no-enable")
+    assert run("install-service", *where, "--port", "2525").returncode == 0
+    done = run("install-service", *where)
+    assert "wrote" not in done.stdout
+    done = run("install-service", *where, "--port", "25")
+    assert done.stdout == f"wrote {tmp_path}/etc/systemd/system/smtppseudo.socket\n"
+
+
+def test_a_unit_of_another_origin_is_refused_and_unchanged(tmp_path: Path) -> None:
+    path = tmp_path / "etc/systemd/system/smtppseudo.service"
+    path.parent.mkdir(parents=True)
+    path.write_text("[Service]\nExecStart=/bin/true\n")
+    for command in ("install-service", "uninstall-service"):
+        done = run(command, "--root", str(tmp_path))
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith(f"smtppseudo: {path} was not written by install-service; ")
+    assert files(tmp_path) == {"etc/systemd/system/smtppseudo.service"}
+
+
+def test_the_error_names_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "etc").touch()
+    done = run("install-service", "--root", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"smtppseudo: cannot write {tmp_path}/etc/sysusers.d/smtppseudo.conf: {tmp_path}/etc/sysusers.d:"
+        " Not a directory; nothing was changed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--port", "26"), "--port and --monitor-port must differ; both are 26"),
+        (("--port", "0"), "0 is not a port"),
+        (("--user", "--root", "/x"), "not allowed with"),
+    ],
+)
+def test_contradicting_options_are_refused(words: tuple[str, ...], said: str) -> None:
+    done = run("install-service", "--dry-run", *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_user_is_refused_for_root() -> None:
+    assert run("install-service", "--user", "--dry-run").returncode == 2
+
+
+@pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="systemd runs here")
+def test_without_systemd_the_error_says_what_to_do() -> None:
+    done = run("uninstall-service")
+    assert done.returncode == 1
+    assert "does not run systemd" in done.stderr
+    assert "smtppseudo serve" in done.stderr

@@ -1,0 +1,93 @@
+"""The keyring: the cookies, monitor ports and pins that this user can read."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from smtppseudo.link.errors import LinkError
+from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.pins import PINS_FILE, Pins, fingerprint_of
+
+AS_ROOT: Final = hasattr(os, "geteuid") and os.geteuid() == 0
+ONE, OTHER = fingerprint_of(b"one"), fingerprint_of(b"other")
+
+
+def keyring(*state_dirs: Path) -> Keyring:
+    return Keyring(state_dirs, Pins(Path(os.devnull)))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x" * 64 + "\n", "0" * 63 + "\n", "0" * 65, "0" * 64 + "\n\n", "A" * 64, "é" * 64]
+)
+def test_a_cookie_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cookie").write_text(text, "utf-8")
+    assert keyring(tmp_path).cookies() == ()
+
+
+def test_a_cookie(tmp_path: Path) -> None:
+    assert keyring(tmp_path).cookies() == ()
+    (tmp_path / "cookie").write_text("0f" * 32 + "\n")
+    assert keyring(tmp_path / "none", tmp_path).cookies() == ("0f" * 32,)
+
+
+@pytest.mark.skipif(AS_ROOT, reason="root can read everything")
+def test_a_cookie_for_others_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "cookie").write_text("0f" * 32 + "\n")
+    (tmp_path / "cookie").chmod(0)
+    assert keyring(tmp_path).cookies() == ()
+
+
+def test_a_state_directory_that_is_none_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert keyring(tmp_path / "file").cookies() == ()
+    (tmp_path / "cookie").mkdir()
+    assert keyring(tmp_path).cookies() == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [("26\n", (26,)), ("65535", (65_535,)), ("0\n", ()), ("65536\n", ()), ("-1", ()), ("26 ", ()), ("", ())],
+)
+def test_a_port_noted(tmp_path: Path, text: str, ports: tuple[int, ...]) -> None:
+    (tmp_path / "monitor_port").write_text(text)
+    assert keyring(tmp_path).ports() == ports
+
+
+def test_usual_port_is_the_first_noted_port_or_26(tmp_path: Path) -> None:
+    assert keyring(tmp_path).usual_port() == 26
+    (tmp_path / "monitor_port").write_text("2626\n")
+    assert keyring(tmp_path / "none", tmp_path).usual_port() == 2626
+
+
+def test_pin_option_counts_before_the_saved_pins_until_a_certificate_is_accepted(tmp_path: Path) -> None:
+    keys = Keyring([], Pins(tmp_path), ONE)
+    assert keys.pin_for("mail.example.org", 26) == ONE
+    keys.accept("mail.example.org", 26, OTHER)
+    assert keys.pin_for("mail.example.org", 26) == OTHER
+    assert Keyring([], Pins(tmp_path)).pin_for("mail.example.org", 26) == OTHER
+
+
+def test_pin_option_is_saved_for_the_server_that_showed_the_certificate(tmp_path: Path) -> None:
+    keys = Keyring([], Pins(tmp_path), ONE)
+    assert keys.save_pin("mail.example.org", 26) == ""
+    assert keys.pin_for("mail.example.org", 26) == ONE
+    assert keys.pin_for("other.example.org", 26) is None
+    assert keys.save_pin("other.example.org", 26) == ""
+    assert Pins(tmp_path).get("other.example.org", 26) is None
+
+
+def test_pin_that_cannot_be_saved_is_still_used(tmp_path: Path) -> None:
+    (tmp_path / PINS_FILE).mkdir()
+    keys = Keyring([], Pins(tmp_path), ONE)
+    warning = keys.save_pin("mail.example.org", 26)
+    assert str(tmp_path / PINS_FILE) in warning
+    assert "the next time asks again" in warning
+    assert keys.pin_for("mail.example.org", 26) == ONE
+
+
+def test_unreadable_pins_are_an_error_and_not_an_unknown_server(tmp_path: Path) -> None:
+    (tmp_path / PINS_FILE).mkdir()
+    with pytest.raises(LinkError, match="--pin"):
+        Keyring([], Pins(tmp_path)).pin_for("mail.example.org", 26)

@@ -1,0 +1,40 @@
+"""How `watch` connects again."""
+
+import pytest
+
+from smtppseudo.cli import watch
+from smtppseudo.cli.access import Access
+from smtppseudo.link.errors import (
+    BadPeerError,
+    BusyError,
+    LinkError,
+    NeedsMagicWordError,
+    NotAuthorizedError,
+    UnreachableError,
+)
+
+
+class Away(Access):
+    """Access to a server that gives one answer after the other."""
+
+    def __init__(self, answers: list[LinkError]) -> None:
+        self.answers = answers
+
+    def connect(self) -> "object":  # type: ignore[override]
+        raise self.answers.pop(0)
+
+
+def test_pauses_grow_to_half_a_minute_and_a_refused_word_is_not_tried_again() -> None:
+    pauses: list[float] = []
+    answers: list[LinkError] = [UnreachableError("away")] * 7
+    with pytest.raises(NotAuthorizedError):
+        watch.reconnect(Away([*answers, BusyError("full", "busy"), NotAuthorizedError("no")]), pauses.append)
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+@pytest.mark.parametrize("answer", [NotAuthorizedError("no"), NeedsMagicWordError("no"), BadPeerError("no")])
+def test_what_waiting_does_not_mend_ends_it(answer: LinkError) -> None:
+    pauses: list[float] = []
+    with pytest.raises(type(answer)):
+        watch.reconnect(Away([answer]), pauses.append)
+    assert pauses == [0.5]
