@@ -185,7 +185,7 @@ def test_dialogue(path: Path, chunk_bytes: int) -> None:
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
-def test_a_transcript_says_what_it_shows(path: Path) -> None:
+def test_a_transcript_is_well_formed(path: Path) -> None:
     text = path.read_text("ascii")
     assert text.startswith("# ")
     assert not re.search(r"[ \t]$", text, re.MULTILINE)
@@ -214,7 +214,7 @@ DIALOGUE = "S: 220 Welcome!{date}\nC*3: NOOP\nS*3: 250 OK\n+30\nS: 421 Connectio
         ("-- closed idle\n", "", "\n+-- closed idle"),
     ],
 )
-def test_a_wrong_transcript_is_shown_whole(right: str, wrong: str, shown: str, chunk_bytes: int) -> None:
+def test_a_failure_shows_the_whole_transcript(right: str, wrong: str, shown: str, chunk_bytes: int) -> None:
     assert difference(parse(DIALOGUE, "right"), chunk_bytes) == ""
     found = difference(parse(DIALOGUE.replace(right, wrong), "wrong"), chunk_bytes)
     assert shown in found
@@ -228,6 +228,6 @@ def test_repetitions_and_escapes() -> None:
 
 
 @pytest.mark.parametrize("line", ["", "S 220", "X: y", "+soon", "-- closes idle", "C<", "set", "S*x: y"])
-def test_a_line_that_means_nothing_is_an_error(line: str) -> None:
+def test_an_unknown_line_is_an_error(line: str) -> None:
     with pytest.raises(ValueError, match="name, line 2"):
         parse(f"S: 220 x\n{line}\n", "name")

@@ -112,7 +112,7 @@ def blocks(kind: str) -> list[list[str]]:
     return [text.splitlines() for found, text in BLOCK.findall(PAGE) if found == kind]
 
 
-def test_the_examples(servers: Servers, monitors: Monitors) -> None:
+def test_the_examples_can_be_played(servers: Servers, monitors: Monitors) -> None:
     player = Player(servers.start(), monitors)
     played = 0
     try:
@@ -180,7 +180,7 @@ def example_of(op: str) -> Frame:
     raise AssertionError(f"no example of {op}")
 
 
-def test_what_an_op_answers(servers: Servers, monitors: Monitors) -> None:
+def test_the_fields_of_each_reply(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     monitor = monitors.log_in(server)
     with server.connect() as client:
@@ -249,7 +249,7 @@ def test_the_events_are_those_of_the_server() -> None:
         ("monitor", get_args(get_type_hints(Monitor)["action"])),
     ],
 )
-def test_the_words_of_an_event_are_told(event: str, words: tuple[str, ...]) -> None:
+def test_the_values_of_each_event_are_listed(event: str, words: tuple[str, ...]) -> None:
     (paragraph,) = re.findall(rf"^- `{event}`: (?:.+\n)+?(?=-|\n)", PAGE, re.MULTILINE)
     assert set(words) <= set(names(paragraph))
 
@@ -307,7 +307,7 @@ def test_the_limits_are_those_of_the_server() -> None:
     assert {row[0]: row[1] for row in table("limit")} == LIMITS
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_link_has_a_target() -> None:
     headings = re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors

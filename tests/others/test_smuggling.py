@@ -62,7 +62,7 @@ def test_one_message(inside: MakeInside, end: bytes, in_pieces: bool, settings: 
     assert [event.reason for event in server.events(Closed)] == ["quit"]
 
 
-def test_a_true_end_ends_it(inside: MakeInside) -> None:
+def test_crlf_dot_crlf_ends_a_message(inside: MakeInside) -> None:
     server = inside(accept_mail=True)
     client = server.connect()
     begin(client)

@@ -55,7 +55,7 @@ def test_lines(stream: bytes, places: list[int]) -> None:
 
 @settings(max_examples=100)
 @given(line_bytes, places)
-def test_the_rest_of_a_line(stream: bytes, places: list[int]) -> None:
+def test_rest_of_an_unfinished_line(stream: bytes, places: list[int]) -> None:
     stream = stream.replace(b"\n", b"")
     splitter = LineSplitter(LIMIT)
     for chunk in cut(stream, places):
@@ -92,7 +92,7 @@ def test_a_message(stream: bytes, last: bytes, places: list[int]) -> None:
 
 @settings(max_examples=100)
 @given(message_bytes, st.binary(max_size=9))
-def test_a_message_that_begins_within(stream: bytes, before: bytes) -> None:
+def test_a_message_that_begins_inside_a_chunk(stream: bytes, before: bytes) -> None:
     message = MessageCounter()
     end = message.take(before + stream, len(before))
     expected = reference_message(stream)

@@ -116,7 +116,7 @@ def split_replies(data: bytes) -> list[bytes]:
 
 @settings(max_examples=250)
 @given(dialogues, streams, places)
-def test_pieces_change_neither_replies_nor_events(dialogue: Dialogue, stream: bytes, places: list[int]) -> None:
+def test_chunks_change_neither_replies_nor_events(dialogue: Dialogue, stream: bytes, places: list[int]) -> None:
     whole, odd = play(dialogue, [stream]), play(dialogue, cut(stream, places))
     assert odd.replies == whole.replies
     assert unmarked(odd) == unmarked(whole)
@@ -134,7 +134,7 @@ def test_byte_by_byte_is_the_same(dialogue: Dialogue, stream: bytes) -> None:
 
 @settings(max_examples=250)
 @given(dialogues, streams)
-def test_each_reply_has_its_event_in_order(dialogue: Dialogue, stream: bytes) -> None:
+def test_replies_and_events_come_in_pairs_in_order(dialogue: Dialogue, stream: bytes) -> None:
     played = play(dialogue, [stream])
     greeting, *replies = split_replies(played.replies)
     assert greeting == GREETING
@@ -162,7 +162,7 @@ def assert_answered(event: Event, reply: bytes) -> None:
 
 @settings(max_examples=250)
 @given(st.sampled_from(TAKING_NOTHING), streams)
-def test_one_reply_for_each_line_and_none_after_the_last(dialogue: Dialogue, stream: bytes) -> None:
+def test_each_line_gets_one_reply(dialogue: Dialogue, stream: bytes) -> None:
     assert_one_reply_for_each_line(stream, play(dialogue, [stream]))
 
 
@@ -187,7 +187,7 @@ def is_quit(line: bytes) -> bool:
 
 @settings(max_examples=100)
 @given(dialogues, st.lists(st.tuples(streams, st.floats(0, 40)), max_size=8))
-def test_time_ends_a_session_and_never_more_than_once(dialogue: Dialogue, turns: list[tuple[bytes, float]]) -> None:
+def test_time_ends_a_session_once(dialogue: Dialogue, turns: list[tuple[bytes, float]]) -> None:
     session = SmtpSession(dialogue, 1, 1, "2001:db8::1", 50_000, GREETING, START)
     now, said = START, session.data_to_send(START)
     for data, seconds in turns:

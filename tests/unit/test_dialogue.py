@@ -125,7 +125,7 @@ def test_accept_mode(state: SmtpState, command: bytes) -> None:
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_stage_of_refusal(stage: Stage, state: SmtpState, command: bytes) -> None:
+def test_each_stage_refuses_its_commands(stage: Stage, state: SmtpState, command: bytes) -> None:
     settings = DEFAULTS._replace(reject_at=stage)
     code = REFUSALS[stage].get(command)
     check(settings, state, command, accept_row(command)[state] if code is None else (code, state))
@@ -133,7 +133,7 @@ def test_a_stage_of_refusal(stage: Stage, state: SmtpState, command: bytes) -> N
 
 @pytest.mark.parametrize(("stage", "code"), [("connect", 521), ("helo", 550)])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_refusal_of_everything(stage: Stage, code: int, command: bytes) -> None:
+def test_early_stages_refuse_every_command(stage: Stage, code: int, command: bytes) -> None:
     expected = (221, CLOSING) if command == b"QUIT" else (code, GREETED)
     check(DEFAULTS._replace(reject_at=stage), GREETED, command, expected)
 
@@ -150,7 +150,7 @@ def test_accept_mode_overrides_reject_at(stage: Stage) -> None:
     ("accept_mail", "too_big", "expected"),
     [(True, False, 250), (True, True, 552), (False, False, 554), (False, True, 552)],
 )
-def test_a_message_leads_back_to_ready(accept_mail: bool, too_big: bool, expected: int) -> None:
+def test_after_a_message_the_state_is_ready(accept_mail: bool, too_big: bool, expected: int) -> None:
     settings = DEFAULTS._replace(accept_mail=accept_mail, reject_at="message", ehlo_keywords=("SIZE 10",))
     session = in_state(settings, RCPT)
     ask(session, b"DATA")
@@ -158,7 +158,7 @@ def test_a_message_leads_back_to_ready(accept_mail: bool, too_big: bool, expecte
     assert session.state is READY
 
 
-def test_the_original_replies_word_for_word() -> None:
+def test_the_default_replies_are_those_of_the_original() -> None:
     session = begin(DEFAULTS, "192.168.0.3")
     for command, reply in {
         b"HELO me": b"250 Hello me from 192.168.0.3, pleased to meet you.",
@@ -178,7 +178,7 @@ def test_the_original_replies_word_for_word() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_farewell_of_ours_is_a_421(stage: Stage) -> None:
+def test_every_farewell_is_a_421(stage: Stage) -> None:
     dialogue = Dialogue(DEFAULTS._replace(reject_at=stage))
     # To the others nobody listens, or the peer spoke last.
     silent = {"quit", "peer", "reset", "stalled", "tls"}
@@ -248,7 +248,7 @@ def test_the_greeting(greeting: str, by_ip: bool, expected: bytes) -> None:
     assert dialogue.greets_by_ip is by_ip
 
 
-def test_the_greeting_of_a_refusal_is_the_same_for_all() -> None:
+def test_the_greeting_of_a_refusal_ignores_the_setting() -> None:
     dialogue = Dialogue(DEFAULTS._replace(reject_at="connect", greeting="{ip}"))
     assert dialogue.greeting("192.0.2.1", DATE) == b"521 mx.example.org does not accept mail\r\n"
     assert not dialogue.greets_by_ip
@@ -274,7 +274,7 @@ def test_a_path_takes_linear_time() -> None:
         assert ask(session, b"MAIL FROM:" + path).startswith(b"553 Sender <")
 
 
-def test_the_constants_are_what_is_said() -> None:
+def test_prepared_replies_are_the_constants() -> None:
     dialogue = Dialogue(ACCEPTING)
     for data, reply in {
         dialogue.line_too_long: replies.R500_TOO_LONG,
