@@ -32,7 +32,7 @@ scalars = (
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4))
 frames = st.dictionaries(text, values, max_size=5)
 
-# Bytes of which a good part is JSON, nearly JSON, or a line end
+# Bytes that are often JSON, nearly JSON, or a line end
 tokens = st.sampled_from(
     [
         *(bytes([byte]) for byte in b'{}[],:"\\ \r\n\t0e-.au'),

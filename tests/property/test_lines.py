@@ -25,7 +25,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 
 
 def reference_lines(stream: bytes) -> list[Line]:
-    """Cut a stream into lines with all of it at hand."""
+    """Split a whole stream into lines."""
     lines = []
     for raw in stream.split(b"\n")[:-1]:
         text = raw.removesuffix(b"\r")
@@ -65,7 +65,7 @@ def test_rest_of_an_unfinished_line(stream: bytes, places: list[int]) -> None:
 
 
 def reference_message(stream: bytes) -> tuple[int, int] | None:
-    """Find where a message ends and how long it is, with all of it at hand; None if it does not end."""
+    """Return the end and the size of a message in a whole stream; None if it does not end."""
     end = (b"\r\n" + stream).find(b"\r\n.\r\n")
     if end < 0:
         return None

@@ -1,4 +1,4 @@
-"""Whatever is sent to a monitor's session: it never raises, and carries nothing out before login."""
+"""A monitor's session, for any bytes: it never raises, and returns no request before login."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def test_no_request_is_returned_before_login(stream: bytes, places: list[int]) -
         said = driver.say(piece)
         assert all(frame["type"] in ("reply", "error") for frame in said)
         assert all(set(frame) <= {"type", "id", "ok", "data", "error", "message"} for frame in said)
-        assert all(type(happening) is WrongMagicWord for happening in driver.events)
+        assert all(type(event) is WrongMagicWord for event in driver.events)
         assert driver.session.state is not MonitorState.AUTHENTICATED
     while driver.session.close_reason is None:
         driver.tick()
@@ -51,7 +51,7 @@ def test_a_refused_proof_stays_refused(stream: bytes, places: list[int], refusal
         driver.tick()
     for piece in cut(stream, places):
         assert driver.say(piece) == []
-    assert [type(happening) for happening in driver.events] == [WrongMagicWord]
+    assert [type(event) for event in driver.events] == [WrongMagicWord]
 
 
 @given(lines, places)

@@ -1,4 +1,4 @@
-"""SCRAM, for any messages: a message is taken or is a ScramError, and only who knows the secret gets in."""
+"""SCRAM, for any messages: each is accepted or a ScramError, and only the right secret logs in."""
 
 import base64
 

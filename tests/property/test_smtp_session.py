@@ -1,4 +1,4 @@
-"""Sessions, for any bytes in any pieces: the same replies and events, in bounds, without a fault."""
+"""Sessions, for any bytes in any chunks: the same replies and events, within limits, without an exception."""
 
 import itertools
 import re
@@ -56,7 +56,7 @@ places = st.lists(st.integers(0, 1 << 20), max_size=20)
 
 
 class Played(NamedTuple):
-    """What a session said, and what happened in it."""
+    """The replies and the events of a session."""
 
     replies: bytes
     events: list[Event]
@@ -77,7 +77,7 @@ def play(dialogue: Dialogue, chunks: list[bytes]) -> Played:
 
 
 def held_bytes(session: SmtpSession) -> int:
-    """Count what a session keeps of the line or message under way, and of what it has to send."""
+    """Count the bytes that a session keeps of the current line or message, and of unsent replies."""
     held = session._held
     return len(session._to_send) + sum(len(getattr(held, name, b"")) for name in ("_partial", "_held"))
 
@@ -92,7 +92,7 @@ def by_byte(stream: bytes) -> list[bytes]:
 
 
 def unmarked(played: Played) -> list[Event]:
-    """Return the events without what depends on the pieces: who pipelines, and how much came after the end."""
+    """Return the events without the fields that depend on the chunks: `pipelined`, and bytes after the end."""
     at_the_end = played.session.close_reason == "errors"
     events = [event._replace(pipelined=False) if isinstance(event, Command) else event for event in played.events]
     last = len(events) - 2
@@ -102,7 +102,7 @@ def unmarked(played: Played) -> list[Event]:
 
 
 def split_replies(data: bytes) -> list[bytes]:
-    """Cut replies apart, each whole; whatever is none fails."""
+    """Split the bytes into whole replies; fail if they are not replies."""
     found = []
     at = 0
     while at < len(data):

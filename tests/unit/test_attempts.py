@@ -1,4 +1,4 @@
-"""Attempts at the magic word: five, then one a minute, each source for itself."""
+"""Attempts at the magic word: five, then one a minute, for each source."""
 
 import pytest
 
@@ -67,7 +67,7 @@ def test_sources_do_not_affect_each_other() -> None:
 
 
 def test_attempts_at_the_same_time_all_count() -> None:
-    """Two logins may be under way when one attempt is left: on the average it is one a minute all the same."""
+    """Two logins may run when one attempt is left. On average it is still one a minute."""
     attempts = Attempts()
     failed(attempts, 4)
     attempts.failed(HERE, START)
@@ -79,7 +79,7 @@ def test_over_the_limit_the_oldest_source_is_forgotten() -> None:
     attempts = Attempts(sources_max=3)
     for source in ("a", "b", "c"):
         failed(attempts, 5, source=source)
-    failed(attempts, 1, START + 60, source="a")  # it erred again, so "b" erred longest ago
+    failed(attempts, 1, START + 60, source="a")  # it failed again, so the last failure of "b" is the oldest
     failed(attempts, 1, START + 60, source="d")
     waits = {source: attempts.wait_s(source, START + 60) for source in "abcd"}
     assert waits == {"a": 60, "b": 0, "c": 0, "d": 0}

@@ -1,4 +1,4 @@
-"""Sources: what counts as one client, and that none takes more than its slots."""
+"""Limits per client: which addresses count as one client, and that none gets more slots than allowed."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Frames: what is written, what is taken, and each way in which a line can be no frame."""
+"""Frames: encoding, decoding, and every kind of invalid line."""
 
 import inspect
 import json

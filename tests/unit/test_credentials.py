@@ -1,4 +1,4 @@
-"""What a server keeps of a secret: derivation, decoys, text form, fields."""
+"""The keys that a server keeps instead of a secret: derivation, decoys, text form, fields."""
 
 import pytest
 import scramp

@@ -16,7 +16,7 @@ DEFAULTS: Final = Settings(hostname="mx.example.org")
 ACCEPTING: Final = DEFAULTS._replace(accept_mail=True)
 GREETED, READY, MAIL, RCPT, DATA, STARTTLS, CLOSING = SmtpState
 
-# What brings a session into a state, in accept mode
+# The commands that lead to a state, in accept mode
 WAYS: Final = {
     GREETED: b"",
     READY: b"HELO x\r\n",
@@ -24,7 +24,7 @@ WAYS: Final = {
     RCPT: b"HELO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<x>\r\n",
 }
 
-# Commands that are answered alike in every state, and do not change it
+# Commands that get the same reply in every state, and do not change it
 ANYWHERE: Final = {
     b"HELO": 501,
     b"EHLO": 501,
@@ -69,7 +69,7 @@ def in_state(settings: Settings, state: SmtpState) -> SmtpSession:
 
 
 def accept_row(command: bytes) -> Row:
-    """What accept mode answers in each state, and where that leads."""
+    """Return the reply code of accept mode in each state, and the next state."""
     if command in ANYWHERE:
         return {state: (ANYWHERE[command], state) for state in WAYS}
     rows: dict[bytes, Row] = {
@@ -91,7 +91,7 @@ COMMANDS: Final = (
     *(b"HELO x", b"EHLO x", b"RSET", b"QUIT", b"MAIL FROM:<a@b>", b"MAIL", b"RCPT TO:<x>", b"RCPT", b"DATA"),
 )
 
-# What is refused at a stage, and the states that can be reached before it
+# The commands refused at a stage, and the states that can be reached before it
 REFUSALS: Final[dict[Stage, dict[bytes, int]]] = {
     "mail": {b"MAIL FROM:<a@b>": 553, b"MAIL": 501, b"RCPT TO:<x>": 550, b"RCPT": 501, b"DATA": 554},
     "rcpt": {b"RCPT TO:<x>": 550, b"RCPT": 501, b"DATA": 554},
@@ -180,7 +180,7 @@ def test_the_default_replies_are_those_of_the_original() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_farewell_is_a_421(stage: Stage) -> None:
     dialogue = Dialogue(DEFAULTS._replace(reject_at=stage))
-    # To the others nobody listens, or the peer spoke last.
+    # The other reasons have no farewell: the peer reads nothing, or sent the last line.
     silent = {"quit", "peer", "reset", "stalled", "tls"}
     assert set(dialogue.farewells) == set(get_args(CloseReason)) - silent
     assert all(re.fullmatch(rb"421 [ -~]+\r\n", reply) for reply in dialogue.farewells.values())

@@ -1,4 +1,4 @@
-"""Events: their names, their order, and how a peer's bytes become text."""
+"""Events: their names, the order of their fields, and the escaping of bytes."""
 
 import re
 from typing import get_args

@@ -1,4 +1,4 @@
-"""Lines and messages, cut out of whatever arrives."""
+"""Lines and messages in a stream of bytes."""
 
 import pytest
 
@@ -98,7 +98,7 @@ def test_a_splitter_keeps_at_most_the_limit() -> None:
 
 
 def count(data: bytes) -> tuple[int, bytes]:
-    """The size of a message, and what follows its end."""
+    """Return the size of a message, and the bytes after it."""
     message = MessageCounter()
     end = message.take(data, 0)
     assert end is not None

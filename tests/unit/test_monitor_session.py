@@ -1,4 +1,4 @@
-"""A monitor's session as the server sees it: who gets in and how, and what nobody is told before."""
+"""A monitor's session: states, ops before and after the login, limits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,16 +28,16 @@ FIELDS: dict[str, Frame] = {
 
 
 def fresh(driver: Driver) -> None:
-    """Nothing was said yet."""
+    """Only the hello was sent."""
 
 
 def challenged(driver: Driver) -> None:
-    """The first message of a login was answered."""
+    """The first message of a login got its reply."""
     driver.challenge()
 
 
 def pinged(driver: Driver) -> None:
-    """A ping was answered, and a frame that is no op."""
+    """A ping and a frame without an op got their replies."""
     driver.ask("ping")
     driver.say(b"{}\n")
 
@@ -48,7 +48,7 @@ def refused(driver: Driver) -> None:
 
 
 def closing(driver: Driver) -> None:
-    """The refusal was said."""
+    """The refusal was sent."""
     refused(driver)
     driver.tick()
 
@@ -126,7 +126,7 @@ def test_a_login_may_take_30_s(bring: Callable[[Driver], None]) -> None:
 
 @pytest.mark.parametrize("bring", OPEN_STATES)
 def test_a_login_may_take_30_s_even_if_the_peer_does_not_read(bring: Callable[[Driver], None]) -> None:
-    """While the kernel has not taken all, only `expires_at` ends a connection that makes some progress."""
+    """While unsent bytes remain, only `expires_at` ends a connection that makes progress."""
     driver = Driver()
     bring(driver)
     assert driver.session.expires_at == START + 30

@@ -1,4 +1,4 @@
-"""Logging in, as the pure machine sees it: each way in, and each way in which it fails."""
+"""The login in the pure machine: how it succeeds, and every way in which it fails."""
 
 import re
 
@@ -55,7 +55,7 @@ def test_without_a_magic_word_every_word_is_refused() -> None:
 
 
 def test_an_unknown_user_gets_the_frames_of_a_known_one() -> None:
-    """The same work is done, the same shape is said; and for the same name always the same salt."""
+    """An unknown user gets replies of the same form after the same work, and always the same salt."""
     seen: dict[str, str] = {}
     for user in ("magic", "nobody", "magic", "nobody"):
         driver = Driver()
@@ -162,12 +162,12 @@ def test_a_login_without_room_gets_busy() -> None:
 
 
 def test_an_ended_connection_is_not_admitted() -> None:
-    """The proof and one more message in a piece: the second is the end, and stays that."""
+    """A second message in one chunk with the proof ends the connection, which then stays closed."""
     driver = Driver()
     driver.say(driver.final() + line_of({"id": 3, "op": "auth", "data": "nonsense"}))
-    for happening in driver.events:
-        assert isinstance(happening, ValidProof)
-        driver.session.admit(happening, START)
+    for event in driver.events:
+        assert isinstance(event, ValidProof)
+        driver.session.admit(event, START)
     assert driver.session.state is MonitorState.CLOSING
     driver.events.clear()
     driver.ask("stop")
@@ -177,7 +177,7 @@ def test_an_ended_connection_is_not_admitted() -> None:
 def test_ops_after_an_unchecked_proof_are_refused() -> None:
     driver = Driver()
     driver.say(driver.final() + line_of({"id": 3, "op": "stop"}))
-    assert [type(happening) for happening in driver.events] == [ValidProof]
+    assert [type(event) for event in driver.events] == [ValidProof]
 
 
 def test_logging_in_twice_is_refused_and_changes_nothing() -> None:

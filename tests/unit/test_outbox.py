@@ -1,4 +1,4 @@
-"""The outbox: order, limits, and an account of what is dropped that is right to the event."""
+"""The outbox: order, limits, and an exact count of dropped events."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ def event(number: int) -> bytes:
 
 
 def drain(outbox: Outbox) -> list[str]:
-    """Take out all; return the lines."""
+    """Take everything; return the lines."""
     taken = b""
     while outbox:
         taken += outbox.take()
@@ -26,7 +26,7 @@ def dropped(count: int) -> str:
 
 
 def counted(frames: list[bytes], made: list[bytes]) -> Iterator[bytes]:
-    """Yield frames; note each when it is made."""
+    """Yield frames; record each when it is rendered."""
     for frame in frames:
         made.append(frame)
         yield frame
@@ -172,7 +172,7 @@ steps = st.lists(st.sampled_from(["reply", "late", "take"]) | st.integers(1, 4),
 
 @given(steps)
 def test_every_event_is_sent_or_counted(steps: list[str | int]) -> None:
-    """Numbers put so many events; what comes out is all that was put, in order, but for the gaps that are told."""
+    """Numbers put that many events; everything put comes out in order, except the gaps that are reported."""
     outbox = Outbox(events_max=6)
     lines: list[str] = []
     put: list[str] = []

@@ -1,4 +1,4 @@
-"""The prober: what it says after which reply, and what it makes of a server."""
+"""The prober: what it sends after each reply, and its verdict."""
 
 import pytest
 
@@ -8,7 +8,7 @@ PROBE = Probe("me.test", "<a@b.test>", "<c@d.test>")
 
 
 def play(probe: Probe, *turns: tuple[bytes, bytes]) -> Prober:
-    """Give the server's bytes of each turn, and expect what is said then."""
+    """Receive the server's bytes of each turn, and compare what the prober sends."""
     prober = Prober(probe)
     for data, said in turns:
         prober.receive(data)

@@ -1,4 +1,4 @@
-"""Replies: each constant as bytes, cut and filled in."""
+"""Replies: each constant encoded, cut and filled in."""
 
 import re
 
@@ -9,7 +9,7 @@ from smtppseudo.smtp.replies import ECHO_BYTES, REPLY_BYTES, Reply, echo, encode
 
 CONSTANTS = {name: value for name, value in vars(replies).items() if isinstance(value, Reply)}
 LINE = re.compile(rb"[2-5][0-9][0-9][ -][ -~]*\r\n")
-# RFC 2034 section 4 and RFC 3463 section 2: no code in replies of 3yz, in the first, in those to HELO and EHLO.
+# RFC 2034 section 4 and RFC 3463 section 2: no code in a 3yz, in the greeting, in replies to HELO and EHLO.
 WITHOUT_CODE = {"R421_TOO_MANY_CONNECTIONS", "R250_HELLO", "R354_ENTER_MAIL", "R501_HELO", "R501_EHLO"}
 
 

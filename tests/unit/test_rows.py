@@ -1,4 +1,4 @@
-"""Rows: a slot as a monitor sees it, and lists of slots in frames that are not too big."""
+"""Rows: a slot as a monitor sees it, and lists of slots in frames of limited size."""
 
 import json
 from collections.abc import Iterator
@@ -146,7 +146,7 @@ def test_the_head_is_on_each_frame() -> None:
 
 
 def test_long_rows_take_more_frames() -> None:
-    """The longest lines there can be, all of them escaped."""
+    """The longest possible lines, all bytes escaped."""
     line = b"\xff" * 2_046
     sessions = [session(slot, line) for slot in range(1, 251)]
     made = read(frames(HEAD, show(take_rows(sessions), 260, START, stamp_at)))

@@ -1,4 +1,4 @@
-"""Passwords: what a client sends with AUTH and after it is in no event, and nowhere to be seen."""
+"""Passwords: text sent with AUTH and after it is in no event and in no row."""
 
 from typing import Final
 
@@ -58,7 +58,7 @@ def test_the_echo_of_a_password_is_redacted() -> None:
     session = greeted()
     _, event = commands(session.receive(b"AUTH LOGIN\r\n" + SECRET + b"\r\n", START))
     assert event.reply == b"500 Command unrecognized: [redacted]"
-    # The peer is told what it sent, as ever.
+    # The reply to the caller still echoes the line.
     assert session.data_to_send(START).endswith(b"500 Command unrecognized: " + SECRET + b"\r\n")
 
 

@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256: the RFC's own exchange, order, replay, and a foreign client and server."""
+"""SCRAM-SHA-256: the RFC's example, order, replay, and a foreign client and server."""
 
 import base64
 import hashlib

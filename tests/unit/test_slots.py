@@ -1,4 +1,4 @@
-"""Slots: who gets one, and who has to give way."""
+"""Slots: which caller gets one, and which session is evicted."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ EVICT_AFTER_S: Final = 5
 
 
 class Guest:
-    """What takes a slot."""
+    """A session that holds a slot."""
 
     def __init__(self, slot: int, now: float) -> None:
         self.slot = slot
@@ -145,7 +145,7 @@ def test_against_a_simple_model(count: int, actions: list[tuple[str, int]]) -> N
 
 
 def admitted_as_modelled(table: Table, occupants: dict[int, Guest], count: int, now: float) -> Guest | None:
-    """Let one come, evicting whom the model says; None if it is turned away, as the model says."""
+    """Admit a caller, after an eviction if the model demands it; return None if the model turns it away."""
     if len(occupants) == count:
         verdict = table.admit(now)
         longest = min((guest.idle_since for guest in occupants.values() if guest.is_open), default=now)

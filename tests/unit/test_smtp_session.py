@@ -1,4 +1,4 @@
-"""A session's events, sums, times and secrets; what it says is shown by the transcripts."""
+"""A session's events, sums, times and limits. The transcripts test its replies."""
 
 from typing import Final, get_args
 

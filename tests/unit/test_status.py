@@ -1,4 +1,4 @@
-"""A server's status: read from a reply, rendered for people and for Prometheus."""
+"""A server's status: parsed from a reply, rendered as text and for Prometheus."""
 
 from typing import Any, Final, cast
 
@@ -51,7 +51,7 @@ faults          1
 
 
 def changed(name: str, value: object) -> dict[str, object]:
-    """Return FIELDS with one of them, or one counter, set anew; None leaves it out."""
+    """Return FIELDS with another value for one of them or for one counter; None removes it."""
     counters = cast(dict[str, object], FIELDS["counters"])
     fields = {**FIELDS, "counters": {**counters, name: value}} if name in counters else {**FIELDS, name: value}
     if value is None:

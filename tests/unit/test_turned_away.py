@@ -1,4 +1,4 @@
-"""Refusals: none uncounted, and few enough said that a flood cannot fill the log."""
+"""Callers turned away: every one is counted, and a flood cannot fill the log."""
 
 from collections import Counter
 from typing import Final
