@@ -1,11 +1,14 @@
-"""What the tests speak with: a raw socket, and SMTP line by line. And waiting, always with an end."""
+"""Clients for the tests: a raw socket, and SMTP line by line. Every wait has a limit."""
 
+import os
 import socket
 import struct
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
+
+from smtppseudo.net.stream import Stream
 
 LIMIT_S = 20.0
 POLL_S = 0.01
@@ -15,7 +18,7 @@ T = TypeVar("T")
 
 
 def wait_until(look: Callable[[], T], what: str, limit_s: float = LIMIT_S, poll_s: float = POLL_S) -> T:
-    """Look again and again until there is something to see, and return that; fail when the time is up."""
+    """Call `look` until it returns something true, and return that. Fail after the limit."""
     give_up_at = time.monotonic() + limit_s
     while True:
         seen = look()
@@ -26,8 +29,14 @@ def wait_until(look: Callable[[], T], what: str, limit_s: float = LIMIT_S, poll_
         time.sleep(poll_s)
 
 
+def shrink_send_buffer(stream: Stream) -> None:
+    """Make the kernel keep less unsent data of a connection, so that a slow reader shows soon."""
+    with socket.socket(fileno=os.dup(stream.fileno())) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+
 class OurEnd:
-    """Our end of a connection. `pump`, where the server runs in this thread, gives it its turn while we wait."""
+    """The client's end of a connection. If the server runs in this thread, `pump` gives it a turn during each wait."""
 
     def __init__(self, sock: socket.socket, pump: Callable[[], object] | None) -> None:
         self.sock = sock
@@ -44,12 +53,12 @@ class OurEnd:
 
     @property
     def port(self) -> int:
-        """Our own port, by which the server knows us."""
+        """The client's port."""
         number: int = self.sock.getsockname()[1]
         return number
 
     def close(self) -> None:
-        """Close, politely."""
+        """Close with FIN."""
         self.sock.close()
 
     def _receive(self) -> bytes:
@@ -58,7 +67,7 @@ class OurEnd:
         return wait_until(self._receive_now, "bytes from the server", poll_s=0)[0]
 
     def _receive_now(self) -> list[bytes]:
-        """Return what has come, in a list of one; an empty list where nothing has."""
+        """Return the received bytes in a list of one; an empty list without any."""
         assert self._pump is not None
         self.sock.settimeout(0)
         try:
@@ -78,11 +87,11 @@ class Client(OurEnd):
         self._received = b""
 
     def send(self, *lines: str) -> None:
-        """Send lines, each with its CRLF, all at once."""
+        """Send lines, each with CRLF, in one call."""
         self.sock.sendall("".join(f"{line}\r\n" for line in lines).encode("latin-1"))
 
     def expect(self, start: str) -> str:
-        """Return the next reply, its lines joined by LF; it must begin like this."""
+        """Return the next reply, its lines joined by LF. It must begin with `start`."""
         lines = [self._line()]
         while lines[-1][3:4] == "-":
             lines.append(self._line())
@@ -91,19 +100,19 @@ class Client(OurEnd):
         return reply
 
     def say(self, line: str, start: str) -> str:
-        """Send a command and return its reply, which must begin like this."""
+        """Send a command and return its reply, which must begin with `start`."""
         self.send(line)
         return self.expect(start)
 
     def rest(self) -> bytes:
-        """Return all that comes until the server closes; a connection reset raises."""
+        """Return everything until the server closes. Raises ConnectionResetError after an RST."""
         while data := self._receive():
             self._received += data
         rest, self._received = self._received, b""
         return rest
 
     def expect_end(self) -> None:
-        """The server must close now and say nothing more."""
+        """Check that the server sends nothing more and closes."""
         assert self.rest() == b""
 
     def reset(self) -> None:
@@ -127,14 +136,14 @@ def connect(
     pump: Callable[[], object] | None = None,
     receive_buffer_bytes: int = 0,
 ) -> Client:
-    """Connect, from a given loopback address if need be."""
+    """Connect, from the address `source` if it is given."""
     sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     try:
         if receive_buffer_bytes:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         if source is not None:
             sock.bind((source, 0))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent is there when the send returns
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # data has arrived when the send returns
         sock.settimeout(LIMIT_S)
         sock.connect((address, port))
     except BaseException:

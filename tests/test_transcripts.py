@@ -31,7 +31,7 @@ from smtppseudo.config.file import parse_file
 from smtppseudo.config.settings import Settings, combine
 from smtppseudo.events import Closed
 from smtppseudo.smtp.dialogue import Dialogue
-from smtppseudo.smtp.tarpit import session_type
+from smtppseudo.smtp.tarpit import TarpitSession, session_type
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
 WHOLE = 1 << 30
@@ -123,7 +123,7 @@ class Player:
 
     def _receive(self) -> bytes:
         session, heard = self._session, b""
-        while self._with_kernel and session.reads:
+        while self._with_kernel and (not isinstance(session, TarpitSession) or session.reads):
             data, self._with_kernel = (
                 self._with_kernel[: self._chunk_bytes],
                 self._with_kernel[self._chunk_bytes :],
@@ -134,7 +134,7 @@ class Player:
 
     def _wait(self, seconds: float) -> bytes:
         session, until, heard = self._session, self._now + seconds, b""
-        while session.has_more and session.deadline <= until:
+        while self._has_more and session.deadline <= until:
             self._now = max(self._now, session.deadline)
             session.tick(self._now)
             heard += session.data_to_send(self._now) + self._receive()
@@ -148,9 +148,13 @@ class Player:
         *lines, self._line_begun = (self._line_begun + data).split(b"\r\n")
         for line in lines:
             yield f"S: {line.decode('latin-1')}"
-        if self._session.close_reason is not None and not self._session.has_more and not self._closed:
+        if self._session.close_reason is not None and not self._has_more and not self._closed:
             self._closed = True
             yield f"-- closed {self._session.close_reason}"
+
+    @property
+    def _has_more(self) -> bool:
+        return isinstance(self._session, TarpitSession) and self._session.has_more
 
     def _check_sums(self) -> None:
         last = self._session.closed("peer", self._now)[-1]

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from smtppseudo.events import NAMES
 from smtppseudo.link.errors import LinkError, OpRefusedError
+from smtppseudo.log.records import with_current_names
 from smtppseudo.monitor.codec import Frame
 
 MESSAGE_CHARS_MAX: Final = 500  # of a text for people; a security limit
@@ -121,8 +122,8 @@ def parse_event(frame: Frame) -> Streamed:
     seq = get_number(frame, "seq")
     get_text(frame, "time")
     get_text(frame, "event")
-    _check_types(frame, EVENT_FIELDS)
-    record = dict(frame)
+    record = dict(with_current_names(frame))
+    _check_types(record, EVENT_FIELDS)
     del record["type"], record["seq"]
     return Streamed(seq, record)
 

@@ -183,7 +183,7 @@ def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: s
 
     name = f"{place[0]} port {place[1]}"
     try:
-        secured = tls.dial(sock, timeout_s)
+        secured = tls.connect(sock, timeout_s)
     except TlsError as error:
         if str(error) in _NOT_TLS:
             if place[0] in ("localhost", *THIS_MACHINE):
@@ -216,7 +216,7 @@ def _speaks_tls(sock: socket.socket, timeout_s: float) -> bool:
     give_up_at = time.monotonic() + timeout_s
     try:
         with socket.create_connection(sock.getpeername()[:2], timeout_s) as second:
-            tls.dial(second, give_up_at - time.monotonic())
+            tls.connect(second, give_up_at - time.monotonic())
     except OSError:
         return False
     return True

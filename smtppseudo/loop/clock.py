@@ -5,39 +5,34 @@ from collections.abc import Callable
 
 
 class Clock:
-    """The time of this turn: `now` in monotonic seconds for deadlines, the wall clock only for what is shown.
+    """The time of this turn: `now` in monotonic seconds for deadlines, the wall clock only for display.
 
-    `monotonic` and `wall_ns` are the sources; tests give their own.
-    `second` counts the seconds since 1970; `stamp` is RFC 3339, UTC, milliseconds: 2026-01-31T23:59:59.999Z;
-    `day` the local date, 2026-01-31; `greeting_date` local time as the greeting shows it,
-    06/01/2012 2:41:11 PM -0700, one object a second.
+    `monotonic` and `wall_ns` are the sources; tests pass their own.
+    `second` counts the seconds since 1970. `stamp` is RFC 3339, UTC, with milliseconds: 2026-01-31T23:59:59.999Z.
+    `day` is the local date, 2026-01-31. `greeting_date` is the local time in the greeting's format,
+    06/01/2012 2:41:11 PM -0700; it is a new object each second.
     """
 
-    __slots__ = ("_monotonic", "_stamp_prefix", "_wall_ns", "day", "greeting_date", "now", "second", "stamp")
+    __slots__ = ("_stamp_prefix", "_wall_ns", "day", "greeting_date", "monotonic", "now", "second", "stamp")
 
     def __init__(
         self, monotonic: Callable[[], float] = time.monotonic, wall_ns: Callable[[], int] = time.time_ns
     ) -> None:
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self._wall_ns = wall_ns
         self.second = -1
         self.read()
 
     def read(self) -> None:
-        """Begin a turn."""
-        self.now = self._monotonic()
+        """Read both clocks, at the beginning of a turn."""
+        self.now = self.monotonic()
         second, millisecond = divmod(self._wall_ns() // 1_000_000, 1000)
         if second != self.second:
             self._begin_second(second)
         self.stamp = f"{self._stamp_prefix}{millisecond:03d}Z"
 
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since it was read."""
-        return self._monotonic() - self.now
-
     def stamp_at(self, monotonic: float) -> str:
-        """Render an earlier moment, in monotonic seconds, as `stamp` renders this one."""
+        """Format an earlier time, in monotonic seconds, like `stamp`."""
         milliseconds = self._wall_ns() // 1_000_000 - round((self.now - monotonic) * 1000)
         second, millisecond = divmod(milliseconds, 1000)
         return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{millisecond:03d}Z"

@@ -1,4 +1,4 @@
-"""A port: listened on at several addresses, which are opened, suspended, resumed and closed as one."""
+"""A port: the listeners on all its addresses, which open, suspend, resume and close together."""
 
 import errno
 import os
@@ -10,14 +10,14 @@ from smtppseudo.loop.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.net.addresses import plain_address
 
-HandlerFor: TypeAlias = Callable[[str], OnAccept]  # by the address that is listened on
+HandlerFor: TypeAlias = Callable[[str], OnAccept]
 
 
 class Port:
-    """Listens at all addresses of a port, or at none.
+    """Listens on all addresses of a port, or on none.
 
-    `handler_for` gives whoever takes what is accepted at an address. `say` hears of an address that this machine
-    does not have; `on_trouble` and `on_fault` are the listeners'.
+    `handler_for` returns the accept handler of an address. `say` receives a line about an address that this machine
+    does not have. `on_trouble` and `on_fault` are those of `Listener`.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Port:
         on_fault: Callable[[Exception], None],
     ) -> None:
         self._reactor = reactor
-        self._on_accept_by = handler_for
+        self._handler_for = handler_for
         self._say = say
         self._on_trouble = on_trouble
         self._on_fault = on_fault
@@ -37,13 +37,13 @@ class Port:
 
     @property
     def places(self) -> list[tuple[str, int]]:
-        """The addresses and ports that are listened on."""
+        """The address and port of each listener."""
         return [(listener.address, listener.port) for listener in self._listeners]
 
     def open(self, addresses: tuple[str, ...], port: int, inherited: tuple[socket.socket, ...]) -> None:
-        """Listen on what is inherited, or if that is nothing, on a port at each address; 0 is any free one.
+        """Listen on the inherited sockets; without any, on a port of each address (port 0 = any free port).
 
-        Raises ListenError; then at none.
+        Raises ListenError; then nothing listens.
         """
         if inherited:
             for sock in inherited:
@@ -51,41 +51,41 @@ class Port:
             return
         try:
             for address in addresses:
-                self._listen(address, port, may_be_left_out=len(addresses) > 1)
+                self._listen(address, port, is_optional=len(addresses) > 1)
                 if self._listeners:
-                    port = self._listeners[0].port  # where any free port is taken, the same at each address
+                    port = self._listeners[0].port  # the same free port on each address
         except ListenError:
             self.close()
             raise
 
     def suspend(self) -> None:
-        """Refuse connections. Raises OSError; then it listens on."""
+        """Refuse connections. Raises OSError; then all listeners still listen."""
         self._all_or_none(Listener.suspend, Listener.resume)
 
     def resume(self) -> None:
-        """Take connections again. Raises ListenError; then it stays suspended."""
+        """Accept connections again. Raises ListenError; then all listeners stay suspended."""
         self._all_or_none(Listener.resume, Listener.suspend)
 
     def close(self) -> None:
-        """Stop listening for good."""
+        """Stop listening."""
         for listener in self._listeners:
             listener.close()
         self._listeners = []
 
-    def _listen(self, address: str, port: int, *, may_be_left_out: bool) -> None:
+    def _listen(self, address: str, port: int, *, is_optional: bool) -> None:
         try:
             sock = listen(address, port)
         except ListenError as error:
             no_ipv6 = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and address in ("::", "::1")
-            if not (no_ipv6 and may_be_left_out):
+            if not (no_ipv6 and is_optional):
                 raise
             self._say(f"this machine has no IPv6; not listening on {address}")
         else:
             self._add(sock, is_inherited=False)
 
     def _add(self, sock: socket.socket, *, is_inherited: bool) -> None:
-        on_accept = self._on_accept_by(plain_address(sock.getsockname()))
-        listener = Listener(sock, self._reactor, on_accept, self._on_trouble, self._on_fault, is_inherited=is_inherited)
+        handler = self._handler_for(plain_address(sock.getsockname()))
+        listener = Listener(sock, self._reactor, handler, self._on_trouble, self._on_fault, is_inherited=is_inherited)
         self._listeners.append(listener)
 
     def _all_or_none(self, do: Callable[[Listener], None], undo: Callable[[Listener], None]) -> None:
@@ -96,10 +96,10 @@ class Port:
                 done.append(listener)
         except (OSError, ListenError):
             for listener in done:
-                self._take_back(undo, listener)
+                self._undo(undo, listener)
             raise
 
-    def _take_back(self, undo: Callable[[Listener], None], listener: Listener) -> None:
+    def _undo(self, undo: Callable[[Listener], None], listener: Listener) -> None:
         try:
             undo(listener)
         except (OSError, ListenError) as error:

@@ -1,7 +1,7 @@
-"""The loop: waits for sockets and deadlines, and hands each to whom it belongs."""
+"""The event loop: waits for sockets and deadlines, and calls the objects that they belong to."""
 
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from smtppseudo.loop.clock import Clock
@@ -11,40 +11,36 @@ from smtppseudo.loop.wheel import Wheel
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
-# A turn in which 10,000 peers have pipelined 2 KiB each takes seconds: every so many peers it looks at the clock,
-# and when so much time has passed, it takes a break.
+# A turn in which 10,000 peers have pipelined 2 KiB each takes seconds. The loop looks at the clock after each slice,
+# and takes a break when that much time has passed.
 _SLICE: Final = 4
 _BREAK_EVERY_S: Final = 0.01
 
 
-class Timed(Protocol):
-    """What can be scheduled: `due` is called when its deadline has passed."""
-
-    due_tick: int
-
-    def due(self, now: float) -> None:
-        """Do what the deadline was for; `now` is monotonic seconds."""
-
-    def fault(self, error: Exception) -> None:
-        """Give up alone, for `ready` or `due` raised what only a bug of ours can raise."""
-
-
-class Watched(Timed, Protocol):
-    """What can be watched: `ready` is called when its socket can be read or written."""
+class Watched(Protocol):
+    """An object with a descriptor that the loop watches."""
 
     def ready(self, mask: int, now: float) -> None:
         """Read or write, as `mask` (READ, WRITE) says."""
 
-
-class Acceptor(Watched, Protocol):
-    """Where newcomers wait: `admit` lets them in, once all else that was ready in the turn has been seen to."""
-
-    def admit(self, now: float) -> None:
-        """Take newcomers in."""
+    def fault(self, error: Exception, /) -> None:
+        """Handle an exception that `ready` raised. It is a bug of the server, and must cost only this object."""
 
 
-class Alarm:
-    """Calls a function at a deadline."""
+class Timed(Protocol):
+    """An object with a deadline."""
+
+    due_tick: int
+
+    def due(self, now: float) -> None:
+        """Act: the deadline has passed. `now` is monotonic seconds."""
+
+    def fault(self, error: Exception, /) -> None:
+        """Handle an exception that `due` raised, as in `Watched`."""
+
+
+class Timer:
+    """Calls a function once, at a deadline or at the end of a turn; `on_fault` receives what the function raises."""
 
     __slots__ = ("_call", "_on_fault", "due_tick")
 
@@ -54,25 +50,24 @@ class Alarm:
         self.due_tick = 0
 
     def due(self, now: float) -> None:
-        """Call it."""
+        """Call the function."""
         self._call(now)
 
     def fault(self, error: Exception) -> None:
-        """Report the bug; the alarm is not set again by itself."""
+        """Report the bug."""
         self._on_fault(error)
 
 
 def _ignore(error: Exception) -> None:
-    """Do nothing about a bug: nobody wants to hear of it yet."""
+    """Do nothing: the default of `Reactor.on_fault`."""
 
 
 class Reactor:
     """One thread, one selector, one wheel of deadlines, one stutter.
 
-    `after_turn` is called at the end of each turn, when all that was ready and due has been seen to, and in the
-    breaks of one that takes long, for what piles up until then must stay bounded. In these breaks the doors
-    (listeners and signals) are seen to as well. `on_fault` is called with what `after_turn` raises, which only a bug
-    of ours can. `turns` counts the turns.
+    `after_turn` is called at the end of each turn. A long turn has breaks, in which `after_turn` is called too, so
+    that a batch of events stays bounded, and in which urgent descriptors (listeners, signals) are served. `on_fault`
+    receives what `after_turn` raises, which is a bug of the server. `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -83,66 +78,63 @@ class Reactor:
         self.on_fault: Callable[[Exception], None] = _ignore
         self.turns = 0
         self._selector = selectors.DefaultSelector()
-        self._acceptors = selectors.DefaultSelector()
-        self._accepting: list[Acceptor] = []
-        self._stopped = False
+        self._urgent = selectors.DefaultSelector()
+        self._at_end_of_turn: list[Timed] = []
+        self._is_stopped = False
 
     def watch(self, fd: int, watched: Watched, mask: int = READ) -> None:
-        """Begin to watch a descriptor."""
+        """Start watching a descriptor. Raises OSError."""
         self._selector.register(fd, mask, watched)
 
-    def watch_acceptor(self, fd: int, watched: Watched) -> None:
-        """Begin to watch a descriptor that must not wait for the end of a turn.
-
-        Raises OSError; then it is not watched.
-        """
+    def watch_urgent(self, fd: int, watched: Watched) -> None:
+        """Start watching a descriptor for reading, in the breaks of a long turn too. Raises OSError."""
         self.watch(fd, watched)
         try:
-            self._acceptors.register(fd, READ, watched)
+            self._urgent.register(fd, READ, watched)
         except OSError:
             self.unwatch(fd)
             raise
 
-    def accept_at_end_of_turn(self, door: Acceptor) -> None:
-        """Have newcomers let in behind all that is ready now: who leaves makes room for them."""
-        self._accepting.append(door)
-
-    def unwatch_acceptor(self, fd: int) -> None:
+    def unwatch_urgent(self, fd: int) -> None:
         """Stop watching such a descriptor."""
         self.unwatch(fd)
-        self._acceptors.unregister(fd)
+        self._urgent.unregister(fd)
 
     def rewatch(self, fd: int, watched: Watched, mask: int) -> None:
-        """Change what a watched descriptor is watched for; 0 is errors alone.
+        """Change the object or the mask of a watched descriptor; a mask of 0 reports only errors.
 
-        Raises OSError; then it is watched no more.
+        Raises OSError; the descriptor is then no longer watched.
         """
         try:
             self._selector.modify(fd, mask, watched)
-        except KeyError:  # a mask of 0 has ended the watch
+        except KeyError:  # a mask of 0 has unregistered it
             self.watch(fd, watched, mask)
         except ValueError:
-            pass  # kqueue and select(2) cannot watch for errors alone: they show when something is sent
+            pass  # kqueue and select(2) cannot watch for errors alone; the next send finds them
 
     def unwatch(self, fd: int) -> None:
-        """Stop watching, before the descriptor is closed."""
+        """Stop watching; call it before the descriptor is closed."""
         try:
             self._selector.unregister(fd)
         except KeyError:
-            pass  # a `rewatch` that failed, or a mask of 0, has done it
+            pass  # a mask of 0, or a `rewatch` that failed, has unregistered it
+
+    def call_at_end_of_turn(self, timed: Timed) -> None:
+        """Call `timed.due` once everything that is ready now has been served, or in the next break."""
+        self._at_end_of_turn.append(timed)
 
     def run(self) -> None:
-        """Turn until `stop`."""
-        self._stopped = False
-        while not self._stopped:
+        """Run turns until `stop`."""
+        self._is_stopped = False
+        while not self._is_stopped:
             self.turn()
 
     def stop(self) -> None:
-        """Let `run` return after this turn."""
-        self._stopped = True
+        """Make `run` return after this turn."""
+        self._is_stopped = True
 
     def turn(self, timeout_s: float | None = None) -> None:
-        """Wait for sockets and deadlines, at most `timeout_s`, and see to them."""
+        """Wait for sockets and deadlines, at most `timeout_s`, and serve them."""
         clock = self.clock
         next_due = self.wheel.next_due()
         if next_due is not None:
@@ -153,60 +145,54 @@ class Reactor:
         clock.read()
         now = clock.now
         for start in range(0, len(ready), _SLICE):
-            if start and clock.elapsed_s > _BREAK_EVERY_S:
+            if start and clock.monotonic() - now > _BREAK_EVERY_S:
                 now = self._take_break()
-            for key, mask in ready[start : start + _SLICE]:
-                watched: Watched = key.data
-                try:
-                    watched.ready(mask, now)
-                except Exception as error:  # noqa: BLE001 - our bug: it costs one connection, not the server
-                    watched.fault(error)
-        if self._accepting:
-            self._accept_waiting(now)
+            self._call_ready(ready[start : start + _SLICE], now)
+        if self._at_end_of_turn:
+            self._end_turn(now)
         if next_due is not None and next_due <= now:
-            self._see_to_due(now)
+            due = self.wheel.take_due(now)
+            for start in range(0, len(due), _SLICE):
+                if start and clock.monotonic() - now > _BREAK_EVERY_S:
+                    now = self._take_break()
+                self._call_due(due[start : start + _SLICE], now)
         self._finish()
 
     def close(self) -> None:
-        """Give the selectors back."""
+        """Close the selectors."""
         self._selector.close()
-        self._acceptors.close()
+        self._urgent.close()
 
-    def _see_to_due(self, now: float) -> None:
-        due = self.wheel.take_due(now)
-        for start in range(0, len(due), _SLICE):
-            if start and self.clock.elapsed_s > _BREAK_EVERY_S:
-                now = self._take_break()
-            for timed in due[start : start + _SLICE]:
-                try:
-                    timed.due(now)
-                except Exception as error:  # noqa: BLE001 - as above
-                    timed.fault(error)
+    def _call_ready(self, ready: Sequence[tuple[selectors.SelectorKey, int]], now: float) -> None:
+        for key, mask in ready:
+            watched: Watched = key.data
+            try:
+                watched.ready(mask, now)
+            except Exception as error:  # noqa: BLE001 - a bug costs one connection, not the server
+                watched.fault(error)
+
+    def _call_due(self, due: Sequence[Timed], now: float) -> None:
+        for timed in due:
+            try:
+                timed.due(now)
+            except Exception as error:  # noqa: BLE001 - as above
+                timed.fault(error)
+
+    def _end_turn(self, now: float) -> None:
+        due, self._at_end_of_turn = self._at_end_of_turn, []
+        self._call_due(due, now)
 
     def _finish(self) -> None:
         try:
             self.after_turn()
-        except Exception as error:  # noqa: BLE001 - our bug: it costs what was to be done, not the server
+        except Exception as error:  # noqa: BLE001 - a bug costs one batch, not the server
             self.on_fault(error)
 
     def _take_break(self) -> float:
-        """Finish with what has been seen to, and see to the doors; return the time."""
+        """Call `after_turn` and serve the urgent descriptors; return the time."""
         self._finish()
         self.clock.read()
         now = self.clock.now
-        for key, mask in self._acceptors.select(0):
-            watched: Watched = key.data
-            try:
-                watched.ready(mask, now)
-            except Exception as error:  # noqa: BLE001 - as above
-                watched.fault(error)
-        self._accept_waiting(now)
+        self._call_ready(self._urgent.select(0), now)
+        self._end_turn(now)
         return now
-
-    def _accept_waiting(self, now: float) -> None:
-        doors, self._accepting = self._accepting, []
-        for door in doors:
-            try:
-                door.admit(now)
-            except Exception as error:  # noqa: BLE001 - as above
-                door.fault(error)

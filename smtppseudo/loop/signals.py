@@ -1,4 +1,4 @@
-"""Signals, as something the loop can wait for."""
+"""Signals as events of the loop."""
 
 import signal
 import socket
@@ -8,7 +8,10 @@ from smtppseudo.loop.reactor import Reactor
 
 
 class Signals:
-    """Calls back in the loop's own time. Only in the main thread; `close` puts back what was there before."""
+    """Calls a function in a turn of the loop for each signal. For the main thread only.
+
+    `close` restores the previous handlers.
+    """
 
     def __init__(
         self,
@@ -16,40 +19,32 @@ class Signals:
         callbacks: Mapping[int, Callable[[float], None]],
         on_fault: Callable[[Exception], None],
     ) -> None:
-        self.due_tick = 0
+        self.fault = on_fault
         self._reactor = reactor
         self._callbacks = callbacks
-        self._on_fault = on_fault
-        self._wakes, self._wakened = socket.socketpair()
-        self._wakes.setblocking(False)
-        self._wakened.setblocking(False)
-        self._before_fd = signal.set_wakeup_fd(self._wakened.fileno(), warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, _note) for number in callbacks}
-        reactor.watch_acceptor(self._wakes.fileno(), self)
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+        self._previous_fd = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+        self._previous = {number: signal.signal(number, _do_nothing) for number in callbacks}
+        reactor.watch_urgent(self._receiver.fileno(), self)
 
     def ready(self, mask: int, now: float) -> None:
-        """See which signals came; the wake-up socket carries their numbers."""
-        for number in self._wakes.recv(4096):
+        """Call the functions of the signals that arrived; each is one byte on the wake-up socket."""
+        for number in self._receiver.recv(4096):
             callback = self._callbacks.get(number)
             if callback is not None:
                 callback(now)
 
-    def due(self, now: float) -> None:
-        """Nothing is scheduled."""
-
-    def fault(self, error: Exception) -> None:
-        """Report a bug."""
-        self._on_fault(error)
-
     def close(self) -> None:
-        """Put back what was there before."""
-        signal.set_wakeup_fd(self._before_fd)
-        for number, before in self._before.items():
-            signal.signal(number, before)
-        self._reactor.unwatch_acceptor(self._wakes.fileno())
-        self._wakes.close()
-        self._wakened.close()
+        """Restore the previous handlers."""
+        signal.set_wakeup_fd(self._previous_fd)
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
+        self._reactor.unwatch_urgent(self._receiver.fileno())
+        self._receiver.close()
+        self._sender.close()
 
 
-def _note(number: int, frame: object) -> None:
-    """Let the interpreter write the number to the wake-up socket, which is all that is needed."""
+def _do_nothing(number: int, frame: object) -> None:
+    """Replace the default action; the interpreter itself writes the number to the wake-up socket."""

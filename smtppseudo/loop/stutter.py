@@ -1,153 +1,155 @@
-"""The stutter: those whose next bytes are due at the same time are sent to together."""
+"""The stutter: sends replies byte by byte, to many connections in one batch."""
 
-import math
-import socket
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from functools import partial
 from itertools import compress, repeat
+from operator import call, itemgetter
 from typing import Any, Final, Protocol
 
-from smtppseudo.loop.wheel import RESOLUTION_S, Wheel
+from smtppseudo.loop.wheel import Wheel
 from smtppseudo.net.errnos import DONTWAIT
+from smtppseudo.net.stream import Stream
 
-_JOINED: Final = -1  # as the `due_tick` of a connection: a round sends to it
-EVERY_S: Final = 2 * RESOLUTION_S
-"""The least time between two bytes: where it is shorter, rounds would fall behind by waiting for their last."""
-_ROUND_MAX: Final = 128  # connections; that is a millisecond, for which others wait
+BATCH_MAX: Final = 128  # connections; sending to that many delays the others by a millisecond
+_QUEUED: Final = -1  # the `due_tick` of a connection that a queue will send to
+
+
+class Speaker(Protocol):
+    """The machine of a connection with a pace."""
+
+    def next_part(self, count: int, now: float) -> bytes:
+        """Return the next `count` bytes of a reply; b"" if the reply or the session ends with them."""
 
 
 class Stuttered(Protocol):
-    """What a round sends to: a connection."""
+    """A connection with a pace."""
 
     due_tick: int
-    machine: Any  # of which `next_part` is asked: see `TarpitSession`
-    sock: socket.socket
 
-    def fell_short(self, data: bytes, taken: int | OSError, now: float) -> None:
-        """The kernel has taken only so many of these bytes, or none for the reason given."""
-
-    def due(self, now: float) -> None:
-        """Something else is due than a part of an answer."""
-
-    def fault(self, error: Exception) -> None:
-        """Give up alone after a bug of ours."""
-
-
-class Round:
-    """Up to 128 connections that are at answers of theirs, each byte of which is due `every_s` after the last."""
-
-    __slots__ = ("_stutter", "deadline", "due_tick", "every_s", "expires_at", "members")
-
-    def __init__(self, stutter: "Stutter", deadline: float, every_s: float) -> None:
-        self._stutter = stutter
-        self.deadline = deadline
-        self.expires_at = math.inf  # the first of the members
-        self.every_s = every_s
-        self.members: list[Stuttered] = []
-        self.due_tick = 0
+    @property
+    def machine(self) -> Speaker: ...
+    @property
+    def sock(self) -> Stream: ...
 
     def due(self, now: float) -> None:
-        """Send to all what is due, and come again; who has not more of an answer to hear leaves."""
-        self._stutter.shut(self)
-        members = [each for each in self.members if each.due_tick == _JOINED]
-        others: list[Stuttered] = []
-        if now >= self.expires_at:
-            others = [each for each in members if now >= each.machine.expires_at]
-            members = [each for each in members if now < each.machine.expires_at]
-            self.expires_at = min((each.machine.expires_at for each in members), default=math.inf)
-        data = 1 + int((now - self.deadline) // self.every_s)
-        self.deadline += data * self.every_s
-        parts: list[bytes] = [each.machine.next_part(data) for each in members]
-        if not all(parts):
-            others += [each for each, part in zip(members, parts, strict=True) if not part]
-            members, parts = list(compress(members, parts)), list(filter(None, parts))
-        taken = _send(members, parts)
-        if taken.count(data) < len(taken):
-            for each, part, so_many in zip(members, parts, taken, strict=True):
-                if so_many != data:
-                    try:
-                        each.fell_short(part, so_many, now)
-                    except Exception as error:  # noqa: BLE001 - our bug: it costs one connection, not the round
-                        each.fault(error)
-            members = [each for each in members if each.due_tick == _JOINED]
-        self.members = members
-        if members:
-            self._stutter.come_again(self)
-        for each in others:
-            try:
-                each.due(now)
-            except Exception as error:  # noqa: BLE001 - our bug: it costs one connection, not the round
-                each.fault(error)
+        """Send what `next_part` did not return."""
 
-    def fault(self, error: Exception) -> None:
-        """Give up after a bug of ours: nobody knows what the members have been sent."""
-        for each in self.members:
-            if each.due_tick == _JOINED:
-                each.fault(error)
+    def on_short_send(self, data: bytes, sent: int | OSError, now: float) -> None:
+        """Handle a send that raised an error, or took only a part of the data."""
+
+    def fault(self, error: Exception, /) -> None:
+        """Close only this connection after a bug."""
 
 
 class Stutter:
-    """Gathers in rounds the connections that are sent byte after byte.
+    """Sends to each connection as its machine's pace says; a queue for each pace.
 
-    With 10,000 callers at an byte a second each, this is where the time goes. To look at many, and then to send to
-    many, takes a third of what it takes to look at each before it is sent to: system calls drive our code out of the
-    processor's caches.
+    With 10,000 callers at one byte a second, the server spends its time here. To ask many machines and then send to
+    all of them takes a third of the time that it takes to do both for one connection after the other: system calls
+    push our code out of the processor's caches.
     """
 
     def __init__(self, wheel: Wheel[Any]) -> None:
         self._wheel = wheel
-        self._with_room: dict[tuple[int, float], Round] = {}  # by when they are due
+        self._queues: dict[float, Queue] = {}
 
-    def join(self, connection: Stuttered, deadline: float, every_s: float) -> None:
-        """Have a connection sent to at its deadline, and then every so many seconds; each time at most 100 ms late.
+    def add(self, connection: Stuttered, deadline: float, byte_s: float) -> None:
+        """Send one byte at the deadline, and one each `byte_s` seconds from then on, each at most 50 ms late.
 
-        Scheduled or cancelled on the wheel, it is in no round any more.
+        It ends when the connection is scheduled on the wheel, or cancelled there.
         """
         self._wheel.cancel(connection)
-        connection.due_tick = _JOINED
-        joined = self._with_room.get(_key(deadline, every_s))
-        if joined is None:
-            joined = Round(self, deadline, every_s)
-            self.come_again(joined)
-        joined.deadline = max(joined.deadline, deadline)
-        joined.expires_at = min(joined.expires_at, connection.machine.expires_at)
-        joined.members.append(connection)
-        if len(joined.members) == _ROUND_MAX:
-            self.shut(joined)
-
-    def shut(self, full: Round) -> None:
-        """Let nobody join a round: it is full, or due."""
-        key = _key(full.deadline, full.every_s)
-        if self._with_room.get(key) is full:
-            del self._with_room[key]
-
-    def come_again(self, moved: Round) -> None:
-        """Schedule a round for its deadline, or merge it with one that is due then."""
-        key = _key(moved.deadline, moved.every_s)
-        other = self._with_room.get(key)
-        if other is not None and len(other.members) + len(moved.members) < _ROUND_MAX:
-            other.members += moved.members
-            other.deadline = max(other.deadline, moved.deadline)
-            other.expires_at = min(other.expires_at, moved.expires_at)
-            return
-        self._wheel.schedule(moved, moved.deadline)
-        if len(moved.members) < _ROUND_MAX:
-            self._with_room[key] = moved
+        connection.due_tick = _QUEUED
+        queue = self._queues.get(byte_s)
+        if queue is None:
+            queue = self._queues[byte_s] = Queue(self._wheel, byte_s)
+        queue.add(connection, deadline)
 
 
-def _key(deadline: float, every_s: float) -> tuple[int, float]:
-    return int(deadline / RESOLUTION_S), every_s
+class Queue:
+    """The connections with one pace, in the order of their deadlines."""
 
+    __slots__ = ("_batch", "_byte_s", "_connections", "_deadlines", "_wheel", "due_tick")
 
-def _send(members: list[Stuttered], parts: list[bytes]) -> list[Any]:
-    """Send each its part; return how many bytes the kernel took, or its error.
+    def __init__(self, wheel: Wheel[Any], byte_s: float) -> None:
+        self._wheel = wheel
+        self._byte_s = byte_s
+        self._deadlines: list[float] = []
+        self._connections: list[Stuttered] = []  # in parallel; one that left stays until its deadline
+        self._batch: list[Stuttered] = []
+        self.due_tick = 0
 
-    `extend` keeps what it has when an error ends it, and `map` goes on behind that: so does CPython.
-    It is `map` that calls, for the fewer of our instructions stand between two system calls, the better.
-    """
-    taken: list[int | OSError] = []
-    sent = map(socket.socket.send, [each.sock for each in members], parts, repeat(DONTWAIT))
-    while len(taken) < len(parts):
+    def add(self, connection: Stuttered, deadline: float) -> None:
+        """Put a connection in its place, which is nearly always the last."""
+        at = bisect_right(self._deadlines, deadline)
+        self._deadlines.insert(at, deadline)
+        self._connections.insert(at, connection)
+        if at == 0:
+            self._wheel.schedule(self, deadline)
+
+    def due(self, now: float) -> None:
+        """Send to a batch of the connections that are due; the others follow in the next turn."""
+        count = 1 + int((now - self._deadlines[0]) // self._byte_s)  # bytes for each, more than one after a delay
+        late_s = (count - 1) * self._byte_s
+        size = max(1, bisect_right(self._deadlines, now - late_s, hi=min(len(self._deadlines), BATCH_MAX)))
+        deadlines, connections = self._deadlines[:size], self._connections[:size]
+        del self._deadlines[:size], self._connections[:size]
+        self._batch = connections
         try:
-            taken.extend(sent)
+            self._send(deadlines, connections, count, now)
+        finally:
+            if self._deadlines:
+                self._wheel.schedule(self, self._deadlines[0])
+
+    def fault(self, error: Exception, /) -> None:
+        """Close the connections of the batch after a bug: nobody knows what was sent to them."""
+        for each in self._batch:
+            if each.due_tick == _QUEUED:
+                each.fault(error)
+
+    def _send(self, deadlines: list[float], connections: list[Stuttered], count: int, now: float) -> None:
+        batch = [each for each in zip(deadlines, connections, strict=True) if each[1].due_tick == _QUEUED]
+        parts = [each.machine.next_part(count, now) for _, each in batch]
+        leaving: list[tuple[Stuttered, Callable[[], None]]] = []
+        if not all(parts):
+            leaving = [(each, partial(each.due, now)) for (_, each), part in zip(batch, parts, strict=True) if not part]
+            batch, parts = list(compress(batch, parts)), list(filter(None, parts))
+        results = _send_all([each.sock for _, each in batch], parts)
+        if results.count(count) < len(results):
+            leaving += [
+                (each, partial(each.on_short_send, part, sent, now))
+                for (_, each), part, sent in zip(batch, parts, results, strict=True)
+                if sent != count
+            ]
+            batch = [each for each, sent in zip(batch, results, strict=True) if sent == count]
+        self._put_back([(deadline + count * self._byte_s, each) for deadline, each in batch])
+        for each, handle in leaving:
+            try:
+                handle()
+            except Exception as error:  # noqa: BLE001 - a bug costs one connection, not the batch
+                each.fault(error)
+
+    def _put_back(self, batch: list[tuple[float, Stuttered]]) -> None:
+        if batch:
+            at = bisect_left(self._deadlines, batch[0][0])  # connections added meanwhile may be due later than these
+            batch += zip(self._deadlines[at:], self._connections[at:], strict=True)
+            batch.sort(key=itemgetter(0))
+            self._deadlines[at:] = [deadline for deadline, _ in batch]
+            self._connections[at:] = [each for _, each in batch]
+
+
+def _send_all(socks: list[Stream], parts: list[bytes]) -> list[Any]:
+    """Send each part; return how many bytes the kernel took of it, or the error.
+
+    `extend` keeps the results before an error, and `map` continues behind it, in CPython. `map` makes the calls
+    because few of our instructions may run between two system calls.
+    """
+    results: list[int | OSError] = []
+    sent = map(call, [sock.send for sock in socks], parts, repeat(DONTWAIT))
+    while len(results) < len(parts):
+        try:
+            results.extend(sent)
         except OSError as error:
-            taken.append(error)
-    return taken
+            results.append(error)
+    return results

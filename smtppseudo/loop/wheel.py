@@ -1,31 +1,31 @@
-"""Deadlines: a hashed wheel of whatever has to be looked at again later."""
+"""Deadlines: a hashed timer wheel."""
 
 import heapq
 from typing import Final, Generic, Protocol, TypeVar
 
 RESOLUTION_S: Final = 0.05
-_STALE_MAX: Final = 64  # what is closed stays in memory while it is in a bucket
+_STALE_MAX: Final = 64  # a closed connection stays in memory while a bucket refers to it
 
 
 class Scheduled(Protocol):
-    """What a wheel holds: anything with a place for the wheel's own note."""
+    """An item of a wheel."""
 
-    due_tick: int  # kept by the wheel: 0 = not scheduled, below 0 = scheduled by somebody else
+    due_tick: int  # kept by the wheel: 0 = not scheduled; below 0 = scheduled elsewhere
 
 
 T = TypeVar("T", bound=Scheduled)
 
 
 class Wheel(Generic[T]):
-    """Holds each item under the tick of its deadline (monotonic seconds), so that all due are found at once.
+    """Holds each item in the bucket of its deadline (monotonic seconds), so that all due items are found at once.
 
-    Scheduling, moving and cancelling take constant time, on the average. An item is due at most `resolution_s` late,
-    never early. Whoever moves deadlines mostly later (a time-out that each command renews) need not tell the wheel:
-    it schedules anew when the item comes due too early.
+    Scheduling, moving and cancelling take constant time on average. An item is due at most `resolution_s` late, never
+    early. If an item's deadline mostly moves later (a time-out that each command renews), the owner need not move it
+    in the wheel: it schedules the item again when that comes due too early.
 
-    An item that is moved or cancelled leaves its place stale, as its `due_tick` tells: a list takes a quarter of the
-    memory of a set, and adding to one half the time, but nothing is taken out of its midst. When more places are
-    stale than were in use, and more than 64, all of them are given up.
+    Moving or cancelling an item leaves a stale entry in its bucket, which no longer equals the item's `due_tick`. So a
+    bucket can be a list, which takes a quarter of the memory of a set and half the time to add to. All stale entries
+    are removed when there are more than 64, and more than there were entries in use after the last removal.
     """
 
     __slots__ = ("_buckets", "_last_tick", "_resolution_s", "_stale", "_stale_max", "_ticks")
@@ -39,14 +39,14 @@ class Wheel(Generic[T]):
         self._stale_max = _STALE_MAX
 
     def schedule(self, item: T, deadline: float) -> None:
-        """Put an item under a deadline, away from where it was."""
+        """Set the deadline of an item, or move it there."""
         tick = int(deadline / self._resolution_s) + 1
         if item.due_tick:
             if item.due_tick == tick:
                 return
             self.cancel(item)
         if tick == self._last_tick:
-            tick = self._last_tick  # one number for all, not one each
+            tick = self._last_tick  # share one int object between the items of a bucket
         self._last_tick = item.due_tick = tick
         bucket = self._buckets.get(tick)
         if bucket is None:
@@ -55,15 +55,15 @@ class Wheel(Generic[T]):
         bucket.append(item)
 
     def cancel(self, item: T) -> None:
-        """Take an item out, if it is in."""
+        """Remove an item; do nothing if it is not scheduled."""
         tick, item.due_tick = item.due_tick, 0
         if tick > 0:
             self._stale += 1
             if self._stale > self._stale_max:
-                self._give_up_stale()
+                self._remove_stale()
 
     def next_due(self) -> float | None:
-        """Say when the next item comes due; None if none will."""
+        """Return when the next item is due, or None."""
         while self._ticks:
             tick = self._ticks[0]
             bucket = self._buckets[tick]
@@ -76,20 +76,20 @@ class Wheel(Generic[T]):
         return None
 
     def take_due(self, now: float) -> list[T]:
-        """Take out and return the items whose deadlines have passed."""
+        """Remove and return the items whose deadlines have passed."""
         due: list[T] = []
-        while self._ticks and self._ticks[0] * self._resolution_s <= now:  # as next_due has it, to the last bit
+        while self._ticks and self._ticks[0] * self._resolution_s <= now:  # the same product as in next_due
             tick = heapq.heappop(self._ticks)
             bucket = self._buckets.pop(tick)
             self._stale -= len(bucket) + len(due)
             for item in bucket:
                 if item.due_tick == tick:
-                    item.due_tick = 0  # here, for it may have a stale place in the same bucket
+                    item.due_tick = 0  # now, because the bucket may hold a stale entry of the same item
                     due.append(item)
             self._stale += len(due)
         return due
 
-    def _give_up_stale(self) -> None:
+    def _remove_stale(self) -> None:
         kept = {
             tick: list(dict.fromkeys(item for item in bucket if item.due_tick == tick))
             for tick, bucket in self._buckets.items()

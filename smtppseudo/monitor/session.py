@@ -80,9 +80,6 @@ class MonitorSession:
     `awaits_tls`, the hello is queued by `secured`.
     """
 
-    paces = False
-    seconds_per_byte = 0.0
-    reads = True
     slot = 0  # a monitor has none
     session_id = 0
 
@@ -104,6 +101,7 @@ class MonitorSession:
         self.user = ""
         self.close_reason: CloseReason | None = "tls" if awaits_tls else None
         self.awaits_tls = awaits_tls
+        self.is_secured = False
         self._server = server
         self._server_name = server_name
         self._backend = backend
@@ -120,6 +118,7 @@ class MonitorSession:
     def secured(self, now: float) -> None:  # noqa: ARG002
         """Begin after the TLS handshake."""
         self.awaits_tls = False
+        self.is_secured = True
         self.close_reason = None
         self._greet()
 

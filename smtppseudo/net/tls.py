@@ -1,35 +1,35 @@
-"""TLS: a socket that speaks it, for a loop that waits for nobody and for a thread that may.
+"""TLS: a socket for an event loop, which must not block, and for a thread, which may.
 
-Loading this module loads `ssl`, which takes a server 15 ms: only where there is a certificate, or a server that
-shows one.
+This module imports `ssl`, which takes 15 ms: import it only for a certificate, or a server that has one.
 """
 
 import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from smtppseudo.net.errnos import DONTWAIT, TlsError, reason_of
+from smtppseudo.net.stream import Stream
 
-HANDSHAKE_BYTES_MAX: Final = 65_536  # of a peer, until the handshake is done; a security limit
-UNSENT_BYTES_MAX: Final = 65_536  # of answers that the peer has TLS itself give, and does not read; likewise
+HANDSHAKE_BYTES_MAX: Final = 65_536  # received in a handshake; a security limit
+UNSENT_BYTES_MAX: Final = 65_536  # of TLS's own replies that the peer requests and does not read; a security limit
 SESSIONS_MAX: Final = 1_000  # at once; each takes about 20 KiB
-STEPS_PER_TURN: Final = 8  # of handshakes, each up to some milliseconds of arithmetic
+STEPS_PER_TURN: Final = 8  # of handshakes; a step takes up to some milliseconds
 
 _RECEIVE_BYTES: Final = 2048
 _RECORD_BYTES: Final = 16_384  # RFC 8446 section 5.1
 
 
 class TlsSocket:
-    """TLS over a connected socket, with the methods of a socket that a connection needs.
+    """TLS over a connected socket, with the methods of a `Stream`.
 
-    `recv` gives all that the bytes it takes from the kernel make: nothing waits in here while the kernel has
-    nothing to read. `send` counts bytes as sent when the kernel has all of their record; what it did not take must
-    come first the next time. Both raise BlockingIOError, TlsError, and OSError of the socket's own. `flags` are
-    those of the system's calls.
+    `recv` returns everything that the bytes from the kernel decrypt to, so that nothing waits in here while the
+    kernel has nothing to read. `send` counts bytes as sent when the kernel has their whole record; the caller must
+    send the others first the next time. Both raise BlockingIOError, TlsError, and the OSError of the socket below.
+    `flags` are those of the system's calls.
 
-    Of a peer's bytes at most a record is kept (16 KiB), of a handshake as much as `HANDSHAKE_BYTES_MAX`.
+    It keeps at most one record of the peer's data (16 KiB), and `HANDSHAKE_BYTES_MAX` of a handshake.
     """
 
     __slots__ = (
@@ -46,7 +46,7 @@ class TlsSocket:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: Stream,
         context: ssl.SSLContext,
         *,
         server_side: bool,
@@ -58,43 +58,51 @@ class TlsSocket:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
         self._handshake_bytes = 0
-        self._unsent = b""  # records that the kernel has not taken yet
-        self._sealed = 0  # bytes of ours in them that `send` did not count yet
+        self._unsent = b""  # records that the kernel has not taken
+        self._sealed = 0  # plain bytes in them that `send` has not counted
         self._is_over = False
 
     @property
     def has_unsent(self) -> bool:
-        """Whether there is something that the kernel has not taken."""
+        """Whether there are bytes that the kernel has not taken."""
         return bool(self._unsent)
 
     @property
     def has_waiting(self) -> bool:
-        """Whether the handshake's last bytes brought more: `recv` then takes none from the kernel."""
+        """Whether the handshake's last bytes brought more; `recv` then reads nothing from the kernel."""
         return bool(self._incoming.pending)
 
     @property
     def certificate(self) -> bytes:
-        """The peer's certificate (DER), once the handshake is done; a client's are never asked for."""
+        """The server's certificate (DER) after the handshake; empty for a client, which is never asked for one."""
         return self._tls.getpeercert(binary_form=True) or b""
 
     def fileno(self) -> int:
-        """Return the socket's descriptor."""
+        """Return the descriptor of the socket below."""
         return self._sock.fileno()
 
+    def getsockname(self) -> Any:
+        """Return the local address of the socket below. Raises OSError."""
+        return self._sock.getsockname()
+
     def getsockopt(self, level: int, option: int) -> int:
-        """Ask the socket below."""
+        """Return an option of the socket below. Raises OSError."""
         return self._sock.getsockopt(level, option)
 
+    def setblocking(self, flag: bool) -> None:
+        """Set whether the socket below may block."""
+        self._sock.setblocking(flag)
+
     def begin_handshake(self) -> None:
-        """Say a client's first words. Raises OSError."""
+        """Send the client's first message. Raises OSError."""
         self._step()
 
     def shake_hands(self, flags: int = 0) -> bool:
-        """Take in what came, go on with the handshake, and say whether it is done. Raises OSError."""
+        """Read, do the next step of the handshake, and return whether it is done. Raises OSError."""
         try:
             data = self._sock.recv(_RECEIVE_BYTES, flags)
         except (BlockingIOError, InterruptedError):
-            pass  # woken because it could send
+            pass  # called because the socket could send
         else:
             self._handshake_bytes += len(data)
             if not data:
@@ -105,9 +113,9 @@ class TlsSocket:
         return self._step(flags)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Take at most `size` bytes from the kernel; return what they make, b"" when the other side has ended."""
+        """Read at most `size` bytes from the kernel; return the plain bytes, or b"" if the peer has closed."""
         if self._is_over:
-            return self._sock.recv(size, flags)  # said to nobody
+            return self._sock.recv(size, flags)  # only to be dropped
         if not self._incoming.pending:
             data = self._sock.recv(size, flags)
             if not data:
@@ -118,7 +126,7 @@ class TlsSocket:
             while piece := self._tls.read(_RECORD_BYTES):
                 pieces.append(piece)
         except ssl.SSLWantReadError:
-            self._answer_for_itself(flags)
+            self._send_own_replies(flags)
             if not pieces:
                 raise BlockingIOError from None
         except ssl.SSLError as error:
@@ -126,7 +134,7 @@ class TlsSocket:
         return b"".join(pieces)
 
     def send(self, data: bytes, flags: int = 0) -> int:
-        """Send what can be sent without waiting, and return how many bytes that was."""
+        """Send what the kernel takes now; return how many bytes that was."""
         sent = 0
         while self._flush(flags):
             sent, self._sealed = sent + self._sealed, 0
@@ -143,25 +151,25 @@ class TlsSocket:
         return sent
 
     def sendall(self, data: bytes) -> None:
-        """Send it all, for a socket that may wait. Raises OSError."""
+        """Send everything, on a socket that may block. Raises OSError."""
         if self.send(data) < len(data):
             raise TimeoutError("the other side does not read")
 
     def shutdown(self, how: int) -> None:
-        """Say that nothing more comes (SHUT_WR), or end both ways at once (SHUT_RDWR). Raises OSError."""
+        """End our side with a close_notify (SHUT_WR), or both sides at once (SHUT_RDWR). Raises OSError."""
         if how == socket.SHUT_WR:
-            self._say_goodbye()
+            self._send_close_notify()
         self._is_over = True
         self._sock.shutdown(how)
 
     def close(self) -> None:
-        """Say goodbye, if that can be done without waiting, and close."""
+        """Send a close_notify, if the kernel takes it now, and close."""
         try:
             if not self._is_over:
                 self._sock.setblocking(False)
-                self._say_goodbye()
+                self._send_close_notify()
         except OSError:
-            pass  # whoever is gone needs no goodbye
+            pass  # the peer has left
         try:
             self._sock.close()
         finally:
@@ -178,7 +186,7 @@ class TlsSocket:
         return self._flush(flags)
 
     def _flush(self, flags: int) -> bool:
-        """Give the kernel what it takes of the records made; say whether that was all. Raises OSError."""
+        """Pass records to the kernel; return whether it has taken all. Raises OSError."""
         if self._outgoing.pending:
             self._unsent += self._outgoing.read()
         try:
@@ -188,21 +196,21 @@ class TlsSocket:
             return False
         return True
 
-    def _answer_for_itself(self, flags: int) -> None:
-        """Send what TLS itself has to say (RFC 8446 section 4.6.3 has a peer ask for it as often as it likes)."""
+    def _send_own_replies(self, flags: int) -> None:
+        """Send the replies of TLS itself. A peer may request as many as it likes (RFC 8446 section 4.6.3)."""
         if self._outgoing.pending and not self._flush(flags) and len(self._unsent) > UNSENT_BYTES_MAX:
             raise TlsError("the other side asks and does not read")
 
-    def _say_goodbye(self) -> None:
-        """Put a close_notify behind all else. Raises OSError."""
+    def _send_close_notify(self) -> None:
+        """Send a close_notify behind everything else. Raises OSError."""
         try:
             self._tls.unwrap()
         except ssl.SSLError:
-            pass  # the other side's is not waited for; and there is nothing to end in mid-handshake
+            pass  # not waiting for the peer's; in a handshake there is nothing to end
         self._flush(DONTWAIT)
 
     def _failed(self, error: ssl.SSLError, flags: int) -> TlsError:
-        """Have the alert sent that says what is wrong; return the error."""
+        """Send the alert that says what is wrong; return the error to raise."""
         try:
             self._flush(flags)
         except OSError:
@@ -211,9 +219,9 @@ class TlsSocket:
 
 
 class Tls:
-    """A certificate, and what the connections that show it have in common.
+    """A server's certificate, and the limits that its connections share.
 
-    A turn of the loop does no more than a few steps of handshakes; the rest wait for the next.
+    A turn of the loop does only a few steps of handshakes; the others wait for the next turn.
     """
 
     __slots__ = ("_context", "_in_use", "_sessions_max", "_steps", "_turn")
@@ -231,17 +239,17 @@ class Tls:
         return self._in_use < self._sessions_max
 
     def renew(self, context: ssl.SSLContext) -> None:
-        """Show another certificate to those who come from now on."""
+        """Use another certificate for new connections."""
         self._context = context
 
-    def wrap(self, sock: socket.socket) -> TlsSocket:
-        """Return a server's side of TLS over a socket, the handshake still to be done."""
+    def wrap(self, sock: Stream) -> TlsSocket:
+        """Return the server's side of TLS over a socket; the handshake comes next."""
         wrapped = TlsSocket(sock, self._context, server_side=True, on_close=self._released)
         self._in_use += 1
         return wrapped
 
     def may_step(self, turn: int) -> bool:
-        """Count one step of a handshake; say whether it may be done in this turn of the loop."""
+        """Count one step of a handshake; return whether this turn of the loop may do it."""
         if turn != self._turn:
             self._turn, self._steps = turn, 0
         self._steps += 1
@@ -251,25 +259,23 @@ class Tls:
         self._in_use -= 1
 
 
-def renewed(before: Tls | None, context: ssl.SSLContext | None) -> Tls | None:
-    """Return what there was, showing another certificate from now on, or the first of its kind; None for none."""
-    if context is None:
-        return None
-    if before is None:
-        return Tls(context)
-    before.renew(context)
-    return before
+def renewed(previous: Tls | None, context: ssl.SSLContext | None) -> Tls | None:
+    """Return `previous` with another certificate for new connections; None without a certificate."""
+    if previous is None or context is None:
+        return Tls(context) if context else None
+    previous.renew(context)
+    return previous
 
 
-def dial(sock: socket.socket, timeout_s: float) -> TlsSocket:
-    """Shake hands as a client over a connected socket. Raises OSError: after `timeout_s`, TimeoutError.
+def connect(sock: socket.socket, timeout_s: float) -> TlsSocket:
+    """Do the handshake as a client over a connected socket. Raises OSError; after `timeout_s`, TimeoutError.
 
-    Whoever answers is taken: look at its `certificate` before anything is said. The socket then has `timeout_s` for
-    its time-out.
+    It accepts any certificate: the caller must check `certificate` before it sends anything. The socket then has the
+    time-out `timeout_s`.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The certificate is compared with one that a person has accepted: neither names nor authorities matter.
+    # The caller compares the certificate with one that a person has accepted; names and authorities do not matter.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     tls = TlsSocket(sock, context, server_side=False)

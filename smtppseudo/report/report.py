@@ -13,8 +13,8 @@ from smtppseudo.events import TurnedAwayReason, escape, unescape
 from smtppseudo.logread.scan import Row
 from smtppseudo.report.tally import KEPT, Tally
 
-KINDS: Final = ("address", "network", "helo", "domain", "sender", "verb", "reason", "kept", "hour", "day")
-"""What can be counted by: `domain` and `sender` are those of MAIL, `reason` is why sessions ended, `kept` how long
+KINDS: Final = ("address", "network", "helo", "domain", "sender", "verb", "reason", "duration", "hour", "day")
+"""What can be counted by: `domain` and `sender` are those of MAIL, `reason` is why sessions ended, `duration` how long
 they took."""
 HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
 SPANS: Final = ("under 1 s", "1 to 10 s", "10 s to 1 min", "1 to 10 min", "over 10 min")
@@ -76,7 +76,7 @@ class Report:
         self._add_minutes(Counter(minutes))
         self._add_said(Counter(said))
         self._tally("reason", _sums(Counter(ends), _cut))
-        self._tally("kept", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
+        self._tally("duration", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
 
     def _add_refused(self, reason: str, count: int) -> None:
         known = reason if reason in _REASONS else "other"  # a later version's

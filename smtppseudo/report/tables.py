@@ -18,11 +18,11 @@ _TITLES: Final = {
     "sender": "Senders",
     "verb": "Commands",
     "reason": "Why sessions ended",
-    "kept": "How long callers were kept",
+    "duration": "How long sessions lasted",
     "hour": "Hours of the day",
     "day": "Days",
 }
-_WHOLE: Final[Mapping[str, Sequence[str]]] = {"hour": HOURS, "kept": SPANS}
+_WHOLE: Final[Mapping[str, Sequence[str]]] = {"hour": HOURS, "duration": SPANS}
 """The kinds whose every value is shown, in this order."""
 
 

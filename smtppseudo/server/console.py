@@ -10,8 +10,8 @@ from smtppseudo import __version__
 from smtppseudo.config.layers import Configuration, Pinned
 from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
 from smtppseudo.events import Monitor, Stamped
-from smtppseudo.loop.connection import Connection
-from smtppseudo.loop.listener import ListenError, turn_away
+from smtppseudo.loop.connection import Connection, PartsConnection
+from smtppseudo.loop.listener import ListenError, close_with_reply
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.monitor import rows
 from smtppseudo.monitor.attempts import Attempts
@@ -85,7 +85,7 @@ class Control(Protocol):
     def warn(self, text: str) -> None:
         """Print and log a warning."""
 
-    def report_fault(self, error: Exception) -> None:
+    def report_fault(self, error: Exception, /) -> None:
         """Count and log a bug."""
 
 
@@ -101,7 +101,7 @@ class Console:
         self._control = control
         self._recorder = recorder
         self._credentials = credentials
-        self._connections: dict[MonitorSession, Connection] = {}
+        self._connections: dict[MonitorSession, PartsConnection[MonitorSession]] = {}
         self._subscriptions: dict[MonitorSession, Subscription] = {}
         self._snapshot_seq: dict[MonitorSession, int] = {}
         self._attempts = Attempts()
@@ -131,7 +131,7 @@ class Console:
         """Start the session of a new connection, or turn it away where too many are not logged in."""
         source = source_of(ip)
         if not self._has_room(source):
-            turn_away(sock, b"" if by_tls else encode(_BUSY))  # a TLS client could not read clear text
+            close_with_reply(sock, b"" if by_tls else encode(_BUSY))  # a TLS client could not read clear text
             return
         _keep_alive(sock)
         backend = LoginBackend(
@@ -143,7 +143,7 @@ class Console:
         nonce = os.urandom(_NONCE_BYTES).hex()
         server, server_name = f"smtppseudo {__version__}", self._control.settings.server_name
         session = MonitorSession(backend, nonce, server, server_name, ip, port, now, awaits_tls=by_tls)
-        connection = self._connections[session] = Connection(sock, session, self)
+        connection = self._connections[session] = PartsConnection(sock, session, self)
         connection.begin(now)
 
     def record(self, machine: MonitorSession, events: Sequence[SessionEvent]) -> None:
@@ -159,14 +159,14 @@ class Console:
             else:
                 self._recorder.record_session(machine, (event,))
 
-    def released(self, connection: Connection, now: float) -> None:
+    def released(self, connection: Connection[MonitorSession], now: float) -> None:
         """Forget a closed connection."""
-        session: Any = connection.machine
+        session = connection.machine
         del self._connections[session]
         self._subscriptions.pop(session, None)
         self._snapshot_seq.pop(session, None)
 
-    def report_fault(self, error: Exception) -> None:
+    def report_fault(self, error: Exception, /) -> None:
         """Count and log a bug."""
         self._control.report_fault(error)
 
@@ -319,7 +319,7 @@ class Console:
         return {}
 
     def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        if not (is_loopback(session.ip) or self._connections[session].is_under_tls):
+        if not (is_loopback(session.ip) or session.is_secured):
             raise OpRefused(
                 "not_authorized", "the magic word can be set only over TLS or from the server's own machine"
             )

@@ -1,13 +1,14 @@
-"""Counters: sums since the start of a run."""
+"""Counters: sums since the start of the server."""
 
 from typing import get_args
 
 from smtppseudo.events import CloseReason, TurnedAwayReason
 from smtppseudo.smtp.session import SmtpSession
+from smtppseudo.smtp.tarpit import TarpitSession
 
 
 class Counters:
-    """What has happened since the start. A session's own sums are added when it closes."""
+    """Sums since the start of the server. The sums of a session are added when it closes."""
 
     __slots__ = (
         "closed",
@@ -35,17 +36,18 @@ class Counters:
         self.faults = 0
 
     def add_closed(self, session: SmtpSession, now: float) -> None:
-        """Add the sums of a session that closed."""
+        """Add the sums of a closed session."""
         if session.close_reason is not None:
             self.closed[session.close_reason] += 1
         self.commands += session.said.commands if session.said is not None else 0
         self.received_bytes += session.received_bytes
         self.sent_bytes += session.sent_bytes
         self.wasted_s += now - session.started_at
-        self.delayed_s += session.delayed_s
+        if isinstance(session, TarpitSession):
+            self.delayed_s += session.delayed_s
 
     def as_dict(self) -> dict[str, object]:
-        """Return the sums as monitors see them."""
+        """Return the sums as monitors receive them."""
         return {
             "connected": self.connected,
             "turned_away": dict(self.turned_away),

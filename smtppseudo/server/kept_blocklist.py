@@ -14,7 +14,7 @@ from smtppseudo.blocklist.policy import Entry, Hits, entry_of, parse_hits, polic
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import NAMES, Closed, Command, Event, escape
 from smtppseudo.files import HITS_FILE, SECRET_MODE, Replacement
-from smtppseudo.loop.reactor import Alarm, Reactor
+from smtppseudo.loop.reactor import Reactor, Timer
 from smtppseudo.net.addresses import machine_addresses
 from smtppseudo.server.recorder import EventSource
 from smtppseudo.smtp.client_limits import source_of
@@ -55,7 +55,7 @@ class KeptBlocklist:
         self._sessions = Sessions(frozenset(settings.blocklist_evidence))
         self._own = dict.fromkeys([*settings.listen, *machine_addresses()])
         self._never = never_of(settings.blocklist_never, self._own)
-        self._alarm = Alarm(self._do_step, self._abandon_work)
+        self._alarm = Timer(self._do_step, self._abandon_work)
         self._work: Iterator[None] | None = None
         self._is_stale = True  # the files lack some hits
         self._next_expiry: int | None = None

@@ -6,7 +6,7 @@ from typing import Final
 
 from smtppseudo import __version__
 from smtppseudo.files import Replacement
-from smtppseudo.loop.reactor import Alarm, Reactor
+from smtppseudo.loop.reactor import Reactor, Timer
 from smtppseudo.monitor.status import Status, render_prometheus
 
 WRITE_EVERY_S: Final = 15.0
@@ -36,7 +36,7 @@ class MetricsFile:
         self._on_trouble = on_trouble
         self._started_at = reactor.clock.stamp
         self._reported = ""
-        self._alarm = Alarm(self._write_and_reschedule, on_fault)
+        self._alarm = Timer(self._write_and_reschedule, on_fault)
 
     def begin(self) -> None:
         """Write the file now, and again every 15 s."""

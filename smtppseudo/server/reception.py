@@ -1,4 +1,4 @@
-"""The reception: gives each newcomer on the SMTP port a slot and a session, or turns it away."""
+"""The reception: gives each caller on the SMTP port a slot and a session, or turns it away."""
 
 import socket
 from collections.abc import Sequence
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import CloseReason, Connected, TurnedAwayReason
 from smtppseudo.loop.connection import Connection
-from smtppseudo.loop.listener import turn_away
-from smtppseudo.loop.reactor import Alarm, Reactor
+from smtppseudo.loop.listener import close_with_reply
+from smtppseudo.loop.paced import PacedConnection
+from smtppseudo.loop.reactor import Reactor, Timer
 from smtppseudo.server.counters import Counters
 from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.client_limits import ClientLimit
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls
 
 _SECOND_S: Final = 1.0
-_HURRY_S: Final = 1.0  # over which those who were to wait get the rest, lest all are sent to at once
+_RELEASE_OVER_S: Final = 1.0  # the delayed replies are sent over this time, so that they do not hold up the loop
 
 
 class Reception:
-    """Owns the slots and the SMTP connections.
+    """Owns the slots and the SMTP connections. STARTTLS uses `tls`.
 
-    A session keeps the dialogue it began with when `apply` brings another. `tls` is what STARTTLS leads to.
+    A session keeps the dialogue that it began with when `apply` brings another.
     """
 
     def __init__(self, settings: Settings, reactor: Reactor, recorder: Recorder, tls: "Tls | None" = None) -> None:
@@ -38,36 +39,37 @@ class Reception:
         self.counters = Counters()
         self.record = recorder.record_session
         self._recorder = recorder
-        self._connections: list[Connection | None] = []  # by slot
+        self._connections: list[Connection[SmtpSession] | None] = []  # by slot
         self._session_id = 0
         self._turned_away = TurnedAwaySummary()
-        self._refusals_alarm = Alarm(self._say_refusals, self.report_fault)
-        self._last_accept = 0.0
-        self._quiet_alarm = Alarm(self._check_quiet, self.report_fault)
+        self._summary_timer = Timer(self._summarize_turned_away, self.report_fault)
+        self._last_admission = 0.0
+        self._quiet_timer = Timer(self._check_quiet, self.report_fault)
         self.apply(settings, tls)
 
     def apply(self, settings: Settings, tls: "Tls | None" = None) -> None:
-        """Take settings for the sessions to come."""
+        """Use these settings for new sessions."""
         self.tls = tls
         self._dialogue = Dialogue(settings, None if tls is None else lambda: tls.has_room)
-        self._make_session = session_type(self._dialogue)
+        self._session_type = session_type(self._dialogue)
         self._limit = ClientLimit(settings.slots_per_client, settings.limit_exempt)
         for session in self.slots:
             if self._connections[session.slot - 1] is not None:
                 self._limit.enter(session.ip)
         self._quiet_timeout_s = settings.quiet_timeout_s
-        self.reactor.wheel.cancel(self._quiet_alarm)
+        self.reactor.wheel.cancel(self._quiet_timer)
         if self._quiet_timeout_s and self.slots.in_use:
-            self.reactor.wheel.schedule(self._quiet_alarm, self._last_accept + self._quiet_timeout_s)
+            self.reactor.wheel.schedule(self._quiet_timer, self._last_admission + self._quiet_timeout_s)
         self._greeting_date = ""
         self._recorder.log_data_events = settings.log_data_events
 
-    def accept(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:
-        """Take a newcomer in, or turn it away; say whether the next can be seen to at once.
+    def admit(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:
+        """Start a session with a caller whose address is known, or turn the caller away.
 
-        Who takes the last slot lets the others wait: those in the slots are heard first, and may leave.
+        The listener calls this as its accept handler, because the peer is the caller. Return False when the last slot
+        is taken: the other callers wait for the next turn, in which sessions may end.
         """
-        self._last_accept = now
+        self._last_admission = now
         if not self._limit.admits(ip):
             self._turn_away(sock, ip, "client", now)
             return True
@@ -80,8 +82,12 @@ class Reception:
             return True
         self._session_id += 1
         slot = verdict.slot
-        session = self._make_session(self._dialogue, self._session_id, slot, ip, port, self._greeting(ip), now)
-        connection = Connection(sock, session, self)
+        session = self._session_type(self._dialogue, self._session_id, slot, ip, port, self._greeting(ip), now)
+        connection: Connection[SmtpSession]
+        if isinstance(session, TarpitSession):
+            connection = PacedConnection(sock, session, self)
+        else:
+            connection = Connection(sock, session, self)
         self.slots.enter(session)
         self._limit.enter(ip)
         if slot > len(self._connections):
@@ -89,34 +95,37 @@ class Reception:
         else:
             self._connections[slot - 1] = connection
         self.counters.connected += 1
-        self.record(session, (Connected(local_port),))
-        if isinstance(session, TarpitSession):
-            self._spare_slots(session, now)
-        if self._quiet_timeout_s and not self._quiet_alarm.due_tick:
-            self.reactor.wheel.schedule(self._quiet_alarm, now + self._quiet_timeout_s)
-        connection.begin(now)
+        try:
+            self.record(session, (Connected(local_port),))
+            if isinstance(connection, PacedConnection):
+                self._stop_delaying_if_short(connection, now)
+            if self._quiet_timeout_s and not self._quiet_timer.due_tick:
+                self.reactor.wheel.schedule(self._quiet_timer, now + self._quiet_timeout_s)
+            connection.begin(now)
+        except Exception as error:  # noqa: BLE001 - a bug costs this session, and must not cost its slot
+            connection.fault(error)
         return self.slots.in_use < self.slots.count
 
-    def released(self, connection: Connection, now: float) -> None:
-        """Free the slot of a connection that is closed."""
-        session: SmtpSession = connection.machine  # type: ignore[assignment]
+    def released(self, connection: Connection[SmtpSession], now: float) -> None:
+        """Free the slot of a closed connection."""
+        session = connection.machine
         self._connections[session.slot - 1] = None
         self.slots.release(session)
         self._limit.release(session.ip)
         self.counters.add_closed(session, now)
 
-    def report_fault(self, error: Exception) -> None:
-        """Put a bug of ours on record."""
+    def report_fault(self, error: Exception, /) -> None:
+        """Count a bug of the server and log it."""
         self.counters.faults += 1
         self._recorder.error(describe_fault(error))
 
     def local_ip(self, slot: int) -> str:
-        """Return which of our addresses the peer in a slot called; empty where it has gone."""
+        """Return the local address that the peer in a slot connected to; empty if it has left."""
         connection = self._connections[slot - 1]
         return connection.local_ip() if connection is not None else ""
 
     def end(self, slot: int, reason: CloseReason, now: float) -> bool:
-        """End the session in a slot; false if there is none."""
+        """End the session in a slot. Return False if there is none."""
         connection = self._connections[slot - 1] if 0 < slot <= len(self._connections) else None
         if connection is None:
             return False
@@ -129,24 +138,21 @@ class Reception:
             self.end(slot, reason, now)
 
     def close(self, reason: CloseReason, now: float) -> None:
-        """End every session and say what is still to be said of refusals."""
+        """End every session, and record the callers turned away that are not recorded yet."""
         self.end_all(reason, now)
-        for alarm in (self._quiet_alarm, self._refusals_alarm):
-            self.reactor.wheel.cancel(alarm)
+        for timer in (self._quiet_timer, self._summary_timer):
+            self.reactor.wheel.cancel(timer)
         self._record_turned_away(self._turned_away.rest())
 
-    def _spare_slots(self, newcomer: TarpitSession, now: float) -> None:
-        """Hold nobody while slots run short: not the newcomer, and from then on none of those who are there."""
+    def _stop_delaying_if_short(self, newest: PacedConnection[TarpitSession], now: float) -> None:
+        """While free slots are short, delay no new session; when they become short, release the delayed ones too."""
         was_short = self.slots.is_short
         if not self.slots.update_shortage():
             return
-        held = [newcomer] if was_short else [each for each in self.slots if isinstance(each, TarpitSession)]
-        for number, session in enumerate(held, 1):
-            connection = self._connections[session.slot - 1]
-            if connection is not None:
-                session.stop_delaying()
-                connection.reschedule(now + _HURRY_S * number / len(held))
-                self.counters.undelayed += 1
+        paced = [newest] if was_short else [each for each in self._connections if isinstance(each, PacedConnection)]
+        for number, connection in enumerate(paced, 1):
+            connection.stop_delaying(now + _RELEASE_OVER_S * number / len(paced))
+        self.counters.undelayed += len(paced)
 
     def _greeting(self, ip: str) -> bytes:
         date = self.reactor.clock.greeting_date
@@ -156,33 +162,33 @@ class Reception:
         return self._greeting_bytes
 
     def _turn_away(self, sock: socket.socket, ip: str, reason: TurnedAwayReason, now: float) -> None:
-        turn_away(sock, self._dialogue.too_many_connections)
+        close_with_reply(sock, self._dialogue.too_many_connections)
         self.counters.turned_away[reason] += 1
         self._record_turned_away(self._turned_away.note(ip, reason))
-        if not self._refusals_alarm.due_tick:
-            self.reactor.wheel.schedule(self._refusals_alarm, now + _SECOND_S)
+        if not self._summary_timer.due_tick:
+            self.reactor.wheel.schedule(self._summary_timer, now + _SECOND_S)
 
-    def _say_refusals(self, now: float) -> None:
+    def _summarize_turned_away(self, now: float) -> None:
         self._record_turned_away(self._turned_away.second_passed())
         if not self._turned_away.is_empty:
-            self.reactor.wheel.schedule(self._refusals_alarm, now + _SECOND_S)
+            self.reactor.wheel.schedule(self._summary_timer, now + _SECOND_S)
 
-    def _record_turned_away(self, refusals: Sequence[Summed]) -> None:
-        for ip, refused in refusals:
-            self._recorder.record(refused, ip)
+    def _record_turned_away(self, sums: Sequence[Summed]) -> None:
+        for ip, event in sums:
+            self._recorder.record(event, ip)
 
     def _check_quiet(self, now: float) -> None:
         if not self._quiet_timeout_s:
-            return  # it was set to 0 in this very turn
-        due_at = self._last_accept + self._quiet_timeout_s
+            return  # switched off in this turn
+        due_at = self._last_admission + self._quiet_timeout_s
         if now < due_at:
-            self.reactor.wheel.schedule(self._quiet_alarm, due_at)
+            self.reactor.wheel.schedule(self._quiet_timer, due_at)
         else:
             self.end_all("quiet", now)
 
 
 def describe_fault(error: Exception) -> str:
-    """Say what went wrong where, in one line without what a peer sent."""
+    """Return one line that says what went wrong and where, without anything that a peer sent."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Final
 
-from smtppseudo.loop.reactor import Alarm, Reactor
+from smtppseudo.loop.reactor import Reactor, Timer
 
 STATUS_EVERY_S: Final = 3.0
 _SOCKET: Final = "NOTIFY_SOCKET"
@@ -97,8 +97,8 @@ class Heartbeat:
         self._reactor = reactor
         self._status = status
         self._reported = ""
-        self._status_alarm = Alarm(self._report_status, on_fault)
-        self._alive_alarm = Alarm(self._reset_watchdog, on_fault)
+        self._status_alarm = Timer(self._report_status, on_fault)
+        self._alive_alarm = Timer(self._reset_watchdog, on_fault)
 
     def begin(self) -> None:
         """Report that the server is ready, and schedule the messages to come."""

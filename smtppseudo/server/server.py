@@ -289,7 +289,7 @@ class Server:
         self._monitor_port.close()
 
     def _smtp_handler(self, address: str) -> OnAccept:  # noqa: ARG002 - the same at every address
-        return self.reception.accept
+        return self.reception.admit
 
     def _monitor_handler(self, address: str) -> OnAccept:
         """Return the accept handler of an address that the server listens on: all but loopback use TLS, if they can."""

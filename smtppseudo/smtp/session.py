@@ -51,12 +51,6 @@ class SmtpSession:
         "state",
     )
 
-    has_more = False  # data_to_send returns everything at once
-    paces = False
-    seconds_per_byte = 0.0
-    reads = True
-    delayed_s = 0.0
-
     def __init__(
         self, dialogue: Dialogue, session_id: int, slot: int, ip: str, port: int, greeting: bytes, now: float
     ) -> None:

@@ -1,4 +1,4 @@
-"""The tarpit: a session that takes its time to answer."""
+"""The tarpit: a session that delays its replies and sends them slowly."""
 
 from typing import Final
 
@@ -8,15 +8,15 @@ from smtppseudo.smtp.lines import LineSplitter
 from smtppseudo.smtp.pace import AT_ONCE
 from smtppseudo.smtp.session import SmtpSession
 
-_ROUNDING: Final = 0.001  # of an byte: what falls due at `deadline` is not to be missed by the last bit of a float
+_ROUNDING: Final = 0.001  # of a byte, so that a float's last bit does not delay the byte that is due at `deadline`
 _receive: Final = SmtpSession.receive
 
 
 class _Early:
-    """Bytes that came while an answer was on its way, or behind the command that is answered now.
+    """Bytes that arrived during a reply, or behind the command that the session replies to now.
 
-    `pregreet`: they came before the greeting was said. `behind`: they came behind a command. `at` is how far
-    they are seen to.
+    `behind`: they arrived behind a command. `pregreet`: they arrived before the end of the greeting. `at` is the
+    position of the first byte that is not processed.
     """
 
     __slots__ = ("at", "behind", "data", "pregreet")
@@ -28,50 +28,48 @@ class _Early:
         self.at = 0
 
     def take_line(self) -> bytes:
-        """Take out the next line, its end included, or what there is of it."""
+        """Return the next line with its end, or an unfinished line."""
         at, data = self.at, self.data
         self.at = data.find(b"\n", at) + 1 or len(data)
         return data[at : self.at]
 
     @property
     def left(self) -> int:
-        """How many bytes are still to be seen to."""
+        """How many bytes are not processed."""
         return len(self.data) - self.at
 
 
 class TarpitSession(SmtpSession):
-    """The machine of `SmtpSession`, at the pace of its dialogue. The same bytes come, in the same order.
+    """An `SmtpSession` with the pace of its dialogue. It sends the same bytes in the same order.
 
-    Each answer is given before the next command is looked at. While one is on its way `has_more` is true, and
-    `deadline` says when there is more to send (or the session is over): then call `tick`, log the events that it
-    returns, and send what `data_to_send` gives, which is never more than is due. Meanwhile `receive` may be called
-    only while `reads` is true: once, for at most 2,048 bytes are to wait here, and the rest with the kernel. The
-    idle clock, `idle_since`, stands where the answer was asked for until it has been given.
+    Each reply is sent before the next command is processed. During a reply `has_more` is true, and `deadline` is when
+    more is due, or the session is over. The owner then calls `tick`, logs the events that it returns, and sends what
+    `data_to_send` returns: only what is due. Meanwhile it may call `receive` only while `reads` is true. That is once,
+    because a session keeps at most 2,048 bytes; the others stay in the kernel. The idle clock, `idle_since`, stops
+    when the reply is requested, and restarts when it is sent.
 
-    What `end` says is said at once, behind the rest of the answer on its way, so that no line is cut in two.
+    After `end` the rest of a reply and the farewell are due at once, so that no line is cut in two.
 
-    It inherits for the sake of memory: a second object would add a tenth to what a held connection costs.
+    It is a subclass to save memory: a second object would add a tenth to the cost of a held connection.
     """
 
     __slots__ = ("_early", "_given", "delayed_s")
-
-    paces = True
 
     def __init__(
         self, dialogue: Dialogue, session_id: int, slot: int, ip: str, port: int, greeting: bytes, now: float
     ) -> None:
         super().__init__(dialogue, session_id, slot, ip, port, greeting, now)
         self._early: _Early | None = None
-        self._given = 0  # how many bytes of _to_send, which here is the answer on its way, whole
+        self._given = 0  # bytes sent of _to_send, which is the whole reply here
         self.delayed_s = 0.0
 
     @property
-    def has_more(self) -> bool:  # type: ignore[override]
-        """Whether an answer, or a command that came early, waits for its time."""
+    def has_more(self) -> bool:
+        """Whether a reply, or a command that arrived early, is not finished."""
         return self._to_send != b"" or self._early is not None
 
     @property
-    def reads(self) -> bool:  # type: ignore[override]
+    def reads(self) -> bool:
         """Whether `receive` may be called."""
         return self._early is None
 
@@ -88,76 +86,75 @@ class TarpitSession(SmtpSession):
         return min(due_at, self.expires_at)
 
     @property
-    def seconds_per_byte(self) -> float:  # type: ignore[override]
-        """How much later than one byte of the answer on its way the next is due; 0 where all come at once."""
+    def seconds_per_byte(self) -> float:
+        """The time between two bytes of a reply that has begun; 0 if all bytes are due together."""
         rate = self._dialogue.pace.stutter_bytes_per_s
         return 1 / rate if rate and self._given else 0.0
 
     def receive(self, data: bytes, now: float) -> list[Event]:
-        """Take what the peer sent; return what happened, which is nothing while an answer is on its way."""
+        """Process bytes from the peer; return the events. During a reply, keep the bytes for later."""
         if self.close_reason is not None:
             self.received_bytes += len(data)
             self._refuse_tls()
             return []
         is_early = self._to_send != b""
-        # Nobody is answered before the greeting is said.
+        # There is no command, and so nothing in `said`, before the end of the greeting.
         self._early = _Early(data, behind=is_early, pregreet=is_early and self.said is None)
-        return [] if is_early else self._see_to_early(now)
+        return [] if is_early else self._process_early(now)
 
     def tick(self, now: float) -> list[Event]:
-        """End the session if one of its time-outs has passed, or answer the next command if that is due."""
+        """End the session if one of its time-outs has passed, or process the next command if it is due."""
         if now >= self.expires_at:
             self.end("session")
         elif self._to_send:
-            pass  # data_to_send knows
+            pass  # data_to_send returns what is due
         elif self._early is not None:
-            return self._see_to_early(now)
+            return self._process_early(now)
         elif now >= self.idle_since + self._dialogue.idle_timeout_s:
             self.end("idle")
         return []
 
     def data_to_send(self, now: float) -> bytes:
-        """Give what is due of the answer on its way, once; nothing when the session is over and `tick` says so."""
-        answer, given = self._to_send, self._given
-        rate, begun_at = self._dialogue.pace.stutter_bytes_per_s, self._begins_at
-        if now < begun_at or (rate and now >= self.expires_at):
+        """Return the bytes that are due, once. At the end of the session return nothing until `tick` is called."""
+        reply, given = self._to_send, self._given
+        rate, begins_at = self._dialogue.pace.stutter_bytes_per_s, self._begins_at
+        if now < begins_at or (rate and now >= self.expires_at):
             return b""
-        due = int((now - begun_at) * rate + _ROUNDING) + 1
-        if rate and due < len(answer):
+        due = int((now - begins_at) * rate + _ROUNDING) + 1
+        if rate and due < len(reply):
             self._given = due
-            return answer[given:due]
-        if answer:
+            return reply[given:due]
+        if reply:
             self._add_delay(now)
             self._to_send = b""
             self._given = 0
-            self.sent_bytes += len(answer)
+            self.sent_bytes += len(reply)
             self.idle_since = now
-        return answer[given:]
+        return reply[given:]
 
-    def next_part(self, data: int) -> bytes:
-        """Give so many bytes more of an answer that goes on after them; nothing where `data_to_send` is to be asked.
+    def next_part(self, count: int, now: float) -> bytes:
+        """Return the next `count` bytes of a reply; b"" if the reply or the session ends with them.
 
-        Whoever asks knows by `seconds_per_byte` that they are due, and that the session is not over.
+        The owner has counted, by `seconds_per_byte`, how many bytes are due. After b"" it calls `data_to_send`.
         """
-        given = self._given
-        due = given + data
-        answer = self._to_send
-        if due < len(answer):
+        given, reply = self._given, self._to_send
+        due = given + count
+        if due < len(reply) and now < self.started_at + self._dialogue.session_timeout_s:
             self._given = due
-            return answer[given:due]
+            return reply[given:due]
         return b""
 
     def flushed(self, now: float) -> None:
-        """Say that the kernel has taken, only now, all that was given."""
+        """Restart the idle clock after a whole reply: the kernel has accepted all bytes only now."""
         if not self._to_send:
             self.idle_since = now
 
     def stop_delaying(self) -> None:
-        """Answer at once from now on, what is on its way included."""
+        """Make the rest of the reply, and all later replies, due at once."""
         self._dialogue = self._dialogue.at_once
 
     def end(self, reason: CloseReason) -> None:
-        """End the session from our side: what is left of an answer, and the last reply, are due at once."""
+        """End the session from our side; the rest of a reply and the farewell are due at once."""
         self.stop_delaying()
         self._drop_early()
         super().end(reason)
@@ -172,12 +169,12 @@ class TarpitSession(SmtpSession):
 
     @property
     def _begins_at(self) -> float:
-        """When the first byte of the answer on its way is due."""
+        """When the first byte of the reply is due."""
         greet_delay_s, reply_delay_s, _ = self._dialogue.pace
         return self.idle_since + (greet_delay_s if self.said is None else reply_delay_s)
 
-    def _see_to_early(self, now: float) -> list[Event]:
-        """Take in what waits: up to the first command that is answered, where replies take their time."""
+    def _process_early(self, now: float) -> list[Event]:
+        """Process the bytes that were kept: all of them, or up to the first reply if that is delayed."""
         events: list[Event] = []
         early = self._early
         while early is not None:
@@ -197,12 +194,12 @@ class TarpitSession(SmtpSession):
         return events
 
     def _add_delay(self, now: float) -> None:
-        """Count how long the caller waited for an answer; not for a farewell, before which it was idle."""
+        """Count how long the caller has waited for a reply; it does not wait for a farewell."""
         if self._given or self._dialogue.pace != AT_ONCE:
             self.delayed_s += now - self.idle_since
 
     def _drop_early(self) -> None:
-        """Count what will never be looked at as received."""
+        """Drop the bytes that were kept; count them as received."""
         early, self._early = self._early, None
         if early is not None and early.left:
             self.received_bytes += early.left
@@ -210,5 +207,5 @@ class TarpitSession(SmtpSession):
 
 
 def session_type(dialogue: Dialogue) -> type[SmtpSession]:
-    """Return the machine that keeps to the pace of a dialogue."""
+    """Return the class of session for the pace of a dialogue."""
     return SmtpSession if dialogue.pace == AT_ONCE else TarpitSession

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from smtppseudo.events import Command, Error, Event, Stamped
-from smtppseudo.loop.reactor import Alarm
+from smtppseudo.loop.reactor import Timer
 from tests.inside import Inside
 
 Render = Callable[[Sequence[Stamped]], list[str]]
@@ -87,7 +87,7 @@ def test_a_stop_ends_it_all_the_same(broken: Inside, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(broken.server.recorder, "flush", fail)
     faults: list[Exception] = []
     reactor = broken.server.reactor
-    reactor.wheel.schedule(Alarm(lambda now: broken.server.stop(), faults.append), reactor.clock.now)
+    reactor.wheel.schedule(Timer(lambda now: broken.server.stop(), faults.append), reactor.clock.now)
     broken.time.advance(1)
     broken.server.run()  # it returns
     assert [type(fault) for fault in faults] == [KeyError]

@@ -10,9 +10,9 @@ import pytest
 
 from smtppseudo.blocklist.fail2ban import FILTER
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Stamped, TurnedAway
-from smtppseudo.log.records import parse, render_json, render_text
+from smtppseudo.log.records import parse, render_json, render_text, renderer
 from tests.clients import LIMIT_S
-from tests.running import Servers
+from tests.running import CHECKOUT, Servers
 
 pytestmark = pytest.mark.skipif(shutil.which("fail2ban-regex") is None, reason="fail2ban is not installed")
 
@@ -108,6 +108,11 @@ def test_the_log_of_a_server(servers: Servers, tmp_path: Path, log_format: str, 
     assert "127.0.0.9" in server.log_text
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_the_log_of_an_old_version(tmp_path: Path, log_format: str) -> None:
+    assert_refusals_match(tmp_path, (CHECKOUT / f"tests/data/before-bytes/{log_format}/log/2026-11-28.log").read_text())
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_peers_say_they_are_taken_for_nobody_else(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
@@ -127,7 +132,7 @@ def test_whatever_peers_say_they_are_taken_for_nobody_else(tmp_path: Path, seed:
         )
         ip = random.choice(("20.1.2.3", "2a01:4f8:1:2::25", "127.0.0.1"))
         records.append(Stamped(0, f"2026-11-24T13:54:36.{number:03}Z", number, number, ip, 40_000, event))
-    for render in (render_text, render_json):
+    for render in (render_text, render_json, renderer("text", "mx1"), renderer("json", "mx1")):
         assert_refusals_match(tmp_path, "".join(render(records)))
     mixed = "".join(random.choice((render_text, render_json))([record])[0] for record in records)
     assert_refusals_match(tmp_path, mixed)

@@ -7,6 +7,7 @@ import pytest
 
 from smtppseudo.events import Closed, Command
 from smtppseudo.loop.connection import Phase
+from tests.clients import shrink_send_buffer
 from tests.conftest import MakeInside
 from tests.running import Servers
 
@@ -113,14 +114,10 @@ def test_the_accept_of_a_closed_listener_is_no_bug(inside: MakeInside) -> None:
     server = inside()
 
     class Closes:
-        due_tick = 0
-
         def ready(self, mask: int, now: float) -> None:
             server.server.go_offline("test")
 
-        def due(self, now: float) -> None: ...
-
-        def fault(self, error: Exception) -> None:
+        def fault(self, error: Exception, /) -> None:
             raise error
 
     ours, theirs = socket.socketpair()
@@ -173,7 +170,7 @@ def test_the_last_reply_waits_for_a_peer_that_reads_slowly(inside: MakeInside) -
     client = server.connect(receive_buffer_bytes=2304)
     client.expect("220")
     (connection,) = filter(None, server.server.reception._connections)
-    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    shrink_send_buffer(connection.sock)
     client.send(*["EHLO me"] * 400, "QUIT")
     server.turn_until(lambda: connection._phase is Phase.FLUSHING, "the kernel takes no more")
     for _ in range(400):

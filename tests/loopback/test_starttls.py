@@ -10,8 +10,9 @@ from smtppseudo.events import Closed, Command
 from smtppseudo.loop.connection import HANDSHAKE_TIMEOUT_S, Connection, Phase
 from smtppseudo.net import tls as net_tls
 from smtppseudo.smtp.dialogue import SmtpState
+from smtppseudo.smtp.session import SmtpSession
 from tests.certificates import Certificate, client_hello, make_certificate, start_tls, trusting
-from tests.clients import Client
+from tests.clients import Client, shrink_send_buffer
 from tests.conftest import MakeInside
 from tests.inside import Inside
 
@@ -24,7 +25,7 @@ def server(inside: MakeInside, certificate: Certificate) -> Inside:
     return inside(**certificate.settings(), quiet_timeout_s=0.0)
 
 
-def connection(server: Inside, slot: int = 1) -> Connection:
+def connection(server: Inside, slot: int = 1) -> Connection[SmtpSession]:
     found = server.server.reception._connections[slot - 1]
     assert found is not None
     return found
@@ -337,7 +338,7 @@ def test_a_peer_that_does_not_read_is_stalled(server: Inside) -> None:
     start_tls(client)
     client.sock.settimeout(0)
     reception = server.server.reception
-    connection(server).sock._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
+    shrink_send_buffer(connection(server).sock)
 
     def pour() -> bool:
         try:
@@ -359,7 +360,7 @@ def test_what_waited_for_the_kernel_comes_whole(server: Inside) -> None:
     client.expect("220")
     start_tls(client)
     client.sock.settimeout(0)
-    connection(server).sock._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
+    shrink_send_buffer(connection(server).sock)
     sent = 0
     while connection(server)._phase is not Phase.FLUSHING:
         try:

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from smtppseudo.events import Closed, Command
+from smtppseudo.net.stream import Stream
 from tests.clients import Client
 from tests.conftest import MakeInside
 from tests.inside import Inside
@@ -270,14 +271,13 @@ def test_the_rest_of_a_command_of_which_a_piece_came_early_is_answered(inside: M
     client.expect("221")
 
 
-def fill(sock: socket.socket) -> None:
-    """Send noise until the kernel takes no more."""
-    sock.setblocking(False)
+def fill(stream: Stream) -> None:
+    """Send until the kernel takes no more."""
     try:
         while True:
-            sock.send(b"#" * 65_536)
+            stream.send(b"#" * 65_536, socket.MSG_DONTWAIT)
     except BlockingIOError:
-        sock.setblocking(True)
+        pass
 
 
 def test_a_crowd_is_held_and_who_leaves_or_reads_nothing_costs_nobody_else(inside: MakeInside) -> None:

@@ -15,7 +15,8 @@ from smtppseudo.cli.parser import parser
 from smtppseudo.config.file import parse_file, to_toml
 from smtppseudo.config.settings import KEYS, TARPIT, Settings
 from smtppseudo.link import pins
-from tests.documents import BLOCKS, FENCED, GUIDE, README, TEXTS, Block
+from tests.documents import BLOCKS, FENCED, GUIDE, README, TEXTS, Block, block
+from tests.loopback.test_guide_blocks import HOW
 from tests.running import CHECKOUT
 
 MAN_PAGE: Final = (CHECKOUT / "smtppseudo/share/man/man1/smtppseudo.1").read_text()
@@ -250,6 +251,11 @@ def test_a_file_that_a_page_names_exists(page: str) -> None:
     if page in ("design", "contributing"):
         for name in re.findall(r"`([a-z]+(?:/[\w.]+)?(?:\.\w+|/))`", TEXTS[page]):
             assert any((folder / name).exists() for folder in (CHECKOUT, CHECKOUT / "smtppseudo")), name
+
+
+def test_every_block_is_run_by_a_test_or_listed_with_a_reason() -> None:
+    listed = [block(page, start) for page, blocks in HOW.items() for start in blocks]
+    assert sorted(listed) == sorted(each for each in BLOCKS if each.kind != "toml")
 
 
 def test_readme_lists_the_pages_of_the_guide() -> None:

@@ -1,4 +1,4 @@
-"""The loop: in a turn that takes long, newcomers are let in between the others."""
+"""The reactor: a long turn has breaks, in which the urgent descriptors are served."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from smtppseudo.loop.clock import Clock
-from smtppseudo.loop.reactor import Reactor
+from smtppseudo.loop.reactor import Reactor, Timer
 
 
-class Seen:
-    """Something watched, or timed: notes in what order it is called, and takes its time."""
+class Probe:
+    """A watched or timed object that records its calls, and takes some time for each."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         self.due_tick = 0
@@ -22,23 +22,12 @@ class Seen:
     def due(self, now: float) -> None:
         self._call()
 
-    def fault(self, error: Exception) -> None:
+    def fault(self, error: Exception, /) -> None:
         raise error
 
 
-class SeenDoor(Seen):
-    """A door: newcomers are let in when all that is ready has been seen to."""
-
-    def __init__(self, reactor: Reactor, call: Callable[[], object]) -> None:
-        super().__init__(lambda: reactor.accept_at_end_of_turn(self))
-        self._let_in = call
-
-    def admit(self, now: float) -> None:
-        self._let_in()
-
-
 class Scene:
-    """A loop with a door where somebody waits, on a clock that each of the others moves."""
+    """A reactor on a clock that each call of a probe moves."""
 
     def __init__(self, each_takes_s: float) -> None:
         self.now = 1000.0
@@ -47,18 +36,27 @@ class Scene:
         self.sockets: list[socket.socket] = []
         self._each_takes_s = each_takes_s
 
-    def other(self) -> Seen:
+    def probe(self) -> Probe:
         def call() -> None:
             self.seen.append("other")
             self.now += self._each_takes_s
 
-        return Seen(call)
+        return Probe(call)
+
+    def acceptor(self) -> Probe:
+        """Return a probe that accepts at the end of the turn, as a listener does."""
+        timer = Timer(lambda now: self.seen.append("accept"), fail)
+        return Probe(lambda: self.reactor.call_at_end_of_turn(timer))
 
     def readable(self) -> int:
         ours, theirs = socket.socketpair()
         self.sockets += [ours, theirs]
         ours.send(b"x")
         return theirs.fileno()
+
+
+def fail(error: Exception) -> None:
+    raise error
 
 
 @pytest.fixture
@@ -71,56 +69,74 @@ def scenes() -> Iterator[list[Scene]]:
             sock.close()
 
 
-@pytest.mark.parametrize(("each_takes_s", "most_before_a_door"), [(0.01, 4), (0.001, 12), (0.0, 64)])
+@pytest.mark.parametrize(("each_takes_s", "most_between"), [(0.01, 4), (0.001, 12), (0.0, 64)])
 @pytest.mark.parametrize("timed", [False, True], ids=["ready", "due"])
-def test_a_door_waits_for_no_more_than_some(
-    scenes: list[Scene], each_takes_s: float, most_before_a_door: int, timed: bool
+def test_a_long_turn_accepts_between_the_other_calls(
+    scenes: list[Scene], each_takes_s: float, most_between: int, timed: bool
 ) -> None:
     scene = Scene(each_takes_s)
     scenes.append(scene)
     for _ in range(64):
         if timed:
-            scene.reactor.wheel.schedule(scene.other(), scene.now + 0.01)
+            scene.reactor.wheel.schedule(scene.probe(), scene.now + 0.01)
         else:
-            scene.reactor.watch(scene.readable(), scene.other())
+            scene.reactor.watch(scene.readable(), scene.probe())
     scene.now += 1
-    scene.reactor.watch_acceptor(scene.readable(), SeenDoor(scene.reactor, lambda: scene.seen.append("door")))
+    scene.reactor.watch_urgent(scene.readable(), scene.acceptor())
     scene.reactor.turn(0)
-    doors = [number for number, name in enumerate(scene.seen) if name == "door"]
-    gaps = [after - before for before, after in zip([0, *doors], [*doors, len(scene.seen)], strict=True)]
-    assert max(gaps) <= most_before_a_door + 1
+    accepts = [number for number, name in enumerate(scene.seen) if name == "accept"]
+    gaps = [after - before for before, after in zip([0, *accepts], [*accepts, len(scene.seen)], strict=True)]
+    assert max(gaps) <= most_between + 1
     assert scene.seen.count("other") == 64
 
 
-def test_what_has_been_seen_to_is_finished_in_the_breaks_too(scenes: list[Scene]) -> None:
+def test_after_turn_is_called_in_breaks_too(scenes: list[Scene]) -> None:
     scene = Scene(0.001)
     scenes.append(scene)
     scene.reactor.after_turn = lambda: scene.seen.append("after")
     for _ in range(48):
-        scene.reactor.watch(scene.readable(), scene.other())
+        scene.reactor.watch(scene.readable(), scene.probe())
     scene.reactor.turn(0)
     assert scene.seen[-1] == "after"
     assert scene.seen.count("after") == 4
 
 
-def test_a_door_that_is_watched_no_more_is_left_alone(scenes: list[Scene]) -> None:
+def test_an_unwatched_urgent_descriptor_is_not_served(scenes: list[Scene]) -> None:
     scene = Scene(1.0)
     scenes.append(scene)
     for _ in range(40):
-        scene.reactor.watch(scene.readable(), scene.other())
+        scene.reactor.watch(scene.readable(), scene.probe())
     fd = scene.readable()
-    scene.reactor.watch_acceptor(fd, SeenDoor(scene.reactor, lambda: scene.seen.append("door")))
-    scene.reactor.unwatch_acceptor(fd)
+    scene.reactor.watch_urgent(fd, scene.acceptor())
+    scene.reactor.unwatch_urgent(fd)
     scene.reactor.turn(0)
     assert scene.seen == ["other"] * 40
 
 
-def test_newcomers_are_let_in_behind_all_that_is_ready(scenes: list[Scene]) -> None:
-    """Who leaves in this turn makes room for them."""
+def test_connections_are_accepted_after_everything_that_is_ready(scenes: list[Scene]) -> None:
+    """Sessions that end in this turn free their slots first."""
     scene = Scene(0.0)
     scenes.append(scene)
-    scene.reactor.watch_acceptor(scene.readable(), SeenDoor(scene.reactor, lambda: scene.seen.append("door")))
+    scene.reactor.watch_urgent(scene.readable(), scene.acceptor())
     for _ in range(5):
-        scene.reactor.watch(scene.readable(), scene.other())
+        scene.reactor.watch(scene.readable(), scene.probe())
     scene.reactor.turn(0)
-    assert scene.seen == [*["other"] * 5, "door"]
+    assert scene.seen == [*["other"] * 5, "accept"]
+
+
+def test_a_bug_goes_to_the_object_that_has_it_and_the_others_are_called(scenes: list[Scene]) -> None:
+    scene = Scene(0.0)
+    scenes.append(scene)
+    faults: list[Exception] = []
+
+    def stumble(now: float) -> None:
+        raise ZeroDivisionError
+
+    for _ in range(3):
+        scene.reactor.wheel.schedule(Timer(stumble, faults.append), scene.now)
+        scene.reactor.wheel.schedule(scene.probe(), scene.now)
+    scene.reactor.call_at_end_of_turn(Timer(stumble, faults.append))
+    scene.now += 1
+    scene.reactor.turn(0)
+    assert [type(fault) for fault in faults] == [ZeroDivisionError] * 4
+    assert scene.seen == ["other"] * 3

@@ -55,7 +55,7 @@ def test_what_is_counted() -> None:
     assert by(report, "sender") == {"A@example.org": 1, "b@example.org": 1, "<>": 1}
     assert by(report, "verb") == {"EHLO": 1, "HELO": 1, "MAIL": 3, "NOOP": 1, "QUIT": 1}
     assert by(report, "reason") == {"quit": 3}
-    assert by(report, "kept") == {"under 1 s": 1, "10 s to 1 min": 1, "over 10 min": 1}
+    assert by(report, "duration") == {"under 1 s": 1, "10 s to 1 min": 1, "over 10 min": 1}
     assert by(report, "hour") == {"12": 2, "00": 1}
     assert by(report, "day") == {"2026-11-24": 2, "2026-11-25": 1}
 
@@ -185,12 +185,12 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 
 
 def test_every_hour_and_every_span_is_shown() -> None:
-    report = report_of(session("192.0.2.1"), ["hour", "kept"])
+    report = report_of(session("192.0.2.1"), ["hour", "duration"])
     lines = lines_of(report, zone="UTC")
     hours = lines[lines.index("Hours of the day (UTC)") + 1 :][:24]
     assert [line.split()[2] for line in hours] == [f"{hour:02}" for hour in range(24)]
     assert [line.split()[2] for line in hours if "#" in line] == ["12"]
-    assert sum(" s" in line or " min" in line for line in lines[lines.index("How long callers were kept") + 1 :]) == 5
+    assert sum(" s" in line or " min" in line for line in lines[lines.index("How long sessions lasted") + 1 :]) == 5
 
 
 def test_names_stand_beside_their_addresses() -> None:

@@ -1,4 +1,4 @@
-"""The stutter: who comes again together is sent to together, and nobody suffers for another."""
+"""The stutter: many connections get their bytes in batches, each at its own time; a fault costs one connection."""
 
 import socket
 from collections.abc import Iterator
@@ -6,56 +6,55 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.loop.stutter import Stutter
+from smtppseudo.loop.stutter import BATCH_MAX, Stutter
 from smtppseudo.loop.wheel import RESOLUTION_S, Wheel
 
 NOW = 1000.0
 
 
-class Bytes:
-    """A machine that has an byte to give each time, so many times."""
+class Speaker:
+    """A machine with some bytes to send; it ends with the last, or at `expires_at`."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, expires_at: float = NOW + 600) -> None:
         self.left = data
+        self.expires_at = expires_at
 
-    expires_at = NOW + 600
-
-    def next_part(self, data: int) -> bytes:
-        part, self.left = self.left[:data], self.left[data:]
+    def next_part(self, count: int, now: float) -> bytes:
+        if now >= self.expires_at:
+            return b""
+        part, self.left = self.left[:count], self.left[count:]
         return part
 
 
 class Broken:
     """A machine with a bug."""
 
-    expires_at = NOW + 600
-
-    def next_part(self, data: int) -> bytes:
+    def next_part(self, count: int, now: float) -> bytes:
         raise ZeroDivisionError
 
 
 class Member:
-    """One who is sent to, over a real socket; it takes down what else it is told."""
+    """A connection over a real socket; it records its other calls."""
 
     def __init__(self, machine: Any) -> None:
         self.due_tick = 0
         self.machine = machine
         self.sock, self.peer = socket.socketpair()
-        self.told: list[object] = []
+        self.calls: list[object] = []
 
-    def fell_short(self, data: bytes, taken: object, now: float) -> None:
-        self.told.append((data, type(taken)))
+    def on_short_send(self, data: bytes, sent: object, now: float) -> None:
+        self.calls.append((data, type(sent)))
         self.due_tick = 0
 
     def due(self, now: float) -> None:
-        self.told.append("due")
+        self.calls.append("due")
         self.due_tick = 0
 
-    def fault(self, error: Exception) -> None:
-        self.told.append(type(error))
+    def fault(self, error: Exception, /) -> None:
+        self.calls.append(type(error))
         self.due_tick = 0
 
-    def heard(self) -> bytes:
+    def received(self) -> bytes:
         self.peer.setblocking(False)
         try:
             return self.peer.recv(4096)
@@ -64,28 +63,30 @@ class Member:
 
 
 class Stage:
-    """A wheel, a stutter, and those who joined it."""
+    """A wheel, a stutter, and the connections in it."""
 
     def __init__(self) -> None:
-        self.wheel: Wheel[Member] = Wheel()
+        self.wheel: Wheel[Any] = Wheel()
         self.stutter = Stutter(self.wheel)
         self.members: list[Member] = []
 
-    def join(self, machine: Any, deadline: float = NOW, every_s: float = 1.0) -> Member:
+    def add(self, machine: Any, deadline: float = NOW, byte_s: float = 1.0) -> Member:
         member = Member(machine)
         self.members.append(member)
-        self.stutter.join(member, deadline, every_s)
+        self.stutter.add(member, deadline, byte_s)
         return member
 
-    def look(self, now: float) -> int:
-        """See to what is due; return how many items the wheel had."""
-        due = self.wheel.take_due(now)
-        for item in due:
-            try:
-                item.due(now)
-            except ZeroDivisionError as error:
-                item.fault(error)
-        return len(due)
+    def serve(self, now: float) -> int:
+        """Call everything that is due until nothing is; return how many calls that took."""
+        calls = 0
+        while due := self.wheel.take_due(now):
+            calls += len(due)
+            for item in due:
+                try:
+                    item.due(now)
+                except ZeroDivisionError as error:
+                    item.fault(error)
+        return calls
 
     def close(self) -> None:
         for member in self.members:
@@ -100,50 +101,52 @@ def stage() -> Iterator[Stage]:
     made.close()
 
 
-def test_many_are_sent_to_in_few_rounds_again_and_again(stage: Stage) -> None:
-    members = [stage.join(Bytes(b"abcd"), NOW + number / 10_000) for number in range(260)]
+def test_many_connections_are_sent_to_in_few_batches_again_and_again(stage: Stage) -> None:
+    members = [stage.add(Speaker(b"abcd"), NOW + number / 10_000) for number in range(2 * BATCH_MAX + 4)]
     for second, byte in enumerate(b"abcd"):
-        assert stage.look(NOW + second - 0.001) == 0
-        assert stage.look(NOW + second + 0.1) == 3
-        assert {member.heard() for member in members} == {bytes([byte])}
-    assert {tuple(member.told) for member in members} == {()}
-    assert stage.look(NOW + 4.1) == 3
-    assert {tuple(member.told) for member in members} == {("due",)}
+        assert stage.serve(NOW + second - 0.001) == 0
+        assert stage.serve(NOW + second + 0.1) == 3
+        assert {member.received() for member in members} == {bytes([byte])}
+    assert {tuple(member.calls) for member in members} == {()}
+    assert stage.serve(NOW + 4.1) == 3
+    assert {tuple(member.calls) for member in members} == {("due",)}
     assert stage.wheel.next_due() is None
 
 
-def test_rounds_that_have_shrunk_become_one(stage: Stage) -> None:
-    members = [stage.join(Bytes(b"a" * (9 if number % 8 == 0 else 2))) for number in range(256)]
-    for second, rounds in enumerate((2, 2, 2, 1, 1)):
-        assert stage.look(NOW + second + 0.1) == rounds
-    assert [len(member.heard()) for member in members] == [5 if number % 8 == 0 else 2 for number in range(256)]
+def test_the_rest_of_a_long_queue_is_due_in_the_next_turn(stage: Stage) -> None:
+    members = [stage.add(Speaker(b"abcd")) for _ in range(BATCH_MAX + 1)]
+    for expected in (BATCH_MAX, BATCH_MAX + 1):
+        (queue,) = stage.wheel.take_due(NOW + 0.1)
+        queue.due(NOW + 0.1)
+        assert sum(len(member.received()) for member in members) == (BATCH_MAX if expected == BATCH_MAX else 1)
+    assert stage.wheel.take_due(NOW + 0.1) == []
 
 
-def test_a_newcomer_joins_the_round_of_those_who_are_there(stage: Stage) -> None:
-    first = stage.join(Bytes(b"abc"))
-    assert stage.look(NOW + 0.1) == 1
-    second = stage.join(Bytes(b"xyz"), NOW + 1.02)
-    other_pace = stage.join(Bytes(b"123"), NOW + 1, 0.5)
-    assert stage.look(NOW + 1.1) == 2
-    assert (first.heard(), second.heard(), other_pace.heard()) == (b"ab", b"x", b"1")
+def test_connections_with_one_pace_share_a_batch(stage: Stage) -> None:
+    first = stage.add(Speaker(b"abc"))
+    assert stage.serve(NOW + 0.1) == 1
+    second = stage.add(Speaker(b"xyz"), NOW + 1.02)
+    other_pace = stage.add(Speaker(b"123"), NOW + 1, 0.5)
+    assert stage.serve(NOW + 1.1) == 2
+    assert (first.received(), second.received(), other_pace.received()) == (b"ab", b"x", b"1")
 
 
-def test_who_is_scheduled_or_cancelled_is_sent_to_no_more(stage: Stage) -> None:
-    scheduled, cancelled, stays = (stage.join(Bytes(b"abc")) for _ in range(3))
+def test_a_scheduled_or_cancelled_connection_is_no_longer_sent_to(stage: Stage) -> None:
+    scheduled, cancelled, stays = (stage.add(Speaker(b"abc")) for _ in range(3))
     stage.wheel.schedule(scheduled, NOW + 5)
     stage.wheel.cancel(cancelled)
-    stage.look(NOW + 0.1)
-    assert [member.heard() for member in stage.members] == [b"", b"", b"a"]
+    stage.serve(NOW + 0.1)
+    assert [member.received() for member in stage.members] == [b"", b"", b"a"]
     assert stage.wheel.next_due() == pytest.approx(NOW + 1 + RESOLUTION_S)
     stage.wheel.cancel(stays)
-    assert stage.look(NOW + 1.1) == 1
+    assert stage.serve(NOW + 1.1) == 1
     assert stage.wheel.next_due() == pytest.approx(NOW + 5 + RESOLUTION_S)
-    assert stage.look(NOW + 5.1) == 1
-    assert [member.told for member in stage.members] == [["due"], [], []]
+    assert stage.serve(NOW + 5.1) == 1
+    assert [member.calls for member in stage.members] == [["due"], [], []]
 
 
-def test_one_whose_socket_fails_costs_itself_alone(stage: Stage) -> None:
-    members = [stage.join(Bytes(b"abc")) for _ in range(5)]
+def test_a_failing_socket_costs_one_connection(stage: Stage) -> None:
+    members = [stage.add(Speaker(b"abc")) for _ in range(5)]
     members[1].peer.close()
     members[3].sock.setblocking(False)
     while True:
@@ -152,91 +155,87 @@ def test_one_whose_socket_fails_costs_itself_alone(stage: Stage) -> None:
         except BlockingIOError:
             break
     for second in (0, 1):
-        stage.look(NOW + second + 0.1)
-    assert [member.told for member in members] == [[], [(b"a", BrokenPipeError)], [], [(b"a", BlockingIOError)], []]
-    assert [members[number].heard() for number in (0, 2, 4)] == [b"ab"] * 3
+        stage.serve(NOW + second + 0.1)
+    assert [member.calls for member in members] == [[], [(b"a", BrokenPipeError)], [], [(b"a", BlockingIOError)], []]
+    assert [members[number].received() for number in (0, 2, 4)] == [b"ab"] * 3
 
 
-def test_a_bug_costs_its_round_and_no_other(stage: Stage) -> None:
-    others = [stage.join(Bytes(b"abc")) for _ in range(128)]
-    caught = [stage.join(Bytes(b"abc")), stage.join(Broken())]
+def test_a_bug_costs_its_batch_and_no_other(stage: Stage) -> None:
+    others = [stage.add(Speaker(b"abc")) for _ in range(BATCH_MAX)]
+    caught = [stage.add(Speaker(b"abc")), stage.add(Broken())]
     for second in (0, 1):
-        stage.look(NOW + second + 0.1)
-    assert {member.heard() for member in others} == {b"ab"}
-    assert [member.told for member in caught] == [[ZeroDivisionError]] * 2
+        stage.serve(NOW + second + 0.1)
+    assert {member.received() for member in others} == {b"ab"}
+    assert [member.calls for member in caught] == [[ZeroDivisionError]] * 2
 
 
-def test_a_round_that_is_seen_to_late_does_not_come_again_for_what_it_missed(stage: Stage) -> None:
-    stage.join(Bytes(b"abcdef"))
-    assert stage.look(NOW + 3.5) == 1
+def test_a_late_queue_is_called_once_for_all_that_it_missed(stage: Stage) -> None:
+    member = stage.add(Speaker(b"abcdef"))
+    assert stage.serve(NOW + 3.5) == 1
+    assert member.received() == b"abcd"
     assert stage.wheel.next_due() == pytest.approx(NOW + 4 + RESOLUTION_S)
 
 
-class Third(Bytes):
-    """A machine whose bytes are due each third of a second, from a third after it has begun."""
+class Clocked(Speaker):
+    """A machine that counts the bytes that it gave, and knows when each is due: one `byte_s` after the last."""
 
-    def __init__(self, begun_at: float, given: int = 0) -> None:
-        super().__init__(b"x" * 99)
-        self.begun_at = begun_at
+    def __init__(self, began_at: float, byte_s: float, given: int = 0) -> None:
+        super().__init__(b"x" * 9999)
+        self.began_at = began_at
+        self.byte_s = byte_s
         self.given = given
 
-    def next_part(self, data: int) -> bytes:
-        self.given += data
-        return super().next_part(data)
+    def next_part(self, count: int, now: float) -> bytes:
+        self.given += count
+        return super().next_part(count, now)
 
     def is_on_time(self, now: float) -> bool:
-        """None of its bytes came early, none more than 100 ms late."""
-        return int((now - 0.1 - self.begun_at) * 3) <= self.given <= int((now - self.begun_at) * 3 + 1e-6)
+        """No byte came early, none more than 60 ms late."""
+        fewest = int((now - 0.06 - self.began_at) / self.byte_s)
+        return fewest <= self.given <= int((now - self.began_at) / self.byte_s + 1e-6)
 
 
-def test_at_an_odd_pace_each_byte_is_on_time_and_nobody_drops_out(stage: Stage) -> None:
-    for number in range(8):
-        begun_at = NOW + 0.001 + 0.006 * (number * 5 % 8)  # not in their order
-        stage.join(Third(begun_at), begun_at + 1 / 3, 1 / 3)
-    for turn in range(6, 400):
-        stage.look(NOW + 0.01 * turn)
-        assert all(member.machine.is_on_time(NOW + 0.01 * turn) for member in stage.members)
-    assert [member.told for member in stage.members] == [[]] * 8
+@pytest.mark.parametrize("rate", [1, 3, 7, 30, 1000])
+def test_each_byte_is_on_time_at_any_pace(stage: Stage, rate: int) -> None:
+    """Connections join all the time, out of order; each keeps its own time."""
+    byte_s = 1 / rate
+    for turn in range(600):
+        now = NOW + 0.01 * turn
+        if turn < 300:
+            began_at = now - 0.007 * (turn % 5)
+            stage.add(Clocked(began_at, byte_s), began_at + byte_s, byte_s)
+        stage.serve(now)
+        assert all(member.machine.is_on_time(now) for member in stage.members)
+    assert {tuple(member.calls) for member in stage.members} == {()}
 
 
-def test_rounds_that_merge_wait_for_the_last_of_theirs(stage: Stage) -> None:
-    early = [stage.join(Third(NOW + 0.001), NOW + 0.001 + 1 / 3, 1 / 3) for _ in range(3)]
-    stage.look(NOW + 0.4)
-    begun_at = NOW + 0.03
-    late = stage.join(Third(begun_at, given=1), begun_at + 2 / 3, 1 / 3)
-    for turn in range(40, 200):
-        stage.look(NOW + 0.01 * turn)
-        assert all(member.machine.is_on_time(NOW + 0.01 * turn) for member in (*early, late))
-    assert [member.told for member in (*early, late)] == [[]] * 4
+def test_late_connections_catch_up_each_by_its_own_count(stage: Stage) -> None:
+    byte_s = 1 / 3
+    began_at = (NOW, NOW + 0.2, NOW + 0.3)
+    members = [stage.add(Clocked(at, byte_s), at + byte_s, byte_s) for at in began_at]
+    for now in (NOW + 1.5, NOW + 1.56, NOW + 1.8, NOW + 4.9):
+        stage.serve(now)
+        assert all(member.machine.is_on_time(now) for member in members)
+    assert [len(member.received()) for member in members] == [14, 14, 13]
 
 
-def test_a_round_that_is_late_catches_up(stage: Stage) -> None:
-    member = stage.join(Third(NOW), NOW + 1 / 3, 1 / 3)
-    for now in (NOW + 1.5, NOW + 1.55, NOW + 1.8, NOW + 4.9):
-        stage.look(now)
-        assert member.machine.is_on_time(now)
-    assert len(member.heard()) == 14
-
-
-def test_who_is_over_is_looked_at_and_the_others_are_sent_to(stage: Stage) -> None:
-    machines = [Bytes(b"abcdef") for _ in range(3)]
-    machines[1].expires_at = NOW + 1.5
-    members = [stage.join(machine) for machine in machines]
+def test_an_expired_session_is_called_and_the_others_are_sent_to(stage: Stage) -> None:
+    members = [stage.add(Speaker(b"abcdef", expires_at)) for expires_at in (NOW + 600, NOW + 1.5, NOW + 600)]
     for second in range(4):
-        stage.look(NOW + second + 0.1)
-    assert [member.told for member in members] == [[], ["due"], []]
-    assert [member.heard() for member in members] == [b"abcd", b"ab", b"abcd"]
+        stage.serve(NOW + second + 0.1)
+    assert [member.calls for member in members] == [[], ["due"], []]
+    assert [member.received() for member in members] == [b"abcd", b"ab", b"abcd"]
 
 
-def test_a_bug_in_seeing_to_one_costs_that_one_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    members = [stage.join(Bytes(b"abc")) for _ in range(3)]
+def test_a_bug_after_a_failed_send_costs_one_connection(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [stage.add(Speaker(b"abc")) for _ in range(3)]
     members[1].peer.close()
 
-    def stumble(data: bytes, taken: object, now: float) -> None:
+    def stumble(data: bytes, sent: object, now: float) -> None:
         raise KeyError
 
-    monkeypatch.setattr(members[1], "fell_short", stumble)
+    monkeypatch.setattr(members[1], "on_short_send", stumble)
     for second in (0, 1):
-        stage.look(NOW + second + 0.1)
-    assert [member.told for member in members] == [[], [KeyError], []]
-    assert [members[number].heard() for number in (0, 2)] == [b"ab"] * 2
+        stage.serve(NOW + second + 0.1)
+    assert [member.calls for member in members] == [[], [KeyError], []]
+    assert [members[number].received() for number in (0, 2)] == [b"ab"] * 2

@@ -239,19 +239,26 @@ def test_bytes_given_of_an_answer_that_was_not_finished_count_as_sent() -> None:
     assert (last.sent_bytes, session.delayed_s) == (5, 4)
 
 
-def test_parts_are_those_that_are_due_by_then() -> None:
+def test_next_part_returns_the_counted_bytes_of_a_reply_that_goes_on() -> None:
     session = begin(stutter_bytes_per_s=2)
     assert session.seconds_per_byte == 0
     assert session.data_to_send(START) == GREETING[:1]
     assert session.seconds_per_byte == 0.5
     given = 1
-    while part := session.next_part(3):
+    while part := session.next_part(3, START):
         assert part == GREETING[given : given + 3]
         given += 3
         assert session.deadline == START + given / 2
     assert given < len(GREETING) <= given + 3
     assert session.data_to_send(START + 60) == GREETING[given:]
     assert session.seconds_per_byte == 0
+
+
+def test_next_part_returns_nothing_when_the_session_is_over() -> None:
+    session = begin(stutter_bytes_per_s=1, settings=Settings(session_timeout_s=5))
+    session.data_to_send(START)
+    assert session.next_part(1, START + 4.9) == GREETING[1:2]
+    assert session.next_part(1, START + 5) == b""
 
 
 def test_who_was_idle_was_not_made_to_wait() -> None:

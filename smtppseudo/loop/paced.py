@@ -1,0 +1,73 @@
+"""A connection of the tarpit: the machine's pace decides when it sends what."""
+
+from typing import Protocol, TypeVar
+
+from smtppseudo.loop.connection import PartsConnection, PartsMachine, Phase
+
+
+class PacedMachine(PartsMachine, Protocol):
+    """A machine whose next part is due at `deadline`; see `TarpitSession`."""
+
+    @property
+    def reads(self) -> bool: ...
+    @property
+    def seconds_per_byte(self) -> float: ...
+    def stop_delaying(self) -> None: ...
+    def next_part(self, count: int, now: float) -> bytes: ...
+
+
+T_co = TypeVar("T_co", bound=PacedMachine, covariant=True)
+
+
+class PacedConnection(PartsConnection[T_co]):
+    """A connection that sends each part of a reply when it is due, and reads meanwhile if the machine can.
+
+    A peer that closes, or half-closes, while it waits has left: its slot is free at once.
+    """
+
+    __slots__ = ()
+
+    def ready(self, mask: int, now: float) -> None:
+        """Read or write."""
+        if self._phase is Phase.PACED:
+            self._read_early(now)
+        elif self._phase is Phase.READ_PAUSED:
+            self.close("reset", now)  # a socket that is watched for nothing reports only this
+        else:
+            super().ready(mask, now)
+
+    def due(self, now: float) -> None:
+        """Send the part that is due, or handle another deadline."""
+        if self._phase is not Phase.PACED and self._phase is not Phase.READ_PAUSED:
+            super().due(now)
+        elif data := self.machine.data_to_send(now):
+            self._send(data, now)
+        else:
+            if events := self.machine.tick(now):
+                self._owner.record(self.machine, events)
+            self._send_next(now)
+
+    def stop_delaying(self, at: float) -> None:
+        """Send the rest of the reply at that time, and later replies without delay."""
+        self.machine.stop_delaying()
+        if self._phase is Phase.PACED or self._phase is Phase.READ_PAUSED:
+            self._owner.reactor.wheel.schedule(self, at)
+
+    def _read_early(self, now: float) -> None:
+        """Read while a reply is under way, if the machine accepts data; otherwise stop watching."""
+        if self.machine.reads:
+            data = self._receive(now)
+            if data:
+                self._owner.record(self.machine, self.machine.receive(data, now))
+        else:
+            self._phase = Phase.READ_PAUSED
+            self._rewatch(0, now)
+
+    def _await_next_part(self, now: float) -> None:
+        machine, reactor = self.machine, self._owner.reactor
+        is_paused = self._phase is Phase.READ_PAUSED and not machine.reads
+        if is_paused or self._read_again(Phase.PACED, now):
+            if byte_s := machine.seconds_per_byte:
+                reactor.stutter.add(self, machine.deadline, byte_s)
+            else:
+                reactor.wheel.schedule(self, machine.deadline)
