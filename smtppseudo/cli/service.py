@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from smtppseudo.cli import exits
@@ -11,8 +11,8 @@ from smtppseudo.cli.places import usual_places
 from smtppseudo.service.checks import check_platform, check_root, check_units, check_user_manager
 from smtppseudo.service.layout import Layout, system_layout, user_layout
 from smtppseudo.service.program import Program
-from smtppseudo.service.steps import Step, StepError, carry_out
-from smtppseudo.service.systemd import Systemd, is_booted
+from smtppseudo.service.steps import Step
+from smtppseudo.service.systemd import Systemd, ToolError, is_booted
 
 
 def add_target(command: argparse.ArgumentParser) -> None:
@@ -66,9 +66,21 @@ def fail_on_problem(problems: Iterator[str]) -> None:
         raise exits.CommandError(problem)
 
 
-def carry_out_steps(steps: Iterator[Step], undo: str) -> list[str]:
-    """Carry out steps, print each, and return what was done. Raises CommandError."""
-    try:
-        return carry_out(steps, undo, lambda done: print(done, flush=True))
-    except StepError as error:
-        raise exits.CommandError(str(error)) from None
+def carry_out(steps: Iterable[Step], undo: str) -> list[str]:
+    """Carry out steps in order; print and return those done. Raises CommandError; later steps are not begun then."""
+    done: list[str] = []
+    for step in steps:
+        try:
+            step.act()
+        except (OSError, ToolError) as error:
+            so_far = f"done so far: {', '.join(done)}; {undo}" if done else "nothing was changed"
+            raise exits.CommandError(f"cannot {step.doing}: {_reason(error)}; {so_far}") from None
+        done.append(step.done)
+        print(step.done, flush=True)
+    return done
+
+
+def _reason(error: OSError | ToolError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return str(error)

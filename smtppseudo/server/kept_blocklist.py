@@ -55,7 +55,7 @@ class KeptBlocklist:
         self._sessions = Sessions(frozenset(settings.blocklist_evidence))
         self._own = dict.fromkeys([*settings.listen, *machine_addresses()])
         self._never = never_of(settings.blocklist_never, self._own)
-        self._alarm = Timer(self._do_step, self._abandon_work)
+        self._timer = Timer(self._do_step, self._abandon_work)
         self._work: Iterator[None] | None = None
         self._is_stale = True  # the files lack some hits
         self._next_expiry: int | None = None
@@ -66,7 +66,7 @@ class KeptBlocklist:
     def begin(self) -> None:
         """Load the hits of earlier runs, then write the list; both in later turns."""
         self._work = self._restore()
-        self._reactor.wheel.schedule(self._alarm, self._reactor.clock.now)
+        self._reactor.wheel.schedule(self._timer, self._reactor.clock.now)
 
     def set_never_listed(self, named: Iterable[str]) -> None:
         """Apply another `blocklist_never`, and read its files again. Raises SettingsError; the old one stays then."""
@@ -90,12 +90,11 @@ class KeptBlocklist:
 
     def close(self) -> None:
         """Finish the work and write the files, in this turn."""
-        self._reactor.wheel.cancel(self._alarm)
+        self._reactor.wheel.cancel(self._timer)
         for _ in self._work or ():
             pass
-        if self._is_stale:
-            for _ in self._refresh():
-                pass
+        for _ in self._refresh() if self._is_stale else ():
+            pass
 
     def _count(self, session: EventSource, at: int) -> None:
         source = source_of(session.ip)
@@ -125,7 +124,7 @@ class KeptBlocklist:
             self._work = None
             self._schedule_work()
         else:
-            self._reactor.wheel.schedule(self._alarm, now)
+            self._reactor.wheel.schedule(self._timer, now)
 
     def _abandon_work(self, error: Exception) -> None:
         self._on_fault(error)
@@ -140,10 +139,10 @@ class KeptBlocklist:
             return
         clock = self._reactor.clock
         if self._is_stale:
-            self._reactor.wheel.schedule(self._alarm, max(clock.now, self._refresh_at))
+            self._reactor.wheel.schedule(self._timer, max(clock.now, self._refresh_at))
         elif self._next_expiry is not None:
             due_at = clock.now + self._next_expiry - clock.second
-            self._reactor.wheel.schedule(self._alarm, max(due_at, self._refresh_at))
+            self._reactor.wheel.schedule(self._timer, max(due_at, self._refresh_at))
 
     def _restore(self) -> Iterator[None]:
         """Load the hits of earlier runs, and the checksums of both files: a file that is correct is not replaced."""
@@ -157,8 +156,7 @@ class KeptBlocklist:
                         checksum = zlib.crc32(b"".join(lines), checksum)
                         if path == self._hits_path:
                             self._restore_hits(lines)
-                        if len(lines) == _STEP:
-                            yield
+                        yield
             except OSError as error:
                 self._on_trouble(f"{path}: {error.strerror}; the block list starts empty")
             else:
@@ -181,8 +179,7 @@ class KeptBlocklist:
         self._next_expiry = None
         for some in _steps(sources):
             sorted_entries.append(self._entries_of(some))
-            if len(some) == _STEP:
-                yield
+            yield
         entries = merge(*map(_drain, sorted_entries), key=order)
         yield from self._write(self._path, _LIST_MODE, self._render(entries, self._hostname))
         yield from self._write(self._hits_path, SECRET_MODE, self._hits.render(sources))
@@ -203,8 +200,7 @@ class KeptBlocklist:
                     text = "".join(some)
                     checksum = zlib.crc32(text.encode("ascii"), checksum)
                     new.write(text)
-                    if len(some) == _STEP:
-                        yield
+                    yield
                 if self._checksums.get(path) != checksum or not path.exists():
                     # A sync may take the disk seconds; without it a power cut costs little: callers come again.
                     new.commit(sync=False)
