@@ -9,7 +9,7 @@ from pathlib import Path
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import usual_places
 from smtppseudo.service.checks import check_platform, check_root, check_units, check_user_manager
-from smtppseudo.service.layout import Layout, system_layout, user_layout
+from smtppseudo.service.layout import system_layout, user_layout
 from smtppseudo.service.program import Program
 from smtppseudo.service.steps import Step
 from smtppseudo.service.systemd import Systemd, ToolError, is_booted
@@ -33,15 +33,13 @@ class ServiceTarget:
         self.is_for_user: bool = options.user
         self.root = None if options.root is None else Path(options.root).absolute()
         self.systemd = Systemd(is_for_user=options.user, root=self.root)
-        self.layout = self._layout()
-
-    def _layout(self) -> Layout:
         if not self.is_for_user:
-            return system_layout(self.root or Path("/"))
-        if os.geteuid() == 0:
+            self.layout = system_layout(self.root or Path("/"))
+        elif os.geteuid() == 0:
             raise exits.CommandError("--user is for users other than root; as root, leave it out", exits.USAGE)
-        places = usual_places()
-        return user_layout(places.config.parent, places.config, (places.state, places.log))
+        else:
+            places = usual_places()
+            self.layout = user_layout(places.config.parent, places.config, (places.state, places.log))
 
     @property
     def options(self) -> list[str]:

@@ -71,8 +71,7 @@ class KeptBlocklist:
     def set_never_listed(self, named: Iterable[str]) -> None:
         """Apply another `blocklist_never`, and read its files again. Raises SettingsError; the old one stays then."""
         self._never = never_of(named, self._own)
-        self._is_stale = True
-        self._schedule_work()
+        self._mark_stale()
 
     def record(self, session: EventSource, events: Sequence[Event]) -> None:
         """Count a hit where the events of a session hold evidence."""
@@ -106,8 +105,7 @@ class KeptBlocklist:
                 # This costs a system call, so it is done once for each new entry, not for every session.
                 self._add_own(self._local_ip(session.slot))
         if not self._is_stale:
-            self._is_stale = True
-            self._schedule_work()
+            self._mark_stale()
 
     def _add_own(self, ip: str) -> None:
         if ip and ip not in self._own:
@@ -129,8 +127,11 @@ class KeptBlocklist:
     def _abandon_work(self, error: Exception) -> None:
         self._on_fault(error)
         self._work = None
-        self._is_stale = True
         self._refresh_at = self._reactor.clock.now + REFRESH_EVERY_S
+        self._mark_stale()
+
+    def _mark_stale(self) -> None:
+        self._is_stale = True
         self._schedule_work()
 
     def _schedule_work(self) -> None:
