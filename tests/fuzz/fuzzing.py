@@ -76,12 +76,12 @@ def fuzz(target: str, seconds: int) -> Figures:
 
 def run_here(target: str, flags: list[str]) -> NoReturn:
     """Fuzz a target in this process, which does not come back; `flags` are libFuzzer's."""
-    import atheris
+    import atheris  # noqa: PLC0415 - not installed by the extra `test`
 
     with atheris.instrument_imports(include=["smtppseudo", "tomllib"]):
-        import tomllib  # noqa: F401 - the server imports it only when it is needed
+        import tomllib  # noqa: F401, PLC0415 - the server imports it only when it is needed
 
-        from tests.fuzz.targets import TARGETS
+        from tests.fuzz.targets import TARGETS  # noqa: PLC0415
     atheris.Setup([sys.argv[0], *flags], TARGETS[target])
     atheris.Fuzz()
     raise AssertionError("it came back")
