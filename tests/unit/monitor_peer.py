@@ -1,4 +1,4 @@
-"""A monitor's server as the protocol describes it, made of codec and SCRAM alone, which can be told to misbehave."""
+"""A monitor's server made of codec and SCRAM alone, which a test can make misbehave."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -44,7 +44,7 @@ EVENT: Final[dict[str, object]] = {
 
 
 def hello(**changes: object) -> dict[str, object]:
-    """Return a hello, with changes; a field that is set to None is left out."""
+    """Return a hello frame with changes; a field that is None is omitted."""
     frame = {
         "type": "hello",
         "protocol": 1,
@@ -59,7 +59,7 @@ def hello(**changes: object) -> dict[str, object]:
 
 
 class Peer:
-    """Answers a client's frames: the login by itself, everything else with what `replies` has for the op."""
+    """Replies to a client: completes the login, and sends the frames in `replies` for every other op."""
 
     def __init__(self, users: dict[str, Credentials] | None = None) -> None:
         self._users = USERS if users is None else users
@@ -69,7 +69,7 @@ class Peer:
         self.replies: dict[str, list[dict[str, object]]] = {}
 
     def answer(self, data: bytes) -> bytes:
-        """Take bytes, return bytes."""
+        """Return the bytes of the replies to the received bytes."""
         out = []
         for frame in self._reader.receive(data):
             assert isinstance(frame, dict)
@@ -96,12 +96,12 @@ class Peer:
 
 
 def client(word: str | None = None, cookies: tuple[str, ...] = ()) -> MonitorClient:
-    """Return a client with such secrets."""
+    """Return a client with these secrets."""
     return MonitorClient(Secrets(cookies, word), CLIENT_NONCE, PLACE)
 
 
 def meet(machine: MonitorClient, peer: Peer, first: bytes | None = None, chunk_bytes: int = 65_536) -> list[Incoming]:
-    """Let both talk until nobody has anything to say; return what the client made of it."""
+    """Exchange bytes until both are silent; return the client's values."""
     to_client = encode(hello()) if first is None else first
     found: list[Incoming] = []
     while to_client:
