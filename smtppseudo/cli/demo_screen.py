@@ -18,9 +18,10 @@ from smtppseudo.demo.process import ServerProcess
 from smtppseudo.files import StateDir
 from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.tui.app import MonitorApp, Surroundings
+from smtppseudo.tui.app import MonitorApp
 from smtppseudo.tui.feeder import Feeder
-from smtppseudo.tui.screens.service import Service
+from smtppseudo.tui.screens.service import ServiceControl
+from smtppseudo.tui.server_view import Dependencies
 
 LEAVE_TIMEOUT_S: Final = 3.0
 
@@ -28,14 +29,14 @@ LEAVE_TIMEOUT_S: Final = 3.0
 def show(server: ServerProcess, directory: Path, seconds: float | None, signals: Iterable[int]) -> int:
     """Show the screen until the user quits, the time is up, or a signal arrives; return the exit status."""
     keyring = user_keyring(str(server.state_dir))
-    surroundings = Surroundings(
-        make_feed=partial(Feeder, keyring),
+    dependencies = Dependencies(
+        make_source=partial(Feeder, keyring),
         store=StateDir(directory / "screen"),
         usual_port=keyring.usual_port,
         accept=keyring.accept,
-        service=Service(ask=lambda: UnitState(reason="The demo's server is not a service.")),
+        service=ServiceControl(ask=lambda: UnitState(reason="The demo's server is not a service.")),
     )
-    app = MonitorApp(Target(ADDRESS, server.monitor_port), surroundings)
+    app = MonitorApp(Target(ADDRESS, server.monitor_port), dependencies)
     sys.setswitchinterval(0.001)  # as in `monitor`; here the callers are a thread, too
     asyncio.run(_run(app, seconds, signals))
     return app.return_code or exits.GOOD

@@ -34,20 +34,25 @@ def run(options: argparse.Namespace) -> int:
         )
     word = None if options.magic_file is None else read_word(Path(options.magic_file))
     try:
-        from smtppseudo.tui.app import MonitorApp, Surroundings
+        from smtppseudo.tui.app import MonitorApp
     except ImportError as error:
         raise exits.no_screen(error) from None
     from smtppseudo.tui.feeder import Feeder
     from smtppseudo.tui.memory import Memory, target_for
-    from smtppseudo.tui.screens.service import Service
+    from smtppseudo.tui.screens.service import ServiceControl
+    from smtppseudo.tui.server_view import Dependencies
 
     keyring = user_keyring(options.state_dir, options.pin)
     store = StateDir(user_config())
     given = (options.host, options.monitor_port, word, options.tls)
     app = MonitorApp(
         target_for(Memory.load(store), *given),
-        Surroundings(
-            lambda: Feeder(keyring), store, keyring.accept, keyring.usual_port, service=Service(run=run_in_terminal)
+        Dependencies(
+            lambda: Feeder(keyring),
+            store,
+            keyring.accept,
+            keyring.usual_port,
+            service=ServiceControl(run=run_in_terminal),
         ),
     )
     # A second thread reads events while this one draws: switch between them more often than every 5 ms.
@@ -65,7 +70,7 @@ def run_in_terminal(argv: list[str]) -> None:
     before = signal.signal(signal.SIGINT, lambda number, frame: None)  # noqa: ARG005
     try:
         print(f"$ {shlex.join(argv)}", flush=True)
-        subprocess.run(argv, check=False)  # noqa: S603 - the no word comes from outside
+        subprocess.run(argv, check=False)  # noqa: S603 - no word comes from outside
     except OSError as error:
         print(f"smtppseudo: {argv[0]}: {error.strerror}; nothing was done")
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import LIMIT_S, connect
+from tests.documents import README, TEXTS
 from tests.running import CHECKOUT, environment
 
 MAKER = CHECKOUT / ".ci" / "pyz.py"
@@ -93,6 +94,13 @@ def test_monitor_in_pyz_says_in_one_line_what_to_install(
     (line,) = done.stderr.splitlines()
     assert line.startswith("smtppseudo: this file does not contain the screen; run `pipx install .`")
     assert otherwise in line
+
+
+def test_it_prints_the_guide(pyz: Path) -> None:
+    for topic, text in TEXTS.items():
+        if topic != README:
+            words = bare(sys.executable, pyz, "guide", topic)
+            assert subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout == text
 
 
 def test_pyz_is_executable(pyz: Path) -> None:

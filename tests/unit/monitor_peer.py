@@ -1,4 +1,4 @@
-"""A monitor's server made of codec and SCRAM alone, which a test can make misbehave."""
+"""A scripted server for client tests, built only from codec and SCRAM, which can misbehave."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -44,7 +44,7 @@ EVENT: Final[dict[str, object]] = {
 
 
 def hello(**changes: object) -> dict[str, object]:
-    """Return a hello frame with changes; a field that is None is omitted."""
+    """Return a hello with changes; None removes a field."""
     frame = {
         "type": "hello",
         "protocol": 1,
@@ -59,7 +59,7 @@ def hello(**changes: object) -> dict[str, object]:
 
 
 class Peer:
-    """Replies to a client: completes the login, and sends the frames in `replies` for every other op."""
+    """Replies to a client's frames: performs the login, and takes all other replies from `replies` by op."""
 
     def __init__(self, users: dict[str, Credentials] | None = None) -> None:
         self._users = USERS if users is None else users
@@ -69,7 +69,7 @@ class Peer:
         self.replies: dict[str, list[dict[str, object]]] = {}
 
     def answer(self, data: bytes) -> bytes:
-        """Return the bytes of the replies to the received bytes."""
+        """Process bytes, return the reply bytes."""
         out = []
         for frame in self._reader.receive(data):
             assert isinstance(frame, dict)
@@ -101,7 +101,7 @@ def client(word: str | None = None, cookies: tuple[str, ...] = ()) -> MonitorCli
 
 
 def meet(machine: MonitorClient, peer: Peer, first: bytes | None = None, chunk_bytes: int = 65_536) -> list[Incoming]:
-    """Exchange bytes until both are silent; return the client's values."""
+    """Run both sides until neither has anything to send; return the client's values."""
     to_client = encode(hello()) if first is None else first
     found: list[Incoming] = []
     while to_client:
