@@ -12,6 +12,7 @@ from smtppseudo.log.records import render_json
 from smtppseudo.monitor.codec import MAX_BYTES_TO_CLIENT, FrameReader
 from smtppseudo.monitor.history import (
     CHUNK_BYTES,
+    CHUNK_EVENTS,
     KEPT_BYTES,
     KEPT_EVENTS,
     History,
@@ -145,6 +146,14 @@ def test_a_thousand_events_are_kept(size: int) -> None:
 def test_one_mebibyte_is_kept() -> None:
     history = history_of(*[1] * 100, data=KEPT_BYTES // 10)
     assert (history.oldest_seq, history.next_seq) == (91, 101)
+
+
+def test_the_limits_are_exact() -> None:
+    assert (KEPT_EVENTS, KEPT_BYTES, CHUNK_EVENTS, CHUNK_BYTES) == (1_000, 1_048_576, 100, 65_536)
+    history = history_of(1, 1, data=KEPT_BYTES // 2)
+    assert history.oldest_seq == 1
+    history.add(batch(3, 1), 1)
+    assert history.oldest_seq == 2
 
 
 def test_a_batch_of_more_than_a_thousand_events_is_kept_whole() -> None:
