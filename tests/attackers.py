@@ -99,7 +99,8 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     staying = call(kind, int(port), int(count), from_one=sources == "one")
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     number, due = 0, time.monotonic() + 1
     while not select.select([sys.stdin], [], [], max(0, due - time.monotonic()))[0]:
         due += 1

@@ -45,7 +45,8 @@ def _blocks() -> Iterator[Block]:
 BLOCKS: Final = list(_blocks())
 
 
-def block(page: str, first_line: str) -> Block:
-    """Return the block of a page that begins so."""
-    (found,) = [each for each in BLOCKS if each.page == page and each.first_line.startswith(first_line)]
+def block(page: str, start: str) -> Block:
+    """Return the block of a page whose first line is this, or, if there is none, begins so."""
+    blocks = [each for each in BLOCKS if each.page == page and each.first_line.startswith(start)]
+    (found,) = [each for each in blocks if each.first_line == start] or blocks
     return found

@@ -1,4 +1,4 @@
-"""What the tests speak the monitor protocol with: a raw socket, frame by frame, and a SCRAM of its own."""
+"""A client of the monitor protocol for tests: a raw socket, frame by frame, with its own SCRAM."""
 
 import base64
 import functools
@@ -21,14 +21,14 @@ Frame: TypeAlias = dict[str, Any]
 
 FRAME_BYTES_MAX = 65_536
 ITERATIONS = 4_096
-"""The fewest that are allowed: the tests' magic words are guessed by nobody."""
+"""The minimum, to save time: nobody attacks the magic words of tests."""
 SALT = b"sixteen bytes.."
 
 _MONITORS_ON = re.compile(r"^smtppseudo \S+: monitors on (\S+) port (\d+)$", re.MULTILINE)
 
 
 class Keys(NamedTuple):
-    """What SCRAM-SHA-256 makes of a secret (RFC 5802 section 3)."""
+    """The keys that SCRAM-SHA-256 derives from a secret (RFC 5802 section 3)."""
 
     client_key: bytes
     stored_key: bytes
@@ -51,13 +51,13 @@ def word_fields(word: str, iterations: int = ITERATIONS, salt: bytes = SALT) -> 
 
 
 def credentials_text(word: str) -> str:
-    """Return what the server keeps of a magic word (RFC 5803)."""
+    """Return the text that the server stores for a magic word (RFC 5803)."""
     fields = word_fields(word)
     return "SCRAM-SHA-256${iterations}:{salt}${stored_key}:{server_key}\n".format(**fields)
 
 
 class Login:
-    """A client's side of one login."""
+    """The client's side of one login."""
 
     def __init__(self, user: str, secret: str) -> None:
         self.nonce = secrets.token_urlsafe(18)
@@ -66,7 +66,7 @@ class Login:
         self.signature = ""
 
     def final(self, server_first: str) -> str:
-        """Return the client-final-message; `signature` is then what the server has to prove."""
+        """Return the client-final-message; `signature` is then the proof that the server must send."""
         server = dict(attribute.split("=", 1) for attribute in server_first.split(","))
         assert server["r"].startswith(self.nonce)
         keys = derive(self._secret, base64.b64decode(server["s"]), int(server["i"]))
@@ -79,9 +79,9 @@ class Login:
 
 
 class Peer(OurEnd):
-    """One connection to the monitor port. Every line that it reads must be a frame as the protocol promises.
+    """One connection to the monitor port. Every line that it reads must be a valid frame.
 
-    `wire` is every byte that went either way. Frames that came while a reply was waited for are kept in `aside`.
+    `wire` is every byte sent or received. Frames that arrive while it waits for a reply are kept in `aside`.
     """
 
     def __init__(self, sock: socket.socket, pump: Callable[[], object] | None = None) -> None:
@@ -106,7 +106,7 @@ class Peer(OurEnd):
         return self._id
 
     def frame(self) -> Frame:
-        """Return the next frame: of those set aside, or of those to come."""
+        """Return the next frame, from `aside` or from the socket."""
         if self.aside:
             return self.aside.popleft()
         frame = self._read_frame()
@@ -114,7 +114,7 @@ class Peer(OurEnd):
         return frame
 
     def reply_to(self, request_id: int) -> Frame:
-        """Return the reply to a request, a list of slots whole; set aside what comes before it."""
+        """Return the reply to a request, with a whole list of slots; keep earlier frames in `aside`."""
         while True:
             frame = self._read_frame()
             assert frame is not None, f"closed before the reply, after {list(self.aside)[-3:]}"
@@ -127,13 +127,13 @@ class Peer(OurEnd):
         return self.reply_to(self.send(op, **fields))
 
     def ok(self, op: str, **fields: Any) -> Frame:
-        """Have an op carried out; return the reply's own fields."""
+        """Send an op that must succeed; return the reply's own fields."""
         reply = self.ask(op, **fields)
         assert reply["ok"] is True, reply
         return {name: value for name, value in reply.items() if name not in ("type", "id", "ok")}
 
     def refused(self, op: str, code: str, **fields: Any) -> str:
-        """Have an op refused with a code; return the message."""
+        """Send an op that must be refused with a code; return the message."""
         reply = self.ask(op, **fields)
         assert (reply["ok"], reply["error"]) == (False, code), reply
         assert set(reply) == {"type", "id", "ok", "error", "message"}
@@ -147,7 +147,7 @@ class Peer(OurEnd):
         return frame
 
     def events_until(self, **fields: Any) -> list[Frame]:
-        """Return the events up to the first that has all these fields; nothing else may come between."""
+        """Return the events up to the first with all these fields; any other frame fails the test."""
         events = [self.next_event()]
         while any(events[-1].get(name) != value for name, value in fields.items()):
             events.append(self.next_event())
@@ -160,7 +160,7 @@ class Peer(OurEnd):
         return self
 
     def begin_login(self, user: str, secret: str) -> tuple[Login, Frame]:
-        """Say the first message of a login; return the reply."""
+        """Send the first message of a login; return the reply."""
         login = Login(user, secret)
         return login, self.ask("auth", mechanism="SCRAM-SHA-256", data=login.first)
 
@@ -191,7 +191,7 @@ class Peer(OurEnd):
         return frames
 
     def is_over(self) -> bool:
-        """Whether the server closed, be it in the middle of a frame, or by a reset; False never comes, but fails."""
+        """Read until the server closes, even in the middle of a frame or by a reset; return True, or time out."""
         try:
             while self._receive():
                 pass
@@ -200,7 +200,7 @@ class Peer(OurEnd):
         return True
 
     def _whole(self, frame: Frame) -> Frame:
-        """Add to a list of slots what follows in further frames."""
+        """Complete a list of slots from the frames that follow."""
         part = frame
         while part.get("more"):
             assert len(part["slots"]) <= 100
@@ -259,13 +259,13 @@ def cookie_of(server: Running | Inside) -> str:
 
 
 class Monitors:
-    """Connects peers to servers, and closes them all in the end."""
+    """Connects peers to servers; closes them all at the end."""
 
     def __init__(self) -> None:
         self._peers: list[Peer] = []
 
     def newcomer(self, server: Running | Inside, source: str | None = None, receive_buffer_bytes: int = 0) -> Peer:
-        """Connect; what the server says first is still to be read."""
+        """Connect, without reading the hello."""
         pump = server.turn if isinstance(server, Inside) else None
         sock = connect("127.0.0.1", monitor_port(server), source, pump, receive_buffer_bytes).sock
         self._peers.append(Peer(sock, pump))
@@ -276,11 +276,11 @@ class Monitors:
         return self.newcomer(server, source, receive_buffer_bytes).greet()
 
     def log_in(self, server: Running | Inside, source: str | None = None, receive_buffer_bytes: int = 0) -> Peer:
-        """Log in by the cookie."""
+        """Log in with the cookie."""
         return self.greeted(server, source, receive_buffer_bytes).log_in("cookie", cookie_of(server))
 
     def subscribed(self, server: Running | Inside, **fields: Any) -> Peer:
-        """Log in by the cookie and subscribe."""
+        """Log in with the cookie, and subscribe."""
         peer = self.log_in(server)
         peer.ok("subscribe", **fields)
         return peer
@@ -292,7 +292,7 @@ class Monitors:
 
 
 def closing_monitors() -> Iterator[Monitors]:
-    """What a fixture yields."""
+    """Yield a `Monitors` for a fixture, and close it."""
     monitors = Monitors()
     try:
         yield monitors

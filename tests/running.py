@@ -1,4 +1,4 @@
-"""The real server, as a process of its own, with its files in one directory."""
+"""Servers as processes of their own, each with its files in one directory."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from tests.clients import LIMIT_S, Client, connect, wait_until
 CHECKOUT = Path(__file__).resolve().parent.parent
 STOP_TIMEOUT_S = 10.0
 BASE: dict[str, Any] = {"hostname": "sink.test", "log_min_free_bytes": 0}
-"""Set for every server, so that nothing depends on the machine."""
+"""Settings of every server, so that no test depends on the machine."""
 
 _LISTENS = re.compile(r"^smtppseudo \S+: SMTP on (\S+) port (\d+)$", re.MULTILINE)
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class NotStartedError(Exception):
-    """The server ended instead of listening: its exit status, and what it said."""
+    """The server ended instead of listening: its exit status and standard error."""
 
     def __init__(self, status: int, stderr: str) -> None:
         super().__init__(f"exit status {status}: {stderr}")
@@ -39,22 +39,22 @@ class NotStartedError(Exception):
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return our environment without what could change how Python or the server behaves."""
+    """Return the environment, without variables that change how Python or the server behaves."""
     directories = ("CONFIGURATION_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY")
     dropped = ("PYTHON", "XDG_", *directories, "COVERAGE", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    # A zone in which it is about noon: no test meets midnight unless it means to.
+    # A time zone in which it is about noon, so that no test runs past midnight by accident.
     noon = f"NOON{time.gmtime().tm_hour - 12:+d}"
     return {**kept, "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1", "TZ": noon, **more}
 
 
 def command(*arguments: str, prefix: Sequence[str] = ()) -> list[str]:
-    """Return the command line of a smtppseudo command, with another program before it if need be."""
+    """Return the command line of a smtppseudo command; `prefix` is a program that runs it."""
     return [*prefix, sys.executable, "-m", "smtppseudo", *arguments]
 
 
 def stays_who_it_is() -> list[str]:
-    """Return the arguments of `serve` that spare root a warning."""
+    """Return the arguments with which `serve` prints no warning to root."""
     return ["--run-as", "root"] if os.geteuid() == 0 else []
 
 
@@ -66,7 +66,7 @@ def limited_to(limit: str, most: int) -> list[str]:
 
 
 def without(*capabilities: str) -> list[str]:
-    """Return a prefix for `command` that takes capabilities from root; for other users, who have none, an empty one."""
+    """Return a prefix for `command` that drops capabilities of root; an empty one for other users, who have none."""
     if os.geteuid() != 0:
         return []
     if shutil.which("setpriv") is None:
@@ -76,7 +76,7 @@ def without(*capabilities: str) -> list[str]:
 
 
 def run(*arguments: str, prefix: Sequence[str] = (), **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that ends by itself."""
+    """Run a command, and wait for its end."""
     return subprocess.run(
         command(*arguments, prefix=prefix),
         env=environment(**env),
@@ -97,7 +97,7 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> Path:
 
 
 def read_records(log_dir: Path) -> list[Stamped]:
-    """Parse every whole line of every log in a directory, in order."""
+    """Parse all whole lines of all logs in a directory, in order."""
     return [parse(line) for text in _texts(log_dir) for line in text.split("\n")[:-1]]
 
 
@@ -107,7 +107,7 @@ def _texts(log_dir: Path) -> list[str]:
 
 
 class Running:
-    """A server that listens. `stop` must be the end of it, unless `kill` was."""
+    """A server that listens. A test ends it by `stop` or `kill`; otherwise `Servers` ends it."""
 
     def __init__(self, process: subprocess.Popen[bytes], directory: Path, log_dir: Path, config: Path) -> None:
         self.process = process
@@ -125,30 +125,30 @@ class Running:
 
     @property
     def stdout(self) -> str:
-        """What it has printed so far."""
+        """Its standard output so far."""
         return (self.directory / "stdout").read_text()
 
     @property
     def stderr(self) -> str:
-        """What it has complained of so far."""
+        """Its standard error so far."""
         path = self.directory / "stderr"
         return path.read_text() if path.exists() else ""
 
     @property
     def log_text(self) -> str:
-        """What it has logged so far, as it stands in the files."""
+        """The text of its log files so far."""
         return "".join(_texts(self.log_dir))
 
     def records(self) -> list[Stamped]:
-        """What it has logged so far."""
+        """Return the records of its log so far."""
         return read_records(self.log_dir)
 
     def wait_for(self, find: Callable[[list[Stamped]], T], what: str) -> T:
-        """Wait until something is found in its log."""
+        """Wait until `find` finds something in its log; return that."""
         return wait_until(lambda: find(self.records()), what)
 
     def wait_for_event(self, kind: type[Event], count: int = 1, **fields: object) -> Stamped:
-        """Wait until so many events of a kind with such fields are logged; return the last of them."""
+        """Wait until `count` events of a kind with these fields are logged; return the last of them."""
         what = f"{count} of {kind.__name__} {fields}"
         return self.wait_for(lambda records: matching(records, kind, **fields)[count - 1 :], what)[-1]
 
@@ -157,7 +157,7 @@ class Running:
         return events(self.records(), kind)
 
     def connect(self, source: str | None = None, address: str = "127.0.0.1") -> Client:
-        """Connect a client; its 220 is still to be read."""
+        """Connect a client, without reading the 220."""
         return connect(address, self.port, source)
 
     def play(self, *lines: str) -> None:
@@ -170,7 +170,7 @@ class Running:
             client.expect_end()
 
     def reload(self, settings: dict[str, Any] | str) -> None:
-        """Give it another settings file, text or table (what that leaves out is as at the start), and SIGHUP."""
+        """Write its settings file, a text or changes to the settings of every server, and send SIGHUP."""
         if isinstance(settings, str):
             self.config.write_text(settings)
         else:
@@ -178,7 +178,7 @@ class Running:
         self.process.send_signal(signal.SIGHUP)
 
     def stop(self, number: int = signal.SIGTERM, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """End it as an operator would, and see that it ends well."""
+        """Send a signal, wait for the end, and check it."""
         self.process.send_signal(number)
         self.wait_for_end(timeout_s)
         self.check()
@@ -188,13 +188,13 @@ class Running:
         self.process.wait(timeout_s)
 
     def kill(self) -> None:
-        """End it as no program can prevent."""
+        """Kill it; its end is not checked."""
         self.checked = True
         self.process.kill()
         self.process.wait()
 
     def check(self) -> None:
-        """See that it ended with 0, and that no bug of ours showed itself."""
+        """Check that it ended with status 0, without a traceback or a bug in its log."""
         self.checked = True
         assert "Traceback" not in self.stderr, self.stderr
         assert self.process.returncode == 0, f"exit status {self.process.returncode}: {self.stderr}"
@@ -220,7 +220,7 @@ def events(records: list[Stamped], kind: type[E]) -> list[E]:
 
 
 class Servers:
-    """Starts servers below a directory, and ends and checks them all."""
+    """Starts servers below a directory; stops and checks them all at the end."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -239,7 +239,7 @@ class Servers:
         stderr: Path | None = None,
         pass_fds: Sequence[int] = (),
     ) -> Running:
-        """Start one and wait until it listens. `prefix` is a command that runs it; the rest is plain."""
+        """Start a server and wait until it listens. `prefix` is a command that runs it."""
         directory = self.directory / f"server{len(self._all)}"
         directory.mkdir(parents=True)
         log_dir = log_dir or directory / "log"
@@ -261,7 +261,7 @@ class Servers:
         return server
 
     def stop_all(self) -> None:
-        """End all that still run; see that each ended well."""
+        """Stop all servers that still run; check the end of each."""
         for server in self._all:
             if server.process.poll() is None:
                 server.process.terminate()

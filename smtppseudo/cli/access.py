@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import port
 from smtppseudo.cli.places import user_config, usual_places
 from smtppseudo.files import COOKIE_FILE, SYSTEM_STATE
@@ -28,10 +29,14 @@ from smtppseudo.link.pins import SHOW_COMMAND, Pins, name_of, parse_fingerprint
 from smtppseudo.link.route import Target, connect
 
 
-def add_access(command: argparse.ArgumentParser) -> None:
-    """Add the options that say how to reach a server and log in; the host is an argument of its own."""
+def add_access(command: argparse.ArgumentParser, *, host_is_option: bool = True) -> None:
+    """Add the arguments that name a server and the secrets for it."""
+    if host_is_option:
+        command.add_argument("--host", metavar="HOST", help="the server (this machine)")
+    else:
+        command.add_argument("host", nargs="?", metavar="HOST", help="the server (this machine)")
     command.add_argument(
-        "--monitor-port", type=port, metavar="PORT", help="its monitor port (that in the state directory, else 26)"
+        "--monitor-port", type=port, metavar="PORT", help="its monitor port (noted in the state directory, else 26)"
     )
     command.add_argument(
         "--state-dir",
@@ -47,7 +52,7 @@ def add_access(command: argparse.ArgumentParser) -> None:
         action="store_const",
         const="on",
         default="auto",
-        help="use TLS to this machine, too, as to all others",
+        help="use TLS also to this machine",
     )
     way.add_argument(
         "--cleartext",
@@ -63,16 +68,6 @@ def add_access(command: argparse.ArgumentParser) -> None:
         metavar="SHA256:...",
         help="trust the certificate with this fingerprint from now on (the one accepted at the first connection)",
     )
-
-
-def add_host(command: argparse.ArgumentParser) -> None:
-    """Add the server as an argument."""
-    command.add_argument("host", nargs="?", metavar="HOST", help="the server (this machine)")
-
-
-def add_host_option(command: argparse.ArgumentParser) -> None:
-    """Add the server as an option."""
-    command.add_argument("--host", metavar="HOST", help="the server (this machine)")
 
 
 def _fingerprint(text: str) -> str:
@@ -104,7 +99,7 @@ class Access:
                 self._ask_word(error.place)
             else:
                 if route.note:
-                    print(f"smtppseudo: {route.note}", file=sys.stderr)
+                    say(route.note)
                 return route.link
 
     def _ask_trust(self, error: UnknownCertificateError) -> None:

@@ -1,4 +1,4 @@
-"""`blocklist`: a list for name servers, firewalls and mail servers, of the logs."""
+"""`blocklist`: makes a block list for name servers, firewalls and mail servers from the logs."""
 
 import argparse
 import sys
@@ -16,10 +16,10 @@ from smtppseudo.blocklist.hits import Hit, hits_in
 from smtppseudo.blocklist.never import never_of
 from smtppseudo.blocklist.policy import Entry, Hits, policy_of
 from smtppseudo.cli import exits
-from smtppseudo.cli.log_files import add_logs, given_files, with_progress
+from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
 from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe, whole_number
-from smtppseudo.cli.periods import duration
+from smtppseudo.cli.periods import parse_duration
 from smtppseudo.cli.places import read_configuration
 from smtppseudo.config.settings import BLOCKLIST_FORMATS, EVIDENCE, Settings
 from smtppseudo.files import Replacement
@@ -97,11 +97,11 @@ def _add_policy(command: argparse.ArgumentParser) -> None:
 
 
 def _days(text: str) -> float:
-    return duration(text).total_seconds() / 86_400
+    return parse_duration(text).total_seconds() / 86_400
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print or replace a list; or say why an address is on it, or not."""
+    """Print or write a list, or explain whether an address is listed."""
     settings = read_configuration(options, say).settings
     if options.text:
         print(_fail2ban(options.text, settings), end="")
@@ -119,17 +119,17 @@ def run(options: argparse.Namespace) -> int:
     for hit in _hits(options, settings, now):
         known.add(hit.source, hit.at)
     if known.forgotten:
-        say(f"too many addresses to keep them all: {known.forgotten} are left out")
+        say(f"too many addresses to keep them all: {known.forgotten} were left out")
     entries = [entry for entry in known.review(known.sources(), now) if never.reason(entry.source) is None]
     _deliver(sorted(entries, key=order), options, settings)
     return exits.GOOD
 
 
 def _hits(options: argparse.Namespace, settings: Settings, now: int) -> Iterator[Hit]:
-    """Yield the hits in the logs that may matter now. Raises CommandError at the end where a log could not be read."""
+    """Yield the hits that are recent enough for the list. Raises CommandError at the end if a log was unreadable."""
     policy = policy_of(settings)
     since = instant(datetime.fromtimestamp(max(0, now - policy.window_s - policy.expire_s), UTC))
-    reading = Reading(given_files(options, since), since)
+    reading = Reading(find_log_files(options, since), since)
     sessions = Sessions(frozenset(settings.blocklist_evidence))
     for rows in with_progress(reading):
         yield from (hit for hit in hits_in(rows, sessions) if hit.at <= now)
@@ -138,13 +138,15 @@ def _hits(options: argparse.Namespace, settings: Settings, now: int) -> Iterator
     for problem in reading.problems:
         say(problem)
     if reading.problems and not options.force:
-        raise exits.CommandError("the list would lack what could not be read; --force makes it all the same")
+        raise exits.CommandError(
+            "some logs could not be read, so the list would be incomplete; --force makes it anyway"
+        )
 
 
 def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Settings) -> None:
-    """Print the list, or write it. Raises CommandError where that would lose what --force must be given for."""
+    """Print or write the list. Raises CommandError if the list lost too much and --force was not given."""
     if not entries and not options.force:
-        raise exits.CommandError("the list would be empty; --explain ADDRESS says why, --force makes it all the same")
+        raise exits.CommandError("the list would be empty; --explain ADDRESS says why, --force makes it anyway")
     lines = RENDERERS[settings.blocklist_format](entries, settings.hostname)
     if options.output is None:
         sys.stdout.writelines(lines)
@@ -154,7 +156,7 @@ def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Se
         before = _count_in(path)
         if 2 * len(entries) < before and not options.force:
             raise exits.CommandError(
-                f"{path}: the list would shrink from {before} to {len(entries)} entries; --force makes it all the same"
+                f"{path}: the list would shrink from {before} to {len(entries)} entries; --force makes it anyway"
             )
         with Replacement(path, _LIST_MODE) as new:
             new.write("".join(lines))
@@ -193,7 +195,7 @@ def _network_or_path(text: str) -> str:
 
 
 def _source(text: str) -> str:
-    """Return the source of an address, or of the /64 that a list names."""
+    """Return the source of an address, or of an IPv6 /64 as in a list."""
     try:
         address = ip_address(text.removesuffix("/64") if ":" in text else text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`config`: the settings in force, or a file to start from."""
+"""`config`: prints the settings in force, or a file to start from."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""`demo`: a server on free ports, made-up visitors, and the monitor screen; nothing of it is left behind."""
+"""`demo`: a server on free ports, made-up callers, and the monitor screen; at the end all files are removed."""
 
 import argparse
 import contextlib
@@ -12,8 +12,9 @@ from typing import Final, NoReturn
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import Access, escape_unprintable, explained
+from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe, seconds, whole_number
-from smtppseudo.cli.watch import Watch, say
+from smtppseudo.cli.watch import Watch
 from smtppseudo.config.settings import check
 from smtppseudo.demo.arrivals import arrivals
 from smtppseudo.demo.crowd import ADDRESS, Crowd
@@ -42,12 +43,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show it until the screen is left, the time is up, or a signal comes."""
+    """Run until the user quits, the time is up, or a signal arrives."""
     slots: int = check("slots", options.slots)
     if not options.no_screen:
         _require_screen()
-    visitors = arrivals(Random(_SEED), slots)  # noqa: S311 - nothing secret is drawn
-    with _ended_by_signals(), _place() as place, _server(place, slots) as server, Crowd(server.port, visitors):
+    callers = arrivals(Random(_SEED), slots)  # noqa: S311 - not used for secrets
+    with _ended_by_signals(), _place() as place, _server(place, slots) as server, Crowd(server.port, callers):
         if options.no_screen:
             _print_events(server, options.seconds)
             return exits.GOOD
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _require_screen() -> None:
-    """Load what takes long before the visitors come, and see that there is a terminal. Raises CommandError."""
+    """Require a terminal, and import the screen, which takes long, before the callers start. Raises CommandError."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise exits.CommandError(f"the screen needs a terminal; {_NO_SCREEN}", exits.USAGE)
     try:
@@ -71,7 +72,7 @@ def _place() -> Iterator[Place]:
     try:
         place = Place()
     except OSError as error:
-        raise exits.CommandError(f"no place for the demo's files: {error}; TMPDIR can name another") from None
+        raise exits.CommandError(f"cannot create the demo's directory: {error}; set TMPDIR to another place") from None
     with place:
         yield place
 
@@ -88,9 +89,9 @@ def _server(place: Place, slots: int) -> Iterator[ServerProcess]:
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Let signals end the block as an exception does, so that all is tidied up, which further ones do not cut short.
+    """Make a signal end the block like an exception, so that everything is removed; ignore all later signals.
 
-    What is ignored, as `nohup` has it, stays ignored.
+    A signal that is ignored already, as under `nohup`, stays ignored.
     """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in before.items():
@@ -106,7 +107,7 @@ def _ended_by_signals() -> Iterator[None]:
 def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)
-    sys.exit(128 + number)  # as a shell reports it
+    sys.exit(128 + number)  # as shells report it
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The screen of `demo`: the monitor's, with all that it keeps in the demo's own directory, and an end to it."""
+"""The screen of `demo`: the monitor screen, with its files in the demo's directory and an optional end."""
 
 import asyncio
 import os
@@ -18,25 +18,26 @@ from smtppseudo.demo.process import ServerProcess
 from smtppseudo.files import StateDir
 from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.tui.app import MonitorApp, Surroundings
+from smtppseudo.tui.app import MonitorApp
 from smtppseudo.tui.feeder import Feeder
-from smtppseudo.tui.screens.service import Service
+from smtppseudo.tui.screens.service import ServiceControl
+from smtppseudo.tui.server_view import Dependencies
 
 LEAVE_TIMEOUT_S: Final = 3.0
 
 
 def show(server: ServerProcess, directory: Path, seconds: float | None, signals: Iterable[int]) -> int:
-    """Show the screen until somebody leaves it, the time is up, or a signal comes; return the exit status."""
+    """Show the screen until the user quits, the time is up, or a signal arrives; return the exit status."""
     keyring = user_keyring(str(server.state_dir))
-    surroundings = Surroundings(
-        make_feed=partial(Feeder, keyring),
+    dependencies = Dependencies(
+        make_source=partial(Feeder, keyring),
         store=StateDir(directory / "screen"),
         usual_port=keyring.usual_port,
         accept=keyring.accept,
-        service=Service(ask=lambda: UnitState(reason="The demo's server is not a service.")),
+        service=ServiceControl(ask=lambda: UnitState(reason="The demo's server is not a service.")),
     )
-    app = MonitorApp(Target(ADDRESS, server.monitor_port), surroundings)
-    sys.setswitchinterval(0.001)  # as `monitor` does; and here the visitors are a thread, too
+    app = MonitorApp(Target(ADDRESS, server.monitor_port), dependencies)
+    sys.setswitchinterval(0.001)  # as in `monitor`; here the callers are a thread, too
     asyncio.run(_run(app, seconds, signals))
     return app.return_code or exits.GOOD
 
@@ -47,14 +48,14 @@ async def _run(app: MonitorApp, seconds: float | None, signals: Iterable[int]) -
     def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         for each in signals:
             signal.signal(each, signal.SIG_IGN)
-        # Where the terminal has gone, the screen may wait for it for ever. To end like this leaves nothing
-        # behind either: the server sees the end of its standard input.
+        # Without its terminal, the screen may hang. This exit leaves nothing behind either: the server ends and
+        # removes the files when its standard input ends.
         last_resort = threading.Timer(LEAVE_TIMEOUT_S, os._exit, [128 + number])
         last_resort.daemon = True
         last_resort.start()
         loop.call_soon_threadsafe(partial(app.exit, return_code=128 + number))
 
-    # Not add_signal_handler: a loop that waits for the terminal would not come to it.
+    # Not loop.add_signal_handler: a loop that waits for the terminal would not run it.
     for number in signals:
         signal.signal(number, leave)
     if seconds is not None:

@@ -1,9 +1,9 @@
-"""The server of `demo`, a process of its own: `serve` that ends with whoever started it, and tidies up then.
+"""The server process of `demo`: `serve`, which ends with its parent process and removes its files.
 
     python3 -m smtppseudo.cli.demo_server DIRECTORY OPTION ...
 
-The options are those of `serve`. It ends when its standard input does: the kernel sees to that, even if the
-other end was killed. Then the directory is removed with all that is in it.
+The options are those of `serve`. The process ends when its standard input ends, which happens even if the parent is
+killed. Then it removes DIRECTORY.
 """
 
 import os
@@ -21,23 +21,23 @@ STOP_TIMEOUT_S: Final = 5.0
 
 def run(directory: str, arguments: list[str]) -> int:
     """Serve; return the exit status."""
-    signal.signal(signal.SIGTERM, _end)  # until `serve` has its own
-    is_alone = threading.Event()
-    threading.Thread(target=_end_with_parent, args=(is_alone, directory), daemon=True).start()
+    signal.signal(signal.SIGTERM, _end)  # until `serve` installs its handler
+    is_orphaned = threading.Event()
+    threading.Thread(target=_end_with_parent, args=(is_orphaned, directory), daemon=True).start()
     try:
         return main(["serve", *arguments])
     finally:
-        if is_alone.is_set():
+        if is_orphaned.is_set():
             _tidy_up(directory)
 
 
-def _end_with_parent(is_alone: threading.Event, directory: str) -> None:
+def _end_with_parent(is_orphaned: threading.Event, directory: str) -> None:
     while os.read(sys.stdin.fileno(), 512):
         pass
-    is_alone.set()
+    is_orphaned.set()
     signal.raise_signal(signal.SIGTERM)
     threading.Event().wait(STOP_TIMEOUT_S)
-    # Still here: the server hangs, and is not to outlive the demo all the same.
+    # The server hangs; it must not outlive the demo.
     _tidy_up(directory)
     os._exit(exits.FAILED)
 

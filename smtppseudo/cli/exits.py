@@ -1,4 +1,4 @@
-"""Exit statuses, and errors that end a command with one line."""
+"""Exit statuses, and the error that ends a command."""
 
 from typing import Final
 
@@ -12,17 +12,17 @@ BAD_SETTINGS: Final = 78  # EX_CONFIG
 
 
 class CommandError(Exception):
-    """Ends a command: one line that says what is wrong and what to do, and the exit status."""
+    """Ends the command: one line says what happened and what to do; `status` is the exit status."""
 
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
         self.status = status
 
 
-def no_screen(error: ImportError, otherwise: str = "") -> CommandError:
-    """Return the error for a screen that cannot be loaded: Textual is missing, or the screen itself."""
+def no_screen(error: ImportError, alternative: str = "") -> CommandError:
+    """Return the error for a failed import of the screen: the screen itself (as in smtppseudo.pyz) or Textual."""
     if (error.name or "").startswith("smtppseudo."):
-        missing = "the screen is not in this file; `pipx install .` in a clone of the repository brings it"
+        missing = "this file does not contain the screen; run `pipx install .` in a clone of the repository"
     else:
-        missing = f"the screen needs Textual ({error}); `pip install 'textual>=8.2,<9'` brings it"
-    return CommandError(missing + otherwise)
+        missing = f"the screen needs Textual ({error}); run `pip install 'textual>=8.2,<9'`"
+    return CommandError(missing + alternative)

@@ -1,4 +1,4 @@
-"""Log files: which ones a command reads, and how far it is."""
+"""Log files: the logs that a command reads, and its progress."""
 
 import argparse
 import errno
@@ -31,18 +31,18 @@ def add_logs(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", metavar="FILE", help="the settings file, which names the log directory")
 
 
-def given_files(options: argparse.Namespace, since: str = "", until: str = "") -> list[Path]:
-    """Return the files to read: those named, and those of the directories. Raises CommandError if there are none."""
-    given = [_STDIN if name == "-" else Path(name) for name in options.logs] or [_usual_directory(options)]
+def find_log_files(options: argparse.Namespace, since: str = "", until: str = "") -> list[Path]:
+    """Return the named files, and the files of the named directories in the period. Raises CommandError if none."""
+    named = [_STDIN if name == "-" else Path(name) for name in options.logs] or [_usual_directory(options)]
     files: list[Path] = []
     try:
-        for path in given:
+        for path in named:
             files += find(path, since, until) if path.is_dir() else [path]
         if not files:
-            raise exits.CommandError(_no_logs(given))
+            raise exits.CommandError(_no_logs(named))
     except OSError as error:
-        way_out = "; root and the group of the server may read the logs" if error.errno == errno.EACCES else ""
-        raise exits.CommandError(f"{error.filename}: {error.strerror}{way_out}") from None
+        hint = "; only root and the server's group can read the logs" if error.errno == errno.EACCES else ""
+        raise exits.CommandError(f"{error.filename}: {error.strerror}{hint}") from None
     return files
 
 
@@ -55,10 +55,10 @@ def _usual_directory(options: argparse.Namespace) -> Path:
             f" `journalctl -u smtppseudo -o cat | smtppseudo {options.command} -`"
         )
     if configuration.origins["log_dir"] == "default" and not Path(log_dir).is_dir() and SYSTEM_LOGS.is_dir():
-        return SYSTEM_LOGS  # who runs no server means that of the service, whose group may read them
+        return SYSTEM_LOGS  # this user runs no server, but may be in the service's group
     path = Path(log_dir)
     if not path.is_dir():
-        raise exits.CommandError(f"{path}: no such directory; name the logs, or the directory in which they are")
+        raise exits.CommandError(f"{path}: no such directory; name the logs or their directory")
     return path
 
 
@@ -67,20 +67,20 @@ def _no_logs(directories: list[Path]) -> str:
     places = ", ".join(map(str, directories))
     if days:
         return f"no logs of that time in {places}; there are logs from {days[0]} to {days[-1]}"
-    return f"no logs (such as 2026-11-24.log) in {places}; name the logs, or the directory in which they are"
+    return f"no logs (such as 2026-11-24.log) in {places}; name the logs or their directory"
 
 
 def with_progress(reading: Reading) -> Iterator[list[Row]]:
-    """Say how far it is, where somebody waits at a terminal for a long input."""
+    """Yield the rows; show the progress of a long input if standard error is a terminal."""
     total = reading.total_bytes
     if total < _PROGRESS_FROM_BYTES or not sys.stderr.isatty():
         yield from reading
         return
-    say_at = time.monotonic() + _PROGRESS_EVERY_S
+    print_at = time.monotonic() + _PROGRESS_EVERY_S
     for rows in reading:
         yield rows
-        if time.monotonic() >= say_at:
-            say_at += _PROGRESS_EVERY_S
+        if time.monotonic() >= print_at:
+            print_at += _PROGRESS_EVERY_S
             share = min(1.0, reading.bytes_read / total)
             print(
                 f"\rsmtppseudo: read {reading.bytes_read >> 20:,} of {total >> 20:,} MiB, {share:.0%} ",

@@ -1,4 +1,4 @@
-"""Periods: how times are given on the command line."""
+"""Periods: times on the command line."""
 
 import argparse
 import re
@@ -8,21 +8,21 @@ from typing import Final
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def duration(text: str) -> timedelta:
-    """Take a time such as 90s, 30m, 12h, 7d or 4w."""
+def parse_duration(text: str) -> timedelta:
+    """Parse a duration such as 90s, 30m, 12h, 7d or 4w. Raises argparse.ArgumentTypeError."""
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text, re.ASCII)
     if match is None or not int(match[1]):
         raise argparse.ArgumentTypeError(f"{text} is not a time such as 30m, 12h, 7d or 4w")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def moment(text: str, now: datetime, zone: tzinfo | None) -> datetime:
-    """Take a moment: so long before `now`, or a date or time of RFC 3339, in `zone` (None: local) if it names none.
+def parse_time(text: str, now: datetime, zone: tzinfo | None) -> datetime:
+    """Parse a duration before `now`, or a date or time of RFC 3339; `zone` (None: local time) is the default zone.
 
-    Raises argparse.ArgumentTypeError that says what is allowed.
+    Raises argparse.ArgumentTypeError.
     """
     try:
-        return now - duration(text)
+        return now - parse_duration(text)
     except argparse.ArgumentTypeError:
         pass
     try:

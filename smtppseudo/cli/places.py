@@ -1,4 +1,4 @@
-"""Places: where settings, state and logs are, and reading the settings from there."""
+"""Places: the usual files and directories, and the settings that are read from them."""
 
 import argparse
 import os
@@ -13,6 +13,7 @@ from smtppseudo.config.settings import KEYS, SettingsError, Warn, check, warn_at
 from smtppseudo.files import SETTINGS_FILE, SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, StateDir
 
 _NAME: Final = "smtppseudo"
+_NO_HOME: Final = Path("/nonexistent")  # as in /etc/passwd for users without a home directory
 
 
 class Places(NamedTuple):
@@ -33,7 +34,7 @@ def add_places(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--state-dir",
         metavar="DIR",
-        help="the state directory, for what monitors set (/var/lib/smtppseudo; not as root: ~/.local/state/smtppseudo)",
+        help="the state directory, for changed settings (/var/lib/smtppseudo; not as root: ~/.local/state/smtppseudo)",
     )
     command.add_argument(
         "--log-dir",
@@ -43,7 +44,7 @@ def add_places(command: argparse.ArgumentParser) -> None:
 
 
 def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
-    """Return the usual places: systemd's if it gives any, the system's for root, else the user's (XDG)."""
+    """Return the places: for root the system's, else the user's (XDG); systemd's variables override each."""
     if os.name == "nt":
         base = Path(environ.get("PROGRAMDATA", r"C:\ProgramData")) / _NAME
         places = Places(base, base / "state", base / "log")
@@ -57,18 +58,18 @@ def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
 
 
 def user_config() -> Path:
-    """Return where this user, root too, keeps what it remembers of servers."""
+    """Return the directory of this user's pins and screen settings; root has one, too."""
     if os.name == "nt":
-        base = Path(os.environ.get("APPDATA") or Path.home())
-    else:
-        given = os.environ.get("XDG_CONFIG_HOME", "")
-        base = Path(given) if given.startswith("/") else Path.home() / ".config"
-    return base / _NAME
+        return Path(os.environ.get("APPDATA") or Path.home()) / _NAME
+    try:
+        return _xdg(os.environ, "XDG_CONFIG_HOME", ".config")
+    except SettingsError:
+        return _NO_HOME / _NAME
 
 
 def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
     base = environ.get(variable, "")
-    # The XDG specification: a relative path is to be ignored.
+    # The XDG specification: a relative path is ignored.
     if base.startswith("/"):
         return Path(base) / _NAME
     try:
@@ -82,9 +83,9 @@ def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
 def read_configuration(
     options: argparse.Namespace, warn: Warn, handed_over: Mapping[str, Any] | None = None
 ) -> Configuration:
-    """Read the settings from all their origins except monitors. Raises SettingsError.
+    """Read the settings from all origins except monitors. Raises SettingsError.
 
-    What the service manager has `handed_over` goes before the command line, and counts as given there.
+    Values that the service manager has `handed_over` override the command line, and have it as their origin.
     """
     places = usual_places()
     given: dict[str, Any] = {}
@@ -93,18 +94,18 @@ def read_configuration(
         if value is not None:
             given[name] = check(name, value)
     given |= handed_over or {}
-    of_machine = {"hostname": socket.gethostname(), "log_dir": str(places.log), "state_dir": str(places.state)}
-    return Configuration(settings_file(options).read(warn), {}, given, of_machine)
+    defaults = {"hostname": socket.gethostname(), "log_dir": str(places.log), "state_dir": str(places.state)}
+    return Configuration(settings_file(options).read(warn), {}, given, defaults)
 
 
 def with_monitor_settings(configuration: Configuration, warn: Warn) -> Configuration:
-    """Add what monitors set in earlier runs. What cannot be used is left out, with a warning."""
+    """Add the settings that monitors changed in earlier runs; warn about unusable ones and leave them out."""
     state = StateDir(Path(configuration.settings.state_dir))
     place = state.path / SETTINGS_FILE
     try:
         text = state.read(SETTINGS_FILE)
     except OSError as error:
-        warn(f"{place}: {error.strerror}; what monitors set is not in force")
+        warn(f"{place}: {error.strerror}; settings changed by monitors are not in force")
         return configuration
     if text is None:
         return configuration
@@ -115,19 +116,19 @@ def with_monitor_settings(configuration: Configuration, warn: Warn) -> Configura
     except (ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
-        warn(f"{place}: not a JSON object; what monitors set is not in force")
+        warn(f"{place}: not a JSON object; settings changed by monitors are not in force")
         return configuration
     return configuration.with_monitor(stored, warn_at(place, warn))
 
 
 class SettingsFile(NamedTuple):
-    """Where the settings file is; a usual one may be missing."""
+    """The settings file. One that no option names may be missing."""
 
     path: Path
     must_exist: bool
 
     def read(self, warn: Warn) -> dict[str, Any]:
-        """Return its checked values; none if the file may be missing, and is. Raises SettingsError."""
+        """Return its checked values; none if it is missing and may be. Raises SettingsError."""
         try:
             text = self.path.read_bytes().decode("utf-8")
         except FileNotFoundError:
@@ -145,15 +146,15 @@ class SettingsFile(NamedTuple):
 
 
 def settings_file(options: argparse.Namespace) -> SettingsFile:
-    """Return the settings file that the options name, or else the usual one. Raises SettingsError."""
+    """Return the settings file that the options name, or the usual one. Raises SettingsError."""
     if options.config:
         return SettingsFile(Path(options.config), must_exist=True)
     return SettingsFile(usual_places().config / f"{_NAME}.toml", must_exist=False)
 
 
 def may_share_cookie(state_dir: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the cookie is for a group: in the directory that systemd keeps for a system service.
+    """Return whether the server's group may read the cookie: only in the state directory of a system service.
 
-    A service of a user's own manager has that user's group, which may be everybody's.
+    A service of a user's own systemd has that user's group, which may include other users.
     """
     return state_dir.startswith("/var/lib/") and state_dir == environ.get("STATE_DIRECTORY", "").partition(":")[0]

@@ -1,4 +1,4 @@
-"""`probe`: plays a sender against a server and prints both sides."""
+"""`probe`: plays a sender against a mail server and prints both sides."""
 
 import argparse
 import contextlib
@@ -44,7 +44,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Play the dialogue; the exit status is the verdict."""
+    """Play the dialogue; return the verdict as the exit status."""
     probe = Probe(
         name=options.ehlo or socket.gethostname(),
         sender=_path(options.sender),
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         heard = _talk(sock, prober, began)
     if not heard:
         raise exits.CommandError(
-            f"{options.host} port {options.port} takes connections but says nothing; is that a mail server?",
+            f"{options.host} port {options.port} accepts connections but sends no greeting; is it a mail server?",
             exits.UNREACHABLE,
         )
     verdict = prober.verdict or Verdict.DEFERRED
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _talk(sock: socket.socket, prober: Prober, began: float) -> bool:
-    """Speak until all is said; say whether the server said anything."""
+    """Play the dialogue to its end; return whether the server sent anything."""
     printed = 0
     while True:
         data = b""
@@ -89,12 +89,12 @@ def _talk(sock: socket.socket, prober: Prober, began: float) -> bool:
         for by, line in prober.dialogue[printed:]:
             print(f"{time.monotonic() - began:8.3f} {by}: {escape(line)}")
         printed = len(prober.dialogue)
-        answer = prober.data_to_send()
-        if not data or (prober.verdict is not None and not answer and not prober.awaits_reply):
+        data_out = prober.data_to_send()
+        if not data or (prober.verdict is not None and not data_out and not prober.awaits_reply):
             return printed > 0
-        if answer:
-            with contextlib.suppress(OSError):  # what the server still said is read, and then its end
-                sock.sendall(answer)
+        if data_out:
+            with contextlib.suppress(OSError):  # what the server has sent before is still read
+                sock.sendall(data_out)
 
 
 def _path(address: str) -> str:

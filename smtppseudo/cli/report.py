@@ -1,4 +1,4 @@
-"""`report`: what the logs say."""
+"""`report`: a summary of the logs."""
 
 import argparse
 import shutil
@@ -7,15 +7,15 @@ from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.log_files import add_logs, given_files, with_progress
+from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
 from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe
-from smtppseudo.cli.periods import moment
+from smtppseudo.cli.periods import parse_time
 from smtppseudo.logread.logs import Reading, instant
 from smtppseudo.report import tables
 from smtppseudo.report.report import KINDS, Report
 
-# What is counted where `--by` names nothing: the rest would say much the same again.
+# The tables without --by: the others would repeat much of them.
 _ROWS_MAX: Final = 10_000
 _USUAL: Final = tuple(kind for kind in KINDS if kind not in ("sender", "day"))
 
@@ -62,14 +62,14 @@ def _kinds(text: str) -> list[str]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read the logs and print the report; 1 where some of them could not be read."""
+    """Read the logs and print the report; return 1 if a log was unreadable."""
     zone = UTC if options.utc else None
     now = datetime.now(UTC)
     since, until = (_instant(text, now, zone) for text in (options.since, options.until))
     if since and until and since >= until:
         raise exits.CommandError(f"--until {until} is not after --since {since}; see --help", exits.USAGE)
     report = Report(options.by or _USUAL, zone)
-    reading = Reading(given_files(options, since, until), since, until)
+    reading = Reading(find_log_files(options, since, until), since, until)
     for rows in with_progress(reading):
         report.add(rows)
     for problem in reading.problems:
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _instant(text: str | None, now: datetime, zone: tzinfo | None) -> str:
     try:
-        return instant(moment(text, now, zone)) if text else ""
+        return instant(parse_time(text, now, zone)) if text else ""
     except argparse.ArgumentTypeError as error:
         raise exits.CommandError(str(error), exits.USAGE) from None
 

@@ -1,4 +1,4 @@
-"""Reverse DNS: the names of addresses, for people who ask for them. The server never does."""
+"""Reverse DNS: the names of addresses for `report --resolve`. The server never looks up a name."""
 
 import os
 import queue
@@ -12,22 +12,22 @@ from smtppseudo.events import escape
 
 LIMIT_S: Final = 5.0
 THREADS_MAX: Final = 16
-# For the C library's resolver (resolv.conf(5)), which knows no other limit for a single lookup.
-_EACH: Final = "timeout:2 attempts:1"
+# For the C library's resolver (resolv.conf(5)): the only way to limit a single lookup.
+_RESOLVER_OPTIONS: Final = "timeout:2 attempts:1"
 
 
 def look_up(addresses: Sequence[str], limit_s: float = LIMIT_S) -> dict[str, str]:
-    """Return the names of addresses, as far as they are known within `limit_s` seconds in all, escaped.
+    """Return the names that are found within `limit_s` seconds in all, by address.
 
-    Each address is asked for once; who owns the address decides what its name is.
+    The names are escaped, because the owner of an address chooses its name.
     """
-    os.environ.setdefault("RES_OPTIONS", _EACH)
+    os.environ.setdefault("RES_OPTIONS", _RESOLVER_OPTIONS)
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
     found: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
     for address in addresses:
         waiting.put(address)
     for _ in range(min(THREADS_MAX, len(addresses))):
-        # A lookup cannot be broken off: whatever still waits when the time is over ends with the process.
+        # A lookup cannot be cancelled. Daemon threads end with the process.
         threading.Thread(target=_work, args=(waiting, found), daemon=True).start()
     names: dict[str, str] = {}
     deadline = time.monotonic() + limit_s
@@ -49,6 +49,6 @@ def _work(waiting: "queue.SimpleQueue[str]", found: "queue.SimpleQueue[tuple[str
             return
         try:
             name = socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
-        except OSError:  # it has none, or nobody answers
+        except OSError:  # no name, or no reply
             name = ""
         found.put((address, escape(name.encode("utf-8", "backslashreplace"))))

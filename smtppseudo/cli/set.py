@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import add_access, add_host_option, logged_in
+from smtppseudo.cli.access import add_access, logged_in
 from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe
 from smtppseudo.config.file import to_toml
@@ -17,7 +17,6 @@ from smtppseudo.link.errors import OpRefusedError
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the arguments."""
     describe(command, "smtppseudo set greeting='{hostname} ESMTP' idle_timeout_s=60 accept_mail=false")
-    add_host_option(command)
     add_access(command)
     command.add_argument(
         "changes", nargs="+", metavar="KEY=VALUE", help="a setting and its value, as in TOML or a plain string"

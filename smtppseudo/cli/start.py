@@ -3,14 +3,13 @@
 import argparse
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import add_access, add_host_option, logged_in
+from smtppseudo.cli.access import add_access, logged_in
 from smtppseudo.cli.options import describe
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the arguments."""
     describe(command, "smtppseudo start")
-    add_host_option(command)
     add_access(command)
 
 

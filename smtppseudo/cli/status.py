@@ -1,4 +1,4 @@
-"""`status`: how a server does, for people and programs."""
+"""`status`: the state and the counters of a server, for people and programs."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import add_access, add_host, logged_in
+from smtppseudo.cli.access import add_access, logged_in
 from smtppseudo.cli.options import describe
 from smtppseudo.link.link import MonitorLink
 from smtppseudo.monitor.status import Status, render_prometheus, render_text
@@ -19,15 +19,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "smtppseudo status --format prometheus",
         "Online means that the SMTP port is open. Exit status: 0 online, 1 offline, 69 unreachable, 77 not authorized.",
     )
-    add_host(command)
-    add_access(command)
+    add_access(command, host_is_option=False)
     command.add_argument(
         "--format", choices=("text", "json", "prometheus"), default="text", help="the output format (text)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print it; the exit status says whether the SMTP port is open."""
+    """Print the status; the exit status says whether the SMTP port is open."""
     with logged_in(options) as link:
         fields = link.request("status")
         try:
@@ -39,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     return exits.GOOD if status.state == "online" else exits.FAILED
 
 
-def _text(link: MonitorLink, status: Status, fields: Mapping[str, object]) -> str:  # noqa: ARG001 - as the others
+def _text(link: MonitorLink, status: Status, fields: Mapping[str, object]) -> str:  # noqa: ARG001 - one signature for all
     return f"{'server':<15} {link.server}, {link.place}\n{render_text(status)}"
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from smtppseudo.cli.access import add_access, add_host_option
+from smtppseudo.cli.access import add_access
 from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.set import change_settings
@@ -12,7 +12,6 @@ from smtppseudo.config.settings import current_name
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the arguments."""
     describe(command, "smtppseudo unset greeting")
-    add_host_option(command)
     add_access(command)
     command.add_argument("keys", nargs="+", metavar="KEY", help="a setting that `set` or a monitor has changed")
 

@@ -1,4 +1,4 @@
-"""`watch`: the stream of events on standard output; survives a restart of the server."""
+"""`watch`: prints the stream of events; continues after a restart of the server."""
 
 import argparse
 import json
@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_network
 from typing import Final, NoReturn
 
-from smtppseudo.cli.access import Access, add_access, add_host, escape_unprintable, explained
+from smtppseudo.cli.access import Access, add_access, escape_unprintable, explained
+from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe
 from smtppseudo.events import NAMES
 from smtppseudo.link.errors import ConnectionLostError, RefusedError, UnreachableError
@@ -20,7 +21,7 @@ from smtppseudo.monitor.codec import Frame
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
-_LOOK_S: Final = 1.0  # how often to see whether anybody reads our output
+_CHECK_S: Final = 1.0  # between checks that standard output still has a reader
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -30,8 +31,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "smtppseudo watch --event connected --event closed --ip 192.0.2.0/24",
         "One line an event, as in the log. When the server restarts, `watch` connects again and goes on.",
     )
-    add_host(command)
-    add_access(command)
+    add_access(command, host_is_option=False)
     command.add_argument("--json", action="store_true", help="print each event as a JSON object")
     command.add_argument(
         "--from-seq", type=_seq, metavar="N", help="begin with event N; the server keeps the last 1000"
@@ -61,7 +61,7 @@ def _network(text: str) -> str:
 
 
 def run(options: argparse.Namespace) -> NoReturn:
-    """Print events until interrupted, or until nobody reads them any more."""
+    """Print events until interrupted, or until standard output has no reader."""
     escape_unprintable()
     watch = Watch(options)
     with explained():
@@ -78,18 +78,18 @@ def run(options: argparse.Namespace) -> NoReturn:
 
 
 def reconnect(access: Access, sleep: Callable[[float], None] = time.sleep) -> MonitorLink:
-    """Try, with growing pauses, until the server is back. A refused secret is not tried again. Raises LinkError."""
+    """Retry, with growing pauses, until the server is back. Raises LinkError where waiting cannot help."""
     pause_s = FIRST_PAUSE_S
     while True:
         sleep(pause_s)
         try:
             return access.connect()
-        except (UnreachableError, RefusedError):  # it is not there yet, or has no room yet
+        except (UnreachableError, RefusedError):  # it is not up yet, or has no room yet
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 class Watch:
-    """What is to be printed, and how far that is done."""
+    """Prints the requested events, and remembers the next one, so that a new connection continues there."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._as_json: bool = options.json
@@ -98,20 +98,20 @@ class Watch:
             self._filters["events"] = options.event
         if options.ip is not None:
             self._filters["ip"] = options.ip
-        self._next_seq: int | None = options.from_seq  # None: from the login on
-        self._started_at = ""  # the run that the events seen are of
+        self._next_seq: int | None = options.from_seq  # None: begin at the login
+        self._started_at = ""  # of the server process that sent the last event
 
     def follow(self, link: MonitorLink) -> NoReturn:
-        """Print events until the connection is gone. Raises LinkError."""
+        """Print events until the connection ends. Raises LinkError."""
         self._subscribe(link)
         while True:
-            self._print(link.next_events(_LOOK_S))
+            self._print(link.next_events(_CHECK_S))
             require_reader()
 
     def _subscribe(self, link: MonitorLink) -> None:
         started_at = link.snapshot.started_at
         if self._started_at not in ("", started_at):
-            say("the server was restarted; the events of its new run follow, as far as it still has them")
+            say("the server was restarted; its events since the restart follow, as far as it still has them")
             self._next_seq = 1
         self._started_at = started_at
         wanted = link.snapshot.seq + 1 if self._next_seq is None else self._next_seq
@@ -127,7 +127,7 @@ class Watch:
                 lines.append(self._render(notice.seq, notice.record))
                 self._next_seq = notice.seq + 1
             elif isinstance(notice, Dropped):
-                say(f"events left out here: {notice.count}; they came faster than they were read")
+                say(f"events missed here: {notice.count}; they came faster than they were read")
         if lines:
             sys.stdout.write("".join(lines))
             sys.stdout.flush()
@@ -139,15 +139,10 @@ class Watch:
 
 
 def require_reader() -> None:
-    """Raise BrokenPipeError where nobody reads our output any more, as after `| head` has seen enough."""
+    """Raise BrokenPipeError if the reader of standard output has ended, like `head`."""
     if not hasattr(select, "poll"):
         return
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)  # POLLERR is always told
+    poll.register(sys.stdout.fileno(), 0)  # POLLERR needs no mask
     if any(found & select.POLLERR for _, found in poll.poll(0)):
         raise BrokenPipeError
-
-
-def say(text: str) -> None:
-    """Tell whoever looks on, apart from the events."""
-    print(f"smtppseudo: {text}", file=sys.stderr, flush=True)

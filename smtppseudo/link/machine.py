@@ -325,7 +325,7 @@ _ENVELOPE: Final = ("type", "id", "ok", "more")  # fields of every reply
 
 
 def checked_word(word: str) -> str:
-    """Return the magic word. Raises ValueError, which says what is allowed but not the word, if it is invalid."""
+    """Return the magic word. Raises ValueError, whose text does not contain the word, if it is invalid."""
     if not (MIN_WORD_CHARS <= len(word) <= MAX_WORD_CHARS and is_printable(word)):
         raise ValueError(WORD_ALLOWED)
     return word

@@ -1,1 +1,1 @@
-"""The monitor screen: what a server's monitor port tells, and what can be changed there, in a terminal."""
+"""The monitor screen: shows a server and changes it, in a terminal, over the monitor port."""

@@ -1,7 +1,7 @@
-"""The feeder: a thread that keeps the screen fed: connects, logs in, subscribes, comes back when the link is lost.
+"""The feeder: a thread that connects to the server, reads events and replies, and reconnects when the link is lost.
 
-It hands over what came as `News`, which the screen takes ten times a second. Where the screen does not keep up,
-the feeder stops reading; then the server leaves events out, and says how many.
+The screen takes the updates ten times a second. If it cannot keep up, the feeder stops reading; then the server
+drops events and reports how many.
 """
 
 import threading
@@ -25,20 +25,20 @@ from smtppseudo.link.link import MonitorLink, Notice
 from smtppseudo.link.route import Route, Target, connect
 from smtppseudo.monitor.codec import Frame
 
-PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-POLL_S: Final = 5.0  # between questions how the server does
-SILENT_S: Final = 10.0  # without an answer the connection is taken for dead
-BACKLOG_EVENTS: Final = 1_000  # that wait for the screen, before reading stops
-_LOOK_S: Final = 0.25
+BACKLOG_EVENTS: Final = 1_000  # with so many waiting for the screen, reading stops
+_RETRY_AFTER_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+_STATUS_EVERY_S: Final = 5.0
+_SILENCE_MAX_S: Final = 10.0  # the status is asked for more often, so a silent connection is dead
+_READ_S: Final = 0.25
 _COOKIE_TRIES: Final = 3
 
 
-class Dialling(NamedTuple):
-    """A connection is being made."""
+class Connecting(NamedTuple):
+    """The feeder is connecting."""
 
 
-class Opened(NamedTuple):
-    """Logged in; events follow, from where the last login left off where that is possible."""
+class LinkUp(NamedTuple):
+    """Logged in. Events follow, from the resume point if the server still has them."""
 
     snapshot: Snapshot
     place: str
@@ -50,82 +50,78 @@ class Opened(NamedTuple):
     is_own: bool
 
 
-class Batch(NamedTuple):
-    """Events, and notes that some were left out."""
-
-    notices: list[Streamed | Dropped]
-
-
-class Status(NamedTuple):
-    """The answer to `status`."""
-
-    reply: OpReply
-
-
-class Slots(NamedTuple):
-    """The answer to `slots`."""
-
-    reply: OpReply
-
-
-class Broken(NamedTuple):
-    """There is no connection. `retry_s` None means that a person must do something before it is tried again."""
+class LinkDown(NamedTuple):
+    """There is no connection. `retry_s` None: the operator must act before the next try."""
 
     error: LinkError
     retry_s: float | None
 
 
-News: TypeAlias = Dialling | Opened | Batch | Status | Slots | Broken
+class EventBatch(NamedTuple):
+    """Events in order, and how many were dropped between them."""
+
+    notices: list[Streamed | Dropped]
 
 
-class Seen(NamedTuple):
-    """How far a run of the server was seen."""
+class StatusReply(NamedTuple):
+    """The reply to `status`."""
+
+    reply: OpReply
+
+
+class SlotsReply(NamedTuple):
+    """The reply to `slots`."""
+
+    reply: OpReply
+
+
+Update: TypeAlias = Connecting | LinkUp | LinkDown | EventBatch | StatusReply | SlotsReply
+
+
+class ResumePoint(NamedTuple):
+    """The last event that was received, and when that run of the server started."""
 
     started_at: str = ""
     seq: int = 0
 
 
-class Feed(Protocol):
-    """What the screen needs of a feeder."""
+class EventSource(Protocol):
+    """What the screen needs of the feeder."""
 
-    def start(self, target: Target, seen: Seen) -> None:
-        """Begin; events follow on what was seen."""
-        ...
+    def start(self, target: Target, after: ResumePoint) -> None:
+        """Connect; deliver the events after the resume point."""
 
-    def take(self) -> list[News]:
-        """Return what came since the last call, in order."""
+    def take(self) -> list[Update]:
+        """Return the updates since the last call, in order."""
         ...
 
     def ask(self, op: str, **fields: object) -> "Future[Frame]":
-        """Have an op carried out; the future gives the reply's fields, or raises LinkError."""
+        """Send a request; the future gets the reply's fields, or LinkError."""
         ...
 
     def refresh_slots(self) -> None:
-        """Have the slots listed anew, among the news."""
-        ...
+        """Ask for the list of slots; the reply is among the updates."""
 
     def retry(self) -> None:
-        """Try to connect now, instead of waiting for the next time."""
-        ...
+        """Connect now instead of waiting for the next try."""
 
     def stop(self) -> None:
-        """End, without waiting for anybody."""
-        ...
+        """Disconnect and stop, without waiting for the thread."""
 
 
-class Feeder:
-    """The thread, for one target. Every method is for any other thread."""
+class Feeder(EventSource):
+    """The thread, for one target. All public methods may be called from any other thread."""
 
     def __init__(self, keys: Keyring, clock: Callable[[], float] = time.monotonic) -> None:
         self._keys = keys
         self._clock = clock
         self._target = Target()
-        self._seen = Seen()
-        self._cookie_tries = 0  # how often a cookie that is missing now may still be waited for
+        self._resume = ResumePoint()
+        self._cookie_tries = 0  # tries left after a login by cookie, while the cookie file is missing
         self._room = threading.Event()
         self._wake = threading.Event()
-        self._lock = threading.Lock()  # for all that follows
-        self._news: deque[News] = deque()
+        self._lock = threading.Lock()  # for everything below
+        self._updates: deque[Update] = deque()
         self._backlog = 0
         self._link: MonitorLink | None = None
         self._futures: dict[int, Future[Frame]] = {}
@@ -133,23 +129,20 @@ class Feeder:
         self._status_id: int | None = None
         self._is_stopped = False
 
-    def start(self, target: Target, seen: Seen) -> None:
-        """Begin; events follow on what was seen."""
-        self._target, self._seen = target, seen
+    def start(self, target: Target, after: ResumePoint) -> None:
+        self._target, self._resume = target, after
         threading.Thread(target=self._run, name="feeder", daemon=True).start()
 
-    def take(self) -> list[News]:
-        """Return what came since the last call, in order."""
+    def take(self) -> list[Update]:
         with self._lock:
-            news, self._news = list(self._news), deque()
+            updates, self._updates = list(self._updates), deque()
             self._backlog = 0
             self._room.set()
-        return news
+        return updates
 
     def ask(self, op: str, **fields: object) -> "Future[Frame]":
-        """Have an op carried out; the future gives the reply's fields, or raises LinkError."""
         future: Future[Frame] = Future()
-        future.set_running_or_notify_cancel()  # what is asked cannot be taken back
+        future.set_running_or_notify_cancel()  # a request that was sent cannot be cancelled
         with self._lock:
             if self._link is None:
                 future.set_exception(ConnectionLostError("there is no connection to the server now"))
@@ -161,20 +154,18 @@ class Feeder:
         return future
 
     def refresh_slots(self) -> None:
-        """Have the slots listed anew, among the news; one such question at a time."""
         with self._lock:
             if self._link is not None and self._slots_id is None:
                 try:
                     self._slots_id = self._link.post("slots")
                 except LinkError:
-                    pass  # the thread finds that out by itself
+                    pass  # the thread gets the same error
 
     def retry(self) -> None:
-        """Try to connect now, instead of waiting for the next time."""
         self._wake.set()
 
     def stop(self) -> None:
-        """End, without waiting for anybody: a name that is being looked up may take long."""
+        # The thread may be in a name lookup that takes long: nobody waits for it.
         with self._lock:
             self._is_stopped = True
             if self._link is not None:
@@ -186,51 +177,52 @@ class Feeder:
         tries = 0
         while not self._is_stopped:
             self._wake.clear()
-            self._put(Dialling())
+            with self._lock:
+                self._updates.append(Connecting())
             try:
                 route = connect(self._target, self._keys)
                 tries = 0
                 with route.link:
                     self._follow(route)
             except LinkError as error:
-                pause_s = self._pause_s(error, tries)
-                self._break(error, pause_s)
+                retry_s = self._retry_s(error, tries)
+                self._report_loss(error, retry_s)
                 tries += 1
-                self._wake.wait(pause_s)
+                self._wake.wait(retry_s)
 
-    def _pause_s(self, error: LinkError, tries: int) -> float | None:
-        """Return when to try again; None if not before a person says so: a refused secret above all."""
-        usual = PAUSES_S[min(tries, len(PAUSES_S) - 1)]
+    def _retry_s(self, error: LinkError, tries: int) -> float | None:
+        """Return the seconds until the next try; None if the operator must act first, as after a wrong password."""
+        usual = _RETRY_AFTER_S[min(tries, len(_RETRY_AFTER_S) - 1)]
         if isinstance(error, NeedsMagicWordError) and self._cookie_tries > 0:
             self._cookie_tries -= 1
-            return usual  # nothing was sent, and a server that starts writes its cookie soon
+            return usual  # nothing was sent, and a server that starts soon writes its cookie
         return usual if isinstance(error, UnreachableError | RefusedError) else None
 
-    def _break(self, error: LinkError, pause_s: float | None) -> None:
+    def _report_loss(self, error: LinkError, retry_s: float | None) -> None:
         with self._lock:
             if self._is_stopped:
                 self._wake.set()
             self._link = self._slots_id = self._status_id = None
             futures, self._futures = self._futures, {}
-            self._news.append(Broken(error, pause_s))
+            self._updates.append(LinkDown(error, retry_s))
         for future in futures.values():
             future.set_exception(ConnectionLostError(f"the connection is lost ({error}); check whether it was done"))
 
     def _follow(self, route: Route) -> None:
-        """Hand over what comes, until the link is gone. Raises LinkError."""
+        """Deliver events and replies until the link is lost. Raises LinkError."""
         link = route.link
         self._open(route)
         heard_at = asked_at = self._clock()
         self._ask_status()
         while True:
-            notices = link.next_events(_LOOK_S)
+            notices = link.next_events(_READ_S)
             now = self._clock()
             if notices:
                 heard_at = now
-                self._sort(notices)
-            elif now - heard_at >= SILENT_S:
-                raise ConnectionLostError(f"{link.place}: no answer for {SILENT_S:g} s")
-            if self._status_id is None and now - asked_at >= POLL_S:
+                self._deliver(notices)
+            elif now - heard_at >= _SILENCE_MAX_S:
+                raise ConnectionLostError(f"{link.place}: no answer for {_SILENCE_MAX_S:g} s")
+            if self._status_id is None and now - asked_at >= _STATUS_EVERY_S:
                 asked_at = now
                 self._ask_status()
             if self._backlog >= BACKLOG_EVENTS:
@@ -238,59 +230,55 @@ class Feeder:
 
     def _open(self, route: Route) -> None:
         link, snapshot = route.link, route.link.snapshot
-        if snapshot.started_at != self._seen.started_at:
-            self._seen = Seen(snapshot.started_at)
-        link.request("subscribe", from_seq=self._seen.seq + 1)
+        if snapshot.started_at != self._resume.started_at:
+            self._resume = ResumePoint(snapshot.started_at)
+        link.request("subscribe", from_seq=self._resume.seq + 1)
         self._cookie_tries = _COOKIE_TRIES if link.user == "cookie" else 0
-        opened = Opened(snapshot, link.place, link.address, link.port, link.server, link.user, route.note, route.is_own)
+        up = LinkUp(snapshot, link.place, link.address, link.port, link.server, link.user, route.note, route.is_own)
         with self._lock:
             if self._is_stopped:
-                raise ClosedError("not wanted any more")
+                raise ClosedError("the feeder was stopped")
             self._link = link
-            self._news.append(opened)
+            self._updates.append(up)
 
     def _ask_status(self) -> None:
         with self._lock:
             if self._link is not None:
                 self._status_id = self._link.post("status")
 
-    def _sort(self, notices: list[Notice]) -> None:
-        """Hand over events in batches, and the answers between them, each where it came."""
+    def _deliver(self, notices: list[Notice]) -> None:
+        """Queue events in batches, with the replies between them in their order, and complete futures."""
         events: list[Streamed | Dropped] = []
-        done: list[tuple[Future[Frame], OpReply]] = []
-        news: list[News] = []
+        answered: list[tuple[Future[Frame], OpReply]] = []
+        updates: list[Update] = []
         with self._lock:
             for notice in notices:
                 if isinstance(notice, Streamed | Dropped):
                     events.append(notice)
-                elif (answer := self._answer(notice, done)) is not None:
-                    news += [Batch(events), answer]
+                elif (update := self._sort_reply(notice, answered)) is not None:
+                    updates += [EventBatch(events), update]
                     events = []
-            self._news.extend([*news, Batch(events)])
+            self._updates.extend([*updates, EventBatch(events)])
             self._backlog += len(notices)
             if self._backlog >= BACKLOG_EVENTS:
                 self._room.clear()
         last = next((notice.seq for notice in reversed(notices) if isinstance(notice, Streamed)), 0)
-        self._seen = self._seen._replace(seq=max(last, self._seen.seq))
-        for future, reply in done:
+        self._resume = self._resume._replace(seq=max(last, self._resume.seq))
+        for future, reply in answered:
             if reply.error is None:
                 future.set_result(reply.fields)
             else:
                 future.set_exception(reply.error)
 
-    def _answer(self, reply: OpReply, done: list[tuple["Future[Frame]", OpReply]]) -> News | None:
-        """Return the answer to a question of our own; note one that somebody waits for as done."""
+    def _sort_reply(self, reply: OpReply, answered: list[tuple["Future[Frame]", OpReply]]) -> Update | None:
+        """Return the reply to a request of the feeder itself; add any other to `answered`, with its future."""
         if reply.id == self._status_id:
             self._status_id = None
-            return Status(reply) if reply.error is None else None
+            return StatusReply(reply) if reply.error is None else None
         if reply.id == self._slots_id:
             self._slots_id = None
-            return Slots(reply) if reply.error is None else None
+            return SlotsReply(reply) if reply.error is None else None
         future = self._futures.pop(reply.id, None)
         if future is not None:
-            done.append((future, reply))
+            answered.append((future, reply))
         return None
-
-    def _put(self, news: News) -> None:
-        with self._lock:
-            self._news.append(news)

@@ -1,4 +1,4 @@
-"""Memory: what the screen keeps for its next start: the server last watched, theme, and magic words if so wished."""
+"""Memory: what the screen keeps for its next start: the last server, the theme, and magic words on request."""
 
 import json
 from collections.abc import Mapping
@@ -9,23 +9,22 @@ from smtppseudo.link.machine import checked_word
 from smtppseudo.link.route import Target
 from smtppseudo.link.wire import LOOPBACK, TlsMode
 
-FILE: Final = "monitor.json"
+MEMORY_FILE: Final = "monitor.json"
 
 
-class Store(Protocol):
-    """A directory of this user's. What is written can be read by nobody else."""
+class MemoryStore(Protocol):
+    """A directory whose files only this user can read."""
 
     def read(self, name: str) -> str | None:
-        """Return a file's text; None if there is none. Raises OSError."""
+        """Return a file's text; None if there is no such file. Raises OSError."""
         ...
 
     def write(self, name: str, text: str) -> None:
         """Replace a file. Raises OSError."""
-        ...
 
 
 class Memory(NamedTuple):
-    """What is kept. `host` empty is this machine, `port` 0 the usual one; `words` are by `host port`."""
+    """What is kept. `host` empty: this machine; `port` 0: the usual one; the keys of `words` are `HOST PORT`."""
 
     host: str = ""
     port: int = 0
@@ -37,10 +36,10 @@ class Memory(NamedTuple):
         return f"Memory({self.host!r}, {self.port!r})"
 
     @classmethod
-    def load(cls, store: Store) -> "Memory":
-        """Read it; what cannot be read, or is not as it should be, is as if never kept. Raises nothing."""
+    def load(cls, store: MemoryStore) -> "Memory":
+        """Return the memory in a store. What cannot be read or is malformed counts as missing; raises nothing."""
         try:
-            kept = json.loads(store.read(FILE) or "{}")
+            kept = json.loads(store.read(MEMORY_FILE) or "{}")
         except (OSError, ValueError, RecursionError):
             return cls()
         if not isinstance(kept, dict):
@@ -54,24 +53,21 @@ class Memory(NamedTuple):
             {place: word for place, word in words.items() if _is_word(word)} if isinstance(words, dict) else {},
         )
 
-    def save(self, store: Store) -> None:
-        """Write it. Raises OSError."""
-        store.write(FILE, json.dumps(self._asdict(), indent=2) + "\n")
+    def save(self, store: MemoryStore) -> None:
+        """Write the memory to a store. Raises OSError."""
+        store.write(MEMORY_FILE, json.dumps(self._asdict(), indent=2) + "\n")
 
     def word_of(self, host: str, port: int) -> str | None:
         """Return the magic word kept for a server."""
-        return self.words.get(_place(host, port))
+        return self.words.get(f"{host} {port}")
 
     def with_word(self, host: str, port: int, word: str | None) -> "Memory":
-        """Return the same with a magic word kept for a server, or, with None, forgotten."""
-        words = {place: each for place, each in self.words.items() if place != _place(host, port)}
+        """Return a copy with another magic word for a server; None removes it."""
+        words = dict(self.words)
+        words.pop(f"{host} {port}", None)
         if word is not None:
-            words[_place(host, port)] = word
+            words[f"{host} {port}"] = word
         return self._replace(words=words)
-
-
-def _place(host: str, port: int) -> str:
-    return f"{host} {port}"
 
 
 def _is_word(word: object) -> bool:
@@ -82,7 +78,7 @@ def _is_word(word: object) -> bool:
 
 
 def target_for(memory: Memory, host: str | None, port: int | None, word: str | None, tls: TlsMode) -> Target:
-    """Return what to connect to at the start: what was asked for, else what was watched last, else this machine."""
+    """Return the first server to connect to: the one on the command line, else the last one, else this machine's."""
     if host is None and port is None and memory.host:
         host, port = memory.host, memory.port or None
         tls = "off" if tls == "auto" and memory.cleartext else tls

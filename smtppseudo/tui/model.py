@@ -1,7 +1,7 @@
-"""The model: what the screen shows of a server, made of its snapshot, its events and its answers.
+"""The model: what the screen knows of a server, from its snapshot, its events and its replies.
 
-Nothing here knows of a terminal. Times come in as arguments: `now` is monotonic seconds, `minute` whole minutes
-since the epoch, both of the screen's own clocks, so that a server whose clock is wrong shows right idle times.
+No terminal and no clock. `now` is monotonic seconds and `minute` whole minutes since the epoch, both of the screen's
+own clocks, so that idle times are right even if the server's clock is wrong.
 """
 
 from collections.abc import Sequence
@@ -9,45 +9,44 @@ from typing import Final
 
 from smtppseudo.link.incoming import Dropped, OpReply, Snapshot, Streamed
 from smtppseudo.monitor.codec import Frame
+from smtppseudo.tui.event_list import EventList, Note
+from smtppseudo.tui.rates import CallerCounts, ConnectionRate
 from smtppseudo.tui.slots import SlotBoard
-from smtppseudo.tui.stream import Mark, Stream
-from smtppseudo.tui.tally import Callers, Rate
-from smtppseudo.tui.texts import moment, number_of, text_of
+from smtppseudo.tui.texts import number_of, parse_stamp, text_of
 from smtppseudo.tui.transcripts import Transcripts
 
-_OF_SESSIONS: Final = frozenset(("connected", "command", "message", "closed"))
+_SESSION_EVENTS: Final = frozenset(("connected", "command", "message", "closed"))
 _MINUTE_S: Final = 60
 
 
 class Model:
-    """All that is known of one server. `settings` are those last heard of; `revision` goes with them."""
+    """Everything known of one server. `revision` is that of `settings`."""
 
     def __init__(self) -> None:
         self.board = SlotBoard()
-        self.stream = Stream()
+        self.events = EventList()
         self.transcripts = Transcripts()
-        self.callers = Callers()
-        self.rate = Rate()
+        self.callers = CallerCounts()
+        self.rate = ConnectionRate()
         self.state = ""  # `online`, `offline`, or empty before the first snapshot
         self.started_at = ""
         self.settings: Frame = {}
-        self.origins: Frame = {}
         self.revision = 0
         self.counters: Frame = {}
         self.monitors = 0
         self.lost_log_lines = 0
         self.last_connect: tuple[str, str] | None = None  # time stamp and address
         self.last_seq = 0
-        self.seen = 0  # events of this run that were shown, or filtered
-        self.dropped = 0  # events that never came: left out by the server, or forgotten while the screen was away
+        self.seen = 0  # events of this run that were received
+        self.not_shown = 0  # events of this run that were not: dropped, or too old after a reconnect
         self._snapshot_seq = 0
-        self._has_begun = False  # whether an event of this run must follow on `last_seq`
+        self._has_begun = False  # whether the next event must have the number after `last_seq`
         self._was_away = False
 
     def load(self, snapshot: Snapshot, now: float) -> None:
-        """Take in how things stand at a login."""
+        """Take over the state at a login."""
         if self.started_at not in ("", snapshot.started_at):
-            self._start_anew()
+            self._start_run()
         self.started_at = snapshot.started_at
         self.state = snapshot.state
         self.settings = snapshot.settings
@@ -59,14 +58,14 @@ class Model:
         self._was_away = self._has_begun
 
     def apply(self, notices: Sequence[Streamed | Dropped], now: float, minute: int) -> bool:
-        """Take in what came, in order; say whether settings were changed."""
+        """Apply events in order; return whether settings were changed."""
         has_settings = False
-        items: list[Frame | Mark] = []
+        items: list[Frame | Note] = []
         for notice in notices:
             if not isinstance(notice, Streamed) or notice.seq <= self.last_seq:
-                continue  # how many were left out the numbers say, and where
+                continue  # gaps are found from the events' own numbers
             if notice.seq != self.last_seq + 1 and self._has_begun:
-                items.append(self._leave_out(notice.seq - self.last_seq - 1))
+                items.append(self._note_gap(notice.seq - self.last_seq - 1))
             self._has_begun, self._was_away = True, False
             self.last_seq = notice.seq
             self.seen += 1
@@ -74,11 +73,11 @@ class Model:
             is_new = notice.seq > self._snapshot_seq
             self._follow(notice.record, now, minute, is_new=is_new)
             has_settings |= is_new and notice.record.get("event") == "settings"
-        self.stream.extend(items)
+        self.events.extend(items)
         return has_settings
 
     def take_status(self, reply: OpReply, minute: int) -> None:
-        """Take in the answer to `status`."""
+        """Take over the reply to `status`."""
         fields = reply.fields
         self.state = text_of(fields, "state") or self.state
         self.monitors = number_of(fields, "monitors")
@@ -88,25 +87,24 @@ class Model:
             self._count(counters, minute)
 
     def take_slots(self, reply: OpReply, now: float) -> None:
-        """Take in the answer to `slots`."""
+        """Take over the reply to `slots`."""
         slots = reply.fields.get("slots")
         if isinstance(slots, list):
             self.board.load(slots, now)
 
     def take_settings(self, fields: Frame) -> None:
-        """Take in the answer to `get`."""
-        settings, origins = fields.get("settings"), fields.get("origins")
-        if isinstance(settings, dict) and isinstance(origins, dict):
-            self.settings, self.origins = settings, origins
-            self.revision = number_of(fields, "revision")
+        """Take over the reply to `get`."""
+        settings = fields.get("settings")
+        if isinstance(settings, dict):
+            self.settings, self.revision = settings, number_of(fields, "revision")
 
     def note(self, text: str) -> None:
-        """Put a note among the events."""
-        self.stream.extend([Mark(text)])
+        """Add a note to the list of events."""
+        self.events.extend([Note(text)])
 
     def _follow(self, record: Frame, now: float, minute: int, *, is_new: bool) -> None:
         kind = record.get("event")
-        if kind in _OF_SESSIONS:
+        if kind in _SESSION_EVENTS:
             self.transcripts.follow(record)
             if is_new:
                 self.board.follow(record, now)
@@ -119,35 +117,35 @@ class Model:
         elif is_new and kind in ("online", "offline"):
             self.state = str(kind)
 
-    def _leave_out(self, count: int) -> Mark:
-        self.dropped += count
+    def _note_gap(self, count: int) -> Note:
+        self.not_shown += count
         self.transcripts.note_gap()
-        why = "this screen was away" if self._was_away else "they came faster than they were read"
-        return Mark(f"{count:,} event{'' if count == 1 else 's'} left out here: {why}")
+        reason = "this screen was not connected" if self._was_away else "they came faster than they were read"
+        return Note(f"{count:,} event{'' if count == 1 else 's'} not shown here: {reason}")
 
-    def _start_anew(self) -> None:
-        self.note("the server was restarted; the events of its new run follow, as far as it still has them")
+    def _start_run(self) -> None:
+        self.note("the server was restarted; its events since then follow, if it still has them")
         self.transcripts.clear()
-        self.last_seq = self.seen = self.dropped = 0
+        self.last_seq = self.seen = self.not_shown = 0
         self._has_begun = True
 
     def _guess_last_connect(self, slots: Sequence[Frame]) -> None:
-        """Find the last connect in the list of slots, until an event tells of one."""
+        """Find the last connect in the list of slots; later events are more exact."""
         used = [(text_of(slot, "connected_at"), text_of(slot, "ip")) for slot in slots if slot.get("connected_at")]
         known = [self.last_connect] if self.last_connect is not None else []
         self.last_connect = max(used + known, default=None)
 
     def _count(self, counters: Frame, minute: int | None) -> None:
         self.counters = counters
-        self.rate.count(minute or 0, number_of(counters, "connected") + turned_away(counters))
+        self.rate.count(minute or 0, number_of(counters, "connected") + turned_away_count(counters))
 
 
-def turned_away(counters: Frame) -> int:
-    """Return how many connections were refused, whatever for."""
+def turned_away_count(counters: Frame) -> int:
+    """Return how many callers were turned away, for all reasons."""
     counts = counters.get("turned_away")
     return sum([number_of(counts, reason) for reason in counts]) if isinstance(counts, dict) else 0
 
 
 def _minute_of(record: Frame, otherwise: int) -> int:
-    at = moment(text_of(record, "time"))
+    at = parse_stamp(text_of(record, "time"))
     return otherwise if at is None else int(at.timestamp()) // _MINUTE_S

@@ -1,183 +1,234 @@
-"""Operations: what can be changed at the server from the main screen, and what is asked before."""
+"""Operations: what the operator can change from the main screen, and the dialogs for it."""
 
-from typing import TYPE_CHECKING
+from textual.app import App
 
-from smtppseudo.link.errors import CertificateError, ConnectionLostError, LinkError, OpRefusedError
+from smtppseudo.link.errors import (
+    CertificateError,
+    ConnectionLostError,
+    LinkError,
+    OpRefusedError,
+    UnknownCertificateError,
+)
 from smtppseudo.link.route import Target, own_address
 from smtppseudo.link.wire import TlsMode
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.tui.screens.certificate import Certificate
-from smtppseudo.tui.screens.dialog import Confirm
-from smtppseudo.tui.screens.service import ServicePanel
-from smtppseudo.tui.screens.setup import Setup, Wanted
-from smtppseudo.tui.screens.words import AskWord, GivenWord, NewWord
+from smtppseudo.tui.background import in_thread, reply_to
+from smtppseudo.tui.screens.certificate import CertificateDialog
+from smtppseudo.tui.screens.dialog import ConfirmDialog
+from smtppseudo.tui.screens.magic_word import LoginDialog, NewWordDialog, TypedWord
+from smtppseudo.tui.screens.service import ServiceDialog
+from smtppseudo.tui.screens.setup import SetupDialog, SetupResult
+from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.slots import SlotRow
 from smtppseudo.tui.texts import sentence
-from smtppseudo.tui.waiting import answer, aside
-
-if TYPE_CHECKING:
-    from smtppseudo.tui.app import MonitorApp
+from smtppseudo.tui.themes import DARK, LIGHT
 
 _ACCEPT = (
-    "Every message is then taken and thrown away. Honest mail is lost without a bounce: its senders will"
+    "The server then accepts every message and throws it away. Honest mail is lost without a bounce: its senders"
     " believe that it arrived."
 )
-_NO_DATA = "What callers send, and the replies to it, are then neither logged nor shown, only that they came."
+_NO_DATA = "What callers send and the replies to it are then neither logged nor shown, only that they connected."
 
 
 class Operations:
-    """Asks, has it done, and says so where it is refused."""
+    """Changes at the server and of this screen. Asks first where something could be lost; reports a refusal."""
 
-    def __init__(self, app: "MonitorApp") -> None:
+    def __init__(self, app: App[None], view: ServerView) -> None:
         self._app = app
+        self._view = view
 
     async def switch_server(self) -> None:
-        """Start it, or stop it after asking."""
-        model = self._app.model
+        """Open the SMTP port, or close it after a confirmation."""
+        model = self._view.model
         if model.state != "online":
-            await self._now("Start server", "start")
+            await self._do_now("Start server", "start")
             return
         count = model.board.open_count
-        sessions = f"; {count} open session{'' if count == 1 else 's'} will be ended" if count else ""
-        text = f"The SMTP port will be closed{sessions}. The server itself, and this screen, go on."
-        self._ask("Stop server", text, "Stop server", "stop")
+        sessions = f" and ends {count} open session{'' if count == 1 else 's'}" if count else ""
+        text = f"This closes the SMTP port{sessions}. The server process and this screen keep running."
+        self._confirm("Stop server", text, "Stop server", "stop")
 
     async def switch_setting(self, name: str) -> None:
-        """Turn a setting on or off: after asking, where something could be lost."""
-        is_on = self._app.model.settings.get(name) is True
+        """Turn a setting on or off, after a confirmation if mail or log records could be lost."""
+        model = self._view.model
+        is_on = model.settings.get(name) is True
         title, text = ("Accept Mail", _ACCEPT) if name == "accept_mail" else ("Show/Log data events", _NO_DATA)
-        changes = {"changes": {name: not is_on}, "revision": self._app.model.revision}
+        changes = {"changes": {name: not is_on}, "revision": model.revision}
         if is_on is (name == "accept_mail"):  # to refuse mail again, or to log again, loses nothing
-            await self._now(title, "set", **changes)
+            await self._do_now(title, "set", **changes)
         else:
             verb = "Accept Mail" if name == "accept_mail" else "Turn them off"
-            self._ask(title, text, verb, "set", **changes)
+            self._confirm(title, text, verb, "set", **changes)
 
     def disconnect(self, row: SlotRow) -> None:
-        """End the session in a slot, after asking."""
-        text = f"The session with {row.ip} port {row.port} in slot {row.slot} will be ended."
-        self._ask("Disconnect", text, "Disconnect", "disconnect", slot=row.slot)
+        """End the session in a slot, after a confirmation."""
+        text = f"This ends the session of {row.ip} port {row.port} in slot {row.slot}."
+        self._confirm("Disconnect", text, "Disconnect", "disconnect", slot=row.slot)
 
-    def magic_word(self) -> None:
+    def change_magic_word(self) -> None:
         """Change the server's magic word."""
-        app = self._app
-        opened = app.standing.opened
-        if opened is None:
-            self._refuse("New magic word", "there is no connection to the server now")
+        view = self._view
+        if view.link.up is None:
+            self.report("New magic word", "there is no connection to the server now")
             return
 
-        def done(word: str | None) -> None:
-            if word is not None:
-                app.remember_new_word(word)
-                app.notify("The magic word is set.", title="New magic word", markup=False)
+        def log_in_with(word: str | None) -> None:
+            if word is None:
+                return
+            view.target = view.target._replace(magic_word=word)
+            if view.has_kept_word:
+                view.memory = view.memory.with_word(view.target.address, view.port, word)
+                self.save()
+            self._app.notify("The magic word was changed.", title="New magic word", markup=False)
 
-        app.push_screen(NewWord(lambda: app.feed, opened.place), done)
+        self._app.push_screen(NewWordDialog(lambda: view.source, view.link.up.place), log_in_with)
 
-    async def service(self) -> None:
-        """Show the service panel, for this machine only."""
-        app = self._app
-        address = app.target.address
-        if await aside(lambda: own_address(address)) is None:
-            self._refuse("Service", f"{address} is not this machine; its service is managed there")
+    async def show_service(self) -> None:
+        """Show the service of this machine."""
+        view, control = self._view, self._view.dependencies.service
+        address = view.target.address
+        if await in_thread(lambda: own_address(address)) is None:
+            self.report("Service", f"{address} is not this machine; manage its service there")
             return
-        unit = await aside(app.service.ask)
+        unit = await in_thread(control.ask)
         if unit.reason:
-            self._refuse("Service", unit.reason)
+            self.report("Service", unit.reason)
             return
 
-        def changed(unit: UnitState) -> None:
-            app.show_unit(unit)
-            app.retry()
+        def follow(unit: UnitState) -> None:
+            view.set_unit(unit)
+            self.retry()
 
-        app.push_screen(ServicePanel(app.service, unit, changed))
+        self._app.push_screen(ServiceDialog(control, unit, follow))
 
-    def setup(self) -> None:
-        """Show Setup, and do what it ended with."""
-        app = self._app
-        target, opened = app.target, app.standing.opened
-        port = target.port or (opened.port if opened is not None else app.usual_port())
-        is_kept = app.memory.word_of(target.address, port) is not None
-        wanted = Wanted(target.address, port, None, is_kept, target.tls == "off")
+    def show_setup(self) -> None:
+        """Show Setup, and connect as it says."""
+        view = self._view
+        target, up = view.target, view.link.up
+        port = target.port or (up.port if up is not None else view.port)
+        is_kept = view.memory.word_of(target.address, port) is not None
+        before = SetupResult(target.address, port, None, is_kept, target.tls == "off")
 
-        def done(given: Wanted | None) -> None:
-            if given is None:
+        def finish(result: SetupResult | None) -> None:
+            if result is None:
                 return
-            if given.set_word:
-                self.magic_word()
+            if result.wants_new_word:
+                self.change_magic_word()
                 return
-            app.watch_server(given, is_same=given[:2] == wanted[:2] and given.cleartext == wanted.cleartext)
+            is_same = result[:2] == before[:2] and result.cleartext == before.cleartext
+            self._watch(result, is_reconnect_needed=not is_same or result.word is not None or view.link.up is None)
 
-        app.push_screen(Setup(app.feed, wanted, _login(opened), is_connected=opened is not None), done)
+        login = _login_hint(None if up is None else up.user)
+        self._app.push_screen(SetupDialog(view.source, before, login, is_connected=up is not None), finish)
 
-    def ask_word(self) -> None:
-        """Ask for the magic word of the server that wants one."""
-        app = self._app
-        error = app.standing.error
-        port = app.target.port or app.usual_port()
-        is_kept = app.memory.word_of(app.target.address, port) is not None
+    def retry(self) -> None:
+        """Connect now; first ask for what is missing: the magic word, or whether to trust a certificate."""
+        link = self._view.link
+        if link.needs_word:
+            self._ask_word()
+        elif isinstance(link.error, CertificateError):
+            self._ask_trust(link.error)
+        elif link.up is None:
+            self._view.source.retry()
 
-        def done(given: GivenWord | None) -> None:
-            if given is not None:
-                app.watch_server(
-                    Wanted(app.target.address, port, given.word, given.is_kept, app.target.tls == "off"), is_same=False
-                )
+    def ask_for_missing(self) -> None:
+        """Ask for the magic word, or whether to trust a new certificate, if the last try failed for lack of it."""
+        # A changed certificate is different: it stays refused until the operator presses `r`.
+        link = self._view.link
+        if link.needs_word or isinstance(link.error, UnknownCertificateError):
+            self.retry()
 
-        app.push_screen(AskWord(sentence(str(error)), is_kept=is_kept), done)
+    def toggle_theme(self) -> None:
+        """Change between dark and light."""
+        self._app.theme = LIGHT if self._app.theme == DARK else DARK
+        self._view.memory = self._view.memory._replace(theme=self._app.theme)
+        self.save()
 
-    def ask_trust(self, error: CertificateError) -> None:
-        """Ask whether a certificate is the server's."""
+    def save(self) -> None:
+        """Save the memory; warn if that fails."""
+        try:
+            self._view.memory.save(self._view.dependencies.store)
+        except OSError as error:
+            text = f"{error.strerror}; this screen forgets what you set when it is closed"
+            self._app.notify(text, title="Cannot save", severity="warning", markup=False)
 
-        def done(is_trusted: bool | None) -> None:
+    def report(self, title: str, reason: str) -> None:
+        """Show why something was not done."""
+        self._app.notify(sentence(reason), title=title, severity="error", timeout=10, markup=False)
+
+    def _watch(self, result: SetupResult, *, is_reconnect_needed: bool = True) -> None:
+        """Save which server to show, and connect to it."""
+        view = self._view
+        target = target_after_setup(result, view.target)
+        word = target.magic_word if result.is_kept else None
+        memory = view.memory._replace(host=result.host, port=result.port, cleartext=result.cleartext)
+        view.memory = memory.with_word(result.host, result.port, word)
+        self.save()
+        if is_reconnect_needed:
+            view.connect(target)
+        else:
+            view.target = target
+
+    def _ask_word(self) -> None:
+        view = self._view
+        address, port, is_cleartext = view.target.address, view.port, view.target.tls == "off"
+
+        def log_in(typed: TypedWord | None) -> None:
+            if typed is not None:
+                self._watch(SetupResult(address, port, typed.word, typed.is_kept, is_cleartext))
+
+        self._app.push_screen(LoginDialog(sentence(str(view.link.error)), is_kept=view.has_kept_word), log_in)
+
+    def _ask_trust(self, error: CertificateError) -> None:
+        def accept(is_trusted: bool | None) -> None:
             if not is_trusted:
                 return
             try:
-                self._app.accept(error)
+                self._view.dependencies.accept(*error.place, error.fingerprint)
             except OSError as failure:
-                self._refuse("Certificate", f"{failure.strerror}; which certificate is accepted cannot be saved")
+                self.report("Certificate", f"{failure.strerror}; the accepted certificate cannot be saved")
+            else:
+                self._view.source.retry()
 
-        self._app.push_screen(Certificate(error), done)
+        self._app.push_screen(CertificateDialog(error), accept)
 
-    def _ask(self, title: str, text: str, yes: str, op: str, **fields: object) -> None:
+    def _confirm(self, title: str, text: str, yes: str, op: str, **fields: object) -> None:
         async def act() -> None:
             await self._do(op, **fields)
 
-        self._app.push_screen(Confirm(title, text, yes, act))
+        self._app.push_screen(ConfirmDialog(title, text, yes, act))
 
-    async def _now(self, title: str, op: str, **fields: object) -> None:
+    async def _do_now(self, title: str, op: str, **fields: object) -> None:
         try:
             await self._do(op, **fields)
         except LinkError as error:
-            self._refuse(title, str(error))
+            self.report(title, str(error))
 
     async def _do(self, op: str, **fields: object) -> None:
-        app = self._app
-        if app.standing.opened is None:
+        view = self._view
+        if view.link.up is None:
             raise ConnectionLostError("there is no connection to the server now")
         try:
-            await answer(app.feed.ask(op, **fields))
+            await reply_to(view.source.ask(op, **fields))
         except OpRefusedError as error:
             if error.code != "conflict":
                 raise
-            await app.load_settings()
-            text = "somebody else has changed the settings; look how they are now, and try again"
+            await view.load_settings()
+            text = "another monitor has changed the settings; look at them, and try again"
             raise OpRefusedError(text, error.code) from None
-        await app.load_settings()
-
-    def _refuse(self, title: str, reason: str) -> None:
-        self._app.notify(sentence(reason), title=title, severity="error", timeout=10, markup=False)
+        await view.load_settings()
 
 
-def _login(opened: object) -> str:
-    user = getattr(opened, "user", "")
+def _login_hint(user: str | None) -> str:
     if user == "cookie":
         return "not needed: this user can read the server's cookie"
-    return "leave empty to go on with the one in use" if user else "what this screen logs in with"
+    return "leave empty to keep the one in use" if user else "this screen logs in with it"
 
 
-def target_of(wanted: Wanted, before: Target) -> Target:
-    """Return what to connect to, after Setup."""
-    is_same = (wanted.host, wanted.port) == (before.address, before.port)
-    word = wanted.word if wanted.word is not None else (before.magic_word if is_same else None)
-    # That it is TLS to this machine, too, comes from the command line, and is not asked in Setup.
+def target_after_setup(result: SetupResult, before: Target) -> Target:
+    """Return the target that Setup asks for."""
+    is_same = (result.host, result.port) == (before.address, before.port)
+    word = result.word if result.word is not None else (before.magic_word if is_same else None)
+    # Setup does not offer TLS to this machine: it comes from the command line alone.
     otherwise: TlsMode = "on" if is_same and before.tls == "on" else "auto"
-    return Target(wanted.host, wanted.port, word, "off" if wanted.cleartext else otherwise)
+    return Target(result.host, result.port, word, "off" if result.cleartext else otherwise)

@@ -1,4 +1,4 @@
-"""Queries: what a filter lets through, as it is typed: words, `ip:192.0.2.0/24`, `event:closed`, `state:open`."""
+"""Queries: filters as the operator types them: words, `ip:192.0.2.0/24`, `event:closed`, `state:open`."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
@@ -10,20 +10,20 @@ STATES: Final = ("free", "open", "closed")
 
 
 class QueryError(ValueError):
-    """What was typed is no query; the text says what is allowed."""
+    """The text is not a query; the message says what is allowed."""
 
 
 class Query(NamedTuple):
-    """A filter: each of its parts must fit. Words are looked for in any case of letters."""
+    """A filter; all its parts must match. Words match in upper and lower case."""
 
     words: tuple[str, ...] = ()
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    kinds: tuple[str, ...] = ()  # events, or states; any of them will do
+    kinds: tuple[str, ...] = ()  # events, or states; one of them must match
     text: str = ""  # as it was typed
 
     @classmethod
     def parse(cls, text: str, key: str, allowed: tuple[str, ...]) -> "Query":
-        """Read what was typed; `key` (`event`, `state`) takes one of `allowed`, or several with commas.
+        """Parse a query. `key` (`event`, `state`) takes values from `allowed`, separated by commas.
 
         Raises QueryError.
         """
@@ -35,17 +35,17 @@ class Query(NamedTuple):
             if colon and name == "ip":
                 networks.append(_network(value))
             elif colon and name == key:
-                kinds += [_one_of(key, kind, allowed) for kind in value.split(",") if kind]
+                kinds += [_complete(key, kind, allowed) for kind in value.split(",") if kind]
             else:
                 words.append(word.lower())
         return cls(tuple(words), tuple(networks), tuple(kinds), " ".join(text.split()))
 
     def __bool__(self) -> bool:
-        """Whether it keeps anything out."""
+        """Return whether it excludes anything."""
         return bool(self.words or self.networks or self.kinds)
 
-    def fits(self, kind: str, ip: str, text: str) -> bool:
-        """Say whether it lets this through; `text` is in small letters."""
+    def matches(self, kind: str, ip: str, text: str) -> bool:
+        """Return whether a row matches; `text` is its text in lower case."""
         if self.kinds and kind not in self.kinds:
             return False
         if self.networks and not any(_contains(network, ip) for network in self.networks):
@@ -60,7 +60,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         raise QueryError(f"ip:{text} is neither an address nor a network") from None
 
 
-def _one_of(key: str, kind: str, allowed: tuple[str, ...]) -> str:
+def _complete(key: str, kind: str, allowed: tuple[str, ...]) -> str:
     found = [each for each in allowed if each.startswith(kind.lower())]
     if not found:
         raise QueryError(f"{key}:{kind} is not one of {', '.join(allowed)}")

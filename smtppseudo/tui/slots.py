@@ -1,4 +1,4 @@
-"""Slots: the table as the screen knows it, from the snapshot and the events since."""
+"""Slots as the screen knows them, from the snapshot and later events."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -12,13 +12,13 @@ from smtppseudo.tui.texts import number_of, reply_of, text_of
 Column: TypeAlias = Literal["slot", "state", "ip", "port", "helo", "sender", "last", "error", "idle"]
 COLUMNS: Final[tuple[Column, ...]] = ("slot", "state", "ip", "port", "helo", "sender", "last", "error", "idle")
 
-_ECHO_CHARS: Final = 64  # of a name or an address, as the server cuts it
+_ECHO_CHARS: Final = 64  # the server cuts names and addresses at the same length
 _FROM: Final = re.compile(r"FROM:\s*(\S+)", re.IGNORECASE)
 _ERROR_FROM: Final = 400
 
 
 class SlotRow:
-    """What is to be seen of one slot. `idle_since` is in the screen's own monotonic seconds."""
+    """One slot. `idle_since` is in the screen's own monotonic seconds."""
 
     __slots__ = ("error", "helo", "idle_since", "ip", "last", "port", "reason", "sender", "session", "slot", "state")
 
@@ -27,7 +27,7 @@ class SlotRow:
         self.begin("free", 0, "", 0, 0.0)
 
     def begin(self, state: str, session: int, ip: str, port: int, now: float) -> None:
-        """Show a session of which nothing else is known yet."""
+        """Set state and caller, and clear the rest."""
         self.state = state
         self.session = session
         self.ip = ip
@@ -36,7 +36,7 @@ class SlotRow:
         self.idle_since = now
 
     def take(self, frame: Frame, now: float) -> None:
-        """Show a slot as the server lists it."""
+        """Take over a slot from the server's list."""
         state = text_of(frame, "state")
         self.begin(state, number_of(frame, "session"), text_of(frame, "ip"), number_of(frame, "port"), now)
         self.helo, self.sender = text_of(frame, "helo"), text_of(frame, "mail_from")
@@ -44,8 +44,8 @@ class SlotRow:
         self.reason = text_of(frame, "reason")
         self.idle_since = now - number_of(frame, "idle_ms") / 1000
 
-    def hear(self, record: Frame, now: float) -> None:
-        """Follow a command."""
+    def follow_command(self, record: Frame, now: float) -> None:
+        """Follow a `command` event."""
         self.last = data = text_of(record, "data")
         self.error = reply_of(record) if number_of(record, "code") >= _ERROR_FROM else ""
         verb = data[:5].upper()
@@ -57,17 +57,17 @@ class SlotRow:
 
     @property
     def state_text(self) -> str:
-        """The state, with the reason of a close."""
+        """The state, and why a closed session ended."""
         return f"closed ({self.reason})" if self.reason else self.state
 
     def text(self) -> str:
-        """All that words are looked for in, in small letters."""
+        """Return the text that a filter looks at, in lower case."""
         fields = (str(self.slot), self.state_text, self.ip, str(self.port), self.helo, self.sender, self.last)
         return " ".join((*fields, self.error)).lower()
 
 
 class SlotBoard:
-    """All slots, and in which order they are shown: those in use or used first, those never used after them."""
+    """All slots, and their order on the screen: slots that were never used come last."""
 
     def __init__(self) -> None:
         self.rows: dict[int, SlotRow] = {}
@@ -83,11 +83,11 @@ class SlotBoard:
     def order(self) -> list[SlotRow]:
         """The rows to show, in order."""
         if self._order is None:
-            self._order = self._arranged()
+            self._order = self._sorted()
         return self._order
 
     def load(self, slots: Iterable[Frame], now: float) -> None:
-        """Take all slots as the server lists them."""
+        """Take over the server's list of slots."""
         rows: dict[int, SlotRow] = {}
         for frame in slots:
             number = number_of(frame, "slot")
@@ -101,47 +101,47 @@ class SlotBoard:
         self._order = None
 
     def follow(self, record: Frame, now: float) -> None:
-        """Follow an event of a session."""
+        """Follow a session's event."""
         number, session = number_of(record, "slot"), number_of(record, "session")
         row = self.rows.get(number)
         if row is None or session < row.session:
-            return  # of a slot that the server did not list, or out of date
+            return  # a slot that the server did not list, or an older session
         kind = record.get("event")
         if kind == "connected" or session != row.session:
-            self._turn(row, "open")
+            self._set_state(row, "open")
             row.begin("open", session, text_of(record, "ip"), number_of(record, "port"), now)
         if kind == "command":
-            row.hear(record, now)
+            row.follow_command(record, now)
         elif kind == "closed":
-            self._turn(row, "closed")
+            self._set_state(row, "closed")
             row.reason = text_of(record, "reason")
             row.idle_since = now
         else:
             row.idle_since = now
         self.touched.add(number)
 
-    def arrange(self, sort: Column, *, is_reversed: bool) -> None:
+    def sort_by(self, sort: Column, *, is_reversed: bool) -> None:
         """Sort by a column."""
         self.sort, self.is_reversed = sort, is_reversed
         self._order = None
 
     def filter(self, query: Query) -> None:
-        """Show only what a query lets through."""
+        """Show only matching slots."""
         self.query = query
         self._order = None
 
     def drain(self) -> set[int]:
-        """Return the slots that changed since the last call, and see to the order."""
+        """Return the slots that changed since the last call; sort again if their order depends on it."""
         touched, self.touched = self.touched, set()
         if touched and (self.sort != "slot" or self.query):
             self._order = None
         return touched
 
     def is_out_of_order(self) -> bool:
-        """Say whether rows may have other places than when they were last shown."""
+        """Return whether the order may have changed since `order` was read."""
         return self._order is None
 
-    def _turn(self, row: SlotRow, state: str) -> None:
+    def _set_state(self, row: SlotRow, state: str) -> None:
         if row.state == state:
             return
         if row.state == "free":
@@ -150,17 +150,17 @@ class SlotBoard:
         self.open_count += (state == "open") - (row.state == "open")
         row.state = state
 
-    def _arranged(self) -> list[SlotRow]:
+    def _sorted(self) -> list[SlotRow]:
         rows = list(self.rows.values())
         if self.query:
-            fits = self.query.fits
-            rows = [row for row in rows if fits(row.state, row.ip, row.text())]
+            matches = self.query.matches
+            rows = [row for row in rows if matches(row.state, row.ip, row.text())]
         rows.sort(key=lambda row: row.slot)
         if self.sort != "slot":
             rows.sort(key=_KEYS[self.sort], reverse=self.is_reversed)
         elif self.is_reversed:
             rows.reverse()
-        rows.sort(key=lambda row: row.state == "free")  # stable: the order within stays
+        rows.sort(key=lambda row: row.state == "free")  # the sort is stable
         return rows
 
 

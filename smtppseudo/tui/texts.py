@@ -1,7 +1,7 @@
 r"""Texts: how values read on the screen.
 
-What a server sends is shown as printable ASCII, whatever it is: the machine behind the link lets no control
-character through, but letters of double width, combining marks and the like still could upset a table.
+Everything that a server sends is shown as printable ASCII. The link lets no control characters through, but
+double-width letters and combining marks could still misalign a table.
 """
 
 from collections.abc import Mapping
@@ -16,35 +16,35 @@ _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
 
 
-def shown(text: str) -> str:
-    """Return a text of the server's as printable ASCII."""
+def printable(text: str) -> str:
+    """Return a text with everything but printable ASCII escaped."""
     if text.isascii() and text.isprintable():
         return text
     return "".join([char if " " <= char <= "~" else char.encode("unicode_escape").decode("ascii") for char in text])
 
 
 def sentence(text: str) -> str:
-    """Return a text, such as an error's, as a sentence: with a full stop, and a capital unless a name begins it."""
+    """Return an error's text as a sentence: a full stop, and a capital unless the first word is a name."""
     first = text.partition(" ")[0]
     start = text[:1].upper() if first.isalpha() and first != "smtppseudo" else text[:1]
-    return shown(start + text[1:] + ("" if text.endswith((".", "!", "?")) else "."))
+    return printable(start + text[1:] + ("" if text.endswith((".", "!", "?")) else "."))
 
 
 def text_of(frame: Mapping[str, object], name: str) -> str:
-    """Return a field as it is shown; empty where there is none."""
+    """Return a field as printable text; empty if it is missing or no text."""
     value = frame.get(name)
-    return shown(value) if isinstance(value, str) else ""
+    return printable(value) if isinstance(value, str) else ""
 
 
 def number_of(frame: Mapping[str, object], name: str) -> int:
-    """Return a field that is a number; 0 where there is none."""
+    """Return a field that is a whole number; 0 if it is missing or something else."""
     value = frame.get(name)
     return value if type(value) is int else 0
 
 
 @lru_cache(maxsize=512)
-def moment(stamp: str) -> datetime | None:
-    """Read a time stamp of the server's; None if it is none."""
+def parse_stamp(stamp: str) -> datetime | None:
+    """Parse a server's time stamp; None if it is not one."""
     try:
         at = datetime.fromisoformat(stamp)
     except ValueError:
@@ -54,19 +54,19 @@ def moment(stamp: str) -> datetime | None:
 
 @lru_cache(maxsize=2_048)
 def clock_time(stamp: str, zone: tzinfo | None) -> str:
-    """Render a time stamp as the time of day in a zone (None: this machine's), to the second."""
-    at = moment(stamp)
+    """Render a time stamp as hours, minutes and seconds in a time zone (None: this machine's)."""
+    at = parse_stamp(stamp)
     return "--:--:--" if at is None else f"{at.astimezone(zone):%H:%M:%S}"
 
 
 def date_and_time(stamp: str, zone: tzinfo | None) -> str:
     """Render a time stamp with its date."""
-    at = moment(stamp)
+    at = parse_stamp(stamp)
     return "?" if at is None else f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
 
-def span(seconds: float) -> str:
-    """Render a span of time in at most seven characters: `7 s`, `4:07`, `1 h 02`, `3 d 04`."""
+def format_span(seconds: float) -> str:
+    """Render a number of seconds in at most seven characters: `7 s`, `4:07`, `1 h 02`, `3 d 04`."""
     whole = max(0, int(seconds))
     if whole < _MINUTE_S:
         return f"{whole} s"
@@ -77,45 +77,42 @@ def span(seconds: float) -> str:
     return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S:02}"
 
 
-def lasted(milliseconds: int) -> str:
-    """Render how long a session lasted."""
-    return f"{milliseconds / 1000:.1f} s" if milliseconds < _MINUTE_S * 1000 else span(milliseconds / 1000)
-
-
-def fitted(text: str, width: int, *, right: bool = False) -> str:
-    """Return a text cut or padded to a width; the texts here are one cell a character."""
+def fit(text: str, width: int, *, right: bool = False) -> str:
+    """Cut or pad an ASCII text to a width in cells."""
     if len(text) > width:
         return text[: width - 1] + "…" if width > 0 else ""
     return text.rjust(width) if right else text.ljust(width)
 
 
-def told(record: Frame) -> str:
-    """Render an event's own fields in words."""
-    tell = _TELLS.get(str(record.get("event")))
-    return tell(record) if tell is not None else _anything(record)
+def describe(record: Frame) -> str:
+    """Describe an event in words, from its own fields."""
+    render = _DESCRIPTIONS.get(str(record.get("event")))
+    return render(record) if render is not None else _other(record)
 
 
-def marks_of(record: Frame) -> str:
-    """Render what is odd about how a command was sent."""
-    marks = [name for name in ("pregreet", "pipelined") if record.get(name) is True]
+def remarks_on(record: Frame) -> str:
+    """Render the peculiarities of how a command was sent."""
+    remarks = [name for name in ("pregreet", "pipelined") if record.get(name) is True]
     if record.get("eol") == "lf":
-        marks.append("bare LF")
+        remarks.append("bare LF")
     if number_of(record, "truncated_bytes"):
-        marks.append(f"{number_of(record, 'truncated_bytes')} bytes cut off")
-    return f" [{', '.join(marks)}]" if marks else ""
+        remarks.append(f"{number_of(record, 'truncated_bytes')} bytes cut off")
+    return f" [{', '.join(remarks)}]" if remarks else ""
 
 
 def reply_of(record: Frame) -> str:
-    """Render a command's reply with its code."""
+    """Render the reply to a command, with its code."""
     return f"{number_of(record, 'code'):03} {text_of(record, 'reply')}"
 
 
-def closing(record: Frame) -> str:
-    """Render how a session ended."""
+def describe_close(record: Frame) -> str:
+    """Describe how a session ended."""
+    duration_s = number_of(record, "duration_ms") / 1000
+    duration = f"{duration_s:.1f} s" if duration_s < _MINUTE_S else format_span(duration_s)
     data = f"{number_of(record, 'received_bytes')} bytes in, {number_of(record, 'sent_bytes')} out"
     not_logged = number_of(record, "not_logged")
     more = f"; {not_logged} commands were not logged" if not_logged else ""
-    return f"{text_of(record, 'reason')} after {lasted(number_of(record, 'duration_ms'))}, {data}{more}"
+    return f"{text_of(record, 'reason')} after {duration}, {data}{more}"
 
 
 def _connected(record: Frame) -> str:
@@ -123,7 +120,7 @@ def _connected(record: Frame) -> str:
 
 
 def _command(record: Frame) -> str:
-    return f"{text_of(record, 'data')} -> {reply_of(record)}{marks_of(record)}"
+    return f"{text_of(record, 'data')} -> {reply_of(record)}{remarks_on(record)}"
 
 
 def _message(record: Frame) -> str:
@@ -131,8 +128,8 @@ def _message(record: Frame) -> str:
 
 
 def _turned_away(record: Frame) -> str:
-    count = number_of(record, "count")
-    return f"{count} turned away: {_REFUSALS.get(text_of(record, 'reason'), text_of(record, 'reason'))}"
+    reason = text_of(record, "reason")
+    return f"{number_of(record, 'count')} turned away: {_TURNED_AWAY.get(reason, reason)}"
 
 
 def _error(record: Frame) -> str:
@@ -140,7 +137,7 @@ def _error(record: Frame) -> str:
     return text_of(record, "message") + (f" ({lost} log lines lost)" if lost else "")
 
 
-def _switched(record: Frame) -> str:
+def _online(record: Frame) -> str:
     return f"the SMTP port is {'open' if record.get('event') == 'online' else 'closed'}, by {text_of(record, 'by')}"
 
 
@@ -153,21 +150,21 @@ def _monitor(record: Frame) -> str:
     return text_of(record, "action").replace("_", " ") + (f" ({user})" if user else "")
 
 
-def _anything(record: Frame) -> str:
+def _other(record: Frame) -> str:
     usual = ("time", "event", "slot", "session", "ip", "port")
-    return shown(" ".join([f"{name}={value}" for name, value in record.items() if name not in usual]))
+    return printable(" ".join([f"{name}={value}" for name, value in record.items() if name not in usual]))
 
 
-_REFUSALS: Final = {"slots": "all slots are taken", "client": "it has its share of slots"}
-_TELLS: Final = {
+_TURNED_AWAY: Final = {"slots": "all slots are taken", "client": "this address has its share of the slots"}
+_DESCRIPTIONS: Final = {
     "connected": _connected,
     "command": _command,
     "message": _message,
-    "closed": closing,
+    "closed": describe_close,
     "turned_away": _turned_away,
     "error": _error,
-    "online": _switched,
-    "offline": _switched,
+    "online": _online,
+    "offline": _online,
     "settings": _settings,
     "monitor": _monitor,
 }

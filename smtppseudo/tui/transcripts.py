@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from smtppseudo.monitor.codec import Frame
-from smtppseudo.tui.texts import closing, marks_of, number_of, reply_of, text_of
+from smtppseudo.tui.texts import describe_close, number_of, remarks_on, reply_of, text_of
 
-Side: TypeAlias = Literal["C", "S", "-"]  # the client, the server, or a note of ours
+Side: TypeAlias = Literal["C", "S", "-"]  # client, server, or a note of the screen
 
 EVENTS_PER_SESSION: Final = 400
 EVENTS_IN_ALL: Final = 10_000
 
 
-class Line(NamedTuple):
-    """One line; `time` is the server's stamp, empty for a note of the screen's own."""
+class TranscriptLine(NamedTuple):
+    """One line. `time` is the server's time stamp, empty for a note of the screen."""
 
     time: str
     side: Side
@@ -22,82 +22,79 @@ class Line(NamedTuple):
 
 
 class Transcript:
-    """What was seen of one session, as events; lines are made of them when somebody looks."""
+    """The events of one session; `lines` renders them. `cut` counts older events that were removed."""
 
     __slots__ = ("_events", "cut", "gap", "session")
 
     def __init__(self, session: int, gap: int) -> None:
         self.session = session
-        self.cut = 0  # events that there was no room for, at the start
+        self.cut = 0
         self.gap = gap
-        self._events: deque[Frame | None] = deque(maxlen=EVENTS_PER_SESSION)  # None: some were missed here
+        self._events: deque[Frame | None] = deque(maxlen=EVENTS_PER_SESSION)  # None: some are missing here
 
     def __len__(self) -> int:
-        """How many events are kept."""
+        """Return the number of events."""
         return len(self._events)
 
     @property
     def is_whole(self) -> bool:
-        """Whether it begins with the connect, or with what there was no room for."""
+        """Whether nothing is missing at the start but the events that were removed."""
         first = self._events[0] if self._events else None
         return self.cut > 0 or (first is not None and first.get("event") == "connected")
 
     def add(self, event: Frame | None) -> int:
-        """Add an event, or a gap; return by how many that makes it longer."""
-        events = self._events
-        if len(events) == EVENTS_PER_SESSION:
-            self.cut += 1
-            events.append(event)
-            return 0
-        events.append(event)
-        return 1
+        """Add an event, or None for a gap; return by how many events the transcript grew."""
+        is_full = len(self._events) == EVENTS_PER_SESSION
+        self.cut += is_full
+        self._events.append(event)
+        return 0 if is_full else 1
 
-    def lines(self) -> Iterator[Line]:
-        """Yield its lines."""
+    def lines(self) -> Iterator[TranscriptLine]:
+        """Yield the lines."""
         for event in self._events:
             yield from _lines(event)
 
 
-def _lines(event: Frame | None) -> Iterator[Line]:
+def _lines(event: Frame | None) -> Iterator[TranscriptLine]:
     if event is None:
-        yield Line("", "-", "events were left out around here, of this session perhaps")
+        yield TranscriptLine("", "-", "some events are missing here; they may belong to this session")
         return
     time, kind = text_of(event, "time"), event.get("event")
     if kind == "command":
-        yield Line(time, "C", text_of(event, "data") + marks_of(event))
-        yield Line(time, "S", reply_of(event))
+        yield TranscriptLine(time, "C", text_of(event, "data") + remarks_on(event))
+        yield TranscriptLine(time, "S", reply_of(event))
     elif kind == "connected":
-        yield Line(time, "-", f"connected from {text_of(event, 'ip')} port {number_of(event, 'port')}")
+        yield TranscriptLine(time, "-", f"connected from {text_of(event, 'ip')} port {number_of(event, 'port')}")
     elif kind == "closed":
-        yield Line(time, "-", f"closed: {closing(event)}")
+        yield TranscriptLine(time, "-", f"closed: {describe_close(event)}")
     elif kind == "message":
-        yield Line(time, "C", f"(a message of {number_of(event, 'data')} bytes, thrown away)")
+        yield TranscriptLine(time, "C", f"(a message of {number_of(event, 'data')} bytes, thrown away)")
 
 
 class Transcripts:
-    """The transcripts of the sessions seen last. `events_max` bounds what they hold together."""
+    """The transcripts of the latest sessions. `events_max` limits the events in all of them."""
 
     def __init__(self, events_max: int = EVENTS_IN_ALL) -> None:
         self._all: OrderedDict[int, Transcript] = OrderedDict()
         self._events = 0
         self._events_max = events_max
-        self._gap = 0  # how often events were missed
+        self._gap = 0  # gaps so far in the stream of events
 
     def get(self, session: int) -> Transcript | None:
-        """Return a session's transcript, if anything was seen of it and is still kept."""
+        """Return a session's transcript; None if no event of it was seen, or all are removed."""
         return self._all.get(session)
 
     def clear(self) -> None:
-        """Forget all: another run's sessions have the same numbers."""
+        """Remove all: sessions of another run have the same numbers."""
         self._all.clear()
         self._events = 0
 
     def note_gap(self) -> None:
-        """Say that events were missed, of any session."""
+        """Note that events are missing, of any session."""
         self._gap += 1
 
     def follow(self, record: Frame) -> None:
-        """Take in an event of a session."""
+        """Add an event of a session; remove the transcripts that were unchanged for longest over the limit."""
         session = number_of(record, "session")
         transcript = self._all.get(session)
         if transcript is None:

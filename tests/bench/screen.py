@@ -3,7 +3,7 @@
     python -m tests.bench.screen [--per-second 20000] [--seconds 30] [--slots 25]
 
 Printed: the time from start to the first picture; from a key press until it is on the screen, while nothing
-happens and under the flood; memory; processor time; and whether the events shown and those left out add up.
+happens and under the flood; memory; processor time; and whether the events seen and those not shown add up.
 """
 
 import argparse
@@ -30,7 +30,7 @@ KEY = b"~"  # nothing else on the screen has it
 BACKSPACE = b"\x7f"
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
-_SUMS = (re.compile(rb"Events seen\s+([\d,]+)"), re.compile(rb"Left out\s+([\d,]+)"))
+_SUMS = (re.compile(rb"Events seen\s+([\d,]+)"), re.compile(rb"Not shown\s+([\d,]+)"))
 
 
 class Terminal:
@@ -138,9 +138,9 @@ def measure(options: argparse.Namespace, directory: Path) -> None:
         flood.stdin.write(b"\n")
         flood.stdin.flush()
         made = int(flood.stdout.read().split()[-1])
-        seen, dropped = (int(pattern.findall(text)[-1].replace(b",", b"")) for pattern in _SUMS)
-        verdict = "right" if seen + dropped == made else "WRONG"
-        print(f"events made {made:,} = seen {seen:,} + left out {dropped:,}: {verdict}")
+        seen, not_shown = (int(pattern.findall(text)[-1].replace(b",", b"")) for pattern in _SUMS)
+        verdict = "right" if seen + not_shown == made else "WRONG"
+        print(f"events made {made:,} = seen {seen:,} + not shown {not_shown:,}: {verdict}")
         terminal.press(b"\x1b")
         print(f"quit in {terminal.end():.2f} s")
 

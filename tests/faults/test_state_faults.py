@@ -1,4 +1,4 @@
-"""The state directory fails, or the process ends while it is written: the old state or the new, and a clear word."""
+"""Errors of the state directory and kills during a write: the state is the old or the new one, errors are clear."""
 
 import io
 import json
@@ -22,11 +22,11 @@ WORD, NEXT_WORD = "open sesame", "open barley"
 NOTHING = "; nothing was changed"
 NOT_DONE = "the server could not do that: "
 FILES = {"cookie", "monitor_port", "settings.json"}
-"""And each may be there once more, half written, under a name that the next write takes anew."""
+"""Each may also exist half written, under a temporary name that the next write uses again."""
 
 
-def refuses_all(monitor: Peer, server: Running, reason: str) -> None:
-    """Whatever would be written is refused, and nothing is changed: neither in force nor on the disk."""
+def check_all_refused(monitor: Peer, server: Running, reason: str) -> None:
+    """Check that every op that writes is refused and changes nothing, in memory or on the disk."""
     before, files = monitor.ok("get"), contents(server)
     message = NOT_DONE + reason + NOTHING
     assert monitor.refused("set", "io", changes={"greeting": "New", "accept_mail": True}) == message
@@ -45,12 +45,12 @@ def contents(server: Running) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "filler"}
 
 
-def with_old_state(monitor: Peer) -> None:
+def set_old_state(monitor: Peer) -> None:
     monitor.ok("magic_word", **word_fields(WORD))
     monitor.ok("set", changes={"greeting": "Old"})
 
 
-def works_again(monitor: Peer, server: Running, monitors: Monitors) -> None:
+def check_writing_works(monitor: Peer, server: Running, monitors: Monitors) -> None:
     monitors.greeted(server).log_in("magic", WORD)
     monitor.ok("set", changes={"greeting": "New"})
     with server.connect() as client:
@@ -61,17 +61,17 @@ def works_again(monitor: Peer, server: Running, monitors: Monitors) -> None:
 def test_a_directory_that_becomes_read_only(servers: Servers, monitors: Monitors) -> None:
     server = servers.start(prefix=without("dac_override"))
     monitor = monitors.log_in(server)
-    with_old_state(monitor)
+    set_old_state(monitor)
     state_dir(server).chmod(0o500)
     try:
-        refuses_all(monitor, server, "Permission denied")
+        check_all_refused(monitor, server, "Permission denied")
     finally:
         state_dir(server).chmod(0o700)
-    works_again(monitor, server, monitors)
+    check_writing_works(monitor, server, monitors)
 
 
 def test_a_directory_that_is_read_only_from_the_start(servers: Servers, monitors: Monitors, tmp_path: Path) -> None:
-    """Nobody gets in by the cookie, which could not be written; whoever knows the word does."""
+    """The cookie cannot be written, but the magic word still works."""
     directory = tmp_path / "state"
     directory.mkdir()
     (directory / "credentials").write_text(credentials_text(WORD))
@@ -117,7 +117,7 @@ def can_mount() -> bool:
 
 @pytest.fixture
 def small_disk(servers: Servers) -> Iterator[Running]:
-    """Yield a server whose state directory is a disk of 64 KiB, which only the server sees under its name."""
+    """Yield a server whose state directory is a disk of 64 KiB, mounted for the server alone."""
     if not can_mount():
         pytest.skip("needs root and mounts of its own")
     directory = servers.directory / "small"
@@ -137,32 +137,32 @@ def fill(file: io.RawIOBase) -> None:
         pass
 
 
-def test_a_disk_that_is_full(small_disk: Running, monitors: Monitors) -> None:
+def test_a_full_disk(small_disk: Running, monitors: Monitors) -> None:
     monitor = monitors.log_in(small_disk)
-    with_old_state(monitor)
+    set_old_state(monitor)
     filler = state_dir(small_disk) / "filler"
     with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
         fill(file)
-    refuses_all(monitor, small_disk, "No space left on device")
+    check_all_refused(monitor, small_disk, "No space left on device")
     filler.unlink()
-    works_again(monitor, small_disk, monitors)
+    check_writing_works(monitor, small_disk, monitors)
 
 
 @pytest.mark.parametrize("most", [0, 1, 2])
-def test_a_limit_of_file_size(servers: Servers, monitors: Monitors, most: int) -> None:
-    """A write may then be cut short: half a file must not take the place of a whole one."""
+def test_a_file_size_limit(servers: Servers, monitors: Monitors, most: int) -> None:
+    """A write may be cut short: half a file must not replace a whole one."""
     server = servers.start()
     monitor = monitors.log_in(server)
-    with_old_state(monitor)
+    set_old_state(monitor)
     before = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (most, before[1]))
-    refuses_all(monitor, server, "File too large")
+    check_all_refused(monitor, server, "File too large")
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, before)
-    works_again(monitor, server, monitors)
+    check_writing_works(monitor, server, monitors)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"greeting": 5}', '{"port": 25}', "\x00"])
-def test_kept_settings_that_are_damaged_are_told_and_left_out(servers: Servers, monitors: Monitors, text: str) -> None:
+def test_damaged_stored_settings_are_reported_and_ignored(servers: Servers, monitors: Monitors, text: str) -> None:
     directory = servers.directory / "kept"
     directory.mkdir()
     (directory / "settings.json").write_text(text)
@@ -173,7 +173,7 @@ def test_kept_settings_that_are_damaged_are_told_and_left_out(servers: Servers, 
 
 
 class Writer:
-    """A monitor that sets one greeting after the other, some under way at a time."""
+    """A monitor that sets one greeting after another, three at a time."""
 
     def __init__(self, monitor: Peer, first: int) -> None:
         self.sent = self.confirmed = first
@@ -181,7 +181,7 @@ class Writer:
         self._ids: dict[int, int] = {}
 
     def write_until(self, moment: float) -> None:
-        """Go on until then."""
+        """Set greetings until a moment."""
         while time.monotonic() < moment:
             while len(self._ids) < 3:
                 self.sent += 1
@@ -189,12 +189,12 @@ class Writer:
             self._read()
 
     def read_rest(self) -> None:
-        """Read what was confirmed before the end."""
+        """Read the replies that the server sent before its end."""
         try:
             while self._ids:
                 self._read()
         except (AssertionError, ConnectionResetError):
-            pass  # the end, be it in the middle of a frame
+            pass  # the end, perhaps in the middle of a frame
 
     def _read(self) -> None:
         reply = self._monitor.frame()
@@ -204,7 +204,7 @@ class Writer:
 
 @pytest.mark.timeout(30 + 2 * KILLS)
 def test_kill_9_while_settings_are_written(servers: Servers, monitors: Monitors) -> None:
-    """What was confirmed is there at the next start, or what was under way; and nothing of a file but whole files."""
+    """The next start finds the last confirmed settings, or later ones that were sent; all files are whole."""
     at = random.Random(7)
     directory = servers.directory / "kept"
     directory.mkdir()

@@ -3,6 +3,7 @@
 import os
 import pty
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,11 +33,14 @@ class Terminal:
     """A command on a terminal of its own, and what is typed there."""
 
     def __init__(self, *arguments: str, **env: str) -> None:
+        self._start(command(*arguments), environment(**env))
+
+    def _start(self, words: Sequence[str], env: Mapping[str, str]) -> None:
         self._ours, theirs = pty.openpty()
         self.shown = b""
         self.process = subprocess.Popen(
-            command(*arguments),
-            env=environment(**env),
+            words,
+            env=env,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

@@ -133,7 +133,7 @@ def test_a_list_that_would_shrink_by_more_than_half_stays(log: Path, tmp_path: P
     to_file = ("--format", name, "--output", str(output))
     assert blocklist(before, *to_file) == (0, "", "")
     old = output.read_bytes()
-    shrunk = f"smtppseudo: {output}: the list would shrink from 5 to 2 entries; --force makes it all the same\n"
+    shrunk = f"smtppseudo: {output}: the list would shrink from 5 to 2 entries; --force makes it anyway\n"
     assert blocklist(log, *to_file) == (1, "", shrunk)
     assert output.read_bytes() == old
     assert blocklist(log, *to_file, "--force") == (0, "", "")

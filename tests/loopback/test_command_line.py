@@ -255,7 +255,7 @@ def test_settings_of_monitors_that_are_nested_without_end(tmp_path: Path) -> Non
     (tmp_path / "settings.json").write_text("[" * 100_000)
     done = run("config", "--state-dir", str(tmp_path), HOME=str(tmp_path))
     assert done.returncode == 0
-    assert done.stderr.endswith("settings.json: not a JSON object; what monitors set is not in force\n")
+    assert done.stderr.endswith("settings.json: not a JSON object; settings changed by monitors are not in force\n")
 
 
 def test_an_address_that_is_the_only_one_must_be_there(tmp_path: Path) -> None:

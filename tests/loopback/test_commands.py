@@ -58,10 +58,16 @@ def test_status_for_prometheus(server: Running) -> None:
     assert all(family.documentation and family.type in ("gauge", "counter") for family in families)
 
 
-@pytest.mark.parametrize("form", ["text", "json", "prometheus"])
-def test_the_status_of_a_server_that_is_offline(server: Running, form: str) -> None:
+@pytest.fixture(scope="module")
+def offline(lasting_servers: Servers) -> Running:
+    server = lasting_servers.start()
     ask(server, "stop")
-    said = ask(server, "status", "--format", form, status=1)
+    return server
+
+
+@pytest.mark.parametrize("form", ["text", "json", "prometheus"])
+def test_the_status_of_a_server_that_is_offline(offline: Running, form: str) -> None:
+    said = ask(offline, "status", "--format", form, status=1)
     assert "offline" in said or "\nsmtppseudo_online 0\n" in said
 
 
@@ -73,27 +79,27 @@ def test_no_server(tmp_path: Path) -> None:
         assert "smtppseudo serve" in line
 
 
-def test_a_port_given_goes_before_the_one_noted(server: Running, tmp_path: Path) -> None:
-    assert "port 1:" in ask(server, "status", "--monitor-port", "1", status=69)
-    (tmp_path / "cookie").write_bytes((state_dir(server) / "cookie").read_bytes())
+def test_a_port_given_goes_before_the_one_noted(unchanged: Running, tmp_path: Path) -> None:
+    assert "port 1:" in ask(unchanged, "status", "--monitor-port", "1", status=69)
+    (tmp_path / "cookie").write_bytes((state_dir(unchanged) / "cookie").read_bytes())
     (tmp_path / "monitor_port").write_text("1\n")
-    done = run("status", "--state-dir", str(tmp_path), "--monitor-port", str(monitor_port(server)))
+    done = run("status", "--state-dir", str(tmp_path), "--monitor-port", str(monitor_port(unchanged)))
     assert outcome(done, 0).startswith("server ")
 
 
-def test_a_host_given_means_that_the_port_noted_is_not(server: Running) -> None:
+def test_a_host_given_means_that_the_port_noted_is_not(unchanged: Running) -> None:
     # An address of this machine that nobody listens on, though a server may run on it.
-    assert "port 26:" in ask(server, "status", "127.0.0.26", status=69)
-    assert ask(server, "status", "localhost", "--monitor-port", str(monitor_port(server))).startswith("server ")
+    assert "port 26:" in ask(unchanged, "status", "127.0.0.26", status=69)
+    assert ask(unchanged, "status", "localhost", "--monitor-port", str(monitor_port(unchanged))).startswith("server ")
 
 
-def test_what_is_not_tls_on_this_machine_needs_none(server: Running) -> None:
-    line = ask(server, "status", "--tls", status=69)
-    assert f"127.0.0.1 port {monitor_port(server)} does not speak TLS; leave out --tls" in line
+def test_what_is_not_tls_on_this_machine_needs_none(unchanged: Running) -> None:
+    line = ask(unchanged, "status", "--tls", status=69)
+    assert f"127.0.0.1 port {monitor_port(unchanged)} does not speak TLS; leave out --tls" in line
 
 
-def test_the_smtp_port_is_no_monitor_port(server: Running) -> None:
-    assert "not a monitor port" in ask(server, "status", "--monitor-port", str(server.port), status=69)
+def test_the_smtp_port_is_no_monitor_port(unchanged: Running) -> None:
+    assert "not a monitor port" in ask(unchanged, "status", "--monitor-port", str(unchanged.port), status=69)
 
 
 # start, stop, set, unset, disconnect
@@ -127,6 +133,12 @@ def test_set_and_unset(server: Running) -> None:
     server.wait_for_event(SettingsChanged, count=2)
 
 
+@pytest.fixture(scope="module")
+def pinned(lasting_servers: Servers) -> Running:
+    """A server whose command line says where it refuses."""
+    return lasting_servers.start(None, "--reject-at", "rcpt")
+
+
 @pytest.mark.parametrize(
     ("words", "status", "part"),
     [
@@ -139,15 +151,14 @@ def test_set_and_unset(server: Running) -> None:
         (["greeting=a", f"greeting_={'x' * 17_000}"], 2, "16,384 bytes"),
     ],
 )
-def test_set_is_all_or_nothing(servers: Servers, words: list[str], status: int, part: str) -> None:
-    server = servers.start(None, "--reject-at", "rcpt")
-    assert part in ask(server, "set", *words, status=status)
-    with server.connect() as client:
+def test_set_is_all_or_nothing(pinned: Running, words: list[str], status: int, part: str) -> None:
+    assert part in ask(pinned, "set", *words, status=status)
+    with pinned.connect() as client:
         client.expect("220 Welcome!")
 
 
-def test_unset_of_what_is_no_setting(server: Running) -> None:
-    assert "did you mean greeting" in ask(server, "unset", "greting", status=78)
+def test_unset_of_what_is_no_setting(unchanged: Running) -> None:
+    assert "did you mean greeting" in ask(unchanged, "unset", "greting", status=78)
 
 
 def test_disconnect(server: Running) -> None:

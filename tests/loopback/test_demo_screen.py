@@ -33,7 +33,7 @@ sys.exit(main())
 _CRASHES = """
 from smtppseudo.tui.app import MonitorApp
 tick = MonitorApp.tick
-MonitorApp.tick = lambda self: 1 // 0 if self.model.board.open_count else tick(self)
+MonitorApp.tick = lambda self: 1 // 0 if self.view.model.board.open_count else tick(self)
 """
 
 

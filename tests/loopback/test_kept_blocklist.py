@@ -1,4 +1,4 @@
-"""The block list that a server keeps: how it starts, and what SIGHUP does."""
+"""`blocklist_file`: the list of a running server, at its start and after SIGHUP."""
 
 from pathlib import Path
 
@@ -10,14 +10,13 @@ from tests.conftest import MakeInside
 from tests.running import NotStartedError, Servers
 
 
-def test_no_list_is_kept_unless_it_is_wanted(inside: MakeInside) -> None:
+def test_without_the_setting_no_list_is_kept(inside: MakeInside) -> None:
     server = inside()
     server.greeted().say("MAIL FROM:<a@b>", "553")
     assert server.server.recorder.on_session_events is None
 
 
-def test_the_address_that_a_peer_called(inside: MakeInside) -> None:
-    """Asked of the kernel, for it stands in no event."""
+def test_the_local_address_of_a_connection(inside: MakeInside) -> None:
     server = inside()
     client = server.greeted()
     reception = server.server.reception
@@ -27,7 +26,7 @@ def test_the_address_that_a_peer_called(inside: MakeInside) -> None:
     assert reception.local_ip(1) == ""
 
 
-def test_the_list_is_there_when_the_server_is(servers: Servers, tmp_path: Path) -> None:
+def test_the_list_is_written_when_the_server_starts(servers: Servers, tmp_path: Path) -> None:
     path = tmp_path / "list"
     server = servers.start({"blocklist_file": str(path), "blocklist_format": "json"})
     wait_until(path.exists, "a list")
@@ -36,7 +35,7 @@ def test_the_list_is_there_when_the_server_is(servers: Servers, tmp_path: Path) 
     assert path.read_text() == '{"hostname":"sink.test","entries":[\n]}\n'
 
 
-def test_a_file_of_those_never_listed_must_be_readable(servers: Servers, tmp_path: Path) -> None:
+def test_a_file_of_blocklist_never_must_be_readable(servers: Servers, tmp_path: Path) -> None:
     never = tmp_path / "never"
     settings = {"blocklist_file": str(tmp_path / "list"), "blocklist_never": [str(never)]}
     with pytest.raises(NotStartedError, match="No such file or directory; who is never listed is") as caught:
@@ -51,7 +50,7 @@ def test_a_file_of_those_never_listed_must_be_readable(servers: Servers, tmp_pat
     assert text in server.stderr
 
 
-def test_only_who_is_never_listed_can_be_changed_without_a_restart(servers: Servers, tmp_path: Path) -> None:
+def test_only_blocklist_never_can_be_changed_without_a_restart(servers: Servers, tmp_path: Path) -> None:
     settings = {"blocklist_file": str(tmp_path / "list")}
     server = servers.start(settings)
     server.reload({**settings, "blocklist_never": ["20.1.1.1/32"], "blocklist_min_hits": 9, "blocklist_format": "nft"})

@@ -1,4 +1,4 @@
-"""The magic word: set, given, typed, and kept from those who should not have it."""
+"""`magic-word` and `--magic-file`: setting the magic word and giving it."""
 
 import subprocess
 from pathlib import Path
@@ -17,7 +17,7 @@ def server(servers: Servers) -> Running:
     return servers.start()
 
 
-def test_a_generated_magic_word_lets_in_whoever_has_it(server: Running, tmp_path: Path) -> None:
+def test_a_generated_magic_word_logs_in(server: Running, tmp_path: Path) -> None:
     status = elsewhere(tmp_path, server, "status")
     first = ask(server, "magic-word", "--generate").strip()
     assert len(first) >= 20
@@ -45,7 +45,7 @@ def test_a_magic_word_from_standard_input(server: Running, tmp_path: Path) -> No
     outcome(run(*elsewhere(tmp_path, server, "status", "--magic-file", path)), 0)
 
 
-def test_a_magic_word_typed_twice_and_then_typed_to_log_in(server: Running, tmp_path: Path) -> None:
+def test_a_typed_magic_word_logs_in(server: Running, tmp_path: Path) -> None:
     with Terminal("magic-word", "--state-dir", str(state_dir(server))) as terminal:
         terminal.type_at("New magic word: ", "the magic word")
         terminal.type_at("The same again: ", "the magic word")
@@ -59,7 +59,7 @@ def test_a_magic_word_typed_twice_and_then_typed_to_log_in(server: Running, tmp_
         assert "the magic word" not in shown
 
 
-def test_a_magic_word_mistyped(server: Running, tmp_path: Path) -> None:
+def test_mistyped_magic_words_are_refused(server: Running, tmp_path: Path) -> None:
     with Terminal("magic-word", "--state-dir", str(state_dir(server))) as terminal:
         terminal.type_at("New magic word: ", "the magic word")
         terminal.type_at("The same again: ", "the tragic word")
@@ -77,7 +77,7 @@ def test_a_magic_word_mistyped(server: Running, tmp_path: Path) -> None:
     assert len(server.events(Monitor)) == 3  # in, out, and one wrong word
 
 
-def test_without_a_terminal_nobody_is_asked(server: Running, tmp_path: Path) -> None:
+def test_without_a_terminal_the_error_names_the_option(server: Running, tmp_path: Path) -> None:
     for words in (["status"], ["watch"], ["stop"], ["magic-word", "--generate"]):
         line = outcome(run(*elsewhere(tmp_path, server, *words)), 77)
         assert "--magic-file FILE" in line
@@ -85,7 +85,7 @@ def test_without_a_terminal_nobody_is_asked(server: Running, tmp_path: Path) -> 
     assert "--generate" in ask(server, "magic-word", status=2)
 
 
-def test_a_magic_file_open_to_everybody_is_not_used(server: Running, tmp_path: Path) -> None:
+def test_a_magic_file_that_all_can_read_is_refused(server: Running, tmp_path: Path) -> None:
     path = Path(write_word(tmp_path, "the magic word"))
     path.chmod(0o644)
     for words in (["status"], ["magic-word", "--generate"]):

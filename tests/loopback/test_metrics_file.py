@@ -1,4 +1,4 @@
-"""`metrics_file`: what Prometheus' own parser reads in it, and what becomes of it when it cannot be written."""
+"""`metrics_file`, read by Prometheus' own parser; and what happens when it cannot be written."""
 
 import os
 from itertools import pairwise
@@ -19,7 +19,7 @@ Samples = dict[tuple[str, ...], float]
 
 
 def samples_of(text: str) -> Samples:
-    """Let Prometheus' parser read metrics; return the value of each name and label."""
+    """Parse metrics; return their values by name and labels."""
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)
@@ -35,7 +35,7 @@ def play(server: Inside) -> None:
     client.expect_end()
 
 
-def test_it_is_there_at_once_for_everybody_to_read(inside: MakeInside, tmp_path: Path) -> None:
+def test_it_is_written_at_the_start_and_readable_by_all(inside: MakeInside, tmp_path: Path) -> None:
     path = tmp_path / "smtppseudo.prom"
     mask = os.umask(0o077)
     try:
@@ -51,7 +51,7 @@ def test_it_is_there_at_once_for_everybody_to_read(inside: MakeInside, tmp_path:
     assert list(tmp_path.glob(".*")) == []
 
 
-def test_it_is_written_anew_every_15_s_and_no_sum_falls(inside: MakeInside, tmp_path: Path) -> None:
+def test_it_is_replaced_every_15_s_and_no_counter_decreases(inside: MakeInside, tmp_path: Path) -> None:
     path = tmp_path / "smtppseudo.prom"
     server = inside(metrics_file=str(path))
     seen = [path.read_text()]
@@ -71,7 +71,7 @@ def test_it_is_written_anew_every_15_s_and_no_sum_falls(inside: MakeInside, tmp_
     assert sums[-1]["smtppseudo_sessions_closed_total", "quit"] == 3
 
 
-def test_a_server_that_ended_is_offline(inside: MakeInside, tmp_path: Path) -> None:
+def test_after_a_stop_it_shows_the_server_offline(inside: MakeInside, tmp_path: Path) -> None:
     path = tmp_path / "smtppseudo.prom"
     server = inside(metrics_file=str(path))
     play(server)
@@ -81,7 +81,7 @@ def test_a_server_that_ended_is_offline(inside: MakeInside, tmp_path: Path) -> N
     assert found["smtppseudo_connections_total",] == 1
 
 
-def test_offline_by_a_monitor(inside: MakeInside, tmp_path: Path) -> None:
+def test_it_shows_a_server_that_a_monitor_took_offline(inside: MakeInside, tmp_path: Path) -> None:
     path = tmp_path / "smtppseudo.prom"
     server = inside(metrics_file=str(path))
     server.server.go_offline("monitor")
@@ -89,7 +89,7 @@ def test_offline_by_a_monitor(inside: MakeInside, tmp_path: Path) -> None:
     assert samples_of(path.read_text())["smtppseudo_online",] == 0
 
 
-def test_what_cannot_be_written_is_said_once_and_stops_nothing(inside: MakeInside, tmp_path: Path) -> None:
+def test_a_write_error_is_reported_once_and_stops_nothing(inside: MakeInside, tmp_path: Path) -> None:
     path = tmp_path / "later" / "smtppseudo.prom"
     server = inside(metrics_file=str(path))
     complaint = f"{path}: No such file or directory; the metrics file is out of date until writing works again"
@@ -107,7 +107,7 @@ def test_what_cannot_be_written_is_said_once_and_stops_nothing(inside: MakeInsid
     assert server.said == [complaint] * 2
 
 
-def test_it_says_what_status_says(servers: Servers, tmp_path: Path) -> None:
+def test_it_agrees_with_the_command_status(servers: Servers, tmp_path: Path) -> None:
     path = tmp_path / "smtppseudo.prom"
     server = servers.start({"metrics_file": str(path)})
     state = ["--state-dir", str(server.directory / "state")]

@@ -1,4 +1,4 @@
-"""The ops over a real socket: what each does, what it says, and what it refuses."""
+"""The ops over a real socket: what each does, replies and refuses."""
 
 import errno
 import json
@@ -24,7 +24,7 @@ SLOT_FIELDS = {"slot", "state", "session", "ip", "port", "helo", "mail_from", "l
 
 
 def answers_with(server: Running | Inside, start: str) -> None:
-    """A newcomer on the SMTP port must be greeted like this."""
+    """Check the greeting of a new SMTP connection."""
     with server.connect() as client:
         client.expect(start)
         client.say("QUIT", "221")
@@ -36,7 +36,7 @@ def is_closed(port: int) -> bool:
 
 
 def kept(server: Running | Inside) -> Any:
-    """Return what the state directory keeps of the settings; None if nothing."""
+    """Return the settings stored in the state directory; None if there are none."""
     path = state_dir(server) / "settings.json"
     return json.loads(path.read_text()) if path.exists() else None
 
@@ -144,7 +144,7 @@ def test_set_is_all_or_nothing(inside: MakeInside, monitors: Monitors) -> None:
     answers_with(server, "220 old")
 
 
-def test_whoever_knows_an_old_state_changes_nothing(servers: Servers, monitors: Monitors) -> None:
+def test_an_outdated_revision_is_refused(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     one, other = monitors.log_in(server), monitors.log_in(server)
     revision = one.ok("get")["revision"]
@@ -160,7 +160,7 @@ def test_whoever_knows_an_old_state_changes_nothing(servers: Servers, monitors: 
     answers_with(server, "220 one")
 
 
-def test_what_the_command_line_says_is_pinned(servers: Servers, monitors: Monitors) -> None:
+def test_settings_of_the_command_line_are_pinned(servers: Servers, monitors: Monitors) -> None:
     server = servers.start(None, "--greeting", "Mine")
     monitor = monitors.log_in(server)
     before = monitor.ok("get")
@@ -191,7 +191,7 @@ def test_unset(inside: MakeInside, monitors: Monitors) -> None:
     answers_with(server, "220 File")
 
 
-def test_what_monitors_set_is_in_force_after_a_restart(servers: Servers, monitors: Monitors) -> None:
+def test_settings_of_monitors_outlast_a_restart(servers: Servers, monitors: Monitors) -> None:
     first = servers.start({"greeting": "File"})
     place = ("--state-dir", str(state_dir(first)))
     monitor = monitors.log_in(first)
@@ -208,7 +208,7 @@ def test_what_monitors_set_is_in_force_after_a_restart(servers: Servers, monitor
     answers_with(third, "220 Mine")
 
 
-def test_data_events_stop_and_come_again_at_once(inside: MakeInside, monitors: Monitors) -> None:
+def test_data_events_are_turned_off_and_on_at_once(inside: MakeInside, monitors: Monitors) -> None:
     server = inside(slots=1)
     monitor = monitors.subscribed(server, events=["command"])
     client = server.greeted()
@@ -242,7 +242,7 @@ def test_stop_and_start(servers: Servers, monitors: Monitors) -> None:
     assert [event["event"] for event in monitor.events_until(event="closed")].count("online") == 0
 
 
-def test_stopping_again_and_again_keeps_the_port(inside: MakeInside, monitors: Monitors) -> None:
+def test_repeated_stops_and_starts_keep_the_port(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     monitor = monitors.log_in(server)
     for _ in range(50):
@@ -300,7 +300,7 @@ def test_eight_monitors_and_no_more(inside: MakeInside, monitors: Monitors) -> N
 
 
 def refused_login(peer: Peer, secret: str) -> Frame:
-    """Play a login whose proof is right; return the frame that answers it."""
+    """Play a login with a valid proof; return the reply."""
     login, challenge = peer.begin_login("cookie", secret)
     peer.send("auth", data=login.final(challenge["data"]))
     return peer.frame()
@@ -322,8 +322,8 @@ def test_bye(servers: Servers, monitors: Monitors, number: int) -> None:
     assert not (state_dir(server) / "cookie").exists()
 
 
-def test_whatever_is_allowed_in_the_settings_file_can_be_shown(inside: MakeInside, monitors: Monitors) -> None:
-    """In frames that are not too big: a file that would make them so is refused where it is read."""
+def test_the_largest_allowed_settings_fit_into_frames(inside: MakeInside, monitors: Monitors) -> None:
+    """The limits of the settings keep every frame small enough."""
     many = [f"10.{number // 250}.{number % 250}.0/24" for number in range(7_000)]
     try:
         server = inside(limit_exempt=many)

@@ -1,4 +1,4 @@
-"""What no monitor sends: an error frame or a close, never a traceback, never a change, never anybody else's loss."""
+"""Hostile input: it gets an error frame or a close, causes no traceback, changes nothing and harms nobody else."""
 
 import json
 import socket
@@ -62,7 +62,7 @@ NO_FRAMES: dict[str, bytes] = {
 
 @pytest.fixture
 def server(servers: Servers, monitors: Monitors) -> Running:
-    """Return a server that has something to lose."""
+    """Return a server with a setting that a monitor changed."""
     server = servers.start()
     monitor = monitors.log_in(server)
     monitor.ok("set", changes={"greeting": "Still here"})
@@ -71,7 +71,7 @@ def server(servers: Servers, monitors: Monitors) -> Running:
 
 
 def state_of(monitor: Peer, server: Running) -> tuple[Frame, str, dict[str, bytes]]:
-    """Return all that nobody may change without a login."""
+    """Return all state that only a monitor that is logged in may change."""
     files = {path.name: path.read_bytes() for path in state_dir(server).iterdir()}
     return monitor.ok("get"), monitor.ok("status")["state"], files
 
@@ -83,7 +83,7 @@ def is_one_error(frames: list[Frame], code: str) -> bool:
 
 @pytest.mark.parametrize("pieces", ["whole", "byte by byte"])
 @pytest.mark.parametrize("login", ["newcomer", "logged in"])
-def test_what_is_no_frame(server: Running, monitors: Monitors, login: str, pieces: str) -> None:
+def test_lines_that_are_not_frames(server: Running, monitors: Monitors, login: str, pieces: str) -> None:
     on_session_events = monitors.log_in(server)
     before = state_of(on_session_events, server)
     for name, data in NO_FRAMES.items():
@@ -102,7 +102,7 @@ def test_what_is_no_frame(server: Running, monitors: Monitors, login: str, piece
 
 
 @pytest.mark.parametrize(("login", "most"), [("newcomer", BEFORE_LOGIN), ("logged in", AFTER_LOGIN)])
-def test_what_is_too_big(server: Running, monitors: Monitors, login: str, most: int) -> None:
+def test_lines_that_are_too_long(server: Running, monitors: Monitors, login: str, most: int) -> None:
     connect = monitors.log_in if login == "logged in" else monitors.greeted
     whole = line_of({"id": 1, "op": "ping", "x": ""})
     fits = whole[:-3] + b"x" * (most - len(whole) + 1) + whole[-3:]
@@ -116,8 +116,8 @@ def test_what_is_too_big(server: Running, monitors: Monitors, login: str, most: 
         peer.close()
 
 
-def test_a_line_that_grows_and_grows_takes_no_memory(server: Running, monitors: Monitors) -> None:
-    """What comes behind a frame that is too big is dropped as it comes."""
+def test_an_endless_line_takes_no_memory(server: Running, monitors: Monitors) -> None:
+    """The bytes after the limit are dropped as they arrive."""
     on_session_events, peer = monitors.log_in(server), monitors.log_in(server)
     before = resident(server)
     peer.sock.settimeout(0.5)
@@ -160,8 +160,8 @@ def test_no_op_is_carried_out_without_a_login(server: Running, monitors: Monitor
     assert state_of(on_session_events, server) == before
 
 
-def test_no_slave_of_a_login_field_gets_in(server: Running, monitors: Monitors) -> None:
-    """Fields that a careless server would trust."""
+def test_extra_fields_do_not_log_in(server: Running, monitors: Monitors) -> None:
+    """These are fields that a careless server would trust."""
     for fields in (
         {"user": "magic", "ok": True},
         {"state": "AUTHENTICATED"},
@@ -173,7 +173,7 @@ def test_no_slave_of_a_login_field_gets_in(server: Running, monitors: Monitors) 
         peer.close()
 
 
-def test_2000_idle_connections_leave_room_for_whoever_is_in(server: Running, monitors: Monitors) -> None:
+def test_2000_idle_connections_do_not_disturb_a_monitor(server: Running, monitors: Monitors) -> None:
     on_session_events, address = monitors.log_in(server), ("127.0.0.1", monitor_port(server))
     idle: list[socket.socket] = []
     try:
@@ -209,7 +209,7 @@ def has_room(server: Running, monitors: Monitors) -> bool:
     return bool(frame["type"] == "hello")
 
 
-def test_whoever_resets_in_the_middle_leaves_nothing(server: Running, monitors: Monitors) -> None:
+def test_a_reset_in_the_middle_leaves_nothing(server: Running, monitors: Monitors) -> None:
     on_session_events = monitors.log_in(server)
     for data in (b"", b"{", line_of({"id": 1, "op": "ping"}) * 40, b"\xff"):
         for _ in range(25):
@@ -223,7 +223,7 @@ def test_whoever_resets_in_the_middle_leaves_nothing(server: Running, monitors: 
 
 
 @pytest.mark.parametrize("op", ["slots", "get", "subscribe"])
-def test_whoever_closes_before_the_answer(inside: MakeInside, monitors: Monitors, op: str) -> None:
+def test_a_monitor_may_close_before_the_reply(inside: MakeInside, monitors: Monitors, op: str) -> None:
     server = inside(slots=300)
     for _ in range(20):
         server.greeted("127.0.5.1")

@@ -1,4 +1,4 @@
-"""Logging in over a real socket: cookie, magic word, a SCRAM client that is not ours, and who is kept out."""
+"""Logging in over a real socket: by cookie, by magic word, by a foreign SCRAM client; and refused logins."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ NOT_AUTHORIZED = {"type": "reply", "ok": False, "error": "not_authorized", "mess
 
 
 def with_word(server: Running | Inside, monitors: Monitors, word: str = WORD) -> Peer:
-    """Set the magic word; return the monitor that did."""
+    """Set the magic word; return the monitor that set it."""
     monitor = monitors.log_in(server)
     assert monitor.ok("magic_word", **word_fields(word)) == {}
     return monitor
@@ -39,7 +39,7 @@ def log_in(server: Running | Inside, monitors: Monitors, word: str = WORD, sourc
 
 
 def refuse(server: Inside, peer: Peer, user: str, secret: str) -> None:
-    """Try a secret that must be refused, a second later."""
+    """Try a secret that must be refused after a second."""
     login, challenge = peer.begin_login(user, secret)
     assert challenge["ok"] is True, challenge
     request_id = peer.send("auth", data=login.final(challenge["data"]))
@@ -55,7 +55,7 @@ def refuse(server: Inside, peer: Peer, user: str, secret: str) -> None:
 
 
 def unread(peer: Peer) -> bytes:
-    """Return what has come and was not read."""
+    """Return the bytes that were received and not read."""
     peer.sock.setblocking(False)
     try:
         return peer.sock.recv(1)
@@ -64,7 +64,7 @@ def unread(peer: Peer) -> bytes:
 
 
 def peer_is_heard(server: Inside, peer: Peer) -> bool:
-    """Whether the server has read all that a peer sent."""
+    """Return whether the server has read all that a peer sent."""
     sessions = server.server._console._connections if server.server._console else {}
     return any(session.port == peer.port and session.state.name == "REFUSED" for session in sessions)
 
@@ -88,7 +88,7 @@ def test_the_hello(servers: Servers, monitors: Monitors) -> None:
     assert cookie not in peer.wire.decode()
 
 
-def test_the_cookie_lets_in_whoever_can_read_it(servers: Servers, monitors: Monitors) -> None:
+def test_the_cookie_logs_in(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     path = state_dir(server) / "cookie"
     cookie = cookie_of(server)
@@ -102,7 +102,7 @@ def test_the_cookie_lets_in_whoever_can_read_it(servers: Servers, monitors: Moni
     server.wait_for_event(Monitor, action="logout", user="cookie")
 
 
-def test_a_cookie_is_good_for_one_run(servers: Servers, monitors: Monitors) -> None:
+def test_a_restart_replaces_the_cookie(servers: Servers, monitors: Monitors) -> None:
     first = servers.start()
     cookie = cookie_of(first)
     second = servers.start(None, "--state-dir", str(state_dir(first)))
@@ -112,8 +112,8 @@ def test_a_cookie_is_good_for_one_run(servers: Servers, monitors: Monitors) -> N
     monitors.greeted(first).log_in("cookie", cookie)
 
 
-def test_the_port_for_monitors_is_in_the_state_directory(inside: MakeInside) -> None:
-    """For every user, so that one who knows the magic word finds the way."""
+def test_the_monitor_port_is_in_the_state_directory(inside: MakeInside) -> None:
+    """Every user can read it, because every user may know the magic word."""
     before = os.umask(0o022)
     try:
         server = inside()
@@ -128,7 +128,7 @@ def test_the_port_for_monitors_is_in_the_state_directory(inside: MakeInside) -> 
 
 @pytest.mark.parametrize("iterations", [ITERATIONS, 600_000])
 @pytest.mark.parametrize("word", [WORD, "x" * 128, "~!@#$%^&*()_+,=<>?\"'`\\| "])
-def test_a_client_that_is_not_ours(inside: MakeInside, monitors: Monitors, word: str, iterations: int) -> None:
+def test_a_foreign_scram_client_logs_in(inside: MakeInside, monitors: Monitors, word: str, iterations: int) -> None:
     server = inside()
     monitors.log_in(server).ok("magic_word", **word_fields(word, iterations))
     peer = monitors.greeted(server)
@@ -140,13 +140,13 @@ def test_a_client_that_is_not_ours(inside: MakeInside, monitors: Monitors, word:
     assert peer.frame()["type"] == "snapshot"
 
 
-def test_before_a_magic_word_is_set_none_is_right(inside: MakeInside, monitors: Monitors) -> None:
+def test_no_word_is_accepted_before_one_is_set(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     for word in (WORD, " ", "x" * 128):
         refuse(server, monitors.greeted(server), "magic", word)
 
 
-def test_a_magic_word_is_kept_as_keys_alone(servers: Servers, monitors: Monitors) -> None:
+def test_only_keys_of_the_magic_word_are_stored(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     with_word(server, monitors)
     path = state_dir(server) / "credentials"
@@ -159,7 +159,7 @@ def test_a_magic_word_is_kept_as_keys_alone(servers: Servers, monitors: Monitors
     assert WORD not in path.read_text()
 
 
-def test_a_new_word_logs_everybody_else_out(inside: MakeInside, monitors: Monitors) -> None:
+def test_a_new_magic_word_logs_out_all_other_monitors(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     first = with_word(server, monitors)
     others = [monitors.log_in(server), log_in(server, monitors)]
@@ -189,7 +189,7 @@ BAD_KEYS: list[tuple[str, object, str]] = [
 ]
 
 
-def test_keys_that_are_none_change_nothing(inside: MakeInside, monitors: Monitors) -> None:
+def test_invalid_keys_are_refused(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     monitor, other = with_word(server, monitors), monitors.log_in(server)
     for name, value, message in BAD_KEYS:
@@ -200,7 +200,7 @@ def test_keys_that_are_none_change_nothing(inside: MakeInside, monitors: Monitor
     log_in(server, monitors)
 
 
-def test_from_another_machine_in_clear_no_word_is_set(inside: MakeInside, monitors: Monitors) -> None:
+def test_the_magic_word_is_not_set_from_another_machine_in_clear_text(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     monitor = monitors.log_in(server)
     assert server.server._console is not None
@@ -211,7 +211,7 @@ def test_from_another_machine_in_clear_no_word_is_set(inside: MakeInside, monito
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", b"SCRAM-SHA-256$1:AA==$AA==:AA==\n", b"\xff\xfe", b"\0"])
-def test_credentials_that_cannot_be_read_let_nobody_in(inside: MakeInside, monitors: Monitors, damage: bytes) -> None:
+def test_damaged_credentials_let_nobody_in(inside: MakeInside, monitors: Monitors, damage: bytes) -> None:
     server = inside()
     (state_dir(server) / "credentials").write_bytes(damage)
     refuse(server, monitors.greeted(server), "magic", WORD)
@@ -221,7 +221,9 @@ def test_credentials_that_cannot_be_read_let_nobody_in(inside: MakeInside, monit
 
 
 @pytest.mark.parametrize(("user", "secret"), [("magic", WRONG), ("nobody", WORD), ("cookie", WORD), ("MAGIC", WORD)])
-def test_whoever_does_not_know_the_secret(inside: MakeInside, monitors: Monitors, user: str, secret: str) -> None:
+def test_a_wrong_secret_is_refused_after_a_second(
+    inside: MakeInside, monitors: Monitors, user: str, secret: str
+) -> None:
     server = inside()
     with_word(server, monitors)
     refuse(server, monitors.greeted(server), user, secret)
@@ -229,7 +231,7 @@ def test_whoever_does_not_know_the_secret(inside: MakeInside, monitors: Monitors
     assert refusals == ([Monitor("not_authorized", "magic")] if user == "magic" else [])
 
 
-def test_a_recorded_login_is_worth_nothing(inside: MakeInside, monitors: Monitors) -> None:
+def test_a_replayed_login_is_refused(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     with_word(server, monitors)
     before = log_in(server, monitors)
@@ -248,7 +250,7 @@ def silent(peer: Peer) -> None:
 
 
 def pinging(peer: Peer) -> None:
-    """Ask for a pong, and get it."""
+    """Send a ping and read the reply."""
     peer.ok("ping")
 
 
@@ -303,7 +305,7 @@ def test_five_wrong_words_then_one_a_minute(inside: MakeInside, monitors: Monito
     log_in(server, monitors, source="127.0.0.2")
 
 
-def test_what_is_no_wrong_word_does_not_count(inside: MakeInside, monitors: Monitors) -> None:
+def test_other_failed_logins_do_not_count_as_wrong_words(inside: MakeInside, monitors: Monitors) -> None:
     server = inside(quiet_timeout_s=0)
     with_word(server, monitors)
     for _ in range(6):
@@ -322,8 +324,8 @@ def test_what_is_no_wrong_word_does_not_count(inside: MakeInside, monitors: Moni
     log_in(server, monitors, source="127.0.0.2")
 
 
-def test_two_at_a_time_do_not_try_twice_as_often(inside: MakeInside, monitors: Monitors) -> None:
-    """In ten minutes five and ten wrong words, and one for the login that was under way."""
+def test_two_connections_share_the_limit_of_wrong_words(inside: MakeInside, monitors: Monitors) -> None:
+    """Ten minutes allow five and ten wrong words, and one more for the login already begun."""
     server = inside(quiet_timeout_s=0)
     with_word(server, monitors)
     tried = 0
@@ -343,7 +345,7 @@ def test_two_at_a_time_do_not_try_twice_as_often(inside: MakeInside, monitors: M
     assert tried <= 5 + 10 + 1
 
 
-def test_two_a_source_that_have_not_logged_in(inside: MakeInside, monitors: Monitors) -> None:
+def test_a_source_may_have_two_connections_that_are_not_logged_in(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     monitors.log_in(server)  # does not count any more
     first, _ = monitors.greeted(server), monitors.greeted(server)

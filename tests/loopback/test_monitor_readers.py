@@ -1,4 +1,4 @@
-"""Monitors that read slowly, not at all, or ask too much: the server stays as it is, and so do all others."""
+"""Monitors that read slowly or not at all, or send too many ops: they disturb neither the server nor others."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ FLOOD = 60_000
 
 @contextmanager
 def flooded(server: Running, events: int) -> Iterator[None]:
-    """Make so many events while the block runs, and at the least until they are all there."""
+    """Make about this many events while the block runs, and wait for them at its end."""
     thread = threading.Thread(target=play_noops, args=(server, 950, events // 953))
     thread.start()
     try:
@@ -33,26 +33,26 @@ def flooded(server: Running, events: int) -> Iterator[None]:
 
 
 def pong_s(monitor: Peer) -> float:
-    """Return how long a pong takes."""
+    """Return how long the reply to a ping takes."""
     began_at = time.monotonic()
     monitor.ok("ping")
     return time.monotonic() - began_at
 
 
 def until_pong(monitor: Peer) -> tuple[int, int]:
-    """Read all that waits; return how many events came, and how many are said to have been dropped."""
+    """Read all that waits; return the number of events and the number reported as dropped."""
     monitor.ok("ping")
     frames = list(monitor.aside)
     monitor.aside.clear()
-    assert_told(frames)
+    check_gaps_reported(frames)
     events = [frame for frame in frames if frame["type"] == "event"]
     dropped = [frame for frame in frames if frame["type"] == "dropped"]
     assert len(events) + len(dropped) == len(frames)
     return len(events), sum(frame["count"] for frame in dropped)
 
 
-def assert_told(frames: list[Frame]) -> None:
-    """No event is repeated; where some are missing, so many were said to have been dropped before."""
+def check_gaps_reported(frames: list[Frame]) -> None:
+    """Check that no event is repeated, and that each gap was reported as dropped events."""
     last, dropped = 0, 0
     for frame in frames:
         if frame["type"] == "dropped":
@@ -65,7 +65,7 @@ def assert_told(frames: list[Frame]) -> None:
 
 
 def warmed_up(servers: Servers, monitors: Monitors) -> tuple[Running, Peer]:
-    """Return a server that has what a server keeps, and a monitor."""
+    """Return a server that has reached its usual memory, and a monitor."""
     server = servers.start()
     monitor = monitors.log_in(server)
     play_noops(server, 950, sessions=3)
@@ -94,13 +94,13 @@ def test_a_monitor_that_never_reads(servers: Servers, monitors: Monitors) -> Non
 
 
 def asleep_is_behind(other: Peer, asleep: Peer, events: int) -> bool:
-    """Whether so many events have happened since a monitor logged in."""
+    """Return whether this many events have happened since a monitor logged in."""
     counters = other.ok("status")["counters"]
     return bool(counters["connected"] * 953 > asleep.snapshot["counters"]["connected"] * 953 + events)
 
 
-def test_several_that_never_read_share_what_waits_for_them(servers: Servers, monitors: Monitors) -> None:
-    """The events that wait are the same bytes for all."""
+def test_several_monitors_that_never_read_share_the_waiting_events(servers: Servers, monitors: Monitors) -> None:
+    """The same bytes objects wait for all of them."""
     server, other = warmed_up(servers, monitors)
     asleep = [monitors.subscribed(server) for _ in range(4)]
     before = resident(server)
@@ -113,8 +113,8 @@ def test_several_that_never_read_share_what_waits_for_them(servers: Servers, mon
         assert received + dropped == last_seq - monitor.snapshot["seq"]
 
 
-def test_a_monitor_that_reads_an_byte_a_second(inside: MakeInside, monitors: Monitors) -> None:
-    """It delays nobody, and is closed when the kernel could hand it nothing for 30 s."""
+def test_a_monitor_that_reads_a_byte_a_second(inside: MakeInside, monitors: Monitors) -> None:
+    """It delays nobody, and is closed after 30 s without progress in sending."""
     server = inside(quiet_timeout_s=0)
     slow = monitors.log_in(server, receive_buffer_bytes=SMALL_BUFFER_BYTES)
     other = monitors.log_in(server)
@@ -148,8 +148,8 @@ def test_a_monitor_that_stalls_is_closed_after_30_s(inside: MakeInside, monitors
     assert asleep.is_over()
 
 
-def test_a_stream_goes_on_where_the_reader_wakes(inside: MakeInside, monitors: Monitors) -> None:
-    """More than a kernel holds, several times over: nothing is stuck when it is read."""
+def test_a_stream_continues_when_the_monitor_reads_again(inside: MakeInside, monitors: Monitors) -> None:
+    """The stream is several times as long as the kernel's buffers."""
     server = inside(quiet_timeout_s=0)
     monitor = monitors.subscribed(server)
     for _ in range(3):
@@ -161,7 +161,7 @@ def test_a_stream_goes_on_where_the_reader_wakes(inside: MakeInside, monitors: M
 
 
 def send_without_reading(peer: Peer, data: bytes) -> None:
-    """Send all, or as much as the server takes before it closes, or does not read for a while."""
+    """Send all, or as much as the server reads before it closes or pauses."""
     peer.sock.settimeout(0.2)
     try:
         peer.sock.sendall(data)
@@ -188,13 +188,13 @@ def test_a_flood_of_ops(servers: Servers, monitors: Monitors, op: str) -> None:
 
 
 def reading(peer: Peer, data: bytes) -> list[Frame]:
-    """Send bytes and read what comes until the server closes."""
+    """Send bytes, and read until the server closes."""
     peer.send_bytes(data)
     return peer.rest()
 
 
 @pytest.mark.parametrize("log_in", [Monitors.log_in, Monitors.greeted], ids=["logged in", "newcomer"])
-def test_whoever_floods_and_reads_hears_why(
+def test_a_flood_of_ops_gets_the_error_rate(
     servers: Servers, monitors: Monitors, log_in: Callable[[Monitors, Running], Peer]
 ) -> None:
     server = servers.start()

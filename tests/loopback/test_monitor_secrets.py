@@ -1,4 +1,4 @@
-"""The magic word and the cookie: on no disk but the cookie's own file, in no log, on no wire."""
+"""Magic word and cookie are in no file (but the cookie's own), in no log, and never sent."""
 
 import base64
 from pathlib import Path
@@ -10,13 +10,13 @@ CANARY = "Canary-7f3a9c51"
 
 
 def forms(secret: str) -> list[bytes]:
-    """Return the secret as it might leak."""
+    """Return the forms in which a secret might leak."""
     data = secret.encode()
     encoded = [data.hex().encode(), base64.b64encode(data).rstrip(b"="), data[::-1]]
     return [data, data.upper(), data.lower(), *encoded]
 
 
-def test_the_magic_word_appears_nowhere(servers: Servers, monitors: Monitors) -> None:
+def test_the_secrets_appear_nowhere(servers: Servers, monitors: Monitors) -> None:
     server = servers.start(None, "-v")
     setter = monitors.log_in(server)
     setter.ok("magic_word", **word_fields(CANARY))
@@ -39,5 +39,5 @@ def test_the_magic_word_appears_nowhere(servers: Servers, monitors: Monitors) ->
     assert any(name.endswith(".log") for name in seen)
     for name, data in seen.items():
         assert not any(form in data for form in forms(CANARY) + forms(cookie)), name
-    assert b"Salve" in peer.wire  # the test sees what is there
+    assert b"Salve" in peer.wire  # the test does find secrets
     assert sum(b"magic" in data for data in seen.values()) >= 4

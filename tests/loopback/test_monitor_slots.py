@@ -1,4 +1,4 @@
-"""Thousands of slots: lists that are whole, in frames that are not too big, and at nobody's expense."""
+"""Thousands of slots: complete lists in frames of limited size, without delay for others."""
 
 import resource
 import time
@@ -19,7 +19,7 @@ LONG_LINE = b"\xff" * 2_046 + b"\r\n"
 
 @pytest.fixture
 def many_descriptors() -> Iterator[None]:
-    """Let this process and the server open enough files."""
+    """Raise the limit of open files for this process and the server."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = SLOTS + 100
     if hard != resource.RLIM_INFINITY and hard < needed:
@@ -35,7 +35,7 @@ def assert_whole(slots: list[Frame], used: int) -> None:
     assert states == ["open"] * used + ["free"] * (SLOTS - used)
 
 
-def test_few_of_many(servers: Servers, monitors: Monitors, many_descriptors: None) -> None:
+def test_few_used_slots_of_many(servers: Servers, monitors: Monitors, many_descriptors: None) -> None:
     server = servers.start(PATIENT)
     with server.connect() as client:
         client.say("HELO few.test", "220")
@@ -49,7 +49,7 @@ def test_few_of_many(servers: Servers, monitors: Monitors, many_descriptors: Non
 
 @pytest.fixture
 def full(servers: Servers, many_descriptors: None) -> Iterator[Running]:
-    """Yield a server with many slots used, by peers whose last line was as long as can be, and nothing but escapes."""
+    """Yield a server with many slots in use, each with the longest last line, every byte escaped."""
     server = servers.start(PATIENT)
     clients: list[Client] = []
     try:
@@ -65,7 +65,7 @@ def full(servers: Servers, many_descriptors: None) -> Iterator[Running]:
             client.close()
 
 
-def test_many_with_long_lines(full: Running, monitors: Monitors) -> None:
+def test_many_slots_with_long_lines(full: Running, monitors: Monitors) -> None:
     monitor = monitors.log_in(full)
     for slots in (monitor.snapshot["slots"], monitor.ok("slots")["slots"]):
         assert_whole(slots, USED)
@@ -74,7 +74,7 @@ def test_many_with_long_lines(full: Running, monitors: Monitors) -> None:
 
 
 def test_a_long_list_delays_nobody(full: Running, monitors: Monitors) -> None:
-    """Neither in the making nor in the sending: others get their answers between its frames."""
+    """Other monitors get replies between the frames of the list."""
     on_session_events, peer = monitors.log_in(full), monitors.log_in(full)
     peer.send("slots")
     slowest = 0.0
@@ -86,8 +86,8 @@ def test_a_long_list_delays_nobody(full: Running, monitors: Monitors) -> None:
     assert_whole(peer.reply_to(peer._id)["slots"], USED)
 
 
-def test_lists_that_nobody_reads_take_no_memory(full: Running, monitors: Monitors) -> None:
-    """Of all that were asked for, there is what the frame under way needs."""
+def test_unread_lists_take_no_memory(full: Running, monitors: Monitors) -> None:
+    """Only the list that is being sent takes memory, however many were requested."""
     on_session_events, peer = monitors.log_in(full), monitors.log_in(full)
     on_session_events.ok("slots")
     before = resident(full)

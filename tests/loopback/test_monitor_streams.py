@@ -1,4 +1,4 @@
-"""The event stream: no gap, no repeat, what was asked for, from where it was asked for."""
+"""The event stream: complete, without repeats, filtered, and from the number that was asked for."""
 
 import itertools
 import os
@@ -45,7 +45,7 @@ def test_an_event_is_streamed_as_it_is_logged(inside: MakeInside, monitors: Moni
     assert [event["event"] for event in events] == ["connected", "command", "command", "command", "closed"]
 
 
-def test_nothing_is_streamed_before_it_is_asked_for(inside: MakeInside, monitors: Monitors) -> None:
+def test_nothing_is_streamed_before_subscribe(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     monitor = monitors.log_in(server)
     server.greeted().say("NOOP", "250")
@@ -55,7 +55,7 @@ def test_nothing_is_streamed_before_it_is_asked_for(inside: MakeInside, monitors
     assert [event["event"] for event in monitor.events_until(data="NOOP")] == ["connected", "command"]
 
 
-def test_without_a_number_a_stream_begins_behind_the_snapshot(inside: MakeInside, monitors: Monitors) -> None:
+def test_without_from_seq_a_stream_begins_after_the_snapshot(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     before = monitors.subscribed(server, from_seq=1)
     server.greeted()
@@ -68,10 +68,10 @@ def test_without_a_number_a_stream_begins_behind_the_snapshot(inside: MakeInside
     assert monitor.next_event()["seq"] == monitor.snapshot["seq"] + 1
 
 
-def test_a_snapshot_and_the_events_after_it_fit_under_load(servers: Servers, monitors: Monitors) -> None:
-    """What a snapshot counts is what was streamed to another monitor up to its number."""
+def test_a_snapshot_agrees_with_the_events_before_it_under_load(servers: Servers, monitors: Monitors) -> None:
+    """The counters of a snapshot match the events streamed to another monitor up to its `seq`."""
     server = servers.start()
-    on_session_events = monitors.subscribed(server)
+    observer = monitors.subscribed(server)
     newcomers: list[tuple[Frame, dict[int, Frame]]] = []
     with Visitors(server, 3):
         for _ in range(30):
@@ -82,7 +82,7 @@ def test_a_snapshot_and_the_events_after_it_fit_under_load(servers: Servers, mon
             newcomers.append((monitor.snapshot, {event["seq"]: event for event in events}))
             monitor.close()
     last = monitors.log_in(server)
-    events = on_session_events.events_until(event="monitor", port=last.port)
+    events = observer.events_until(event="monitor", port=last.port)
     assert_gapless(seqs(events))
     streamed = {event["seq"]: event for event in events}
     for snapshot, first in [*newcomers, (last.snapshot, {})]:
@@ -93,7 +93,7 @@ def test_a_snapshot_and_the_events_after_it_fit_under_load(servers: Servers, mon
 
 
 def counts(events: list[Frame]) -> tuple[int, int]:
-    """Return how many connections there were, and how many there are."""
+    """Return the number of connections, and of those still open."""
     kinds = [event["event"] for event in events]
     return kinds.count("connected"), kinds.count("connected") - kinds.count("closed")
 
@@ -103,7 +103,7 @@ def open_sessions(events: list[Frame]) -> set[int]:
     return connected - {event["session"] for event in events if event["event"] == "closed"}
 
 
-def test_a_stream_is_taken_up_where_it_ended(servers: Servers, monitors: Monitors) -> None:
+def test_a_stream_resumes_where_it_ended(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     seen: list[int] = []
     with Visitors(server, 2) as visitors:
@@ -119,7 +119,7 @@ def test_a_stream_is_taken_up_where_it_ended(servers: Servers, monitors: Monitor
     assert_gapless([0, *seen])
 
 
-def test_what_is_not_kept_any_more_can_be_told(inside: MakeInside, monitors: Monitors) -> None:
+def test_oldest_seq_shows_which_events_are_not_kept(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     for number in range(1_500):
         server.server.recorder.error(f"event {number}")
@@ -132,7 +132,7 @@ def test_what_is_not_kept_any_more_can_be_told(inside: MakeInside, monitors: Mon
     assert len(replayed) == 1_000
 
 
-def test_the_future_cannot_be_asked_for(inside: MakeInside, monitors: Monitors) -> None:
+def test_from_seq_in_the_future_is_refused(inside: MakeInside, monitors: Monitors) -> None:
     monitor = monitors.log_in(inside())
     next_seq = monitor.snapshot["seq"] + 1
     assert monitor.refused("subscribe", "bad_value", from_seq=next_seq + 1) == f"from_seq must be at most {next_seq}"
@@ -150,7 +150,7 @@ def test_the_future_cannot_be_asked_for(inside: MakeInside, monitors: Monitors) 
         ("ip", "localhost", "ip must be an address or a network such as 192.0.2.0/24"),
     ],
 )
-def test_a_wish_that_cannot_be_met_leaves_the_stream_as_it_was(
+def test_a_refused_subscribe_keeps_the_present_stream(
     inside: MakeInside, monitors: Monitors, field: str, value: object, message: str
 ) -> None:
     server = inside()
@@ -160,7 +160,7 @@ def test_a_wish_that_cannot_be_met_leaves_the_stream_as_it_was(
     assert (monitor.next_event()["port"], list(monitor.aside)) == (client.port, [])
 
 
-def test_kinds_of_events(inside: MakeInside, monitors: Monitors) -> None:
+def test_a_filter_by_kind(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     monitor = monitors.subscribed(server, events=["closed", "connected"])
     for _ in range(3):
@@ -183,7 +183,7 @@ def test_kinds_of_events(inside: MakeInside, monitors: Monitors) -> None:
         ("::/0", []),
     ],
 )
-def test_events_of_addresses(inside: MakeInside, monitors: Monitors, ip: str, seen: list[str]) -> None:
+def test_a_filter_by_address(inside: MakeInside, monitors: Monitors, ip: str, seen: list[str]) -> None:
     server = inside()
     monitor = monitors.subscribed(server, ip=ip, events=["connected"])
     everything = monitors.subscribed(server)
@@ -194,7 +194,7 @@ def test_events_of_addresses(inside: MakeInside, monitors: Monitors, ip: str, se
     assert [event["ip"] for event in monitor.aside] == seen
 
 
-def test_a_filter_holds_for_the_replay_too(inside: MakeInside, monitors: Monitors) -> None:
+def test_a_filter_applies_to_the_replay(inside: MakeInside, monitors: Monitors) -> None:
     server = inside()
     for source in ("127.0.3.1", "127.0.4.1", "127.0.3.1"):
         server.greeted(source).say("NOOP", "250")
@@ -204,8 +204,8 @@ def test_a_filter_holds_for_the_replay_too(inside: MakeInside, monitors: Monitor
     assert [(event["ip"], event["event"]) for event in monitor.aside] == [("127.0.3.1", "command")] * 2
 
 
-def test_subscribing_behind_a_long_list_repeats_nothing(inside: MakeInside, monitors: Monitors) -> None:
-    """All in one piece: the replay then waits until the lists are sent, and events come meanwhile."""
+def test_subscribe_after_a_long_list_repeats_nothing(inside: MakeInside, monitors: Monitors) -> None:
+    """All ops arrive at once: the replay waits until the lists are sent, while new events happen."""
     server = inside(slots=300)
     clients = [server.greeted() for _ in range(300)]
     monitor = monitors.log_in(server)
@@ -222,8 +222,8 @@ def test_subscribing_behind_a_long_list_repeats_nothing(inside: MakeInside, moni
     assert len(monitor.aside) == 300
 
 
-def test_a_turn_that_brings_more_than_a_mebibyte(inside: MakeInside, monitors: Monitors) -> None:
-    """25 pieces of 2 KiB full of commands, all there at once."""
+def test_a_turn_with_more_than_a_mebibyte_of_events(inside: MakeInside, monitors: Monitors) -> None:
+    """25 callers send 2 KiB of commands each at the same moment."""
     server = inside()
     clients = [server.greeted() for _ in range(25)]
     for client in clients:
@@ -238,8 +238,8 @@ def test_a_turn_that_brings_more_than_a_mebibyte(inside: MakeInside, monitors: M
     assert len(monitor.events_until(data="NOOP last")) == 1
 
 
-def test_long_events_are_not_lost_because_many_come_in_one_turn(inside: MakeInside, monitors: Monitors) -> None:
-    """A hundred events as long as can be are more than may wait; but nobody has made them wait."""
+def test_many_long_events_in_one_turn_are_not_dropped(inside: MakeInside, monitors: Monitors) -> None:
+    """A hundred of the longest events exceed the limit of waiting bytes, but the monitor reads: none waits."""
     server = inside(slots=110)
     clients = [server.greeted("127.100.100.100") for _ in range(110)]
     monitor = monitors.subscribed(server)
@@ -258,7 +258,7 @@ def test_long_events_are_not_lost_because_many_come_in_one_turn(inside: MakeInsi
 
 
 @pytest.mark.timeout(60 + STREAMED // 5_000)
-def test_a_reading_monitor_loses_nothing(servers: Servers, monitors: Monitors) -> None:
+def test_a_monitor_that_reads_loses_no_event(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     monitor = monitors.subscribed(server)
     sessions = -(-STREAMED // EVENTS_OF_NOOPS)
@@ -273,7 +273,7 @@ def test_a_reading_monitor_loses_nothing(servers: Servers, monitors: Monitors) -
 
 
 def read_gapless(monitor: Peer, seq: int, count: int) -> int:
-    """Read so many event frames, as fast as can be, and return the number that comes next."""
+    """Read `count` event frames fast; return the next `seq`."""
     part = b""
     end = seq + count
     while seq < end:
@@ -287,7 +287,7 @@ def read_gapless(monitor: Peer, seq: int, count: int) -> int:
     return seq
 
 
-def test_eight_monitors_get_the_same(servers: Servers, monitors: Monitors) -> None:
+def test_eight_monitors_get_the_same_events(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     all_eight = [monitors.subscribed(server) for _ in range(8)]
     with Visitors(server, 2) as visitors:

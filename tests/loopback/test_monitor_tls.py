@@ -1,4 +1,4 @@
-"""Monitors by TLS: a listener that is not loopback is TLS for all callers, and hostile handshakes starve nobody."""
+"""Monitors over TLS: all addresses but loopback use it, and hostile handshakes starve nobody."""
 
 import socket
 import ssl
@@ -56,7 +56,7 @@ def waiting(server: Inside) -> int:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_login_and_what_follows(server: Inside, peers: list[Client | Peer], version: ssl.TLSVersion) -> None:
+def test_login_and_ops_over_tls(server: Inside, peers: list[Client | Peer], version: ssl.TLSVersion) -> None:
     peer = by_tls(server, peers, version=version).greet()
     peer.log_in("cookie", cookie_of(server))
     peer.ok("subscribe")
@@ -67,7 +67,7 @@ def test_a_login_and_what_follows(server: Inside, peers: list[Client | Peer], ve
     server.turn_until(lambda: waiting(server) == 0, "gone")
 
 
-def test_long_answers_come_whole(inside: MakeInside, certificate: Certificate, peers: list[Client | Peer]) -> None:
+def test_long_replies_arrive_whole(inside: MakeInside, certificate: Certificate, peers: list[Client | Peer]) -> None:
     server = inside(monitor_listen=["0.0.0.0"], slots=3000, **certificate.settings("monitor_"))
     peer = by_tls(server, peers).greet().log_in("cookie", cookie_of(server))
     for _ in range(3):
@@ -75,7 +75,7 @@ def test_long_answers_come_whole(inside: MakeInside, certificate: Certificate, p
     assert len(peer.snapshot["slots"]) == 3000
 
 
-def test_the_magic_word_is_set_by_tls(server: Inside, peers: list[Client | Peer]) -> None:
+def test_the_magic_word_can_be_set_over_tls(server: Inside, peers: list[Client | Peer]) -> None:
     (state_dir(server) / "credentials").write_text(credentials_text(WORD))
     peer = by_tls(server, peers).greet().log_in("magic", WORD)
     (session,) = server.server._console._connections  # type: ignore[union-attr]
@@ -83,7 +83,9 @@ def test_the_magic_word_is_set_by_tls(server: Inside, peers: list[Client | Peer]
     peer.ok("magic_word", **word_fields("another word"))
 
 
-def test_the_magic_word_is_not_set_in_clear_from_afar(inside: MakeInside, peers: list[Client | Peer]) -> None:
+def test_the_magic_word_cannot_be_set_in_clear_text_over_a_network(
+    inside: MakeInside, peers: list[Client | Peer]
+) -> None:
     server = inside(monitor_listen=["0.0.0.0"], monitor_cleartext=True)
     peer = Peer(dialled(server, peers), server.turn).greet().log_in("cookie", cookie_of(server))
     (session,) = server.server._console._connections  # type: ignore[union-attr]
@@ -91,14 +93,14 @@ def test_the_magic_word_is_not_set_in_clear_from_afar(inside: MakeInside, peers:
     assert "over TLS" in peer.refused("magic_word", "not_authorized", **word_fields("another word"))
 
 
-def test_a_certificate_goes_before_cleartext(
+def test_a_certificate_overrides_monitor_cleartext(
     inside: MakeInside, certificate: Certificate, peers: list[Client | Peer]
 ) -> None:
     server = inside(monitor_listen=["0.0.0.0"], monitor_cleartext=True, **certificate.settings("monitor_"))
     assert by_tls(server, peers).greet().hello["type"] == "hello"
 
 
-def test_nothing_is_said_in_clear(server: Inside, peers: list[Client | Peer]) -> None:
+def test_nothing_is_sent_in_clear_text(server: Inside, peers: list[Client | Peer]) -> None:
     sock = dialled(server, peers)
     sock.settimeout(0)
     sock.send(b'{"id":1,"op":"ping"}\n')
@@ -107,7 +109,7 @@ def test_nothing_is_said_in_clear(server: Inside, peers: list[Client | Peer]) ->
 
 
 def test_hanging_handshakes_starve_nobody(server: Inside, peers: list[Client | Peer]) -> None:
-    """As many as there may be, two of each source; a third is turned away, and a full house, too."""
+    """Each source may have two; a third is turned away, and so is any connection beyond the total limit."""
     for number in range(63):
         dialled(server, peers, f"127.0.1.{number // 2}").send(HELLO[: number * 8])
     server.turn_until(lambda: waiting(server) == 63, "63 wait")
@@ -125,7 +127,7 @@ def test_hanging_handshakes_starve_nobody(server: Inside, peers: list[Client | P
     assert by_tls(server, peers, "127.0.1.0").greet().hello["type"] == "hello"
 
 
-def test_the_handshake_is_part_of_the_logins_time(server: Inside, peers: list[Client | Peer]) -> None:
+def test_the_handshake_counts_towards_the_login_timeout(server: Inside, peers: list[Client | Peer]) -> None:
     sock = dialled(server, peers)
     server.advance(AUTH_TIMEOUT_S - 1)
     peer = Peer(shake_hands(sock, server.turn), server.turn).greet()
@@ -134,8 +136,8 @@ def test_the_handshake_is_part_of_the_logins_time(server: Inside, peers: list[Cl
     assert peer.rest() == [{"type": "error", "error": "not_authorized", "message": "Not Authorized!"}]
 
 
-def test_key_updates_without_end_are_not_kept(server: Inside, peers: list[Client | Peer]) -> None:
-    """A peer may have TLS itself answer, and never read that."""
+def test_endless_key_updates_take_no_memory(server: Inside, peers: list[Client | Peer]) -> None:
+    """TLS itself replies to key updates; the peer never reads these replies."""
     peer = by_tls(server, peers).greet()
     sock = peer.sock
     (connection,) = server.server._console._connections.values()  # type: ignore[union-attr]
@@ -161,10 +163,10 @@ class _Full:
         raise BlockingIOError
 
 
-# What has to be set
+# What must be set
 
 
-def test_without_a_certificate_it_does_not_start(servers: Servers) -> None:
+def test_a_network_address_without_a_certificate_is_refused(servers: Servers) -> None:
     with pytest.raises(NotStartedError) as caught:
         servers.start(monitor_listen=["0.0.0.0"])
     assert caught.value.status == 78
@@ -173,7 +175,7 @@ def test_without_a_certificate_it_does_not_start(servers: Servers) -> None:
         assert way in line
 
 
-def test_a_reload_cannot_take_the_certificate_away(
+def test_a_reload_cannot_remove_the_certificate(
     inside: MakeInside, certificate: Certificate, peers: list[Client | Peer]
 ) -> None:
     server = inside(monitor_listen=["0.0.0.0"], **certificate.settings("monitor_"))

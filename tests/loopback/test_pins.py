@@ -21,9 +21,10 @@ from tests.monitors import monitor_port, state_dir
 from tests.running import Running, Servers, command, environment, run
 
 
-@pytest.fixture
-def server(servers: Servers, certificate: Certificate) -> Running:
-    return servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
+@pytest.fixture(scope="module")
+def server(lasting_servers: Servers, certificate: Certificate) -> Running:
+    """A server that no test changes."""
+    return lasting_servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
 
 
 class Middle:
@@ -164,7 +165,8 @@ def test_pins_that_cannot_be_written(server: Running, certificate: Certificate, 
 # What is done by TLS
 
 
-def test_all_commands_go_by_tls(server: Running, certificate: Certificate, tmp_path: Path) -> None:
+def test_all_commands_go_by_tls(servers: Servers, certificate: Certificate, tmp_path: Path) -> None:
+    server = servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
     env = {"XDG_CONFIG_HOME": str(tmp_path)}
     pin(server, tmp_path, monitor_port(server), certificate.fingerprint)
     assert 'greeting = "Salve!"' in outcome(run(*words(server, "set", "greeting=Salve!"), **env), 0)

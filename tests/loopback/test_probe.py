@@ -10,7 +10,7 @@ from aiosmtpd.controller import Controller
 
 from smtppseudo.config.settings import STAGES
 from tests.loopback import postfix
-from tests.running import Servers, run
+from tests.running import Running, Servers, run
 
 ACCEPTED, REFUSED, UNREACHABLE, DEFERRED = 1, 0, 69, 75
 
@@ -30,20 +30,24 @@ def answering(data: bytes) -> Iterator[int]:
         thread.join(timeout=10)
 
 
+@pytest.fixture(scope="module")
+def stages(lasting_servers: Servers) -> dict[str, Running]:
+    """A server for each stage of refusal."""
+    return {stage: lasting_servers.start({"reject_at": stage}) for stage in STAGES}
+
+
 @pytest.mark.parametrize("options", [[], ["--pipeline"], ["--helo"]], ids=["", "pipeline", "helo"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_this_server_at_each_stage(servers: Servers, stage: str, options: list[str]) -> None:
-    server = servers.start({"reject_at": stage})
-    probe = run("probe", "--port", str(server.port), *options, "127.0.0.1")
+def test_this_server_at_each_stage(stages: dict[str, Running], stage: str, options: list[str]) -> None:
+    probe = run("probe", "--port", str(stages[stage].port), *options, "127.0.0.1")
     # At `message` the no comes only after a message, and none is sent.
     accepted = stage == "message"
     assert (probe.returncode, probe.stderr) == (ACCEPTED if accepted else REFUSED, "")
     assert probe.stdout.endswith(f"verdict: {'accepted' if accepted else 'refused permanently'}\n")
 
 
-def test_both_sides_are_printed_with_times(servers: Servers) -> None:
-    server = servers.start()
-    probe = run("probe", "--port", str(server.port), "--ehlo", "me.test", "--from", "<a@b.test>", "127.0.0.1")
+def test_both_sides_are_printed_with_times(unchanged: Running) -> None:
+    probe = run("probe", "--port", str(unchanged.port), "--ehlo", "me.test", "--from", "<a@b.test>", "127.0.0.1")
     lines = [line.split(maxsplit=1) for line in probe.stdout.splitlines()[:-1]]
     assert all(float(time) >= 0 for time, _ in lines)
     said = [text for _, text in lines]

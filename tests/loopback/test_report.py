@@ -137,7 +137,7 @@ def test_no_logs_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     empty.mkdir()
     (tmp_path / "settings").write_text('log_dir = "-"\n')
     for arguments, complaint in (
-        ([str(empty)], f"no logs (such as 2026-11-24.log) in {empty}; name the logs, or the directory"),
+        ([str(empty)], f"no logs (such as 2026-11-24.log) in {empty}; name the logs or their directory"),
         (["--config", str(tmp_path / "settings")], "journalctl -u smtppseudo -o cat | smtppseudo report -"),
     ):
         done = run("report", *arguments)

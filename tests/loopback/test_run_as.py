@@ -1,4 +1,4 @@
-"""Root opens the ports and is then somebody else: for good, and able to do all that a server does."""
+"""`--run-as`: root opens the ports, then drops its privileges for good, and the server still works."""
 
 import errno
 import json
@@ -23,13 +23,13 @@ USER = "nobody"
 NOBODY = 65_534
 
 pytestmark = [
-    pytest.mark.xdist_group("low port"),  # one at a time: what is free now has to be free a moment later
+    pytest.mark.xdist_group("low port"),  # one at a time: a free port must still be free a moment later
     pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root, on Linux"),
 ]
 
 
 def free_low_port() -> int:
-    """Return a port below 1024 that is free; skip where it may be had without a privilege, or not at all."""
+    """Return a free port below 1024; skip the test where every user may bind one, or none is free."""
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) < 1_024:
         pytest.skip("every user may bind low ports here")
     for port in range(987, 600, -1):
@@ -43,7 +43,7 @@ def free_low_port() -> int:
 
 
 def start(servers: Servers, port: int = 0, *, directory: Path, prefix: Sequence[str] = ()) -> Running:
-    """Start one that becomes nobody, who cannot come to its directory but by being there; nor to the package."""
+    """Start a server that becomes nobody: that user can read neither the package nor the path to its directory."""
     places = ["--config", "smtppseudo.toml", "--state-dir", "state", "--log-dir", "log"]
     here = ["setpriv", "--groups=0,4", "env", "-C", str(directory)]
     return servers.start(None, "--run-as", USER, *places, port=port, prefix=[*prefix, *here])
@@ -65,7 +65,7 @@ def is_refused(server: Running) -> bool:
         return sock.connect_ex(("127.0.0.1", server.port)) == errno.ECONNREFUSED
 
 
-def test_nothing_of_root_is_left(server: Running) -> None:
+def test_no_user_group_or_capability_of_root_is_left(server: Running) -> None:
     assert server.port < 1_024
     text = Path(f"/proc/{server.pid}/status").read_text()
     lines = dict(line.split(":", 1) for line in text.splitlines())
@@ -80,7 +80,7 @@ def test_nothing_of_root_is_left(server: Running) -> None:
     assert server.stderr == ""
 
 
-def test_no_call_leads_back_to_root() -> None:
+def test_no_system_call_leads_back_to_root() -> None:
     code = f"""
 import os
 from smtppseudo.server.privilege import become, find_user
@@ -99,7 +99,7 @@ for call, *arguments in [*users, *groups, (os.chroot, "/")]:
     assert done.stdout.split() == refused.split()
 
 
-def test_where_root_could_be_had_again_it_does_not_serve(servers: Servers) -> None:
+def test_it_does_not_start_if_it_could_become_root_again(servers: Servers) -> None:
     prefix = ["setpriv", "--securebits=+no_setuid_fixup"]
     with pytest.raises(NotStartedError, match="user nobody could become root again") as caught:
         start(servers, directory=servers.directory / "server0", prefix=prefix)
@@ -107,15 +107,15 @@ def test_where_root_could_be_had_again_it_does_not_serve(servers: Servers) -> No
     assert not (servers.directory / "server0" / "state" / "cookie").exists()
 
 
-def test_where_nobody_can_be_become_it_does_not_serve(servers: Servers) -> None:
+def test_it_does_not_start_if_it_cannot_change_its_user(servers: Servers) -> None:
     prefix = ["setpriv", "--bounding-set=-setuid", "--inh-caps=-setuid"]
     with pytest.raises(NotStartedError, match="cannot become user nobody: Operation not permitted") as caught:
         start(servers, directory=servers.directory / "server0", prefix=prefix)
     assert caught.value.status == 1
 
 
-def test_all_that_is_loaded_late_is_there(server: Running, monitors: Monitors) -> None:
-    """Python and the package need not lie where nobody can read."""
+def test_modules_loaded_late_work_after_the_change(server: Running, monitors: Monitors) -> None:
+    """The new user needs no access to Python and the package."""
     monitor = monitors.log_in(server)
     monitor.ok("set", changes={"greeting": "Nobody"})
     assert (server.directory / "state" / "settings.json").stat().st_uid == NOBODY
@@ -130,7 +130,7 @@ def test_all_that_is_loaded_late_is_there(server: Running, monitors: Monitors) -
     server.wait_for_event(Closed)
 
 
-def test_a_port_that_cannot_be_bound_again_is_kept(server: Running, monitors: Monitors) -> None:
+def test_stop_and_start_work_on_a_port_below_1024(server: Running, monitors: Monitors) -> None:
     greet(server)
     monitor = monitors.log_in(server)
     for _ in range(5):
@@ -145,8 +145,8 @@ def test_a_port_that_cannot_be_bound_again_is_kept(server: Running, monitors: Mo
     assert server.stderr == ""
 
 
-def test_the_settings_file_is_that_of_the_start(servers: Servers, tmp_path: Path) -> None:
-    """Root's usual one, and on SIGHUP not the usual one of whom it has become."""
+def test_sighup_reads_the_settings_file_of_the_start(servers: Servers, tmp_path: Path) -> None:
+    """It is root's file, not the default file of the new user."""
     etc = tmp_path / "etc"
     (etc / "smtppseudo").mkdir(parents=True)
     for name in ("passwd", "group", "nsswitch.conf"):
@@ -158,7 +158,7 @@ def test_the_settings_file_is_that_of_the_start(servers: Servers, tmp_path: Path
     places = ["--config", "", "--state-dir", "state", "--log-dir", "log"]
     os.chown(tmp_path, NOBODY, NOBODY)
     server = servers.start(None, "--run-as", USER, *places, prefix=[*own_etc, *here], log_dir=tmp_path / "log")
-    settings.write_text('hostname = "a"\nlog_min_free_bytes = 0\ngreeting = "anew"\n')
+    settings.write_text('hostname = "a"\nlog_min_free_bytes = 0\ngreeting = "new"\n')
     server.process.send_signal(signal.SIGHUP)
     server.wait_for_event(SettingsChanged, keys="greeting")
     server.stop()
@@ -166,7 +166,7 @@ def test_the_settings_file_is_that_of_the_start(servers: Servers, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["state", "log", "state/settings.json", "state/credentials"])
-def test_what_belongs_to_another_is_named_with_what_mends_it(servers: Servers, tmp_path: Path, name: str) -> None:
+def test_a_path_of_another_owner_is_named_with_the_remedy(servers: Servers, tmp_path: Path, name: str) -> None:
     place = tmp_path / "place"
     for directory in ("state", "log"):
         (place / directory).mkdir(parents=True)
@@ -181,7 +181,7 @@ def test_what_belongs_to_another_is_named_with_what_mends_it(servers: Servers, t
         start(servers, directory=place)
     assert caught.value.status == 1
     advice = f"`chown -R nobody: {name}` mends that"
-    assert (place / name).stat().st_uid == 0  # what is there may be anybody's, so it is not given away
+    assert (place / name).stat().st_uid == 0  # an existing file may belong to anybody, so its owner is not changed
     assert caught.value.stderr == f"smtppseudo: {name}: user nobody cannot read and write it; {advice}\n"
 
 
@@ -194,7 +194,7 @@ def test_what_belongs_to_another_is_named_with_what_mends_it(servers: Servers, t
         (USER, ["unshare", "-U"], "only root can become another user; leave it out, or use sudo"),
     ],
 )
-def test_who_cannot_be_become(tmp_path: Path, name: str, prefix: list[str], said: str) -> None:
+def test_users_that_are_refused(tmp_path: Path, name: str, prefix: list[str], said: str) -> None:
     places = ["--state-dir", str(tmp_path), "--log-dir", str(tmp_path)]
     done = run("serve", "--port", "0", "--monitor-port", "0", *places, "--run-as", name, prefix=prefix)
     assert (done.returncode, done.stdout) == (2, "")
@@ -204,7 +204,7 @@ def test_who_cannot_be_become(tmp_path: Path, name: str, prefix: list[str], said
     assert list(tmp_path.iterdir()) == []
 
 
-def test_root_is_warned_once(tmp_path: Path) -> None:
+def test_root_gets_one_warning(tmp_path: Path) -> None:
     places = ["--config", str(tmp_path / "empty"), "--state-dir", str(tmp_path), "--log-dir", str(tmp_path)]
     (tmp_path / "empty").touch()
     words = command("serve", "--port", "0", "--listen", "127.0.0.1", "--monitor-port", "0", *places)
@@ -224,7 +224,7 @@ def test_root_is_warned_once(tmp_path: Path) -> None:
     assert log.read_text().count("running as root") == 1
 
 
-def test_root_that_is_meant_is_not_warned(servers: Servers) -> None:
+def test_run_as_root_prints_no_warning(servers: Servers) -> None:
     server = servers.start(None, "--run-as", "root")
     assert Path(f"/proc/{server.pid}").stat().st_uid == 0
     assert server.events(Error) == []
@@ -232,7 +232,7 @@ def test_root_that_is_meant_is_not_warned(servers: Servers) -> None:
     assert server.stderr == ""
 
 
-def test_a_server_of_sockets_handed_over_can_be_somebody_else_too(servers: Servers, tmp_path: Path) -> None:
+def test_run_as_works_with_inherited_sockets(servers: Servers, tmp_path: Path) -> None:
     with Held("smtp") as held:
         os.chown(tmp_path, NOBODY, NOBODY)
         prefix = ["env", "-C", str(tmp_path)]

@@ -1,4 +1,4 @@
-"""What a service manager hears of a running server: that it is ready, how it does, that its loop turns, why it ends."""
+"""The messages that a running server sends to the service manager."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs lo
 
 
 class Manager:
-    """A service manager that only listens."""
+    """The service manager's socket."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,13 +30,13 @@ class Manager:
     def env(self) -> dict[str, str]:
         return {"NOTIFY_SOCKET": str(self.path)}
 
-    def hear(self) -> str:
+    def receive(self) -> str:
         """Return the next message."""
         return self.sock.recv(8192).decode()
 
-    def hear_until(self, start: str) -> str:
+    def receive_until(self, start: str) -> str:
         """Return the next message that begins like this."""
-        return next(message for message in iter(self.hear, "") if message.startswith(start))
+        return next(message for message in iter(self.receive, "") if message.startswith(start))
 
 
 @pytest.fixture
@@ -46,31 +46,31 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     manager.sock.close()
 
 
-def test_a_life(servers: Servers, manager: Manager, monitors: Monitors) -> None:
+def test_the_messages_from_start_to_stop(servers: Servers, manager: Manager, monitors: Monitors) -> None:
     server = servers.start(env=manager.env)
-    assert manager.hear() == "READY=1\nSTATUS=Online: 0 of 25 slots, 0 connections, 0 monitors"
+    assert manager.receive() == "READY=1\nSTATUS=Online: 0 of 25 slots, 0 connections, 0 monitors"
     monitor = monitors.log_in(server)
     server.play("HELO me")
     server.wait_for_event(Closed)
     with server.connect() as client:
         client.expect("220")
-        assert manager.hear() == "STATUS=Online: 1 of 25 slots, 2 connections, 1 monitor"
+        assert manager.receive() == "STATUS=Online: 1 of 25 slots, 2 connections, 1 monitor"
         monitor.ok("stop")
-        assert manager.hear() == "STATUS=Offline: 0 of 25 slots, 2 connections, 1 monitor"
+        assert manager.receive() == "STATUS=Offline: 0 of 25 slots, 2 connections, 1 monitor"
     server.stop()
-    assert manager.hear() == "STOPPING=1\nSTATUS=Stopping"
+    assert manager.receive() == "STOPPING=1\nSTATUS=Stopping"
 
 
 @pytest.mark.parametrize("text", ["", "slots = = 3\n"])
-def test_a_reload_well_or_not(servers: Servers, manager: Manager, text: str) -> None:
+def test_a_reload_ends_with_ready_even_if_it_fails(servers: Servers, manager: Manager, text: str) -> None:
     server = servers.start(env=manager.env)
-    manager.hear()
+    manager.receive()
     server.reload(text)
-    assert manager.hear().startswith("RELOADING=1\nMONOTONIC_USEC=")
-    assert manager.hear().startswith("READY=1\nSTATUS=Online: ")
+    assert manager.receive().startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert manager.receive().startswith("READY=1\nSTATUS=Online: ")
 
 
-def test_why_it_does_not_start(manager: Manager, tmp_path: Path) -> None:
+def test_the_error_of_a_failed_start_is_sent(manager: Manager, tmp_path: Path) -> None:
     config = tmp_path / "smtppseudo.toml"
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
@@ -82,35 +82,35 @@ def test_why_it_does_not_start(manager: Manager, tmp_path: Path) -> None:
             words = ["serve", "--listen", "127.0.0.1", "--port", str(port), "--monitor-port", "0", *places]
             done = subprocess.run(command(*words), env=environment(**manager.env), capture_output=True, check=False)
             assert done.returncode == status
-            heard = manager.hear()
-            assert f"smtppseudo: {heard.removeprefix('STATUS=')}\n" == done.stderr.decode()
-            assert said in heard
+            message = manager.receive()
+            assert f"smtppseudo: {message.removeprefix('STATUS=')}\n" == done.stderr.decode()
+            assert said in message
 
 
-def test_a_loop_that_turns_is_known_to(servers: Servers, manager: Manager) -> None:
+def test_the_watchdog_is_reset_again_and_again(servers: Servers, manager: Manager) -> None:
     servers.start(env=manager.env | {"WATCHDOG_USEC": "200000"})
     for _ in range(3):
-        manager.hear_until("WATCHDOG=1")
+        manager.receive_until("WATCHDOG=1")
 
 
-def is_serving(server: Running) -> None:
+def play_session(server: Running) -> None:
     server.play("HELO me")
 
 
-def test_a_manager_that_goes_away_costs_nothing(servers: Servers, manager: Manager) -> None:
+def test_a_manager_that_goes_away_stops_nothing(servers: Servers, manager: Manager) -> None:
     server = servers.start(env=manager.env | {"WATCHDOG_USEC": "100000"})
-    manager.hear_until("WATCHDOG=1")
+    manager.receive_until("WATCHDOG=1")
     manager.sock.close()
     manager.path.unlink()
-    is_serving(server)
-    server.reload({"greeting": "anew"})
+    play_session(server)
+    server.reload({"greeting": "new"})
     wait_until(lambda: "settings" in server.log_text, "the reload")
-    is_serving(server)
+    play_session(server)
     server.stop()
     assert server.stderr == ""
 
 
-def test_a_manager_that_does_not_listen_costs_little(servers: Servers, manager: Manager) -> None:
+def test_a_manager_that_does_not_read_stops_nothing(servers: Servers, manager: Manager) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as flood:
         flood.setblocking(False)
         server = servers.start(env=manager.env | {"WATCHDOG_USEC": "100000"})
@@ -120,16 +120,16 @@ def test_a_manager_that_does_not_listen_costs_little(servers: Servers, manager: 
                 flood.sendto(b"", str(manager.path))
             except BlockingIOError:
                 is_full = True
-    is_serving(server)
-    server.reload({"greeting": "anew"})
+    play_session(server)
+    server.reload({"greeting": "new"})
     wait_until(lambda: "settings" in server.log_text, "the reload")
-    is_serving(server)
+    play_session(server)
     server.stop()
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root, on Linux")
 @pytest.mark.parametrize(("state_directory", "mode"), [("/var/lib/smtppseudo", 0o640), ("", 0o600)])
-def test_the_cookie_of_a_service_is_its_groups(servers: Servers, state_directory: str, mode: int) -> None:
+def test_the_group_of_a_system_service_can_read_its_cookie(servers: Servers, state_directory: str, mode: int) -> None:
     own_var_lib = 'umask 027; mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/smtppseudo && exec "$@"'
     prefix = ["unshare", "-m", "sh", "-c", own_var_lib, "sh"]
     env = {"STATE_DIRECTORY": state_directory}

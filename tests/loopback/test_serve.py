@@ -1,15 +1,17 @@
-"""`serve` from start to end: what it says, how it stops, and what SIGHUP changes."""
+"""`serve`: its output and log, how it stops, and what SIGHUP changes."""
 
+import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Error, Offline, Online, SettingsChanged
-from tests.clients import Client, wait_until
-from tests.running import Running, Servers
+from tests.clients import LIMIT_S, Client, connect, wait_until
+from tests.running import Running, Servers, command, environment, stays_who_it_is
 
 STOP_S = 2.0
 
@@ -20,7 +22,7 @@ def greeted(server: Running) -> Client:
     return client
 
 
-def test_it_says_what_it_listens_on(servers: Servers) -> None:
+def test_it_prints_the_addresses_that_it_listens_on(servers: Servers) -> None:
     server = servers.start(listen=["127.0.0.1", "::1"])
     port = server.port
     *smtp, monitors = server.stdout.splitlines()
@@ -63,7 +65,7 @@ def test_the_log_can_be_json(servers: Servers) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_tells_every_session_and_ends_in_time(servers: Servers, number: int) -> None:
+def test_a_stop_sends_421_to_every_session_and_ends_within_2_s(servers: Servers, number: int) -> None:
     server = servers.start({"accept_mail": True})
     silent, talking, sending = (greeted(server) for _ in range(3))
     talking.say("EHLO x", "250")
@@ -80,7 +82,7 @@ def test_a_stop_tells_every_session_and_ends_in_time(servers: Servers, number: i
     assert server.records()[-1].event == Offline("shutdown")
 
 
-def test_two_stops_at_once_are_as_good_as_one(servers: Servers) -> None:
+def test_two_stop_signals_at_once_end_it_normally(servers: Servers) -> None:
     server = servers.start()
     client = greeted(server)
     server.process.send_signal(signal.SIGSTOP)
@@ -102,13 +104,13 @@ def test_verbose_prints_the_events(servers: Servers) -> None:
     assert printed == server.log_text.splitlines()
 
 
-def test_accepting_mail_is_warned_of(servers: Servers) -> None:
+def test_accept_mail_prints_a_warning(servers: Servers) -> None:
     server = servers.start({"accept_mail": True})
     assert "honest mail" in server.stderr
     assert "honest mail" in server.events(Error)[0].message
 
 
-def test_accepting_mail_from_a_reload_on_is_warned_of_too(servers: Servers) -> None:
+def test_accept_mail_by_a_reload_prints_a_warning(servers: Servers) -> None:
     server = servers.start()
     server.reload({"accept_mail": True})
     server.wait_for_event(SettingsChanged)
@@ -117,7 +119,7 @@ def test_accepting_mail_from_a_reload_on_is_warned_of_too(servers: Servers) -> N
     assert ["honest mail" in error.message for error in server.events(Error)] == [True]
 
 
-def test_sighup_changes_what_is_to_come_and_no_session_under_way(servers: Servers) -> None:
+def test_sighup_changes_new_sessions_only(servers: Servers) -> None:
     server = servers.start()
     before = greeted(server)
     before.say("HELO x", "250")
@@ -161,7 +163,7 @@ def test_sighup_with_a_bad_file_changes_nothing_and_says_why(servers: Servers, t
         client.expect("220 good again")
 
 
-def test_sighup_stops_and_resumes_data_events_at_once(servers: Servers) -> None:
+def test_sighup_turns_data_events_off_and_on_at_once(servers: Servers) -> None:
     server = servers.start()
     client = greeted(server)
     for log_data_events in (False, True):
@@ -174,7 +176,7 @@ def test_sighup_stops_and_resumes_data_events_at_once(servers: Servers) -> None:
     assert [command.data for command in server.events(Command)] == [b"NOOP True", b"QUIT"]
 
 
-def test_sighup_does_not_touch_what_the_command_line_says(servers: Servers) -> None:
+def test_sighup_keeps_the_settings_of_the_command_line(servers: Servers) -> None:
     server = servers.start({"greeting": "of the file"}, "--greeting", "of the command line")
     server.reload({"greeting": "of another file", "idle_timeout_s": 60})
     server.wait_for_event(SettingsChanged, keys="idle_timeout_s")
@@ -182,7 +184,7 @@ def test_sighup_does_not_touch_what_the_command_line_says(servers: Servers) -> N
         client.expect("220 of the command line")
 
 
-def test_what_needs_a_restart_is_named(servers: Servers) -> None:
+def test_sighup_names_the_changed_keys_that_need_a_restart(servers: Servers) -> None:
     server = servers.start()
     server.reload({"slots": 3, "greeting": "new"})
     server.wait_for_event(SettingsChanged, keys="greeting")
@@ -193,8 +195,7 @@ def test_what_needs_a_restart_is_named(servers: Servers) -> None:
         client.close()
 
 
-def test_a_reload_forgets_no_session_of_a_client(servers: Servers) -> None:
-    """The share of a client is counted right through a reload that changes it."""
+def test_a_reload_keeps_counting_the_slots_of_a_client(servers: Servers) -> None:
     server = servers.start({"limit_exempt": [], "slots_per_client": 3})
     clients = [greeted(server) for _ in range(3)]
     server.reload({"limit_exempt": ["127.0.0.0/8"]})
@@ -211,7 +212,7 @@ def test_a_reload_forgets_no_session_of_a_client(servers: Servers) -> None:
     server.wait_for_event(Closed, count=7)
 
 
-def test_the_cookie_of_another_server_stays(servers: Servers, tmp_path: Path) -> None:
+def test_the_cookie_of_another_server_is_not_removed(servers: Servers, tmp_path: Path) -> None:
     state = tmp_path / "shared"
     servers.start({}, "--state-dir", str(state))
     second = servers.start({}, "--state-dir", str(state))
@@ -222,9 +223,36 @@ def test_the_cookie_of_another_server_stays(servers: Servers, tmp_path: Path) ->
     assert not (state / "cookie").exists()
 
 
-def test_what_a_crash_left_of_a_write_is_removed(servers: Servers, tmp_path: Path) -> None:
+def test_temporary_files_of_a_crash_are_removed(servers: Servers, tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
     (state / ".settings.json.new").write_text("{")
     servers.start({}, "--state-dir", str(state))
     assert sorted(path.name for path in state.iterdir()) == ["cookie", "monitor_port"]
+
+
+def test_the_reader_of_the_printed_events_may_leave(tmp_path: Path) -> None:
+    """`serve -v | head -3`: the server goes on, and ends as it should."""
+    (tmp_path / "empty").touch()
+    places = ["--config", str(tmp_path / "empty"), "--state-dir", str(tmp_path), "--log-dir", str(tmp_path)]
+    options = ["--port", "0", "--listen", "127.0.0.1", "--monitor-port", "0", *places, *stays_who_it_is()]
+    words = command("serve", "--verbose", *options)
+    reads, writes = os.pipe()
+    process = subprocess.Popen(words, env=environment(), stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    try:
+        with os.fdopen(reads) as stdout:
+            port = next(int(line.rpartition(" ")[2]) for line in stdout if line.startswith("smtppseudo "))
+        for _ in range(2):
+            with connect("127.0.0.1", port) as client:
+                client.expect("220")
+                client.say("QUIT", "221")
+                client.expect_end()
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
+        process.communicate()
+    assert "no more events are printed" in stderr
+    assert len(stderr.splitlines()) == 1
+    assert process.returncode == 0

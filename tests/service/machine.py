@@ -29,7 +29,7 @@ _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOM
 
 
 def require_containers() -> None:
-    """Skip where no machine can be booted."""
+    """Skip the test where no container can be booted."""
     if os.geteuid() != 0:
         pytest.skip("booting a container needs root")
     for program, package in (("mmdebstrap", "mmdebstrap"), ("systemd-nspawn", "systemd-container")):
@@ -40,7 +40,7 @@ def require_containers() -> None:
 
 
 class Machine:
-    """A copy of the pristine tree, in memory; to be booted, and powered off."""
+    """A copy of the pristine tree, in memory, that is booted and powered off."""
 
     def __init__(self, directory: Path) -> None:
         self.root = directory / "root"
@@ -69,11 +69,11 @@ class Machine:
         self._cleanup.close()
 
     def boot(self) -> None:
-        """Boot it, and wait until systemd has started all."""
+        """Boot it, and wait until systemd has started all units."""
         words = ["systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot", "--register=no"]
         words += [f"--machine={self._name}", "--private-network", "--console=pipe"]
         if not Path("/run/systemd/system").is_dir():
-            words.append("--keep-unit")  # there is no systemd to make a unit of it
+            words.append("--keep-unit")  # no systemd here that could make a unit of it
         groups = self._make_control_groups()
         move = 'for group in $GROUPS_TO_JOIN; do echo $$ > "$group/cgroup.procs"; done; exec "$@"'
         env = {**os.environ, "GROUPS_TO_JOIN": " ".join(map(str, groups))}
@@ -85,14 +85,14 @@ class Machine:
         wait_until(self._is_up, "the machine's systemd", LIMIT_S)
 
     def power_off(self) -> None:
-        """Shut it down, and leave nothing of it behind but the tree."""
+        """Shut it down, and remove its control groups."""
         if self._nspawn is None:
             return
         try:
             self.run("systemctl", "poweroff", check=False)
             self._nspawn.wait(LIMIT_S)
         except subprocess.TimeoutExpired:
-            os.kill(self._leader, signal.SIGKILL)  # the first process of its process name space: all of them end
+            os.kill(self._leader, signal.SIGKILL)  # the first process of its name space: all others end with it
             self._nspawn.wait(LIMIT_S)
         finally:
             self._nspawn = None
@@ -110,7 +110,7 @@ class Machine:
         check: bool = True,
         stdin: str = "",
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in it that ends by itself; unless told otherwise it must end well."""
+        """Run a command inside and wait for its end; its exit status must be 0 unless `check` is false."""
         enter = ["nsenter", f"--target={self._leader}", "-m", "-u", "-i", "-n", "-p", "-C"]
         become = [] if user is None else ["runuser", "-u", user, "--"]
         done = subprocess.run(
@@ -126,7 +126,7 @@ class Machine:
         return done
 
     def read(self, *words: str, user: str | None = None) -> str:
-        """Run a command in it and return what it prints."""
+        """Run a command inside and return its output."""
         return self.run(*words, user=user).stdout.strip()
 
     def show(self, prop: str, unit: str = SERVICE) -> str:
@@ -134,19 +134,19 @@ class Machine:
         return self.read("systemctl", "show", unit, f"--property={prop}", "--value")
 
     def wait_for_log(self, text: str) -> None:
-        """Wait until the journal holds this."""
+        """Wait until the journal contains a text."""
         wait_until(lambda: text in self.read("journalctl", "--output=cat", "--quiet"), text, LIMIT_S)
 
     def path(self, inside: str) -> Path:
-        """Return where one of its files is for us."""
+        """Return the path of one of its files outside the machine."""
         return self.root / inside.removeprefix("/")
 
     def connect(self, port: int = 25, address: str = "127.0.0.1") -> Client:
-        """Connect a client to one of its ports, from inside."""
+        """Connect a client to one of its ports, from its own network."""
         return self.in_its_network(lambda: connect(address, port))
 
     def answers(self, port: int = 25, address: str = "127.0.0.1") -> bool:
-        """Say whether its server answers a port."""
+        """Return whether its server answers on a port."""
         try:
             with self.connect(port, address) as client:
                 return client.expect("220") != ""
@@ -154,7 +154,7 @@ class Machine:
             return False
 
     def in_its_network(self, act: Callable[[], T]) -> T:
-        """Do something in a thread that is in its network; the sockets made there stay there."""
+        """Call `act` in a thread inside its network; sockets made there stay in that network."""
 
         def enter_and_act() -> T:
             with Path(f"/proc/{self._leader}/ns/net").open() as namespace:
@@ -166,7 +166,7 @@ class Machine:
             return threads.submit(enter_and_act).result()
 
     def _find_leader(self) -> int:
-        """Return the process that is the first in its own name space; 0 while there is none."""
+        """Return the first process of the machine; 0 while there is none."""
         assert self._nspawn is not None
         assert self._nspawn.poll() is None, f"no machine: {self._console.read_text()}"
         pid = self._nspawn.pid
@@ -191,9 +191,9 @@ class Machine:
         return groups
 
     def _control_groups(self) -> list[Path]:
-        """Return groups for this machine alone, in the hierarchies that systemd uses: two machines must not share one.
+        """Return control groups for this machine alone, in the hierarchies that systemd uses.
 
-        None where there is a systemd, which makes one itself.
+        Two machines must not share a group. Where systemd runs here, it makes one itself, and the list is empty.
         """
         if Path("/run/systemd/system").is_dir():
             return []
@@ -207,7 +207,7 @@ class Machine:
 
 @contextmanager
 def machine_with_program(directory: Path) -> Iterator[Machine]:
-    """A machine in which was done what README tells to, with our wheel and no network; no service yet."""
+    """Boot a machine with the program installed as in README, from a wheel and without a network; no service yet."""
     require_containers()
     with Machine(directory) as machine:
         wheels = machine.path("/root/wheels")

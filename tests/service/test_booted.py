@@ -1,4 +1,4 @@
-"""The service under a real systemd: it answers, heals itself, and is steered as the administrator would."""
+"""The service under a real systemd: its ports, restarts, reloads, permissions and sandbox."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ DROP_IN = f"/etc/systemd/system/{SERVICE}.d/test.conf"
 
 @pytest.fixture(scope="module")
 def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A machine with the service installed as README says, and two users, of whom one is of its group."""
+    """A machine with the service installed as in README, a user in its group and a user outside it."""
     with machine_with_program(tmp_path_factory.mktemp("booted")) as machine:
         done = machine.run(PROGRAM, "install-service")
         assert done.stdout.splitlines()[-2:] == [
@@ -34,7 +34,7 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.fixture
 def machine(booted: Machine) -> Iterator[Machine]:
-    """That machine, its service running; afterwards without the settings file and drop-in that a test wrote."""
+    """The machine with a running service; settings file and drop-in of a test are removed afterwards."""
     assert booted.show("ActiveState") == "active"
     yield booted
     if not any(booted.path(each).exists() for each in (SETTINGS, DROP_IN)):
@@ -66,7 +66,7 @@ def kill(machine: Machine, number: int) -> str:
 
 
 def wait_for_another(machine: Machine, pid: str) -> None:
-    """Wait until another process serves."""
+    """Wait until the service runs as another process than `pid`."""
     wait_until(
         lambda: machine.show("ActiveState") == "active" and machine.show("MainPID") not in (pid, "0"),
         "another process that serves",
@@ -85,7 +85,7 @@ def test_both_ports_answer_in_both_families(machine: Machine, address: str) -> N
         assert hello["type"] == "hello"
 
 
-def test_systemctl_status_says_how_it_does(machine: Machine) -> None:
+def test_systemctl_status_shows_the_status_line(machine: Machine) -> None:
     status = machine.read("systemctl", "status", SERVICE)
     assert re.search(r"Active: active \(running\)", status)
     assert re.search(r'Status: "Online: [0-9]+ of 25 slots', status)
@@ -94,11 +94,11 @@ def test_systemctl_status_says_how_it_does(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(("user", "status"), [("root", 0), ("member", 0), ("stranger", 77)])
-def test_who_is_root_or_of_the_group_needs_no_word(machine: Machine, user: str, status: int) -> None:
+def test_only_root_and_the_group_log_in_without_the_magic_word(machine: Machine, user: str, status: int) -> None:
     assert machine.run(PROGRAM, "status", user=user, check=False).returncode == status
 
 
-def test_the_group_reads_the_logs_and_others_do_not(machine: Machine) -> None:
+def test_only_the_group_can_read_the_logs(machine: Machine) -> None:
     assert machine.answers()
     (log,) = machine.path(LOGS).iterdir()
     path = f"{LOGS}/{log.name}"
@@ -108,28 +108,28 @@ def test_the_group_reads_the_logs_and_others_do_not(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("user", ["root", "member"])
-def test_a_report_is_of_the_logs_of_the_service(machine: Machine, user: str) -> None:
+def test_report_reads_the_logs_of_the_service(machine: Machine, user: str) -> None:
     assert machine.answers()
     report = machine.run(PROGRAM, "report", user=user, env={"HOME": f"/home/{user}"}).stdout
     assert re.search(r"^connections +[1-9]", report, re.MULTILINE)
 
 
-def test_a_report_of_logs_that_are_for_others_says_for_whom(machine: Machine) -> None:
+def test_report_says_who_may_read_the_logs(machine: Machine) -> None:
     done = machine.run(PROGRAM, "report", user="stranger", env={"HOME": "/home/stranger"}, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"smtppseudo: {LOGS}: Permission denied; root and the group of the server may")
 
 
-def test_a_reload_takes_the_settings_file_anew(machine: Machine) -> None:
+def test_a_reload_applies_the_settings_file(machine: Machine) -> None:
     pid = machine.show("MainPID")
     write_settings(machine, 'greeting = "Reloaded "\n')
     machine.run("systemctl", "reload", SERVICE)
 
-    def greets_anew() -> bool:
+    def has_new_greeting() -> bool:
         with machine.connect() as client:
             return client.expect("220 ").startswith("220 Reloaded ")
 
-    wait_until(greets_anew, "the new greeting", LIMIT_S)
+    wait_until(has_new_greeting, "the new greeting", LIMIT_S)
     assert machine.show("MainPID") == pid
     assert machine.show("ActiveState") == "active"
 
@@ -146,7 +146,7 @@ def test_a_restart_loses_no_connection(machine: Machine) -> None:
                 with machine.connect() as client:
                     client.expect("220 ")
                     greeted += 1
-                    # To its end, so that it does not hold a slot when the next begins. A restart may cut it short.
+                    # Read to its end, so that it holds no slot when the next begins. A restart may cut it short.
                     with contextlib.suppress(ConnectionError):
                         client.send("QUIT")
                         client.rest()
@@ -166,7 +166,7 @@ def test_a_restart_loses_no_connection(machine: Machine) -> None:
     assert not failures
 
 
-def test_the_listener_is_stopped_and_started_over_port_26(machine: Machine) -> None:
+def test_a_monitor_can_stop_and_start_the_listener(machine: Machine) -> None:
     machine.run(PROGRAM, "stop")
     with pytest.raises(ConnectionRefusedError):
         machine.connect()
@@ -175,7 +175,7 @@ def test_the_listener_is_stopped_and_started_over_port_26(machine: Machine) -> N
     assert machine.answers()
 
 
-def test_stopping_the_sockets_stops_it_all(machine: Machine) -> None:
+def test_stopping_the_sockets_stops_the_service(machine: Machine) -> None:
     machine.run("systemctl", "stop", "smtppseudo.socket", "smtppseudo-monitor.socket")
     assert machine.show("ActiveState") == "inactive"
     assert not machine.answers()
@@ -183,34 +183,34 @@ def test_stopping_the_sockets_stops_it_all(machine: Machine) -> None:
     assert machine.answers()
 
 
-def test_killed_while_offline_it_comes_back_online(machine: Machine) -> None:
+def test_killed_while_offline_it_restarts_online(machine: Machine) -> None:
     machine.run(PROGRAM, "stop")
     pid = kill(machine, signal.SIGKILL)
     wait_for_another(machine, pid)
     assert machine.answers()
 
 
-def test_restarted_while_offline_it_comes_back_online(machine: Machine) -> None:
+def test_restarted_while_offline_it_is_online_again(machine: Machine) -> None:
     machine.run(PROGRAM, "stop")
     machine.run("systemctl", "restart", SERVICE)
     assert machine.answers()
     assert machine.show("Result", "smtppseudo.socket") == "success"
 
 
-def test_after_ten_crashes_in_a_row_it_still_comes_back(machine: Machine) -> None:
+def test_after_ten_crashes_in_a_row_it_still_restarts(machine: Machine) -> None:
     for _ in range(10):
         pid = kill(machine, signal.SIGKILL)
-        assert machine.answers()  # whoever calls is kept waiting until there is a server again
+        assert machine.answers()  # the connection waits until there is a server again
         wait_for_another(machine, pid)
 
 
-def test_crashes_that_nobody_calls_after(machine: Machine) -> None:
+def test_after_crashes_without_callers_it_answers(machine: Machine) -> None:
     for _ in range(2):
         wait_for_another(machine, kill(machine, signal.SIGKILL))
     assert machine.answers()
 
 
-def test_a_server_that_hangs_is_started_anew(machine: Machine) -> None:
+def test_a_hanging_server_is_restarted_by_the_watchdog(machine: Machine) -> None:
     write_drop_in(machine, "[Service]\nWatchdogSec=1\n")
     machine.run("systemctl", "restart", SERVICE)
     pid = kill(machine, signal.SIGSTOP)
@@ -219,25 +219,25 @@ def test_a_server_that_hangs_is_started_anew(machine: Machine) -> None:
     assert machine.answers()
 
 
-def test_a_mistake_in_the_settings_is_told_by_systemctl_status(machine: Machine) -> None:
+def test_systemctl_status_shows_a_mistake_in_the_settings(machine: Machine) -> None:
     write_settings(machine, "\nslots = 0\n")
     said = f"{SETTINGS}, line 2: slots must be a whole number from 1 to 60000"
     assert machine.run("systemctl", "restart", SERVICE, check=False).returncode != 0
     status = machine.run("systemctl", "status", SERVICE, check=False).stdout
     assert f"smtppseudo: {said}" in status
     assert f'Status: "{said}' in status
-    # Nobody calls, so it is not tried again by itself; and whoever calls does not have it tried for ever.
+    # Without a connection it is not restarted; with one, the trigger limit ends the restarts.
     assert machine.show("SubState") == "failed"
     with machine.connect():
         wait_until(
-            lambda: machine.show("Result", "smtppseudo.socket") == "trigger-limit-hit", "an end of tries", LIMIT_S
+            lambda: machine.show("Result", "smtppseudo.socket") == "trigger-limit-hit", "the trigger limit", LIMIT_S
         )
     machine.path(SETTINGS).unlink()
     machine.run("systemctl", "restart", SERVICE)
     assert machine.answers()
 
 
-def test_what_monitors_set_survives_a_reboot(machine: Machine) -> None:
+def test_settings_of_monitors_survive_a_reboot(machine: Machine) -> None:
     machine.run(PROGRAM, "set", "greeting=Survivor ", user="member")
     machine.power_off()
     machine.boot()
@@ -277,8 +277,8 @@ OWN = ("/var/lib/smtppseudo", LOGS)
 NOT_OWN = ("/", "/etc", "/etc/smtppseudo", "/usr", "/opt/smtppseudo", "/var", "/var/lib", "/var/log", "/run", "/dev")
 
 
-def test_inside_the_sandbox_nothing_can_be_done(machine: Machine) -> None:
-    """The unit itself, sockets included, runs something else: what somebody could do who took the server over."""
+def test_the_sandbox_allows_an_attacker_nothing(machine: Machine) -> None:
+    """The unit, with its sockets, runs attacks in place of the server: what an intruder in the server could do."""
     machine.path("/opt/probe.py").write_text(PROBE % {"places": OWN + NOT_OWN})
     machine.path("/home/member/secret").write_text("secret")
     machine.path("/home/member/secret").chmod(0o644)

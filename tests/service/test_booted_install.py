@@ -1,4 +1,4 @@
-"""Installing, upgrading and removing the service under a real systemd, and what is refused there."""
+"""Installing, upgrading and removing the service under a real systemd, and the refusals."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ MEMBER_HOME = "/home/member"
 
 @pytest.fixture(scope="module")
 def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A machine with the program, and an ordinary user whose services run, as they do for whoever is logged in."""
+    """A machine with the program, and a user whose systemd manager runs, as after a login."""
     with machine_with_program(tmp_path_factory.mktemp("booted")) as machine:
         machine.run("useradd", "--create-home", "member")
         machine.run("systemctl", "start", f"user@{machine.read('id', '-u', 'member')}.service")
@@ -26,7 +26,7 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.fixture
 def machine(booted: Machine) -> Iterator[Machine]:
-    """That machine, with nothing of the service on it: before a test, and after."""
+    """The machine without the service, before and after each test."""
     assert traces(booted) == []
     yield booted
     booted.run(PROGRAM, "uninstall-service", "--purge")
@@ -34,7 +34,7 @@ def machine(booted: Machine) -> Iterator[Machine]:
 
 
 def traces(machine: Machine) -> list[str]:
-    """Return what there is of the service: files outside the program's own places, user, group, units."""
+    """Return all traces of the service: files outside the program's directories, user, group, units."""
     own = [word for place in (VENV, "/root", MEMBER_HOME) for word in ("-path", place, "-prune", "-o")]
     found = machine.read("find", "/", "-xdev", *own, "-name", "*smtppseudo*", "-print").splitlines()
     names = machine.run("getent", "passwd", "smtppseudo", check=False).stdout
@@ -44,7 +44,7 @@ def traces(machine: Machine) -> list[str]:
 
 
 def refused(machine: Machine, *words: str, program: str = PROGRAM, user: str | None = None) -> str:
-    """Have an install refused; return the one line that says why. It must have changed nothing."""
+    """Run an install that must be refused and change nothing; return its error line."""
     done = machine.run(program, "install-service", *words, user=user, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
@@ -52,7 +52,7 @@ def refused(machine: Machine, *words: str, program: str = PROGRAM, user: str | N
     return line
 
 
-def test_an_install_needs_root_and_says_how(machine: Machine) -> None:
+def test_without_root_the_error_names_the_sudo_command(machine: Machine) -> None:
     line = refused(machine, user="member")
     assert f"`sudo {VENV}/bin/python3 -I -m smtppseudo install-service`" in line
 
@@ -62,12 +62,12 @@ def test_a_program_in_a_home_is_refused(machine: Machine) -> None:
     machine.run("cp", "-a", VENV, place)
     done = machine.run(f"{place}/bin/python3", "-m", "smtppseudo", "install-service", check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"smtppseudo: the service cannot read {place}/bin/python3, as ")
+    assert done.stderr.startswith(f"smtppseudo: the service cannot read {place}/bin/python3, because ")
     assert "sudo /usr/bin/python3 -m venv /opt/smtppseudo && " in done.stderr
     shutil.rmtree(machine.path(place))
 
 
-def test_a_program_that_is_closed_to_others_is_refused_until_that_is_mended(machine: Machine) -> None:
+def test_a_program_closed_to_others_is_refused_and_the_remedy_works(machine: Machine) -> None:
     machine.path(VENV).chmod(0o700)
     line = refused(machine)
     (mend,) = re.findall(r"`sudo (.*?)`", line)
@@ -76,7 +76,7 @@ def test_a_program_that_is_closed_to_others_is_refused_until_that_is_mended(mach
     assert machine.answers()
 
 
-def test_the_program_that_has_port_25_is_named(machine: Machine) -> None:
+def test_the_holder_of_port_25_is_named(machine: Machine) -> None:
     machine.run("systemd-run", "--quiet", "--unit=holder", "/usr/bin/python3", "-m", "http.server", "25")
     wait_until(lambda: ":25 " in machine.read("ss", "-ltn"), "a program that has port 25", LIMIT_S)
     pid = machine.show("MainPID", "holder.service")
@@ -84,14 +84,14 @@ def test_the_program_that_has_port_25_is_named(machine: Machine) -> None:
     machine.run("systemctl", "stop", "holder.service")
 
 
-def test_a_unit_of_something_else_is_refused(machine: Machine) -> None:
+def test_a_unit_of_another_origin_is_refused(machine: Machine) -> None:
     path = "/usr/lib/systemd/system/smtppseudo.service"
     machine.path(path).write_text("[Service]\nExecStart=/bin/true\n")
     assert f"{path} was not written by install-service" in refused(machine)
     machine.path(path).unlink()
 
 
-def test_a_masked_unit_is_refused_until_that_is_mended(machine: Machine) -> None:
+def test_a_masked_unit_is_refused_and_the_remedy_works(machine: Machine) -> None:
     machine.run("systemctl", "mask", SERVICE)
     (mend,) = re.findall(r"`sudo (.*?)`", refused(machine))
     machine.run("sh", "-c", mend)
@@ -99,7 +99,7 @@ def test_a_masked_unit_is_refused_until_that_is_mended(machine: Machine) -> None
     assert machine.answers()
 
 
-def test_a_second_install_takes_the_new_version_and_keeps_the_rest(machine: Machine) -> None:
+def test_an_upgrade_runs_the_new_version_and_keeps_the_rest(machine: Machine) -> None:
     machine.run(PROGRAM, "install-service")
     machine.path(SETTINGS).write_text('greeting = "Kept "\n')
     machine.run(PROGRAM, "set", "idle_timeout_s=77")
@@ -113,7 +113,7 @@ def test_a_second_install_takes_the_new_version_and_keeps_the_rest(machine: Mach
     assert "idle_timeout_s = 77  # monitor" in machine.read(PROGRAM, "config")
 
 
-def test_another_port_is_taken_and_kept(machine: Machine) -> None:
+def test_an_upgrade_keeps_another_port(machine: Machine) -> None:
     machine.run(PROGRAM, "install-service")
     done = machine.run(PROGRAM, "install-service", "--port", "2525", "--monitor-port", "2626")
     assert done.stdout.splitlines()[-2:] == [
@@ -126,14 +126,14 @@ def test_another_port_is_taken_and_kept(machine: Machine) -> None:
     assert machine.run(PROGRAM, "status").stdout.startswith("server          smtppseudo")
 
 
-def test_it_is_not_started_and_not_enabled_where_that_is_wished(machine: Machine) -> None:
+def test_no_start_and_no_enable(machine: Machine) -> None:
     machine.run(PROGRAM, "install-service", "--no-start", "--no-enable")
     assert machine.show("ActiveState") == "inactive"
     assert machine.show("UnitFileState") == "disabled"
     assert not machine.answers()
 
 
-def test_an_install_that_fails_says_why_and_what_was_done(machine: Machine) -> None:
+def test_a_failed_install_says_why_and_what_was_done(machine: Machine) -> None:
     machine.path(SETTINGS).parent.mkdir()
     machine.path(SETTINGS).write_text("slots = 0\n")
     done = machine.run(PROGRAM, "install-service", check=False)
@@ -146,7 +146,7 @@ def test_an_install_that_fails_says_why_and_what_was_done(machine: Machine) -> N
     assert machine.path(SETTINGS).exists()
 
 
-def test_a_removal_leaves_what_was_written_and_a_purge_nothing(machine: Machine) -> None:
+def test_uninstall_keeps_the_data_and_purge_removes_all(machine: Machine) -> None:
     machine.run(PROGRAM, "install-service")
     assert machine.answers()
     machine.run("useradd", "--groups=smtppseudo", "reader")
@@ -167,7 +167,7 @@ def test_a_removal_leaves_what_was_written_and_a_purge_nothing(machine: Machine)
     assert machine.run(PROGRAM, "uninstall-service").stdout == "nothing to remove\n"
 
 
-def test_the_screens_commands_and_what_it_is_told(machine: Machine) -> None:
+def test_the_commands_and_states_that_the_screen_uses(machine: Machine) -> None:
     def python(code: str) -> list[str]:
         imports = "from smtppseudo.service.commands import *; from smtppseudo.service.systemd import *; "
         return machine.run(f"{VENV}/bin/python", "-c", f"{imports}print(*{code}, sep='\\n')").stdout.splitlines()
@@ -188,7 +188,7 @@ def test_the_screens_commands_and_what_it_is_told(machine: Machine) -> None:
     assert not machine.answers()
 
 
-def test_a_user_has_a_service_of_his_own(machine: Machine) -> None:
+def test_a_user_can_install_a_service_of_his_own(machine: Machine) -> None:
     uid = machine.read("id", "-u", "member")
     env = {"HOME": MEMBER_HOME, "XDG_RUNTIME_DIR": f"/run/user/{uid}", "USER": "member"}
     run = partial(machine.run, user="member", env=env)
@@ -207,7 +207,7 @@ def test_a_user_has_a_service_of_his_own(machine: Machine) -> None:
     assert machine.read("find", MEMBER_HOME, "-name", "*smtppseudo*") == ""
 
 
-def test_a_user_whose_systemd_cannot_be_reached_is_told(machine: Machine) -> None:
+def test_a_user_without_a_systemd_manager_is_refused(machine: Machine) -> None:
     done = machine.run(PROGRAM, "install-service", "--user", user="member", env={"HOME": MEMBER_HOME}, check=False)
     assert done.returncode == 1
     assert "loginctl enable-linger" in done.stderr

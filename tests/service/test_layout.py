@@ -1,4 +1,4 @@
-"""Where files go, and whose they are."""
+"""Where the service's files are, and which files install-service has written."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ from smtppseudo.service.layout import make_directory, system_layout, user_layout
 from smtppseudo.service.units import MARKER, SERVICE, SMTP_SOCKET, SYSUSERS, UNITS
 
 
-def test_a_file_is_replaced_whole_and_open_to_all(tmp_path: Path) -> None:
+def test_a_written_file_is_readable_by_all_whatever_the_umask(tmp_path: Path) -> None:
     path = tmp_path / "etc/systemd/system/a"
     before = os.umask(0o077)
     try:
@@ -24,7 +24,7 @@ def test_a_file_is_replaced_whole_and_open_to_all(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["a"]
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/full").touch()
     with pytest.raises(OSError, match="not a regular file"):
@@ -32,7 +32,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
 
 
-def test_what_is_ours_is_told_from_what_is_not(tmp_path: Path) -> None:
+def test_generated_files_are_told_from_foreign_ones(tmp_path: Path) -> None:
     layout = system_layout(tmp_path)
     write(layout.units / SERVICE, "[Unit]\n")
     write(layout.units / SMTP_SOCKET, f"{MARKER}\n[Socket]\nListenStream=0.0.0.0:2525\n")
@@ -45,21 +45,21 @@ def test_what_is_ours_is_told_from_what_is_not(tmp_path: Path) -> None:
     assert layout.ports() == (2525, None)
 
 
-def test_a_mask_is_not_ours(tmp_path: Path) -> None:
+def test_a_masked_unit_is_foreign(tmp_path: Path) -> None:
     layout = system_layout(tmp_path)
     make_directory(layout.units)
     (layout.units / SERVICE).symlink_to(os.devnull)
     assert list(layout.foreign()) == [layout.units / SERVICE]
 
 
-def test_a_link_that_leads_nowhere_is_not_ours(tmp_path: Path) -> None:
+def test_a_dangling_link_is_foreign(tmp_path: Path) -> None:
     layout = system_layout(tmp_path)
     make_directory(layout.units)
     (layout.units / SERVICE).symlink_to("/nowhere")
     assert list(layout.foreign()) == [layout.units / SERVICE]
 
 
-def test_the_places_of_a_system(tmp_path: Path) -> None:
+def test_the_paths_of_a_system_service(tmp_path: Path) -> None:
     layout = system_layout(tmp_path)
     assert layout.units == tmp_path / "etc/systemd/system"
     assert layout.sysusers == tmp_path / "etc/sysusers.d" / SYSUSERS
@@ -67,7 +67,7 @@ def test_the_places_of_a_system(tmp_path: Path) -> None:
     assert layout.data == (tmp_path / "var/lib/smtppseudo", tmp_path / "var/log/smtppseudo")
 
 
-def test_the_places_of_a_user(tmp_path: Path) -> None:
+def test_the_paths_of_a_users_service(tmp_path: Path) -> None:
     layout = user_layout(tmp_path, tmp_path / "smtppseudo", ())
     assert layout.units == tmp_path / "systemd/user"
     assert layout.sysusers is None

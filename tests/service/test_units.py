@@ -1,4 +1,4 @@
-"""The texts of the units, and what systemd itself says of them."""
+"""The texts of the units, checked by systemd-analyze, too."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ EXPOSURE_MAX = 4
 
 
 def analyze(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run systemd-analyze. The directory is for what it writes itself."""
+    """Run systemd-analyze, with `directory` for its own files."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
     words = ("systemd-analyze", *words)
@@ -54,25 +54,25 @@ def lines(text: str, key: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_systemd_has_nothing_to_say_against_them(tmp_path: Path, name: str) -> None:
+def test_systemd_analyze_accepts_the_units(tmp_path: Path, name: str) -> None:
     plan = PLANS[name]
     done = analyze(tmp_path, "--user" if plan.is_for_user else "--system", "verify", *write_units(tmp_path, plan))
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
-def test_systemd_has_much_to_say_where_there_is_a_mistake(tmp_path: Path) -> None:
+def test_systemd_analyze_would_report_a_mistake(tmp_path: Path) -> None:
     paths = write_units(tmp_path, PLANS["system"])
     (tmp_path / SERVICE).write_text((tmp_path / SERVICE).read_text().replace("WatchdogSec=", "WatchDogSec="))
     assert "WatchDogSec" in analyze(tmp_path, "verify", *paths).stderr
 
 
-def test_the_service_is_exposed_as_little_as_can_be(tmp_path: Path) -> None:
+def test_the_exposure_level_is_low(tmp_path: Path) -> None:
     write_units(tmp_path, PLANS["system"])
     done = analyze(tmp_path, "security", "--offline=true", f"--threshold={EXPOSURE_MAX}", str(tmp_path / SERVICE))
     assert done.returncode == 0, done.stdout
 
 
-def test_a_program_with_an_odd_name_is_found(tmp_path: Path) -> None:
+def test_a_program_path_with_special_characters_is_quoted(tmp_path: Path) -> None:
     directory = tmp_path / "odd place, $HOME, 50%h here"
     directory.mkdir()
     program = directory / "python"
@@ -84,12 +84,12 @@ def test_a_program_with_an_odd_name_is_found(tmp_path: Path) -> None:
     assert f"Command {program} is not executable" in analyze(tmp_path, "verify", *paths).stderr
 
 
-def test_arguments_are_taken_as_they_are() -> None:
+def test_arguments_with_special_characters_are_quoted() -> None:
     text = unit_texts(Plan(("/bin/a", "b", "$c", "50%", 'the "d"', "e\\")))[SERVICE]
     assert lines(text, "ExecStart") == [r'''/bin/a b "$$c" 50%% "the \"d\"" "e\\"''']
 
 
-def test_the_sockets_are_those_that_the_server_expects() -> None:
+def test_the_socket_units_have_the_names_that_the_server_expects() -> None:
     texts = unit_texts(PLANS["system"])
     assert lines(texts[SMTP_SOCKET], "ListenStream") == ["0.0.0.0:25", "[::]:25"]
     assert lines(texts[SMTP_SOCKET], "FileDescriptorName") == ["smtp"]
@@ -106,20 +106,20 @@ def test_without_ipv6_it_listens_on_ipv4_alone() -> None:
     assert [endpoint.addresses for endpoint in endpoints(PLANS["without IPv6"])] == [("0.0.0.0",), ("127.0.0.1",)]
 
 
-def test_the_ports_are_read_back() -> None:
+def test_the_port_of_a_socket_unit_is_read_back() -> None:
     texts = unit_texts(PLANS["user"])
     assert (port_in(texts[SMTP_SOCKET]), port_in(texts[MONITOR_SOCKET])) == (2525, 2626)
     assert port_in("") is None
 
 
-def test_a_users_service_has_no_user_and_no_name_spaces() -> None:
+def test_a_users_service_has_neither_user_nor_name_spaces() -> None:
     text = unit_texts(PLANS["user"])[SERVICE]
     assert not lines(text, "User")
     assert not lines(text, "PrivateNetwork")
     assert lines(text, "WantedBy") == ["default.target"]
 
 
-def test_all_files_are_marked_as_ours() -> None:
+def test_all_files_carry_the_marker() -> None:
     texts = [*unit_texts(PLANS["system"]).values(), *unit_texts(PLANS["user"]).values(), sysusers_text()]
     assert all(map(is_generated, texts))
     assert not is_generated("[Unit]\n")

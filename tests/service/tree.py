@@ -1,4 +1,4 @@
-"""What the booted tests are made of: a small Debian tree and the wheels for it. Made once, kept in the user's cache."""
+"""A small Debian tree and the wheels for it, for the booted tests. Made once, kept in the user's cache."""
 
 import fcntl
 import hashlib
@@ -14,13 +14,13 @@ from tests.running import CHECKOUT
 
 SUITE = "bookworm"
 PYTHON = "3.11"
-"""Of that suite."""
+"""The Python version of that suite."""
 PACKAGES = ("systemd", "systemd-sysv", "libpam-systemd", "dbus", "python3", "python3-venv", "iproute2", "procps")
 _LIMIT_S = 480.0
 
 
 def pristine_tree() -> Path:
-    """Return a Debian tree that nobody has booted; it must stay so."""
+    """Return a Debian tree that was never booted; do not boot it, copy it."""
 
     def make(directory: Path) -> None:
         _run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(directory)])
@@ -29,8 +29,9 @@ def pristine_tree() -> Path:
 
 
 def wheels_of_others() -> Path:
-    """Return a directory with the wheels that ours needs."""
-    needs: list[str] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["dependencies"]
+    """Return a directory with the wheels that the package needs, at run time and to be built."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    needs: list[str] = project["project"]["dependencies"] + project["build-system"]["requires"]
 
     def make(directory: Path) -> None:
         only_wheels = ["--only-binary=:all:", f"--python-version={PYTHON}"]
@@ -40,21 +41,21 @@ def wheels_of_others() -> Path:
 
 
 def build_wheel(directory: Path) -> Path:
-    """Build ours."""
-    _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={directory}", str(CHECKOUT)])
+    """Build the wheel of smtppseudo."""
+    _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)])
     (wheel,) = directory.glob("smtppseudo-*.whl")
     return wheel
 
 
 def _cached(name: str, make: Callable[[Path], None]) -> Path:
-    """Make a directory if it is not there; whoever else wants it waits."""
+    """Make a directory if it is missing; other processes that need it wait."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smtppseudo-tests"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (cache / name).exists():
             aside = cache / f"{name}.new"
-            if aside.exists():  # left by a run that was killed
+            if aside.exists():  # left by a killed run
                 shutil.rmtree(aside)
             make(aside)
             aside.rename(cache / name)
@@ -67,6 +68,6 @@ def _digest(words: Sequence[str]) -> str:
 
 def _run(words: list[str]) -> None:
     done = subprocess.run(
-        words, capture_output=True, text=True, timeout=_LIMIT_S, check=False, stdin=subprocess.DEVNULL
+        words, cwd=CHECKOUT, capture_output=True, text=True, timeout=_LIMIT_S, check=False, stdin=subprocess.DEVNULL
     )
     assert done.returncode == 0, f"{' '.join(words)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"

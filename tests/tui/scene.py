@@ -1,10 +1,14 @@
-"""A scene: the screen with a feed that says what it is told, and clocks that stand still."""
+"""A scene: the screen with a fake feeder, and clocks that the test moves."""
 
 import asyncio
+import selectors
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 from textual.pilot import Pilot
 
@@ -14,39 +18,40 @@ from smtppseudo.link.incoming import Dropped, OpReply, Snapshot, Streamed
 from smtppseudo.link.route import Target
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.tui.app import MonitorApp, Surroundings
-from smtppseudo.tui.feeder import Batch, News, Opened, Seen, Status
-from smtppseudo.tui.screens.service import Service
+from smtppseudo.tui.app import MonitorApp
+from smtppseudo.tui.feeder import EventBatch, LinkUp, ResumePoint, StatusReply, Update
+from smtppseudo.tui.screens.service import ServiceControl
+from smtppseudo.tui.server_view import Dependencies
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
 STARTED_AT = "2026-06-01T08:15:00.000Z"
 
 
-class FakeFeed:
-    """Says what it is told. `answers` are the replies to ops by name: fields, or an error; `asked` what was asked."""
+class FakeSource:
+    """Delivers what the test puts into `updates`. `replies` are those to ops by name: fields, or an error."""
 
     def __init__(self) -> None:
-        self.news: list[News] = []
-        self.answers: dict[str, Any] = {"get": {"settings": settings(), "origins": {}, "revision": 7}}
+        self.updates: list[Update] = []
+        self.replies: dict[str, Any] = {"get": {"settings": settings(), "origins": {}, "revision": 7}}
         self.asked: list[tuple[str, dict[str, object]]] = []
-        self.started: list[tuple[Target, Seen]] = []
+        self.started: list[tuple[Target, ResumePoint]] = []
         self.retries = 0
         self.is_stopped = False
 
-    def start(self, target: Target, seen: Seen) -> None:
-        """Begin."""
-        self.started.append((target, seen))
+    def start(self, target: Target, after: ResumePoint) -> None:
+        """Record the start."""
+        self.started.append((target, after))
 
-    def take(self) -> list[News]:
-        """Give out what there is."""
-        news, self.news = self.news, []
-        return news
+    def take(self) -> list[Update]:
+        """Return the updates and remove them."""
+        updates, self.updates = self.updates, []
+        return updates
 
     def ask(self, op: str, **fields: object) -> "Future[Frame]":
-        """Answer."""
+        """Record a request, and reply to it at once."""
         self.asked.append((op, fields))
         future: Future[Frame] = Future()
-        reply = self.answers.get(op, {})
+        reply = self.replies.get(op, {})
         if isinstance(reply, Exception):
             future.set_exception(reply)
         else:
@@ -54,20 +59,20 @@ class FakeFeed:
         return future
 
     def refresh_slots(self) -> None:
-        """Note it."""
+        """Record the request."""
         self.asked.append(("slots", {}))
 
     def retry(self) -> None:
-        """Note it."""
+        """Record the retry."""
         self.retries += 1
 
     def stop(self) -> None:
-        """Note it."""
+        """Record the stop."""
         self.is_stopped = True
 
     def refuse(self, op: str, code: str, text: str) -> None:
         """Refuse an op from now on."""
-        self.answers[op] = OpRefusedError(text, code)
+        self.replies[op] = OpRefusedError(text, code)
 
 
 class FakeStore:
@@ -86,46 +91,46 @@ class FakeStore:
 
 
 class Scene:
-    """The application, and what it stands on. `clock` is its monotonic time."""
+    """The application and its fake surroundings. `clock` is its monotonic time."""
 
     def __init__(self, target: Target | None = None, unit: UnitState | None = None) -> None:
-        self.feeds: list[FakeFeed] = []
+        self.sources: list[FakeSource] = []
         self.store = FakeStore()
         self.clock = 1_000.0
         self.accepted: list[tuple[str, int, str]] = []
         self.wall = WALL
         self.unit = unit or UnitState(reason="systemd does not run here.")
         self.obstacle = ""
-        surroundings = Surroundings(
-            self._make_feed,
+        dependencies = Dependencies(
+            self._make_source,
             self.store,
             lambda *accepted: self.accepted.append(accepted),
             lambda: 26,
             lambda: self.clock,
             lambda: self.wall,
             UTC,
-            Service(
+            ServiceControl(
                 lambda: self.unit,
                 lambda action: ["sudo", "smtppseudo", action.value],
                 lambda action: self.obstacle,
             ),
         )
-        self.app = MonitorApp(target or Target("127.0.0.1", 26), surroundings)
+        self.app = MonitorApp(target or Target("127.0.0.1", 26), dependencies)
         self.pilot: Pilot[None]
 
     @property
-    def feed(self) -> FakeFeed:
-        """The feed in use."""
-        return self.feeds[-1]
+    def source(self) -> FakeSource:
+        """The source in use."""
+        return self.sources[-1]
 
-    async def tell(self, *news: News) -> None:
-        """Have the application take in news, and draw."""
-        self.feed.news += news
+    async def tell(self, *updates: Update) -> None:
+        """Let the application process updates, and draw."""
+        self.source.updates += updates
         self.app.tick()
         await self.pilot.pause()
 
     async def settle(self, looks: Callable[[], bool], what: str) -> None:
-        """Wait until something is so."""
+        """Wait until something is true."""
         for _ in range(400):
             if looks():
                 return
@@ -133,17 +138,54 @@ class Scene:
         raise AssertionError(f"not so: {what}:\n{self.text()}")
 
     def text(self) -> str:
-        """Return what is on the screen, as plain text."""
-        lines = self.app.screen._compositor.render_strips()
-        return "\n".join("".join(segment.text for segment in strip) for strip in lines)
+        """Return the text on the screen."""
+        return text_on(self.app)
 
-    def _make_feed(self) -> FakeFeed:
-        self.feeds.append(FakeFeed())
-        return self.feeds[-1]
+    def _make_source(self) -> FakeSource:
+        self.sources.append(FakeSource())
+        return self.sources[-1]
+
+
+def text_on(app: MonitorApp) -> str:
+    """Return the text on an application's screen."""
+    lines = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in lines)
+
+
+class JumpingSelector(selectors.DefaultSelector):
+    """A selector that does not wait for time to pass: it counts the wait in `skipped_s`, and returns at once.
+
+    While a thread of the application runs, it waits as usual.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skipped_s = 0.0
+        self._threads_before = set(threading.enumerate())
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return the ready descriptors."""
+        ready = super().select(0)
+        if ready or timeout is None or timeout <= 0 or set(threading.enumerate()) - self._threads_before:
+            return ready or super().select(timeout)
+        self.skipped_s += timeout
+        return []
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next timer when there is nothing else to do."""
+
+    def __init__(self) -> None:
+        self._jumping = JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Return seconds: the real ones and those skipped."""
+        return time.monotonic() + self._jumping.skipped_s
 
 
 def play(scene: Scene, act: Callable[[Scene], Awaitable[None]], size: tuple[int, int] = (100, 40)) -> None:
-    """Run the application without a terminal, and act on it."""
+    """Run the application without a terminal, and act on it. Pauses and timers take no time."""
 
     async def run() -> None:
         async with scene.app.run_test(size=size) as pilot:
@@ -151,7 +193,8 @@ def play(scene: Scene, act: Callable[[Scene], Awaitable[None]], size: tuple[int,
             await pilot.pause()
             await act(scene)
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner, patch("textual._time.get_time", runner.get_loop().time):
+        runner.run(run())
 
 
 def settings(**changes: object) -> Frame:
@@ -160,12 +203,12 @@ def settings(**changes: object) -> Frame:
 
 
 def stamp(seconds: float) -> str:
-    """Return a time stamp, so many seconds before the scene's own time."""
+    """Return the time stamp of a moment before the scene's time."""
     at = WALL - timedelta(seconds=seconds)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
 
 
-def opened(
+def link_up(
     slots: list[Frame] | None = None,
     *,
     seq: int = 0,
@@ -176,12 +219,12 @@ def opened(
     address: str = "127.0.0.1",
     count: int = 25,
     **changes: object,
-) -> Opened:
-    """Return a login; slots that are not given are free."""
+) -> LinkUp:
+    """Return a login. Other slots than those given are free."""
     given = {slot["slot"]: slot for slot in slots or []}
     whole = [given.get(number, {"slot": number, "state": "free"}) for number in range(1, count + 1)]
     snapshot = Snapshot(seq, state, started_at, whole, settings(**changes), counters())
-    return Opened(snapshot, f"{address} port 26", address, 26, "smtppseudo 1.0.0", "cookie", note, is_own)
+    return LinkUp(snapshot, f"{address} port 26", address, 26, "smtppseudo 1.0.0", "cookie", note, is_own)
 
 
 def counters(connected: int = 1_204, turned_away: int = 3) -> Frame:
@@ -200,18 +243,18 @@ def counters(connected: int = 1_204, turned_away: int = 3) -> Frame:
     }
 
 
-def status(monitors: int = 2, **more: object) -> Status:
-    """Return an answer to `status`."""
+def status(monitors: int = 2, **more: object) -> StatusReply:
+    """Return a reply to `status`."""
     fields: Frame = {"state": "online", "counters": counters(), "uptime_s": 22_500, "monitors": monitors}
-    return Status(OpReply(1, {**fields, "lost_log_lines": 0, **more}))
+    return StatusReply(OpReply(1, {**fields, "lost_log_lines": 0, **more}))
 
 
 def event(seq: int, kind: str, seconds: float = 0, **fields: object) -> Streamed:
-    """Return an event, so many seconds ago."""
+    """Return an event of `seconds` ago."""
     return Streamed(seq, {"time": stamp(seconds), "event": kind, **fields})
 
 
-def visit(
+def session_events(
     seq: int,
     slot: int,
     ip: str,
@@ -238,13 +281,13 @@ def visit(
     return events
 
 
-def batch(*notices: Streamed | Dropped) -> Batch:
-    """Return events as the feeder hands them over."""
-    return Batch(list(notices))
+def batch(*notices: Streamed | Dropped) -> EventBatch:
+    """Return events as the feeder delivers them."""
+    return EventBatch(list(notices))
 
 
-def left_over(slot: int, ip: str, helo: str, sender: str) -> Frame:
-    """Return a slot as the session in it left it."""
+def closed_slot(slot: int, ip: str, helo: str, sender: str) -> Frame:
+    """Return a slot after its session was closed."""
     said = {"helo": helo, "mail_from": sender, "last": "QUIT", "error": "", "commands": 3}
     if slot % 3 == 0:
         said |= {
@@ -267,16 +310,16 @@ CAST = (
 )
 
 
-def busy_morning() -> list[News]:
-    """Return what a server has to tell after some work."""
+def busy_morning() -> list[Update]:
+    """Return the updates of a server that has worked for a while."""
     notices: list[Streamed | Dropped] = []
     slot = 0
     for minute in range(29, 0, -1):
         for at in range((minute * 7) % 5 + (minute % 3 == 0)):
             ip, helo, sender = CAST[(minute + at) % len(CAST)]
             slot = slot % 9 + 1
-            notices += visit(len(notices) + 1, slot, ip, helo, sender, minute * 60 + 30 - at * 9)
-    login = opened([left_over(number, *CAST[number % len(CAST)]) for number in range(1, 10)], seq=len(notices))
+            notices += session_events(len(notices) + 1, slot, ip, helo, sender, minute * 60 + 30 - at * 9)
+    login = link_up([closed_slot(number, *CAST[number % len(CAST)]) for number in range(1, 10)], seq=len(notices))
     for at, (ip, helo, sender) in enumerate(CAST[:4]):
-        notices += visit(len(notices) + 1, at + 1, ip, helo, sender, 50 - at * 9, is_open=at != 1)
+        notices += session_events(len(notices) + 1, at + 1, ip, helo, sender, 50 - at * 9, is_open=at != 1)
     return [login, batch(*notices), status()]

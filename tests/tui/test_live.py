@@ -1,4 +1,4 @@
-"""The screen, and its feeder, against the real server."""
+"""The screen and its feeder, with a real server."""
 
 import asyncio
 import os
@@ -17,29 +17,31 @@ from smtppseudo.link.incoming import Streamed
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.pins import Pins
 from smtppseudo.link.route import Target
-from smtppseudo.tui.app import MonitorApp, Surroundings
-from smtppseudo.tui.feeder import Batch, Broken, Feeder, News, Opened, Seen
+from smtppseudo.tui.app import MonitorApp
+from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, ResumePoint, Update
 from smtppseudo.tui.screens.main import MainScreen
+from smtppseudo.tui.server_view import Dependencies
 from tests.certificates import Certificate
 from tests.clients import wait_until
 from tests.monitors import Monitors, closing_monitors, credentials_text, monitor_port, state_dir
 from tests.running import Running, Servers
+from tests.tui.scene import text_on
 
 WORD = "open sesame, please"
 
 
 class Keys(Keyring):
-    """The keys of one server, or none; `pin` is the fingerprint of the certificate that was accepted."""
+    """The keys of one server, or none. `pin` is the fingerprint of the accepted certificate."""
 
     def __init__(self, directory: Path | None) -> None:
         super().__init__([] if directory is None else [directory], Pins(Path(os.devnull)))
 
     def pin_for(self, host: str, port: int) -> str | None:
-        """Return it, whichever server it is."""
+        """Return the accepted fingerprint, for any server."""
         return self.pin
 
     def accept(self, host: str, port: int, fingerprint: str) -> None:
-        """Trust it from now on."""
+        """Accept a fingerprint."""
         self.pin = fingerprint
 
     def save_pin(self, host: str, port: int) -> str:
@@ -47,26 +49,25 @@ class Keys(Keyring):
         return ""
 
 
-def surroundings(keys: Keys, directory: Path) -> Surroundings:
-    """Return what the application stands on, with those keys and the real thing for the rest."""
-    return Surroundings(lambda: Feeder(keys), StateDir(directory), keys.accept)
+def dependencies(keys: Keys, directory: Path) -> Dependencies:
+    """Return real dependencies, with these keys."""
+    return Dependencies(lambda: Feeder(keys), StateDir(directory), keys.accept)
 
 
 class Live:
-    """The application before a server."""
+    """The application with a real server."""
 
     def __init__(self, server: Running, directory: Path) -> None:
         keys = Keys(state_dir(server))
-        self.app = MonitorApp(Target(), surroundings(keys, directory / "config"))
+        self.app = MonitorApp(Target(), dependencies(keys, directory / "config"))
         self.pilot: Pilot[None]
 
     def text(self) -> str:
-        """Return what is on the screen."""
-        lines = self.app.screen._compositor.render_strips()
-        return "\n".join("".join(segment.text for segment in strip) for strip in lines)
+        """Return the text on the screen."""
+        return text_on(self.app)
 
     async def settle(self, looks: Callable[[], bool], what: str) -> None:
-        """Wait until something is so."""
+        """Wait until something is true."""
         for _ in range(600):
             if looks():
                 return
@@ -74,7 +75,7 @@ class Live:
         raise AssertionError(f"not so: {what}:\n{self.text()}")
 
     def play(self, act: Callable[[], Awaitable[None]]) -> None:
-        """Run it, and act."""
+        """Run the application, and act on it."""
 
         async def run() -> None:
             async with self.app.run_test(size=(100, 40)) as pilot:
@@ -87,12 +88,12 @@ class Live:
 
 @pytest.fixture
 def live(servers: Servers, tmp_path: Path) -> tuple[Running, Live]:
-    """A server, and the screen that watches it."""
+    """A server, and the screen that shows it."""
     server = servers.start()
     return server, Live(server, tmp_path)
 
 
-def test_a_session_is_seen_as_it_happens(live: tuple[Running, Live]) -> None:
+def test_a_session_is_shown_while_it_goes_on(live: tuple[Running, Live]) -> None:
     server, screen = live
 
     async def act() -> None:
@@ -124,19 +125,19 @@ def test_the_next_caller_sees_the_new_greeting(live: tuple[Running, Live]) -> No
         await screen.settle(lambda: isinstance(screen.app.screen, MainScreen), "saved")
         with server.connect() as client:
             client.expect("220 sink.test at your service")
-        assert screen.app.standing.opened is not None  # no reconnect for that
+        assert screen.app.view.link.up is not None  # no reconnect for that
 
     screen.play(act)
 
 
 def test_a_certificate_is_accepted_on_the_screen(servers: Servers, certificate: Certificate, tmp_path: Path) -> None:
-    """First another was accepted, which is refused; then a person takes the one that is there."""
+    """First another certificate was accepted, so it is refused; then the operator accepts it."""
     server = servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
     screen = Live(server, tmp_path)
     keys = Keys(state_dir(server))
     keys.pin = certificate.fingerprint.replace("SHA256:", "SHA256:00:")[:-3]
     target = Target("127.0.0.1", monitor_port(server), tls="on")
-    screen.app = MonitorApp(target, surroundings(keys, tmp_path / "config"))
+    screen.app = MonitorApp(target, dependencies(keys, tmp_path / "config"))
 
     async def run() -> None:
         async with screen.app.run_test(size=(120, 40)) as pilot:
@@ -169,56 +170,56 @@ def test_stop_start_and_switches_work(live: tuple[Running, Live]) -> None:
     screen.play(act)
 
 
-def test_a_server_that_restarts_is_followed_again(servers: Servers, tmp_path: Path) -> None:
+def test_the_screen_reconnects_after_a_restart(servers: Servers, tmp_path: Path) -> None:
     server = servers.start({"monitor_port": 0})
     screen = Live(server, tmp_path)
 
     async def act() -> None:
         with server.connect() as client:
             client.expect("220")
-        await screen.settle(lambda: screen.app.model.board.used_count == 1, "a session")
+        await screen.settle(lambda: screen.app.view.model.board.used_count == 1, "a session")
         server.stop()
         await screen.settle(lambda: "no connection" in screen.text(), "lost")
-        assert "how it was" in screen.text()
+        assert "the last state" in screen.text()
         assert "127.0.0.1" in screen.text()
         again = servers.start({}, "--state-dir", str(state_dir(server)))
         assert monitor_port(again)
         await screen.settle(lambda: "● Online" in screen.text(), "back")
-        await screen.settle(lambda: "the server was restarted" in screen.text(), "said")
+        await screen.settle(lambda: "the server was restarted" in screen.text(), "the note")
 
     screen.play(act)
 
 
-def take_until(feeder: Feeder, looks: Callable[[list[News]], bool]) -> list[News]:
-    """Take news until there is what is looked for."""
-    found: list[News] = []
+def take_until(feeder: Feeder, looks: Callable[[list[Update]], bool]) -> list[Update]:
+    """Take updates until `looks` accepts them."""
+    found: list[Update] = []
 
     def look() -> bool:
         found.extend(feeder.take())
         return looks(found)
 
-    wait_until(look, f"news, after {found}")
+    wait_until(look, f"updates, after {found}")
     return found
 
 
-def has(kind: type[News]) -> Callable[[list[News]], bool]:
-    """Look for news of a kind."""
-    return lambda news: any(isinstance(each, kind) for each in news)
+def has(kind: type[Update]) -> Callable[[list[Update]], bool]:
+    """Return a check for an update of a kind."""
+    return lambda updates: any(isinstance(each, kind) for each in updates)
 
 
-def seqs(news: list[News]) -> list[int]:
+def seqs(updates: list[Update]) -> list[int]:
     """Return the numbers of the events."""
     return [
         notice.seq
-        for each in news
-        if isinstance(each, Batch)
+        for each in updates
+        if isinstance(each, EventBatch)
         for notice in each.notices
         if isinstance(notice, Streamed)
     ]
 
 
 class Relay:
-    """Carries bytes between the screen and a server, until it is cut."""
+    """Carries bytes between the screen and a server."""
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -228,7 +229,7 @@ class Relay:
         threading.Thread(target=self._run, daemon=True).start()
 
     def cut(self) -> None:
-        """Cut the line that there is; the next caller gets another."""
+        """Cut the connections; later ones work."""
         for sock in self._socks:
             try:
                 sock.shutdown(socket.SHUT_RDWR)
@@ -262,28 +263,28 @@ class Relay:
             pass
 
 
-def test_a_cut_line_leaves_no_gap_and_repeats_nothing(servers: Servers) -> None:
+def test_no_event_is_missing_or_repeated_after_a_lost_connection(servers: Servers) -> None:
     server = servers.start()
     relay = Relay(monitor_port(server))
     feeder = Feeder(Keys(state_dir(server)))
     try:
-        feeder.start(Target("127.0.0.1", relay.port), Seen())
-        news = take_until(feeder, has(Opened))
+        feeder.start(Target("127.0.0.1", relay.port), ResumePoint())
+        updates = take_until(feeder, has(LinkUp))
         server.play("NOOP")
-        news += take_until(feeder, lambda found: len(seqs(news + found)) >= 5)
+        updates += take_until(feeder, lambda found: len(seqs(updates + found)) >= 5)
         relay.cut()
-        take_until(feeder, has(Broken))
+        take_until(feeder, has(LinkDown))
         server.play("RSET", "NOOP")
-        news += take_until(feeder, has(Opened))
+        updates += take_until(feeder, has(LinkUp))
         server.play("HELP")
-        news += take_until(feeder, lambda found: len(seqs(news + found)) >= 16)
-        assert seqs(news) == list(range(1, len(seqs(news)) + 1))
+        updates += take_until(feeder, lambda found: len(seqs(updates + found)) >= 16)
+        assert seqs(updates) == list(range(1, len(seqs(updates)) + 1))
     finally:
         feeder.stop()
         relay.close()
 
 
-def test_a_wrong_word_is_said_and_not_tried_again(servers: Servers, tmp_path: Path) -> None:
+def test_a_wrong_word_is_reported_and_not_tried_again(servers: Servers, tmp_path: Path) -> None:
     state = tmp_path / "server0" / "state"
     state.mkdir(parents=True)
     (state / "credentials").write_text(credentials_text(WORD))
@@ -292,22 +293,22 @@ def test_a_wrong_word_is_said_and_not_tried_again(servers: Servers, tmp_path: Pa
     server = servers.start({}, "--state-dir", str(tmp_path / "kept"))
     for word, kind in ((None, NeedsMagicWordError), ("not the word", NotAuthorizedError)):
         feeder = Feeder(Keys(None))
-        feeder.start(Target("127.0.0.1", monitor_port(server), word), Seen())
-        broken = next(each for each in take_until(feeder, has(Broken)) if isinstance(each, Broken))
+        feeder.start(Target("127.0.0.1", monitor_port(server), word), ResumePoint())
+        broken = next(each for each in take_until(feeder, has(LinkDown)) if isinstance(each, LinkDown))
         feeder.stop()
         assert isinstance(broken.error, kind)
         assert broken.retry_s is None
     feeder = Feeder(Keys(None))
-    feeder.start(Target("127.0.0.1", monitor_port(server), WORD), Seen())
-    take_until(feeder, has(Opened))
+    feeder.start(Target("127.0.0.1", monitor_port(server), WORD), ResumePoint())
+    take_until(feeder, has(LinkUp))
     feeder.stop()
 
 
-def test_an_op_is_answered_through_the_feeder(servers: Servers, monitors: Monitors) -> None:
+def test_a_request_through_the_feeder_gets_its_reply(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     feeder = Feeder(Keys(state_dir(server)))
-    feeder.start(Target(), Seen())
-    take_until(feeder, has(Opened))
+    feeder.start(Target(), ResumePoint())
+    take_until(feeder, has(LinkUp))
     fields = feeder.ask("get").result(10)
     assert isinstance(fields["settings"], dict)
     monitors.log_in(server).ok("set", changes={"greeting": "Theirs"})
@@ -323,11 +324,11 @@ def monitors() -> object:
     yield from closing_monitors()
 
 
-def test_quitting_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) -> None:
+def test_quitting_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
         target = Target("127.0.0.1", port)
-        app = MonitorApp(target, surroundings(Keys(None), tmp_path))
+        app = MonitorApp(target, dependencies(Keys(None), tmp_path))
 
         async def run() -> None:
             async with app.run_test() as pilot:

@@ -1,4 +1,4 @@
-"""The state directory: each file is the old one or the new one, whatever fails and whenever it ends."""
+"""The state directory: after any error or crash a file is its old version or the new one."""
 
 import errno
 import os
@@ -18,11 +18,11 @@ MODE_MASK = 0o777
 
 
 class CrashError(BaseException):
-    """The process is gone: nothing that would still run matters."""
+    """Stands for the end of the process: no code after it counts."""
 
 
 def replace_in_os(monkeypatch: pytest.MonkeyPatch, **functions: Callable[..., Any]) -> None:
-    """Give the state directory, and nobody else, other system calls."""
+    """Replace system calls for the module `files` alone."""
     monkeypatch.setattr(files, "os", SimpleNamespace(**{**vars(os), **functions}))
 
 
@@ -41,14 +41,14 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_what_is_written_is_read(state: StateDir) -> None:
+def test_a_written_file_is_read_back(state: StateDir) -> None:
     assert state.read("name") == OLD
     state.write("name", NEW)
     assert state.read("name") == NEW
     assert names(state) == ["name"]
 
 
-def test_a_file_that_is_not_there_is_none(state: StateDir, tmp_path: Path) -> None:
+def test_a_missing_file_reads_as_none(state: StateDir, tmp_path: Path) -> None:
     assert state.read("other") is None
     assert StateDir(tmp_path / "nowhere").read("name") is None
 
@@ -59,12 +59,12 @@ def test_a_file_that_cannot_be_read_is_an_error(state: StateDir) -> None:
         state.read("directory")
 
 
-def test_bytes_that_are_no_text_are_read_all_the_same(state: StateDir) -> None:
+def test_bytes_that_are_not_utf_8_are_replaced(state: StateDir) -> None:
     (state.path / "name").write_bytes(b"a\xffb")
     assert state.read("name") == "a\ufffdb"
 
 
-def test_the_directory_is_made_for_owner_and_group(tmp_path: Path) -> None:
+def test_the_directory_is_open_to_owner_and_group_only(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         StateDir(tmp_path / "a" / "b").write("name", OLD)
@@ -86,10 +86,8 @@ def test_the_mode_is_as_given_whatever_the_umask(state: StateDir, umask: int) ->
     assert mode(state.path / "for all") == 0o644
 
 
-def test_a_secret_is_never_readable_by_others_not_even_for_a_moment(
-    state: StateDir, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file is opened with its mode, not given it afterwards."""
+def test_a_secret_is_never_readable_by_others(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is created with its mode: it has no other mode even for a moment."""
     modes: list[int] = []
 
     def write(fd: int, data: bytes) -> int:
@@ -101,7 +99,7 @@ def test_a_secret_is_never_readable_by_others_not_even_for_a_moment(
     assert set(modes) == {0o600}
 
 
-def test_what_was_left_by_a_crash_is_replaced(state: StateDir) -> None:
+def test_the_leftover_of_a_crash_is_replaced(state: StateDir) -> None:
     left = state.path / ".name.new"
     left.write_text("half")
     left.chmod(0o666)
@@ -109,7 +107,7 @@ def test_what_was_left_by_a_crash_is_replaced(state: StateDir) -> None:
     assert (state.read("name"), names(state), mode(state.path / "name")) == (NEW, ["name"], 0o600)
 
 
-def test_no_link_is_followed(state: StateDir, tmp_path: Path) -> None:
+def test_links_are_replaced_not_followed(state: StateDir, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (state.path / ".name.new").symlink_to(victim)
@@ -121,27 +119,27 @@ def test_no_link_is_followed(state: StateDir, tmp_path: Path) -> None:
     assert (state.read("name"), (state.path / "name").is_symlink()) == (NEW, False)
 
 
-def test_nothing_is_written_into_what_another_put_there_meanwhile(
+def test_a_file_that_another_process_puts_in_the_way_is_not_written_to(
     state: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is fast enough to put a file or a link where we write aside gets no secret by it."""
+    """An attacker who creates the temporary file first must not receive a secret through it."""
     theirs = state.path / ".name.new"
     theirs.write_text("theirs")
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "unlink", lambda *arguments, **named: None)  # as if it came only after that
+        patched.setattr(Path, "unlink", lambda *arguments, **named: None)  # as if it appeared only after the unlink
         with pytest.raises(FileExistsError):
             state.write("name", NEW)
     assert (theirs.read_text(), state.read("name")) == ("theirs", OLD)
 
 
-def test_removing_what_is_not_there_is_no_error(state: StateDir) -> None:
+def test_removing_a_missing_file_is_no_error(state: StateDir) -> None:
     state.remove("name")
     state.remove("name")
     assert names(state) == []
 
 
-def test_a_write_that_takes_little_at_a_time(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """POSIX lets write(2) take a part, as it does before a disk is full or a limit reached."""
+def test_short_writes_are_continued(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """write(2) may write a part, for example just before the disk is full."""
     replace_in_os(monkeypatch, write=lambda fd, data: os.write(fd, data[:3]))
     state.write("name", NEW)
     assert state.read("name") == NEW
@@ -156,7 +154,9 @@ def fails(error: BaseException) -> Callable[..., Any]:
     return fail
 
 
-def test_a_disk_that_becomes_full_in_the_middle(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_during_a_write_leaves_the_old_file(
+    state: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     room = [5]
 
     def write(fd: int, data: bytes) -> int:
@@ -173,7 +173,7 @@ def test_a_disk_that_becomes_full_in_the_middle(state: StateDir, monkeypatch: py
 
 
 @pytest.mark.parametrize("function", ["open", "write", "fsync"])
-def test_an_error_changes_nothing_and_leaves_nothing(
+def test_an_error_leaves_the_old_file_and_no_temporary(
     state: StateDir, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     with monkeypatch.context() as patched:
@@ -185,7 +185,7 @@ def test_an_error_changes_nothing_and_leaves_nothing(
     assert state.read("name") == NEW
 
 
-def test_a_rename_that_fails_changes_nothing(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_rename_leaves_the_old_file_and_no_temporary(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", fails(OSError(errno.EIO, "Input/output error")))
         with pytest.raises(OSError, match="Input/output error"):
@@ -196,7 +196,7 @@ def test_a_rename_that_fails_changes_nothing(state: StateDir, monkeypatch: pytes
 
 
 class Steps:
-    """Counts the system calls of a write, and ends the process before the one with a number."""
+    """Counts the system calls of a write; raises CrashError instead of call number `last` + 1."""
 
     def __init__(self, patched: pytest.MonkeyPatch, last: int) -> None:
         self.taken: list[str] = []
@@ -216,8 +216,8 @@ class Steps:
         return step
 
 
-def test_the_order_of_a_write(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Synced before it is renamed, and the directory after: else a power cut may leave an empty file."""
+def test_the_system_calls_of_a_write(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is synced before the rename, the directory after it: else a power cut may leave an empty file."""
     with monkeypatch.context() as patched:
         steps = Steps(patched, 99)
         state.write("name", NEW)
@@ -226,7 +226,7 @@ def test_the_order_of_a_write(state: StateDir, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("last", range(11))
-def test_the_end_at_any_moment_leaves_the_old_or_the_new(
+def test_a_crash_at_any_system_call_leaves_the_old_or_the_new_file(
     state: StateDir, monkeypatch: pytest.MonkeyPatch, last: int
 ) -> None:
     with monkeypatch.context() as patched:

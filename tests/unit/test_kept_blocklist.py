@@ -1,4 +1,4 @@
-"""The keeper: hits become a list, at most once a minute, and outlast a run."""
+"""The kept block list: hits become entries, the file is replaced at most once a minute, hits outlast a restart."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Peer:
 
 
 class Bench:
-    """A keeper with a clock that is moved, and its files."""
+    """A kept block list and its files, with a clock that the test moves."""
 
     def __init__(self, directory: Path, **settings: object) -> None:
         self.time = FakeTime()
@@ -46,17 +46,17 @@ class Bench:
         self.start()
 
     def start(self) -> None:
-        """Begin a run."""
+        """Start it, as a new server does."""
         clock = Clock(monotonic=lambda: self.time.monotonic_s, wall_ns=lambda: self.time.wall_ns)
         self.reactor = Reactor(clock)
         given = {"blocklist_file": str(self.path), "state_dir": str(self.directory), **self._settings}
         settings = Settings(**given)  # type: ignore[arg-type]
-        self.keeper = KeptBlocklist(settings, self.reactor, self.local_ip, self.troubles.append, self.fault)
-        self.keeper.begin()
+        self.blocklist = KeptBlocklist(settings, self.reactor, self.local_ip, self.troubles.append, self.fault)
+        self.blocklist.begin()
         self.pass_time(1)
 
     def stop(self) -> None:
-        self.keeper.close()
+        self.blocklist.close()
         self.reactor.close()
 
     def local_ip(self, slot: int) -> str:
@@ -67,7 +67,7 @@ class Bench:
         raise error
 
     def pass_time(self, seconds: float) -> None:
-        """Let what comes due happen when it is due."""
+        """Advance the clock, and call each alarm when it is due."""
         end = self.time.monotonic_s + seconds
         while True:
             due = self.reactor.wheel.next_due()
@@ -84,12 +84,12 @@ class Bench:
         self.reactor.clock.read()
 
     def call(self, *ips: str, command: Command = MAIL) -> None:
-        """Let each play a session."""
+        """Record one session of each address."""
         for ip in ips:
             self.session_id += 1
             peer = Peer(self.session_id, ip)
             for event in (Connected(25), HELO, command, Closed("quit", 1, 2, 3, 4)):
-                self.keeper.record(peer, (event,))
+                self.blocklist.record(peer, (event,))
 
     @property
     def listed(self) -> list[str]:
@@ -109,14 +109,14 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         bench.reactor.close()
 
 
-def test_the_list_is_there_from_the_start(make: Callable[..., Bench]) -> None:
+def test_an_empty_list_is_written_at_the_start(make: Callable[..., Bench]) -> None:
     bench = make()
     assert bench.listed == []
     assert stat.S_IMODE(bench.path.stat().st_mode) == 0o644
     assert stat.S_IMODE((bench.directory / HITS_FILE).stat().st_mode) == 0o600
 
 
-def test_who_calls_again_and_again_is_listed(make: Callable[..., Bench]) -> None:
+def test_a_source_with_min_hits_sessions_is_listed(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.pass_time(60)
     bench.call(A, A, A, B, B, C, C, C, A)
@@ -146,7 +146,7 @@ def test_the_list_is_written_once_a_minute_at_most(make: Callable[..., Bench]) -
     assert bench.listed == [A, B]
 
 
-def test_who_stays_quiet_expires(make: Callable[..., Bench]) -> None:
+def test_an_entry_expires_after_the_latest_hit(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.call(*[A] * 3)
     bench.pass_time(3 * DAY_S)
@@ -163,11 +163,11 @@ def test_who_stays_quiet_expires(make: Callable[..., Bench]) -> None:
     bench.pass_time(40 * DAY_S)
     bench.call(A)
     bench.pass_time(61)
-    assert bench.keeper._hits.sources() == [A]
+    assert bench.blocklist._hits.sources() == [A]
 
 
-def test_a_file_whose_content_would_be_the_same_is_left_alone(make: Callable[..., Bench]) -> None:
-    """Its readers need not read it again."""
+def test_a_file_with_unchanged_content_is_not_replaced(make: Callable[..., Bench]) -> None:
+    """Programs that watch the file must not read it again."""
     bench = make()
     bench.call(*[A] * 3)
     bench.pass_time(61)
@@ -185,7 +185,7 @@ def test_a_file_whose_content_would_be_the_same_is_left_alone(make: Callable[...
     assert bench.listed == [A]
 
 
-def test_hits_outlast_a_run(make: Callable[..., Bench]) -> None:
+def test_hits_outlast_a_restart(make: Callable[..., Bench]) -> None:
     bench = make(blocklist_format="json")
     bench.call(A, A, B, B, B)
     bench.stop()
@@ -196,29 +196,29 @@ def test_hits_outlast_a_run(make: Callable[..., Bench]) -> None:
     assert [entry["source"] for entry in json.loads(bench.path.read_text())["entries"]] == [A, B]
 
 
-def test_hits_that_come_while_those_of_earlier_runs_are_read_are_not_lost(make: Callable[..., Bench]) -> None:
+def test_hits_during_the_restore_are_not_lost(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.call(*[A] * 2, *[B] * 3)
     bench.stop()
     bench.start = lambda: None  # type: ignore[method-assign]
     settings = Settings(blocklist_file=str(bench.path), state_dir=str(bench.directory))
-    keeper = KeptBlocklist(settings, bench.reactor, bench.local_ip, bench.troubles.append, bench.fault)
-    keeper.begin()
-    keeper.record(Peer(1, A), (Connected(25), MAIL))
-    keeper.close()
+    blocklist = KeptBlocklist(settings, bench.reactor, bench.local_ip, bench.troubles.append, bench.fault)
+    blocklist.begin()
+    blocklist.record(Peer(1, A), (Connected(25), MAIL))
+    blocklist.close()
     assert bench.listed == [A, B]
 
 
 @pytest.mark.parametrize("ip", ["127.0.0.1", "192.168.1.1", "::1", "fe80::1%eth0", "2001:db8::1", "192.0.2.7"])
-def test_special_purpose_addresses_are_not_even_counted(make: Callable[..., Bench], ip: str) -> None:
+def test_special_purpose_addresses_are_not_counted(make: Callable[..., Bench], ip: str) -> None:
     bench = make()
     bench.call(*[ip] * 9)
     bench.pass_time(61)
     assert bench.listed == []
-    assert len(bench.keeper._hits) == 0
+    assert len(bench.blocklist._hits) == 0
 
 
-def test_the_addresses_that_peers_call_are_never_listed(make: Callable[..., Bench]) -> None:
+def test_the_addresses_that_callers_connect_to_are_never_listed(make: Callable[..., Bench]) -> None:
     bench = make(listen=("20.1.1.9", "::"))
     bench.local_ips = [A]
     bench.call(*[A] * 3, *["20.1.1.9"] * 3)
@@ -230,13 +230,15 @@ def test_the_addresses_that_peers_call_are_never_listed(make: Callable[..., Benc
     assert bench.listed == [B]
 
 
-def test_the_kernel_is_asked_for_those_who_come_on_the_list_alone(make: Callable[..., Bench]) -> None:
+def test_the_local_address_is_asked_once_for_each_new_entry(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.call(*[A] * 50, *[B] * 2)
     assert bench.asked == 1
 
 
-def test_who_is_named_is_never_listed_and_a_file_is_read_anew(make: Callable[..., Bench], tmp_path: Path) -> None:
+def test_never_listed_sources_are_left_out_and_their_file_is_read_again(
+    make: Callable[..., Bench], tmp_path: Path
+) -> None:
     never = tmp_path / "never"
     never.write_text(f"{A}\n")
     bench = make(blocklist_never=(str(never),))
@@ -244,18 +246,18 @@ def test_who_is_named_is_never_listed_and_a_file_is_read_anew(make: Callable[...
     bench.pass_time(61)
     assert bench.listed == [B]
     never.write_text(f"{A}\n{B}\n")
-    bench.keeper.set_never_listed((str(never),))
+    bench.blocklist.set_never_listed((str(never),))
     bench.pass_time(61)
     assert bench.listed == []
     never.unlink()
     with pytest.raises(SettingsError, match="No such file"):
-        bench.keeper.set_never_listed((str(never),))
+        bench.blocklist.set_never_listed((str(never),))
     bench.call(*[B] * 3)
     bench.pass_time(61)
     assert bench.listed == []
 
 
-def test_a_list_that_cannot_be_written_is_told_once_and_tried_again(make: Callable[..., Bench], tmp_path: Path) -> None:
+def test_a_write_error_is_reported_once_and_the_write_is_retried(make: Callable[..., Bench], tmp_path: Path) -> None:
     bench = make()
     bench.path.unlink()
     bench.path.mkdir()
@@ -270,13 +272,14 @@ def test_a_list_that_cannot_be_written_is_told_once_and_tried_again(make: Callab
     assert sorted(path.name for path in tmp_path.iterdir()) == [HITS_FILE, "list"]
 
 
-def test_a_bug_is_told_once_a_minute(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not hold the loop."""
+def test_a_bug_is_reported_once_a_minute_and_does_not_stop_the_list(
+    make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = make()
     faults: list[Exception] = []
-    monkeypatch.setattr(bench.keeper, "_on_fault", faults.append)
+    monkeypatch.setattr(bench.blocklist, "_on_fault", faults.append)
     with monkeypatch.context() as patched:
-        patched.setattr(bench.keeper, "_entries_of", lambda sources: 1 // 0)
+        patched.setattr(bench.blocklist, "_entries_of", lambda sources: 1 // 0)
         bench.call(*[A] * 3)
         bench.pass_time(200)
     assert 1 <= len(faults) <= 4
@@ -284,7 +287,7 @@ def test_a_bug_is_told_once_a_minute(make: Callable[..., Bench], monkeypatch: py
     assert bench.listed == [A]
 
 
-def test_damaged_hits_are_left_out(make: Callable[..., Bench]) -> None:
+def test_damaged_lines_of_hits_are_skipped(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.call(*[A] * 3)
     bench.stop()
@@ -304,25 +307,25 @@ def test_a_device_is_not_replaced(make: Callable[..., Bench], tmp_path: Path) ->
     assert len(bench.troubles) == 1
 
 
-def test_all_that_takes_long_is_done_in_steps(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
-    """No turn of the loop sees to more sources or lines than a step has."""
+def test_long_work_is_done_in_steps(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No turn of the loop handles more sources or lines than one step."""
     monkeypatch.setattr("smtppseudo.server.kept_blocklist._STEP", 7)
     bench = make()
     ips = [f"20.1.{number}.1" for number in range(100)]
     for ip in ips:
         bench.call(ip, ip, ip)
     reviewed: list[int] = []
-    review = bench.keeper._entries_of
+    review = bench.blocklist._entries_of
 
     def count(sources: list[str]) -> object:
         reviewed.append(len(sources))
         return review(sources)
 
-    monkeypatch.setattr(bench.keeper, "_entries_of", count)
+    monkeypatch.setattr(bench.blocklist, "_entries_of", count)
     bench.pass_time(90)
     assert set(reviewed) <= {7, 100 % 7}
     assert sorted(bench.listed) == sorted(ips)
     bench.stop()
     bench.start()
     bench.pass_time(60)
-    assert len(bench.keeper._hits) == 100
+    assert len(bench.blocklist._hits) == 100

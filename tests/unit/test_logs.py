@@ -1,6 +1,7 @@
 """Finding and reading logs: names, dates, formats, gzip, and whatever may be wrong with a file."""
 
 import gzip
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -179,8 +180,6 @@ def test_a_line_that_began_anew_after_a_crash_is_one_damaged_line(tmp_path: Path
 
 def test_no_line_makes_the_memory_grow(tmp_path: Path) -> None:
     """16 MiB without a line end are one damaged line, and never held whole."""
-    import tracemalloc
-
     path = write(tmp_path / "log", b"x" * (16 << 20) + b"\n" + text(*SESSION))
     reading = Reading([path])
     tracemalloc.start()

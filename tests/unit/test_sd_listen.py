@@ -1,4 +1,4 @@
-"""Which descriptors are handed over, and what for."""
+"""Inherited sockets: the descriptors and their names from the environment."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_descriptors_begin_at_3(count: str, names: str | None, found: list[tuple
 
 
 @pytest.mark.parametrize("pid", ["", "1", "47110", "x"])
-def test_what_is_for_another_process_is_nothing_to_us(pid: str) -> None:
+def test_variables_for_another_process_are_ignored(pid: str) -> None:
     assert parse_environment(variables("nonsense", "smtp", pid), PID) == []
     assert parse_environment({}, PID) == []
 
@@ -46,17 +46,17 @@ def test_what_is_for_another_process_is_nothing_to_us(pid: str) -> None:
         ("1", "smtp:smtp", "LISTEN_FDNAMES names 2, but LISTEN_FDS is 1"),
     ],
 )
-def test_what_is_no_hand_over(count: str, names: str | None, said: str) -> None:
+def test_invalid_variables_are_refused(count: str, names: str | None, said: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_environment(variables(count, names), PID)
     assert said in str(caught.value)
 
 
-def test_the_variables_are_taken_whomever_they_are_for() -> None:
+def test_the_variables_are_removed_even_if_they_are_for_another_process() -> None:
     environ = {**variables("1", "smtp", "1"), "LISTEN_PIDFDID": "9", "HOME": "/"}
     assert inherit_sockets(environ) == InheritedSockets()
     assert environ == {"HOME": "/"}
 
 
-def test_nothing_handed_over_decides_nothing() -> None:
+def test_without_inherited_sockets_no_setting_is_determined() -> None:
     assert InheritedSockets().as_settings() == {}

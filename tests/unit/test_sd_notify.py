@@ -1,4 +1,4 @@
-"""What the service manager hears: over a real socket, from a loop whose clock the test moves."""
+"""The messages to the service manager: over a real socket, with a clock that the test moves."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs lo
 
 
 class Manager:
-    """The service manager's end."""
+    """The service manager's socket."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -30,8 +30,8 @@ class Manager:
     def environ(self) -> dict[str, str]:
         return {"NOTIFY_SOCKET": self.address.replace("\0", "@")}
 
-    def heard(self) -> list[str]:
-        """Return what has come."""
+    def received(self) -> list[str]:
+        """Return the messages received so far."""
         messages = []
         while True:
             try:
@@ -52,7 +52,7 @@ MakeLoop = Callable[[dict[str, str]], "Loop"]
 
 @pytest.fixture
 def begin() -> Iterator[MakeLoop]:
-    """Makes loops of what the environment says."""
+    """Makes loops with an environment; closes them at the end."""
     with contextlib.ExitStack() as closing:
 
         def make(environ: dict[str, str]) -> Loop:
@@ -64,7 +64,7 @@ def begin() -> Iterator[MakeLoop]:
 
 
 class Loop:
-    """A loop with a heartbeat, closed in the end."""
+    """A loop with a heartbeat."""
 
     def __init__(self, environ: dict[str, str]) -> None:
         self.time = FakeTime()
@@ -96,29 +96,29 @@ def test_every_message(manager: Manager) -> None:
     notifier.status("two\nlines")
     notifier.alive()
     notifier.stopping()
-    assert manager.heard() == [
+    assert manager.received() == [
         "READY=1\nSTATUS=Online",
         "STATUS=two lines",
         "WATCHDOG=1",
         "STOPPING=1\nSTATUS=Stopping",
     ]
     notifier.reloading()
-    (reloading,) = manager.heard()
+    (reloading,) = manager.received()
     first, second = reloading.split("\n")
     assert first == "RELOADING=1"
     assert int(second.removeprefix("MONOTONIC_USEC=")) > 0
     notifier.close()
     notifier.alive()
-    assert manager.heard() == []
+    assert manager.received() == []
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="abstract sockets are Linux's")
-def test_an_abstract_socket() -> None:
+def test_an_abstract_socket_gets_messages() -> None:
     manager = Manager(f"\0smtppseudo-test-{os.getpid()}")
     notifier = Notifier(manager.environ)
     notifier.alive()
     notifier.close()
-    assert manager.heard() == ["WATCHDOG=1"]
+    assert manager.received() == ["WATCHDOG=1"]
     manager.sock.close()
 
 
@@ -126,12 +126,12 @@ def test_a_long_line_is_cut_to_what_systemd_takes(manager: Manager) -> None:
     notifier = Notifier(manager.environ)
     notifier.status("\u2028" * 10_000)
     notifier.close()
-    (message,) = manager.heard()
+    (message,) = manager.received()
     assert 1000 < len(message.encode()) <= 4096
 
 
 @pytest.mark.parametrize("name", ["", "relative", "vsock:2:1", "/no/such/socket", "@nobody-is-here", "/" + "x" * 200])
-def test_nobody_who_hears_is_no_error(begin: MakeLoop, name: str) -> None:
+def test_without_a_reachable_manager_nothing_fails(begin: MakeLoop, name: str) -> None:
     environ = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "200000"}
     loop = begin(environ)
     assert environ == {}
@@ -139,27 +139,27 @@ def test_nobody_who_hears_is_no_error(begin: MakeLoop, name: str) -> None:
     assert loop.faults == []
 
 
-def test_without_a_manager_the_loop_never_wakes(begin: MakeLoop) -> None:
+def test_without_a_manager_nothing_is_scheduled(begin: MakeLoop) -> None:
     loop = begin({"WATCHDOG_USEC": "200000"})
     assert loop.reactor.wheel.next_due() is None
 
 
-def test_the_status_is_told_when_it_changes_and_seldom(begin: MakeLoop, manager: Manager) -> None:
+def test_a_changed_status_is_sent_at_most_every_3_s(begin: MakeLoop, manager: Manager) -> None:
     loop = begin(manager.environ)
-    assert manager.heard() == ["READY=1\nSTATUS=Online: 0 of 25 slots"]
+    assert manager.received() == ["READY=1\nSTATUS=Online: 0 of 25 slots"]
     loop.advance(STATUS_EVERY_S + 1)
-    assert manager.heard() == []
+    assert manager.received() == []
     for text in ("Online: 1 of 25 slots", "Online: 2 of 25 slots"):
         loop.text = text
         loop.advance(0.5)
-        assert manager.heard() == []
+        assert manager.received() == []
     loop.advance(STATUS_EVERY_S)
-    assert manager.heard() == ["STATUS=Online: 2 of 25 slots"]
+    assert manager.received() == ["STATUS=Online: 2 of 25 slots"]
     loop.advance(STATUS_EVERY_S + 1)
-    assert manager.heard() == []
+    assert manager.received() == []
 
 
-def test_a_status_that_could_not_be_told_is_told_later(begin: MakeLoop, manager: Manager) -> None:
+def test_a_status_that_could_not_be_sent_is_sent_later(begin: MakeLoop, manager: Manager) -> None:
     loop = begin(manager.environ)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as flood:
         flood.setblocking(False)
@@ -168,9 +168,9 @@ def test_a_status_that_could_not_be_told_is_told_later(begin: MakeLoop, manager:
                 flood.sendto(b"", manager.address)
     loop.text = "Offline"
     loop.advance(STATUS_EVERY_S + 1)
-    assert "STATUS=Offline" not in manager.heard()
+    assert "STATUS=Offline" not in manager.received()
     loop.advance(STATUS_EVERY_S + 1)
-    assert manager.heard() == ["STATUS=Offline"]
+    assert manager.received() == ["STATUS=Offline"]
 
 
 def test_waiting_for_a_manager_whose_queue_is_full_takes_no_cpu(manager: Manager) -> None:
@@ -183,32 +183,34 @@ def test_waiting_for_a_manager_whose_queue_is_full_takes_no_cpu(manager: Manager
     notifier.close()
 
 
-def test_the_watchdog_hears_of_us_at_half_its_time(begin: MakeLoop, manager: Manager) -> None:
+def test_the_watchdog_is_reset_at_half_its_timeout(begin: MakeLoop, manager: Manager) -> None:
     loop = begin(manager.environ | {"WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid())})
-    manager.heard()
+    manager.received()
     for _ in range(3):
         loop.advance(1.9)
-        assert "WATCHDOG=1" not in manager.heard()
+        assert "WATCHDOG=1" not in manager.received()
         loop.advance(0.2)
-        assert "WATCHDOG=1" in manager.heard()
+        assert "WATCHDOG=1" in manager.received()
 
 
 @pytest.mark.parametrize(
     ("usec", "pid"), [("4000000", "1"), ("", ""), ("0", ""), ("-1", ""), ("4e6", ""), ("\u0664", "")]
 )
-def test_no_watchdog_of_ours(begin: MakeLoop, manager: Manager, usec: str, pid: str) -> None:
+def test_an_invalid_watchdog_or_that_of_another_process_is_ignored(
+    begin: MakeLoop, manager: Manager, usec: str, pid: str
+) -> None:
     loop = begin(manager.environ | {"WATCHDOG_USEC": usec, "WATCHDOG_PID": pid})
     loop.advance(60)
-    assert "WATCHDOG=1" not in manager.heard()
+    assert "WATCHDOG=1" not in manager.received()
 
 
-def test_a_bug_in_the_status_costs_no_ping(begin: MakeLoop, manager: Manager) -> None:
+def test_a_bug_in_the_status_does_not_stop_the_watchdog_messages(begin: MakeLoop, manager: Manager) -> None:
     loop = begin(manager.environ | {"WATCHDOG_USEC": "4000000"})
-    manager.heard()
+    manager.received()
     loop.text = None
     loop.advance(STATUS_EVERY_S + 1)
     assert [type(fault) for fault in loop.faults] == [KeyError]
-    assert manager.heard() == ["WATCHDOG=1"]
+    assert manager.received() == ["WATCHDOG=1"]
     loop.text = "mended"
     loop.advance(STATUS_EVERY_S + 1)
-    assert "STATUS=mended" in manager.heard()
+    assert "STATUS=mended" in manager.received()

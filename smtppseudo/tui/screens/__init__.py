@@ -1,1 +1,1 @@
-"""The screens: the main one, and those that come before it."""
+"""The main screen, and the dialogs in front of it."""

@@ -1,68 +1,61 @@
-"""The help: what the keys do, drawn from the table of actions, and what is to be seen."""
+"""The help: the keys, from the table of actions, and what the screen shows."""
 
 from textwrap import wrap
-from typing import Final
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
-from textual.containers import Vertical, VerticalScroll
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
 from smtppseudo.tui.actions import ACTIONS, OTHER_KEYS
-from smtppseudo.tui.screens.dialog import Dialog
+from smtppseudo.tui.screens.dialog import Dialog, box
 
-_ABOUT = """
-Slots are the places that a connection can take. A slot keeps its last session after that has closed, \
-so the table tells who was there last. Slots never used come last.
+_ABOUT: Final = """
+A slot is a place for one connection. It keeps its last session after that was closed, so the table shows \
+who connected last. Slots that were never used come last.
 
-A filter takes words, all of which must be there, and ip:192.0.2.0/24; in the slots also state:open, in the \
-events event:connected,closed. An empty filter shows everything.
+A filter takes words, all of which must match, and networks: ip:192.0.2.0/24. In the slots it also takes \
+state:open, in the events event:connected,closed. An empty filter shows everything.
 
-The events begin with those that the server still had when this screen came: about a thousand. \
-Whatever a caller sends is shown as printable ASCII; \\x1b is an escape character, and it stays harmless.
+The list of events begins with those that the server still had when this screen connected: about a thousand. \
+What callers send is shown as printable ASCII: \\x1b is an escape character, and it is harmless here.
 
-Online, in blue, says that the SMTP port is open. Offline, in red, says that it is closed, or that this \
-screen has no connection to the server; the words beside it say which.
+Online, in blue: the SMTP port is open. Offline, in red: the SMTP port is closed, or this screen has no \
+connection to the server; the words beside it say which.
 """
-
-
-def key_names(keys: str) -> str:
-    """Render keys for people: `? F1`."""
-    return " ".join([_NAMES.get(key, key.upper() if len(key) > 1 else key) for key in keys.split(",")])
-
-
-_NAMES: Final = {"question_mark": "?", "slash": "/", "ctrl+q": "Ctrl+Q"}
+_KEY_NAMES: Final = {"question_mark": "?", "slash": "/", "ctrl+q": "Ctrl+Q"}
 _KEYS_WIDTH: Final = 9
 _TEXT_WIDTH: Final = 69
 
 
 def key_lines() -> list[tuple[str, str]]:
-    """Return each key and what it does."""
-    of_actions = [(key_names(action.keys), f"{action.title}: {action.help}") for action in ACTIONS]
+    """Return each key, and what it does."""
+    of_actions = [(_key_names(action.keys), f"{action.title}: {action.help}") for action in ACTIONS]
     return of_actions + list(OTHER_KEYS)
 
 
-class Help(Dialog[None]):
+def _key_names(keys: str) -> str:
+    return " ".join([_KEY_NAMES.get(key, key.upper() if len(key) > 1 else key) for key in keys.split(",")])
+
+
+class HelpDialog(Dialog[None]):
     """The help."""
 
-    BINDINGS = [("question_mark,f1,q", "cancel", "Close")]  # noqa: RUF012 - as Textual has it
+    BINDINGS: ClassVar[list[BindingType]] = [("question_mark,f1,q", "cancel", "Close")]
 
     def compose(self) -> ComposeResult:
-        """Make the box."""
-        with Vertical() as box:
-            box.border_title = "Help"
-            box.border_subtitle = "Esc closes"
-            with VerticalScroll():
-                yield Static(self._text(), markup=False)
+        with box("Help", "Esc closes"), VerticalScroll():
+            yield Static(self._text(), markup=False)
 
     def on_mount(self) -> None:
-        """Let the arrows scroll."""
-        self.query_one(VerticalScroll).focus()
+        self.query_one(VerticalScroll).focus()  # for the arrow keys
 
     def _text(self) -> Content:
         lines: list[Content] = []
-        for keys, does in key_lines():
-            first, *rest = wrap(does, _TEXT_WIDTH - _KEYS_WIDTH)
+        for keys, text in key_lines():
+            first, *rest = wrap(text, _TEXT_WIDTH - _KEYS_WIDTH)
             lines.append(Content.assemble((f"{keys:<{_KEYS_WIDTH}}", "bold"), first))
             lines += [Content(" " * _KEYS_WIDTH + line) for line in rest]
         return Content("\n").join([*lines, Content(_ABOUT)])

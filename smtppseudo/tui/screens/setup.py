@@ -1,10 +1,10 @@
-"""Setup: the server's greeting, and which server this screen watches."""
+"""Setup: the server's greeting, and which server this screen shows."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
 from smtppseudo.config.settings import SettingsError, check
@@ -12,106 +12,98 @@ from smtppseudo.link.errors import LinkError, OpRefusedError
 from smtppseudo.link.machine import checked_word
 from smtppseudo.link.route import UnresolvedError, own_address, resolve
 from smtppseudo.monitor.codec import Frame
-from smtppseudo.tui.feeder import Feed
-from smtppseudo.tui.screens.dialog import Confirm, Dialog
-from smtppseudo.tui.texts import shown, text_of
-from smtppseudo.tui.waiting import answer, aside, begin
-from smtppseudo.tui.widgets.push import Push, Switch
+from smtppseudo.tui.background import in_thread, reply_to, start_worker
+from smtppseudo.tui.feeder import EventSource
+from smtppseudo.tui.screens.dialog import ConfirmDialog, Dialog, box, buttons, complaint, field
+from smtppseudo.tui.texts import printable, text_of
+from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 
-_LOOK_UP_AFTER_S = 0.3
+_LOOK_UP_AFTER_S: Final = 0.3  # after the last key
 
 
-class Wanted(NamedTuple):
-    """What Setup ended with: which server, how to log in there. `word` None: as before."""
+class SetupResult(NamedTuple):
+    """Which server to show, and how to log in there. `word` None: as before."""
 
     host: str
     port: int
     word: str | None
     is_kept: bool
     cleartext: bool
-    set_word: bool = False  # the server is to get a new magic word
+    wants_new_word: bool = False  # change the server's magic word; nothing else counts then
 
     def __repr__(self) -> str:
-        return f"Wanted({self.host!r}, {self.port!r})"
+        return f"SetupResult({self.host!r}, {self.port!r})"
 
 
-class Checked(NamedTuple):
-    """What an address was found to be: what to say of it, and whether it will do."""
+class AddressCheck(NamedTuple):
+    """The result of a name lookup, as a text."""
 
-    address: str
-    says: str
+    text: str
     is_good: bool
 
 
-def look_up(address: str) -> Checked:
-    """Find out where an address leads, which may take seconds."""
+def look_up(address: str) -> AddressCheck:
+    """Look an address or a name up. This may take seconds."""
     try:
         found = resolve(address)
     except UnresolvedError as error:
-        return Checked(address, f"{shown(address)} is not a valid IP. ({error})", is_good=False)
+        return AddressCheck(f"{address} is not a valid IP. ({error})", is_good=False)
     own = own_address(address)
-    places = ", ".join(found[:3]) + (" and more" if len(found) > 3 else "")
-    return Checked(address, f"{places}: {'this machine' if own else 'another machine'}", is_good=True)
+    addresses = ", ".join(found[:3]) + (" and more" if len(found) > 3 else "")
+    return AddressCheck(f"{addresses}: {'this machine' if own else 'another machine'}", is_good=True)
 
 
-class Setup(Dialog[Wanted]):
-    """The form. The greeting is saved at the server; the rest is this screen's own."""
+class SetupDialog(Dialog[SetupResult]):
+    """The form. The greeting is saved at the server, the rest on this machine."""
 
-    def __init__(self, feed: Feed, wanted: Wanted, login: str, *, is_connected: bool) -> None:
+    def __init__(self, source: EventSource, before: SetupResult, login: str, *, is_connected: bool) -> None:
         super().__init__()
-        self._feed = feed
-        self._before = wanted
+        self._source = source
+        self._before = before
         self._login = login
         self._is_connected = is_connected
         self._greeting = ""
         self._revision = 0
-        self._checked: Checked | None = None
-        self._looks_up = ""
+        self._address = ""
+        self._checked: AddressCheck | None = None  # None: the lookup has not ended
 
     def compose(self) -> ComposeResult:
-        """Make the form."""
         before = self._before
-        with Vertical() as box:
-            box.border_title = "Setup"
-            yield from self._field("greeting", "Greeting", "")
-            yield from self._field("host", "IP to monitor", before.host)
-            yield from self._field("port", "Port", str(before.port))
-            yield from self._field("word", "Magic word", "", password=True)
+        with box("Setup"):
+            for name, label, value in (
+                ("greeting", "Greeting", ""),
+                ("host", "IP to monitor", before.host),
+                ("port", "Port", str(before.port)),
+                ("word", "Magic word", ""),
+            ):
+                yield field(label, Input(value, compact=True, password=name == "word", id=name))
+                yield Static("", classes="hint", id=f"{name}-hint", markup=False)
             with Horizontal(classes="options"):
-                yield Switch("Remember the magic word", id="keep")
-                yield Switch("Clear text to other machines", id="cleartext")
-            yield Static("", classes="bad", markup=False)
-            with Horizontal(classes="buttons"):
-                yield Push("Save", id="save")
-                yield Push("Cancel", id="cancel")
-                yield Push("Change the server's magic word", id="server-word")
-
-    def _field(self, name: str, label: str, value: str, *, password: bool = False) -> ComposeResult:
-        with Horizontal(classes="row"):
-            yield Static(label, classes="label", markup=False)
-            yield Input(value, compact=True, password=password, id=name)
-        yield Static("", classes="hint", id=f"{name}-hint", markup=False)
+                yield TextSwitch("Remember the magic word", id="keep")
+                yield TextSwitch("Clear text to other machines", id="cleartext")
+            yield complaint()
+            server_word = TextButton("Change the server's magic word", id="server-word")
+            yield buttons(TextButton("Save", id="save"), TextButton("Cancel", id="cancel"), server_word)
 
     def on_mount(self) -> None:
-        """Fill the form."""
-        self.query_one("#keep", Switch).is_on = self._before.is_kept
-        self.query_one("#cleartext", Switch).is_on = self._before.cleartext
+        self.query_one("#keep", TextSwitch).is_on = self._before.is_kept
+        self.query_one("#cleartext", TextSwitch).is_on = self._before.cleartext
         self._hint("word", self._login)
         greeting = self.query_one("#greeting", Input)
         greeting.disabled = True
-        self.query_one("#server-word", Push).disabled = not self._is_connected
-        self._check_port(self._before.port)
+        self.query_one("#server-word", TextButton).disabled = not self._is_connected
+        self._check_port(str(self._before.port))
         self._look_up_soon(self._before.host)
         if self._is_connected:
             self._hint("greeting", "asking the server ...")
-            begin(self, self._load, "load")
+            start_worker(self, self._load, "load")
             greeting.focus()
         else:
-            self._hint("greeting", "can be changed when there is a connection to the server")
+            self._hint("greeting", "needs a connection to the server")
             self.query_one("#host").focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Check what is typed, as it is typed."""
+        """Check each value while it is typed."""
         value = event.value
         if event.input.id == "greeting":
             self._check_greeting(value)
@@ -123,24 +115,22 @@ class Setup(Dialog[Wanted]):
             self._check_word(value)
 
     def on_input_submitted(self) -> None:
-        """Save."""
         self._save()
 
-    def on_push_pressed(self, event: Push.Pressed) -> None:
-        """Do what the button says."""
+    def on_text_button_pressed(self, event: TextButton.Pressed) -> None:
         event.stop()
-        push = event.push
-        if isinstance(push, Switch):
-            push.is_on = not push.is_on
-        elif push.id == "save":
+        button = event.button
+        if isinstance(button, TextSwitch):
+            button.is_on = not button.is_on
+        elif button.id == "save":
             self._save()
-        elif push.id == "server-word":
-            self.dismiss(self._before._replace(set_word=True))
+        elif button.id == "server-word":
+            self.dismiss(self._before._replace(wants_new_word=True))
         else:
             self.action_cancel()
 
     def action_cancel(self) -> None:
-        """Leave it; ask first where something was typed."""
+        """Leave; ask first if something was typed."""
         if not self._is_changed():
             self.dismiss(None)
             return
@@ -149,18 +139,25 @@ class Setup(Dialog[Wanted]):
             if is_sure:
                 self.dismiss(None)
 
-        text = "What you changed here is not saved."
-        self.app.push_screen(Confirm("Leave Setup", text, "Leave without saving"), leave)
+        text = "Your changes here are not saved."
+        self.app.push_screen(ConfirmDialog("Leave Setup", text, "Leave without saving"), leave)
 
     def _is_changed(self) -> bool:
-        values = {name: self.query_one(f"#{name}", Input).value for name in ("greeting", "host", "port", "word")}
-        before = {"greeting": self._greeting, "host": self._before.host, "port": str(self._before.port), "word": ""}
-        switches = (self.query_one("#keep", Switch).is_on, self.query_one("#cleartext", Switch).is_on)
-        return values != before or switches != (self._before.is_kept, self._before.cleartext)
+        values = [self._value(name) for name in ("greeting", "host", "port", "word")]
+        before = self._before
+        return (
+            values != [self._greeting, before.host, str(before.port), ""]
+            or self.query_one("#keep", TextSwitch).is_on != before.is_kept
+            or self.query_one("#cleartext", TextSwitch).is_on != before.cleartext
+        )
+
+    def _value(self, name: str) -> str:
+        return self.query_one(f"#{name}", Input).value
 
     async def _load(self) -> None:
+        """Show the server's greeting."""
         try:
-            fields = await answer(self._feed.ask("get"))
+            fields = await reply_to(self._source.ask("get"))
         except LinkError as error:
             self._hint("greeting", str(error), is_bad=True)
             return
@@ -184,15 +181,15 @@ class Setup(Dialog[Wanted]):
         except SettingsError as error:
             self._hint("greeting", str(error), is_bad=True)
             return False
-        is_form = any(name in value for name in ("{hostname}", "{date}", "{ip}"))
-        self._hint("greeting", f"callers see: 220 {value}{'' if is_form else ' and the date'}")
+        is_template = any(name in value for name in ("{hostname}", "{date}", "{ip}"))
+        self._hint("greeting", f"callers see: 220 {value}{'' if is_template else ' and the date'}")
         return True
 
-    def _check_port(self, value: str | int) -> bool:
-        is_good = str(value).isascii() and str(value).isdecimal() and 0 < int(value) < 1 << 16
-        text = "26, unless the server was told otherwise"
+    def _check_port(self, value: str) -> bool:
+        is_good = value.isascii() and value.isdecimal() and 0 < int(value) < 1 << 16
+        text = "the server's monitor port, usually 26"
         if not is_good:
-            text = f"{shown(str(value))} is not a port: 1 to 65535" if value else "a port is needed: 1 to 65535"
+            text = f"{value or 'nothing'} is not a port: 1 to 65535"
         self._hint("port", text, is_bad=not is_good)
         return is_good
 
@@ -205,84 +202,74 @@ class Setup(Dialog[Wanted]):
         except ValueError as error:
             self._hint("word", f"{error}: {len(value)} so far", is_bad=True)
             return False
-        self._hint("word", "what this screen logs in with; it does not change the server's")
+        self._hint("word", "this screen logs in with it; the server's is not changed")
         return True
 
     def _look_up_soon(self, address: str) -> None:
         self._checked = None
-        self._looks_up = address
+        self._address = address
         if not address:
             self._hint("host", "An empty address is not a valid IP.", is_bad=True)
             return
         self._hint("host", "looking it up ...")
-        self.set_timer(_LOOK_UP_AFTER_S, lambda: self._look_up(address))
+        self.set_timer(_LOOK_UP_AFTER_S, partial(self._look_up_if_same, address))
 
-    def _look_up(self, address: str) -> None:
-        if address == self._looks_up:  # nothing was typed since
-            begin(self, partial(self._look_up_now, address), "look-up")
+    def _look_up_if_same(self, address: str) -> None:
+        if address == self._address:
+            start_worker(self, partial(self._look_up, address), "look-up")
 
-    async def _look_up_now(self, address: str) -> Checked:
-        checked = await aside(lambda: look_up(address))
-        if address == self._looks_up:
+    async def _look_up(self, address: str) -> AddressCheck:
+        checked = await in_thread(partial(look_up, address))
+        if address == self._address:
             self._checked = checked
-            self._hint("host", checked.says, is_bad=not checked.is_good)
+            self._hint("host", checked.text, is_bad=not checked.is_good)
         return checked
 
     def _hint(self, name: str, text: str, is_bad: bool = False) -> None:
-        # No such widget: an answer has come while the screen was being closed.
+        # Not query_one: an answer may come while the dialog is being closed.
         for hint in self.query(f"#{name}-hint").results(Static):
-            hint.update(shown(text))
+            hint.update(printable(text))
             hint.set_class(is_bad, "-bad")
 
     def _save(self) -> None:
-        begin(self, self._save_all, "save")
+        start_worker(self, self._save_all, "save")
 
     async def _save_all(self) -> None:
-        greeting, port, word = (self.query_one(f"#{name}", Input).value for name in ("greeting", "port", "word"))
-        faults = [
-            name
-            for name, is_good in (
-                ("greeting", self._check_greeting(greeting)),
-                ("host", await self._address_is_good()),
-                ("port", self._check_port(port)),
-                ("word", self._check_word(word)),
-            )
-            if not is_good
-        ]
-        if faults:
-            self.query_one(f"#{faults[0]}").focus()
+        greeting, port, word = self._value("greeting"), self._value("port"), self._value("word")
+        checks = {
+            "greeting": self._check_greeting(greeting),
+            "host": await self._is_address_good(),
+            "port": self._check_port(port),
+            "word": self._check_word(word),
+        }
+        bad = next((name for name, is_good in checks.items() if not is_good), None)
+        if bad is not None:
+            self.query_one(f"#{bad}").focus()
             return
         if self._is_connected and greeting != self._greeting and not await self._set_greeting(greeting):
             return
-        keep, cleartext = self.query_one("#keep", Switch).is_on, self.query_one("#cleartext", Switch).is_on
-        self.dismiss(Wanted(self._looks_up, int(port), word or None, keep, cleartext))
+        keep, cleartext = self.query_one("#keep", TextSwitch).is_on, self.query_one("#cleartext", TextSwitch).is_on
+        self.dismiss(SetupResult(self._address, int(port), word or None, keep, cleartext))
 
-    async def _address_is_good(self) -> bool:
-        if not self._looks_up:
+    async def _is_address_good(self) -> bool:
+        if not self._address:
             return False
-        checked = self._checked or await self._look_up_now(self._looks_up)
+        checked = self._checked or await self._look_up(self._address)
         return checked.is_good
 
     async def _set_greeting(self, greeting: str) -> bool:
-        """Have it saved; say what is wrong where it is refused."""
+        """Save the greeting at the server; return whether that was done, and show why not."""
         try:
-            await answer(self._feed.ask("set", changes={"greeting": greeting}, revision=self._revision))
-        except OpRefusedError as error:
-            if error.code == "conflict":
-                await self._tell_conflict()
-            else:
-                self._hint("greeting", str(error), is_bad=True)
-            return False
+            try:
+                await reply_to(self._source.ask("set", changes={"greeting": greeting}, revision=self._revision))
+            except OpRefusedError as error:
+                if error.code != "conflict":
+                    raise
+                self._take(await reply_to(self._source.ask("get")))
+                text = f'Another monitor has changed the settings; the greeting is "{self._greeting}" now.'
+                self._hint("greeting", f"{text} Save again to replace it.", is_bad=True)
+                return False
         except LinkError as error:
             self._hint("greeting", str(error), is_bad=True)
             return False
         return True
-
-    async def _tell_conflict(self) -> None:
-        try:
-            self._take(await answer(self._feed.ask("get")))
-        except LinkError as error:
-            self._hint("greeting", str(error), is_bad=True)
-            return
-        text = f'Somebody else has changed the settings; the greeting is "{self._greeting}" now.'
-        self._hint("greeting", f"{text} Save again to replace it.", is_bad=True)

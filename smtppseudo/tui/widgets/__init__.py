@@ -1,1 +1,1 @@
-"""The screen's widgets: each shows one part of the model and sends messages about what was done to it."""
+"""Widgets of the main screen. Each shows a part of the model and posts messages about what the operator does."""

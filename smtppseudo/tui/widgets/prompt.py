@@ -14,17 +14,17 @@ _LABELS = {"slots": "Filter slots:", "events": "Filter events:", "search": "Sear
 _HINTS = {
     "slots": "words, ip:192.0.2.0/24, state:open",
     "events": "words, ip:192.0.2.0/24, event:connected,closed",
-    "search": "words; Enter finds the one before, n and N go on",
+    "search": "words; Enter finds the latest match, then N and n go on",
 }
 
 
 class Prompt(Horizontal):
-    """It is there only while something is typed. A filter acts as it is typed; Esc takes back what it was."""
+    """Visible only while it is used. A filter acts while it is typed; Esc restores the one before."""
 
     BINDINGS = [Binding("escape", "cancel", "Cancel", show=False)]  # noqa: RUF012 - as Textual has it
 
     class Typed(Message):
-        """Something was typed, `is_done` with Enter."""
+        """The text has changed; `is_done`: it is complete."""
 
         def __init__(self, purpose: Purpose, text: str, *, is_done: bool) -> None:
             super().__init__()
@@ -36,13 +36,12 @@ class Prompt(Horizontal):
         self._before = ""
 
     def compose(self) -> ComposeResult:
-        """Make label, line and complaint."""
         yield Static("", id="prompt-label", markup=False)
         yield Input(compact=True, id="prompt-input")
         yield Static("", id="prompt-complaint", markup=False)
 
     def ask(self, purpose: Purpose, text: str) -> None:
-        """Have something typed, beginning with a text."""
+        """Show the prompt with a text to edit."""
         self._purpose, self._before = purpose, text
         self.query_one("#prompt-label", Static).update(_LABELS[purpose])
         self.complain("")
@@ -54,21 +53,18 @@ class Prompt(Horizontal):
         line.focus()
 
     def complain(self, reason: str) -> None:
-        """Say why what was typed will not do."""
+        """Show what is wrong with the text."""
         self.query_one("#prompt-complaint", Static).update(f" {reason}" if reason else "")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Pass on what was typed."""
         event.stop()
         if self.display and self._purpose != "search":
             self.post_message(self.Typed(self._purpose, event.value, is_done=False))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Pass on that all is typed."""
         event.stop()
         self.post_message(self.Typed(self._purpose, event.value, is_done=True))
 
     def action_cancel(self) -> None:
-        """Take back what it was."""
         text = "" if self._purpose == "search" else self._before
         self.post_message(self.Typed(self._purpose, text, is_done=True))

@@ -1,4 +1,4 @@
-"""Waiting, for a server's answer or for work in a thread, without holding up the screen."""
+"""Background work: wait for a reply or for a thread without blocking the screen."""
 
 import asyncio
 import threading
@@ -12,36 +12,36 @@ from textual.worker import Worker
 from smtppseudo.link.errors import ConnectionLostError
 from smtppseudo.monitor.codec import Frame
 
-ANSWER_S: Final = 10.0
+REPLY_TIMEOUT_S: Final = 10.0
 
 T = TypeVar("T")
 
 
-def begin(node: DOMNode, work: Callable[[], Coroutine[Any, Any, T]], group: str) -> None:
-    """Begin work that waits; what of the same group is under way is given up. It ends with the node."""
+def start_worker(node: DOMNode, work: Callable[[], Coroutine[Any, Any, T]], group: str) -> None:
+    """Start a coroutine that ends with the node, and cancel the node's running work of the same group."""
     worker: Worker[T] = node.run_worker(work, group=group, exclusive=True)
-    del worker  # it goes on by itself
+    del worker  # Textual keeps it
 
 
-async def answer(future: "Future[Frame]") -> Frame:
-    """Return a reply's fields. Raises LinkError, also where no reply comes in time."""
+async def reply_to(future: "Future[Frame]") -> Frame:
+    """Return a reply's fields. Raises LinkError, also when no reply comes within 10 s."""
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_S)
+        return await asyncio.wait_for(asyncio.wrap_future(future), REPLY_TIMEOUT_S)
     except TimeoutError:
-        raise ConnectionLostError(f"no reply within {ANSWER_S:g} s; check whether it was done") from None
+        raise ConnectionLostError(f"no reply within {REPLY_TIMEOUT_S:g} s; check whether it was done") from None
 
 
-async def aside(work: Callable[[], T]) -> T:
-    """Do something in a thread of its own and return the result. When the screen is closed, nobody waits for it.
+async def in_thread(work: Callable[[], T]) -> T:
+    """Call a blocking function in a new daemon thread and return its result.
 
-    Not asyncio's own threads: a program waits for those before it ends, for a name that cannot be looked up say.
+    Not asyncio.to_thread: a program waits for those threads before it exits, for example for a slow name lookup.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
     def finish(result: T | None, error: Exception | None) -> None:
         if future.done():
-            return  # whoever waited has gone
+            return  # the waiting coroutine was cancelled
         if error is not None:
             future.set_exception(error)
         else:
@@ -52,12 +52,12 @@ async def aside(work: Callable[[], T]) -> T:
         failure: Exception | None = None
         try:
             result = work()
-        except Exception as error:  # noqa: BLE001 - it is raised where the result is waited for
+        except Exception as error:  # noqa: BLE001 - raised again in the coroutine that waits
             failure = error
         try:
             loop.call_soon_threadsafe(finish, result, failure)
         except RuntimeError:
-            pass  # the screen was closed meanwhile
+            pass  # the screen was closed in the meantime
 
     threading.Thread(target=run, daemon=True).start()
     return await future

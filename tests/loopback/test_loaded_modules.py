@@ -1,7 +1,6 @@
-"""What a running server loads: the standard library and itself, and of that no more than it needs."""
+"""The modules that a server loads: the standard library and smtppseudo, and only those it needs."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import LIMIT_S, connect
-from tests.running import CHECKOUT, command, environment, stays_who_it_is
+from tests.running import CHECKOUT, environment
 
 NOT_FOR_SERVE = {
     "asyncio",
@@ -49,7 +48,7 @@ sys.exit(status)
 
 
 def modules_of_a_run(directory: Path, flags: Sequence[str]) -> list[str]:
-    """Serve two sessions; return the names of the modules loaded by then."""
+    """Serve two sessions; return the names of all modules that were loaded."""
     places = ["--state-dir", str(directory / "state"), "--log-dir", str(directory / "log")]
     arguments = ["serve", "--port", "0", "--listen", "127.0.0.1", "--monitor-port", "0", *places]
     process = subprocess.Popen(
@@ -79,7 +78,7 @@ def modules_of_a_run(directory: Path, flags: Sequence[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("flags", [["-I", "-S"], []], ids=["alone", "with site-packages"])
-def test_a_server_loads_only_the_standard_library_and_itself(tmp_path: Path, flags: list[str]) -> None:
+def test_a_server_loads_only_the_standard_library_and_smtppseudo(tmp_path: Path, flags: list[str]) -> None:
     modules = modules_of_a_run(tmp_path, flags)
     roots = {name.partition(".")[0] for name in modules}
     assert "smtppseudo" in roots
@@ -87,8 +86,7 @@ def test_a_server_loads_only_the_standard_library_and_itself(tmp_path: Path, fla
     assert roots & NOT_FOR_SERVE == set()
 
 
-def test_it_needs_no_more_than_the_checkout(tmp_path: Path) -> None:
-    """What the screen is made of need not even be installed."""
+def test_it_runs_from_the_source_without_site_packages(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); from smtppseudo.cli import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, "config", "--log-dir", "/l", "--state-dir", "/s"],
@@ -100,30 +98,3 @@ def test_it_needs_no_more_than_the_checkout(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert 'log_dir = "/l"  # command line' in done.stdout
-
-
-def test_whoever_reads_the_events_may_leave(tmp_path: Path) -> None:
-    """`serve -v | head -3`: the server goes on, and ends as it should."""
-    (tmp_path / "empty").touch()
-    places = ["--config", str(tmp_path / "empty"), "--state-dir", str(tmp_path), "--log-dir", str(tmp_path)]
-    options = ["--port", "0", "--listen", "127.0.0.1", "--monitor-port", "0", *places, *stays_who_it_is()]
-    words = command("serve", "--verbose", *options)
-    reads, writes = os.pipe()
-    process = subprocess.Popen(words, env=environment(), stdout=writes, stderr=subprocess.PIPE, text=True)
-    os.close(writes)
-    try:
-        with os.fdopen(reads) as stdout:
-            port = next(int(line.rpartition(" ")[2]) for line in stdout if line.startswith("smtppseudo "))
-        for _ in range(2):
-            with connect("127.0.0.1", port) as client:
-                client.expect("220")
-                client.say("QUIT", "221")
-                client.expect_end()
-        process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=LIMIT_S)
-    finally:
-        process.kill()
-        process.communicate()
-    assert "no more events are printed" in stderr
-    assert len(stderr.splitlines()) == 1
-    assert process.returncode == 0

@@ -1,4 +1,4 @@
-"""The table of slots. It draws only the lines that are seen, so that ten thousand slots cost no more than ten."""
+"""The table of slots. It draws only the lines in view, so that ten thousand slots cost no more than ten."""
 
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, NamedTuple
@@ -14,55 +14,56 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from smtppseudo.tui.slots import COLUMNS, Column, SlotBoard, SlotRow
-from smtppseudo.tui.texts import fitted, span
+from smtppseudo.tui.texts import fit, format_span
+from smtppseudo.tui.widgets.move_keys import MOVE_KEYS
 
 
-class _Head(NamedTuple):
-    """A column: its title, its least width, its share of what is left, and how much it is missed if left out."""
+class _Layout(NamedTuple):
+    """How a column is laid out. Spare width is divided by `share`; columns of a high `rank` are left out first."""
 
     title: str
     width: int
     share: int
-    rank: int  # columns of a higher rank are left out first
+    rank: int
 
 
-_HEADS: Final[Mapping[Column, _Head]] = {
-    "slot": _Head("Slot", 5, 0, 0),
-    "state": _Head("State", 8, 0, 0),
-    "ip": _Head("Remote IP", 15, 2, 0),
-    "port": _Head("Port", 5, 0, 4),
-    "helo": _Head("HELO", 9, 3, 3),
-    "sender": _Head("Sender", 9, 3, 5),
-    "last": _Head("Last", 9, 5, 2),
-    "error": _Head("Error", 9, 5, 1),
-    "idle": _Head("Idle", 6, 0, 1),
+_LAYOUT: Final[Mapping[Column, _Layout]] = {
+    "slot": _Layout("Slot", 5, 0, 0),
+    "state": _Layout("State", 8, 0, 0),
+    "ip": _Layout("Remote IP", 15, 2, 0),
+    "port": _Layout("Port", 5, 0, 4),
+    "helo": _Layout("HELO", 9, 3, 3),
+    "sender": _Layout("Sender", 9, 3, 5),
+    "last": _Layout("Last", 9, 5, 2),
+    "error": _Layout("Error", 9, 5, 1),
+    "idle": _Layout("Idle", 6, 0, 1),
 }
 _RIGHT: Final = ("slot", "port", "idle")
 _SIGNS: Final = {"open": "●", "closed": "○"}
-_STATE_WITH_REASON: Final = 22
-_IPV6: Final = 26
-_WIDE: Final = 130
+_WIDE: Final = 130  # from this width on: the reason of a close, and whole IPv6 addresses
+_STATE_WIDTH: Final = 22
+_IPV6_WIDTH: Final = 26
 
 
 def lay_out(width: int) -> dict[Column, int]:
-    """Return the columns that have room, and their widths; a space stands between, and at each end."""
-    heads = dict(_HEADS)
+    """Return the columns that have room, with their widths. There is a space before, between and after them."""
+    columns = dict(_LAYOUT)
     if width >= _WIDE:
-        heads["state"] = heads["state"]._replace(width=_STATE_WITH_REASON)
-        heads["ip"] = heads["ip"]._replace(width=_IPV6, share=0)
-    while sum(head.width + 1 for head in heads.values()) + 1 > width and len(heads) > 1:
-        del heads[max(heads, key=lambda column: heads[column].rank)]
-    rest = width - 1 - sum(head.width + 1 for head in heads.values())
-    shares = sum(head.share for head in heads.values())
+        columns["state"] = columns["state"]._replace(width=_STATE_WIDTH)
+        columns["ip"] = columns["ip"]._replace(width=_IPV6_WIDTH, share=0)
+    while sum(layout.width + 1 for layout in columns.values()) + 1 > width and len(columns) > 1:
+        del columns[max(columns, key=lambda name: columns[name].rank)]
+    spare = width - 1 - sum(layout.width + 1 for layout in columns.values())
+    shares = sum(layout.share for layout in columns.values())
     widths: dict[Column, int] = {}
-    for column, head in heads.items():
-        more = rest * head.share // shares if shares and rest > 0 else 0
-        rest, shares = rest - more, shares - head.share
-        widths[column] = head.width + more
+    for name, layout in columns.items():
+        more = spare * layout.share // shares if shares and spare > 0 else 0
+        spare, shares = spare - more, shares - layout.share
+        widths[name] = layout.width + more
     return widths
 
 
-class SlotTable(ScrollView, can_focus=True):
+class SlotPane(ScrollView, can_focus=True):
     """The table. The cursor stays on its slot when the order changes."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -74,27 +75,19 @@ class SlotTable(ScrollView, can_focus=True):
         "slots--cursor",
         "slots--stale",
     }
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Slot above", show=False),
-        Binding("down,j", "move(1)", "Slot below", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home", "jump(0)", "First slot", show=False),
-        Binding("end", "jump(-1)", "Last slot", show=False),
-        Binding("enter", "open", "Transcript"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*MOVE_KEYS, Binding("enter", "open", "Transcript")]
 
     is_stale: reactive[bool] = reactive(False)
 
-    class Chosen(Message):
-        """A slot's session is to be shown."""
+    class Opened(Message):
+        """The operator opened a slot's session."""
 
         def __init__(self, row: SlotRow) -> None:
             super().__init__()
             self.row = row
 
-    class SortWanted(Message):
-        """A column's title was clicked."""
+    class TitleClicked(Message):
+        """The operator clicked a column's title."""
 
         def __init__(self, column: Column) -> None:
             super().__init__()
@@ -116,16 +109,15 @@ class SlotTable(ScrollView, can_focus=True):
         return order[self._cursor_line] if self._cursor_line < len(order) else None
 
     def watch_is_stale(self) -> None:
-        """Draw in another colour what may be out of date."""
         self.refresh()
 
     def show_board(self, board: SlotBoard) -> None:
-        """Show other slots."""
+        """Show the slots of another server."""
         self._board = board
         self.reorder()
 
     def reorder(self) -> None:
-        """Draw all anew, in the board's order."""
+        """Draw all rows, in the board's order."""
         order = self._board.order
         if self.virtual_size.height != len(order) + 1:
             self.virtual_size = Size(0, len(order) + 1)
@@ -135,18 +127,18 @@ class SlotTable(ScrollView, can_focus=True):
         )
         if order:
             self._cursor_slot = order[self._cursor_line].slot
-        self.arrange_columns()
+        self._lay_out_columns()
         self.refresh()
 
-    def arrange_columns(self) -> None:
-        """Give the columns the room that there is; the bar may have come or gone."""
+    def _lay_out_columns(self) -> None:
+        # Not only at a resize: the scrollbar comes and goes.
         widths = lay_out(self.scrollable_content_region.width)
         if widths != self._widths:
             self._widths = widths
             self.refresh()
 
     def redraw(self, touched: set[int]) -> None:
-        """Draw the rows that changed, and the idle times that read differently now."""
+        """Draw the rows that changed, and those whose idle time reads differently now."""
         order, now = self._board.order, self._clock()
         for y in range(1, self.size.height):
             line = self.scroll_offset.y + y - 1
@@ -157,10 +149,10 @@ class SlotTable(ScrollView, can_focus=True):
                 self.refresh_lines(self.scroll_offset.y + y)
 
     def render_line(self, y: int) -> Strip:
-        """Draw a line of what is seen; the first holds the titles."""
+        """Return a line of the pane; the first one holds the titles."""
         width = self.scrollable_content_region.width
         if y == 0:
-            return self._head(width)
+            return self._titles(width)
         line = self.scroll_offset.y + y - 1
         order = self._board.order
         if line >= len(order):
@@ -168,16 +160,15 @@ class SlotTable(ScrollView, can_focus=True):
         return self._line(order[line], width, is_cursor=line == self._cursor_line)
 
     def on_resize(self) -> None:
-        """Make room for as many columns as there is room for."""
-        self.arrange_columns()
+        self._lay_out_columns()
         self._follow_cursor()
 
     def on_click(self, event: events.Click) -> None:
-        """Go to a row, open it at the second click, or sort."""
+        """Move the cursor, open a session at the second click, or sort."""
         if event.y == 0:
             column = self._column_at(event.x)
             if column is not None:
-                self.post_message(self.SortWanted(column))
+                self.post_message(self.TitleClicked(column))
             return
         line = self.scroll_offset.y + event.y - 1
         if line < len(self._board.order):
@@ -186,22 +177,18 @@ class SlotTable(ScrollView, can_focus=True):
                 self.action_open()
 
     def action_move(self, step: int) -> None:
-        """Go up or down."""
         self._go_to(self._cursor_line + step)
 
     def action_page(self, step: int) -> None:
-        """Go a page up or down."""
         self._go_to(self._cursor_line + step * max(1, self.size.height - 2))
 
     def action_jump(self, line: int) -> None:
-        """Go to the first or the last row."""
         self._go_to(line if line >= 0 else len(self._board.order) - 1)
 
     def action_open(self) -> None:
-        """Have the session of the row shown."""
         row = self.row
         if row is not None:
-            self.post_message(self.Chosen(row))
+            self.post_message(self.Opened(row))
 
     def _go_to(self, line: int) -> None:
         order = self._board.order
@@ -229,13 +216,13 @@ class SlotTable(ScrollView, can_focus=True):
             left += width + 1
         return None
 
-    def _head(self, width: int) -> Strip:
+    def _titles(self, width: int) -> Strip:
         board = self._board
         cells: list[str] = []
         for column, room in self._widths.items():
             arrow = ("▼" if board.is_reversed else "▲") if column == board.sort else ""
-            cells.append(fitted(_HEADS[column].title + arrow, room, right=column in _RIGHT))
-        text = fitted(" " + " ".join(cells), width)
+            cells.append(fit(_LAYOUT[column].title + arrow, room, right=column in _RIGHT))
+        text = fit(" " + " ".join(cells), width)
         return Strip([Segment(text, self.get_component_rich_style("slots--head"))], width)
 
     def _line(self, row: SlotRow, width: int, *, is_cursor: bool) -> Strip:
@@ -247,7 +234,7 @@ class SlotTable(ScrollView, can_focus=True):
         for column in COLUMNS:
             room = self._widths.get(column)
             if room is not None:
-                text = fitted(_text(row, column, idle, room), room, right=column in _RIGHT)
+                text = fit(_text(row, column, idle, room), room, right=column in _RIGHT)
                 segments.append(Segment(text + " ", error if column == "error" else base))
         return Strip(segments).adjust_cell_length(width, base)
 
@@ -259,14 +246,12 @@ class SlotTable(ScrollView, can_focus=True):
         return style + Style(underline=True) if is_cursor else style
 
     def _idle(self, row: SlotRow, now: float) -> str:
-        return "" if row.state == "free" else span(now - row.idle_since)
+        return "" if row.state == "free" else format_span(now - row.idle_since)
 
     def on_focus(self) -> None:
-        """Show the cursor."""
         self.refresh()
 
     def on_blur(self) -> None:
-        """Show it less."""
         self.refresh()
 
 
@@ -285,4 +270,4 @@ def _text(row: SlotRow, column: Column, idle: str, room: int) -> str:
 
 def _state(row: SlotRow, room: int) -> str:
     sign = _SIGNS.get(row.state, "·")
-    return f"{sign} {row.state_text if room >= _STATE_WITH_REASON else row.state}"
+    return f"{sign} {row.state_text if room >= _STATE_WIDTH else row.state}"

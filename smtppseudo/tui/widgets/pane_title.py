@@ -1,24 +1,22 @@
-"""The title of a pane: a rule with its name, and on the right how it is arranged."""
+"""The title of a pane: a rule with its name, and its state on the right."""
 
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
 
-class Title(Widget):
-    """One line."""
+class PaneTitle(Widget):
+    """One line. `about` is the text on the right: filter, counts, ..."""
 
-    label: reactive[str] = reactive("")
     about: reactive[str] = reactive("")
 
     def __init__(self, label: str, *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
-        self.set_reactive(Title.label, label)
+        self._label = label
 
     def render(self) -> Content:
-        """Draw it."""
         width = self.size.width
-        label = f"─ {self.label} "
+        label = f"─ {self._label} "
         about = f" {self.about} ─" if self.about else ""
         if len(label) + len(about) + 1 > width:
             about = about[: max(0, width - len(label) - 2)] + "…" if width > len(label) + 4 else ""

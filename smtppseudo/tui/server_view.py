@@ -1,0 +1,149 @@
+"""The server that the screen shows: its model, the link to it, and what this user has set for it."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from functools import partial
+from typing import Final, NamedTuple
+
+from smtppseudo.config.settings import MONITOR_PORT
+from smtppseudo.link.errors import LinkError
+from smtppseudo.link.route import Target
+from smtppseudo.service.systemd import UnitState
+from smtppseudo.tui.background import in_thread, reply_to
+from smtppseudo.tui.feeder import (
+    EventBatch,
+    EventSource,
+    LinkDown,
+    LinkUp,
+    ResumePoint,
+    SlotsReply,
+    StatusReply,
+    Update,
+)
+from smtppseudo.tui.link_status import LinkStatus
+from smtppseudo.tui.memory import Memory, MemoryStore
+from smtppseudo.tui.model import Model
+from smtppseudo.tui.screens.service import ServiceControl
+from smtppseudo.tui.texts import printable
+
+_SLOTS_AFTER_GAP_S: Final = 2.0
+_SLOTS_EVERY_S: Final = 5.0  # while data events are off: then events do not say what changes in a slot
+
+
+class Dependencies(NamedTuple):
+    """What the screen uses of the outside world; tests replace it."""
+
+    make_source: Callable[[], EventSource]
+    store: MemoryStore
+    accept: Callable[[str, int, str], None]  # trust a certificate: host, port, fingerprint. Raises OSError
+    usual_port: Callable[[], int] = lambda: MONITOR_PORT
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], datetime] = partial(datetime.now, UTC)
+    zone: tzinfo | None = None  # None: this machine's
+    service: ServiceControl = ServiceControl()
+
+
+class ServerView:
+    """The server shown. `unit` is the service of this machine, None before systemd has answered.
+
+    `is_changed` means that a person or a reply, not an update, changed something: the screen must be redrawn.
+    """
+
+    def __init__(self, target: Target, dependencies: Dependencies) -> None:
+        self.dependencies = dependencies
+        self.memory = Memory.load(dependencies.store)
+        self.target = target
+        self.model = Model()
+        self.link = LinkStatus()
+        self.source = dependencies.make_source()
+        self.unit: UnitState | None = None
+        self.is_changed = True
+        self._slots_asked_at = 0.0
+        self._slots_are_stale = False
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return self.dependencies.monotonic()
+
+    @property
+    def minute(self) -> int:
+        """Whole minutes since the epoch."""
+        return int(self.dependencies.wall().timestamp()) // 60
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The time zone of the times shown; None: this machine's."""
+        return self.dependencies.zone
+
+    @property
+    def port(self) -> int:
+        """The monitor port of the target."""
+        return self.target.port or self.dependencies.usual_port()
+
+    @property
+    def has_kept_word(self) -> bool:
+        """Whether the magic word of the target is in the memory."""
+        return self.memory.word_of(self.target.address, self.port) is not None
+
+    def follow(self, update: Update, now: float) -> bool:
+        """Apply an update; return whether the settings must be loaded."""
+        model = self.model
+        if isinstance(update, EventBatch):
+            not_shown = model.not_shown
+            has_new_settings = model.apply(update.notices, now, self.minute)
+            self._slots_are_stale |= model.not_shown > not_shown
+            return has_new_settings
+        if isinstance(update, StatusReply):
+            model.take_status(update.reply, self.minute)
+        elif isinstance(update, SlotsReply):
+            model.take_slots(update.reply, now)
+        else:
+            was_up = self.link.up is not None
+            self.link = self.link.follow(update, now)
+            if isinstance(update, LinkUp):
+                model.load(update.snapshot, now)
+                return True
+            if isinstance(update, LinkDown) and was_up:
+                model.note(printable(f"the connection is lost: {update.error}"))
+        return False
+
+    def refresh_slots(self, now: float) -> None:
+        """Ask for the list of slots when events are missing, or while data events are off."""
+        if self.link.up is None:
+            return
+        is_silent = self.model.settings.get("log_data_events") is False
+        since = now - self._slots_asked_at
+        if (self._slots_are_stale and since >= _SLOTS_AFTER_GAP_S) or (is_silent and since >= _SLOTS_EVERY_S):
+            self._slots_asked_at, self._slots_are_stale = now, False
+            self.source.refresh_slots()
+
+    async def load_settings(self) -> None:
+        """Ask the server for its settings."""
+        try:
+            self.model.take_settings(await reply_to(self.source.ask("get")))
+        except LinkError:
+            return  # the next login asks again
+        self.is_changed = True
+
+    async def load_unit(self) -> None:
+        """Ask systemd for the service of this machine."""
+        self.set_unit(await in_thread(self.dependencies.service.ask))
+
+    def set_unit(self, unit: UnitState) -> None:
+        """Take over the state of this machine's service."""
+        self.unit = unit
+        self.is_changed = True
+
+    def connect(self, target: Target) -> None:
+        """Connect to a target; what is known of another server is dropped."""
+        is_same = (target.address, target.port) == (self.target.address, self.target.port)
+        self.target = target
+        self.source.stop()
+        self.link = LinkStatus()
+        if not is_same:
+            self.model = Model()
+            self.unit = None
+        self.source = self.dependencies.make_source()
+        self.source.start(target, ResumePoint(self.model.started_at, self.model.last_seq))
+        self.is_changed = True

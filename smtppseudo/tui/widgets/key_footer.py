@@ -1,0 +1,17 @@
+"""The footer: the keys that work now."""
+
+from textual.screen import Screen
+from textual.widgets import Footer
+
+
+class KeyFooter(Footer):
+    """Textual's footer, composed again only if its keys have changed, not at every change of the focus."""
+
+    _keys: tuple[tuple[str, str, bool], ...] | None = None
+
+    def bindings_changed(self, screen: Screen[object]) -> None:
+        shown = [active for active in screen.active_bindings.values() if active.binding.show]
+        keys = tuple([(active.binding.key, active.binding.description, active.enabled) for active in shown])
+        if keys != self._keys:
+            self._keys = keys
+            super().bindings_changed(screen)

@@ -1,0 +1,157 @@
+"""Every fenced block of README and the guide: run as printed, on a stage, or listed with the reason why not.
+
+`HOW` is the list. A block is known by its page and the beginning of its first line. A new block must be added there:
+test_documentation.py compares the list with the pages. `BOOTED` blocks are run in a booted system, by
+tests/service/test_guide_blocks.py. Settings (toml) are not listed: test_documentation.py parses them all.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+import pytest
+
+from tests.documents import README, Block, block
+from tests.loopback import block_runs as runs
+from tests.loopback.block_runs import CALLER, Run
+from tests.loopback.stage import Stage, network, open_stage
+from tests.running import Servers
+
+
+class Skip(NamedTuple):
+    """Why a block is not run."""
+
+    reason: str
+
+
+class Booted(NamedTuple):
+    """A block that is run in a booted system."""
+
+
+BOOTED: Final = Booted()
+
+
+HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
+    README: {
+        "python3 -m smtppseudo serve": runs.serves(2525),
+        "$ telnet 127.0.0.1 2525": runs.telnet,
+        "pipx run --spec . smtppseudo demo": Skip("pipx and a package index are needed; test_demo.py runs the demo"),
+        "sudo apt install python3-venv": BOOTED,
+        "smtppseudo probe": BOOTED,
+        "sudo smtppseudo uninstall-service --purge": BOOTED,
+        "smtppseudo monitor ": runs.everyday,
+        "2026-11-24T13:54:36.350Z connected": runs.records,
+        "sudo smtppseudo magic-word": runs.tunnel,
+        "sudo sh -c": BOOTED,
+        "python3 -m venv .venv": Skip("it is the command that runs this test"),
+        ".venv/bin/pytest -m slow": Skip("CI runs it; it takes minutes"),
+    },
+    "install": {
+        "sudo apt install python3-venv": BOOTED,
+        "smtppseudo install-service --dry-run": BOOTED,
+        "sudo pipx install --global .": Skip("pipx and a package index are needed"),
+        "sudo ufw allow 25/tcp": Skip("it would change the firewall of this machine"),
+        "sudo nft add rule": runs.accept_rule,
+        "smtppseudo probe": BOOTED,
+        "sudo adduser alice smtppseudo": BOOTED,
+        "sudo sh -c": BOOTED,
+        "sudo systemctl stop": BOOTED,
+        "sudo /opt/smtppseudo/bin/pip install .": BOOTED,
+        "sudo smtppseudo uninstall-service --purge": BOOTED,
+        "smtppseudo install-service --user": BOOTED,
+        "useradd --system": BOOTED,
+        "python3 .ci/pyz.py": runs.serves(2525),
+    },
+    "saying-no": {
+        "smtppseudo probe --port 25 localhost": runs.prints("verdict: refused permanently\n"),
+        "   0.005 S: 220": runs.probed,
+        "smtppseudo set reject_at=rcpt": runs.run_all,
+        "smtppseudo set greeting=": runs.run_all,
+        "example.com.  IN  MX  0  .": Skip("a record for a name server, no command"),
+    },
+    "settings": {
+        "smtppseudo config": runs.every_setting,
+        "smtppseudo config --default > smtppseudo.toml": runs.every_setting,
+        "smtppseudo config > /dev/null": BOOTED,
+        "sudo smtppseudo install-service --port 2525": BOOTED,
+        "smtppseudo set greeting=": runs.run_all,
+    },
+    "monitor": {
+        "smtppseudo status": runs.run_all,
+        "smtppseudo monitor ": runs.everyday,
+        "sudo smtppseudo magic-word": runs.word_set,
+        "smtppseudo status --magic-file": runs.word_of_file,
+        "ssh -N -L": runs.tunnel,
+        "openssl req -x509": runs.certificate,
+        "[Socket]": BOOTED,
+        "smtppseudo status 192.0.2.25": runs.over_tls,
+    },
+    "logs": {
+        "tail /var/log/smtppseudo/$(date +%F).log": runs.prints(" online by=start"),
+        "2026-11-24T13:54:36.350Z connected": runs.records,
+        '{"time":': runs.records,
+        "smtppseudo serve --log-dir -": runs.log_on_stdout,
+    },
+    "reports": {
+        "smtppseudo report --since 7d": runs.prints(f"100.0%  {CALLER} "),
+        "smtppseudo report --since 2026-11-01": runs.run_all,
+        "journalctl -u smtppseudo": runs.report_of_journal,
+        "smtppseudo status --format prometheus": runs.prints("\nsmtppseudo_online 1\n"),
+    },
+    "block-lists": {
+        "smtppseudo blocklist": runs.prints(f"{CALLER}\n"),
+        "smtppseudo blocklist --format rbldnsd": runs.list_for_rbldnsd,
+        "smtppseudo blocklist --explain 192.0.2.7": runs.explained,
+        "rbldnsd -u": runs.rbldnsd,
+        "smtppseudo blocklist --format nft": runs.nftables,
+        "smtppseudo blocklist --format plain": runs.postscreen,
+        "postscreen_access_list = ": runs.postscreen_setting,
+        "smtppseudo blocklist --print": runs.fail2ban,
+    },
+    "tarpit": {
+        "smtppseudo set tarpit=true": runs.run_all,
+        "smtppseudo set greet_delay_s=6": runs.run_all,
+        "smtppseudo unset tarpit greet_delay_s": runs.run_all,
+    },
+    "security": {"systemd-analyze security smtppseudo": BOOTED},
+    "compared-with": {"smtppseudo probe mail.example.org": runs.probe_elsewhere},
+    "benchmarks": {
+        ".venv/bin/python -m tests.bench.measure --quick": Skip("figures are taken by hand, on a quiet machine"),
+    },
+    "design": {".venv/bin/lint-imports": Skip("CI runs it")},
+    "contributing": {
+        "python3 -m venv .venv": Skip("it was run before this test"),
+        ".venv/bin/pytest -n 0 tests/unit/test_slots.py": runs.one_test_file,
+        "bash .ci/run": Skip("it runs this test"),
+        ".venv/bin/python .ci/share.py": Skip("it would change the checkout; test_share.py runs it elsewhere"),
+        ".venv/bin/pip install -q -e '.[fuzz]'": Skip("CI runs it where atheris can be installed"),
+        ".venv/bin/python -m tests.bench.soak": Skip("it takes minutes; test_soak.py runs a short one"),
+    },
+}
+
+RUNS: Final = [
+    (block(page, start), how) for page, blocks in HOW.items() for start, how in blocks.items() if callable(how)
+]
+
+
+@pytest.fixture(scope="module")
+def prefix() -> Iterator[list[str]]:
+    """The words that run a program in a network of its own."""
+    with network() as words:
+        yield words
+
+
+@pytest.fixture
+def stage(prefix: list[str], servers: Servers) -> Iterator[Stage]:
+    with open_stage(prefix, servers) as stage:
+        yield stage
+
+
+@pytest.mark.parametrize(("block", "run"), RUNS, ids=[f"{each.page}: {each.first_line[:40]}" for each, _ in RUNS])
+def test_a_block_does_what_its_page_says(stage: Stage, block: Block, run: Run) -> None:
+    run(stage, block)
+
+
+def test_skipped_blocks_say_why() -> None:
+    reasons = [how.reason for blocks in HOW.values() for how in blocks.values() if isinstance(how, Skip)]
+    assert all(re.fullmatch(r"[a-zC][ -~]{8,}[^.]", reason) for reason in reasons)

@@ -1,0 +1,37 @@
+"""The recorder: what it counts as lost when a bug keeps it from logging."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from smtppseudo.events import Error, Stamped
+from smtppseudo.log.dated_files import DatedLog, Limits
+from smtppseudo.loop.clock import Clock
+from smtppseudo.server.recorder import Recorder
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    return Recorder(Clock(), DatedLog(tmp_path, Limits(min_free_bytes=0), lambda text: None), "text")
+
+
+def fail(batch: Sequence[Stamped]) -> list[str]:
+    raise KeyError
+
+
+def test_each_dropped_event_is_counted_once(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(recorder, "_render", fail)
+        for count in (2, 1):
+            for _ in range(count):
+                recorder.record(Error("an event"))
+            with pytest.raises(KeyError):
+                recorder.flush()
+            assert recorder.drop() == count
+    assert recorder.lost_lines == 3
+    recorder.record(Error("logged"))
+    recorder.flush()
+    assert recorder.drop() == 0
+    assert recorder.lost_lines == 3
+    recorder.log.close()
