@@ -99,12 +99,13 @@ def test_a_bug_in_recording_a_new_session_costs_no_slot(broken: Inside) -> None:
             raise KeyError
 
     broken.server.recorder.on_session_events = see
-    client = broken.connect()
-    assert client.rest().endswith(b"421 Internal error\r\n")
+    with broken.connect() as client:
+        assert client.rest().endswith(b"421 Internal error\r\n")
     assert broken.server.reception.slots.in_use == 0
     assert broken.server.counters()["faults"] == 1
     broken.server.recorder.on_session_events = None
-    broken.greeted().say("NOOP", "250")
+    with broken.greeted() as client:
+        client.say("NOOP", "250")
 
 
 def test_one_that_closing_has_too_costs_one_session(broken: Inside) -> None:

@@ -211,7 +211,7 @@ def test_starttls_followed_by_clear_text_leads_to_no_handshake(behind: bytes, wh
             session.receive(behind, now + 1)
     else:
         session.receive(b"STARTTLS\r\n" + behind, now)
-    said, now, events = run_until_quiet(session, now)
+    said, now, _ = run_until_quiet(session, now)
     assert said.endswith(b"220 Ready to start TLS\r\n")
     assert session.awaits_tls is (behind == b"")
     assert session.close_reason == "tls"
