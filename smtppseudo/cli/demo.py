@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.no_screen:
         _require_screen()
     callers = arrivals(Random(_SEED), slots)  # noqa: S311 - not used for secrets
-    with _ended_by_signals(), _place() as place, _server(place, slots) as server, Crowd(server.port, callers):
+    with _ended_by_signals(), _server(slots) as (place, server), Crowd(server.port, callers):
         if options.no_screen:
             _print_events(server, options.seconds)
             return exits.GOOD
@@ -68,23 +68,19 @@ def _require_screen() -> None:
 
 
 @contextlib.contextmanager
-def _place() -> Iterator[Place]:
+def _server(slots: int) -> Iterator[tuple[Place, ServerProcess]]:
+    """Run the server in a new temporary directory. Raises CommandError."""
     try:
         place = Place()
     except OSError as error:
         raise exits.CommandError(f"cannot create the demo's directory: {error}; set TMPDIR to another place") from None
     with place:
-        yield place
-
-
-@contextlib.contextmanager
-def _server(place: Place, slots: int) -> Iterator[ServerProcess]:
-    try:
-        server = ServerProcess(place, slots)
-    except NotStartedError as error:
-        raise exits.CommandError(f"the demo's server did not start: {error}", error.status) from None
-    with server:
-        yield server
+        try:
+            server = ServerProcess(place, slots)
+        except NotStartedError as error:
+            raise exits.CommandError(f"the demo's server did not start: {error}", error.status) from None
+        with server:
+            yield place, server
 
 
 @contextlib.contextmanager
