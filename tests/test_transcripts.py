@@ -1,20 +1,20 @@
-r"""Transcripts: whole dialogues, each replayed whole, byte by byte and in odd chunks.
+r"""Transcripts: whole dialogues, each played in one chunk, byte by byte and in chunks of 7 bytes.
 
 A transcript in `transcripts/` is read line by line:
 
-    # TEXT             what it shows and which rule, at the top
+    # TEXT             the rule that it shows, in the first line
     set KEY = VALUE    a setting as in the settings file, before the dialogue
-    peer ADDRESS       the client's address where it is not 192.0.2.1, before the dialogue
+    peer ADDRESS       the client's address if it is not 192.0.2.1, before the dialogue
     S: TEXT            a line of the server: exact, CRLF implied
     C: TEXT            a line of the client, CRLF implied
     C< TEXT            bytes of the client with Python's escapes, nothing implied
-    +SECONDS           time passes, and the machine is told whenever its deadline has passed
-    -- closed REASON   the machine closes the connection, or, after STARTTLS, ends it in clear
+    +SECONDS           time passes; the machine is ticked at each of its deadlines
+    -- closed REASON   the machine closes the connection, or, after STARTTLS, ends the clear text
 
-Consecutive lines of the client arrive together. A line of the server stands where the last of it comes.
-`{A*3000}` stands for 3,000 times A (and `{ *1}` for a blank at the end of a line), `C*20: TEXT` and `S*20: TEXT` for
-20 such lines, `{date}` in the greeting for its date.
-Whatever the server says or does beyond the transcript fails it.
+Consecutive lines of the client arrive together. A line of the server is placed where its last byte comes.
+`{A*3000}` means 3,000 times A (and `{ *1}` a space at the end of a line), `C*20: TEXT` and `S*20: TEXT` mean 20 such
+lines, `{date}` in the greeting means its date.
+Anything that the server sends or does beyond the transcript is a failure.
 """
 
 import codecs
@@ -43,7 +43,7 @@ _SERVER_LINE = re.compile(r"S: [2-5][0-9][0-9][ -][ -~]{0,506}")
 
 
 class Transcript(NamedTuple):
-    """A dialogue: under which settings, with whom, and its lines in order, runs and `S:` lines written out."""
+    """A dialogue: its settings, the client's address, and its lines in order, repetitions and `S:` lines expanded."""
 
     settings: Settings
     ip: str
@@ -51,7 +51,7 @@ class Transcript(NamedTuple):
 
 
 def parse(text: str, place: str) -> Transcript:
-    """Read a transcript; a line that means nothing is a ValueError that names it."""
+    """Parse a transcript. Raises ValueError that names a line that cannot be parsed."""
     settings: list[str] = []
     ip = "192.0.2.1"
     script: list[str] = []
@@ -87,7 +87,7 @@ def _bytes(line: str) -> bytes:
 
 
 class Player:
-    """Plays the client's part against the machine, and writes down what the machine says and does."""
+    """Plays the client's part against the machine, and records what the machine sends and does."""
 
     def __init__(self, transcript: Transcript, chunk_bytes: int) -> None:
         self._chunk_bytes = chunk_bytes
@@ -97,11 +97,11 @@ class Player:
         self._session = session_type(dialogue)(dialogue, 1, 1, transcript.ip, 50_000, greeting, self._now)
         self._closed = False
         self._bytes_heard = self._bytes_said = 0
-        self._with_kernel = b""  # said, and not yet received
+        self._with_kernel = b""  # sent, not yet received
         self._line_begun = b""
 
     def play(self, script: list[str]) -> Iterator[str]:
-        """Yield the script with the machine's own lines in place of those expected of it."""
+        """Yield the script with the machine's actual lines instead of the expected ones."""
         yield from self._hear(self._session.data_to_send(self._now))
         for mark, run in itertools.groupby(script, key=lambda line: line[0]):
             lines = list(run)
@@ -164,14 +164,14 @@ class Player:
 
 
 def collapsed(script: Iterable[str]) -> Iterator[str]:
-    """Write runs of equal lines as one."""
+    """Collapse runs of equal lines into one."""
     for line, run in itertools.groupby(script):
         times = len(list(run))
         yield line if times == 1 else f"{line[0]}*{times}{line[1:]}"
 
 
 def difference(transcript: Transcript, chunk_bytes: int) -> str:
-    """Replay a transcript; give the whole dialogue with what differs marked, or nothing."""
+    """Play a transcript; return the whole dialogue with the differences marked, or an empty text."""
     played = list(Player(transcript, chunk_bytes).play(transcript.script))
     expected = list(collapsed(transcript.script))
     lines = difflib.unified_diff(
@@ -189,7 +189,7 @@ def test_dialogue(path: Path, chunk_bytes: int) -> None:
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
-def test_a_transcript_says_what_it_shows(path: Path) -> None:
+def test_a_transcript_is_well_formed(path: Path) -> None:
     text = path.read_text("ascii")
     assert text.startswith("# ")
     assert not re.search(r"[ \t]$", text, re.MULTILINE)
@@ -218,7 +218,7 @@ DIALOGUE = "S: 220 Welcome!{date}\nC*3: NOOP\nS*3: 250 OK\n+30\nS: 421 Connectio
         ("-- closed idle\n", "", "\n+-- closed idle"),
     ],
 )
-def test_a_wrong_transcript_is_shown_whole(right: str, wrong: str, shown: str, chunk_bytes: int) -> None:
+def test_a_failure_shows_the_whole_transcript(right: str, wrong: str, shown: str, chunk_bytes: int) -> None:
     assert difference(parse(DIALOGUE, "right"), chunk_bytes) == ""
     found = difference(parse(DIALOGUE.replace(right, wrong), "wrong"), chunk_bytes)
     assert shown in found
@@ -232,6 +232,6 @@ def test_repetitions_and_escapes() -> None:
 
 
 @pytest.mark.parametrize("line", ["", "S 220", "X: y", "+soon", "-- closes idle", "C<", "set", "S*x: y"])
-def test_a_line_that_means_nothing_is_an_error(line: str) -> None:
+def test_an_unknown_line_is_an_error(line: str) -> None:
     with pytest.raises(ValueError, match="name, line 2"):
         parse(f"S: 220 x\n{line}\n", "name")

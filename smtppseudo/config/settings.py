@@ -140,30 +140,30 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "listen",
             list_of(address, 'a list of IP addresses, as in ["0.0.0.0", "::"]', least=1),
-            "The addresses on which SMTP is answered.",
+            "The addresses on which senders connect.",
             at_start=True,
         ),
         Key("port", _PORT, "The SMTP port. 0 takes any free one.", at_start=True),
         Key(
             "monitor_listen",
             list_of(address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
-            "The addresses on which monitors are answered. All but loopback need monitor_tls_cert and monitor_tls_key,"
-            " or monitor_cleartext.",
+            "The addresses on which monitors connect. All but loopback need monitor_tls_cert and monitor_tls_key, or"
+            " monitor_cleartext.",
             at_start=True,
         ),
         Key("monitor_port", _PORT, "The monitor port. 0 takes any free one.", at_start=True),
         Key(
             "monitor_tls_cert",
             _PATH,
-            "The certificate for monitors on other machines, who then use TLS: PEM, with its chain. %d is systemd's"
+            "The certificate for monitors on other machines: PEM, with its chain. %d is systemd's"
             " $CREDENTIALS_DIRECTORY.",
         ),
         Key("monitor_tls_key", _PATH, "The private key of monitor_tls_cert: PEM. SIGHUP reads both again."),
         Key(
             "monitor_cleartext",
             switch,
-            "Let monitors on other machines in without TLS. Whoever is on the way can read and change all but the"
-            " magic word. With monitor_tls_cert it is TLS all the same.",
+            "Accept monitors on other machines without TLS. Everybody on the way can then read and change everything"
+            " but the magic word. Where monitor_tls_cert is set, TLS is used all the same.",
             at_start=True,
         ),
         Key("slots", whole(1, 60_000), "How many connections are served at once.", at_start=True),
@@ -180,7 +180,7 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "evict_after_s",
             seconds(1, 86_400),
-            "When all slots are taken, a session idle for this long gives way to a new caller.",
+            "When all slots are taken, a new caller gets the slot of a session that was idle for this long.",
             at_start=True,
         ),
         Key(
@@ -193,15 +193,15 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "quiet_timeout_s",
             seconds(1, 86_400, off=True),
-            "Every session is closed when there was no new one for this long. 0 = off.",
+            "All sessions are closed when no new caller has come for this long. 0 = off.",
             by_monitor=True,
         ),
         Key(
             "tarpit",
             switch,
-            "Hold callers. Stands for "
+            "Make every caller wait. Changes these defaults: "
             + ", ".join(f"{name} = {value:g}" for name, value in TARPIT.items())
-            + "; those of these keys that are set themselves keep their own values.",
+            + ". A setting that is given keeps its value.",
             by_monitor=True,
         ),
         Key(
@@ -219,20 +219,20 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "stutter_bytes_per_s",
             whole(0, 1000),
-            "How many bytes of a reply are sent in a second; while fewer than a fifth of the slots are free, all at"
-            " once. 0 = off.",
+            "How many bytes of a reply are sent in a second. While fewer than a fifth of the slots are free, replies"
+            " are sent at once. 0 = off.",
             by_monitor=True,
         ),
         Key(
             "greeting",
             text(_GREETING, r"[ -~]{1,200}"),
-            "What follows 220. {hostname}, {date} and {ip} are filled in; without any of them the date is appended.",
+            "The text after 220. {hostname}, {date} and {ip} are filled in; without any of them the date is appended.",
             by_monitor=True,
         ),
         Key(
             "hostname",
             text("a host name of at most 255 characters (letters, digits, - . _)", r"[A-Za-z0-9._-]{0,255}"),
-            "The name this server gives itself. Empty = what the system calls this machine.",
+            "The name of this server in its replies. Empty = the name of this machine.",
         ),
         Key(
             "server_name",
@@ -251,7 +251,7 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "tls_cert",
             _PATH,
-            "The certificate for senders, who may then use STARTTLS: PEM, with its chain. %d is systemd's"
+            "The certificate for senders. With it, STARTTLS is offered: PEM, with its chain. %d is systemd's"
             " $CREDENTIALS_DIRECTORY.",
         ),
         Key("tls_key", _PATH, "The private key of tls_cert: PEM. SIGHUP reads both again."),
@@ -270,20 +270,20 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "accept_mail",
             switch,
-            "Take every message and throw it away. Honest mail is then lost without a bounce.",
+            "Accept every message and throw it away. Honest mail is then lost without a bounce.",
             by_monitor=True,
         ),
         Key(
             "log_data_events",
             switch,
-            "Log and show what callers send and the replies to it, not only that they came.",
+            "Log and show what callers send and the replies to it, not only that they called.",
             by_monitor=True,
         ),
         Key("log_dir", _PATH, "The directory of the logs. Empty = the usual one; - = standard output.", at_start=True),
         Key(
             "log_format",
             choice(("text", "json")),
-            "What a line of the log is: `time event key=value ...`, or a JSON object.",
+            "The format of a line of the log: `time event key=value ...`, or a JSON object.",
             at_start=True,
         ),
         Key("log_keep_days", whole(0, 36_500), "Logs older than this many days are removed. 0 = never.", at_start=True),
@@ -302,21 +302,26 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "metrics_file",
             _FILE,
-            "The file in which the counters are kept for node_exporter's textfile collector (.prom). Empty = none.",
+            "A file with the counters, for node_exporter's textfile collector (.prom). Empty = none.",
             at_start=True,
         ),
-        Key("state_dir", _PATH, "The state directory, for what monitors set. Empty = the usual one.", at_start=True),
+        Key(
+            "state_dir",
+            _PATH,
+            "The state directory, which keeps the settings that monitors change. Empty = the usual one.",
+            at_start=True,
+        ),
         Key(
             "blocklist_file",
             _FILE,
-            "The file in which a block list is kept: who calls again and again. Empty = none.",
+            "A file with a block list of repeated callers, which the server keeps current. Empty = none.",
             at_start=True,
         ),
         Key("blocklist_format", choice(BLOCKLIST_FORMATS), "The format of the block list.", at_start=True),
         Key(
             "blocklist_min_hits",
             whole(1, 1_000),
-            "How many hits list an IPv4 address, or an IPv6 /64. A hit is a session with evidence.",
+            "An IPv4 address or an IPv6 /64 is listed at this many hits. A hit is a session with evidence.",
             at_start=True,
         ),
         Key("blocklist_window_days", days(0.01, 3_650), "The time within which these hits must lie.", at_start=True),
@@ -335,7 +340,8 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "blocklist_never",
             list_of(network_or_file, "a list of networks and of absolute paths of files that name them", most=16),
-            "Who is never listed, besides all special-purpose networks and this server's own addresses.",
+            "Networks that are never listed, and files of them. Special-purpose networks and this server's own"
+            " addresses are never listed either.",
         ),
     )
 }

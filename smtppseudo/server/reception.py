@@ -15,7 +15,7 @@ from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.client_limits import ClientLimit
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.session import SmtpSession
-from smtppseudo.smtp.slots import Admit, Evict, SlotTable
+from smtppseudo.smtp.slots import SlotTable
 from smtppseudo.smtp.tarpit import TarpitSession, session_type
 from smtppseudo.smtp.turned_away import Summed, TurnedAwaySummary
 
@@ -73,15 +73,14 @@ class Reception:
         if not self._limit.admits(ip):
             self._turn_away(sock, ip, "client", now)
             return True
-        verdict = self.slots.admit(now)
-        if isinstance(verdict, Evict):
-            self.end(verdict.occupant.slot, "evicted", now)
-            verdict = self.slots.admit(now)
-        if not isinstance(verdict, Admit):
+        slot = self.slots.free_slot()
+        if slot is None and (occupant := self.slots.occupant_to_evict(now)) is not None:
+            self.end(occupant.slot, "evicted", now)
+            slot = self.slots.free_slot()
+        if slot is None:
             self._turn_away(sock, ip, "slots", now)
             return True
         self._session_id += 1
-        slot = verdict.slot
         session = self._session_type(self._dialogue, self._session_id, slot, ip, port, self._greeting(ip), now)
         connection: Connection[SmtpSession]
         if isinstance(session, TarpitSession):

@@ -1,10 +1,8 @@
-"""Slots: which caller gets one, which session is evicted for it, and which caller is turned away."""
+"""Slots: which one a caller gets, and which session is evicted if none is free."""
 
 import heapq
 from collections.abc import Iterator
-from typing import Generic, NamedTuple, Protocol, TypeVar
-
-from smtppseudo.events import TurnedAwayReason
+from typing import Generic, Protocol, TypeVar
 
 
 class Occupant(Protocol):
@@ -19,24 +17,6 @@ class Occupant(Protocol):
 
 
 T = TypeVar("T", bound=Occupant)
-
-
-class Admit(NamedTuple):
-    """The caller gets this slot."""
-
-    slot: int
-
-
-class Evict(NamedTuple, Generic[T]):
-    """The caller can have the slot of this occupant: end and release it, then call `admit` again."""
-
-    occupant: T
-
-
-class TurnAway(NamedTuple):
-    """The caller gets no slot."""
-
-    reason: TurnedAwayReason
 
 
 class SlotTable(Generic[T]):
@@ -58,19 +38,19 @@ class SlotTable(Generic[T]):
         """Yield the present or last occupant of every slot ever used, in order."""
         return iter(self._occupants)
 
-    def admit(self, now: float) -> Admit | Evict[T] | TurnAway:
-        """Decide about a caller: it gets the lowest free slot, an idle occupant's slot, or none."""
+    def free_slot(self) -> int | None:
+        """Return the lowest free slot, or None."""
         if self._free:
-            return Admit(self._free[0] + 1)
-        if len(self._occupants) < self.count:
-            return Admit(len(self._occupants) + 1)
+            return self._free[0] + 1
+        return len(self._occupants) + 1 if len(self._occupants) < self.count else None
+
+    def occupant_to_evict(self, now: float) -> T | None:
+        """Return the occupant that has been idle longest, if that is long enough; else None."""
         occupant = self._idle_longest()
-        if occupant is not None and now - occupant.idle_since >= self._evict_after_s:
-            return Evict(occupant)
-        return TurnAway("slots")
+        return occupant if occupant is not None and now - occupant.idle_since >= self._evict_after_s else None
 
     def enter(self, occupant: T) -> None:
-        """Put an occupant into its slot, the one that `admit` returned."""
+        """Put an occupant into its slot, the one that `free_slot` returned."""
         index = occupant.slot - 1
         if index == len(self._occupants):
             self._occupants.append(occupant)

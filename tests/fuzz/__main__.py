@@ -1,9 +1,9 @@
-"""Fuzz the parts that read what others wrote, each target in a process of its own, two at a time.
+"""Fuzz the parsers of foreign input, each target in its own process, two at a time.
 
     python -m tests.fuzz [--seconds N] [TARGET ...]
 
-Wants atheris (`pip install -e '.[fuzz]'`). Exit status 1 if a target failed; what it failed on is then printed as
-Python writes bytes: kept in `corpus/TARGET/`, it is a test for ever.
+Needs atheris (`pip install -e '.[fuzz]'`). Exit status 1 if a target failed; the failing input is printed as a Python
+bytes literal. As a file in `corpus/TARGET/` it becomes a test.
 """
 
 import argparse
@@ -18,7 +18,7 @@ AT_ONCE = 2
 
 
 def main() -> int:
-    """Run the targets and print what each did."""
+    """Run the targets and print the results."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))

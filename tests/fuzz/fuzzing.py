@@ -1,6 +1,6 @@
-"""One target under atheris: the process that does it, and what it reports.
+"""One target under atheris: its process, and the result.
 
-That process must import what it fuzzes through atheris, so nothing here imports it before.
+That process must import the fuzzed modules through atheris, so this module does not import them.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ _EXECS: Final = re.compile(r"stat::number_of_executed_units: (\d+)")
 
 @dataclass(frozen=True)
 class Figures:
-    """What a target did: inputs tried, edges reached, inputs worth keeping; `failure` is empty if all held."""
+    """The result of a target: inputs tried, edges reached, inputs worth keeping; `failure` is empty on success."""
 
     HEAD: ClassVar = f"{'target':10} {'inputs':>12} {'edges':>7} {'features':>9} {'corpus':>7}  result"
 
@@ -38,7 +38,7 @@ class Figures:
 
     @property
     def line(self) -> str:
-        """A row under `HEAD`."""
+        """Return a table row under `HEAD`."""
         result = "failed" if self.failure else "good"
         return f"{self.target:10} {self.inputs:12,} {self.edges:7,} {self.features:9,} {self.corpus:7,}  {result}"
 
@@ -54,7 +54,7 @@ def seeds(target: str) -> list[Path]:
 
 
 def fuzz(target: str, seconds: int) -> Figures:
-    """Fuzz a target for some seconds in a process of its own."""
+    """Fuzz a target for some seconds in its own process."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         directory = Path(name)
         (directory / "found").mkdir()
@@ -75,7 +75,7 @@ def fuzz(target: str, seconds: int) -> Figures:
 
 
 def run_here(target: str, flags: list[str]) -> NoReturn:
-    """Fuzz a target in this process, which does not come back; `flags` are libFuzzer's."""
+    """Fuzz a target in this process; never return. `flags` are libFuzzer's."""
     import atheris  # noqa: PLC0415 - not installed by the extra `test`
 
     with atheris.instrument_imports(include=["smtppseudo", "tomllib"]):
@@ -84,7 +84,7 @@ def run_here(target: str, flags: list[str]) -> NoReturn:
         from tests.fuzz.targets import TARGETS  # noqa: PLC0415
     atheris.Setup([sys.argv[0], *flags], TARGETS[target])
     atheris.Fuzz()
-    raise AssertionError("it came back")
+    raise AssertionError("atheris.Fuzz returned")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What is fuzzed: for any bytes, what has to hold of the parts that read what others wrote.
+"""The fuzz targets: properties of the parsers of foreign input that must hold for any bytes.
 
-A target takes bytes and asserts. Where it needs more than the bytes themselves, the first of them say it: which
-dialogue, how large the pieces.
+A target is a function of bytes that asserts. The first bytes choose its parameters, such as the dialogue and the chunk
+size.
 """
 
 import contextlib
@@ -41,12 +41,12 @@ _DEAR: Final = re.compile(r"i=\d{5,}")
 
 
 def pieces(data: bytes, size: int) -> list[bytes]:
-    """Cut bytes up."""
+    """Cut bytes into chunks."""
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 def lines(data: bytes) -> None:
-    """Lines and messages are those of a reference that keeps everything; no more is kept than the limit."""
+    """Lines and messages equal those of a reference that keeps everything; the splitter keeps at most its limit."""
     size, stream = 1 + sum(data[:1]) % 16, data[1:]
     splitter, found = LineSplitter(LIMIT), []
     for piece in pieces(stream, size):
@@ -67,7 +67,7 @@ def lines(data: bytes) -> None:
 
 
 def session(data: bytes) -> None:
-    """Pieces change nothing; replies are well formed, each has its event; one for each line, in bounds."""
+    """Chunks change nothing; each line gets one well-formed reply with its event, within the limits."""
     choice, size, stream = sum(data[:1]) % len(DIALOGUES), 1 + sum(data[1:2]) % 64, data[2:]
     dialogue, mode = DIALOGUES[choice], MODES[choice * len(MODES) // len(DIALOGUES)]
     whole, cut = play(dialogue, [stream] if stream else []), play(dialogue, pieces(stream, size))
@@ -87,12 +87,12 @@ def session(data: bytes) -> None:
 
 
 def _as_logged(event: Event) -> Event:
-    # That more lines follow the first is not logged.
+    # The log does not show whether a reply has more lines.
     return event._replace(reply=event.reply[:3] + b" " + event.reply[4:]) if isinstance(event, Command) else event
 
 
 def escaper(data: bytes) -> None:
-    """What is escaped is printable and comes back, alone and as part of a line of the log."""
+    """Escaped text is printable and can be unescaped, alone and in a line of the log."""
     text = escape(data)
     assert text.isascii()
     assert text.isprintable() or not text
@@ -110,7 +110,7 @@ def _comes_back(stamped: Stamped) -> None:
 
 
 def frames(data: bytes) -> None:
-    """Pieces change nothing; an error is the last; what is taken can be written and read again; in bounds."""
+    """Chunks change nothing; an error comes last; accepted frames survive a round trip; within the limits."""
     size, stream = 1 + sum(data[:1]) % 32, data[1:]
     results = []
     for max_bytes, step in ((FRAME_BYTES, size), (FRAME_BYTES, len(stream) or 1), (65_536, size)):
@@ -129,7 +129,7 @@ def frames(data: bytes) -> None:
 
 
 def scram(data: bytes) -> None:
-    """Either side takes a message or raises ScramError; nobody who does not know the secret gets in."""
+    """Each side accepts a message or raises ScramError; without the secret no login succeeds."""
     text = data.decode("latin-1")
     first, _, final = text.partition("\n")
     server = rfc_server()
@@ -141,7 +141,7 @@ def scram(data: bytes) -> None:
     with contextlib.suppress(ScramError):
         outcome = server.final(text)
         assert outcome.ok is (server.state is ExchangeState.DONE)
-        assert not outcome.ok or text == RFC_CLIENT_FINAL  # what proves anything proves just these words
+        assert not outcome.ok or text == RFC_CLIENT_FINAL  # a valid proof is valid only for these messages
     for client in (rfc_client(), ClientExchange("a,b=c", "x", CLIENT_NONCE)):
         client.first()
         with contextlib.suppress(ScramError):
@@ -151,7 +151,7 @@ def scram(data: bytes) -> None:
 
 
 def settings(data: bytes) -> None:
-    """A file is settings or one SettingsError; what was read is written so that it is read again."""
+    """A file is settings or one SettingsError; settings survive a round trip."""
     values = None
     with contextlib.suppress(SettingsError):
         values = parse_file(data.decode("utf-8", "replace"), "fuzz.toml", lambda text: None)
@@ -173,12 +173,12 @@ def records(data: bytes) -> None:
 
 
 def monitor(data: bytes) -> None:
-    """Pieces change nothing; before the login nothing is carried out, after it what was asked, and no more."""
+    """Chunks change nothing; before login there is no request, after it exactly the requests that were sent."""
     size, stream = 1 + sum(data[:1]) % 64, data[1:]
     whole, cut = Driver(), Driver()
     said = [frame for piece in pieces(stream, size) for frame in cut.say(piece)]
     assert said == whole.say(stream)
-    assert not any(isinstance(happening, Request) for happening in whole.events)
+    assert not any(isinstance(event, Request) for event in whole.events)
     inside = Driver()
     inside.log_in()
     inside.say(stream, size)
@@ -186,7 +186,7 @@ def monitor(data: bytes) -> None:
 
 
 def client(data: bytes) -> None:
-    """Whatever a server says is a value; no character that a terminal might obey is left in it."""
+    """Any bytes from a server become values without control characters."""
     text = _DEAR.sub("i=4096", data.decode("latin-1")).encode("latin-1")
     machine = MonitorClient(Secrets((COOKIE,), WORD), CLIENT_NONCE, "the server")
     for piece in pieces(text, 1 + sum(data[:1]) % 64):

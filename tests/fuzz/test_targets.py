@@ -1,4 +1,4 @@
-"""Each target holds for its seeds and for what once failed; and under atheris, where that is installed."""
+"""Each target passes for its seeds and for inputs that once failed, and under atheris if that is installed."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page that documents the monitor protocol: its examples are played, its tables compared with the code."""
+"""The page of the monitor protocol: the examples are played, the tables are compared with the code."""
 
 import ast
 import json
@@ -30,7 +30,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Player:
-    """Plays the page's examples, one line after the other."""
+    """Plays the page's examples line by line."""
 
     def __init__(self, server: Running, monitors: Monitors) -> None:
         self._server = server
@@ -46,13 +46,13 @@ class Player:
         {"S": self._expect, "C": self._send, "*": self._direct}[kind](rest)
 
     def close(self) -> None:
-        """End what was begun."""
+        """Close the connections."""
         for visitor in self._visitors:
             visitor.close()
 
     @property
     def peer(self) -> Peer:
-        """The connection of the moment."""
+        """The present connection."""
         assert self._peer is not None
         return self._peer
 
@@ -66,7 +66,7 @@ class Player:
         self.peer.send_bytes(self._filled_in(frame).encode("ascii") + b"\n")
 
     def _filled_in(self, frame: str) -> str:
-        """Return a frame with what the page leaves out of a login."""
+        """Return a frame of a login with the omitted values filled in."""
         begins = re.search(r'"n,,n=(\w+),r=…"', frame)
         if begins:
             user = begins[1]
@@ -112,7 +112,7 @@ def blocks(kind: str) -> list[list[str]]:
     return [text.splitlines() for found, text in BLOCK.findall(PAGE) if found == kind]
 
 
-def test_the_examples(servers: Servers, monitors: Monitors) -> None:
+def test_the_examples_can_be_played(servers: Servers, monitors: Monitors) -> None:
     player = Player(servers.start(), monitors)
     played = 0
     try:
@@ -171,7 +171,7 @@ def test_the_ops_are_those_of_the_server(servers: Servers, monitors: Monitors) -
 
 
 def example_of(op: str) -> Frame:
-    """Return the fields of the page's first whole example of an op."""
+    """Return the fields of the page's first complete example of an op."""
     for line in re.findall(r"^C (\{.+\})$", PAGE, re.MULTILINE):
         fields: Frame = json.loads(line)
         if fields.pop("op", "") == op:
@@ -180,7 +180,7 @@ def example_of(op: str) -> Frame:
     raise AssertionError(f"no example of {op}")
 
 
-def test_what_an_op_answers(servers: Servers, monitors: Monitors) -> None:
+def test_the_fields_of_each_reply(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     monitor = monitors.log_in(server)
     with server.connect() as client:
@@ -194,7 +194,7 @@ def test_what_an_op_answers(servers: Servers, monitors: Monitors) -> None:
 
 
 def codes_in(source: str) -> Iterator[str]:
-    """Yield the codes that a module's source holds: of refusals, and of error frames."""
+    """Yield the error codes in a module's source: of refusals and of error frames."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -249,7 +249,7 @@ def test_the_events_are_those_of_the_server() -> None:
         ("monitor", get_args(get_type_hints(Monitor)["action"])),
     ],
 )
-def test_the_words_of_an_event_are_told(event: str, words: tuple[str, ...]) -> None:
+def test_the_values_of_each_event_are_listed(event: str, words: tuple[str, ...]) -> None:
     (paragraph,) = re.findall(rf"^- `{event}`: (?:.+\n)+?(?=-|\n)", PAGE, re.MULTILINE)
     assert set(words) <= set(names(paragraph))
 
@@ -307,7 +307,7 @@ def test_the_limits_are_those_of_the_server() -> None:
     assert {row[0]: row[1] for row in table("limit")} == LIMITS
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_link_has_a_target() -> None:
     headings = re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import LIMIT_S, connect
+from tests.documents import README, TEXTS
 from tests.running import CHECKOUT, environment
 
 MAKER = CHECKOUT / ".ci" / "pyz.py"
@@ -89,8 +90,15 @@ def test_the_screen_says_in_one_line_what_to_install(pyz: Path, tmp_path: Path, 
         os.close(ours)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("smtppseudo: the screen is not in this file; `pipx install .`")
+    assert line.startswith("smtppseudo: this file does not contain the screen; run `pipx install .`")
     assert otherwise in line
+
+
+def test_it_prints_the_guide(pyz: Path) -> None:
+    for topic, text in TEXTS.items():
+        if topic != README:
+            words = bare(sys.executable, pyz, "guide", topic)
+            assert subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout == text
 
 
 def test_it_starts_by_its_name(pyz: Path) -> None:

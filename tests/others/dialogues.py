@@ -1,7 +1,7 @@
-"""Two hundred dialogues that a sender, a fool or a foe may have with a server that takes mail.
+"""Two hundred dialogues of senders, broken clients and attackers with a server that accepts mail.
 
-A dialogue is a list of steps: a command, its CRLF implied, or a `Message`, which is sent only where DATA was answered
-with 354. Each step has one reply.
+A dialogue is a list of steps: a command, its CRLF implied, or a `Message`, which is sent only if the reply to
+DATA was 354. Each step has one reply.
 """
 
 import re
@@ -17,7 +17,7 @@ RCPT: Final = "RCPT TO:<b@server.test>"
 
 
 class Message(NamedTuple):
-    """What follows 354, its end included."""
+    """The lines after 354, with the terminator."""
 
     data: bytes
 
@@ -98,7 +98,7 @@ MESSAGES: Final = (
 
 
 def dialogues() -> dict[str, Dialogue]:
-    """Return all, by name: every command in every context, messages, and what the transcripts say in accept mode."""
+    """Return all by name: every command in every context, messages, and the transcripts of accept mode."""
     found: dict[str, Dialogue] = {}
     for context, before in CONTEXTS.items():
         for command in COMMANDS:
@@ -127,7 +127,7 @@ def dialogues() -> dict[str, Dialogue]:
 
 
 def _of_transcript(text: str) -> Dialogue:
-    """Return the commands of a transcript in which there is nothing but commands; none of another."""
+    """Return the commands of a transcript that holds only commands; of any other, none."""
     lines = re.findall(r"^C.*$", text, re.MULTILINE)
     plain = [line[3:] for line in lines if re.fullmatch(r"C: [^{}]*|C:", line)]
     return tuple(plain) if len(plain) == len(lines) and "." not in plain else ()

@@ -1,4 +1,4 @@
-"""Plays a dialogue with any server, and notes the class of each reply: its first digit."""
+"""Plays a dialogue with any server, and records the class of each reply: its first digit."""
 
 import socket
 from typing import BinaryIO, Final
@@ -21,7 +21,7 @@ def classes(port: int, dialogue: Dialogue) -> list[str]:
                 found.append(NOT_SENT)
                 continue
             if not isinstance(step, Message) and found[-1:] == ["3"]:
-                sock.sendall(b".\r\n")  # nobody meant to send a message
+                sock.sendall(b".\r\n")  # the dialogue holds no message here
                 assert _reply(stream)
             data = step.data if isinstance(step, Message) else step.encode("latin-1") + b"\r\n"
             try:
@@ -33,7 +33,7 @@ def classes(port: int, dialogue: Dialogue) -> list[str]:
             if not reply:
                 break
         if dialogue[-1] == "QUIT" and found[-1] != CLOSED:
-            assert _is_over(stream)  # after 221 nothing may come but the end
+            assert _is_over(stream)  # after 221 the connection must end
     return found
 
 

@@ -1,6 +1,7 @@
-"""The same dialogues with this server in accept mode, with Postfix and with aiosmtpd: where the classes differ.
+"""The same dialogues with this server in accept mode, with Postfix and with aiosmtpd: differences of reply classes.
 
-Every difference is in a table with its reason. One that is not there fails, and so does one that is there no more.
+A table lists every difference with its reason. The test fails for an unlisted difference, and for a listed one that no
+longer occurs.
 """
 
 import socket
@@ -18,24 +19,26 @@ DIALOGUES = dialogues()
 
 
 class Difference(NamedTuple):
-    """To a step, in capitals, we answer with this class, they with that."""
+    """The reply classes of the two servers to a step, which is in capitals."""
 
     step: Step
     ours: str
     theirs: str
 
 
-NO_HELO = "RFC 5321 section 4.1.4 lets a server take mail without a HELO; callers of such kinds are to be seen"
-QUIT_IS_QUIT = "RFC 5321 section 4.1.1 says SHOULD; who wants to go is let go, as by Postfix"
-BLANKS = "Blanks before a verb are passed over, as by Postfix"
+NO_HELO = "RFC 5321 section 4.1.4 allows mail without HELO; this server wants to log such callers, too"
+QUIT_IS_QUIT = "RFC 5321 section 4.1.1 says SHOULD; QUIT with an argument ends the session, as in Postfix"
+BLANKS = "Spaces before a verb are ignored, as by Postfix"
 
 POSTFIX = {
-    Difference(".", "5", "2"): "Postfix says 221 to what begins with no letter, and hangs up; we log what follows",
+    Difference(
+        ".", "5", "2"
+    ): "Postfix replies 221 to a line that does not begin with a letter, and closes; this server logs what follows",
     Difference("GET / HTTP/1.1", "5", "2"): "The same with HTTP",
     Difference("HELP", "2", "5"): "Postfix has no HELP, which RFC 5321 section 4.5.1 allows",
     Difference("ETRN SERVER.TEST", "5", "4"): "Postfix has ETRN, but not for this name",
-    Difference("ETRN EXAMPLE.ORG", "5", "4"): "As for another name",
-    Difference("XYZZY", "4", "5"): "Postfix hangs up one error later",
+    Difference("ETRN EXAMPLE.ORG", "5", "4"): "The same with another name",
+    Difference("XYZZY", "4", "5"): "Postfix closes one error later",
 }
 AIOSMTPD = {
     Difference("MAIL FROM:<A@CLIENT.TEST>", "2", "5"): NO_HELO,
@@ -47,21 +50,21 @@ AIOSMTPD = {
     Difference("MAIL FROM:<A@CLIENT.TEST> BODY=8BITMIME", "2", "5"): NO_HELO,
     Difference("QUIT NOW", "2", "5"): QUIT_IS_QUIT,
     Difference(" NOOP", "2", "5"): BLANKS,
-    Difference("STARTTLS", "5", "4"): "aiosmtpd says 454, try later; there will be no TLS later",
-    Difference("XYZZY", "5", CLOSED): "aiosmtpd hangs up after five unknown commands, we after twenty errors",
+    Difference("STARTTLS", "5", "4"): "aiosmtpd replies 454, try later; but there will be no TLS later",
+    Difference("XYZZY", "5", CLOSED): "aiosmtpd closes after five unknown commands, this server after twenty errors",
 }
 
 
-class Taker:
-    """Takes every message for aiosmtpd."""
+class AcceptingHandler:
+    """Accepts every message for aiosmtpd."""
 
     async def handle_DATA(self, server: object, session: object, envelope: object) -> str:  # noqa: N802
-        """Say that it is taken."""
-        return "250 taken"
+        """Accept the message."""
+        return "250 accepted"
 
 
 def first_difference(dialogue: Dialogue, ours: list[str], theirs: list[str]) -> Difference | None:
-    """Return where two part; what follows there is another dialogue."""
+    """Return the first difference; after it the dialogues diverge."""
     for number, (mine, other) in enumerate(zip(ours, theirs, strict=False)):
         if mine != other:
             step = dialogue[number]
@@ -71,7 +74,7 @@ def first_difference(dialogue: Dialogue, ours: list[str], theirs: list[str]) -> 
 
 
 def compare(ours: int, theirs: int, table: dict[Difference, str]) -> None:
-    """Play all with both ports; fail on what the table has not, and on what it has in vain."""
+    """Play all dialogues with both ports; fail for differences not in the table, and for unused entries of it."""
     unexpected, seen = {}, set()
     for name, dialogue in DIALOGUES.items():
         found = first_difference(dialogue, classes(ours, dialogue), classes(theirs, dialogue))
@@ -100,7 +103,7 @@ def test_aiosmtpd(servers: Servers) -> None:
     server = servers.start({"accept_mail": True})
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
-    controller = Controller(Taker(), hostname="127.0.0.1", port=port)
+    controller = Controller(AcceptingHandler(), hostname="127.0.0.1", port=port)
     controller.start()
     try:
         compare(server.port, port, AIOSMTPD)

@@ -1,4 +1,4 @@
-"""What nmap's scripts find: no open relay, no user names, no hole that they know."""
+"""The scripts of nmap find no open relay, no user names and no known vulnerability."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ pytestmark = [
 
 
 def scanned(port: int) -> dict[str, str]:
-    """Return what each script says of a port that it takes for an SMTP server's, whatever its number."""
+    """Return the output of each script for a port, which it treats as SMTP whatever its number."""
     scripts = ",".join(f"+{name}" for name in SCRIPTS)
     words = ["nmap", "-Pn", "-n", "-sT", "-p", str(port), "-oX", "-", "--script", scripts, "127.0.0.1"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=False)
@@ -29,7 +29,7 @@ def scanned(port: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("reject_at", ["mail", "rcpt"])
-def test_nothing_is_found(servers: Servers, reject_at: str) -> None:
+def test_nmap_finds_no_open_relay(servers: Servers, reject_at: str) -> None:
     found = scanned(servers.start({"reject_at": reject_at}).port)
     assert found["smtp-open-relay"] == "Server doesn't seem to be an open relay, all tests failed"
     assert found["smtp-enum-users"] == "Couldn't find any accounts"
@@ -38,7 +38,7 @@ def test_nothing_is_found(servers: Servers, reject_at: str) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"accept_mail": True}, {"reject_at": "data"}], ids=["accept", "data"])
-def test_who_takes_every_recipient_looks_like_one(servers: Servers, settings: dict[str, object]) -> None:
-    """It goes no further than RCPT: README says so."""
+def test_a_server_that_accepts_every_recipient_is_reported(servers: Servers, settings: dict[str, object]) -> None:
+    """The script goes no further than RCPT, as README says."""
     found = scanned(servers.start(settings).port)
     assert "is an open relay" in found["smtp-open-relay"]

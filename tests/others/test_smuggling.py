@@ -1,7 +1,7 @@
-r"""What is no end of a message ends none: behind each false end stands a second transaction, and there is one message.
+r"""A false end does not end a message: a second transaction after it stays part of the one message.
 
-Only CRLF.CRLF ends a message (RFC 5321 section 4.1.1.4); servers that disagree about that can be made to take a
-message from a sender that the first of them never heard of.
+Only CRLF.CRLF ends a message (RFC 5321 section 4.1.1.4). If two servers disagree about that, an attacker can smuggle a
+message to the second one from a sender that the first one never saw.
 """
 
 import pytest
@@ -55,14 +55,14 @@ def test_one_message(inside: MakeInside, end: bytes, in_pieces: bool, settings: 
     client.expect("221")
     client.expect_end()
     (message,) = server.events(Message)
-    # All up to the only true end belongs to it, doubled dots counted once.
+    # Everything before the true end belongs to it; doubled dots count once.
     size = data.index(b"\r\n.\r\nQUIT") + 2
     assert message.bytes == size - data[:size].count(b"\r\n.")
     assert [event.data.decode() for event in server.events(Command)] == [HELLO, MAIL, RCPT, "DATA", "QUIT"]
     assert [event.reason for event in server.events(Closed)] == ["quit"]
 
 
-def test_a_true_end_ends_it(inside: MakeInside) -> None:
+def test_crlf_dot_crlf_ends_a_message(inside: MakeInside) -> None:
     server = inside(accept_mail=True)
     client = server.connect()
     begin(client)

@@ -32,7 +32,7 @@ scalars = (
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4))
 frames = st.dictionaries(text, values, max_size=5)
 
-# Bytes of which a good part is JSON, nearly JSON, or a line end
+# Bytes that are often JSON, nearly JSON, or a line end
 tokens = st.sampled_from(
     [
         *(bytes([byte]) for byte in b'{}[],:"\\ \r\n\t0e-.au'),
@@ -66,7 +66,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 
 
 @given(st.lists(frames, max_size=4))
-def test_what_is_written_is_read_back(sent: list[Frame]) -> None:
+def test_encoded_frames_are_read_back(sent: list[Frame]) -> None:
     stream = b"".join(map(encode, sent))
     found, has_failed, buffered = read([stream], MAX_BYTES)
     assert found == sent
@@ -82,7 +82,7 @@ def test_a_line_is_printable_ascii_and_one_line(frame: Frame) -> None:
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.text(st.characters()), max_size=3))
-def test_what_is_written_can_be_read_with_half_surrogates_too(frame: Frame) -> None:
+def test_frames_with_half_surrogates_can_be_read(frame: Frame) -> None:
     (found,) = FrameReader(MAX_BYTES).receive(encode(frame))
     assert found == {key: str(value).encode("utf-8", "replace").decode() for key, value in frame.items()}
 
@@ -118,14 +118,14 @@ def test_any_bytes_are_frames_or_one_error(stream: bytes) -> None:
 
 
 @given(near_frames)
-def test_what_is_taken_is_what_json_takes(line: bytes) -> None:
+def test_accepted_frames_are_valid_json(line: bytes) -> None:
     (item, *_) = FrameReader(MAX_BYTES).receive(line.replace(b"\n", b" ") + b"\n")
     if not isinstance(item, FrameError):
         assert repr(json.loads(line.replace(b"\n", b" "))) == repr(item)
 
 
 @given(st.lists(streams, max_size=20), st.integers(1, 64))
-def test_no_more_than_the_limit_is_kept(chunks: list[bytes], max_bytes: int) -> None:
+def test_the_reader_keeps_at_most_the_limit(chunks: list[bytes], max_bytes: int) -> None:
     reader = FrameReader(max_bytes)
     for chunk in chunks:
         reader.receive(chunk)
@@ -146,6 +146,6 @@ def test_depth_decides_and_brackets_in_strings_do_not(kinds: list[str], core: st
 
 
 @given(st.integers(10**31, 10**40) | st.integers(-(10**40), -(10**31)))
-def test_digits_decide_about_integers(number: int) -> None:
+def test_the_length_of_integers_is_limited(number: int) -> None:
     (item,) = FrameReader(MAX_BYTES).receive(b'{"a":%d}\n' % number)
     assert item == ({"a": number} if len(str(number)) <= 32 else NUMBER_OUT_OF_RANGE)

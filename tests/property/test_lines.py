@@ -25,7 +25,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 
 
 def reference_lines(stream: bytes) -> list[Line]:
-    """Cut a stream into lines with all of it at hand."""
+    """Split a whole stream into lines."""
     lines = []
     for raw in stream.split(b"\n")[:-1]:
         text = raw.removesuffix(b"\r")
@@ -55,7 +55,7 @@ def test_lines(stream: bytes, places: list[int]) -> None:
 
 @settings(max_examples=100)
 @given(line_bytes, places)
-def test_the_rest_of_a_line(stream: bytes, places: list[int]) -> None:
+def test_rest_of_an_unfinished_line(stream: bytes, places: list[int]) -> None:
     stream = stream.replace(b"\n", b"")
     splitter = LineSplitter(LIMIT)
     for chunk in cut(stream, places):
@@ -65,7 +65,7 @@ def test_the_rest_of_a_line(stream: bytes, places: list[int]) -> None:
 
 
 def reference_message(stream: bytes) -> tuple[int, int] | None:
-    """Find where a message ends and how long it is, with all of it at hand; None if it does not end."""
+    """Return the end and the size of a message in a whole stream; None if it does not end."""
     end = (b"\r\n" + stream).find(b"\r\n.\r\n")
     if end < 0:
         return None
@@ -92,7 +92,7 @@ def test_a_message(stream: bytes, last: bytes, places: list[int]) -> None:
 
 @settings(max_examples=100)
 @given(message_bytes, st.binary(max_size=9))
-def test_a_message_that_begins_within(stream: bytes, before: bytes) -> None:
+def test_a_message_that_begins_inside_a_chunk(stream: bytes, before: bytes) -> None:
     message = MessageCounter()
     end = message.take(before + stream, len(before))
     expected = reference_message(stream)

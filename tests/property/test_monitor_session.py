@@ -1,4 +1,4 @@
-"""Whatever is sent to a monitor's session: it never raises, and carries nothing out before login."""
+"""A monitor's session, for any bytes: it never raises, and returns no request before login."""
 
 from typing import Any
 
@@ -30,13 +30,13 @@ places = st.lists(st.integers(0, 5_000), max_size=6)
 
 
 @given(lines, places)
-def test_nothing_is_carried_out_before_login(stream: bytes, places: list[int]) -> None:
+def test_no_request_is_returned_before_login(stream: bytes, places: list[int]) -> None:
     driver = Driver()
     for piece in cut(stream, places):
         said = driver.say(piece)
         assert all(frame["type"] in ("reply", "error") for frame in said)
         assert all(set(frame) <= {"type", "id", "ok", "data", "error", "message"} for frame in said)
-        assert all(type(happening) is WrongMagicWord for happening in driver.events)
+        assert all(type(event) is WrongMagicWord for event in driver.events)
         assert driver.session.state is not MonitorState.AUTHENTICATED
     while driver.session.close_reason is None:
         driver.tick()
@@ -51,11 +51,11 @@ def test_a_refused_proof_stays_refused(stream: bytes, places: list[int], refusal
         driver.tick()
     for piece in cut(stream, places):
         assert driver.say(piece) == []
-    assert [type(happening) for happening in driver.events] == [WrongMagicWord]
+    assert [type(event) for event in driver.events] == [WrongMagicWord]
 
 
 @given(lines, places)
-def test_after_login_only_ops_are_carried_out_each_as_it_was_sent(stream: bytes, places: list[int]) -> None:
+def test_after_login_each_op_is_returned_as_sent(stream: bytes, places: list[int]) -> None:
     driver = Driver()
     driver.log_in()
     for piece in cut(stream, places):
@@ -66,7 +66,7 @@ def test_after_login_only_ops_are_carried_out_each_as_it_was_sent(stream: bytes,
 
 
 @given(lines, places)
-def test_what_is_answered_does_not_depend_on_the_pieces(stream: bytes, places: list[int]) -> None:
+def test_chunks_do_not_change_the_replies(stream: bytes, places: list[int]) -> None:
     whole, cut_up = Driver(), Driver()
     said = [frame for piece in cut(stream, places) for frame in cut_up.say(piece)]
     assert said == whole.say(stream)

@@ -1,4 +1,4 @@
-"""SCRAM, for any messages: a message is taken or is a ScramError, and only who knows the secret gets in."""
+"""SCRAM, for any messages: each is accepted or a ScramError, and only the right secret logs in."""
 
 import base64
 
@@ -29,13 +29,13 @@ messages = lists | damaged | st.sampled_from(right)
 
 @settings(max_examples=200)
 @given(messages, messages)
-def test_any_message_is_taken_or_refused(first: str, final: str) -> None:
+def test_any_message_is_accepted_or_a_scram_error(first: str, final: str) -> None:
     targets.scram(f"{first}\n{final}".encode("latin-1", "replace"))
 
 
 @settings(max_examples=40)
 @given(printable, printable, printable, st.binary(min_size=8, max_size=64), nonces, nonces)
-def test_who_knows_the_secret_gets_in_and_nobody_else(
+def test_only_the_right_secret_logs_in(
     user: str, secret: str, other: str, salt: bytes, client_nonce: str, server_nonce: str
 ) -> None:
     known = derive(secret, salt, ITERATIONS)

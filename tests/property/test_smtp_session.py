@@ -1,4 +1,4 @@
-"""Sessions, for any bytes in any pieces: the same replies and events, in bounds, without a fault."""
+"""Sessions, for any bytes in any chunks: the same replies and events, within limits, without an exception."""
 
 import itertools
 import re
@@ -56,7 +56,7 @@ places = st.lists(st.integers(0, 1 << 20), max_size=20)
 
 
 class Played(NamedTuple):
-    """What a session said, and what happened in it."""
+    """The replies and the events of a session."""
 
     replies: bytes
     events: list[Event]
@@ -77,7 +77,7 @@ def play(dialogue: Dialogue, chunks: list[bytes]) -> Played:
 
 
 def held_bytes(session: SmtpSession) -> int:
-    """Count what a session keeps of the line or message under way, and of what it has to send."""
+    """Count the bytes that a session keeps of the current line or message, and of unsent replies."""
     held = session._held
     return len(session._to_send) + sum(len(getattr(held, name, b"")) for name in ("_partial", "_held"))
 
@@ -92,7 +92,7 @@ def by_byte(stream: bytes) -> list[bytes]:
 
 
 def unmarked(played: Played) -> list[Event]:
-    """Return the events without what depends on the pieces: who pipelines, and how much came after the end."""
+    """Return the events without the fields that depend on the chunks: `pipelined`, and bytes after the end."""
     at_the_end = played.session.close_reason == "errors"
     events = [event._replace(pipelined=False) if isinstance(event, Command) else event for event in played.events]
     last = len(events) - 2
@@ -102,7 +102,7 @@ def unmarked(played: Played) -> list[Event]:
 
 
 def split_replies(data: bytes) -> list[bytes]:
-    """Cut replies apart, each whole; whatever is none fails."""
+    """Split the bytes into whole replies; fail if they are not replies."""
     found = []
     at = 0
     while at < len(data):
@@ -116,7 +116,7 @@ def split_replies(data: bytes) -> list[bytes]:
 
 @settings(max_examples=250)
 @given(dialogues, streams, places)
-def test_pieces_change_neither_replies_nor_events(dialogue: Dialogue, stream: bytes, places: list[int]) -> None:
+def test_chunks_change_neither_replies_nor_events(dialogue: Dialogue, stream: bytes, places: list[int]) -> None:
     whole, odd = play(dialogue, [stream]), play(dialogue, cut(stream, places))
     assert odd.replies == whole.replies
     assert unmarked(odd) == unmarked(whole)
@@ -134,7 +134,7 @@ def test_byte_by_byte_is_the_same(dialogue: Dialogue, stream: bytes) -> None:
 
 @settings(max_examples=250)
 @given(dialogues, streams)
-def test_each_reply_has_its_event_in_order(dialogue: Dialogue, stream: bytes) -> None:
+def test_replies_and_events_come_in_pairs_in_order(dialogue: Dialogue, stream: bytes) -> None:
     played = play(dialogue, [stream])
     greeting, *replies = split_replies(played.replies)
     assert greeting == GREETING
@@ -162,7 +162,7 @@ def assert_answered(event: Event, reply: bytes) -> None:
 
 @settings(max_examples=250)
 @given(st.sampled_from(TAKING_NOTHING), streams)
-def test_one_reply_for_each_line_and_none_after_the_last(dialogue: Dialogue, stream: bytes) -> None:
+def test_each_line_gets_one_reply(dialogue: Dialogue, stream: bytes) -> None:
     assert_one_reply_for_each_line(stream, play(dialogue, [stream]))
 
 
@@ -187,7 +187,7 @@ def is_quit(line: bytes) -> bool:
 
 @settings(max_examples=100)
 @given(dialogues, st.lists(st.tuples(streams, st.floats(0, 40)), max_size=8))
-def test_time_ends_a_session_and_never_more_than_once(dialogue: Dialogue, turns: list[tuple[bytes, float]]) -> None:
+def test_time_ends_a_session_once(dialogue: Dialogue, turns: list[tuple[bytes, float]]) -> None:
     session = SmtpSession(dialogue, 1, 1, "2001:db8::1", 50_000, GREETING, START)
     now, said = START, session.data_to_send(START)
     for data, seconds in turns:

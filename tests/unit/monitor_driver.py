@@ -1,4 +1,4 @@
-"""A monitor session without a server: the door it has, and how a test talks to it."""
+"""A monitor session without a server, and a driver for tests to talk to it."""
 
 import json
 from typing import Any, Final
@@ -30,33 +30,33 @@ _USERS: Final = {"magic": derive(WORD, b"salt of the word", 4_096), "cookie": de
 
 
 class Driver:
-    """One monitor session, and what happened and was said there. `waits` is for how long whom may not try."""
+    """One monitor session with its events. `waits` holds for how long a user must not try."""
 
     def __init__(self, nonce: str = NONCE, *, has_word: bool = True) -> None:
         self.waits: dict[str, float] = {}
         self.asked_for: list[str] = []
         self._has_word = has_word
-        door = LoginBackend(
+        backend = LoginBackend(
             self._credentials_of, self._decoy_for, lambda user: self.waits.get(user, 0.0), "0123456789abcdef"
         )
-        self.session = MonitorSession(door, nonce, "smtppseudo 0.0", "mx-1", "192.0.2.1", 50_000, START)
+        self.session = MonitorSession(backend, nonce, "smtppseudo 0.0", "mx-1", "192.0.2.1", 50_000, START)
         self.now = START
         self.events: list[SessionEvent] = []
         (self.hello,) = self.frames()
 
     def say(self, data: bytes, size: int = 0) -> list[Frame]:
-        """Send bytes, in pieces of a size if one is given; return what is said to that."""
+        """Send bytes, in chunks of `size` if it is not 0; return the frames sent in reply."""
         for at in range(0, len(data), size or len(data) or 1):
             piece = data[at : at + size] if size else data
             self.events += self.session.receive(piece, self.now)
         return self.frames()
 
     def ask(self, op: str, request_id: int = 1, **fields: Any) -> list[Frame]:
-        """Send an op; return what is said to that."""
+        """Send an op; return the frames sent in reply."""
         return self.say(line_of({"id": request_id, "op": op, **fields}))
 
     def frames(self) -> list[Frame]:
-        """Return the frames that are to be sent."""
+        """Return the queued frames."""
         data = b""
         while part := self.session.data_to_send(self.now):
             data += part
@@ -64,13 +64,13 @@ class Driver:
         return [json.loads(line) for line in data.splitlines()]
 
     def tick(self) -> list[Frame]:
-        """Let time pass to the deadline; return what is said then."""
+        """Advance to the deadline; return the frames sent then."""
         self.now = self.session.deadline
         self.session.tick(self.now)
         return self.frames()
 
     def challenge(self, user: str = "magic", secret: str = WORD) -> tuple[Login, str]:
-        """Begin a login; return it and what the server says to that."""
+        """Begin a login; return it and the server's challenge."""
         login = Login(user, secret)
         (reply,) = self.ask("auth", data=login.first)
         assert reply["ok"] is True

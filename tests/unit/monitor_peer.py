@@ -1,4 +1,4 @@
-"""A monitor's server as the protocol describes it, made of codec and SCRAM alone, which can be told to misbehave."""
+"""A scripted server for client tests, built only from codec and SCRAM, which can misbehave."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -44,7 +44,7 @@ EVENT: Final[dict[str, object]] = {
 
 
 def hello(**changes: object) -> dict[str, object]:
-    """Return a hello, with changes; a field that is set to None is left out."""
+    """Return a hello with changes; None removes a field."""
     frame = {
         "type": "hello",
         "protocol": 1,
@@ -59,7 +59,7 @@ def hello(**changes: object) -> dict[str, object]:
 
 
 class Peer:
-    """Answers a client's frames: the login by itself, everything else with what `replies` has for the op."""
+    """Replies to a client's frames: performs the login, and takes all other replies from `replies` by op."""
 
     def __init__(self, users: dict[str, Credentials] | None = None) -> None:
         self._users = USERS if users is None else users
@@ -69,7 +69,7 @@ class Peer:
         self.replies: dict[str, list[dict[str, object]]] = {}
 
     def answer(self, data: bytes) -> bytes:
-        """Take bytes, return bytes."""
+        """Process bytes, return the reply bytes."""
         out = []
         for frame in self._reader.receive(data):
             assert isinstance(frame, dict)
@@ -96,12 +96,12 @@ class Peer:
 
 
 def client(word: str | None = None, cookies: tuple[str, ...] = ()) -> MonitorClient:
-    """Return a client with such secrets."""
+    """Return a client with these secrets."""
     return MonitorClient(Secrets(cookies, word), CLIENT_NONCE, PLACE)
 
 
 def meet(machine: MonitorClient, peer: Peer, first: bytes | None = None, chunk_bytes: int = 65_536) -> list[Incoming]:
-    """Let both talk until nobody has anything to say; return what the client made of it."""
+    """Run both sides until neither has anything to send; return the client's values."""
     to_client = encode(hello()) if first is None else first
     found: list[Incoming] = []
     while to_client:

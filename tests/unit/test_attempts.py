@@ -1,4 +1,4 @@
-"""Attempts at the magic word: five, then one a minute, each source for itself."""
+"""Attempts at the magic word: five, then one a minute, for each source."""
 
 import pytest
 
@@ -15,17 +15,17 @@ def failed(attempts: Attempts, count: int, now: float = START, source: str = HER
         attempts.failed(source, now)
 
 
-def test_whoever_never_erred_does_not_wait() -> None:
+def test_a_new_source_does_not_wait() -> None:
     assert Attempts().wait_s(HERE, START) == 0
 
 
-def test_five_may_fail_and_the_sixth_waits_a_minute() -> None:
+def test_after_five_wrong_words_a_source_waits_a_minute() -> None:
     attempts = Attempts()
     failed(attempts, 5)
     assert attempts.wait_s(HERE, START) == 60
 
 
-def test_asking_costs_nothing() -> None:
+def test_wait_s_changes_nothing() -> None:
     attempts = Attempts()
     failed(attempts, 4)
     assert [attempts.wait_s(HERE, START) for _ in range(100)] == [0] * 100
@@ -47,7 +47,7 @@ def test_then_one_a_minute() -> None:
         assert attempts.wait_s(HERE, START + 60 * minute) == pytest.approx(60)
 
 
-def test_five_are_had_again_after_five_minutes_and_never_more() -> None:
+def test_five_attempts_return_in_five_minutes_and_never_more() -> None:
     attempts = Attempts()
     failed(attempts, 5)
     later = START + 5 * 60
@@ -58,7 +58,7 @@ def test_five_are_had_again_after_five_minutes_and_never_more() -> None:
     assert attempts.wait_s(HERE, much_later) == pytest.approx(60)
 
 
-def test_no_source_waits_for_another() -> None:
+def test_sources_do_not_affect_each_other() -> None:
     attempts = Attempts()
     failed(attempts, 5)
     assert attempts.wait_s(THERE, START) == 0
@@ -66,8 +66,8 @@ def test_no_source_waits_for_another() -> None:
     assert attempts.wait_s(THERE, START) == 60
 
 
-def test_attempts_begun_together_are_paid_for_together() -> None:
-    """Two logins may be under way when one attempt is left: on the average it is one a minute all the same."""
+def test_attempts_at_the_same_time_all_count() -> None:
+    """Two logins may run when one attempt is left. On average it is still one a minute."""
     attempts = Attempts()
     failed(attempts, 4)
     attempts.failed(HERE, START)
@@ -75,11 +75,11 @@ def test_attempts_begun_together_are_paid_for_together() -> None:
     assert attempts.wait_s(HERE, START) == pytest.approx(120)
 
 
-def test_when_too_many_sources_are_remembered_the_first_is_forgotten() -> None:
+def test_over_the_limit_the_oldest_source_is_forgotten() -> None:
     attempts = Attempts(sources_max=3)
     for source in ("a", "b", "c"):
         failed(attempts, 5, source=source)
-    failed(attempts, 1, START + 60, source="a")  # it erred again, so "b" erred longest ago
+    failed(attempts, 1, START + 60, source="a")  # it failed again, so the last failure of "b" is the oldest
     failed(attempts, 1, START + 60, source="d")
     waits = {source: attempts.wait_s(source, START + 60) for source in "abcd"}
     assert waits == {"a": 60, "b": 0, "c": 0, "d": 0}
@@ -87,7 +87,7 @@ def test_when_too_many_sources_are_remembered_the_first_is_forgotten() -> None:
     assert attempts.wait_s("b", START + 60) == 60
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_the_number_of_sources_is_bounded() -> None:
     attempts = Attempts()
     for number in range(10_000):
         attempts.failed(str(number), START)

@@ -1,4 +1,4 @@
-"""Sources: what counts as one client, and that none takes more than its slots."""
+"""Limits per client: which addresses count as one client, and that none gets more slots than allowed."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
         ("::1", "::/64"),
     ],
 )
-def test_what_counts_as_one_client(ip: str, source: str) -> None:
+def test_source_of_returns_the_client(ip: str, source: str) -> None:
     assert source_of(ip) == source
 
 
@@ -34,7 +34,7 @@ def test_what_counts_as_one_client(ip: str, source: str) -> None:
         ("fe80::1%eth0", "fe80::2%eth1", True),
     ],
 )
-def test_so_many_for_each_client(first: str, second: str, same: bool) -> None:
+def test_each_client_has_its_limit(first: str, second: str, same: bool) -> None:
     limit = ClientLimit(2, LOOPBACK)
     for _ in range(2):
         assert limit.admits(first)
@@ -45,7 +45,7 @@ def test_so_many_for_each_client(first: str, second: str, same: bool) -> None:
     assert limit.admits(first)
 
 
-def test_all_that_left_are_forgotten() -> None:
+def test_released_clients_are_forgotten() -> None:
     limit = ClientLimit(2, LOOPBACK)
     for ip in ("192.0.2.1", "192.0.2.1", "2001:db8::1", "2001:db8::2", "127.0.0.1"):
         limit.enter(ip)
@@ -64,7 +64,7 @@ def test_exempt_networks_are_not_counted(ip: str) -> None:
         limit.release(ip)
 
 
-def test_an_exempt_address_takes_nothing_from_its_64() -> None:
+def test_an_exempt_address_does_not_count_for_its_64() -> None:
     limit = ClientLimit(1, ("2001:db8::25/128",))
     limit.enter("2001:db8::25")
     assert limit.admits("2001:db8::25")

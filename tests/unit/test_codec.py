@@ -1,4 +1,4 @@
-"""Frames: what is written, what is taken, and each way in which a line can be no frame."""
+"""Frames: encoding, decoding, and every kind of invalid line."""
 
 import inspect
 import json
@@ -59,7 +59,7 @@ def test_a_frame_is_one_line_of_compact_json() -> None:
         ('"\\', rb"\"\\"),
     ],
 )
-def test_a_string_is_written_in_printable_ascii_and_can_be_read(text: str, written: bytes) -> None:
+def test_strings_are_encoded_as_printable_ascii(text: str, written: bytes) -> None:
     line = encode({"a": text})
     assert line == b'{"a":"' + written + b'"}\n'
     (frame,) = receive(line)
@@ -71,29 +71,29 @@ def test_half_a_pair_in_a_key_is_replaced_too() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_what_json_has_no_number_for_is_a_bug(value: float) -> None:
+def test_encode_raises_for_nan_and_infinity(value: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         encode({"a": [value]})
 
 
 @pytest.mark.parametrize("value", [b"bytes", {1, 2}, object()])
-def test_what_json_has_no_word_for_is_a_bug(value: object) -> None:
+def test_encode_raises_for_other_types(value: object) -> None:
     with pytest.raises(TypeError):
         encode({"a": value})
 
 
-def test_frames_come_in_order() -> None:
+def test_frames_are_returned_in_order() -> None:
     assert receive(PING + b"{}\n" + b'{"op":"slots"}\n') == [PING_FRAME, {}, {"op": "slots"}]
 
 
-def test_a_frame_comes_when_its_line_ends() -> None:
+def test_a_frame_is_returned_when_its_line_ends() -> None:
     reader = FrameReader(100)
     assert [reader.receive(bytes([byte])) for byte in PING] == [[]] * (len(PING) - 1) + [[PING_FRAME]]
     assert len(reader._buffer) == 0
     assert not reader.has_failed
 
 
-def test_what_remains_waits_for_its_end() -> None:
+def test_an_unfinished_line_is_kept() -> None:
     reader = FrameReader(100)
     assert reader.receive(PING + PING[:5]) == [PING_FRAME]
     assert len(reader._buffer) == 5
@@ -102,7 +102,7 @@ def test_what_remains_waits_for_its_end() -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_bytes_come_in_any_buffer(kind: type[bytes] | type[bytearray] | type[memoryview]) -> None:
+def test_receive_accepts_any_buffer(kind: type[bytes] | type[bytearray] | type[memoryview]) -> None:
     assert FrameReader(100).receive(kind(PING)) == [PING_FRAME]
 
 
@@ -115,7 +115,7 @@ def test_bytes_come_in_any_buffer(kind: type[bytes] | type[bytearray] | type[mem
         b'{"id":1,"op":"p\\u0069ng"}\n',
     ],
 )
-def test_other_ways_to_write_the_same_frame(line: bytes) -> None:
+def test_equivalent_encodings_of_a_frame(line: bytes) -> None:
     assert receive(line) == [PING_FRAME]
 
 
@@ -185,7 +185,7 @@ def test_other_ways_to_write_the_same_frame(line: bytes) -> None:
         pytest.param(b'{"a":' * 10_000 + b"\n", TOO_DEEP, id="objects without end"),
     ],
 )
-def test_a_line_that_is_no_frame(line: bytes, error: FrameError) -> None:
+def test_an_invalid_line_is_an_error(line: bytes, error: FrameError) -> None:
     reader = FrameReader(65_536)
     assert reader.receive(PING + line + PING) == [PING_FRAME, error]
     assert reader.has_failed
@@ -223,7 +223,7 @@ def test_the_first_byte_of_a_later_line_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize("brackets", [b"[]", b"{}"])
-def test_the_deepest_frame_is_taken(brackets: bytes) -> None:
+def test_the_deepest_allowed_frame_is_accepted(brackets: bytes) -> None:
     (frame,) = receive(nested(MAX_DEPTH, brackets))
     assert frame == json.loads(nested(MAX_DEPTH, brackets))
     more = nested(MAX_DEPTH, brackets).replace(b"{", b'{"b":[],"c":{},"d":[[[{}]]],', 1)
@@ -258,7 +258,7 @@ def test_brackets_that_nest_too_deep(line: bytes) -> None:
     assert receive(line) == [TOO_DEEP]
 
 
-def test_the_depth_is_known_before_the_decoder_recurses() -> None:
+def test_depth_is_checked_before_decoding() -> None:
     limit = sys.getrecursionlimit()
     depth = len(inspect.stack(0))
     sys.setrecursionlimit(depth + MAX_DEPTH + 40)
@@ -279,15 +279,15 @@ def test_the_depth_is_known_before_the_decoder_recurses() -> None:
         (b"0." + b"1" * (MAX_NUMBER_CHARS - 2), float("0." + "1" * (MAX_NUMBER_CHARS - 2))),
     ],
 )
-def test_numbers_in_range_are_taken(number: bytes, value: float) -> None:
+def test_numbers_in_range_are_accepted(number: bytes, value: float) -> None:
     assert receive(b'{"a":' + number + b"}\n") == [{"a": value}]
 
 
-def test_a_whole_surrogate_pair_is_taken() -> None:
+def test_a_whole_surrogate_pair_is_accepted() -> None:
     assert receive(b'{"a":"\\ud83d\\uDE00","b":"\\\\ud800"}\n') == [{"a": "\U0001f600", "b": r"\ud800"}]
 
 
-def test_the_longest_line_is_taken_and_one_byte_more_is_not() -> None:
+def test_a_line_at_the_limit_is_accepted_and_one_byte_more_is_not() -> None:
     fits = b'{"a":1}'
     assert receive(fits + b"\n", 7) == [{"a": 1}]
     too_big = FrameError(TOO_BIG, "a frame is at most 7 bytes")
@@ -296,18 +296,18 @@ def test_the_longest_line_is_taken_and_one_byte_more_is_not() -> None:
     assert receive(fits + b" \n" + PING, 7) == [too_big]
 
 
-def test_a_line_too_long_is_refused_before_it_ends() -> None:
+def test_a_line_that_is_too_long_is_refused_before_it_ends() -> None:
     reader = FrameReader(7)
     assert reader.receive(b'{"a":1}') == []
     assert reader.receive(b" ") == [FrameError(TOO_BIG, "a frame is at most 7 bytes")]
     assert len(reader._buffer) == 0
 
 
-def test_the_limit_counts_for_each_line() -> None:
+def test_the_limit_holds_for_each_line() -> None:
     assert receive(b'{"a":1}\n' * 5, 7) == [{"a": 1}] * 5
 
 
-def test_a_limit_set_anew_holds_from_the_next_bytes_on() -> None:
+def test_a_new_limit_holds_from_the_next_receive() -> None:
     reader = FrameReader(7)
     reader.receive(b'{"a":1}\n{"a"')
     reader.max_bytes = 12
@@ -317,14 +317,14 @@ def test_a_limit_set_anew_holds_from_the_next_bytes_on() -> None:
     assert reader.receive(b"\n") == [FrameError(TOO_BIG, "a frame is at most 6 bytes")]
 
 
-def test_a_lower_limit_below_what_was_searched_is_no_trap() -> None:
+def test_a_limit_below_the_searched_position_works() -> None:
     reader = FrameReader(100)
     reader.receive(b"{" + b" " * 80)
     reader.max_bytes = 10
     assert reader.receive(b"}\n") == [FrameError(TOO_BIG, "a frame is at most 10 bytes")]
 
 
-def test_a_line_fed_by_the_byte_is_searched_once() -> None:
+def test_a_line_received_byte_by_byte_is_searched_once() -> None:
     class Counting(bytearray):
         searched = 0
 
@@ -342,7 +342,7 @@ def test_a_line_fed_by_the_byte_is_searched_once() -> None:
     assert Counting.searched == len(line)
 
 
-def test_memory_stays_flat_whatever_comes() -> None:
+def test_memory_stays_bounded() -> None:
     reader = FrameReader(1024)
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""What a server keeps of a secret: derivation, decoys, text form, fields."""
+"""The keys that a server keeps instead of a secret: derivation, decoys, text form, fields."""
 
 import pytest
 import scramp
@@ -27,7 +27,7 @@ def test_a_foreign_library_derives_the_same_keys(secret: str) -> None:
     assert derive(secret, RFC_SALT, 4096) == Credentials(salt, iterations, stored_key, server_key)
 
 
-def test_a_decoy_is_the_same_for_the_same_user_only() -> None:
+def test_a_decoy_depends_on_the_user() -> None:
     assert stand_in("nobody") == stand_in("nobody")
     assert stand_in("nobody").salt != stand_in("somebody").salt
     assert decoy(b"x" * 32, "nobody", 4096).salt != stand_in("nobody").salt
@@ -45,7 +45,7 @@ def test_a_decoy_is_the_same_for_the_same_user_only() -> None:
         (RFC_SALT, 10_000_001, "iterations must be 4096 to 10000000"),
     ],
 )
-def test_derive_keeps_to_the_bounds(salt: bytes, iterations: int, reason: str) -> None:
+def test_derive_checks_the_bounds(salt: bytes, iterations: int, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         derive(RFC_SECRET, salt, iterations)
 
@@ -90,7 +90,7 @@ def test_the_text_form() -> None:
         (f"SCRAM-SHA-256$4096:{SALT}${KEYS[:45]}w\xe4PL", "server_key must be base64"),
     ],
 )
-def test_a_bad_text_form_says_what_is_wrong(text: str, reason: str) -> None:
+def test_the_error_of_a_bad_text_form(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as caught:
         Credentials.from_text(text)
     assert "WG5d" not in str(caught.value)
@@ -120,7 +120,7 @@ def test_the_fields_round_trip() -> None:
         ("server_key", "A", "server_key must be base64"),
     ],
 )
-def test_bad_fields_say_what_is_wrong(name: str, value: object, reason: str) -> None:
+def test_the_error_names_the_bad_field(name: str, value: object, reason: str) -> None:
     fields: dict[str, object] = {**RFC_CREDENTIALS.to_fields(), name: value}
     with pytest.raises(ValueError, match=reason):
         Credentials.from_fields(**fields)

@@ -16,7 +16,7 @@ DEFAULTS: Final = Settings(hostname="mx.example.org")
 ACCEPTING: Final = DEFAULTS._replace(accept_mail=True)
 GREETED, READY, MAIL, RCPT, DATA, STARTTLS, CLOSING = SmtpState
 
-# What brings a session into a state, in accept mode
+# The commands that lead to a state, in accept mode
 WAYS: Final = {
     GREETED: b"",
     READY: b"HELO x\r\n",
@@ -24,7 +24,7 @@ WAYS: Final = {
     RCPT: b"HELO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<x>\r\n",
 }
 
-# Commands that are answered alike in every state, and do not change it
+# Commands that get the same reply in every state, and do not change it
 ANYWHERE: Final = {
     b"HELO": 501,
     b"EHLO": 501,
@@ -69,7 +69,7 @@ def in_state(settings: Settings, state: SmtpState) -> SmtpSession:
 
 
 def accept_row(command: bytes) -> Row:
-    """What accept mode answers in each state, and where that leads."""
+    """Return the reply code of accept mode in each state, and the next state."""
     if command in ANYWHERE:
         return {state: (ANYWHERE[command], state) for state in WAYS}
     rows: dict[bytes, Row] = {
@@ -91,7 +91,7 @@ COMMANDS: Final = (
     *(b"HELO x", b"EHLO x", b"RSET", b"QUIT", b"MAIL FROM:<a@b>", b"MAIL", b"RCPT TO:<x>", b"RCPT", b"DATA"),
 )
 
-# What is refused at a stage, and the states that can be reached before it
+# The commands refused at a stage, and the states that can be reached before it
 REFUSALS: Final[dict[Stage, dict[bytes, int]]] = {
     "mail": {b"MAIL FROM:<a@b>": 553, b"MAIL": 501, b"RCPT TO:<x>": 550, b"RCPT": 501, b"DATA": 554},
     "rcpt": {b"RCPT TO:<x>": 550, b"RCPT": 501, b"DATA": 554},
@@ -125,7 +125,7 @@ def test_accept_mode(state: SmtpState, command: bytes) -> None:
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_stage_of_refusal(stage: Stage, state: SmtpState, command: bytes) -> None:
+def test_each_stage_refuses_its_commands(stage: Stage, state: SmtpState, command: bytes) -> None:
     settings = DEFAULTS._replace(reject_at=stage)
     code = REFUSALS[stage].get(command)
     check(settings, state, command, accept_row(command)[state] if code is None else (code, state))
@@ -133,7 +133,7 @@ def test_a_stage_of_refusal(stage: Stage, state: SmtpState, command: bytes) -> N
 
 @pytest.mark.parametrize(("stage", "code"), [("connect", 521), ("helo", 550)])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_refusal_of_everything(stage: Stage, code: int, command: bytes) -> None:
+def test_early_stages_refuse_every_command(stage: Stage, code: int, command: bytes) -> None:
     expected = (221, CLOSING) if command == b"QUIT" else (code, GREETED)
     check(DEFAULTS._replace(reject_at=stage), GREETED, command, expected)
 
@@ -150,7 +150,7 @@ def test_accept_mode_overrides_reject_at(stage: Stage) -> None:
     ("accept_mail", "too_big", "expected"),
     [(True, False, 250), (True, True, 552), (False, False, 554), (False, True, 552)],
 )
-def test_a_message_leads_back_to_ready(accept_mail: bool, too_big: bool, expected: int) -> None:
+def test_after_a_message_the_state_is_ready(accept_mail: bool, too_big: bool, expected: int) -> None:
     settings = DEFAULTS._replace(accept_mail=accept_mail, reject_at="message", ehlo_keywords=("SIZE 10",))
     session = in_state(settings, RCPT)
     ask(session, b"DATA")
@@ -158,7 +158,7 @@ def test_a_message_leads_back_to_ready(accept_mail: bool, too_big: bool, expecte
     assert session.state is READY
 
 
-def test_the_original_replies_word_for_word() -> None:
+def test_the_default_replies_are_those_of_the_original() -> None:
     session = begin(DEFAULTS, "192.168.0.3")
     for command, reply in {
         b"HELO me": b"250 Hello me from 192.168.0.3, pleased to meet you.",
@@ -178,9 +178,9 @@ def test_the_original_replies_word_for_word() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_farewell_of_ours_is_a_421(stage: Stage) -> None:
+def test_every_farewell_is_a_421(stage: Stage) -> None:
     dialogue = Dialogue(DEFAULTS._replace(reject_at=stage))
-    # To the others nobody listens, or the peer spoke last.
+    # The other reasons have no farewell: the peer reads nothing, or sent the last line.
     silent = {"quit", "peer", "reset", "stalled", "tls"}
     assert set(dialogue.farewells) == set(get_args(CloseReason)) - silent
     assert all(re.fullmatch(rb"421 [ -~]+\r\n", reply) for reply in dialogue.farewells.values())
@@ -248,7 +248,7 @@ def test_the_greeting(greeting: str, by_ip: bool, expected: bytes) -> None:
     assert dialogue.greets_by_ip is by_ip
 
 
-def test_the_greeting_of_a_refusal_is_the_same_for_all() -> None:
+def test_the_greeting_of_a_refusal_ignores_the_setting() -> None:
     dialogue = Dialogue(DEFAULTS._replace(reject_at="connect", greeting="{ip}"))
     assert dialogue.greeting("192.0.2.1", DATE) == b"521 mx.example.org does not accept mail\r\n"
     assert not dialogue.greets_by_ip
@@ -274,7 +274,7 @@ def test_a_path_takes_linear_time() -> None:
         assert ask(session, b"MAIL FROM:" + path).startswith(b"553 Sender <")
 
 
-def test_the_constants_are_what_is_said() -> None:
+def test_prepared_replies_are_the_constants() -> None:
     dialogue = Dialogue(ACCEPTING)
     for data, reply in {
         dialogue.line_too_long: replies.R500_TOO_LONG,

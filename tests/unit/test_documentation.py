@@ -13,8 +13,9 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.guide import TOPICS
 from smtppseudo.cli.parser import parser
 from smtppseudo.config.file import parse_file, to_toml
-from smtppseudo.config.settings import KEYS, TARPIT, Settings
+from smtppseudo.config.settings import BLOCKLIST_FORMATS, KEYS, TARPIT, Settings
 from smtppseudo.link import pins
+from smtppseudo.report.report import KINDS
 from tests.documents import BLOCKS, FENCED, GUIDE, README, TEXTS, Block, block
 from tests.loopback.test_guide_blocks import HOW
 from tests.running import CHECKOUT
@@ -227,6 +228,20 @@ def test_the_settings_page_names_every_setting_that_a_monitor_can_set() -> None:
     text = " ".join(TEXTS["settings"].split())
     (sentence,) = re.findall(r"These can be set: (.*?)\.(?: |$)", text)
     assert sorted(re.findall(r"`(\w+)`", sentence)) == sorted(key.name for key in KEYS.values() if key.by_monitor)
+
+
+def test_the_reports_page_names_every_table() -> None:
+    text = " ".join(TEXTS["reports"].split())
+    (sentence,) = re.findall(r"`--by` chooses the tables: (.*?)\.(?: |$)", text)
+    assert sorted(re.findall(r"`(\w+)`", sentence)) == sorted(KINDS)
+
+
+def test_the_block_lists_page_names_formats_and_evidence() -> None:
+    text = " ".join(TEXTS["block-lists"].split())
+    (sentence,) = re.findall(r"The formats are (.*?)\. ", text)
+    assert re.findall(r"`(\w+)`", sentence) == list(BLOCKLIST_FORMATS)
+    assert Settings().blocklist_evidence == ("mail", "auth", "pregreet", "errors")
+    assert "Evidence is MAIL with a reverse-path, AUTH, a command before the greeting, or too many errors" in text
 
 
 def test_the_settings_on_the_pages_are_valid() -> None:

@@ -1,4 +1,4 @@
-"""Events: their names, their order, and how a peer's bytes become text."""
+"""Events: their names, the order of their fields, and the escaping of bytes."""
 
 import re
 from typing import get_args
@@ -21,7 +21,7 @@ from smtppseudo.events import (
 EVERY_BYTE = bytes(range(256))
 
 
-def test_every_event_has_a_name_of_its_own() -> None:
+def test_every_event_has_its_own_name() -> None:
     assert set(NAMES) == set(get_args(Event))
     assert len(set(NAMES.values())) == len(NAMES)
 
@@ -33,23 +33,23 @@ def test_the_reasons_for_a_close() -> None:
     }
 
 
-def test_the_reasons_for_a_refusal() -> None:
+def test_the_reasons_for_turning_away() -> None:
     assert get_args(TurnedAwayReason) == ("slots", "client")
 
 
-def test_what_is_rarely_so_need_not_be_said() -> None:
+def test_rare_fields_have_defaults() -> None:
     assert Command(b"x", b"250 OK")[2:] == (False, False, False, 0)
     assert Closed("quit", 1, 2, 3, 4).not_logged == Error("x").lost == 0
 
 
-def test_the_fields_stand_in_the_order_they_are_logged_in() -> None:
+def test_the_fields_are_in_the_order_of_the_log() -> None:
     assert Stamped._fields == ("seq", "time", "slot", "session", "ip", "port", "event")
     assert Command._fields[:2] == ("data", "reply")
     assert Closed._fields[:5] == ("reason", "duration_ms", "received_bytes", "sent_bytes", "commands")
 
 
 @pytest.mark.parametrize("event", [Command(b"NOOP", b"250 OK"), Stamped(1, "", 0, 0, "", 0, Command(b"", b"250 OK"))])
-def test_events_are_frozen(event: Command | Stamped) -> None:
+def test_events_are_immutable(event: Command | Stamped) -> None:
     with pytest.raises(AttributeError):
         event.seq = 2  # type: ignore[misc, union-attr]
     with pytest.raises(AttributeError):
@@ -72,12 +72,12 @@ def test_events_are_frozen(event: Command | Stamped) -> None:
         (b"\xa0\xad", r"\xa0\xad"),
     ],
 )
-def test_a_peers_bytes_become_printable_ascii(data: bytes, text: str) -> None:
+def test_escape_returns_printable_ascii(data: bytes, text: str) -> None:
     assert escape(data) == text
     assert unescape(text) == data
 
 
-def test_every_byte_is_printable_and_comes_back() -> None:
+def test_unescape_reverses_escape_for_every_byte() -> None:
     text = escape(EVERY_BYTE)
     assert re.fullmatch("[ -~]+", text)
     assert unescape(text) == EVERY_BYTE
@@ -87,15 +87,15 @@ def test_every_byte_is_printable_and_comes_back() -> None:
 
 
 @pytest.mark.parametrize("byte", range(0x20, 0x7F))
-def test_a_printable_byte_stands_for_itself(byte: int) -> None:
+def test_a_printable_byte_is_not_escaped(byte: int) -> None:
     expected = "\\\\" if byte == ord("\\") else chr(byte)
     assert escape(bytes([byte])) == expected
 
 
 @pytest.mark.parametrize(("text", "data"), [("\\", b"\\"), (r"\x4", rb"\x4"), (r"\n", rb"\n"), (r"\XFF", rb"\XFF")])
-def test_a_damaged_escape_is_left_as_it_is(text: str, data: bytes) -> None:
+def test_a_damaged_escape_is_not_changed(text: str, data: bytes) -> None:
     assert unescape(text) == data
 
 
-def test_hexadecimal_digits_of_either_case_are_read() -> None:
+def test_hexadecimal_digits_may_have_either_case() -> None:
     assert unescape(r"\xAb\xaB") == b"\xab\xab"

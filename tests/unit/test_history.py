@@ -1,4 +1,4 @@
-"""The feed: what is kept, what is replayed, who wants what, and how an event looks as a frame."""
+"""The history of events: what is kept and replayed, subscriptions, and events as frames."""
 
 import json
 from ipaddress import ip_network
@@ -12,6 +12,7 @@ from smtppseudo.log.records import render_json
 from smtppseudo.monitor.codec import MAX_BYTES_TO_CLIENT, FrameReader
 from smtppseudo.monitor.history import (
     CHUNK_BYTES,
+    CHUNK_EVENTS,
     KEPT_BYTES,
     KEPT_EVENTS,
     History,
@@ -34,20 +35,20 @@ def batch(first_seq: int, size: int) -> list[Stamped]:
     return [stamped(seq) for seq in range(first_seq, first_seq + size)]
 
 
-def feed_of(*sizes: int, data: int = 1) -> History:
-    """Return a feed that took batches of such sizes, each with so many bytes of log lines."""
-    feed, seq = History(), 1
+def history_of(*sizes: int, data: int = 1) -> History:
+    """Return a history with batches of these sizes, each with this many bytes of log lines."""
+    history, seq = History(), 1
     for size in sizes:
-        feed.add(batch(seq, size), data)
+        history.add(batch(seq, size), data)
         seq += size
-    return feed
+    return history
 
 
-def replayed(feed: History, from_seq: int = 0, **wishes: Any) -> list[int]:
-    return [one.seq for part in feed.replay(Subscription(from_seq, **wishes)) for one in part]
+def replayed(history: History, from_seq: int = 0, **wishes: Any) -> list[int]:
+    return [one.seq for part in history.replay(Subscription(from_seq, **wishes)) for one in part]
 
 
-def test_a_subscription_without_wishes_is_for_all_that_comes() -> None:
+def test_a_subscription_without_fields_is_for_all_coming_events() -> None:
     assert parse_subscription(17, {}) == Subscription(17, None, None)
 
 
@@ -63,7 +64,7 @@ def test_a_subscription_without_wishes_is_for_all_that_comes() -> None:
         ({"id": 1, "op": "subscribe", "unknown": [1]}, Subscription(5)),
     ],
 )
-def test_wishes_are_read(fields: dict[str, object], subscription: Subscription) -> None:
+def test_the_fields_of_a_subscription(fields: dict[str, object], subscription: Subscription) -> None:
     assert parse_subscription(5, fields) == subscription
 
 
@@ -85,8 +86,8 @@ def test_a_bad_address(ip: object) -> None:
         parse_subscription(1, {"ip": ip})
 
 
-def test_whoever_wants_all_gets_the_batch_itself() -> None:
-    """What most want is rendered once for all of them; that they want the same is known by this."""
+def test_a_subscription_to_everything_selects_the_batch_itself() -> None:
+    """The identity of the batch shows that it can be rendered once for all such monitors."""
     events = batch(5, 3)
     assert Subscription(5).select(events) is events
     assert Subscription(1).select(events) is events
@@ -95,7 +96,7 @@ def test_whoever_wants_all_gets_the_batch_itself() -> None:
 
 
 @pytest.mark.parametrize("event", OF_EACH_KIND, ids=NAMES.values())
-def test_a_kind_is_chosen_by_its_name(event: Event) -> None:
+def test_events_selects_by_name(event: Event) -> None:
     events = [stamped(seq, each) for seq, each in enumerate(OF_EACH_KIND, 1)]
     chosen = Subscription(0, frozenset({NAMES[type(event)]})).select(events)
     assert [one.event for one in chosen] == [event]
@@ -112,72 +113,80 @@ def test_a_kind_is_chosen_by_its_name(event: Event) -> None:
         ("203.0.113.0/24", []),
     ],
 )
-def test_addresses_are_chosen_by_network(network: str, addresses: list[str]) -> None:
-    """An event without an address belongs to none."""
+def test_ip_selects_by_network(network: str, addresses: list[str]) -> None:
+    """An event without an address is in no network."""
     all_addresses = ["192.0.2.1", "192.0.2.255", "198.51.100.1", "2001:db8::1", "::1", ""]
     events = [stamped(seq, ip=ip) for seq, ip in enumerate(all_addresses, 1)]
     assert [one.ip for one in Subscription(0, None, ip_network(network)).select(events)] == addresses
 
 
-def test_an_empty_feed() -> None:
-    feed = History()
-    assert (feed.oldest_seq, feed.next_seq) == (1, 1)
-    assert replayed(feed) == []
+def test_an_empty_history() -> None:
+    history = History()
+    assert (history.oldest_seq, history.next_seq) == (1, 1)
+    assert replayed(history) == []
 
 
-def test_what_is_kept_is_replayed_in_order() -> None:
-    feed = feed_of(1, 2, 3)
-    assert (feed.oldest_seq, feed.next_seq) == (1, 7)
-    assert replayed(feed) == [1, 2, 3, 4, 5, 6]
-    assert replayed(feed, 4) == [4, 5, 6]
-    assert replayed(feed, 7) == []
-    assert replayed(feed, network=ip_network("192.0.2.2/32")) == []
+def test_kept_events_are_replayed_in_order() -> None:
+    history = history_of(1, 2, 3)
+    assert (history.oldest_seq, history.next_seq) == (1, 7)
+    assert replayed(history) == [1, 2, 3, 4, 5, 6]
+    assert replayed(history, 4) == [4, 5, 6]
+    assert replayed(history, 7) == []
+    assert replayed(history, network=ip_network("192.0.2.2/32")) == []
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
-def test_a_thousand_events_are_kept_and_little_more(size: int) -> None:
-    feed = feed_of(*[size] * (3 * KEPT_EVENTS // size))
-    kept = feed.next_seq - feed.oldest_seq
+def test_a_thousand_events_are_kept(size: int) -> None:
+    history = history_of(*[size] * (3 * KEPT_EVENTS // size))
+    kept = history.next_seq - history.oldest_seq
     assert KEPT_EVENTS <= kept < KEPT_EVENTS + size
-    assert replayed(feed) == list(range(feed.oldest_seq, feed.next_seq))
+    assert replayed(history) == list(range(history.oldest_seq, history.next_seq))
 
 
-def test_a_mebibyte_is_kept_and_no_more() -> None:
-    feed = feed_of(*[1] * 100, data=KEPT_BYTES // 10)
-    assert (feed.oldest_seq, feed.next_seq) == (91, 101)
+def test_one_mebibyte_is_kept() -> None:
+    history = history_of(*[1] * 100, data=KEPT_BYTES // 10)
+    assert (history.oldest_seq, history.next_seq) == (91, 101)
 
 
-def test_a_batch_of_more_events_than_are_kept_is_kept_whole() -> None:
-    feed = feed_of(5, 3 * KEPT_EVENTS)
-    assert (feed.oldest_seq, feed.next_seq) == (6, 6 + 3 * KEPT_EVENTS)
+def test_the_limits_are_exact() -> None:
+    assert (KEPT_EVENTS, KEPT_BYTES, CHUNK_EVENTS, CHUNK_BYTES) == (1_000, 1_048_576, 100, 65_536)
+    history = history_of(1, 1, data=KEPT_BYTES // 2)
+    assert history.oldest_seq == 1
+    history.add(batch(3, 1), 1)
+    assert history.oldest_seq == 2
+
+
+def test_a_batch_of_more_than_a_thousand_events_is_kept_whole() -> None:
+    history = history_of(5, 3 * KEPT_EVENTS)
+    assert (history.oldest_seq, history.next_seq) == (6, 6 + 3 * KEPT_EVENTS)
 
 
 @pytest.mark.parametrize("before", [0, 5])
-def test_a_batch_of_more_bytes_than_are_kept(before: int) -> None:
-    """A turn of the loop may bring so much; the numbers go on."""
-    feed = feed_of(*[1] * before)
-    feed.add(batch(before + 1, 2), KEPT_BYTES + 1)
-    assert feed.next_seq == before + 3
-    assert replayed(feed) in ([], [before + 1, before + 2])
-    feed.add(batch(before + 3, 1), 1)
-    assert replayed(feed)[-1] == before + 3
-    assert replayed(feed) == list(range(feed.oldest_seq, feed.next_seq))
+def test_a_batch_of_more_than_one_mebibyte_is_not_kept(before: int) -> None:
+    """One turn of the loop may bring that much; the numbers continue."""
+    history = history_of(*[1] * before)
+    history.add(batch(before + 1, 2), KEPT_BYTES + 1)
+    assert history.next_seq == before + 3
+    assert replayed(history) in ([], [before + 1, before + 2])
+    history.add(batch(before + 3, 1), 1)
+    assert replayed(history)[-1] == before + 3
+    assert replayed(history) == list(range(history.oldest_seq, history.next_seq))
 
 
-def test_a_replay_is_of_what_was_kept_when_it_was_asked_for() -> None:
-    """What comes later is sent as it comes; in the replay it would be repeated."""
-    feed = feed_of(1, 1)
-    replay = feed.replay(Subscription(0))
-    feed.add(batch(3, 1), 1)
+def test_a_replay_holds_the_events_kept_when_it_was_requested() -> None:
+    """A later event is sent when it happens; in the replay it would be a duplicate."""
+    history = history_of(1, 1)
+    replay = history.replay(Subscription(0))
+    history.add(batch(3, 1), 1)
     assert [one.seq for part in replay for one in part] == [1, 2]
 
 
-def test_a_replay_under_way_is_not_cut_short() -> None:
-    feed = feed_of(1, 1)
-    replay = feed.replay(Subscription(0))
+def test_a_running_replay_is_not_cut_short() -> None:
+    history = history_of(1, 1)
+    replay = history.replay(Subscription(0))
     first = next(replay)
     for seq in range(3, 2 * KEPT_EVENTS):
-        feed.add(batch(seq, 1), 1)
+        history.add(batch(seq, 1), 1)
     assert [one.seq for part in [first, *replay] for one in part] == [1, 2]
 
 
@@ -202,16 +211,16 @@ def test_a_frame_is_the_json_record_with_type_and_seq(event: Event) -> None:
         ([10] * 99 + [CHUNK_BYTES] + [10] * 5, [100, 5]),
     ],
 )
-def test_frames_go_in_pieces(sizes: list[int], counts: list[int]) -> None:
-    """Of at most a hundred, and not much more than 64 KiB: no piece is too big for what may wait."""
+def test_frames_are_joined_into_chunks(sizes: list[int], counts: list[int]) -> None:
+    """At most a hundred frames and not much more than 64 KiB: no chunk exceeds the outbox."""
     frames = [bytes([place % 251]) * size for place, size in enumerate(sizes)]
     pieces = list(chunks(frames))
     assert [count for _, count in pieces] == counts
     assert b"".join(data for data, _ in pieces) == b"".join(frames)
 
 
-def test_no_event_is_too_big_for_a_frame() -> None:
-    """The longest line with the longest answer, all of it escaped."""
+def test_the_biggest_event_fits_into_a_frame() -> None:
+    """The longest line with the longest reply, all bytes escaped."""
     event = Command(b"\xff" * 2_048, b"553 " + b"\\" * 506, eol_lf=True, pipelined=True, truncated_bytes=10**9)
     (frame,) = event_frames([Stamped(10**12, TIME, 60_000, 10**12, "2001:db8:" + "ffff:" * 5 + "ffff", 65_535, event)])
     assert len(frame) <= MAX_BYTES_TO_CLIENT

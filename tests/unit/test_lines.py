@@ -1,4 +1,4 @@
-"""Lines and messages, cut out of whatever arrives."""
+"""Lines and messages in a stream of bytes."""
 
 import pytest
 
@@ -56,14 +56,14 @@ def test_lines(data: bytes, lines: list[Line]) -> None:
     assert split(*(data[at : at + 1] for at in range(len(data)))) == lines
 
 
-def test_take_begins_where_it_is_told_and_says_where_the_line_ended() -> None:
+def test_take_begins_at_start_and_returns_the_end_of_the_line() -> None:
     splitter = LineSplitter()
     assert splitter.take(b"a\r\nbc\r\nd", 3) == (Line(b"bc", eol_lf=False), 7)
     assert splitter.take(b"a\r\nbc\r\nd", 7) == (None, 8)
     assert splitter.take(b"\n", 0) == (Line(b"d", eol_lf=True), 1)
 
 
-def test_a_cr_beyond_the_limit_may_be_half_of_a_line_end() -> None:
+def test_a_cr_over_the_limit_may_be_half_of_a_line_end() -> None:
     splitter = LineSplitter(LIMIT)
     splitter.take(b"x" * 12 + b"\r", 0)
     assert not splitter.overflowed
@@ -71,7 +71,7 @@ def test_a_cr_beyond_the_limit_may_be_half_of_a_line_end() -> None:
     assert splitter.overflowed
 
 
-def test_a_line_too_long_stays_so_to_its_end() -> None:
+def test_an_overflowed_line_stays_overflowed_until_it_ends() -> None:
     splitter = LineSplitter(LIMIT)
     for piece in (b"x" * 13, b"\r", b"x", b"\r\r"):
         splitter.take(piece, 0)
@@ -80,7 +80,7 @@ def test_a_line_too_long_stays_so_to_its_end() -> None:
     assert not splitter.overflowed
 
 
-def test_the_rest_is_only_what_was_too_long() -> None:
+def test_rest_returns_only_an_overflowed_line() -> None:
     splitter = LineSplitter(LIMIT)
     assert splitter.rest() is None
     splitter.take(b"x" * 12 + b"\r", 0)
@@ -90,7 +90,7 @@ def test_the_rest_is_only_what_was_too_long() -> None:
     assert splitter.rest() is None
 
 
-def test_no_more_than_the_limit_is_kept_of_a_line() -> None:
+def test_a_splitter_keeps_at_most_the_limit() -> None:
     splitter = LineSplitter(LIMIT)
     for _ in range(100):
         splitter.take(b"x" * 100, 0)
@@ -98,7 +98,7 @@ def test_no_more_than_the_limit_is_kept_of_a_line() -> None:
 
 
 def count(data: bytes) -> tuple[int, bytes]:
-    """The size of a message, and what follows its end."""
+    """Return the size of a message, and the bytes after it."""
     message = MessageCounter()
     end = message.take(data, 0)
     assert end is not None
@@ -123,7 +123,7 @@ def count(data: bytes) -> tuple[int, bytes]:
         (b"\0\xff\r\n.\r\n", 4),
     ],
 )
-def test_a_messages_size(data: bytes, size: int) -> None:
+def test_the_size_of_a_message(data: bytes, size: int) -> None:
     assert count(data) == (size, b"")
     assert count(data + b".\r\n") == (size, b".\r\n")
     message = MessageCounter()
@@ -132,14 +132,14 @@ def test_a_messages_size(data: bytes, size: int) -> None:
     assert message.size_bytes == size
 
 
-def test_a_message_begins_where_it_is_told() -> None:
+def test_a_message_begins_at_start() -> None:
     data = b"DATA\r\na\r\n.\r\nQUIT\r\n"
     message = MessageCounter()
     assert message.take(data, 6) == data.index(b"QUIT")
     assert message.size_bytes == 3
 
 
-def test_nothing_of_a_message_is_kept_but_what_may_be_its_end() -> None:
+def test_a_counter_keeps_only_a_possible_terminator() -> None:
     message = MessageCounter()
     for data in (b"x" * 10_000, b"\r\n.\r", b"\r\n.", b"\r" * 100, b"\r\n.\r" * 100, b"x\n" * 100, b"." * 100):
         assert message.take(data, 0) is None

@@ -1,4 +1,4 @@
-"""A monitor's session as the server sees it: who gets in and how, and what nobody is told before."""
+"""A monitor's session: states, ops before and after the login, limits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,16 +28,16 @@ FIELDS: dict[str, Frame] = {
 
 
 def fresh(driver: Driver) -> None:
-    """Nothing was said yet."""
+    """Only the hello was sent."""
 
 
 def challenged(driver: Driver) -> None:
-    """The first message of a login was answered."""
+    """The first message of a login got its reply."""
     driver.challenge()
 
 
 def pinged(driver: Driver) -> None:
-    """A ping was answered, and a frame that is no op."""
+    """A ping and a frame without an op got their replies."""
     driver.ask("ping")
     driver.say(b"{}\n")
 
@@ -48,7 +48,7 @@ def refused(driver: Driver) -> None:
 
 
 def closing(driver: Driver) -> None:
-    """The refusal was said."""
+    """The refusal was sent."""
     refused(driver)
     driver.tick()
 
@@ -57,7 +57,7 @@ OPEN_STATES: list[Callable[[Driver], None]] = [fresh, challenged, pinged]
 SHUT_STATES: list[Callable[[Driver], None]] = [refused, closing]
 
 
-def test_the_hello_and_nothing_else() -> None:
+def test_the_hello_is_the_only_first_frame() -> None:
     driver = Driver()
     assert driver.hello == {
         "type": "hello",
@@ -75,7 +75,7 @@ def test_the_hello_and_nothing_else() -> None:
 @pytest.mark.parametrize("op", [*OPS, "unknown", "", "Status", "auth ", "AUTH"])
 @pytest.mark.parametrize("bring", OPEN_STATES)
 @pytest.mark.parametrize("size", [0, 1, 7])
-def test_no_op_is_carried_out_before_login(op: str, bring: Callable[[Driver], None], size: int) -> None:
+def test_every_op_is_refused_before_login(op: str, bring: Callable[[Driver], None], size: int) -> None:
     driver = Driver()
     bring(driver)
     asked_for = list(driver.asked_for)
@@ -87,7 +87,7 @@ def test_no_op_is_carried_out_before_login(op: str, bring: Callable[[Driver], No
 
 @pytest.mark.parametrize("op", [*OPS, "unknown", "ping", "auth"])
 @pytest.mark.parametrize("bring", SHUT_STATES)
-def test_nothing_is_answered_after_a_wrong_proof(op: str, bring: Callable[[Driver], None]) -> None:
+def test_after_a_wrong_proof_input_is_ignored(op: str, bring: Callable[[Driver], None]) -> None:
     driver = Driver()
     bring(driver)
     driver.events.clear()
@@ -96,7 +96,7 @@ def test_nothing_is_answered_after_a_wrong_proof(op: str, bring: Callable[[Drive
 
 
 @pytest.mark.parametrize("bring", OPEN_STATES)
-def test_a_ping_is_answered_before_login_and_tells_nothing(bring: Callable[[Driver], None]) -> None:
+def test_a_ping_before_login_reveals_nothing(bring: Callable[[Driver], None]) -> None:
     driver = Driver()
     bring(driver)
     assert driver.ask("ping", 7) == [{"type": "reply", "id": 7, "ok": True}]
@@ -104,7 +104,7 @@ def test_a_ping_is_answered_before_login_and_tells_nothing(bring: Callable[[Driv
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_ops_are_handed_over_after_login(op: str) -> None:
+def test_after_login_ops_are_returned_as_requests(op: str) -> None:
     driver = Driver()
     driver.log_in()
     fields = FIELDS.get(op, {})
@@ -125,14 +125,14 @@ def test_a_login_may_take_30_s(bring: Callable[[Driver], None]) -> None:
 
 
 @pytest.mark.parametrize("bring", OPEN_STATES)
-def test_a_login_may_take_30_s_though_the_peer_does_not_read(bring: Callable[[Driver], None]) -> None:
-    """While the kernel has not taken all, only `expires_at` ends a connection that makes some progress."""
+def test_a_login_may_take_30_s_even_if_the_peer_does_not_read(bring: Callable[[Driver], None]) -> None:
+    """While unsent bytes remain, only `expires_at` ends a connection that makes progress."""
     driver = Driver()
     bring(driver)
     assert driver.session.expires_at == START + 30
 
 
-def test_a_monitor_may_stay() -> None:
+def test_a_logged_in_monitor_may_stay() -> None:
     driver = Driver()
     driver.log_in()
     assert driver.session.expires_at == float("inf")
@@ -142,7 +142,7 @@ def test_a_monitor_may_stay() -> None:
     assert driver.session.deadline > driver.now
 
 
-def test_a_login_in_time_lifts_the_deadline() -> None:
+def test_a_login_in_time_removes_the_deadline() -> None:
     driver = Driver()
     driver.now = START + 29.9
     driver.log_in()
@@ -151,7 +151,7 @@ def test_a_login_in_time_lifts_the_deadline() -> None:
 
 @pytest.mark.parametrize("line", [b"{}", b'{"id":1}', b'{"op":"ping"}', b'{"id":"1","op":"ping"}'])
 @pytest.mark.parametrize("logged_in", [False, True])
-def test_a_frame_that_is_no_op_is_said_and_no_more(line: bytes, logged_in: bool) -> None:
+def test_a_frame_without_an_op_gets_an_error(line: bytes, logged_in: bool) -> None:
     driver = Driver()
     if logged_in:
         driver.log_in()
@@ -168,7 +168,7 @@ def test_an_id_is_a_whole_number(request_id: Any) -> None:
 
 
 @pytest.mark.parametrize("logged_in", [False, True])
-def test_what_is_no_frame_is_the_end(logged_in: bool) -> None:
+def test_an_invalid_line_ends_the_connection(logged_in: bool) -> None:
     driver = Driver()
     if logged_in:
         driver.log_in()
@@ -194,7 +194,7 @@ def test_the_longest_frame(logged_in: bool, most: int) -> None:
 
 
 @pytest.mark.parametrize("logged_in", [False, True])
-def test_a_flood_of_ops_is_the_end(logged_in: bool) -> None:
+def test_a_flood_of_ops_ends_the_connection(logged_in: bool) -> None:
     driver = Driver()
     if logged_in:
         driver.now += 5
@@ -207,7 +207,7 @@ def test_a_flood_of_ops_is_the_end(logged_in: bool) -> None:
     assert driver.session.close_reason is not None
 
 
-def test_as_many_ops_a_second_as_are_allowed_may_go_on() -> None:
+def test_ops_at_the_allowed_rate_continue() -> None:
     driver = Driver()
     driver.log_in()
     for _ in range(5):
@@ -217,7 +217,7 @@ def test_as_many_ops_a_second_as_are_allowed_may_go_on() -> None:
 
 
 @pytest.mark.parametrize("reason", ["shutdown", "disconnected"])
-def test_monitors_hear_bye_and_others_nothing(reason: CloseReason) -> None:
+def test_only_logged_in_monitors_get_bye(reason: CloseReason) -> None:
     for logged_in in (True, False):
         driver = Driver()
         if logged_in:

@@ -1,4 +1,4 @@
-"""Logging in, as the pure machine sees it: each way in, and each way in which it fails."""
+"""The login in the pure machine: how it succeeds, and every way in which it fails."""
 
 import re
 
@@ -47,15 +47,15 @@ def test_a_wrong_proof_is_refused_after_a_second(user: str, secret: str) -> None
     assert driver.session.closed("peer", START) == []
 
 
-def test_without_a_magic_word_no_word_is_right() -> None:
+def test_without_a_magic_word_every_word_is_refused() -> None:
     driver = Driver(has_word=False)
     assert driver.say(driver.final()) == []
     assert driver.tick() == [REFUSAL]
     assert driver.events == [WrongMagicWord()]
 
 
-def test_an_unknown_user_is_answered_as_a_known_one() -> None:
-    """The same work is done, the same shape is said; and for the same name always the same salt."""
+def test_an_unknown_user_gets_the_frames_of_a_known_one() -> None:
+    """An unknown user gets replies of the same form after the same work, and always the same salt."""
     seen: dict[str, str] = {}
     for user in ("magic", "nobody", "magic", "nobody"):
         driver = Driver()
@@ -69,7 +69,7 @@ def test_an_unknown_user_is_answered_as_a_known_one() -> None:
     assert seen["magic"] != seen["nobody"]
 
 
-def test_a_recorded_login_is_worth_nothing() -> None:
+def test_a_recorded_login_is_refused() -> None:
     first = Driver()
     login, challenge = first.challenge()
     proof = line_of({"id": 2, "op": "auth", "data": login.final(challenge)})
@@ -83,7 +83,7 @@ def test_a_recorded_login_is_worth_nothing() -> None:
     assert again.events == []
 
 
-def test_a_proof_without_its_beginning_is_worth_nothing() -> None:
+def test_a_proof_without_a_first_message_is_refused() -> None:
     login, challenge = Driver().challenge()
     driver = Driver()
     (reply,) = driver.ask("auth", data=login.final(challenge))
@@ -92,7 +92,7 @@ def test_a_proof_without_its_beginning_is_worth_nothing() -> None:
     assert driver.events == []
 
 
-def test_there_is_one_try_a_connection() -> None:
+def test_a_connection_allows_one_try() -> None:
     driver = Driver()
     driver.challenge()
     (reply,) = driver.ask("auth", data=Login("magic", WORD).first)
@@ -112,7 +112,7 @@ def test_there_is_one_try_a_connection() -> None:
         {"data": "n,,n=magic,r=abcdefghijklmnop", "mechanism": None},
     ],
 )
-def test_an_auth_that_is_none_leaves_all_as_it_was(fields: Frame) -> None:
+def test_an_invalid_auth_op_changes_nothing(fields: Frame) -> None:
     driver = Driver()
     (reply,) = driver.ask("auth", **fields)
     assert (reply["ok"], reply["error"]) == (False, "bad_value")
@@ -132,7 +132,7 @@ def test_an_auth_that_is_none_leaves_all_as_it_was(fields: Frame) -> None:
         "n,,n=,r=abcdefghijklmnop",
     ],
 )
-def test_a_first_message_that_breaks_the_rules_is_the_end(data: str) -> None:
+def test_an_invalid_first_message_ends_the_connection(data: str) -> None:
     driver = Driver()
     (reply,) = driver.ask("auth", data=data)
     assert (reply["type"], reply["ok"], reply["error"]) == ("reply", False, "bad_value")
@@ -140,7 +140,7 @@ def test_a_first_message_that_breaks_the_rules_is_the_end(data: str) -> None:
     assert driver.events == []
 
 
-def test_whoever_must_wait_gets_no_challenge() -> None:
+def test_a_source_that_must_wait_gets_no_challenge() -> None:
     driver = Driver()
     driver.waits["magic"] = 12.4
     (reply,) = driver.ask("auth", data=Login("magic", WORD).first)
@@ -152,7 +152,7 @@ def test_whoever_must_wait_gets_no_challenge() -> None:
     other.log_in("cookie", COOKIE)
 
 
-def test_whoever_is_turned_away_hears_busy() -> None:
+def test_a_login_without_room_gets_busy() -> None:
     driver = Driver()
     driver.say(driver.final())
     driver.session.end_as_busy("8 monitors are logged in already")
@@ -161,23 +161,23 @@ def test_whoever_is_turned_away_hears_busy() -> None:
     assert driver.session.closed("peer", START) == []
 
 
-def test_what_follows_a_second_proof_opens_nothing_again() -> None:
-    """The proof and one more message in a piece: the second is the end, and stays that."""
+def test_an_ended_connection_is_not_admitted() -> None:
+    """A second message in one chunk with the proof ends the connection, which then stays closed."""
     driver = Driver()
     driver.say(driver.final() + line_of({"id": 3, "op": "auth", "data": "nonsense"}))
-    for happening in driver.events:
-        assert isinstance(happening, ValidProof)
-        driver.session.admit(happening, START)
+    for event in driver.events:
+        assert isinstance(event, ValidProof)
+        driver.session.admit(event, START)
     assert driver.session.state is MonitorState.CLOSING
     driver.events.clear()
     driver.ask("stop")
     assert driver.events == []
 
 
-def test_ops_behind_the_proof_are_not_carried_out_before_it_is_seen_to() -> None:
+def test_ops_after_an_unchecked_proof_are_refused() -> None:
     driver = Driver()
     driver.say(driver.final() + line_of({"id": 3, "op": "stop"}))
-    assert [type(happening) for happening in driver.events] == [ValidProof]
+    assert [type(event) for event in driver.events] == [ValidProof]
 
 
 def test_logging_in_twice_is_refused_and_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The outbox: order, limits, and an account of what is dropped that is right to the event."""
+"""The outbox: order, limits, and an exact count of dropped events."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ def event(number: int) -> bytes:
 
 
 def drain(outbox: Outbox) -> list[str]:
-    """Take out all; return the lines."""
+    """Take everything; return the lines."""
     taken = b""
     while outbox:
         taken += outbox.take()
@@ -26,19 +26,19 @@ def dropped(count: int) -> str:
 
 
 def counted(frames: list[bytes], made: list[bytes]) -> Iterator[bytes]:
-    """Yield frames; note each when it is made."""
+    """Yield frames; record each when it is rendered."""
     for frame in frames:
         made.append(frame)
         yield frame
 
 
-def test_an_empty_outbox_gives_nothing() -> None:
+def test_an_empty_outbox_returns_nothing() -> None:
     outbox = Outbox()
     assert not outbox
     assert outbox.take() == b""
 
 
-def test_what_is_put_first_is_taken_first() -> None:
+def test_frames_are_taken_in_order() -> None:
     outbox = Outbox()
     outbox.put(b"hello\n")
     outbox.put_events(event(1) + event(2), 2)
@@ -70,21 +70,21 @@ def test_the_limits_are_those_of_the_protocol() -> None:
     assert drain(outbox) == [dropped(1), *(f"event {number}" for number in range(1, EVENTS_MAX + 1))]
 
 
-def test_too_many_events_push_out_the_oldest() -> None:
+def test_over_the_event_limit_the_oldest_are_dropped() -> None:
     outbox = Outbox(events_max=3)
     for number in range(1, 6):
         outbox.put_events(event(number), 1)
     assert drain(outbox) == [dropped(2), "event 3", "event 4", "event 5"]
 
 
-def test_too_many_bytes_push_out_the_oldest() -> None:
+def test_over_the_byte_limit_the_oldest_are_dropped() -> None:
     outbox = Outbox(bytes_max=3 * len(event(1)))
     for number in range(1, 6):
         outbox.put_events(event(number), 1)
     assert drain(outbox) == [dropped(2), "event 3", "event 4", "event 5"]
 
 
-def test_events_that_came_together_go_together() -> None:
+def test_events_put_together_are_dropped_together() -> None:
     outbox = Outbox(events_max=3)
     outbox.put_events(event(1) + event(2), 2)
     outbox.put_events(event(3) + event(4), 2)
@@ -99,7 +99,7 @@ def test_replies_are_never_dropped() -> None:
     assert drain(outbox) == [dropped(49), *(f"reply {number}" for number in range(50)), "event 49"]
 
 
-def test_frames_made_late_are_never_dropped() -> None:
+def test_lazy_frames_are_never_dropped() -> None:
     outbox = Outbox(events_max=1)
     outbox.put_events(event(1), 1)
     outbox.put_lazily(iter([b"slots 1\n", b"slots 2\n"]))
@@ -108,7 +108,7 @@ def test_frames_made_late_are_never_dropped() -> None:
     assert drain(outbox) == [dropped(2), "slots 1", "slots 2", "event 3"]
 
 
-def test_what_was_dropped_is_told_once() -> None:
+def test_a_drop_is_reported_once() -> None:
     outbox = Outbox(events_max=1)
     for number in (1, 2):
         outbox.put_events(event(number), 1)
@@ -120,14 +120,14 @@ def test_what_was_dropped_is_told_once() -> None:
     assert drain(outbox) == [dropped(2), "event 6"]
 
 
-def test_that_all_was_dropped_is_told_too() -> None:
+def test_a_drop_of_everything_is_reported() -> None:
     outbox = Outbox(bytes_max=3)
     outbox.put_events(event(1), 1)
     assert outbox
     assert drain(outbox) == [dropped(1)]
 
 
-def test_what_is_on_its_way_does_not_count() -> None:
+def test_taken_events_do_not_count_for_the_limits() -> None:
     outbox = Outbox(events_max=2)
     for number in (1, 2):
         outbox.put_events(event(number), 1)
@@ -137,7 +137,7 @@ def test_what_is_on_its_way_does_not_count() -> None:
     assert drain(outbox) == ["event 3", "event 4"]
 
 
-def test_no_more_is_taken_once_there_are_64_kib() -> None:
+def test_take_stops_after_64_kib() -> None:
     outbox = Outbox()
     frames = [bytes([letter]) * 40_000 for letter in b"abcde"]
     for frame in frames:
@@ -148,7 +148,7 @@ def test_no_more_is_taken_once_there_are_64_kib() -> None:
     assert not outbox
 
 
-def test_frames_made_late_are_not_made_before_they_can_be_sent() -> None:
+def test_lazy_frames_are_rendered_only_when_taken() -> None:
     outbox = Outbox()
     made: list[bytes] = []
     frames = [bytes([letter]) * TAKE_BYTES for letter in b"abc"]
@@ -160,7 +160,7 @@ def test_frames_made_late_are_not_made_before_they_can_be_sent() -> None:
     assert drain(outbox) == []
 
 
-def test_no_frames_made_late_are_none() -> None:
+def test_an_empty_iterator_of_lazy_frames_is_skipped() -> None:
     outbox = Outbox()
     outbox.put_lazily(iter([]))
     outbox.put(b"after\n")
@@ -172,7 +172,7 @@ steps = st.lists(st.sampled_from(["reply", "late", "take"]) | st.integers(1, 4),
 
 @given(steps)
 def test_every_event_is_sent_or_counted(steps: list[str | int]) -> None:
-    """Numbers put so many events; what comes out is all that was put, in order, but for the gaps that are told."""
+    """Numbers put that many events; everything put comes out in order, except the gaps that are reported."""
     outbox = Outbox(events_max=6)
     lines: list[str] = []
     put: list[str] = []

@@ -1,4 +1,4 @@
-"""The prober: what it says after which reply, and what it makes of a server."""
+"""The prober: what it sends after each reply, and its verdict."""
 
 import pytest
 
@@ -8,7 +8,7 @@ PROBE = Probe("me.test", "<a@b.test>", "<c@d.test>")
 
 
 def play(probe: Probe, *turns: tuple[bytes, bytes]) -> Prober:
-    """Give the server's bytes of each turn, and expect what is said then."""
+    """Receive the server's bytes of each turn, and compare what the prober sends."""
     prober = Prober(probe)
     for data, said in turns:
         prober.receive(data)
@@ -16,7 +16,7 @@ def play(probe: Probe, *turns: tuple[bytes, bytes]) -> Prober:
     return prober
 
 
-def test_it_goes_as_far_as_data() -> None:
+def test_the_prober_goes_as_far_as_data() -> None:
     prober = play(
         PROBE,
         (b"220 hello\r\n", b"EHLO me.test\r\n"),
@@ -45,7 +45,7 @@ def test_ehlo_refused_is_followed_by_helo() -> None:
     assert prober.data_to_send() == b"QUIT\r\n"
 
 
-def test_pipelined_commands_are_sent_at_once_and_the_first_no_counts() -> None:
+def test_the_first_refusal_of_pipelined_commands_decides() -> None:
     at_once = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n"
     prober = play(PROBE._replace(pipeline=True), (b"220 x\r\n", b"EHLO me.test\r\n"), (b"250 x\r\n", at_once))
     prober.receive(b"250 ok\r\n450 later\r\n554 no\r\n")
@@ -60,19 +60,19 @@ def test_pipelined_commands_are_sent_at_once_and_the_first_no_counts() -> None:
     ("greeting", "verdict"),
     [(b"554 no\r\n", Verdict.REFUSED), (b"421 busy\r\n", Verdict.DEFERRED), (b"SSH-2.0-x\r\n", Verdict.DEFERRED)],
 )
-def test_a_greeting_can_be_the_end(greeting: bytes, verdict: Verdict) -> None:
+def test_a_greeting_can_decide(greeting: bytes, verdict: Verdict) -> None:
     prober = Prober(PROBE)
     prober.receive(greeting)
     assert prober.verdict is verdict
 
 
-def test_a_reply_without_end_is_no_reply() -> None:
+def test_a_reply_without_end_means_deferred() -> None:
     prober = Prober(PROBE)
     prober.receive(b"220-more\r\n" * 101)
     assert prober.verdict is Verdict.DEFERRED
 
 
-def test_a_lost_connection_means_trying_again() -> None:
+def test_a_lost_connection_means_deferred() -> None:
     prober = play(PROBE, (b"220 x\r\n", b"EHLO me.test\r\n"))
     prober.lost()
     assert prober.verdict is Verdict.DEFERRED

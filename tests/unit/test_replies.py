@@ -1,4 +1,4 @@
-"""Replies: each constant as bytes, cut and filled in."""
+"""Replies: each constant encoded, cut and filled in."""
 
 import re
 
@@ -9,7 +9,7 @@ from smtppseudo.smtp.replies import ECHO_BYTES, REPLY_BYTES, Reply, echo, encode
 
 CONSTANTS = {name: value for name, value in vars(replies).items() if isinstance(value, Reply)}
 LINE = re.compile(rb"[2-5][0-9][0-9][ -][ -~]*\r\n")
-# RFC 2034 section 4 and RFC 3463 section 2: no code in replies of 3yz, in the first, in those to HELO and EHLO.
+# RFC 2034 section 4 and RFC 3463 section 2: no code in a 3yz, in the greeting, in replies to HELO and EHLO.
 WITHOUT_CODE = {"R421_TOO_MANY_CONNECTIONS", "R250_HELLO", "R354_ENTER_MAIL", "R501_HELO", "R501_EHLO"}
 
 
@@ -35,13 +35,13 @@ def test_an_enhanced_status_code_is_of_the_replys_class(name: str) -> None:
     assert f"{reply.code} {reply.text.partition('{')[0]}".encode() in reply.encode("", enhanced=False)
 
 
-def test_place_holders_are_filled_in_in_their_order() -> None:
+def test_placeholders_are_filled_in_order() -> None:
     reply = Reply(250, "{hostname} {echo} {ip} 100%", "2.0.0")
     data = reply.encode("mx", enhanced=True)
     assert data % (b"%b{ip}", b"192.0.2.1") == b"250 2.0.0 mx %b{ip} 192.0.2.1 100%\r\n"
 
 
-def test_a_reply_of_several_lines_ends_with_a_blank_after_the_code() -> None:
+def test_the_last_line_of_a_reply_has_a_space_after_the_code() -> None:
     assert encode_lines(250, ["a", "", "c"]) == b"250-a\r\n250-\r\n250 c\r\n"
 
 
@@ -51,11 +51,11 @@ def test_a_line_is_cut_to_512_bytes() -> None:
     assert encode_lines(220, ["x" * 507, "y" * 999]) == b"220-" + b"x" * 506 + b"\r\n220 " + b"y" * 506 + b"\r\n"
 
 
-def test_what_is_not_ascii_becomes_a_question_mark() -> None:
+def test_a_character_outside_ascii_becomes_a_question_mark() -> None:
     assert encode_lines(220, ["ä€"]) == b"220 ??\r\n"
 
 
-def test_an_echo_is_64_bytes_at_most() -> None:
+def test_an_echo_has_at_most_64_bytes() -> None:
     assert ECHO_BYTES == 64
     assert echo(b"x" * 64) == b"x" * 64
     assert echo(b"x" * 65) == b"x" * 64

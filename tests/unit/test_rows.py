@@ -1,4 +1,4 @@
-"""Rows: a slot as a monitor sees it, and lists of slots in frames that are not too big."""
+"""Rows: a slot as a monitor sees it, and lists of slots in frames of limited size."""
 
 import json
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def test_a_session_in_the_tls_handshake_is_open() -> None:
     assert (row["state"], row["last"], "reason" in row) == ("open", "STARTTLS", False)
 
 
-def test_a_session_that_said_nothing() -> None:
+def test_a_session_without_commands() -> None:
     (row,) = shown(session(1), now=START + 1.5)
     assert row == {
         "slot": 1,
@@ -76,7 +76,7 @@ def test_a_session_that_said_nothing() -> None:
     }
 
 
-def test_a_session_that_was_refused() -> None:
+def test_the_row_of_a_refused_sender() -> None:
     (row,) = shown(session(1, b"HELO mail.example.net", b"MAIL FROM:<a@b>"))
     assert (row["helo"], row["mail_from"], row["last"]) == ("mail.example.net", "<a@b>", "MAIL FROM:<a@b>")
     assert (row["error"], row["commands"]) == ("553 Sender <a@b> is Invalid!", 2)
@@ -96,7 +96,7 @@ def test_the_error_is_that_of_the_last_command() -> None:
     assert (row["last"], row["error"]) == ("NOOP", "")
 
 
-def test_a_closed_session_says_why() -> None:
+def test_a_closed_session_shows_its_reason() -> None:
     gone = session(1, b"QUIT")
     gone.closed("quit", START)
     (row,) = shown(gone)
@@ -104,7 +104,7 @@ def test_a_closed_session_says_why() -> None:
     assert "reason" not in shown(session(1))[0]
 
 
-def test_what_a_peer_sent_is_escaped() -> None:
+def test_text_from_a_caller_is_escaped() -> None:
     (row,) = shown(session(1, b'HELO "\\\xff', b'\x1b[31m"\\\xff'))
     assert (row["helo"], row["last"]) == (r'"\\?', r'\x1b[31m"\\\xff')
 
@@ -119,7 +119,7 @@ def test_idle_time_is_never_negative() -> None:
     assert row["idle_ms"] == 0
 
 
-def test_rows_are_what_was_to_be_seen_when_they_were_taken() -> None:
+def test_rows_hold_the_state_at_the_time_they_were_taken() -> None:
     one = session(1, b"HELO before")
     rows = take_rows([one])
     one.receive(b"HELO after\r\n", START)
@@ -132,7 +132,7 @@ def test_rows_are_what_was_to_be_seen_when_they_were_taken() -> None:
     ("count", "parts"),
     [(0, [0]), (1, [1]), (100, [100]), (101, [100, 1]), (200, [100, 100]), (250, [100, 100, 50])],
 )
-def test_a_hundred_slots_a_frame(count: int, parts: list[int]) -> None:
+def test_a_frame_holds_a_hundred_slots(count: int, parts: list[int]) -> None:
     assert ROWS_PER_FRAME == 100
     made = read(frames(HEAD, show([], count, START, stamp_at)))
     assert [len(slots_of([frame])) for frame in made] == parts
@@ -146,7 +146,7 @@ def test_the_head_is_on_each_frame() -> None:
 
 
 def test_long_rows_take_more_frames() -> None:
-    """The longest lines there can be, all of them escaped."""
+    """The longest possible lines, all bytes escaped."""
     line = b"\xff" * 2_046
     sessions = [session(slot, line) for slot in range(1, 251)]
     made = read(frames(HEAD, show(take_rows(sessions), 260, START, stamp_at)))
@@ -159,14 +159,14 @@ rows = st.lists(st.sampled_from([10, 600, 3_000, 20_000, 60_000]), max_size=130)
 
 
 @given(rows)
-def test_a_list_is_whole_however_long_its_rows_are(lengths: list[int]) -> None:
+def test_a_list_with_rows_of_any_length_is_complete(lengths: list[int]) -> None:
     listed: list[dict[str, object]] = [{"slot": slot, "last": "x" * length} for slot, length in enumerate(lengths, 1)]
     made = read(frames(HEAD, iter(listed)))
     assert [frame["more"] for frame in made] == [True] * (len(made) - 1) + [False]
     assert slots_of(made) == listed
 
 
-def test_frames_are_made_one_by_one() -> None:
+def test_frames_are_rendered_one_by_one() -> None:
     asked: list[int] = []
 
     def listed() -> Iterator[dict[str, object]]:

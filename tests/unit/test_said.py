@@ -1,4 +1,4 @@
-"""Passwords: what a client sends with AUTH and after it is in no event, and nowhere to be seen."""
+"""Passwords: text sent with AUTH and after it is in no event and in no row."""
 
 from typing import Final
 
@@ -31,7 +31,7 @@ SECRET: Final = b"c2VjcmV0"
         (b"AUTH PLAIN %b" + b"x" * 3000, b"AUTH PLAIN [redacted]"),
     ],
 )
-def test_what_follows_auth_is_never_shown(stage: Stage, line: bytes, shown: bytes) -> None:
+def test_text_after_auth_is_redacted(stage: Stage, line: bytes, shown: bytes) -> None:
     session = greeted(DEFAULTS._replace(reject_at=stage))
     (event,) = commands(session.receive(line % SECRET + b"\r\n", START))
     assert event.data == shown
@@ -39,14 +39,14 @@ def test_what_follows_auth_is_never_shown(stage: Stage, line: bytes, shown: byte
 
 
 @pytest.mark.parametrize("line", [b"AUTH", b"AUTH ", b"AUTH PLAIN", b"AUTH LOGIN  "])
-def test_auth_alone_is_shown_as_sent(line: bytes) -> None:
+def test_auth_without_a_password_is_not_redacted(line: bytes) -> None:
     (event,) = commands(greeted().receive(line + b"\r\n", START))
     assert event.data == line
 
 
 @pytest.mark.parametrize("enhanced", [False, True])
 @pytest.mark.parametrize("stage", STAGES)
-def test_lines_after_auth_may_be_passwords(stage: Stage, enhanced: bool) -> None:
+def test_unknown_lines_after_auth_are_redacted(stage: Stage, enhanced: bool) -> None:
     session = greeted(DEFAULTS._replace(reject_at=stage, enhanced_status_codes=enhanced))
     lines = (b"AUTH LOGIN", SECRET, SECRET + b" x", b"x " + SECRET, SECRET * 300, b"*", b"")
     events = commands(session.receive(b"\r\n".join(lines) + b"\r\n", START))
@@ -54,16 +54,16 @@ def test_lines_after_auth_may_be_passwords(stage: Stage, enhanced: bool) -> None
     assert_hidden(session, events)
 
 
-def test_a_password_is_not_echoed_to_the_log() -> None:
+def test_the_echo_of_a_password_is_redacted() -> None:
     session = greeted()
     _, event = commands(session.receive(b"AUTH LOGIN\r\n" + SECRET + b"\r\n", START))
     assert event.reply == b"500 Command unrecognized: [redacted]"
-    # The peer is told what it sent, as ever.
+    # The reply to the caller still echoes the line.
     assert session.data_to_send(START).endswith(b"500 Command unrecognized: " + SECRET + b"\r\n")
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 5000])
-def test_a_password_that_never_ends(pieces: int) -> None:
+def test_a_password_without_a_line_end_is_redacted(pieces: int) -> None:
     session = greeted()
     data = b"AUTH LOGIN\r\n" + SECRET * 300
     events: list[Event] = []
@@ -74,14 +74,14 @@ def test_a_password_that_never_ends(pieces: int) -> None:
     assert_hidden(session, events)
 
 
-def test_what_follows_an_auth_too_long_may_be_a_password() -> None:
+def test_a_line_after_a_long_auth_line_is_redacted() -> None:
     session = greeted()
     events = session.receive(b"AUTH PLAIN " + b"x" * 3000 + b"\r\n" + SECRET + b"\r\n", START)
     assert_hidden(session, events)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_after_a_known_command_all_is_shown_again(stage: Stage) -> None:
+def test_redaction_ends_with_the_next_known_command(stage: Stage) -> None:
     session = greeted(DEFAULTS._replace(reject_at=stage))
     lines = (b"AUTH LOGIN", b"x", b"MAIL FROM:<a@b>", b"xyzzy")
     events = commands(session.receive(b"\r\n".join(lines) + b"\r\n", START))

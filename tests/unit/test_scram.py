@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256: the RFC's own exchange, order, replay, and a foreign client and server."""
+"""SCRAM-SHA-256: the RFC's example, order, replay, and a foreign client and server."""
 
 import base64
 import hashlib
@@ -94,7 +94,7 @@ def test_a_user_name_survives_its_escapes(user: str) -> None:
     assert (outcome.user, outcome.ok) == (user, True)
 
 
-def test_extensions_are_ignored_but_signed() -> None:
+def test_a_server_ignores_extensions_but_signs_them() -> None:
     salted = hashlib.pbkdf2_hmac("sha256", RFC_SECRET.encode(), RFC_SALT, 4096)
     server = rfc_server()
     first = server.first(RFC_CLIENT_FIRST + ",x=some,y=thing")
@@ -133,7 +133,7 @@ def test_one_bit_of_the_proof_decides(bit: int) -> None:
     assert outcome == Outcome(RFC_USER, ok=False, message=REFUSED)
 
 
-def test_a_server_without_the_credentials_is_found_out() -> None:
+def test_a_client_detects_a_server_without_the_credentials() -> None:
     impostor = RFC_CREDENTIALS._replace(server_key=bytes(32))
     client = rfc_client()
     outcome = run(client, ServerExchange({RFC_USER: impostor}.get, stand_in, RFC_SERVER_NONCE))
@@ -162,7 +162,7 @@ def test_a_replayed_proof_fails_under_another_nonce() -> None:
     assert outcome == Outcome(RFC_USER, ok=False, message=REFUSED)
 
 
-def test_an_unknown_user_is_answered_like_a_known_one() -> None:
+def test_an_unknown_user_gets_the_reply_of_a_known_one() -> None:
     server = rfc_server()
     first = server.first(f"n,,n=nobody,r={RFC_CLIENT_NONCE}")
     nonce, salt, iterations = first.split(",")
@@ -172,7 +172,7 @@ def test_an_unknown_user_is_answered_like_a_known_one() -> None:
     assert server.final(RFC_CLIENT_FINAL) == Outcome("nobody", ok=False, message=REFUSED)
 
 
-def test_lookup_and_decoy_are_both_asked_for_every_user() -> None:
+def test_lookup_and_decoy_are_called_for_every_user() -> None:
     asked: list[tuple[str, str]] = []
 
     def lookup(user: str) -> Credentials | None:
@@ -188,13 +188,13 @@ def test_lookup_and_decoy_are_both_asked_for_every_user() -> None:
     assert sorted(asked) == sorted((kind, user) for kind in ("lookup", "decoy") for user in (RFC_USER, "nobody"))
 
 
-def test_an_unknown_user_is_refused_even_with_a_proof_that_holds() -> None:
+def test_an_unknown_user_is_refused_even_with_a_valid_proof() -> None:
     server = ServerExchange(lambda _user: None, lambda _user: RFC_CREDENTIALS, RFC_SERVER_NONCE)
     server.first(RFC_CLIENT_FIRST)
     assert server.final(RFC_CLIENT_FINAL) == Outcome(RFC_USER, ok=False, message=REFUSED)
 
 
-def test_known_and_unknown_users_cost_the_same_computation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_and_unknown_users_take_the_same_computation(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     digest: Callable[[bytes, bytes, str], bytes] = hmac.digest
 
@@ -229,7 +229,7 @@ def test_the_bounds_of_the_iteration_count_are_allowed(i: str, monkeypatch: pyte
     assert asked == [int(i)]
 
 
-def test_a_server_takes_a_message_once_and_in_order() -> None:
+def test_a_server_accepts_each_message_once_and_in_order() -> None:
     server = rfc_server()
     with pytest.raises(ScramError, match="out of order"):
         server.final(RFC_CLIENT_FINAL)
@@ -244,7 +244,7 @@ def test_a_server_takes_a_message_once_and_in_order() -> None:
         server.final(RFC_CLIENT_FINAL)
 
 
-def test_a_wrong_proof_leaves_no_second_try() -> None:
+def test_a_wrong_proof_allows_no_second_try() -> None:
     server = rfc_server()
     server.first(RFC_CLIENT_FIRST)
     assert not server.final(replaced("dHzb", "AAAA")).ok
@@ -252,7 +252,7 @@ def test_a_wrong_proof_leaves_no_second_try() -> None:
         server.final(RFC_CLIENT_FINAL)
 
 
-def test_a_client_goes_on_once_and_in_order() -> None:
+def test_a_client_accepts_each_message_once_and_in_order() -> None:
     client = rfc_client()
     with pytest.raises(ScramError, match="out of order"):
         client.final(RFC_SERVER_FIRST)
@@ -266,7 +266,7 @@ def test_a_client_goes_on_once_and_in_order() -> None:
         client.verify(RFC_SERVER_FINAL)
 
 
-def test_a_server_does_not_prove_itself_with_an_empty_signature() -> None:
+def test_an_empty_signature_proves_nothing() -> None:
     client = rfc_client()
     client.first()
     client.final(RFC_SERVER_FIRST)
@@ -276,7 +276,7 @@ def test_a_server_does_not_prove_itself_with_an_empty_signature() -> None:
 
 
 @pytest.mark.parametrize("nonce", ["", "short", "a" * 15, "a" * (MAX_NONCE_CHARS + 1), "a" * 20 + ",", "a b" * 9])
-def test_a_nonce_of_our_own_must_be_fit_to_send(nonce: str) -> None:
+def test_our_own_nonce_must_be_valid(nonce: str) -> None:
     with pytest.raises(ValueError, match="a nonce must be 16 to 256"):
         ServerExchange(known, stand_in, nonce)
     with pytest.raises(ValueError, match="a nonce must be 16 to 256"):
@@ -291,7 +291,7 @@ def test_the_longest_nonces_fit_into_the_messages() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "p\xe4ssword", "pass\nword", "pass\ud800word", "\x7fpassword"])
-def test_an_unfit_secret_is_refused_without_repeating_it(secret: str) -> None:
+def test_an_invalid_secret_is_refused_without_repeating_it(secret: str) -> None:
     for attempt in (
         lambda: derive(secret, RFC_SALT, 4096),
         lambda: ClientExchange(RFC_USER, secret, RFC_CLIENT_NONCE),
@@ -304,7 +304,7 @@ def test_an_unfit_secret_is_refused_without_repeating_it(secret: str) -> None:
 
 
 @pytest.mark.parametrize("user", ["", "us\xe9r", "user\n"])
-def test_an_unfit_user_is_refused(user: str) -> None:
+def test_an_invalid_user_is_refused(user: str) -> None:
     with pytest.raises(ValueError, match="the user name must be printable ASCII"):
         ClientExchange(user, RFC_SECRET, RFC_CLIENT_NONCE)
 
@@ -320,7 +320,7 @@ def test_no_repr_shows_a_key_or_a_secret() -> None:
     assert RFC_SECRET not in shown
 
 
-def test_a_client_forgets_the_secret() -> None:
+def test_a_client_discards_the_secret() -> None:
     client = rfc_client()
     client.first()
     client.final(RFC_SERVER_FIRST)
@@ -329,7 +329,7 @@ def test_a_client_forgets_the_secret() -> None:
 
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("user", ["magic", "a,b=c"])
-def test_our_server_takes_a_foreign_client(user: str, secret: str) -> None:
+def test_a_foreign_client_logs_in_to_our_server(user: str, secret: str) -> None:
     credentials = derive(secret, RFC_SALT, 4096)
     server = ServerExchange({user: credentials}.get, stand_in, RFC_SERVER_NONCE)
     client = scramp.ScramClient(["SCRAM-SHA-256"], user, secret)
@@ -341,7 +341,7 @@ def test_our_server_takes_a_foreign_client(user: str, secret: str) -> None:
 
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("user", ["magic", "a,b=c"])
-def test_our_client_takes_a_foreign_server(user: str, secret: str) -> None:
+def test_our_client_logs_in_to_a_foreign_server(user: str, secret: str) -> None:
     mechanism = scramp.ScramMechanism("SCRAM-SHA-256")
     stored = mechanism.make_auth_info(secret, iteration_count=5000, salt=RFC_SALT)
     server = mechanism.make_server({user: stored}.get)

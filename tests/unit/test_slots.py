@@ -1,4 +1,4 @@
-"""Slots: who gets one, and who has to give way."""
+"""Slots: which caller gets one, and which session is evicted."""
 
 from typing import Final
 
@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.smtp.slots import Admit, Evict, SlotTable, TurnAway
+from smtppseudo.smtp.slots import SlotTable
 
 EVICT_AFTER_S: Final = 5
 
 
 class Guest:
-    """What takes a slot."""
+    """A session that holds a slot."""
 
     def __init__(self, slot: int, now: float) -> None:
         self.slot = slot
@@ -27,9 +27,9 @@ Table = SlotTable[Guest]
 
 
 def come(table: Table, now: float) -> Guest:
-    verdict = table.admit(now)
-    assert isinstance(verdict, Admit)
-    guest = Guest(verdict.slot, now)
+    slot = table.free_slot()
+    assert slot is not None
+    guest = Guest(slot, now)
     table.enter(guest)
     return guest
 
@@ -39,7 +39,7 @@ def leave(table: Table, guest: Guest) -> None:
     table.release(guest)
 
 
-def test_newcomers_take_the_lowest_free_slot() -> None:
+def test_callers_get_the_lowest_free_slot() -> None:
     table = Table(5, EVICT_AFTER_S)
     guests = [come(table, 0) for _ in range(4)]
     assert [guest.slot for guest in guests] == [1, 2, 3, 4]
@@ -49,12 +49,13 @@ def test_newcomers_take_the_lowest_free_slot() -> None:
     assert table.in_use == 5
 
 
-def test_to_ask_takes_nothing() -> None:
+def test_asking_for_a_slot_changes_nothing() -> None:
     table = Table(1, EVICT_AFTER_S)
-    assert table.admit(0) == table.admit(0) == Admit(1)
+    assert table.free_slot() == table.free_slot() == 1
     assert table.in_use == 0
     guest = come(table, 0)
-    assert table.admit(5) == table.admit(5) == Evict(guest)
+    assert table.free_slot() is None
+    assert table.occupant_to_evict(5) is table.occupant_to_evict(5) is guest
     assert table.in_use == 1
 
 
@@ -67,7 +68,7 @@ def test_a_slot_keeps_its_last_occupant() -> None:
     assert list(table) == [third, second]
 
 
-def test_no_more_rows_are_held_than_slots_were_used() -> None:
+def test_the_table_grows_only_to_the_highest_slot_used() -> None:
     table = Table(60_000, EVICT_AFTER_S)
     for _ in range(100):
         leave(table, come(table, 0))
@@ -75,30 +76,31 @@ def test_no_more_rows_are_held_than_slots_were_used() -> None:
 
 
 @pytest.mark.parametrize(("now", "evicted"), [(4.9, False), (5.0, True), (99.0, True)])
-def test_an_occupant_gives_way_when_idle_for_long_enough(now: float, evicted: bool) -> None:
+def test_an_occupant_is_evicted_when_idle_long_enough(now: float, evicted: bool) -> None:
     table = Table(1, EVICT_AFTER_S)
     guest = come(table, 0)
-    assert table.admit(now) == (Evict(guest) if evicted else TurnAway("slots"))
+    assert table.occupant_to_evict(now) is (guest if evicted else None)
 
 
-def test_the_one_idle_longest_gives_way() -> None:
+def test_the_occupant_idle_longest_is_evicted() -> None:
     table = Table(3, EVICT_AFTER_S)
     first, second, third = come(table, 0), come(table, 1), come(table, 2)
     first.idle_since = 3
-    assert table.admit(20) == Evict(second)
+    assert table.occupant_to_evict(20) is second
     second.idle_since = 20
-    assert table.admit(20) == Evict(third)
+    assert table.occupant_to_evict(20) is third
 
 
-def test_one_that_is_closing_gives_way_to_nobody() -> None:
+def test_a_closing_occupant_is_not_evicted() -> None:
     table = Table(2, EVICT_AFTER_S)
     first, second = come(table, 0), come(table, 1)
     first.is_open = False
-    assert table.admit(20) == Evict(second)
+    assert table.occupant_to_evict(20) is second
     second.is_open = False
-    assert table.admit(20) == TurnAway("slots")
+    assert table.occupant_to_evict(20) is None
+    assert table.free_slot() is None
     table.release(second)
-    assert table.admit(20) == Admit(2)
+    assert table.free_slot() == 2
 
 
 def test_slots_are_short_below_a_fifth_free_until_a_quarter_is_free() -> None:
@@ -145,15 +147,15 @@ def test_against_a_simple_model(count: int, actions: list[tuple[str, int]]) -> N
 
 
 def admitted_as_modelled(table: Table, occupants: dict[int, Guest], count: int, now: float) -> Guest | None:
-    """Let one come, evicting whom the model says; None if it is turned away, as the model says."""
+    """Admit a caller, after an eviction if the model demands it; return None if the model turns it away."""
     if len(occupants) == count:
-        verdict = table.admit(now)
+        assert table.free_slot() is None
         longest = min((guest.idle_since for guest in occupants.values() if guest.is_open), default=now)
+        occupant = table.occupant_to_evict(now)
         if now - longest < EVICT_AFTER_S:
-            assert verdict == TurnAway("slots")
+            assert occupant is None
             return None
-        assert isinstance(verdict, Evict)
-        occupant: Guest = verdict.occupant
+        assert occupant is not None
         assert occupants[occupant.slot] is occupant
         assert occupant.is_open
         assert occupant.idle_since == longest

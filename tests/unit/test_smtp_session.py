@@ -1,4 +1,4 @@
-"""A session's events, sums, times and secrets; what it says is shown by the transcripts."""
+"""A session's events, sums, times and limits. The transcripts test its replies."""
 
 from typing import Final, get_args
 
@@ -48,7 +48,7 @@ def test_a_new_session() -> None:
     assert session.data_to_send(START) == b""
 
 
-def test_what_was_said_is_given_once_and_together() -> None:
+def test_data_to_send_returns_all_replies_once() -> None:
     session = begin()
     session.receive(b"NOOP\r\n", START)
     session.receive(b"RSET\r\n", START)
@@ -69,7 +69,7 @@ def test_what_was_said_is_given_once_and_together() -> None:
         (b"x" * 2049 + b"\n", Command(b"x" * 2048, b"500 Line too long", eol_lf=True, truncated_bytes=1)),
     ],
 )
-def test_the_event_of_a_command(data: bytes, event: Command) -> None:
+def test_a_command_is_an_event(data: bytes, event: Command) -> None:
     session = greeted()
     (found,) = commands(session.receive(data, START))
     assert found._replace(reply=found.reply[: len(event.reply)]) == event
@@ -77,14 +77,14 @@ def test_the_event_of_a_command(data: bytes, event: Command) -> None:
     assert heard(session).last == found
 
 
-def test_the_event_of_a_reply_in_several_lines_holds_the_first() -> None:
+def test_the_event_holds_the_first_line_of_a_long_reply() -> None:
     session = greeted()
     (event,) = commands(session.receive(b"EHLO x\r\n", START))
     assert event.reply[:3] == b"250"
     assert event.reply[4:] == b"Hello x from 192.0.2.1, pleased to meet you."
 
 
-def test_commands_that_came_behind_another_are_marked() -> None:
+def test_pipelined_commands_are_marked() -> None:
     session = greeted()
     events = commands(session.receive(b"NOOP\r\nNOOP\r\nNOOP\nNO", START))
     assert [event.pipelined for event in events] == [False, True, True]
@@ -95,12 +95,12 @@ def test_commands_that_came_behind_another_are_marked() -> None:
     assert event == Command(b"NOOP", b"250 OK")
 
 
-def test_a_command_behind_an_empty_line_is_marked() -> None:
+def test_a_command_pipelined_after_an_empty_line_is_marked() -> None:
     events = commands(greeted().receive(b"\nNOOP\r\n", START))
     assert [event.pipelined for event in events] == [False, True]
 
 
-def test_commands_behind_a_message_are_marked() -> None:
+def test_a_command_pipelined_after_a_message_is_marked() -> None:
     session = greeted(ACCEPTING)
     events = session.receive(TO_DATA + b"Text\r\n.\r\nNOOP\r\n", START)
     assert events[2:] == [
@@ -110,7 +110,7 @@ def test_commands_behind_a_message_are_marked() -> None:
     ]
 
 
-def test_what_a_slot_shows_of_its_session() -> None:
+def test_said_holds_helo_sender_and_last_command() -> None:
     session = greeted()
     session.receive(b"HELO \xffmail.example.net more\r\nMAIL FROM:<" + b"a" * 99 + b">\r\n", START)
     assert heard(session).helo == b"?mail.example.net"
@@ -120,7 +120,7 @@ def test_what_a_slot_shows_of_its_session() -> None:
     assert heard(session).last == Command(b"MAIL", b"501 Domain name required.", pipelined=True)
 
 
-def test_the_event_of_a_message() -> None:
+def test_a_message_is_an_event() -> None:
     session = greeted(ACCEPTING)
     session.receive(TO_DATA, START)
     assert session.receive(b"..\r\n.", START) == []
@@ -128,7 +128,7 @@ def test_the_event_of_a_message() -> None:
     assert heard(session).commands == 3
 
 
-def test_sums() -> None:
+def test_closed_holds_the_sums_of_a_session() -> None:
     session = begin(ACCEPTING)
     sent = len(session.data_to_send(START))
     received = TO_DATA + b"Text\r\n.\r\n" + b"x" * 3000 + b"\r\nQUIT\r\nNOOP\r\n"
@@ -138,13 +138,13 @@ def test_sums() -> None:
     assert session.closed("peer", START + 1.2346) == [Closed("quit", 1235, len(received), sent, 5)]
 
 
-def test_bytes_the_kernel_never_took_were_not_sent() -> None:
+def test_unsent_bytes_do_not_count_as_sent() -> None:
     session = begin()
     session.data_to_send(START)
     assert session.closed("reset", START, unsent_bytes=4) == [Closed("reset", 0, 0, len(GREETING) - 4, 0)]
 
 
-def test_the_peers_own_reason_yields_to_the_sessions() -> None:
+def test_the_close_reason_of_the_session_comes_before_the_peers() -> None:
     session = greeted()
     session.end("idle")
     (closed,) = session.closed("peer", START)
@@ -152,7 +152,7 @@ def test_the_peers_own_reason_yields_to_the_sessions() -> None:
     assert closed.reason == session.close_reason == "idle"
 
 
-def test_once_closed_it_stays_so() -> None:
+def test_a_closed_session_stays_closed() -> None:
     session = greeted()
     session.receive(b"x" * 3000, START)
     assert len(session.closed("peer", START)) == 2
@@ -163,7 +163,7 @@ def test_once_closed_it_stays_so() -> None:
 
 
 @pytest.mark.parametrize("reason", get_args(CloseReason))
-def test_an_end_from_our_side(reason: CloseReason) -> None:
+def test_end_sends_the_farewell_of_its_reason(reason: CloseReason) -> None:
     session = begin()
     session.end(reason)
     assert not session.is_open
@@ -173,7 +173,7 @@ def test_an_end_from_our_side(reason: CloseReason) -> None:
     assert session.data_to_send(START) == GREETING + farewell
 
 
-def test_an_end_after_the_end_says_nothing() -> None:
+def test_a_second_end_sends_nothing() -> None:
     session = greeted()
     session.receive(b"QUIT\r\n", START)
     session.data_to_send(START)
@@ -186,7 +186,7 @@ def test_an_end_after_the_end_says_nothing() -> None:
     assert session.closed("peer", START) == [Closed("quit", 0, 12, len(GREETING + b"221 Server Disconnecting\r\n"), 1)]
 
 
-def test_time_outs() -> None:
+def test_an_idle_session_times_out() -> None:
     session = greeted()
     assert session.deadline == START + 30
     assert session.expires_at == START + 600
@@ -197,7 +197,7 @@ def test_time_outs() -> None:
     assert session.close_reason == "idle"
 
 
-def test_the_idle_clock_starts_when_there_was_something_to_send() -> None:
+def test_only_a_reply_restarts_the_idle_clock() -> None:
     session = greeted()
     session.receive(b"NO", START + 10)
     session.data_to_send(START + 10)
@@ -208,14 +208,14 @@ def test_the_idle_clock_starts_when_there_was_something_to_send() -> None:
     assert session.idle_since == START + 21
 
 
-def test_the_idle_clock_starts_anew_when_the_kernel_has_taken_all() -> None:
+def test_flushed_restarts_the_idle_clock() -> None:
     session = begin()
     session.data_to_send(START)
     session.flushed(START + 25)
     assert session.deadline == START + 55
 
 
-def test_bytes_of_a_message_are_progress() -> None:
+def test_bytes_of_a_message_restart_the_idle_clock() -> None:
     session = greeted(ACCEPTING)
     session.receive(TO_DATA, START)
     session.data_to_send(START)
@@ -223,7 +223,7 @@ def test_bytes_of_a_message_are_progress() -> None:
     assert session.deadline == START + 50
 
 
-def test_the_session_has_an_end_whatever_it_does() -> None:
+def test_an_active_session_ends_at_the_session_time_out() -> None:
     session = greeted()
     session.flushed(START + 590)
     assert session.deadline == START + 600
@@ -235,7 +235,7 @@ def test_the_limits() -> None:
     assert (ERRORS_MAX, COMMANDS_MAX, LOGGED_BYTES_MAX) == (20, 1000, 64 << 10)
 
 
-def test_a_line_too_long_is_one_event_with_all_that_was_dropped() -> None:
+def test_a_line_that_is_too_long_is_one_event_with_its_dropped_bytes() -> None:
     session = greeted()
     assert session.receive(b"x" * 2049, START) == []
     assert session.data_to_send(START) == b"500 Line too long\r\n"
@@ -248,7 +248,7 @@ def test_a_line_too_long_is_one_event_with_all_that_was_dropped() -> None:
     assert heard(session).commands == 2
 
 
-def test_a_line_too_long_that_never_ends_is_an_event_at_the_close() -> None:
+def test_a_long_line_without_an_end_is_an_event_at_the_close() -> None:
     session = greeted()
     session.receive(b"x" * 2049, START)
     sent = len(GREETING) + len(session.data_to_send(START))
@@ -257,20 +257,20 @@ def test_a_line_too_long_that_never_ends_is_an_event_at_the_close() -> None:
     assert closed == Closed("peer", 0, 2049, sent, 1)
 
 
-def test_half_a_line_is_no_event_at_the_close() -> None:
+def test_an_unfinished_line_is_no_event_at_the_close() -> None:
     session = greeted()
     session.receive(b"x" * 2048, START)
     assert session.closed("peer", START) == [Closed("peer", 0, 2048, len(GREETING), 0)]
 
 
-def test_half_a_message_is_no_event_at_the_close() -> None:
+def test_an_unfinished_message_is_no_event_at_the_close() -> None:
     session = greeted(ACCEPTING)
     session.receive(TO_DATA + b"Text\r\n", START)
     (closed,) = session.closed("peer", START)
     assert isinstance(closed, Closed)
 
 
-def test_the_last_error_is_answered_421_on_its_event_too() -> None:
+def test_the_event_of_the_last_error_holds_the_421() -> None:
     session = greeted()
     events = commands(session.receive(b"x\r\n" * 21, START))
     assert len(events) == heard(session).commands == 20
@@ -279,7 +279,7 @@ def test_the_last_error_is_answered_421_on_its_event_too() -> None:
 
 
 @pytest.mark.parametrize("end", [b"", b"\r\n"])
-def test_a_last_error_that_is_a_line_too_long(end: bytes) -> None:
+def test_the_last_error_may_be_a_line_that_is_too_long(end: bytes) -> None:
     session = greeted()
     session.receive(b"x\r\n" * 19, START)
     session.data_to_send(START)
@@ -293,7 +293,7 @@ def test_a_last_error_that_is_a_line_too_long(end: bytes) -> None:
 
 
 @pytest.mark.parametrize("line", [b"RCPT TO:<" + b"x" * 2000 + b">", b"RCPT TO:<" + b"\0" * 2000 + b">", b"NOOP"])
-def test_so_many_bytes_of_a_session_are_logged_and_the_rest_is_counted(line: bytes) -> None:
+def test_data_events_over_the_log_share_are_counted_not_logged(line: bytes) -> None:
     session = greeted()
     events = commands(session.receive((line + b"\r\n") * 999, START))
     stamped = (Stamped(1, "2026-01-31T23:59:59.999Z", 1, 1, session.ip, 50_000, event) for event in events)
@@ -305,7 +305,7 @@ def test_so_many_bytes_of_a_session_are_logged_and_the_rest_is_counted(line: byt
     assert session.data_to_send(START).count(b"\r\n") == 999
 
 
-def test_lines_too_long_are_left_out_as_others_are() -> None:
+def test_long_lines_over_the_log_share_are_counted_not_logged() -> None:
     session = greeted()
     session.receive((b"RCPT TO:<" + b"x" * 2000 + b">\r\n") * 100, START)
     before = heard(session).not_logged
@@ -316,7 +316,7 @@ def test_lines_too_long_are_left_out_as_others_are() -> None:
     assert closed.not_logged == before + 3
 
 
-def test_nothing_of_a_message_is_kept() -> None:
+def test_a_session_keeps_nothing_of_a_message() -> None:
     session = greeted(ACCEPTING)
     session.receive(TO_DATA + b"x" * 100_000, START)
     assert held_bytes(session) <= 4

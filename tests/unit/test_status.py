@@ -1,4 +1,4 @@
-"""A server's status: read from a reply, rendered for people and for Prometheus."""
+"""A server's status: parsed from a reply, rendered as text and for Prometheus."""
 
 from typing import Any, Final, cast
 
@@ -51,7 +51,7 @@ faults          1
 
 
 def changed(name: str, value: object) -> dict[str, object]:
-    """Return FIELDS with one of them, or one counter, set anew; None leaves it out."""
+    """Return FIELDS with another value for one of them or for one counter; None removes it."""
     counters = cast(dict[str, object], FIELDS["counters"])
     fields = {**FIELDS, "counters": {**counters, name: value}} if name in counters else {**FIELDS, name: value}
     if value is None:
@@ -64,11 +64,11 @@ def families(status: Status) -> dict[str, Any]:
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
-def test_for_people() -> None:
+def test_render_text() -> None:
     assert render_text(Status.from_fields(FIELDS)) == TEXT
 
 
-def test_the_servers_own_counters_are_understood() -> None:
+def test_the_counters_of_the_server_can_be_parsed() -> None:
     fields = {**FIELDS, "counters": {**Counters().as_dict(), "slots": 25, "slots_in_use": 0}}
     assert Status.from_fields(fields).closed["shutdown"] == 0
 
@@ -134,21 +134,21 @@ def test_no_label_can_forge_a_sample() -> None:
     assert sample.value == 5
 
 
-def test_a_start_that_is_no_time() -> None:
+def test_an_invalid_start_time_is_an_error() -> None:
     with pytest.raises(ValueError, match="isoformat"):
         render_prometheus(Status.from_fields(FIELDS), "1.2.3", "yesterday")
 
 
 @pytest.mark.parametrize("name", [*Status._fields, "counters"])
 @pytest.mark.parametrize("value", [None, "7", [], True])
-def test_a_status_that_is_none(name: str, value: object) -> None:
+def test_a_missing_or_wrong_field_is_named(name: str, value: object) -> None:
     if (name == "state" and isinstance(value, str)) or (name in MAY_LACK and value is None):
         return
     with pytest.raises(ValueError, match=name):
         Status.from_fields(changed(name, value))
 
 
-def test_a_server_of_before_the_tarpit_is_understood() -> None:
+def test_the_status_of_a_server_without_a_tarpit_can_be_parsed() -> None:
     for name in MAY_LACK:
         assert getattr(Status.from_fields(changed(name, None)), name) == 0
 
@@ -166,6 +166,6 @@ def test_the_old_names_of_counters_are_aliases() -> None:
     assert Status.from_fields(old) == Status.from_fields(FIELDS)
 
 
-def test_a_sum_that_is_none() -> None:
+def test_a_wrong_labelled_sum_is_named() -> None:
     with pytest.raises(ValueError, match="turned_away"):
         Status.from_fields(changed("turned_away", {"slots": "12"}))

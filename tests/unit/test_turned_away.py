@@ -1,4 +1,4 @@
-"""Refusals: none uncounted, and few enough said that a flood cannot fill the log."""
+"""Callers turned away: every one is counted, and a flood cannot fill the log."""
 
 from collections import Counter
 from typing import Final
@@ -19,7 +19,7 @@ def test_the_limits() -> None:
     assert TurnedAwaySummary().is_empty
 
 
-def test_the_first_of_a_source_is_said_at_once_and_the_rest_of_the_second_summed() -> None:
+def test_the_first_caller_is_reported_at_once_and_the_rest_of_the_second_summed() -> None:
     summary = TurnedAwaySummary()
     assert summary.note(A, "slots") == [(A, TurnedAway("slots", 1))]
     assert not summary.is_empty
@@ -30,7 +30,7 @@ def test_the_first_of_a_source_is_said_at_once_and_the_rest_of_the_second_summed
     assert summary.is_empty
 
 
-def test_what_was_summed_counts_for_the_second_it_is_said_in() -> None:
+def test_a_reported_sum_uses_up_the_report_of_its_second() -> None:
     summary = TurnedAwaySummary()
     summary.note(A, "slots")
     summary.note(A, "slots")
@@ -39,7 +39,7 @@ def test_what_was_summed_counts_for_the_second_it_is_said_in() -> None:
     assert summary.second_passed() == [(A, TurnedAway("slots", 1))]
 
 
-def test_reasons_are_counted_apart() -> None:
+def test_reasons_are_counted_separately() -> None:
     summary = TurnedAwaySummary()
     assert summary.note(A, "slots") == [(A, TurnedAway("slots", 1))]
     assert summary.note(A, "client") == [(A, TurnedAway("client", 1))]
@@ -48,7 +48,7 @@ def test_reasons_are_counted_apart() -> None:
     assert summary.second_passed() == [(A, TurnedAway("slots", 1)), (A, TurnedAway("client", 2))]
 
 
-def test_so_many_are_said_in_a_second_and_the_others_later() -> None:
+def test_sources_over_the_limit_per_second_are_reported_later() -> None:
     summary = TurnedAwaySummary(per_second=2)
     said = [summary.note(f"192.0.2.{number}", "slots") for number in range(5)]
     assert [len(refusals) for refusals in said] == [1, 1, 0, 0, 0]
@@ -67,14 +67,14 @@ def test_the_sums_that_waited_longest_are_reported_first() -> None:
     assert summary.second_passed() == [("192.0.2.2", TurnedAway("slots", 1))]
 
 
-def test_a_flood_of_one_source_is_one_a_second() -> None:
+def test_a_flood_from_one_source_is_one_report_a_second() -> None:
     summary = TurnedAwaySummary()
     said = [refusal for _ in range(10_000) for refusal in summary.note(A, "client")]
     said += summary.second_passed()
     assert said == [(A, TurnedAway("client", 1)), (A, TurnedAway("client", 9_999))]
 
 
-def test_a_flood_of_sources_is_a_hundred_a_second() -> None:
+def test_a_flood_from_many_sources_is_a_hundred_reports_a_second() -> None:
     summary = TurnedAwaySummary()
     said = [
         refusal for number in range(1000) for refusal in summary.note(f"10.0.{number >> 8}.{number & 255}", "slots")
@@ -86,7 +86,7 @@ def test_a_flood_of_sources_is_a_hundred_a_second() -> None:
     assert summary.second_passed() == []
 
 
-def test_callers_beyond_the_sources_remembered_are_summed_under_no_address() -> None:
+def test_callers_over_the_source_limit_are_summed_without_an_address() -> None:
     summary = TurnedAwaySummary(sources_max=2)
     for ip in (A, B, "192.0.2.3", "192.0.2.4", A):
         summary.note(ip, "slots")
@@ -117,7 +117,7 @@ moments = st.lists(st.none() | st.tuples(st.sampled_from("abcdefgh"), st.sampled
 
 @settings(max_examples=150)
 @given(st.integers(1, 4), st.integers(1, 6), moments)
-def test_no_refusal_is_lost_and_no_second_too_full(
+def test_no_caller_is_lost_and_no_second_exceeds_its_limit(
     per_second: int, sources_max: int, moments: list[tuple[str, TurnedAwayReason] | None]
 ) -> None:
     summary = TurnedAwaySummary(per_second, sources_max)
@@ -148,7 +148,7 @@ def check_sums(noted: list[tuple[str, TurnedAwayReason]], said: list[Summed]) ->
 
 
 @pytest.mark.parametrize("seconds", [1, 2, 20])
-def test_it_is_empty_again_soon_after_the_last(seconds: int) -> None:
+def test_the_summary_is_empty_soon_after_the_last_caller(seconds: int) -> None:
     summary = TurnedAwaySummary(per_second=1)
     for _ in range(seconds):
         summary.note(A, "slots")
