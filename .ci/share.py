@@ -1,10 +1,10 @@
-"""Make what the wheel installs below share/: the man page, and the completions for bash, zsh and fish.
+"""Generate the files that the wheel installs below share/: man page, and completions for bash, zsh and fish.
 
     python3 .ci/share.py [DIRECTORY]      without DIRECTORY: smtppseudo/share
 
-Everything is drawn from the parser and the table of settings but for the prose in smtppseudo.1.roff. The same
-sources give the same bytes. It needs argparse-manpage and shtab, which the extra `test` brings; after a change of
-a command, an option or a setting it is run again, and a test says so if it was not.
+The texts come from the parser and the table of settings; only the prose comes from smtppseudo.1.roff. The same sources
+give the same bytes. argparse-manpage and shtab are in the extra `test`. Run this after a change of a command, an option
+or a setting; a test fails otherwise.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Final
 HERE: Final = Path(__file__).resolve().parent
 CHECKOUT: Final = HERE.parent
 sys.path.insert(0, str(CHECKOUT))
-os.environ["COLUMNS"] = "10000"  # nothing is wrapped here: who shows it knows how wide the screen is
+os.environ["COLUMNS"] = "10000"  # no line breaks here: the reader's terminal decides
 
 import shtab  # noqa: E402
 from argparse_manpage.manpage import Manpage  # noqa: E402
@@ -50,11 +50,11 @@ def main() -> None:
 
 
 def completion(shell: str) -> str:
-    """Return a shell's completions: commands, options, and their values where they are known."""
+    """Return a shell's completions: commands, options, and their known values."""
     top = parser()
     for name, command, summary in commands(top):
         command.description = summary
-        for action in command._actions:  # noqa: SLF001 - argparse has no other way to look at a parser
+        for action in command._actions:  # noqa: SLF001 - argparse has no public way to inspect a parser
             if action.metavar in OF_METAVAR:
                 action.complete = OF_METAVAR[action.metavar]  # type: ignore[attr-defined]
             if (name, action.metavar) == ("unset", "KEY"):
@@ -65,13 +65,13 @@ def completion(shell: str) -> str:
 
 
 def man_page() -> str:
-    """Return the man page: what argparse-manpage makes of the parser, the settings, the examples, and the prose."""
+    """Return the man page: the parser by argparse-manpage, the settings, the examples, and the prose."""
     top = parser()
     examples = []
     for name, command, _ in commands(top):
         examples.append((name, command.epilog or ""))
         command.epilog = None
-    top.description = top.epilog = None  # the prose says it
+    top.description = top.epilog = None  # the prose has this
     page = Manpage(without_summaries(top), format="single-commands-section")
     page.synopsis = [word.replace("-", r"\-") for word in page.synopsis]
     page.description = "a mail server that takes no mail"
@@ -82,19 +82,19 @@ def man_page() -> str:
     page.parse_include(PROSE)
     page.add_section("EXAMPLES", "=", "\n".join(example(*each) for each in examples))
     text = str(page).replace(".SH\nCOMMANDS", ".SH COMMANDS")
-    # Options are not to be hyphenated, nor lines stretched.
+    # Neither hyphenate options nor justify lines.
     return without_blanks(text.replace(".SH NAME", ".nh\n.ad l\n.SH NAME", 1))
 
 
 def commands(top: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
-    """Give each command's name, parser and summary."""
+    """Yield each command's name, parser and summary."""
     for action in subcommands(top):
         for choice in action._choices_actions:  # noqa: SLF001
             yield choice.dest, action.choices[choice.dest], choice.help or ""
 
 
 def without_summaries(top: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Return the parser with the commands' summaries taken away: their descriptions say the same, and more."""
+    """Remove the commands' summaries, which their descriptions repeat; return the parser."""
     for action in subcommands(top):
         for choice in action._choices_actions:  # noqa: SLF001
             choice.help = None
@@ -102,12 +102,12 @@ def without_summaries(top: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def subcommands(top: argparse.ArgumentParser) -> Iterator["argparse._SubParsersAction[argparse.ArgumentParser]"]:
-    """Give the parser's one action that holds the commands."""
+    """Yield the parser's action that holds the commands."""
     return (each for each in top._actions if isinstance(each, argparse._SubParsersAction))  # noqa: SLF001
 
 
 def setting(key: Key) -> str:
-    """Return a setting as an entry of a list: its name, default, help, and what is allowed."""
+    """Return a setting as a list entry: name, default, help, and allowed values."""
     changed = " A monitor may change it." if key.by_monitor else ""
     return "\n".join(
         (
@@ -120,7 +120,7 @@ def setting(key: Key) -> str:
 
 
 def allowed(key: Key) -> str:
-    """Return what a setting may be, as its check says it."""
+    """Return the allowed values of a setting, in the words of its check."""
     try:
         key.check(object())
     except ValueError as error:
@@ -129,26 +129,26 @@ def allowed(key: Key) -> str:
 
 
 def example(name: str, epilog: str) -> str:
-    """Return a command's example as an entry of a list."""
+    """Return a command's example as a list entry."""
     lines = [line.strip() for line in epilog.splitlines()[1:]]
     return "\n".join((".TP", rf"\fB{escaped(name)}\fR", ".nf", *map(escaped, lines), ".fi"))
 
 
 def escaped(text: str) -> str:
-    """Return text as roff shows it: nothing in it is a request or an escape."""
+    """Escape text for roff: no request and no escape sequence is left."""
     for sign, name in (("\\", r"\e"), ("-", r"\-"), ("'", r"\(aq"), ("`", r"\(ga"), ("^", r"\(ha"), ("~", r"\(ti")):
         text = text.replace(sign, name)
     return rf"\&{text}" if text.startswith(".") else text
 
 
 def date() -> str:
-    """Return the date of the last release, or nothing before the first."""
+    """Return the date of the last release, or an empty text before the first."""
     found = re.search(r"^## \[[^]]+] - ([0-9-]+)$", (CHECKOUT / "CHANGELOG.md").read_text(), re.MULTILINE)
     return found[1] if found else ""
 
 
 def without_blanks(text: str) -> str:
-    """Return the text without blanks at the ends of lines, and ended by one line feed."""
+    """Strip the ends of lines, and end the text with one line feed."""
     return re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE).rstrip("\n") + "\n"
 
 

@@ -45,7 +45,7 @@ class Inside:
         clock = Clock(monotonic=lambda: self.time.monotonic_s, wall_ns=lambda: self.time.wall_ns)
         self.server = Server(self.configuration, self.said.append, clock)
         self.server.open()
-        self.port = self.server.listens_on[0][1]
+        self.port = self.server.smtp_port.places[0][1]
         self._clients: list[Client] = []
 
     def turn(self) -> None:

@@ -47,13 +47,7 @@ def add_access(command: argparse.ArgumentParser, *, host_is_option: bool = True)
         "--magic-file", metavar="FILE", help="a file that holds the magic word and that others cannot read"
     )
     way = command.add_mutually_exclusive_group()
-    way.add_argument(
-        "--tls",
-        action="store_const",
-        const="on",
-        default="auto",
-        help="use TLS also to this machine",
-    )
+    way.add_argument("--tls", action="store_const", const="on", default="auto", help="use TLS also to this machine")
     way.add_argument(
         "--cleartext",
         action="store_const",
@@ -103,19 +97,22 @@ class Access:
                 return route.link
 
     def _ask_trust(self, error: UnknownCertificateError) -> None:
-        host, port = error.place
+        place = "{} port {}".format(*error.place)
         if not sys.stdin.isatty():
             raise exits.CommandError(f"{error}; if it is the same, give --pin {error.fingerprint}", exits.UNREACHABLE)
         print(
-            f"The server at {host} port {port} shows a certificate with the fingerprint\n{error.fingerprint}.\n"
+            f"The server at {place} shows a certificate with the fingerprint\n{error.fingerprint}.\n"
             f"On the server, `{SHOW_COMMAND}` prints the right one.\nTrust it from now on? [y/N] ",
             end="",
             file=sys.stderr,
             flush=True,
         )
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise exits.CommandError(f"{host} port {port}: its certificate is not trusted; nothing was sent to it")
+            raise exits.CommandError(f"{place}: its certificate is not trusted; nothing was sent to it")
         self._keyring.pin = error.fingerprint
+        warning = self._keyring.save_pin(*error.place)
+        if warning:
+            say(warning)
 
     def _ask_word(self, place: str) -> None:
         if not sys.stdin.isatty():
@@ -168,7 +165,7 @@ def escape_unprintable() -> None:
 
 
 def user_keyring(state_dir: str | None, pin: str | None = None) -> Keyring:
-    """Return the keyring of this user: state directories as in `state_dirs`, and pins in the user's configuration."""
+    """Return this user's keyring, with the given state directory or the usual ones."""
     return Keyring(state_dirs(state_dir), _user_pins(), pin)
 
 

@@ -48,12 +48,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.no_screen:
         _require_screen()
     callers = arrivals(Random(_SEED), slots)  # noqa: S311 - not used for secrets
-    with (
-        _ended_by_signals(),
-        _directory() as directory,
-        _server(directory, slots) as server,
-        Traffic(server.port, callers),
-    ):
+    with _ended_by_signals(), _server(slots) as (directory, server), Traffic(server.port, callers):
         if options.no_screen:
             _print_events(server, options.seconds)
             return exits.GOOD
@@ -73,23 +68,19 @@ def _require_screen() -> None:
 
 
 @contextlib.contextmanager
-def _directory() -> Iterator[DemoDirectory]:
+def _server(slots: int) -> Iterator[tuple[DemoDirectory, ServerProcess]]:
+    """Run the server in a new temporary directory. Raises CommandError."""
     try:
         directory = DemoDirectory()
     except OSError as error:
         raise exits.CommandError(f"cannot create the demo's directory: {error}; set TMPDIR to another place") from None
     with directory:
-        yield directory
-
-
-@contextlib.contextmanager
-def _server(directory: DemoDirectory, slots: int) -> Iterator[ServerProcess]:
-    try:
-        server = ServerProcess(directory, slots)
-    except NotStartedError as error:
-        raise exits.CommandError(f"the demo's server did not start: {error}", error.status) from None
-    with server:
-        yield server
+        try:
+            server = ServerProcess(directory, slots)
+        except NotStartedError as error:
+            raise exits.CommandError(f"the demo's server did not start: {error}", error.status) from None
+        with server:
+            yield directory, server
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 from smtppseudo.cli.access import Access, add_access, escape_unprintable, explained
 from smtppseudo.cli.messages import say
-from smtppseudo.cli.options import describe
+from smtppseudo.cli.options import describe, whole_number
 from smtppseudo.events import NAMES
 from smtppseudo.link.errors import ConnectionLostError, RefusedError, UnreachableError
 from smtppseudo.link.incoming import Dropped, Streamed
@@ -34,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_access(command, host_is_option=False)
     command.add_argument("--json", action="store_true", help="print each event as a JSON object")
     command.add_argument(
-        "--from-seq", type=_seq, metavar="N", help="begin with event N; the server keeps the last 1000"
+        "--from-seq", type=whole_number, metavar="N", help="begin with event N; the server keeps the last 1000"
     )
     command.add_argument(
         "--event",
@@ -44,12 +44,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help=f"print only events of this kind: {', '.join(sorted(NAMES.values()))}; may be repeated",
     )
     command.add_argument("--ip", type=_network, metavar="ADDRESS", help="print only events of this address or network")
-
-
-def _seq(text: str) -> int:
-    if not text.isdecimal() or len(text) > 18:
-        raise argparse.ArgumentTypeError(f"{text} is not the number of an event")
-    return int(text)
 
 
 def _network(text: str) -> str:

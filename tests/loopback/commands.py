@@ -1,4 +1,4 @@
-"""Commands as a script or a person gives them, each a process of its own."""
+"""Commands of a script or a user, each in its own process."""
 
 import os
 import pty
@@ -14,7 +14,7 @@ from tests.running import Running, command, environment, run
 
 
 def ask(server: Running, *arguments: str, status: int = 0) -> str:
-    """Run a command against a server; return what it printed, or what it complained of in one line."""
+    """Run a command against a server; return its output, or its one line of error."""
     done = run(*arguments, "--state-dir", str(state_dir(server)))
     return outcome(done, status)
 
@@ -30,7 +30,7 @@ def outcome(done: subprocess.CompletedProcess[str], status: int) -> str:
 
 
 class Terminal:
-    """A command on a terminal of its own, and what is typed there."""
+    """A command on its own terminal, at which the test types."""
 
     def __init__(self, *arguments: str, **env: str) -> None:
         self._start(command(*arguments), environment(**env))
@@ -59,13 +59,13 @@ class Terminal:
         os.close(self._ours)
 
     def type_at(self, prompt: str, text: str) -> None:
-        """Wait until it asks, then type a line."""
+        """Wait for the prompt, then type a line."""
         while not self.shown.endswith(prompt.encode()):
             self._read()
         os.write(self._ours, text.encode() + b"\n")
 
     def end(self) -> tuple[int, str]:
-        """Wait for its end; return exit status, and all that was to be seen."""
+        """Wait for its end; return the exit status and the whole output."""
         try:
             while True:
                 self._read()
@@ -81,7 +81,7 @@ class Terminal:
 
 
 def elsewhere(tmp_path: Path, server: Running, *arguments: str) -> list[str]:
-    """Return a command as somebody gives it who cannot read the cookie."""
+    """Return a command of a user who cannot read the cookie."""
     return [*arguments, "--state-dir", str(tmp_path / "none"), "--monitor-port", str(monitor_port(server))]
 
 

@@ -1,4 +1,4 @@
-"""A monitor's server in a thread, over a real socket, that does what a test's script says."""
+"""A monitor port in a thread, with a real socket, that plays a test's script."""
 
 import socket
 import threading
@@ -31,20 +31,20 @@ class Conversation:
         self.sock.sendall(b"".join(map(encode, frames)))
 
     def log_in(self) -> None:
-        """Let the client in."""
+        """Let the client log in."""
         self.say(hello())
         self.answer()
         self.answer()
 
     def answer(self) -> dict[str, object]:
-        """Read one request, answer it as the peer does, and return it."""
+        """Read one request, reply like the peer, and return the request."""
         before = len(self.peer.received)
         self.sock.sendall(self.peer.answer(self._line()))
         (request,) = self.peer.received[before:]
         return request
 
     def take(self) -> dict[str, object]:
-        """Read one request, and leave it unanswered."""
+        """Read one request without a reply; return it."""
         self.peer.answer(self._line())
         return self.peer.received[-1]
 
@@ -62,7 +62,7 @@ class Conversation:
 
 
 class Scripted:
-    """Accepts one connection and plays the script; at the end the script must have gone through."""
+    """Accepts one connection and plays the script, which must have ended at the end of the block."""
 
     def __init__(self, script: Script, address: str = "127.0.0.1") -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -92,5 +92,5 @@ class Scripted:
             sock, _ = self._listener.accept()
             with sock:
                 self._script(Conversation(sock))
-        except BaseException as error:  # noqa: BLE001 - told by the test's own thread
+        except BaseException as error:  # noqa: BLE001 - raised again in the test's thread
             self._error = error

@@ -1,4 +1,4 @@
-"""The command line: mistakes are one clear line and the right exit status, and `config` tells all."""
+"""The command line: a mistake is one clear line and the right exit status; `config` prints all settings."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def serve_at(port: int, directory: Path, *addresses: str) -> list[str]:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_a_port_in_use_names_the_program_that_holds_it(tmp_path: Path, address: str) -> None:
+def test_port_in_use_names_the_program_that_holds_it(tmp_path: Path, address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as holder:
         holder.bind((address, 0))
@@ -46,7 +46,7 @@ def test_a_port_in_use_names_the_program_that_holds_it(tmp_path: Path, address: 
     assert "--port" in line
 
 
-def test_a_port_without_permission_names_three_ways_out(tmp_path: Path) -> None:
+def test_port_without_permission_names_three_solutions(tmp_path: Path) -> None:
     prefix = without("net_bind_service")
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= PORT_25:
         if os.geteuid() != 0:
@@ -58,7 +58,7 @@ def test_a_port_without_permission_names_three_ways_out(tmp_path: Path) -> None:
         assert way_out in line
 
 
-def test_an_address_of_another_machine(tmp_path: Path) -> None:
+def test_foreign_listen_address_is_one_line(tmp_path: Path) -> None:
     line = complaint(1, *serve_at(0, tmp_path, "192.0.2.1"))
     assert "192.0.2.1" in line
     assert "--listen" in line
@@ -96,9 +96,7 @@ def test_an_address_of_another_machine(tmp_path: Path) -> None:
     ],
     ids=lambda value: repr(value)[:32],
 )
-def test_a_mistake_in_the_file_says_where_it_is_and_what_is_allowed(
-    tmp_path: Path, text: str, place: str, said: str
-) -> None:
+def test_mistake_in_the_file_names_place_and_allowed_values(tmp_path: Path, text: str, place: str, said: str) -> None:
     config = tmp_path / "smtppseudo.toml"
     config.write_text(text)
     for name in ("config", "serve"):
@@ -108,24 +106,24 @@ def test_a_mistake_in_the_file_says_where_it_is_and_what_is_allowed(
         assert said in line
 
 
-def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
+def test_settings_file_must_be_utf_8(tmp_path: Path) -> None:
     config = tmp_path / "smtppseudo.toml"
     config.write_bytes(b'greeting = "Gr\xfc\xdf"\n')
     line = complaint(78, "serve", "--config", str(config))
     assert line == f"smtppseudo: {config}: not UTF-8 text; save it as UTF-8"
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_settings_file_is_an_error(tmp_path: Path) -> None:
     line = complaint(78, "serve", "--config", str(tmp_path / "none.toml"))
     assert "no such file" in line
     assert "smtppseudo config --default" in line
 
 
-def test_a_directory_in_place_of_the_file(tmp_path: Path) -> None:
+def test_directory_as_settings_file_is_an_error(tmp_path: Path) -> None:
     assert str(tmp_path) in complaint(78, "serve", "--config", str(tmp_path))
 
 
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+def test_unreadable_settings_file_is_an_error(tmp_path: Path) -> None:
     config = tmp_path / "smtppseudo.toml"
     config.touch(0)
     line = complaint(78, "serve", "--config", str(config), prefix=without("dac_override", "dac_read_search"))
@@ -141,11 +139,11 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
         ("--greeting", "", "greeting must be 1 to 200 printable ASCII characters"),
     ],
 )
-def test_a_mistake_on_the_command_line(option: str, value: str, said: str) -> None:
+def test_invalid_option_value_names_what_is_allowed(option: str, value: str, said: str) -> None:
     assert said in complaint(78, "serve", option, value)
 
 
-def test_what_is_no_command_line_at_all_is_usage() -> None:
+def test_wrong_syntax_is_a_usage_error() -> None:
     for arguments in (
         [],
         ["nonsense"],
@@ -159,7 +157,7 @@ def test_what_is_no_command_line_at_all_is_usage() -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_help_says_how_with_an_example() -> None:
+def test_help_contains_an_example() -> None:
     for name in ("serve", "config"):
         done = run(name, "--help")
         assert done.returncode == 0
@@ -176,7 +174,7 @@ def shown(*arguments: str, **env: str) -> dict[str, tuple[str, str]]:
     return {name: (value, origin) for name, value, origin in found}
 
 
-def test_config_shows_every_value_and_its_origin(tmp_path: Path) -> None:
+def test_config_prints_every_value_and_its_origin(tmp_path: Path) -> None:
     config = tmp_path / "smtppseudo.toml"
     config.write_text('slots = 7\nidle_timeout_s = 1234.5678\nlisten = ["127.0.0.1"]\n')
     table = shown("--config", str(config), "--log-dir", "/var/log/elsewhere")
@@ -189,14 +187,14 @@ def test_config_shows_every_value_and_its_origin(tmp_path: Path) -> None:
     assert table["hostname"] == (f'"{socket.gethostname()}"', "default")
 
 
-def test_config_takes_the_places_that_systemd_gives(tmp_path: Path) -> None:
+def test_config_uses_the_directories_that_systemd_names(tmp_path: Path) -> None:
     (tmp_path / "smtppseudo.toml").write_text("slots = 9\n")
     table = shown(CONFIGURATION_DIRECTORY=str(tmp_path), STATE_DIRECTORY="/a/state", LOGS_DIRECTORY="/a/log:/b/log")
     assert table["slots"] == ("9", "file")
     assert (table["state_dir"], table["log_dir"]) == (('"/a/state"', "default"), ('"/a/log"', "default"))
 
 
-def test_the_default_file_sets_nothing_and_says_every_key(tmp_path: Path) -> None:
+def test_default_file_sets_nothing_and_names_every_key(tmp_path: Path) -> None:
     text = run("config", "--default").stdout
     config = tmp_path / "smtppseudo.toml"
     config.write_text(text)
@@ -211,7 +209,7 @@ def test_the_default_file_sets_nothing_and_says_every_key(tmp_path: Path) -> Non
         assert f"# {key.help}\n" in text
 
 
-def test_a_reader_of_config_may_leave(tmp_path: Path) -> None:
+def test_closed_pipe_ends_config_quietly(tmp_path: Path) -> None:
     (tmp_path / "smtppseudo.toml").touch()
     ours, theirs = os.pipe()
     os.close(ours)
@@ -223,7 +221,7 @@ def test_a_reader_of_config_may_leave(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_output_on_a_full_disk_is_one_line_too() -> None:
+def test_full_disk_is_one_line() -> None:
     with Path("/dev/full").open("wb") as full:
         words = command("config", "--default")
         done = subprocess.run(words, env=environment(), stdout=full, stderr=subprocess.PIPE, check=False)
@@ -233,14 +231,14 @@ def test_output_on_a_full_disk_is_one_line_too() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_too_few_files_for_any_slots_at_all() -> None:
+def test_too_low_file_limit_is_one_line() -> None:
     line = complaint(78, "serve", "--port", "0", prefix=limited_to("RLIMIT_NOFILE", 60))
     assert "limit is 60" in line
     assert "at most -" not in line
 
 
 @pytest.mark.parametrize("words", [["config"], ["serve", "--port", "0", "--monitor-port", "0", "--reject-at", "no"]])
-def test_a_closed_stdout_is_no_traceback(words: list[str]) -> None:
+def test_closed_stdout_is_no_traceback(words: list[str]) -> None:
     closed = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", *command(*words)],
         stderr=subprocess.PIPE,
@@ -251,21 +249,21 @@ def test_a_closed_stdout_is_no_traceback(words: list[str]) -> None:
     assert "Traceback" not in closed.stderr
 
 
-def test_settings_of_monitors_that_are_nested_without_end(tmp_path: Path) -> None:
+def test_deeply_nested_monitor_settings_are_ignored_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text("[" * 100_000)
     done = run("config", "--state-dir", str(tmp_path), HOME=str(tmp_path))
     assert done.returncode == 0
     assert done.stderr.endswith("settings.json: not a JSON object; settings changed by monitors are not in force\n")
 
 
-def test_an_address_that_is_the_only_one_must_be_there(tmp_path: Path) -> None:
+def test_only_listen_address_must_exist(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs a network of its own")
     line = complaint(1, *serve_at(0, tmp_path, "::1"), prefix=["unshare", "-n"])
     assert "::1" in line
 
 
-def test_one_port_for_both_is_refused(tmp_path: Path) -> None:
+def test_same_port_for_smtp_and_monitors_is_refused(tmp_path: Path) -> None:
     words = [
         "serve",
         "--port",
@@ -281,7 +279,7 @@ def test_one_port_for_both_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["--timeout", "nan"], ["--timeout", "-1"], ["--port", "99999"], ["--port", "x"]])
-def test_numbers_of_probe_that_cannot_be(words: list[str]) -> None:
+def test_invalid_numbers_of_probe_are_usage_errors(words: list[str]) -> None:
     done = run("probe", *words)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""The monitor's commands against the real server, each as a process of its own."""
+"""The commands that talk to a server, against the real one, each in its own process."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def server(servers: Servers) -> Running:
 # status
 
 
-def test_status_for_people(server: Running) -> None:
+def test_status_as_text(server: Running) -> None:
     server.play("HELO me", "MAIL FROM:<a@b>")
     lines = dict(line.split(maxsplit=1) for line in ask(server, "status").splitlines())
     assert lines["server"].startswith("smtppseudo ")
@@ -35,7 +35,7 @@ def test_status_for_people(server: Running) -> None:
     assert lines["commands"] == "3"
 
 
-def test_status_for_programs(server: Running) -> None:
+def test_status_as_json(server: Running) -> None:
     with server.connect() as client:
         client.expect("220")
         status = json.loads(ask(server, "status", "--format", "json"))
@@ -47,7 +47,7 @@ def test_status_for_programs(server: Running) -> None:
     assert not {"type", "id", "ok"} & set(status)
 
 
-def test_status_for_prometheus(server: Running) -> None:
+def test_status_in_prometheus_format(server: Running) -> None:
     server.play("HELO me")
     families = list(text_string_to_metric_families(ask(server, "status", "--format", "prometheus")))
     samples = {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
@@ -66,12 +66,12 @@ def offline(lasting_servers: Servers) -> Running:
 
 
 @pytest.mark.parametrize("form", ["text", "json", "prometheus"])
-def test_the_status_of_a_server_that_is_offline(offline: Running, form: str) -> None:
+def test_status_of_an_offline_server(offline: Running, form: str) -> None:
     said = ask(offline, "status", "--format", form, status=1)
     assert "offline" in said or "\nsmtppseudo_online 0\n" in said
 
 
-def test_no_server(tmp_path: Path) -> None:
+def test_missing_server_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "monitor_port").write_text("1\n")
     for words in (["status"], ["start"], ["set", "greeting=x"], ["watch"], ["magic-word", "--generate"]):
         line = outcome(run(*words, "--state-dir", str(tmp_path)), 69)
@@ -79,7 +79,7 @@ def test_no_server(tmp_path: Path) -> None:
         assert "smtppseudo serve" in line
 
 
-def test_a_port_given_goes_before_the_one_noted(unchanged: Running, tmp_path: Path) -> None:
+def test_given_port_counts_before_the_noted_one(unchanged: Running, tmp_path: Path) -> None:
     assert "port 1:" in ask(unchanged, "status", "--monitor-port", "1", status=69)
     (tmp_path / "cookie").write_bytes((state_dir(unchanged) / "cookie").read_bytes())
     (tmp_path / "monitor_port").write_text("1\n")
@@ -87,18 +87,18 @@ def test_a_port_given_goes_before_the_one_noted(unchanged: Running, tmp_path: Pa
     assert outcome(done, 0).startswith("server ")
 
 
-def test_a_host_given_means_that_the_port_noted_is_not(unchanged: Running) -> None:
+def test_given_loopback_address_ignores_the_noted_port(unchanged: Running) -> None:
     # An address of this machine that nobody listens on, though a server may run on it.
     assert "port 26:" in ask(unchanged, "status", "127.0.0.26", status=69)
     assert ask(unchanged, "status", "localhost", "--monitor-port", str(monitor_port(unchanged))).startswith("server ")
 
 
-def test_what_is_not_tls_on_this_machine_needs_none(unchanged: Running) -> None:
+def test_tls_option_against_a_clear_text_port_is_explained(unchanged: Running) -> None:
     line = ask(unchanged, "status", "--tls", status=69)
     assert f"127.0.0.1 port {monitor_port(unchanged)} does not speak TLS; leave out --tls" in line
 
 
-def test_the_smtp_port_is_no_monitor_port(unchanged: Running) -> None:
+def test_smtp_port_is_recognized(unchanged: Running) -> None:
     assert "not a monitor port" in ask(unchanged, "status", "--monitor-port", str(unchanged.port), status=69)
 
 
@@ -157,7 +157,7 @@ def test_set_is_all_or_nothing(pinned: Running, words: list[str], status: int, p
         client.expect("220 Welcome!")
 
 
-def test_unset_of_what_is_no_setting(unchanged: Running) -> None:
+def test_unset_of_an_unknown_setting_is_an_error(unchanged: Running) -> None:
     assert "did you mean greeting" in ask(unchanged, "unset", "greting", status=78)
 
 
@@ -172,7 +172,7 @@ def test_disconnect(server: Running) -> None:
     assert "no open session in that slot" in ask(server, "disconnect", "7", status=1)
 
 
-def test_what_a_hostile_server_says_harms_no_terminal() -> None:
+def test_hostile_server_cannot_send_terminal_commands() -> None:
     def script(it: Conversation) -> None:
         it.say({"type": "error", "error": "rate", "message": "\x1b]0;owned\x07 \u202e\u2028ü"})
 
@@ -182,7 +182,7 @@ def test_what_a_hostile_server_says_harms_no_terminal() -> None:
     assert "\x1b" not in done.stderr
 
 
-def test_a_hostile_server_gets_no_word_but_one_proof(tmp_path: Path) -> None:
+def test_hostile_server_gets_one_proof_and_never_the_word(tmp_path: Path) -> None:
     path = write_word(tmp_path, "the magic word")
 
     def script(it: Conversation) -> None:
@@ -221,7 +221,7 @@ def test_help_of_every_command_has_an_example() -> None:
         ["magic-word", "the word itself"],
     ],
 )
-def test_words_that_are_no_command(words: list[str]) -> None:
+def test_invalid_arguments_are_usage_errors(words: list[str]) -> None:
     done = run(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "usage: " in done.stderr

@@ -1,4 +1,4 @@
-"""TAB in real shells, with the completions where pipx puts them: commands, options and choices."""
+"""Completions in real shells, where pipx installs them: commands, options and choices."""
 
 import os
 import pty
@@ -52,7 +52,7 @@ def of(home: Path) -> dict[str, str]:
 
 
 class Terminal:
-    """What is on the other side of a shell's terminal."""
+    """The test's side of a shell's terminal."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -61,7 +61,7 @@ class Terminal:
         os.write(self._fd, text.encode())
 
     def read_until(self, *patterns: str) -> None:
-        """Read until everything asked for has been shown."""
+        """Read until every pattern was shown."""
         shown = ""
         end = time.monotonic() + LIMIT_S
         while not all(re.search(pattern, shown) for pattern in patterns):
@@ -89,7 +89,7 @@ def shell(name: str, home: Path) -> Iterator[Terminal]:
 
 
 @pytest.mark.parametrize("name", INTERACTIVE)
-def test_tab(home: Path, name: str) -> None:
+def test_tab_completes_in_bash_and_zsh(home: Path, name: str) -> None:
     if shutil.which(name) is None or (name == "bash" and not BASH_COMPLETION.exists()):
         pytest.skip(f"{name} or bash-completion is not installed")
     with shell(name, home) as terminal:
@@ -98,7 +98,7 @@ def test_tab(home: Path, name: str) -> None:
             terminal.read_until(*(rf"(?<![\w-]){word}\s" for word in expected))
 
 
-def test_tab_in_fish(home: Path) -> None:
+def test_tab_completes_in_fish(home: Path) -> None:
     if shutil.which("fish") is None:
         pytest.skip("fish is not installed")
     for line, expected in LINES:

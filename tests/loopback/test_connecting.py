@@ -1,4 +1,4 @@
-"""Connecting to a monitor port: which address, what is waited for, and servers that do not let in."""
+"""Connecting to a monitor port: addresses, time-outs, and servers that refuse."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ from tests.unit.monitor_peer import OTHER_COOKIE, WORD, hello
 
 
 def failing(script: Script, secrets: Secrets = SECRETS, timeout_s: float = LIMIT_S) -> LinkError:
-    """Return the error that connecting to such a server ends in."""
+    """Return the error of connecting to a server with this script."""
     with Scripted(script) as server, pytest.raises(LinkError) as caught:
         MonitorLink.connect("127.0.0.1", server.port, secrets, timeout_s=timeout_s)
     assert str(server.port) in str(caught.value)
@@ -34,7 +34,7 @@ def failing(script: Script, secrets: Secrets = SECRETS, timeout_s: float = LIMIT
     return caught.value
 
 
-def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_without_ipv6_uses_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.wait_for_end()
@@ -53,7 +53,7 @@ def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
             assert link.address == "127.0.0.1"
 
 
-def test_nobody_there() -> None:
+def test_closed_port_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(
@@ -63,7 +63,7 @@ def test_nobody_there() -> None:
 
 
 @pytest.mark.parametrize("host", ["x" * 70 + ".invalid", "no\0name", "a..b", "::1::"])
-def test_a_host_that_cannot_be(host: str) -> None:
+def test_invalid_host_name_is_unreachable(host: str) -> None:
     with pytest.raises(UnreachableError, match=r"^cannot find "):
         MonitorLink.connect(host, 26, SECRETS)
 
@@ -81,7 +81,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return names
 
 
-def test_the_next_address_is_tried_where_one_does_not_answer(resolver: dict[str, list[str]]) -> None:
+def test_next_address_of_a_name_is_tried(resolver: dict[str, list[str]]) -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.wait_for_end()
@@ -104,17 +104,17 @@ def test_the_next_address_is_tried_where_one_does_not_answer(resolver: dict[str,
         ("::", False),
     ],
 )
-def test_what_is_loopback(address: str, is_loopback: bool) -> None:
+def test_loopback_addresses_are_recognized(address: str, is_loopback: bool) -> None:
     assert addresses.is_loopback(address) is is_loopback
 
 
-def test_a_server_that_says_nothing() -> None:
+def test_server_without_a_hello_times_out() -> None:
     error = failing(lambda it: it.wait_for_end(), timeout_s=SHORT_S)
     assert isinstance(error, UnreachableError)
     assert "no hello" in str(error)
 
 
-def test_a_server_that_begins_a_login_and_says_no_more() -> None:
+def test_server_that_stops_in_the_login_times_out() -> None:
     def script(it: Conversation) -> None:
         it.say(hello())
         it.take()
@@ -125,7 +125,7 @@ def test_a_server_that_begins_a_login_and_says_no_more() -> None:
     assert "no reply to the login" in str(error)
 
 
-def test_a_login_that_is_fed_byte_by_byte_has_its_time_out() -> None:
+def test_login_sent_byte_by_byte_times_out() -> None:
     def script(it: Conversation) -> None:
         try:
             while True:
@@ -137,13 +137,13 @@ def test_a_login_that_is_fed_byte_by_byte_has_its_time_out() -> None:
     assert isinstance(failing(script, timeout_s=SHORT_S), UnreachableError | BadPeerError)
 
 
-def test_a_server_that_closes_at_once() -> None:
+def test_server_that_closes_at_once() -> None:
     error = failing(lambda it: None)
     assert isinstance(error, ConnectionLostError)
     assert "without a hello" in str(error)
 
 
-def test_a_server_that_closes_during_the_login() -> None:
+def test_server_that_closes_during_the_login() -> None:
     def script(it: Conversation) -> None:
         it.say(hello())
         it.take()
@@ -151,7 +151,7 @@ def test_a_server_that_closes_during_the_login() -> None:
     assert isinstance(failing(script), ConnectionLostError)
 
 
-def test_a_server_that_says_goodbye_with_its_snapshot() -> None:
+def test_bye_after_the_snapshot_is_reported_later() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.say({"type": "bye", "reason": "shutdown"})
@@ -167,24 +167,24 @@ def test_a_server_that_says_goodbye_with_its_snapshot() -> None:
 @pytest.mark.parametrize(
     ("code", "kind"), [("busy", BusyError), ("rate", RefusedError), ("not_authorized", NotAuthorizedError)]
 )
-def test_a_server_that_does_not_want_us(code: str, kind: type[LinkError]) -> None:
+def test_refusal_before_the_login_has_its_own_error(code: str, kind: type[LinkError]) -> None:
     error = failing(lambda it: it.say({"type": "error", "error": code, "message": "words"}))
     assert type(error) is kind
     assert code == "not_authorized" or "words" in str(error)
 
 
-def test_a_server_of_another_kind() -> None:
+def test_smtp_server_is_not_a_monitor_port() -> None:
     error = failing(lambda it: it.sock.sendall(b"220 Welcome!\r\n"))
     assert isinstance(error, BadPeerError)
 
 
-def test_a_wrong_word() -> None:
+def test_wrong_word_is_not_authorized() -> None:
     error = failing(lambda it: it.log_in(), Secrets(magic_word="another word"))
     assert isinstance(error, NotAuthorizedError)
     assert "another word" not in str(error)
 
 
-def test_no_secret_for_this_server() -> None:
+def test_missing_secret_needs_the_magic_word() -> None:
     def script(it: Conversation) -> None:
         it.say(hello())
         it.wait_for_end()
@@ -192,7 +192,7 @@ def test_no_secret_for_this_server() -> None:
     assert isinstance(failing(script, Secrets((OTHER_COOKIE,))), NeedsMagicWordError)
 
 
-def test_a_word_that_cannot_be_is_an_error_before_anything_is_sent() -> None:
+def test_invalid_word_is_an_error_before_connecting() -> None:
     with pytest.raises(ValueError, match="8 to 128"):
         MonitorLink.connect("127.0.0.1", 1, Secrets(magic_word="short"))
     assert len(WORD) >= 8

@@ -1,4 +1,4 @@
-"""A monitor's link over a real socket: time-outs, threads, and servers that go away."""
+"""A link over a real socket: time-outs, threads, and servers that end the connection."""
 
 import socket
 import struct
@@ -8,8 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from smtppseudo.link import link as link_module
+from smtppseudo.link import wire
 from smtppseudo.link.errors import (
     BadPeerError,
+    BusyError,
     ClosedError,
     ConnectionLostError,
     LinkError,
@@ -17,11 +19,11 @@ from smtppseudo.link.errors import (
 )
 from smtppseudo.link.incoming import Dropped, OpReply, Streamed
 from smtppseudo.link.link import MonitorLink
-from smtppseudo.link.machine import Secrets
+from smtppseudo.link.machine import MonitorClient, Secrets
 from smtppseudo.monitor.codec import encode
 from tests.clients import LIMIT_S, wait_until
 from tests.loopback.scripted import SECRETS, SHORT_S, Conversation, Scripted
-from tests.unit.monitor_peer import EVENT, SNAPSHOT
+from tests.unit.monitor_peer import CLIENT_NONCE, EVENT, SNAPSHOT, hello
 
 
 def event(seq: int) -> dict[str, object]:
@@ -38,7 +40,7 @@ def connect(server: Scripted, secrets: Secrets = SECRETS, timeout_s: float = LIM
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_a_login_and_a_request(address: str) -> None:
+def test_login_and_request(address: str) -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.peer.replies["get"] = [{"revision": 7}]
@@ -52,7 +54,7 @@ def test_a_login_and_a_request(address: str) -> None:
         assert link.request("get") == {"revision": 7}
 
 
-def test_this_machine_is_both_loopback_addresses() -> None:
+def test_this_machine_means_both_loopback_addresses() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.wait_for_end()
@@ -61,7 +63,7 @@ def test_this_machine_is_both_loopback_addresses() -> None:
         assert link.address == "::1"
 
 
-def test_what_the_socket_is_set_to() -> None:
+def test_socket_options_are_set() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.wait_for_end()
@@ -73,7 +75,7 @@ def test_what_the_socket_is_set_to() -> None:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
-def test_a_request_refused_leaves_the_link_as_it_was() -> None:
+def test_refused_request_keeps_the_link_usable() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.peer.replies["set"] = [{"ok": False, "error": "pinned", "message": "greeting was given ..."}]
@@ -88,7 +90,7 @@ def test_a_request_refused_leaves_the_link_as_it_was() -> None:
         assert link.request("ping") == {}
 
 
-def test_events_that_come_before_a_reply_are_kept_in_order() -> None:
+def test_events_before_a_reply_are_kept_in_order() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.say(event(1), event(2))
@@ -106,7 +108,7 @@ def test_events_that_come_before_a_reply_are_kept_in_order() -> None:
         assert link.next_events(0.01) == []
 
 
-def test_half_an_event_is_waited_for() -> None:
+def test_incomplete_event_is_waited_for() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         line = encode(event(1))
@@ -127,7 +129,7 @@ def test_half_an_event_is_waited_for() -> None:
         assert seqs(notices) == [1]
 
 
-def test_events_come_in_order_and_then_the_end() -> None:
+def test_events_come_in_order_before_the_end() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.say(event(1), {"type": "dropped", "count": 7}, event(9))
@@ -141,7 +143,7 @@ def test_events_come_in_order_and_then_the_end() -> None:
         assert seqs(seen[2:]) == [9]
 
 
-def test_what_came_before_the_end_is_read_before_it() -> None:
+def test_event_sent_with_bye_is_returned_before_the_error() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.say(event(1), {"type": "bye", "reason": "shutdown"})
@@ -155,7 +157,7 @@ def test_what_came_before_the_end_is_read_before_it() -> None:
             link.request("ping")
 
 
-def test_a_server_that_goes_away_instead_of_answering() -> None:
+def test_closed_connection_instead_of_a_reply_is_an_error() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.take()
@@ -164,7 +166,7 @@ def test_a_server_that_goes_away_instead_of_answering() -> None:
         link.request("ping")
 
 
-def test_a_server_that_resets_the_connection() -> None:
+def test_reset_connection_is_an_error() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.take()
@@ -174,7 +176,7 @@ def test_a_server_that_resets_the_connection() -> None:
         link.request("ping")
 
 
-def test_a_server_that_breaks_the_protocol_later() -> None:
+def test_protocol_violation_after_the_login_is_an_error() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.say({"type": "event"})
@@ -184,7 +186,7 @@ def test_a_server_that_breaks_the_protocol_later() -> None:
         link.next_events()
 
 
-def test_a_request_that_is_not_answered_in_time_ends_the_link() -> None:
+def test_request_without_a_reply_in_time_ends_the_link() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.take()
@@ -197,7 +199,7 @@ def test_a_request_that_is_not_answered_in_time_ends_the_link() -> None:
                 link.request("ping")
 
 
-def test_events_do_not_hold_off_the_time_out_of_a_request() -> None:
+def test_events_do_not_delay_the_time_out_of_a_request() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.take()
@@ -214,7 +216,7 @@ def test_events_do_not_hold_off_the_time_out_of_a_request() -> None:
             link.request("ping")
 
 
-def test_events_that_nobody_reads_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_during_a_request_are_bounded_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.say({"type": "dropped", "count": 7}, *map(event, range(1, 21)))
@@ -230,6 +232,37 @@ def test_events_that_nobody_reads_do_not_fill_the_memory(monkeypatch: pytest.Mon
         assert link.next_events(0) == []
 
 
+def test_next_events_stops_reading_as_soon_as_it_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the kernel's buffers fill, and the server drops events: this process does not keep them."""
+
+    def script(it: Conversation) -> None:
+        it.log_in()
+        it.say(*map(event, range(1, 101)))
+        sent.set()
+        assert done.wait(LIMIT_S)
+
+    sent, done = threading.Event(), threading.Event()
+    with Scripted(script) as server, connect(server) as link:
+        assert sent.wait(LIMIT_S)
+        monkeypatch.setattr(wire, "_RECEIVE_BYTES", 2 * len(encode(event(1))))
+        assert seqs(link.next_events()) == [1, 2]
+        sock = link._wire._sock
+        assert isinstance(sock, socket.socket)
+        assert len(sock.recv(1 << 20, socket.MSG_PEEK)) > 90 * len(encode(event(1)))
+        done.set()
+
+
+def test_refusal_is_reported_although_the_next_send_fails() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(encode(hello()) + encode({"type": "error", "error": "busy", "message": "8 monitors"}))
+        ours.shutdown(socket.SHUT_WR)
+        connection = wire.Wire(ours, MonitorClient(SECRETS, CLIENT_NONCE, "the server"))
+        (error,) = connection.read(LIMIT_S) or []
+        assert isinstance(error, BusyError)
+        connection.close()
+
+
 # Threads
 
 
@@ -238,7 +271,7 @@ def waiting(link: MonitorLink) -> bool:
 
 
 def in_thread(action: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
-    """Run it in another thread; what it returns or raises is in the list when the thread has ended."""
+    """Run it in another thread; the list has its result or its error when the thread has ended."""
     outcome: list[object] = []
 
     def run() -> None:
@@ -255,7 +288,7 @@ def in_thread(action: Callable[[], object]) -> tuple[threading.Thread, list[obje
 @pytest.mark.parametrize(
     "action", [MonitorLink.next_events, lambda link: link.request("ping")], ids=["next_events", "request"]
 )
-def test_close_wakes_whoever_waits(action: Callable[[MonitorLink], object]) -> None:
+def test_close_wakes_the_waiting_thread(action: Callable[[MonitorLink], object]) -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         while it.sock.recv(100):
@@ -276,7 +309,7 @@ def test_close_wakes_whoever_waits(action: Callable[[MonitorLink], object]) -> N
                 use()
 
 
-def test_another_thread_may_post_what_this_one_reads_the_reply_of() -> None:
+def test_reply_to_another_threads_post_comes_with_the_events() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.peer.replies["stop"] = [{"state": "offline"}]
@@ -291,7 +324,7 @@ def test_another_thread_may_post_what_this_one_reads_the_reply_of() -> None:
         assert outcome == [[OpReply(request_id, {"state": "offline"})]]
 
 
-def test_a_post_that_the_server_does_not_take_ends_the_link() -> None:
+def test_post_that_the_server_does_not_read_ends_the_link() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         assert done.wait(LIMIT_S)

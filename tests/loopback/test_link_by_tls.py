@@ -1,9 +1,10 @@
-"""A monitor's link by TLS: the handshake, the certificate, and servers that do not speak it."""
+"""A link over TLS: the handshake, the certificate, and servers without TLS."""
 
 import contextlib
 import socket
 import ssl
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ from smtppseudo.link.errors import (
 )
 from smtppseudo.link.link import MonitorLink
 from smtppseudo.link.machine import Secrets
+from smtppseudo.net import tls
 from tests.certificates import Certificate
 from tests.clients import LIMIT_S, wait_until
 from tests.loopback.scripted import Conversation, Scripted
@@ -39,7 +41,9 @@ def link(port: int, fingerprint: str | None = None, cookie: str = COOKIE, timeou
     )
 
 
-def test_the_errors_carry_what_a_screen_needs(server: Running, certificate: Certificate, other: Certificate) -> None:
+def test_certificate_errors_have_fingerprint_and_place(
+    server: Running, certificate: Certificate, other: Certificate
+) -> None:
     port = monitor_port(server)
     with pytest.raises(UnknownCertificateError) as unknown:
         link(port)
@@ -52,7 +56,7 @@ def test_the_errors_carry_what_a_screen_needs(server: Running, certificate: Cert
         assert made.request("status")["state"] == "online"
 
 
-def test_events_by_tls(server: Running, certificate: Certificate) -> None:
+def test_events_arrive_over_tls(server: Running, certificate: Certificate) -> None:
     with link(monitor_port(server), certificate.fingerprint, cookie_of(server)) as made:
         made.request("subscribe")
         for _ in range(30):
@@ -62,7 +66,7 @@ def test_events_by_tls(server: Running, certificate: Certificate) -> None:
             seen += len(made.next_events(LIMIT_S))
 
 
-def test_close_wakes_whoever_waits_by_tls(server: Running, certificate: Certificate) -> None:
+def test_close_wakes_the_waiting_thread_over_tls(server: Running, certificate: Certificate) -> None:
     made = link(monitor_port(server), certificate.fingerprint, cookie_of(server))
     ended: list[BaseException] = []
 
@@ -81,8 +85,8 @@ def test_close_wakes_whoever_waits_by_tls(server: Running, certificate: Certific
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_hello_that_comes_with_the_handshakes_end_is_read(certificate: Certificate, version: ssl.TLSVersion) -> None:
-    """Nothing tells `select` of bytes that TLS holds already."""
+def test_hello_in_the_same_packet_as_the_handshake_is_read(certificate: Certificate, version: ssl.TLSVersion) -> None:
+    """`select` does not report bytes that the TLS object holds already."""
 
     def script(it: Conversation) -> None:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -111,7 +115,7 @@ def _drain(it: Conversation) -> None:
             pass
 
 
-def test_a_server_that_speaks_clear_text() -> None:
+def test_clear_text_server_is_refused_with_advice() -> None:
     def script(it: Conversation) -> None:
         it.sock.sendall(b'{"type":"hello"}\n')
         _drain(it)
@@ -126,12 +130,12 @@ def test_a_server_that_speaks_clear_text() -> None:
         wire.secure(sock, ("mail.example.org", 26), LIMIT_S, None)
 
 
-def test_a_server_that_says_nothing() -> None:
+def test_silent_server_times_out_in_the_handshake() -> None:
     with Scripted(_drain) as scripted, pytest.raises(UnreachableError, match=r"no TLS handshake within 0.3 s"):
         link(scripted.port, timeout_s=SHORT_S)
 
 
-def test_a_server_that_closes() -> None:
+def test_server_that_closes_in_the_handshake() -> None:
     with (
         Scripted(lambda it: None) as scripted,
         pytest.raises(ConnectionLostError, match=r"lost in the TLS handshake.*try again"),
@@ -139,7 +143,7 @@ def test_a_server_that_closes() -> None:
         link(scripted.port)
 
 
-def test_a_server_with_tls_of_long_ago() -> None:
+def test_outdated_tls_is_refused() -> None:
     def script(it: Conversation) -> None:
         it.sock.recv(65_536)
         it.sock.sendall(b"\x15\x03\x01\x00\x02\x02\x46")  # alert: protocol version
@@ -149,14 +153,29 @@ def test_a_server_with_tls_of_long_ago() -> None:
         link(scripted.port)
 
 
-def test_clear_text_to_a_port_with_tls(server: Running) -> None:
-    """It is told at once: nothing is said of how long it took."""
+def test_clear_text_to_a_tls_port_is_explained_at_once(server: Running) -> None:
+    """The error comes at once; it is no time-out."""
     with pytest.raises(UnreachableError, match=r"the server accepts only TLS there; see --tls$"):
         MonitorLink.connect("127.0.0.1", monitor_port(server), Secrets((COOKIE,)))
 
 
-def test_clear_text_to_a_port_without_tls_that_is_slow(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether TLS is spoken there is asked by another connection: this one goes on."""
+def test_second_connection_and_handshake_share_the_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting and the handshake together take no longer than the time-out."""
+    granted: list[float] = []
+    times = iter([100.0, 100.75])
+
+    def record(sock: socket.socket, timeout_s: float) -> None:
+        granted.append(timeout_s)
+
+    monkeypatch.setattr(tls, "connect", record)
+    monkeypatch.setattr(wire, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+        assert wire._speaks_tls(sock, 1.0)
+    assert granted == [0.25]
+
+
+def test_slow_clear_text_server_is_not_mistaken_for_tls(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second connection tests for TLS, so that the first one stays usable."""
     monkeypatch.setattr(wire, "_HELLO_S", 0.0)
     server = servers.start()
     with MonitorLink.connect("127.0.0.1", monitor_port(server), Secrets((cookie_of(server),))) as link:

@@ -44,7 +44,7 @@ class Container:
 
     @property
     def stderr(self) -> str:
-        """What it has said."""
+        """Its standard error so far."""
         return self._stderr.read_text()
 
     def play(self, times: int = 1) -> None:
@@ -57,7 +57,7 @@ class Container:
                 client.expect_end()
 
     def end(self) -> bytes:
-        """End it as an operator would; return what is still in the pipe."""
+        """Stop it with SIGTERM; return the rest of the pipe."""
         os.close(self.writes)
         self.process.send_signal(signal.SIGTERM)
         rest = b"" if self.reads.closed else self.reads.readall()
@@ -66,7 +66,7 @@ class Container:
         return rest or b""
 
     def close(self) -> None:
-        """See that nothing stays."""
+        """Kill the process, and close the pipe."""
         self.process.kill()
         self.process.wait()
         self.reads.close()
@@ -81,7 +81,7 @@ def container(tmp_path: Path) -> Iterator[Container]:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_every_event_is_one_line_and_nothing_else_is_there(tmp_path: Path, log_format: str) -> None:
+def test_stdout_has_one_line_for_each_event_and_nothing_else(tmp_path: Path, log_format: str) -> None:
     container = Container(tmp_path, log_format=f'"{log_format}"')
     try:
         container.play()
@@ -94,7 +94,7 @@ def test_every_event_is_one_line_and_nothing_else_is_there(tmp_path: Path, log_f
     assert not (tmp_path / "-").exists()
 
 
-def test_a_slow_reader_stalls_nothing_and_learns_what_it_missed(container: Container) -> None:
+def test_slow_reader_does_not_delay_the_server_and_lost_lines_are_counted(container: Container) -> None:
     fcntl.fcntl(container.writes, fcntl.F_SETPIPE_SZ, 16_384)
     container.play(60)  # some 35 KiB: nobody reads, and all are answered
     wait_until(lambda: "log lines are lost" in container.stderr, "lines being lost")
@@ -108,7 +108,7 @@ def test_a_slow_reader_stalls_nothing_and_learns_what_it_missed(container: Conta
     assert container.stderr.count("log lines are lost") == 1
 
 
-def test_a_reader_that_left_does_not_end_the_server(container: Container) -> None:
+def test_reader_that_ends_does_not_end_the_server(container: Container) -> None:
     container.play()
     os.close(container.writes)
     container.reads.close()
@@ -120,14 +120,14 @@ def test_a_reader_that_left_does_not_end_the_server(container: Container) -> Non
     container.end()
 
 
-def test_it_cannot_print_the_events_twice(tmp_path: Path) -> None:
+def test_verbose_with_log_to_stdout_is_refused(tmp_path: Path) -> None:
     done = run(*words(tmp_path, "-v")[3:])
     assert done.returncode == 2
     assert done.stderr == 'smtppseudo: -v prints what log_dir = "-" prints already; leave one of them out\n'
 
 
-def test_a_closed_standard_output_is_no_peer_of_ours(tmp_path: Path) -> None:
-    """Descriptor 1 may be anything by the time that the log is written."""
+def test_closed_stdout_is_never_a_clients_socket(tmp_path: Path) -> None:
+    """Descriptor 1 may belong to a socket when the log is written."""
     line = ["sh", "-c", 'exec "$@" <&- >&-', "sh", *words(tmp_path)]
     with (tmp_path / "stderr").open("wb") as stderr:
         process = subprocess.Popen(line, env=environment(), stderr=stderr)
@@ -150,7 +150,7 @@ _JOURNALD = "/lib/systemd/systemd-journald"
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a mount namespace")
 @pytest.mark.skipif(not Path(_JOURNALD).exists() or not shutil.which("unshare"), reason="systemd is not installed")
-def test_journald_takes_it_and_report_reads_it_from_there(tmp_path: Path) -> None:
+def test_report_reads_the_log_from_journald(tmp_path: Path) -> None:
     """A journald of its own in a mount namespace; the server under systemd-cat, as with StandardOutput=journal."""
     (tmp_path / "script").write_text(_SCRIPT)
     line = ["unshare", "-m", "bash", str(tmp_path / "script"), _JOURNALD, str(tmp_path), *words(tmp_path)]

@@ -1,4 +1,4 @@
-"""A server's certificate is accepted by a person once; whoever shows another hears nothing."""
+"""The user accepts a server's certificate once; a server with another certificate receives nothing."""
 
 import contextlib
 import re
@@ -28,7 +28,7 @@ def server(lasting_servers: Servers, certificate: Certificate) -> Running:
 
 
 class Middle:
-    """Stands between client and server: a relay, or, with a certificate of its own, one that reads along.
+    """A man in the middle: relays bytes, and reads them if it has a certificate of its own.
 
     `heard` is what clients said to it under its own certificate, `handshakes` how many took that.
     """
@@ -86,20 +86,20 @@ def middle(server: Running) -> Iterator[Middle]:
 
 
 def words(server: Running, name: str, *more: str, port: int | None = None) -> list[str]:
-    """Return a command for the server, by TLS though it is on this machine."""
+    """Return a command for the server over TLS."""
     place = ["--tls", "--monitor-port", str(port or monitor_port(server)), "--state-dir", str(state_dir(server))]
     return [name, *more, *place]
 
 
 def pin(server: Running, tmp_path: Path, port: int, fingerprint: str) -> None:
-    """Have a certificate accepted."""
+    """Accept a certificate with --pin."""
     outcome(run(*words(server, "status", "--pin", fingerprint, port=port), XDG_CONFIG_HOME=str(tmp_path)), 0)
 
 
-# The first time
+# The first connection
 
 
-def test_a_person_is_asked_the_first_time(server: Running, certificate: Certificate, tmp_path: Path) -> None:
+def test_user_is_asked_at_the_first_connection(server: Running, certificate: Certificate, tmp_path: Path) -> None:
     pins = tmp_path / "smtppseudo" / PINS_FILE
     port = monitor_port(server)
     with Terminal(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)) as terminal:
@@ -121,7 +121,7 @@ def test_a_person_is_asked_the_first_time(server: Running, certificate: Certific
     assert "online" in said
 
 
-def test_where_nobody_can_be_asked_it_says_what_to_do(
+def test_without_a_terminal_the_error_names_the_pin_option(
     server: Running, certificate: Certificate, tmp_path: Path
 ) -> None:
     line = outcome(run(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)), 69)
@@ -132,21 +132,21 @@ def test_where_nobody_can_be_asked_it_says_what_to_do(
         assert "online" in outcome(run(*words(server, "status", *more), XDG_CONFIG_HOME=str(tmp_path)), 0)
 
 
-def test_a_wrong_pin_is_not_kept(server: Running, other: Certificate, tmp_path: Path) -> None:
+def test_wrong_pin_is_not_saved(server: Running, other: Certificate, tmp_path: Path) -> None:
     line = outcome(run(*words(server, "status", "--pin", other.fingerprint), XDG_CONFIG_HOME=str(tmp_path)), 69)
     assert "shows another certificate" in line
     assert not (tmp_path / "smtppseudo" / PINS_FILE).exists()
     assert run(*words(server, "status", "--pin", "SHA256:12")).returncode == 2
 
 
-def test_pins_that_cannot_be_read_let_nobody_in(server: Running, tmp_path: Path) -> None:
+def test_unreadable_pins_trust_no_certificate(server: Running, tmp_path: Path) -> None:
     (tmp_path / "smtppseudo" / PINS_FILE).mkdir(parents=True)
     line = outcome(run(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)), 69)
     assert "Is a directory" in line
     assert "--pin" in line
 
 
-def test_in_clear_no_pin_is_looked_for_or_kept(servers: Servers, other: Certificate, tmp_path: Path) -> None:
+def test_clear_text_neither_reads_nor_saves_pins(servers: Servers, other: Certificate, tmp_path: Path) -> None:
     server = servers.start()
     place = ["--state-dir", str(state_dir(server)), "--pin", other.fingerprint]
     assert "online" in outcome(run("status", *place, XDG_CONFIG_HOME=str(tmp_path)), 0)
@@ -155,17 +155,17 @@ def test_in_clear_no_pin_is_looked_for_or_kept(servers: Servers, other: Certific
     assert "online" in outcome(run("status", *place[:2], XDG_CONFIG_HOME=str(tmp_path)), 0)
 
 
-def test_pins_that_cannot_be_written(server: Running, certificate: Certificate, tmp_path: Path) -> None:
+def test_pin_that_cannot_be_saved_is_a_warning(server: Running, certificate: Certificate, tmp_path: Path) -> None:
     (tmp_path / "smtppseudo").touch()
     done = run(*words(server, "status", "--pin", certificate.fingerprint), XDG_CONFIG_HOME=str(tmp_path / "smtppseudo"))
     assert (done.returncode, "online" in done.stdout) == (0, True), done
     assert "the next time asks again" in done.stderr
 
 
-# What is done by TLS
+# Commands over TLS
 
 
-def test_all_commands_go_by_tls(servers: Servers, certificate: Certificate, tmp_path: Path) -> None:
+def test_all_commands_work_over_tls(servers: Servers, certificate: Certificate, tmp_path: Path) -> None:
     server = servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
     env = {"XDG_CONFIG_HOME": str(tmp_path)}
     pin(server, tmp_path, monitor_port(server), certificate.fingerprint)
@@ -187,13 +187,13 @@ def test_all_commands_go_by_tls(servers: Servers, certificate: Certificate, tmp_
     assert "online" in outcome(run(*by_word, "--magic-file", str(magic), **env), 0)
 
 
-# Somebody on the way
+# A man in the middle
 
 
 @pytest.mark.parametrize(
     "line", ["status", "set greeting=Ha", "magic-word --generate", "watch", "stop"], ids=lambda line: line.split()[0]
 )
-def test_a_man_in_the_middle_hears_nothing(
+def test_man_in_the_middle_receives_nothing(
     server: Running, certificate: Certificate, other: Certificate, middle: Middle, tmp_path: Path, line: str
 ) -> None:
     pin(server, tmp_path, middle.port, certificate.fingerprint)  # through it, while it only passes on
@@ -212,16 +212,16 @@ def test_a_man_in_the_middle_hears_nothing(
     assert "online" in outcome(run(*words(server, "status", port=middle.port), XDG_CONFIG_HOME=str(tmp_path)), 0)
 
 
-def test_the_middle_would_hear_who_trusts_it(
+def test_man_in_the_middle_receives_the_login_once_trusted(
     server: Running, other: Certificate, middle: Middle, tmp_path: Path
 ) -> None:
-    """So that the test above can fail."""
+    """This shows that the test above can fail."""
     middle.certificate = other
     pin(server, tmp_path, middle.port, other.fingerprint)
     assert b'"op":"auth"' in middle.heard
 
 
-def test_a_renewed_certificate_is_accepted_as_the_error_says(
+def test_renewed_certificate_is_accepted_with_the_offered_option(
     servers: Servers, certificate: Certificate, other: Certificate, tmp_path: Path
 ) -> None:
     server = servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
@@ -243,7 +243,7 @@ def test_a_renewed_certificate_is_accepted_as_the_error_says(
 
 @pytest.fixture
 def namespace() -> Iterator[list[str]]:
-    """A network of our own with 192.0.2.1 in it; gives the prefix of a command that is to run there."""
+    """Create a network namespace with the address 192.0.2.1; return the argv prefix that runs a command in it."""
     if not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
         pytest.skip("unshare, nsenter or ip is not installed")
     script = "ip link set lo up && ip addr add 192.0.2.1/32 dev lo && echo ready && exec sleep 300"
@@ -260,7 +260,7 @@ def namespace() -> Iterator[list[str]]:
         holder.communicate()
 
 
-def test_an_address_that_is_not_loopback_is_tls_by_itself(
+def test_tls_is_the_default_to_other_addresses(
     servers: Servers, certificate: Certificate, tmp_path: Path, namespace: list[str]
 ) -> None:
     both = ["192.0.2.1", "127.0.0.1"]

@@ -1,4 +1,4 @@
-"""`smtppseudo probe` against real servers: this one at each stage, Postfix, aiosmtpd, and nobody."""
+"""`probe` against real servers: this one at each stage, Postfix, aiosmtpd, and a closed port."""
 
 import contextlib
 import socket
@@ -17,7 +17,7 @@ ACCEPTED, REFUSED, UNREACHABLE, DEFERRED = 1, 0, 69, 75
 
 @contextlib.contextmanager
 def answering(data: bytes) -> Iterator[int]:
-    """Run a server that says some bytes to one connection and closes it; give its port."""
+    """Run a server that sends some bytes to one connection and closes it; yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
@@ -38,7 +38,7 @@ def stages(lasting_servers: Servers) -> dict[str, Running]:
 
 @pytest.mark.parametrize("options", [[], ["--pipeline"], ["--helo"]], ids=["", "pipeline", "helo"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_this_server_at_each_stage(stages: dict[str, Running], stage: str, options: list[str]) -> None:
+def test_probe_of_this_server_at_each_stage(stages: dict[str, Running], stage: str, options: list[str]) -> None:
     probe = run("probe", "--port", str(stages[stage].port), *options, "127.0.0.1")
     # At `message` the no comes only after a message, and none is sent.
     accepted = stage == "message"
@@ -46,7 +46,7 @@ def test_this_server_at_each_stage(stages: dict[str, Running], stage: str, optio
     assert probe.stdout.endswith(f"verdict: {'accepted' if accepted else 'refused permanently'}\n")
 
 
-def test_both_sides_are_printed_with_times(unchanged: Running) -> None:
+def test_probe_prints_both_sides_with_times(unchanged: Running) -> None:
     probe = run("probe", "--port", str(unchanged.port), "--ehlo", "me.test", "--from", "<a@b.test>", "127.0.0.1")
     lines = [line.split(maxsplit=1) for line in probe.stdout.splitlines()[:-1]]
     assert all(float(time) >= 0 for time, _ in lines)
@@ -60,13 +60,13 @@ def test_both_sides_are_printed_with_times(unchanged: Running) -> None:
     ]
 
 
-def test_accept_mode_is_found_out(servers: Servers) -> None:
+def test_probe_detects_accept_mode(servers: Servers) -> None:
     server = servers.start({"accept_mail": True})
     assert run("probe", "--port", str(server.port), "127.0.0.1").returncode == ACCEPTED
 
 
 @pytest.mark.skipif(bool(postfix.missing()), reason=postfix.missing() or "-")
-def test_postfix_would_accept_it() -> None:
+def test_probe_detects_that_postfix_accepts() -> None:
     with postfix.running(9, {"elsewhere.test": 9}) as server:
         probe = run("probe", "--port", str(server.port), "--to", "someone@example.org", "--pipeline", "127.0.0.1")
         assert (probe.returncode, probe.stderr) == (ACCEPTED, "")
@@ -74,7 +74,7 @@ def test_postfix_would_accept_it() -> None:
         assert probe.returncode == REFUSED
 
 
-def test_aiosmtpd_would_accept_it() -> None:
+def test_probe_detects_that_aiosmtpd_accepts() -> None:
     class Taker:
         async def handle_DATA(self, server: object, session: object, envelope: object) -> str:  # noqa: N802
             raise AssertionError("a message was sent")
@@ -93,14 +93,14 @@ def test_aiosmtpd_would_accept_it() -> None:
     ("data", "status"),
     [(b"421 busy\r\n", DEFERRED), (b"554 no\r\n", REFUSED), (b"220 hello\r\n", DEFERRED), (b"", UNREACHABLE)],
 )
-def test_servers_that_hang_up(data: bytes, status: int) -> None:
+def test_server_that_hangs_up_is_deferred_or_unreachable(data: bytes, status: int) -> None:
     with answering(data) as port:
         probe = run("probe", "--port", str(port), "--timeout", "5", "127.0.0.1")
     assert probe.returncode == status
     assert "Traceback" not in probe.stderr
 
 
-def test_nobody_there() -> None:
+def test_probe_of_a_closed_port_is_unreachable() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))  # bound, but it does not listen
         port = sock.getsockname()[1]
@@ -111,12 +111,12 @@ def test_nobody_there() -> None:
     )
 
 
-def test_a_name_that_is_none() -> None:
+def test_probe_of_an_invalid_name_is_unreachable() -> None:
     probe = run("probe", "a..b")
     assert probe.returncode == UNREACHABLE
     assert probe.stderr.count("\n") == 1
 
 
-def test_what_the_server_says_is_escaped() -> None:
+def test_probe_escapes_what_the_server_sends() -> None:
     with answering(b"554 \x1b[2Jno\r\n") as port:
         assert r"S: 554 \x1b[2Jno" in run("probe", "--port", str(port), "127.0.0.1").stdout

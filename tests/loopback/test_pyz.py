@@ -1,4 +1,4 @@
-"""smtppseudo.pyz: one file, made by one command, that serves on a bare Python."""
+"""smtppseudo.pyz: one file, built by one command, that serves on a bare Python."""
 
 import os
 import pty
@@ -41,7 +41,7 @@ def bare(python: str, pyz: Path, *arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
-def test_it_serves_on_a_bare_python(pyz: Path, tmp_path: Path, version: str) -> None:
+def test_pyz_serves_on_a_bare_python(pyz: Path, tmp_path: Path, version: str) -> None:
     interpreter = python(version)
     (tmp_path / "empty").touch()
     places = ["--config", str(tmp_path / "empty"), "--state-dir", str(tmp_path), "--log-dir", str(tmp_path)]
@@ -71,7 +71,9 @@ def test_it_serves_on_a_bare_python(pyz: Path, tmp_path: Path, version: str) -> 
 
 
 @pytest.mark.parametrize(("command", "otherwise"), [("monitor", ""), ("demo", "demo --no-screen")])
-def test_the_screen_says_in_one_line_what_to_install(pyz: Path, tmp_path: Path, command: str, otherwise: str) -> None:
+def test_monitor_in_pyz_says_in_one_line_what_to_install(
+    pyz: Path, tmp_path: Path, command: str, otherwise: str
+) -> None:
     ours, theirs = pty.openpty()
     try:
         words = [*bare(sys.executable, pyz), command]
@@ -101,12 +103,12 @@ def test_it_prints_the_guide(pyz: Path) -> None:
             assert subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout == text
 
 
-def test_it_starts_by_its_name(pyz: Path) -> None:
+def test_pyz_is_executable(pyz: Path) -> None:
     done = subprocess.run([pyz, "--version"], capture_output=True, text=True, timeout=LIMIT_S, check=True)
     assert done.stdout.startswith("smtppseudo ")
 
 
-def test_the_same_bytes_on_another_day_with_another_umask(pyz: Path, tmp_path: Path) -> None:
+def test_pyz_is_reproducible(pyz: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(CHECKOUT / "smtppseudo", copy / "smtppseudo")
     shutil.copytree(CHECKOUT / ".ci", copy / ".ci")

@@ -1,4 +1,4 @@
-"""`report` as a command: which logs it reads, what it says, and what it says where there is nothing to read."""
+"""`report` as a command: the logs that it reads, its tables, and its errors."""
 
 import gzip
 import json
@@ -17,13 +17,13 @@ from tests.running import Servers, command, environment, run
 
 
 def session(ip: str, time: str) -> list[Stamped]:
-    """Make the events of a session."""
+    """Return the events of a session."""
     events = (Connected(25), Command(b"HELO me", b"250 Hello"), Closed("quit", 1500, 9, 9, 1))
     return [Stamped(0, time, 1, 1, ip, 4000, event) for event in events]
 
 
 def write_day(directory: Path, day: str, ip: str) -> Path:
-    """Write the log of a day on which somebody came at noon."""
+    """Write the log of a day with one session at noon."""
     directory.mkdir(exist_ok=True)
     path = directory / f"{day}.log"
     path.write_text("".join(render_text(session(ip, f"{day}T12:00:00.000Z"))))
@@ -31,14 +31,14 @@ def write_day(directory: Path, day: str, ip: str) -> Path:
 
 
 def found(*arguments: str, **env: str) -> dict[str, object]:
-    """Run `report --json` and return what it says."""
+    """Run `report --json`; return its output."""
     done = run("report", "--json", *arguments, **env)
     assert (done.returncode, done.stderr) == (0, "")
     report: dict[str, object] = json.loads(done.stdout)
     return report
 
 
-def test_what_a_server_logged_is_reported(servers: Servers) -> None:
+def test_report_of_a_servers_log(servers: Servers) -> None:
     for log_format in ("text", "json"):
         server = servers.start({"log_format": log_format})
         server.play("EHLO there", "MAIL FROM:<a@b.example>")
@@ -51,14 +51,14 @@ def test_what_a_server_logged_is_reported(servers: Servers) -> None:
         assert re.search(r"^  1 100.0%  b\.example  #+$", report.stdout.replace("█", "#"), re.MULTILINE)
 
 
-def test_the_usual_logs_are_read_if_none_are_named(tmp_path: Path) -> None:
+def test_log_directory_is_read_if_no_log_is_named(tmp_path: Path) -> None:
     write_day(tmp_path / "log", "2026-11-24", "192.0.2.1")
     assert found(LOGS_DIRECTORY=str(tmp_path / "log"))["connected"] == 1
     (tmp_path / "settings").write_text(f'log_dir = "{tmp_path}/log"\n')
     assert found("--config", str(tmp_path / "settings"))["connected"] == 1
 
 
-def test_files_directories_and_standard_input_in_any_mix(tmp_path: Path) -> None:
+def test_files_directories_and_standard_input_can_be_mixed(tmp_path: Path) -> None:
     write_day(tmp_path / "one", "2026-11-24", "192.0.2.1")
     packed = tmp_path / "two.gz"
     packed.write_bytes(gzip.compress("".join(render_json(session("192.0.2.2", "2026-11-24T12:00:00.000Z"))).encode()))
@@ -87,13 +87,13 @@ def test_files_directories_and_standard_input_in_any_mix(tmp_path: Path) -> None
         (["--since", "99999d"], 4),
     ],
 )
-def test_periods(tmp_path: Path, period: list[str], days: int) -> None:
+def test_report_of_a_period(tmp_path: Path, period: list[str], days: int) -> None:
     for day in range(21, 25):
         write_day(tmp_path / "log", f"2026-11-{day}", f"192.0.2.{day}")
     assert found("--utc", *period, str(tmp_path / "log"))["connected"] == days
 
 
-def test_a_date_is_local(tmp_path: Path) -> None:
+def test_date_is_local_time(tmp_path: Path) -> None:
     write_day(tmp_path / "log", "2026-11-24", "192.0.2.1")  # at noon, 20:00 in the zone
     logs = str(tmp_path / "log")
     assert found("--since", "2026-11-24T20:00", logs, TZ="EAST-8")["connected"] == 1
@@ -108,7 +108,7 @@ def test_a_date_is_local(tmp_path: Path) -> None:
     ] == ["12"]
 
 
-def test_tables_are_those_asked_for(tmp_path: Path) -> None:
+def test_by_option_selects_the_tables(tmp_path: Path) -> None:
     logs = str(write_day(tmp_path / "log", "2026-11-24", "192.0.2.1"))
     by = found("--by", "sender,day", "--by", "verb", logs)["by"]
     assert isinstance(by, dict)
@@ -126,13 +126,13 @@ def test_tables_are_those_asked_for(tmp_path: Path) -> None:
         (["--top", "0"], "0 is not a number of rows: 1 to 10000"),
     ],
 )
-def test_mistakes(arguments: list[str], complaint: str) -> None:
+def test_invalid_options_are_one_line(arguments: list[str], complaint: str) -> None:
     done = run("report", *arguments)
     assert done.returncode == 2
     assert complaint in done.stderr
 
 
-def test_no_logs_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+def test_missing_logs_are_one_line_with_advice(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     (tmp_path / "settings").write_text('log_dir = "-"\n')
@@ -149,7 +149,7 @@ def test_no_logs_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     assert f"{tmp_path / 'gone'}: no such directory" in done.stderr
 
 
-def test_no_logs_of_that_time_names_the_days_that_there_are(tmp_path: Path) -> None:
+def test_period_without_logs_names_the_existing_days(tmp_path: Path) -> None:
     for day in ("2026-11-23", "2026-11-24"):
         write_day(tmp_path / "log", day, "192.0.2.1")
     done = run("report", "--since", "2027-01-01", str(tmp_path / "log"))
@@ -157,7 +157,7 @@ def test_no_logs_of_that_time_names_the_days_that_there_are(tmp_path: Path) -> N
     assert done.stderr.endswith("; there are logs from 2026-11-23 to 2026-11-24\n")
 
 
-def test_what_cannot_be_read_is_said_beside_the_report(tmp_path: Path) -> None:
+def test_unreadable_logs_are_named_beside_the_report(tmp_path: Path) -> None:
     there = write_day(tmp_path / "log", "2026-11-24", "192.0.2.1")
     done = run("report", str(tmp_path / "gone.log"), str(there))
     assert done.returncode == 1
@@ -165,7 +165,7 @@ def test_what_cannot_be_read_is_said_beside_the_report(tmp_path: Path) -> None:
     assert "connections     1" in done.stdout
 
 
-def test_no_log_can_send_the_terminal_anything(tmp_path: Path) -> None:
+def test_log_cannot_send_terminal_commands(tmp_path: Path) -> None:
     path = tmp_path / "2026-11-24.log"
     line = render_text(session("192.0.2.1", "2026-11-24T12:00:00.000Z"))[1]
     edited = [
@@ -208,7 +208,7 @@ def on_a_terminal(*arguments: str, columns: int = 100) -> tuple[str, str]:
     return texts[0], texts[1]
 
 
-def test_tables_fit_the_terminal(tmp_path: Path) -> None:
+def test_tables_fit_the_terminals_width(tmp_path: Path) -> None:
     logs = str(write_day(tmp_path / "log", "2026-11-24", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"))
     for columns in (40, 60, 120):
         report, complaints = on_a_terminal("report", logs, columns=columns)
@@ -216,7 +216,7 @@ def test_tables_fit_the_terminal(tmp_path: Path) -> None:
         assert complaints == ""
 
 
-def test_a_long_input_says_on_a_terminal_how_far_it_is(tmp_path: Path) -> None:
+def test_long_input_shows_progress_on_a_terminal(tmp_path: Path) -> None:
     path = tmp_path / "2026-11-24.log"
     lines = "".join(render_text(session("192.0.2.1", "2026-11-24T12:00:00.000Z"))) * 1000
     with path.open("w") as file:

@@ -1,4 +1,4 @@
-"""Reverse DNS: DNS is asked where somebody asks for it, and never by the server."""
+"""Reverse DNS: only `report --resolve` sends queries, never the server."""
 
 import json
 import os
@@ -20,7 +20,7 @@ ADDRESSES = ("192.0.2.1", "192.0.2.2", "192.0.2.3", SILENT)
 
 
 def write_log(directory: Path) -> Path:
-    """Write a log of one visit of each address."""
+    """Write a log with one session of each address."""
     path = directory / "2026-11-24.log"
     visits = [Stamped(0, "2026-11-24T12:00:00.000Z", 1, 1, ip, 4000, Connected(25)) for ip in ADDRESSES]
     path.write_text("".join(render_text(visits)))
@@ -29,8 +29,8 @@ def write_log(directory: Path) -> Path:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for namespaces")
 @pytest.mark.skipif(not shutil.which("unshare") or not shutil.which("ip"), reason="needs unshare and ip")
-def test_report_asks_for_the_names_of_what_it_shows(tmp_path: Path) -> None:
-    """A real resolver asks a real name server, which is silent about one address."""
+def test_resolve_option_looks_up_the_printed_addresses(tmp_path: Path) -> None:
+    """The real resolver asks a real name server, which does not reply about one address."""
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
     enter = 'ip link set lo up && mount --bind "$0" /etc/resolv.conf && exec "$@"'
     server = [sys.executable, "-m", "tests.loopback.name_server"]
@@ -52,7 +52,7 @@ def test_report_asks_for_the_names_of_what_it_shows(tmp_path: Path) -> None:
     assert names == {"192.0.2.3": None, SILENT: None}
 
 
-def test_without_being_asked_report_asks_for_none(tmp_path: Path) -> None:
+def test_report_without_resolve_looks_up_nothing(tmp_path: Path) -> None:
     done = run("report", "--json", str(write_log(tmp_path)))
     assert '"name"' not in done.stdout
 
@@ -71,8 +71,8 @@ sys.exit(status)
 """
 
 
-def test_the_server_looks_nothing_up(tmp_path: Path) -> None:
-    """Whatever a peer calls itself, and with everything on that writes of it."""
+def test_server_looks_up_nothing(tmp_path: Path) -> None:
+    """This holds for every name that a caller sends, with all outputs on."""
     (tmp_path / "settings").write_text(
         f'blocklist_file = "{tmp_path}/list"\nmetrics_file = "{tmp_path}/metrics"\nhostname = "mx.example"\n'
     )
@@ -97,7 +97,7 @@ def test_the_server_looks_nothing_up(tmp_path: Path) -> None:
     assert (tmp_path / "stdout").read_text().splitlines()[-1] == "lookups: [] False"
 
 
-def test_only_report_can_look_addresses_up() -> None:
+def test_only_report_imports_reverse_dns() -> None:
     callers = {
         str(path.relative_to(CHECKOUT))
         for path in (CHECKOUT / "smtppseudo").rglob("*.py")

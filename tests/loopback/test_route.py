@@ -28,7 +28,7 @@ def own_other_address() -> str:
     return address
 
 
-def test_an_address_of_this_machine_leads_to_loopback(servers: Servers) -> None:
+def test_own_address_falls_back_to_loopback(servers: Servers) -> None:
     server = servers.start()
     address = own_other_address()
     route = connect(Target(address, monitor_port(server)), Keyring([state_dir(server)], NO_PINS))
@@ -39,7 +39,7 @@ def test_an_address_of_this_machine_leads_to_loopback(servers: Servers) -> None:
     )
 
 
-def test_what_was_tried_is_said_where_nothing_answers() -> None:
+def test_error_names_what_was_tried() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
     with pytest.raises(UnreachableError, match=rf"127\.0\.0\.1 port {port}: Connection refused; is the server running"):

@@ -257,7 +257,7 @@ def test_nothing_listens_once_offline(inside: MakeInside) -> None:
 
 def test_a_connection_of_the_turn_in_which_it_goes_offline_is_no_error(inside: MakeInside) -> None:
     server = inside()
-    listener = server.server._smtp_port._listeners[0]
+    listener = server.server.smtp_port._listeners[0]
     server.server.go_offline("test")
     listener.ready(READ, server.server.reactor.clock.now)  # the selector had seen it before
     server.advance(2)
@@ -268,7 +268,7 @@ def test_a_connection_of_the_turn_in_which_it_goes_offline_is_no_error(inside: M
 
 def test_going_online_while_accepting_pauses(inside: MakeInside) -> None:
     server = inside()
-    listener = server.server._smtp_port._listeners[0]
+    listener = server.server.smtp_port._listeners[0]
     listener._pause(OSError(24, "Too many open files"), server.server.reactor.clock.now)
     server.server.go_offline("test")
     server.server.go_online("test")

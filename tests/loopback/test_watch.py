@@ -1,4 +1,4 @@
-"""`watch` against the real server: its lines, its filters, and what it does when the connection is lost."""
+"""`watch` against the real server: lines, filters, and lost connections."""
 
 import json
 import signal
@@ -22,7 +22,7 @@ def server(servers: Servers) -> Running:
 
 
 class Watching:
-    """A `watch`, and what it printed so far."""
+    """A `watch` process, and its output so far."""
 
     def __init__(self, directory: Path, *arguments: str) -> None:
         directory.mkdir()
@@ -41,7 +41,7 @@ class Watching:
         return self._err.read_text("ascii")
 
     def wait_for(self, part: str) -> list[str]:
-        """Wait until such a line is there; return all lines so far."""
+        """Wait for a line with this text; return all lines so far."""
         wait_until(lambda: any(part in line for line in self.lines), f"{part!r} on its output")
         return self.lines
 
@@ -50,7 +50,7 @@ class Watching:
         return self.said
 
     def interrupt(self) -> None:
-        """End it as Ctrl-C does."""
+        """End it like Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
         assert self.process.wait(LIMIT_S) == 130
 
@@ -66,7 +66,7 @@ def watchers(tmp_path: Path) -> Iterator["Watchers"]:
 
 
 class Watchers:
-    """Starts watches, and ends them all."""
+    """Starts `watch` processes, and ends them all."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -85,7 +85,7 @@ class Watchers:
 
 
 def wait_for_monitors(server: Running, count: int) -> None:
-    """Wait until so many have logged in."""
+    """Wait until this number of monitors has logged in."""
     server.wait_for_event(Monitor, count, action="login")
 
 
@@ -100,7 +100,7 @@ def test_watch_prints_the_lines_of_the_log(server: Running, watchers: Watchers) 
     assert watching.said == ""
 
 
-def test_watch_begins_with_its_login(server: Running, watchers: Watchers) -> None:
+def test_watch_begins_at_its_login(server: Running, watchers: Watchers) -> None:
     server.play("HELO before")
     watching = watchers.start(state_dir(server))
     wait_for_monitors(server, 1)
@@ -110,7 +110,7 @@ def test_watch_begins_with_its_login(server: Running, watchers: Watchers) -> Non
     assert not any("before" in line or "login" in line for line in lines)
 
 
-def test_watch_json(server: Running, watchers: Watchers) -> None:
+def test_watch_prints_json(server: Running, watchers: Watchers) -> None:
     watching = watchers.start(state_dir(server), "--json", "--from-seq", "1")
     server.play("HELO me")
     watching.wait_for('"event":"closed"')
@@ -120,7 +120,7 @@ def test_watch_json(server: Running, watchers: Watchers) -> None:
     assert next(record for record in records if record["event"] == "command")["data"] == "HELO me"
 
 
-def test_watch_with_filters(server: Running, watchers: Watchers) -> None:
+def test_watch_filters_by_kind_and_network(server: Running, watchers: Watchers) -> None:
     kinds = watchers.start(state_dir(server), "--from-seq", "1", "--event", "connected", "--event", "closed")
     wait_for_monitors(server, 1)
     network = watchers.start(state_dir(server), "--from-seq", "1", "--ip", "127.0.0.8/30")
@@ -135,11 +135,11 @@ def test_watch_with_filters(server: Running, watchers: Watchers) -> None:
     assert [line.split()[1] for line in network.lines] == ["connected", "command", "closed"]
 
 
-def test_watch_of_what_is_still_to_come(server: Running) -> None:
+def test_watch_from_a_future_event_is_an_error(server: Running) -> None:
     assert "from_seq must be at most" in ask(server, "watch", "--from-seq", "1000000", status=1)
 
 
-def test_watch_says_what_is_not_kept_any_more(server: Running, watchers: Watchers) -> None:
+def test_watch_reports_events_that_the_server_no_longer_has(server: Running, watchers: Watchers) -> None:
     for _ in range(6):
         with server.connect() as client:
             client.expect("220")
@@ -155,7 +155,7 @@ def test_watch_says_what_is_not_kept_any_more(server: Running, watchers: Watcher
     assert first > 1
 
 
-def test_watch_ends_when_nobody_reads_it_any_more(server: Running) -> None:
+def test_watch_ends_when_its_reader_ends(server: Running) -> None:
     with subprocess.Popen(
         command("watch", "--json", "--from-seq", "1", "--state-dir", str(state_dir(server))),
         env=environment(),
@@ -168,12 +168,12 @@ def test_watch_ends_when_nobody_reads_it_any_more(server: Running) -> None:
         assert process.stderr is not None
         assert [json.loads(process.stdout.readline())["seq"] for _ in range(3)] == [1, 2, 3]
         process.stdout.close()
-        # Nothing more happens at the server, and it ends all the same.
+        # It ends although the server sends nothing more.
         assert process.wait(LIMIT_S) == 0
         assert process.stderr.read() == ""
 
 
-def test_watch_goes_on_after_a_restart(servers: Servers, watchers: Watchers) -> None:
+def test_watch_continues_after_a_restart(servers: Servers, watchers: Watchers) -> None:
     server = servers.start()
     state = state_dir(server)
     watching = watchers.start(state, "--json")
@@ -196,7 +196,7 @@ def test_watch_goes_on_after_a_restart(servers: Servers, watchers: Watchers) -> 
     assert watching.process.poll() is None
 
 
-def test_watch_goes_on_where_it_was_after_a_lost_connection(server: Running, watchers: Watchers) -> None:
+def test_watch_continues_without_gap_after_a_lost_connection(server: Running, watchers: Watchers) -> None:
     watching = watchers.start(state_dir(server), "--json", "--from-seq", "1")
     watching.wait_for("login")
     ask(server, "magic-word", "--generate")  # other monitors are logged out
@@ -210,7 +210,7 @@ def test_watch_goes_on_where_it_was_after_a_lost_connection(server: Running, wat
     assert "restarted" not in watching.said
 
 
-def test_watch_does_not_try_a_refused_word_again(server: Running, watchers: Watchers, tmp_path: Path) -> None:
+def test_watch_does_not_retry_a_refused_word(server: Running, watchers: Watchers, tmp_path: Path) -> None:
     word = ask(server, "magic-word", "--generate").strip()
     path = write_word(tmp_path, word)
     watching = watchers.start(
@@ -226,7 +226,7 @@ def test_watch_does_not_try_a_refused_word_again(server: Running, watchers: Watc
     assert len(refusals) == 1
 
 
-def test_a_busy_server_is_said_to_be_busy(server: Running, watchers: Watchers) -> None:
+def test_busy_server_is_reported(server: Running, watchers: Watchers) -> None:
     for count in range(1, 9):
         watchers.start(state_dir(server))
         wait_for_monitors(server, count)  # one by one: an address may have but two that have not logged in yet
@@ -234,7 +234,7 @@ def test_a_busy_server_is_said_to_be_busy(server: Running, watchers: Watchers) -
     assert "busy: 8 monitors" in line
 
 
-def test_a_data_event_is_a_line_like_the_log_even_when_it_is_not_ascii(server: Running, watchers: Watchers) -> None:
+def test_watch_escapes_data_like_the_log(server: Running, watchers: Watchers) -> None:
     watching = watchers.start(state_dir(server), "--from-seq", "1", "--event", "command")
     wait_for_monitors(server, 1)
     server.play("HELO \xff\xfe")

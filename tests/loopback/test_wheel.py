@@ -1,4 +1,4 @@
-"""Wheel and source archive: the same bytes wherever they are built, and in them what belongs there."""
+"""Wheel and source archive: reproducible, and with the expected contents."""
 
 import os
 import re
@@ -51,7 +51,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return destination
 
 
-def test_the_same_bytes_from_another_directory_another_day_with_another_umask(built: Path, tmp_path: Path) -> None:
+def test_wheel_is_reproducible(built: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(CHECKOUT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache"))
     for path in copy.rglob("*"):
@@ -63,7 +63,7 @@ def test_the_same_bytes_from_another_directory_another_day_with_another_umask(bu
     assert differ == []
 
 
-def test_the_wheel_holds_what_it_should_and_nothing_else(built: Path) -> None:
+def test_wheel_contains_the_expected_files_and_no_others(built: Path) -> None:
     names = zipfile.ZipFile(built / f"{NAME}-py3-none-any.whl").namelist()
     assert [name for name in names if not IN_WHEEL.fullmatch(name)] == []
     modules = {path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "smtppseudo").rglob("*.py")}
@@ -72,14 +72,14 @@ def test_the_wheel_holds_what_it_should_and_nothing_else(built: Path) -> None:
     assert {f"smtppseudo/guide/{topic}.md" for topic in TOPICS} <= set(names)
 
 
-def test_the_source_archive_holds_what_the_tests_need(built: Path) -> None:
+def test_source_archive_contains_what_the_tests_need(built: Path) -> None:
     with tarfile.open(built / f"{NAME}.tar.gz") as archive:
         names = archive.getnames()
     assert [name for name in names if LEFT_OVER.search(name) or not IN_SOURCE.fullmatch(name)] == []
     assert {f"{NAME}/tests/conftest.py", f"{NAME}/tests/transcripts/helo.txt", f"{NAME}/.ci/run"} <= set(names)
 
 
-def test_what_is_installed_can_be_removed_without_a_trace(built: Path, tmp_path: Path) -> None:
+def test_uninstalling_removes_every_file(built: Path, tmp_path: Path) -> None:
     pytest.importorskip("pip")
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)

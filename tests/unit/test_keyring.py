@@ -21,25 +21,25 @@ def keyring(*state_dirs: Path) -> Keyring:
 @pytest.mark.parametrize(
     "text", ["", "x" * 64 + "\n", "0" * 63 + "\n", "0" * 65, "0" * 64 + "\n\n", "A" * 64, "é" * 64]
 )
-def test_a_cookie_that_is_none(tmp_path: Path, text: str) -> None:
+def test_file_without_a_cookie_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / "cookie").write_text(text, "utf-8")
     assert keyring(tmp_path).cookies() == ()
 
 
-def test_a_cookie(tmp_path: Path) -> None:
+def test_cookie_is_read(tmp_path: Path) -> None:
     assert keyring(tmp_path).cookies() == ()
     (tmp_path / "cookie").write_text("0f" * 32 + "\n")
     assert keyring(tmp_path / "none", tmp_path).cookies() == ("0f" * 32,)
 
 
 @pytest.mark.skipif(AS_ROOT, reason="root can read everything")
-def test_a_cookie_for_others_is_passed_over(tmp_path: Path) -> None:
+def test_unreadable_cookie_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "cookie").write_text("0f" * 32 + "\n")
     (tmp_path / "cookie").chmod(0)
     assert keyring(tmp_path).cookies() == ()
 
 
-def test_a_state_directory_that_is_none_is_passed_over(tmp_path: Path) -> None:
+def test_path_that_is_no_state_directory_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert keyring(tmp_path / "file").cookies() == ()
     (tmp_path / "cookie").mkdir()
@@ -50,7 +50,7 @@ def test_a_state_directory_that_is_none_is_passed_over(tmp_path: Path) -> None:
     ("text", "ports"),
     [("26\n", (26,)), ("65535", (65_535,)), ("0\n", ()), ("65536\n", ()), ("-1", ()), ("26 ", ()), ("", ())],
 )
-def test_a_port_noted(tmp_path: Path, text: str, ports: tuple[int, ...]) -> None:
+def test_noted_port_must_be_a_port(tmp_path: Path, text: str, ports: tuple[int, ...]) -> None:
     (tmp_path / "monitor_port").write_text(text)
     assert keyring(tmp_path).ports() == ports
 

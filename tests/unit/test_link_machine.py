@@ -1,4 +1,4 @@
-"""The monitor's side of the protocol: login, requests, events, and servers that mean no good."""
+"""The client machine: login, requests, events, and hostile servers."""
 
 import time
 from collections.abc import Callable
@@ -77,7 +77,7 @@ def ending(found: list[Incoming], kind: type[LinkError], text: str = "") -> Link
 
 
 def assert_bad(machine: MonitorClient, found: list[Incoming], words: str) -> None:
-    """The client must have stopped here, said why, and have nothing more to do with that server."""
+    """Assert that the client closed with a BadPeerError, and sends and accepts nothing more."""
     text = str(ending(found, BadPeerError))
     assert text.startswith(f"{PLACE}: ")
     assert words in text
@@ -91,19 +91,19 @@ def assert_bad(machine: MonitorClient, found: list[Incoming], words: str) -> Non
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 65_536])
-def test_a_login_with_the_cookie(chunk_bytes: int) -> None:
+def test_login_with_the_cookie(chunk_bytes: int) -> None:
     machine, peer = client(cookies=(COOKIE,)), Peer()
     assert meet(machine, peer, chunk_bytes=chunk_bytes) == [A_SNAPSHOT]
     assert (machine.state, machine.user, machine.server) == (ClientState.AUTHENTICATED, "cookie", "smtppseudo 0.1.0")
 
 
-def test_a_login_with_the_magic_word() -> None:
+def test_login_with_the_magic_word() -> None:
     machine, peer = client(WORD), Peer()
     assert meet(machine, peer) == [A_SNAPSHOT]
     assert machine.user == "magic"
 
 
-def test_the_frames_of_a_login_are_those_of_the_protocol() -> None:
+def test_login_frames_follow_the_protocol() -> None:
     machine, peer = client(WORD), Peer()
     meet(machine, peer)
     first, second = peer.received
@@ -114,28 +114,28 @@ def test_the_frames_of_a_login_are_those_of_the_protocol() -> None:
 
 
 @pytest.mark.parametrize("cookies", [(COOKIE, OTHER_COOKIE), (OTHER_COOKIE, COOKIE)])
-def test_of_several_cookies_the_servers_own_is_taken_before_the_word(cookies: tuple[str, ...]) -> None:
+def test_cookie_of_this_server_is_used_before_the_word(cookies: tuple[str, ...]) -> None:
     machine = client(WORD, cookies)
     assert meet(machine, Peer()) == [A_SNAPSHOT]
     assert machine.user == "cookie"
 
 
 @pytest.mark.parametrize("changed", ["0" * 16, None, 7, cookie_id(COOKIE).upper()])
-def test_a_cookie_is_not_tried_on_another_server(changed: object) -> None:
+def test_cookie_is_not_sent_to_another_server(changed: object) -> None:
     machine, peer = client(WORD, (COOKIE,)), Peer()
     meet(machine, peer, encode(hello(cookie_id=changed)))
     assert "n=magic" in str(peer.received[0]["data"])
     assert machine.user == "magic"
 
 
-def test_without_a_secret_for_this_server_nothing_is_sent() -> None:
+def test_nothing_is_sent_without_a_secret_for_this_server() -> None:
     machine = client(cookies=(OTHER_COOKIE,))
     ending(machine.receive(encode(hello())), NeedsMagicWordError, f"{PLACE} needs the magic word")
     assert machine.data_to_send() == b""
     assert machine.state is ClientState.CLOSED
 
 
-def test_a_cookie_id_is_the_beginning_of_a_hash_of_the_cookie() -> None:
+def test_cookie_id_is_the_start_of_the_cookies_hash() -> None:
     assert cookie_id("0" * 64) == "60e05bd1b195af2f"
 
 
@@ -145,14 +145,14 @@ def test_nothing_is_sent_before_the_hello() -> None:
     assert machine.data_to_send() == b""
 
 
-def test_a_wrong_word_is_refused_and_not_tried_again() -> None:
+def test_wrong_word_is_refused_and_not_retried() -> None:
     machine, peer = client("another word"), Peer()
     ending(meet(machine, peer), NotAuthorizedError, f"{PLACE}: Not Authorized! The magic word is wrong")
     assert len(peer.received) == 2
     assert machine.state is ClientState.CLOSED
 
 
-def test_a_server_that_has_another_cookie_of_that_id_refuses() -> None:
+def test_cookie_with_the_same_id_but_another_value_is_refused() -> None:
     users = {"cookie": derive(OTHER_COOKIE, b"salt of the cookie", 4_096)}
     ending(meet(client(cookies=(COOKIE,)), Peer(users)), NotAuthorizedError, "Not Authorized! The login failed")
 
@@ -167,7 +167,9 @@ def test_a_server_that_has_another_cookie_of_that_id_refuses() -> None:
     ],
 )
 @pytest.mark.parametrize("to", [1, 2])
-def test_a_login_refused_at_either_step(refusal: dict[str, object], kind: type[LinkError], text: str, to: int) -> None:
+def test_refusal_at_each_login_step_is_an_error(
+    refusal: dict[str, object], kind: type[LinkError], text: str, to: int
+) -> None:
     machine, peer = client(WORD), Peer()
     machine.receive(encode(hello()))
     if to == 2:
@@ -178,13 +180,13 @@ def test_a_login_refused_at_either_step(refusal: dict[str, object], kind: type[L
 
 
 @pytest.mark.parametrize("before", [b"", encode(hello())])
-def test_a_server_without_room_says_so_at_any_time(before: bytes) -> None:
+def test_busy_error_can_come_at_any_time(before: bytes) -> None:
     machine = client(WORD)
     found = machine.receive(before + encode({"type": "error", "error": "busy", "message": "8 monitors"}))
     ending(found, BusyError, f"{PLACE} is busy: 8 monitors;")
 
 
-def test_both_machines_together() -> None:
+def test_client_and_server_machines_log_in() -> None:
     for secrets, user in ((Secrets(magic_word=WORD), "magic"), (Secrets((COOKIE,)), "cookie")):
         machine = MonitorClient(secrets, CLIENT_NONCE, PLACE)
         door = LoginBackend(USERS.get, Peer._decoy, lambda user: 0.0, cookie_id(COOKIE))
@@ -202,7 +204,7 @@ def test_both_machines_together() -> None:
         assert only(machine.receive(server.data_to_send(0.0))) == OpReply(3, {})
 
 
-def test_both_machines_with_a_wrong_word() -> None:
+def test_client_and_server_machines_refuse_a_wrong_word() -> None:
     machine = client("another word")
     door = LoginBackend(USERS.get, Peer._decoy, lambda user: 0.0, cookie_id(COOKIE))
     server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "", "127.0.0.1", 50_000, 0.0)
@@ -242,7 +244,7 @@ def test_both_machines_with_a_wrong_word() -> None:
         (encode(hello(mechanisms=None)), "SCRAM-SHA-256"),
     ],
 )
-def test_a_first_frame_that_is_no_hello(data: bytes, words: str) -> None:
+def test_first_frame_that_is_not_a_hello_ends_the_connection(data: bytes, words: str) -> None:
     machine = client(WORD, (COOKIE,))
     assert_bad(machine, machine.receive(data), words)
 
@@ -281,7 +283,7 @@ def challenge_of(nonce: str = CLIENT_NONCE + SERVER_NONCE, salt: str = "c2FsdHNh
         (b"garbage\n", "invalid frame"),
     ],
 )
-def test_a_bad_challenge(data: bytes, words: str) -> None:
+def test_bad_challenge_ends_the_connection_without_key_derivation(data: bytes, words: str) -> None:
     machine = client(WORD)
     machine.receive(encode(hello()))
     machine.data_to_send()
@@ -310,18 +312,18 @@ def awaiting_signature() -> MonitorClient:
         (None, "data"),
     ],
 )
-def test_a_server_that_cannot_prove_itself_is_not_trusted(data: object, words: str) -> None:
+def test_wrong_server_signature_ends_the_connection(data: object, words: str) -> None:
     machine = awaiting_signature()
     found = machine.receive(encode({"type": "reply", "id": 2, "ok": True, "data": data}) + encode(SNAPSHOT))
     assert_bad(machine, found, words)
 
 
-def test_a_server_without_the_word_cannot_skip_its_proof() -> None:
+def test_server_cannot_skip_its_proof() -> None:
     machine = awaiting_signature()
     assert_bad(machine, machine.receive(encode(SNAPSHOT)), "before the login")
 
 
-def test_the_right_signature_for_another_exchange_does_not_hold() -> None:
+def test_signature_of_another_exchange_is_refused() -> None:
     machine, peer = client(WORD), Peer()
     recorded = MonitorClient(Secrets(magic_word=WORD), "another-nonce-0123456789", PLACE)
     recorded.receive(encode(hello()))
@@ -337,7 +339,7 @@ def test_the_right_signature_for_another_exchange_does_not_hold() -> None:
 # After the login
 
 
-def test_a_request_and_its_reply() -> None:
+def test_request_and_its_reply() -> None:
     machine, peer = logged_in()
     peer.replies["subscribe"] = [{"oldest_seq": 7}]
     assert machine.request("subscribe", from_seq=9, events=["closed"]) == 3
@@ -352,7 +354,7 @@ def test_replies_may_come_in_any_order() -> None:
     assert found == [OpReply(second, {}), OpReply(first, {})]
 
 
-def test_a_request_refused() -> None:
+def test_refused_request_raises_and_keeps_the_login() -> None:
     machine, _ = logged_in()
     request_id = machine.request("set", changes={"greeting": ""})
     refusal = {"type": "reply", "id": request_id, "ok": False, "error": "bad_value", "message": "greeting must be ..."}
@@ -365,12 +367,12 @@ def test_a_request_refused() -> None:
     assert machine.state is ClientState.AUTHENTICATED
 
 
-def test_a_request_needs_a_login() -> None:
+def test_request_before_the_login_is_an_error() -> None:
     with pytest.raises(ValueError, match="not logged in"):
         client(WORD).request("ping")
 
 
-def test_a_request_too_long_is_an_error_and_not_sent() -> None:
+def test_request_over_the_limit_is_an_error_and_not_sent() -> None:
     machine, _ = logged_in()
     with pytest.raises(ValueError, match="16,384"):
         machine.request("set", changes={"greeting": "x" * 16_384})
@@ -382,7 +384,7 @@ def slots(start: int, count: int) -> list[dict[str, object]]:
     return [{"slot": number, "state": "free"} for number in range(start, start + count)]
 
 
-def test_a_list_of_slots_comes_in_parts() -> None:
+def test_partial_lists_of_slots_are_joined() -> None:
     machine, peer = logged_in()
     peer.replies["slots"] = [
         {"slots": slots(1, 100), "more": True},
@@ -395,7 +397,7 @@ def test_a_list_of_slots_comes_in_parts() -> None:
     assert_bad(machine, machine.receive(data[: data.index(b"\n") + 1]), "a request that was not sent")
 
 
-def test_two_lists_of_slots_at_once_are_not_mixed_up() -> None:
+def test_two_lists_of_slots_at_once_are_kept_apart() -> None:
     machine, _ = logged_in()
     first, second = machine.request("slots"), machine.request("slots")
 
@@ -408,7 +410,7 @@ def test_two_lists_of_slots_at_once_are_not_mixed_up() -> None:
     assert only(part(second, 12, more=False)) == OpReply(second, {"slots": slots(11, 2)})
 
 
-def test_a_list_that_ends_in_a_refusal_is_forgotten() -> None:
+def test_partial_list_is_dropped_when_the_request_is_refused() -> None:
     machine, _ = logged_in()
     request_id = machine.request("slots")
     frame = {"type": "reply", "id": request_id, "ok": True, "slots": slots(1, 1), "more": True}
@@ -419,14 +421,14 @@ def test_a_list_that_ends_in_a_refusal_is_forgotten() -> None:
     assert machine._slots == {}
 
 
-def test_a_snapshot_comes_in_parts() -> None:
+def test_partial_snapshots_are_joined() -> None:
     machine, _ = logged_in()
     parts = [SNAPSHOT | {"slots": slots(1, 100), "more": True}, SNAPSHOT | {"slots": slots(101, 1)}]
     assert machine.receive(encode(parts[0])) == []
     assert only(machine.receive(encode(parts[1]))) == A_SNAPSHOT._replace(slots=slots(1, 101))
 
 
-def test_an_endless_list_of_slots_ends_the_connection() -> None:
+def test_too_long_list_of_slots_ends_the_connection() -> None:
     machine, _ = logged_in()
     part = encode(SNAPSHOT | {"slots": slots(1, 1_000), "more": True})
     for _ in range(SLOTS_MAX // 1_000):
@@ -434,7 +436,7 @@ def test_an_endless_list_of_slots_ends_the_connection() -> None:
     assert_bad(machine, machine.receive(part), "more than 60,000 slots")
 
 
-def test_events_are_as_the_log_has_them() -> None:
+def test_event_record_equals_the_logs_record() -> None:
     machine, _ = logged_in()
     streamed = only(machine.receive(encode(EVENT)))
     assert isinstance(streamed, Streamed)
@@ -443,12 +445,12 @@ def test_events_are_as_the_log_has_them() -> None:
     assert streamed.record == without(without(EVENT, "type"), "seq")
 
 
-def test_dropped_events_are_told() -> None:
+def test_dropped_events_are_reported() -> None:
     machine, _ = logged_in()
     assert only(machine.receive(encode({"type": "dropped", "count": 812}))) == Dropped(812)
 
 
-def test_a_later_version_may_send_more() -> None:
+def test_unknown_frames_are_ignored_and_unknown_fields_kept() -> None:
     machine, _ = logged_in()
     more = [{"type": "weather", "sun": True}, EVENT | {"event": "eclipse", "totality": 1.5, "of": ["sun"]}]
     streamed = only(machine.receive(b"".join(map(encode, more))))
@@ -456,7 +458,7 @@ def test_a_later_version_may_send_more() -> None:
     assert streamed.record["totality"] == 1.5
 
 
-def test_goodbye_ends_it() -> None:
+def test_bye_ends_the_connection() -> None:
     machine, _ = logged_in()
     found = machine.receive(encode({"type": "bye", "reason": "shutdown"}) + encode(EVENT))
     ending(found, ConnectionLostError, f"{PLACE}: the server ended the connection (shutdown)")
@@ -498,12 +500,12 @@ def test_goodbye_ends_it() -> None:
         (encode(SNAPSHOT | {"counters": []}), "counters"),
     ],
 )
-def test_a_frame_that_breaks_the_protocol_ends_it(data: bytes, words: str) -> None:
+def test_frame_that_breaks_the_protocol_ends_the_connection(data: bytes, words: str) -> None:
     machine, _ = logged_in()
     assert_bad(machine, machine.receive(data), words)
 
 
-def test_a_request_is_not_answered_twice() -> None:
+def test_second_reply_to_a_request_ends_the_connection() -> None:
     machine, _ = logged_in()
     reply = encode({"type": "reply", "id": machine.request("ping"), "ok": True})
     machine.data_to_send()
@@ -511,7 +513,7 @@ def test_a_request_is_not_answered_twice() -> None:
     assert_bad(machine, machine.receive(reply), "was not sent")
 
 
-def test_what_a_screen_relies_on_has_the_types_that_events_have() -> None:
+def test_field_types_match_those_of_the_events() -> None:
     shown = {name for event, _, _ in KINDS for name, _ in fields(Stamped(1, "", 1, 1, "::1", 1, event))}
     assert set(EVENT_FIELDS) == shown
     for event, _, _ in KINDS:
@@ -534,14 +536,14 @@ TAMED = "?[2J??????"
         ({"more": {"more": [[NASTY, 7]]}}, {"more": {"more": [[TAMED, 7]]}}),
     ],
 )
-def test_no_character_that_a_terminal_obeys_comes_through(sent: dict[str, object], shown: dict[str, object]) -> None:
+def test_unprintable_characters_are_replaced(sent: dict[str, object], shown: dict[str, object]) -> None:
     machine, _ = logged_in()
     streamed = only(machine.receive(encode(EVENT | sent)))
     assert isinstance(streamed, Streamed)
     assert streamed.record == without(without(EVENT, "type"), "seq") | shown
 
 
-def test_what_a_server_says_in_words_is_tamed_and_cut() -> None:
+def test_messages_of_the_server_are_sanitized_and_cut() -> None:
     machine, _ = logged_in()
     refusal = {"type": "error", "error": NASTY, "message": NASTY * 1_000}
     refused = ending(machine.receive(encode(refusal)), RefusedError)
@@ -555,7 +557,7 @@ def test_what_a_server_says_in_words_is_tamed_and_cut() -> None:
 
 
 @pytest.mark.parametrize("server_goes_on", [False, True])
-def test_secrets_are_let_go_of(server_goes_on: bool) -> None:
+def test_secrets_are_forgotten_after_use(server_goes_on: bool) -> None:
     machine = client(WORD, (COOKIE, OTHER_COOKIE))
     if server_goes_on:
         meet(machine, Peer())
@@ -565,7 +567,7 @@ def test_secrets_are_let_go_of(server_goes_on: bool) -> None:
     assert machine._by_word is None
 
 
-def test_a_connection_that_ends_without_a_hello() -> None:
+def test_end_of_stream_before_the_hello_is_an_error() -> None:
     machine = client(WORD)
     ending(machine.end_of_stream(), ConnectionLostError, f"{PLACE}: the server closed the connection without a hello")
     assert machine.state is ClientState.CLOSED
@@ -573,20 +575,20 @@ def test_a_connection_that_ends_without_a_hello() -> None:
 
 
 @pytest.mark.parametrize("make", [awaiting_signature, lambda: logged_in()[0]])
-def test_a_connection_that_ends_later(make: Callable[[], MonitorClient]) -> None:
+def test_end_of_stream_after_the_hello_is_an_error(make: Callable[[], MonitorClient]) -> None:
     ending(make().end_of_stream(), ConnectionLostError, f"{PLACE}: the server closed the connection")
 
 
 # Secrets
 
 
-def test_secrets_are_not_shown() -> None:
+def test_repr_hides_secrets() -> None:
     assert "word" not in repr(Secrets((COOKIE,), WORD))
     assert COOKIE not in repr(Secrets((COOKIE,), WORD))
 
 
 @pytest.mark.parametrize("word", ["", "7 chars", "x" * 129, "no\ttabs here", "Zauberwörter"])
-def test_what_cannot_be_a_magic_word(word: str) -> None:
+def test_invalid_magic_word_is_an_error_that_does_not_show_it(word: str) -> None:
     for take in (checked_word, client):
         with pytest.raises(ValueError, match="8 to 128 printable ASCII") as caught:
             take(word)
@@ -594,10 +596,10 @@ def test_what_cannot_be_a_magic_word(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["8 chars!", "x" * 128, "  spaces  "])
-def test_what_can_be_a_magic_word(word: str) -> None:
+def test_valid_magic_words_are_accepted(word: str) -> None:
     assert checked_word(word) == word
 
 
-def test_a_nonce_that_cannot_be_is_an_error_at_once() -> None:
+def test_invalid_nonce_is_an_error_at_once() -> None:
     with pytest.raises(ValueError, match="nonce"):
         MonitorClient(Secrets(magic_word=WORD), "short", PLACE)

@@ -1,4 +1,4 @@
-"""Pins: which certificates were accepted, and how a fingerprint is written."""
+"""Pins: accepted certificates, and the forms of a fingerprint."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ from smtppseudo.link.pins import PINS_FILE, Pins, fingerprint_of, name_of, parse
 ONE, OTHER = fingerprint_of(b"one"), fingerprint_of(b"other")
 
 
-def test_a_fingerprint_reads_as_openssl_prints_it() -> None:
+def test_fingerprint_has_openssls_form() -> None:
     digits = hashlib.sha256(b"one").hexdigest().upper()
     assert "SHA256:" + ":".join(digits[at : at + 2] for at in range(0, 64, 2)) == ONE
 
@@ -27,19 +27,19 @@ def test_a_fingerprint_reads_as_openssl_prints_it() -> None:
         "SHA256 Fingerprint=" + ONE.removeprefix("SHA256:"),
     ],
 )
-def test_a_fingerprint_is_read_however_it_was_copied(text: str) -> None:
+def test_fingerprint_is_parsed_in_all_copied_forms(text: str) -> None:
     assert parse_fingerprint(text) == ONE
 
 
 @pytest.mark.parametrize(
     "text", ["", "SHA256:", ONE[:-1], ONE + "0", ONE.replace("SHA256", "SHA1"), "SHA256:" + "g" * 64]
 )
-def test_what_is_no_fingerprint(text: str) -> None:
+def test_invalid_fingerprint_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="64 hex digits"):
         parse_fingerprint(text)
 
 
-def test_servers_are_told_apart_by_host_and_port(tmp_path: Path) -> None:
+def test_servers_differ_by_host_and_port(tmp_path: Path) -> None:
     pins = Pins(tmp_path / "config")
     assert pins.get("mail.test", 26) is None
     pins.accept("mail.test", 26, ONE)
@@ -51,7 +51,7 @@ def test_servers_are_told_apart_by_host_and_port(tmp_path: Path) -> None:
     assert name_of("::1", 26) == "[::1]:26"
 
 
-def test_another_certificate_takes_the_place_of_the_first(tmp_path: Path) -> None:
+def test_accepted_certificate_replaces_the_earlier_one(tmp_path: Path) -> None:
     pins = Pins(tmp_path)
     for fingerprint in (ONE, OTHER):
         pins.accept("mail.test", 26, fingerprint)
@@ -59,7 +59,7 @@ def test_another_certificate_takes_the_place_of_the_first(tmp_path: Path) -> Non
     assert len((tmp_path / PINS_FILE).read_text().splitlines()) == 1
 
 
-def test_other_lines_are_left_alone(tmp_path: Path) -> None:
+def test_other_lines_are_kept(tmp_path: Path) -> None:
     (tmp_path / PINS_FILE).write_text(f"# mine\nmail.test:26 SHA256:00\nold.test:26 {ONE}\n")
     pins = Pins(tmp_path)
     assert pins.get("mail.test", 26) is None
@@ -69,7 +69,7 @@ def test_other_lines_are_left_alone(tmp_path: Path) -> None:
     )
 
 
-def test_pins_that_cannot_be_read_are_not_none(tmp_path: Path) -> None:
+def test_unreadable_pins_raise_instead_of_returning_none(tmp_path: Path) -> None:
     (tmp_path / PINS_FILE).mkdir()
     with pytest.raises(OSError, match="directory"):
         Pins(tmp_path).get("mail.test", 26)

@@ -1,4 +1,4 @@
-"""Values of `set`: TOML, or plain strings."""
+"""`set`: values in TOML, or plain strings."""
 
 import pytest
 
@@ -35,18 +35,18 @@ from smtppseudo.cli.set import read_changes, read_value
         (" greeting = x", " x"),
     ],
 )
-def test_a_value_is_toml_or_a_plain_string(word: str, value: object) -> None:
+def test_value_is_toml_or_a_plain_string(word: str, value: object) -> None:
     (found,) = read_changes([word]).values()
     assert found == value
     assert type(found) is type(value)
 
 
-def test_a_value_cannot_smuggle_in_another_key() -> None:
+def test_value_cannot_contain_another_key() -> None:
     assert read_value("accept_mail", "true\nreject_at = 'data'") == "true\nreject_at = 'data'"
 
 
 @pytest.mark.parametrize("words", [["greeting"], ["=x"], ["greeting=a", "greeting=b"], ["a=1", ""]])
-def test_what_is_no_change(words: list[str]) -> None:
+def test_word_without_key_and_value_is_a_usage_error(words: list[str]) -> None:
     with pytest.raises(exits.CommandError) as caught:
         read_changes(words)
     assert caught.value.status == exits.USAGE

@@ -1,4 +1,4 @@
-"""What the wheel installs below share/ is what the parser and the settings say today, and readable."""
+"""Man page and completions match the parser and the settings, and are valid."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ def files(directory: Path) -> dict[str, str]:
     return {path.relative_to(directory).as_posix(): path.read_text() for path in found}
 
 
-def test_man_page_and_completions_are_those_of_this_parser(tmp_path: Path) -> None:
+def test_man_page_and_completions_match_the_parser(tmp_path: Path) -> None:
     subprocess.run([sys.executable, CHECKOUT / ".ci" / "share.py", tmp_path], check=True)
     fresh = files(tmp_path)
     assert len(fresh) == 4
@@ -36,7 +36,7 @@ def test_man_page_and_completions_are_those_of_this_parser(tmp_path: Path) -> No
     ],
     ids=lambda check: check[0],
 )
-def test_the_man_page_has_no_fault(check: list[str]) -> None:
+def test_man_page_passes_the_linters(check: list[str]) -> None:
     if shutil.which(check[0]) is None:
         pytest.skip(f"{check[0]} is not installed")
     done = subprocess.run([*check, MAN_PAGE], capture_output=True, text=True, check=False)
@@ -44,6 +44,6 @@ def test_the_man_page_has_no_fault(check: list[str]) -> None:
     assert [line for line in said if NO_RELEASE_YET not in line] == []
 
 
-def test_no_text_from_the_parser_is_a_request_of_roff() -> None:
+def test_parser_texts_contain_no_roff_request() -> None:
     requests = set(re.findall(r"^[.'](\S*)", MAN_PAGE.read_text(), re.MULTILINE))
     assert requests <= {"TH", "SH", "SS", "PP", "TP", "RS", "RE", "B", "I", "BR", "IR", "RI", "nh", "ad", "nf", "fi"}

@@ -1,4 +1,4 @@
-"""How `watch` connects again."""
+"""`watch`: how it connects again."""
 
 import pytest
 
@@ -15,7 +15,7 @@ from smtppseudo.link.errors import (
 
 
 class Away(Access):
-    """Access to a server that gives one answer after the other."""
+    """Access whose connections fail with one error after the other."""
 
     def __init__(self, answers: list[LinkError]) -> None:
         self.answers = answers
@@ -24,7 +24,7 @@ class Away(Access):
         raise self.answers.pop(0)
 
 
-def test_pauses_grow_to_half_a_minute_and_a_refused_word_is_not_tried_again() -> None:
+def test_reconnect_pauses_grow_to_half_a_minute_and_a_refused_word_ends_it() -> None:
     pauses: list[float] = []
     answers: list[LinkError] = [UnreachableError("away")] * 7
     with pytest.raises(NotAuthorizedError):
@@ -33,7 +33,7 @@ def test_pauses_grow_to_half_a_minute_and_a_refused_word_is_not_tried_again() ->
 
 
 @pytest.mark.parametrize("answer", [NotAuthorizedError("no"), NeedsMagicWordError("no"), BadPeerError("no")])
-def test_what_waiting_does_not_mend_ends_it(answer: LinkError) -> None:
+def test_error_that_waiting_cannot_mend_ends_reconnect(answer: LinkError) -> None:
     pauses: list[float] = []
     with pytest.raises(type(answer)):
         watch.reconnect(Away([answer]), pauses.append)
