@@ -3,7 +3,6 @@
 import contextlib
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 # Where a service of the whole system has its files.
@@ -27,31 +26,27 @@ class Replacement:
     It gets exactly `mode`, whatever the umask. Every method raises OSError.
     """
 
-    __slots__ = ("_fd", "_path", "_temporary")
+    __slots__ = ("_fd", "_is_committed", "_mode", "_path", "_temporary")
 
     def __init__(self, path: Path, mode: int) -> None:
         if path.exists() and not path.is_file():
             raise OSError(0, "not a regular file")  # such as a device, which others need
         self._path = path
+        self._mode = mode
+        self._is_committed = False
         self._temporary = _temporary_of(path)
         self._temporary.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
         self._fd = os.open(self._temporary, flags, mode)
-        try:
-            if hasattr(os, "fchmod"):
-                os.fchmod(self._fd, mode)
-        except BaseException:
-            self._abandon()
-            raise
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._fd >= 0:
-            self._abandon()
+            os.close(self._fd)
+        if not self._is_committed:
+            self._temporary.unlink(missing_ok=True)
 
     def write(self, text: str) -> None:
         """Append text, as UTF-8."""
@@ -61,22 +56,16 @@ class Replacement:
 
     def commit(self, *, sync: bool) -> None:
         """Replace the file. With `sync`, the new version is on the disk when this returns."""
+        if hasattr(os, "fchmod"):
+            os.fchmod(self._fd, self._mode)  # the umask may have taken bits away
         if sync:
             os.fsync(self._fd)
         fd, self._fd = self._fd, -1
-        try:
-            os.close(fd)
-            self._temporary.replace(self._path)
-        except BaseException:
-            self._temporary.unlink(missing_ok=True)
-            raise
+        os.close(fd)
+        self._temporary.replace(self._path)
+        self._is_committed = True
         if sync:
             _sync_directory(self._path.parent)
-
-    def _abandon(self) -> None:
-        os.close(self._fd)
-        self._fd = -1
-        self._temporary.unlink(missing_ok=True)
 
 
 class StateDir:

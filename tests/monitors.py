@@ -243,7 +243,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> Frame:
 def monitor_port(server: Running | Inside) -> int:
     """Return the port for monitors."""
     if isinstance(server, Inside):
-        return server.server.monitors_on[0][1]
+        return server.server.monitor_port.places[0][1]
     found = wait_until(lambda: _MONITORS_ON.findall(server.stdout), "the monitor port")
     return int(found[0][1])
 

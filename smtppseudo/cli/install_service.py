@@ -9,7 +9,7 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.options import describe, port
-from smtppseudo.cli.service import ServiceTarget, add_target, carry_out_steps, fail_on_problem
+from smtppseudo.cli.service import ServiceTarget, add_target, carry_out, fail_on_problem
 from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
 from smtppseudo.service.checks import check_endpoint, check_program, check_sandbox
 from smtppseudo.service.install import install_steps, service_files
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         fail_on_problem(_check_ports(plan, target))
     undo = shlex.join(["smtppseudo", "uninstall-service", *target.options])
     steps = install_steps(plan, target.layout, target.systemd, enable=not options.no_enable, start=will_start)
-    carry_out_steps(steps, f"`{undo}` undoes it")
+    carry_out(steps, f"`{undo}` undoes it")
     if target.is_for_user and not options.no_enable:
         print("it runs while you are logged in; `sudo loginctl enable-linger $USER` makes it start at boot")
     return exits.GOOD

@@ -136,10 +136,9 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
 
 def _print_places(server: Server, out: TextIO) -> None:
     with contextlib.suppress(OSError):  # the server runs even if nobody can read this
-        for address, port in server.listens_on:
-            print(f"smtppseudo {__version__}: SMTP on {address} port {port}", file=out)
-        for address, port in server.monitors_on:
-            print(f"smtppseudo {__version__}: monitors on {address} port {port}", file=out)
+        for service, places in (("SMTP", server.smtp_port.places), ("monitors", server.monitor_port.places)):
+            for address, port in places:
+                print(f"smtppseudo {__version__}: {service} on {address} port {port}", file=out)
         out.flush()
 
 
@@ -190,7 +189,7 @@ def _find_user(name: str) -> "User":
 
 def _drop_root(user: "User | None", settings: Settings) -> None:
     """Change to the user of `--run-as`, unless there is none or it is root."""
-    if user is None or user.is_root:
+    if user is None or user.uid == 0:
         return
     from smtppseudo.server.privilege import PrivilegeError, become, make_directories, require_access
 

@@ -3,16 +3,16 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import usual_places
 from smtppseudo.service.checks import check_platform, check_root, check_units, check_user_manager
-from smtppseudo.service.layout import Layout, system_layout, user_layout
+from smtppseudo.service.layout import system_layout, user_layout
 from smtppseudo.service.program import Program
-from smtppseudo.service.steps import Step, StepError, carry_out
-from smtppseudo.service.systemd import Systemd, is_booted
+from smtppseudo.service.steps import Step
+from smtppseudo.service.systemd import Systemd, ToolError, is_booted
 
 
 def add_target(command: argparse.ArgumentParser) -> None:
@@ -33,15 +33,13 @@ class ServiceTarget:
         self.is_for_user: bool = options.user
         self.root = None if options.root is None else Path(options.root).absolute()
         self.systemd = Systemd(is_for_user=options.user, root=self.root)
-        self.layout = self._layout()
-
-    def _layout(self) -> Layout:
         if not self.is_for_user:
-            return system_layout(self.root or Path("/"))
-        if os.geteuid() == 0:
+            self.layout = system_layout(self.root or Path("/"))
+        elif os.geteuid() == 0:
             raise exits.CommandError("--user is for users other than root; as root, leave it out", exits.USAGE)
-        places = usual_places()
-        return user_layout(places.config.parent, places.config, (places.state, places.log))
+        else:
+            places = usual_places()
+            self.layout = user_layout(places.config.parent, places.config, (places.state, places.log))
 
     @property
     def options(self) -> list[str]:
@@ -66,9 +64,21 @@ def fail_on_problem(problems: Iterator[str]) -> None:
         raise exits.CommandError(problem)
 
 
-def carry_out_steps(steps: Iterator[Step], undo: str) -> list[str]:
-    """Carry out steps, print each, and return what was done. Raises CommandError."""
-    try:
-        return carry_out(steps, undo, lambda done: print(done, flush=True))
-    except StepError as error:
-        raise exits.CommandError(str(error)) from None
+def carry_out(steps: Iterable[Step], undo: str) -> list[str]:
+    """Carry out steps in order; print and return those done. Raises CommandError; later steps are not begun then."""
+    done: list[str] = []
+    for step in steps:
+        try:
+            step.act()
+        except (OSError, ToolError) as error:
+            so_far = f"done so far: {', '.join(done)}; {undo}" if done else "nothing was changed"
+            raise exits.CommandError(f"cannot {step.doing}: {_reason(error)}; {so_far}") from None
+        done.append(step.done)
+        print(step.done, flush=True)
+    return done
+
+
+def _reason(error: OSError | ToolError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -5,7 +5,7 @@ import shlex
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.options import describe
-from smtppseudo.cli.service import ServiceTarget, add_target, carry_out_steps, fail_on_problem
+from smtppseudo.cli.service import ServiceTarget, add_target, carry_out, fail_on_problem
 from smtppseudo.service.program import running_program
 from smtppseudo.service.uninstall import uninstall_steps
 
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     fail_on_problem(target.check(running_program(), "uninstall-service"))
     undo = shlex.join(["smtppseudo", "install-service", *target.options])
     steps = uninstall_steps(target.layout, target.systemd, purge=options.purge)
-    if not carry_out_steps(steps, f"`{undo}` brings it back"):
+    if not carry_out(steps, f"`{undo}` brings it back"):
         print("nothing to remove")
     kept = [str(path) for path in (target.layout.settings, *target.layout.data) if path.exists()]
     if kept:

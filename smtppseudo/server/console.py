@@ -19,7 +19,7 @@ from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
 from smtppseudo.monitor.history import Subscription, chunks, event_frames, parse_subscription
 from smtppseudo.monitor.session import (
-    LoginBackend,
+    Backend,
     MonitorSession,
     MonitorState,
     Request,
@@ -55,7 +55,10 @@ class OpRefused(Exception):  # noqa: N818 - a reply to the monitor, not an error
 
 
 class Control(Protocol):
-    """The server, as far as monitors may see and change it. `ip` and `port` are the monitor's, for the log."""
+    """The server, as far as monitors may see and change it.
+
+    `ip` and `port` are the monitor's, for the log. A method that raises an error has changed nothing.
+    """
 
     @property
     def state(self) -> str: ...  # online or offline
@@ -67,26 +70,15 @@ class Control(Protocol):
     def configuration(self) -> Configuration: ...
     @property
     def sessions(self) -> Iterable[SmtpSession]: ...  # the latest of each slot, in the order of slots
+    @property
+    def report_fault(self) -> Callable[[Exception], None]: ...  # counts and logs a bug
     def counters(self) -> Mapping[str, object]: ...
     def status(self) -> Mapping[str, object]: ...
-
-    def configure(self, configuration: Configuration, ip: str, port: int) -> None:
-        """Apply and store changed settings. Raises OSError; nothing is changed then."""
-
-    def go_online(self, by: str, ip: str, port: int) -> None:
-        """Open the SMTP port. Raises ListenError."""
-
-    def go_offline(self, by: str, ip: str, port: int) -> None:
-        """Close the SMTP port and its sessions. Raises OSError."""
-
-    def disconnect(self, slot: int) -> bool:
-        """End the session in a slot; return False if there is none."""
-
-    def warn(self, text: str) -> None:
-        """Print and log a warning."""
-
-    def report_fault(self, error: Exception, /) -> None:
-        """Count and log a bug."""
+    def configure(self, configuration: Configuration, ip: str, port: int) -> None: ...  # raises OSError
+    def go_online(self, by: str, ip: str, port: int) -> None: ...  # raises ListenError
+    def go_offline(self, by: str, ip: str, port: int) -> None: ...  # raises OSError
+    def disconnect(self, slot: int) -> bool: ...  # False if there is no session in the slot
+    def warn(self, text: str) -> None: ...
 
 
 class Console:
@@ -98,6 +90,7 @@ class Console:
         self.reactor = reactor
         self.tls: Tls | None = None
         self.backlog_bytes = 0
+        self.report_fault = control.report_fault
         self._control = control
         self._recorder = recorder
         self._credentials = credentials
@@ -134,15 +127,16 @@ class Console:
             close_with_reply(sock, b"" if by_tls else encode(_BUSY))  # a TLS client could not read clear text
             return
         _keep_alive(sock)
-        backend = LoginBackend(
+        backend = Backend(
+            f"smtppseudo {__version__}",
+            self._control.settings.server_name,
+            self._cookie_id,
             self._credentials_of,
             lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
             lambda user: self._attempts.wait_s(source, self.reactor.clock.now) if user == "magic" else 0.0,
-            self._cookie_id,
         )
         nonce = os.urandom(_NONCE_BYTES).hex()
-        server, server_name = f"smtppseudo {__version__}", self._control.settings.server_name
-        session = MonitorSession(backend, nonce, server, server_name, ip, port, now, awaits_tls=by_tls)
+        session = MonitorSession(backend, nonce, ip, port, now, awaits_tls=by_tls)
         connection = self._connections[session] = PartsConnection(sock, session, self)
         connection.begin(now)
 
@@ -166,22 +160,16 @@ class Console:
         self._subscriptions.pop(session, None)
         self._snapshot_seq.pop(session, None)
 
-    def report_fault(self, error: Exception, /) -> None:
-        """Count and log a bug."""
-        self._control.report_fault(error)
-
     def publish(self, batch: Sequence[Stamped]) -> None:
         """Send a batch of events to the monitors that subscribed to them."""
         now = self.reactor.clock.now
         for_all: list[tuple[bytes, int]] | None = None  # most want all events, which are rendered once
         for session, subscription in list(self._subscriptions.items()):
             wanted = subscription.select(batch)
-            if wanted is not batch:
-                pieces = list(chunks(event_frames(wanted)))
-            elif for_all is None:
-                pieces = for_all = list(chunks(event_frames(batch)))
+            if wanted is batch:
+                pieces = for_all = for_all or list(chunks(event_frames(batch)))
             else:
-                pieces = for_all
+                pieces = list(chunks(event_frames(wanted)))
             for data, count in pieces:
                 if session in self._connections:
                     session.send_events(data, count)
@@ -232,8 +220,12 @@ class Console:
         yield from rows.frames(head, rows.show(taken, control.settings.slots, clock.now, clock.stamp_at))
 
     def _reply(self, session: MonitorSession, request: Request) -> None:
+        op = self._ops.get(request.op)
+        if op is None:
+            session.refuse(request.id, "unknown_op", f"ops are ping, {', '.join(self._ops)}")
+            return
         try:
-            fields = self._carry_out(session, request)
+            fields = op(session, request)
         except OpRefused as error:
             session.refuse(request.id, error.code, str(error))
         except Pinned as error:
@@ -247,12 +239,6 @@ class Console:
         else:
             if fields is not None:
                 session.reply(request.id, **fields)
-
-    def _carry_out(self, session: MonitorSession, request: Request) -> Mapping[str, object] | None:
-        op = self._ops.get(request.op)
-        if op is None:
-            raise OpRefused("unknown_op", f"ops are ping, {', '.join(self._ops)}")
-        return op(session, request)
 
     def _slots(self, session: MonitorSession, request: Request) -> None:
         session.send_frames(self._slot_frames({"type": "reply", "id": request.id, "ok": True}))
@@ -285,24 +271,23 @@ class Console:
         changes = request.fields.get("changes")
         if not isinstance(changes, dict) or not changes:
             raise OpRefused("bad_value", "changes must be an object of keys and values")
-        self._require_revision(request)
-        return self._configure(session, self._control.configuration.with_set(changes, self._control.warn))
+        return self._configure(session, request, lambda current: current.with_set(changes, self._control.warn))
 
     def _unset(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         keys = request.fields.get("keys")
         if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
             raise OpRefused("bad_value", "keys must be a list of keys")
-        self._require_revision(request)
-        return self._configure(session, self._control.configuration.with_unset(keys, self._control.warn))
+        return self._configure(session, request, lambda current: current.with_unset(keys, self._control.warn))
 
-    def _configure(self, session: MonitorSession, configuration: Configuration) -> Mapping[str, object]:
-        self._control.configure(configuration, session.ip, session.port)
-        return {"revision": configuration.revision}
-
-    def _require_revision(self, request: Request) -> None:
-        revision = self._control.configuration.revision
-        if request.fields.get("revision", revision) != revision:
+    def _configure(
+        self, session: MonitorSession, request: Request, change: Callable[[Configuration], Configuration]
+    ) -> Mapping[str, object]:
+        current = self._control.configuration
+        if request.fields.get("revision", current.revision) != current.revision:
             raise OpRefused("conflict", "somebody else has changed the settings; get them again")
+        changed = change(current)
+        self._control.configure(changed, session.ip, session.port)
+        return {"revision": changed.revision}
 
     def _start(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         self._control.go_online("monitor", session.ip, session.port)

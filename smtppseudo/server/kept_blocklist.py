@@ -55,7 +55,7 @@ class KeptBlocklist:
         self._sessions = Sessions(frozenset(settings.blocklist_evidence))
         self._own = dict.fromkeys([*settings.listen, *machine_addresses()])
         self._never = never_of(settings.blocklist_never, self._own)
-        self._alarm = Timer(self._do_step, self._abandon_work)
+        self._timer = Timer(self._do_step, self._abandon_work)
         self._work: Iterator[None] | None = None
         self._is_stale = True  # the files lack some hits
         self._next_expiry: int | None = None
@@ -66,13 +66,12 @@ class KeptBlocklist:
     def begin(self) -> None:
         """Load the hits of earlier runs, then write the list; both in later turns."""
         self._work = self._restore()
-        self._reactor.wheel.schedule(self._alarm, self._reactor.clock.now)
+        self._reactor.wheel.schedule(self._timer, self._reactor.clock.now)
 
     def set_never_listed(self, named: Iterable[str]) -> None:
         """Apply another `blocklist_never`, and read its files again. Raises SettingsError; the old one stays then."""
         self._never = never_of(named, self._own)
-        self._is_stale = True
-        self._schedule_work()
+        self._mark_stale()
 
     def record(self, session: EventSource, events: Sequence[Event]) -> None:
         """Count a hit where the events of a session hold evidence."""
@@ -90,12 +89,11 @@ class KeptBlocklist:
 
     def close(self) -> None:
         """Finish the work and write the files, in this turn."""
-        self._reactor.wheel.cancel(self._alarm)
+        self._reactor.wheel.cancel(self._timer)
         for _ in self._work or ():
             pass
-        if self._is_stale:
-            for _ in self._refresh():
-                pass
+        for _ in self._refresh() if self._is_stale else ():
+            pass
 
     def _count(self, session: EventSource, at: int) -> None:
         source = source_of(session.ip)
@@ -107,8 +105,7 @@ class KeptBlocklist:
                 # This costs a system call, so it is done once for each new entry, not for every session.
                 self._add_own(self._local_ip(session.slot))
         if not self._is_stale:
-            self._is_stale = True
-            self._schedule_work()
+            self._mark_stale()
 
     def _add_own(self, ip: str) -> None:
         if ip and ip not in self._own:
@@ -125,13 +122,16 @@ class KeptBlocklist:
             self._work = None
             self._schedule_work()
         else:
-            self._reactor.wheel.schedule(self._alarm, now)
+            self._reactor.wheel.schedule(self._timer, now)
 
     def _abandon_work(self, error: Exception) -> None:
         self._on_fault(error)
         self._work = None
-        self._is_stale = True
         self._refresh_at = self._reactor.clock.now + REFRESH_EVERY_S
+        self._mark_stale()
+
+    def _mark_stale(self) -> None:
+        self._is_stale = True
         self._schedule_work()
 
     def _schedule_work(self) -> None:
@@ -140,10 +140,10 @@ class KeptBlocklist:
             return
         clock = self._reactor.clock
         if self._is_stale:
-            self._reactor.wheel.schedule(self._alarm, max(clock.now, self._refresh_at))
+            self._reactor.wheel.schedule(self._timer, max(clock.now, self._refresh_at))
         elif self._next_expiry is not None:
             due_at = clock.now + self._next_expiry - clock.second
-            self._reactor.wheel.schedule(self._alarm, max(due_at, self._refresh_at))
+            self._reactor.wheel.schedule(self._timer, max(due_at, self._refresh_at))
 
     def _restore(self) -> Iterator[None]:
         """Load the hits of earlier runs, and the checksums of both files: a file that is correct is not replaced."""
@@ -157,8 +157,7 @@ class KeptBlocklist:
                         checksum = zlib.crc32(b"".join(lines), checksum)
                         if path == self._hits_path:
                             self._restore_hits(lines)
-                        if len(lines) == _STEP:
-                            yield
+                        yield
             except OSError as error:
                 self._on_trouble(f"{path}: {error.strerror}; the block list starts empty")
             else:
@@ -181,8 +180,7 @@ class KeptBlocklist:
         self._next_expiry = None
         for some in _steps(sources):
             sorted_entries.append(self._entries_of(some))
-            if len(some) == _STEP:
-                yield
+            yield
         entries = merge(*map(_drain, sorted_entries), key=order)
         yield from self._write(self._path, _LIST_MODE, self._render(entries, self._hostname))
         yield from self._write(self._hits_path, SECRET_MODE, self._hits.render(sources))
@@ -203,8 +201,7 @@ class KeptBlocklist:
                     text = "".join(some)
                     checksum = zlib.crc32(text.encode("ascii"), checksum)
                     new.write(text)
-                    if len(some) == _STEP:
-                        yield
+                    yield
                 if self._checksums.get(path) != checksum or not path.exists():
                     # A sync may take the disk seconds; without it a power cut costs little: callers come again.
                     new.commit(sync=False)

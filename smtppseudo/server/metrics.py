@@ -36,7 +36,7 @@ class MetricsFile:
         self._on_trouble = on_trouble
         self._started_at = reactor.clock.stamp
         self._reported = ""
-        self._alarm = Timer(self._write_and_reschedule, on_fault)
+        self._timer = Timer(self._write_and_reschedule, on_fault)
 
     def begin(self) -> None:
         """Write the file now, and again every 15 s."""
@@ -44,11 +44,11 @@ class MetricsFile:
 
     def close(self) -> None:
         """Write the file a last time: it stays, and says that the server is offline."""
-        self._reactor.wheel.cancel(self._alarm)
+        self._reactor.wheel.cancel(self._timer)
         self._write()
 
     def _write_and_reschedule(self, now: float) -> None:
-        self._reactor.wheel.schedule(self._alarm, now + WRITE_EVERY_S)
+        self._reactor.wheel.schedule(self._timer, now + WRITE_EVERY_S)
         self._write()
 
     def _write(self) -> None:

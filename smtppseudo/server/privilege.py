@@ -20,11 +20,6 @@ class User(NamedTuple):
     uid: int
     gid: int
 
-    @property
-    def is_root(self) -> bool:
-        """Whether no privilege is to drop."""
-        return self.uid == 0
-
 
 def find_user(name: str) -> User:
     """Return the user that the server shall run as. Raises PrivilegeError."""

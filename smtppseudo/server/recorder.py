@@ -23,21 +23,14 @@ class EventSource(Protocol):
 
 
 class Log(Protocol):
-    """Where log lines are written. `account` counts the lines that could not be written."""
+    """Where log lines are written: `DatedLog` or `LogStream`. `account` counts the lines that are lost."""
 
     account: LostLines
 
-    def prepare(self, day: str, now: float) -> Lost | None:
-        """Prepare a `write`; return the loss that its first line must report."""
-
-    def write(self, lines: list[str], now: float) -> int:
-        """Write lines, LF included, or count them as lost; return their size in bytes."""
-
-    def reopen(self) -> None:
-        """Check again whether the log can be written."""
-
-    def close(self) -> None:
-        """Flush and close."""
+    def prepare(self, day: str, now: float) -> Lost | None: ...  # before `write`: the loss that it must report first
+    def write(self, lines: list[str], now: float) -> int: ...  # returns their size in bytes, LF included
+    def reopen(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Recorder:

@@ -10,12 +10,8 @@ from typing import Final
 from smtppseudo.loop.reactor import Reactor, Timer
 
 STATUS_EVERY_S: Final = 3.0
-_SOCKET: Final = "NOTIFY_SOCKET"
-_WATCHDOG_USEC: Final = "WATCHDOG_USEC"
-_WATCHDOG_PID: Final = "WATCHDOG_PID"
 _SEND_TIMEOUT_S: Final = 1
 _STATUS_MAX_CHARS: Final = 1000  # systemd ignores messages of more than 4,096 bytes
-_MICRO: Final = 1e-6
 
 
 class Notifier:
@@ -25,17 +21,17 @@ class Notifier:
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
-        name = environ.pop(_SOCKET, "")
-        watchdog_pid = environ.pop(_WATCHDOG_PID, "") or str(os.getpid())
-        watchdog_usec = environ.pop(_WATCHDOG_USEC, "")
+        name = environ.pop("NOTIFY_SOCKET", "")
+        watchdog_pid = environ.pop("WATCHDOG_PID", "") or str(os.getpid())
+        watchdog_usec = environ.pop("WATCHDOG_USEC", "")
         self.watchdog_s = 0.0
-        self._address = ""
         self._socket: socket.socket | None = None  # made with the first message, then kept: descriptors may run out
-        if not name.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
-            return
-        self._address = name.replace("@", "\0", 1) if name.startswith("@") else name
-        if watchdog_pid == str(os.getpid()) and watchdog_usec.isascii() and watchdog_usec.isdecimal():
-            self.watchdog_s = int(watchdog_usec[:18]) * _MICRO
+        self._address = name if name.startswith(("/", "@")) and hasattr(socket, "AF_UNIX") else ""
+        if self._address.startswith("@"):
+            self._address = "\0" + name[1:]
+        is_for_us = self._address and watchdog_pid == str(os.getpid())
+        if is_for_us and watchdog_usec.isascii() and watchdog_usec.isdecimal():
+            self.watchdog_s = int(watchdog_usec[:18]) / 1e6
 
     @property
     def has_manager(self) -> bool:
@@ -97,14 +93,14 @@ class Heartbeat:
         self._reactor = reactor
         self._status = status
         self._reported = ""
-        self._status_alarm = Timer(self._report_status, on_fault)
-        self._alive_alarm = Timer(self._reset_watchdog, on_fault)
+        self._status_timer = Timer(self._report_status, on_fault)
+        self._alive_timer = Timer(self._reset_watchdog, on_fault)
 
     def begin(self) -> None:
         """Report that the server is ready, and schedule the messages to come."""
         if self._notifier.has_manager:
             self.ready()
-            self._reactor.wheel.schedule(self._status_alarm, self._reactor.clock.now + STATUS_EVERY_S)
+            self._reactor.wheel.schedule(self._status_timer, self._reactor.clock.now + STATUS_EVERY_S)
         if self._notifier.watchdog_s:
             self._reset_watchdog(self._reactor.clock.now)
 
@@ -115,11 +111,11 @@ class Heartbeat:
             self._reported = status
 
     def _report_status(self, now: float) -> None:
-        self._reactor.wheel.schedule(self._status_alarm, now + STATUS_EVERY_S)
+        self._reactor.wheel.schedule(self._status_timer, now + STATUS_EVERY_S)
         status = self._status()
         if status != self._reported and self._notifier.status(status, wait=False):
             self._reported = status
 
     def _reset_watchdog(self, now: float) -> None:
-        self._reactor.wheel.schedule(self._alive_alarm, now + self._notifier.watchdog_s / 2)
+        self._reactor.wheel.schedule(self._alive_timer, now + self._notifier.watchdog_s / 2)
         self._notifier.alive()

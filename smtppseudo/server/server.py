@@ -21,10 +21,8 @@ from smtppseudo.server.certificates import Certificates
 from smtppseudo.server.cookie import CookieFile
 from smtppseudo.server.preconditions import check_consistency
 from smtppseudo.server.reception import Reception, describe_fault
-from smtppseudo.server.recorder import Recorder
+from smtppseudo.server.recorder import Log, Recorder
 from smtppseudo.server.sd_listen import InheritedSockets
-from smtppseudo.smtp.session import SmtpSession
-from smtppseudo.smtp.slots import SlotTable
 
 if TYPE_CHECKING:
     from smtppseudo.server.console import Console
@@ -64,9 +62,16 @@ class Server:
         self.reactor = Reactor(clock)
         self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
-        log = LogStream(stdout_fd, on_trouble) if settings.log_dir == STDOUT else _dated_log(settings, on_trouble)
+        log: Log
+        if settings.log_dir == STDOUT:
+            log = LogStream(stdout_fd, on_trouble)
+        else:
+            limits = Limits(settings.log_keep_days, settings.log_max_bytes_per_day, settings.log_min_free_bytes)
+            log = DatedLog(Path(settings.log_dir), limits, on_trouble)
         self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
+        self.sessions = self.reception.slots
+        self.report_fault = self.reception.report_fault
         self.reactor.after_turn = self.recorder.flush
         self.reactor.on_fault = self._drop_batch
         self._report_drop_at = 0.0
@@ -79,8 +84,8 @@ class Server:
         self._metrics: MetricsFile | None = None
         self._is_online = False
         error, fault = self.recorder.error, self.report_fault
-        self._smtp_port = Port(self.reactor, self._smtp_handler, on_trouble, error, fault)
-        self._monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error, fault)
+        self.smtp_port = Port(self.reactor, lambda _: self.reception.admit, on_trouble, error, fault)
+        self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error, fault)
 
     @property
     def state(self) -> str:
@@ -88,24 +93,9 @@ class Server:
         return "online" if self._is_online else "offline"
 
     @property
-    def listens_on(self) -> list[tuple[str, int]]:
-        """The addresses and ports for SMTP."""
-        return self._smtp_port.places
-
-    @property
-    def monitors_on(self) -> list[tuple[str, int]]:
-        """The addresses and ports for monitors."""
-        return self._monitor_port.places
-
-    @property
     def monitors(self) -> int:
         """How many monitors are logged in."""
         return 0 if self._console is None else self._console.monitors
-
-    @property
-    def sessions(self) -> SlotTable[SmtpSession]:
-        """The latest session of each slot, in the order of slots."""
-        return self.reception.slots
 
     def open(self, after_bind: Callable[[], None] = lambda: None) -> None:
         """Open both ports, call `after_bind`, and go online.
@@ -114,8 +104,8 @@ class Server:
         """
         settings = self.settings
         try:
-            self._smtp_port.open(settings.listen, settings.port, self._inherited.smtp)
-            self._monitor_port.open(settings.monitor_listen, settings.monitor_port, self._inherited.monitor)
+            self.smtp_port.open(settings.listen, settings.port, self._inherited.smtp)
+            self.monitor_port.open(settings.monitor_listen, settings.monitor_port, self._inherited.monitor)
             after_bind()
             if settings.blocklist_file:
                 self._start_blocklist()
@@ -134,7 +124,7 @@ class Server:
         """Open the SMTP port again. Raises ListenError; it stays closed then."""
         if self._is_online:
             return
-        self._smtp_port.resume()
+        self.smtp_port.resume()
         self._is_online = True
         self.recorder.record(Online(by), ip, port)
 
@@ -142,7 +132,7 @@ class Server:
         """Close the SMTP port and its sessions. Raises OSError; they stay open then."""
         if not self._is_online:
             return
-        self._smtp_port.suspend()
+        self.smtp_port.suspend()
         self._is_online = False
         self.reception.end_all("stopped", self.reactor.clock.now)
         self.recorder.record(Offline(by), ip, port)
@@ -198,10 +188,6 @@ class Server:
         """Report trouble to the operator, and log it."""
         self._on_trouble(text)
         self.recorder.error(text)
-
-    def report_fault(self, error: Exception) -> None:
-        """Count and log a bug."""
-        self.reception.report_fault(error)
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -280,16 +266,13 @@ class Server:
     def _write_cookie(self) -> None:
         try:
             self._state_dir.remove_leftovers()
-            self._cookie.write(self.monitors_on[0][1])
+            self._cookie.write(self.monitor_port.places[0][1])
         except OSError as error:
             self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
 
     def _close_ports(self) -> None:
-        self._smtp_port.close()
-        self._monitor_port.close()
-
-    def _smtp_handler(self, address: str) -> OnAccept:  # noqa: ARG002 - the same at every address
-        return self.reception.admit
+        self.smtp_port.close()
+        self.monitor_port.close()
 
     def _monitor_handler(self, address: str) -> OnAccept:
         """Return the accept handler of an address that the server listens on: all but loopback use TLS, if they can."""
@@ -311,8 +294,3 @@ class Server:
         self._console = Console(self, self.reactor, self.recorder, credentials, self._cookie.secret)
         self.recorder.on_batch = self._console.publish
         return self._console
-
-
-def _dated_log(settings: Settings, on_trouble: Callable[[str], None]) -> DatedLog:
-    limits = Limits(settings.log_keep_days, settings.log_max_bytes_per_day, settings.log_min_free_bytes)
-    return DatedLog(Path(settings.log_dir), limits, on_trouble)

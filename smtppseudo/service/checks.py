@@ -45,7 +45,7 @@ def check_program(program: Program) -> Iterator[str]:
 
 def check_sandbox(program: Program) -> Iterator[str]:
     """Check that the service's user can read the program, in the sandbox of the unit."""
-    for path in program.paths:
+    for path in (program.python, *(path.resolve() for path in (program.python, program.base, program.package))):
         for hidden in _HIDDEN:
             if path.is_relative_to(hidden):
                 yield f"the service cannot read {path}, because {hidden} is hidden from it; {_REINSTALL}"

@@ -1,9 +1,9 @@
 """Installing: the steps that install the service, or upgrade an installed one."""
 
-import json
+import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,8 @@ from smtppseudo.service.units import SERVICE, SOCKETS, USER, Plan, endpoints, sy
 _START_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.1
 _LINE_BYTES_MAX: Final = 1024
+_SMTP_LINE: Final = re.compile(rb"[0-9]{3}[ -]")  # any code: with reject_at = "connect" it is 5yz
+_MONITOR_LINE: Final = re.compile(rb'\{"type":"hello",')
 
 
 def service_files(plan: Plan, layout: Layout) -> dict[Path, str]:
@@ -46,8 +48,8 @@ def install_steps(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool,
         # A listening socket keeps its old addresses, and lives as long as the service.
         yield Step("close the ports", "closed the ports, to open them again", partial(systemd.run, "stop", *SOCKETS))
     yield Step("start it", "started it", partial(_start, systemd))
-    for (addresses, port), answers in zip(endpoints(plan), (_answers_smtp, _answers_monitors), strict=True):
-        wait = partial(_wait_for_answer, partial(answers, port))
+    for (addresses, port), first_line in zip(endpoints(plan), (_SMTP_LINE, _MONITOR_LINE), strict=True):
+        wait = partial(_wait_for_answer, port, first_line)
         yield Step(f"connect to port {port}", f"port {port} answers, on {' and '.join(addresses)}", wait)
 
 
@@ -66,33 +68,16 @@ def _start(systemd: Systemd) -> None:
         raise ToolError(status or str(error)) from None
 
 
-def _wait_for_answer(answers: Callable[[], bool]) -> None:
+def _wait_for_answer(port: int, first_line: re.Pattern[bytes]) -> None:
     give_up_at = time.monotonic() + _START_TIMEOUT_S
     while True:
         try:
-            if answers():
-                return
+            with socket.create_connection(("127.0.0.1", port), _START_TIMEOUT_S) as sock, sock.makefile("rb") as file:
+                if first_line.match(file.readline(_LINE_BYTES_MAX)):
+                    return
             reason = "another program answers there"
         except OSError as error:
             reason = error.strerror or str(error)
         if time.monotonic() > give_up_at:
             raise ToolError(f"{reason}; `systemctl status {SERVICE}` and `journalctl -u {SERVICE}` say more")
         time.sleep(_POLL_S)
-
-
-def _answers_smtp(port: int) -> bool:
-    line = _first_line(port)
-    return line[:3].isdigit() and line[3:4] in b" -"  # any code: reject_at = "connect" begins with 5yz
-
-
-def _answers_monitors(port: int) -> bool:
-    try:
-        hello = json.loads(_first_line(port))
-    except ValueError:
-        return False
-    return isinstance(hello, dict) and hello.get("type") == "hello"
-
-
-def _first_line(port: int) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), _START_TIMEOUT_S) as sock, sock.makefile("rb") as file:
-        return file.readline(_LINE_BYTES_MAX)

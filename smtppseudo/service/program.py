@@ -14,11 +14,6 @@ class Program(NamedTuple):
     package: Path
 
     @property
-    def paths(self) -> list[Path]:
-        """The paths that must be readable: the interpreter as it is named, and all with links resolved."""
-        return [self.python, *(path.resolve() for path in (self.python, self.base, self.package))]
-
-    @property
     def argv(self) -> tuple[str, ...]:
         """The command line to which a command of smtppseudo is appended, for any directory and environment."""
         return (str(self.python), "-I", "-m", "smtppseudo")

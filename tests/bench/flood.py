@@ -50,7 +50,7 @@ def serve(directory: Path, slots: int, per_second: int, seconds: float) -> int:
     checked = {name: check(name, value) for name, value in table.items()}
     server = Server(Configuration(checked, {}, {}, {"hostname": "mx.example.org"}), print)
     server.open()
-    print(f"monitors on {server.monitors_on[0][1]}", flush=True)
+    print(f"monitors on {server.monitor_port.places[0][1]}", flush=True)
     began: float | None = None
     made = 0
     while not _is_over():

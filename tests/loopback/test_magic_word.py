@@ -64,7 +64,7 @@ def test_mistyped_magic_words_are_refused(server: Running, tmp_path: Path) -> No
         terminal.type_at("New magic word: ", "the magic word")
         terminal.type_at("The same again: ", "the tragic word")
         status, shown = terminal.end()
-        assert (status, "not the same" in shown) == (1, True)
+        assert (status, "the two typed words differ" in shown) == (1, True)
     with Terminal(*elsewhere(tmp_path, server, "status")) as terminal:
         terminal.type_at(": ", "the magic word")  # none was set
         status, shown = terminal.end()

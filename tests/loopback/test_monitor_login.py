@@ -121,7 +121,7 @@ def test_the_monitor_port_is_in_the_state_directory(inside: MakeInside) -> None:
         os.umask(before)
     path = state_dir(server) / "monitor_port"
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
-    assert int(path.read_text()) == server.server.monitors_on[0][1]
+    assert int(path.read_text()) == server.server.monitor_port.places[0][1]
     server.server.stop()
     assert not path.exists()
 
