@@ -251,7 +251,7 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "tls_cert",
             _PATH,
-            "The certificate for senders. With it, STARTTLS is offered: PEM, with its chain. %d is systemd's"
+            "The certificate for senders: PEM, with its chain. With it, STARTTLS is offered. %d is systemd's"
             " $CREDENTIALS_DIRECTORY.",
         ),
         Key("tls_key", _PATH, "The private key of tls_cert: PEM. SIGHUP reads both again."),

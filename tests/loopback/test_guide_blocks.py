@@ -118,7 +118,10 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
     "benchmarks": {
         ".venv/bin/python -m tests.bench.measure --quick": Skip("figures are taken by hand, on a quiet machine"),
     },
-    "design": {".venv/bin/lint-imports": Skip("CI runs it")},
+    "design": {
+        ".venv/bin/lint-imports": Skip("CI runs it"),
+        "cli  ": Skip("a drawing; test_documentation.py compares it with the rules in pyproject.toml"),
+    },
     "contributing": {
         "python3 -m venv .venv": Skip("it was run before this test"),
         ".venv/bin/pytest -n 0 tests/unit/test_slots.py": runs.one_test_file,
