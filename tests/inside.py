@@ -1,4 +1,26 @@
-"""The server inside the test's own thread, over real sockets, with a clock that the test moves."""
+"""A whole server in the test's own thread, over real sockets, on a clock that only the test moves.
+
+The fixture `inside` makes one with the settings that the test names, and closes it. The loop does nothing by itself:
+
+- `turn` runs one turn of the loop; `turn_until` runs turns until a condition holds.
+- `advance` moves both clocks, then runs a turn. A time-out of an hour takes no time, and its test needs no sleep.
+- A client runs turns while it waits for a reply, so a dialogue reads as with a real server.
+- `records` and `events` read the log; `server` is the `Server` itself, with its slots and counters.
+
+    def test_an_idle_session_is_told_and_closed(inside: MakeInside) -> None:
+        server = inside(idle_timeout_s=30, quiet_timeout_s=0)
+        client = server.greeted()
+        server.advance(29.9)
+        client.say("NOOP", "250")
+        server.advance(30.1)
+        client.expect("421 Connection timed out")
+        client.expect_end()
+        assert [closed.reason for closed in server.events(Closed)] == ["idle"]
+
+Data that a client sends with `send` has arrived when the call returns, but the server reads it only in its next turn.
+A deadline is served up to 50 ms late, so advance by a little more: 30.1 s for 30 s. `close` fails if the server had a
+bug. For signals, processes, memory and CPU, use the fixture `servers`, which starts real processes.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,20 +40,20 @@ _START_NS = 1_790_000_000 * _BILLION  # a day in September 2026
 
 
 class FakeTime:
-    """Both clocks, standing still until moved."""
+    """Both clocks; they stand still until the test moves them."""
 
     def __init__(self) -> None:
         self.monotonic_s = 1000.0
         self.wall_ns = _START_NS
 
     def advance(self, seconds: float) -> None:
-        """Move both."""
+        """Move both clocks."""
         self.monotonic_s += seconds
         self.wall_ns += round(seconds * _BILLION)
 
 
 class Inside:
-    """A server that listens on a loopback port and is turned by hand."""
+    """A server that listens on a loopback port, and whose loop turns only when a method here is called."""
 
     def __init__(self, directory: Path, settings: Mapping[str, Any] | None = None) -> None:
         table = BASE | {"port": 0, "listen": ["127.0.0.1"], "monitor_port": 0, "monitor_listen": ["127.0.0.1"]}
@@ -49,11 +71,11 @@ class Inside:
         self._clients: list[Client] = []
 
     def turn(self) -> None:
-        """Give the server one turn, of at most 10 ms in earnest."""
+        """Run one turn of the loop, which waits for at most 10 ms of real time."""
         self.server.reactor.turn(TURN_S)
 
     def turn_until(self, condition: Callable[[], object], what: str) -> None:
-        """Turn until something has become true."""
+        """Run turns until the condition holds. `what` names it in the error."""
 
         def look() -> object:
             self.turn()
@@ -62,12 +84,12 @@ class Inside:
         wait_until(look, what, poll_s=0)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock, and let the server see to what came due."""
+        """Move both clocks, and run a turn."""
         self.time.advance(seconds)
         self.turn()
 
     def connect(self, source: str | None = None, receive_buffer_bytes: int = 0) -> Client:
-        """Connect a client and wait until it is accepted or turned away; its first reply is still to be read."""
+        """Connect a client, until it is accepted or turned away. The test reads its first reply."""
         before = self._seen
         client = connect("127.0.0.1", self.port, source, self.turn, receive_buffer_bytes)
         self._clients.append(client)
@@ -81,16 +103,16 @@ class Inside:
         return client
 
     def records(self, kind: type[Event] | None = None, **fields: object) -> list[Stamped]:
-        """Return what was logged so far: all, or the events of a kind."""
+        """Return the records in the log: all, or those of a kind of event."""
         records = read_records(self.log_dir)
         return matching(records, kind, **fields) if kind else records
 
     def events(self, kind: type[E]) -> list[E]:
-        """Return the events of a kind that were logged so far, without their stamps."""
+        """Return the events of a kind in the log, without their stamps."""
         return events(self.records(), kind)
 
     def close(self) -> None:
-        """End it; see that no bug of ours showed itself."""
+        """Stop the server; fail if it has recorded a bug."""
         for client in self._clients:
             client.close()
         self.server.stop()

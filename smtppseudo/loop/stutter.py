@@ -1,18 +1,15 @@
-"""The stutter: sends replies byte by byte, to many connections in one batch."""
+"""The stutter: sends replies byte by byte, to many connections together."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from functools import partial
 from itertools import compress, repeat
-from operator import call, itemgetter
 from typing import Any, Final, Protocol
 
-from smtppseudo.loop.wheel import Wheel
+from smtppseudo.loop.wheel import RESOLUTION_S, Wheel
 from smtppseudo.net.errnos import DONTWAIT
 from smtppseudo.net.stream import Stream
 
-BATCH_MAX: Final = 128  # connections; sending to that many delays the others by a millisecond
-_QUEUED: Final = -1  # the `due_tick` of a connection that a queue will send to
+ROUND_MAX: Final = 128  # connections; sending to that many delays the others by a millisecond
+_IN_ROUND: Final = -1  # the `due_tick` of a connection that a round sends to
 
 
 class Speaker(Protocol):
@@ -43,7 +40,7 @@ class Stuttered(Protocol):
 
 
 class Stutter:
-    """Sends to each connection as its machine's pace says; a queue for each pace.
+    """Sends to each connection at its machine's pace.
 
     With 10,000 callers at one byte a second, the server spends its time here. To ask many machines and then send to
     all of them takes a third of the time that it takes to do both for one connection after the other: system calls
@@ -52,104 +49,104 @@ class Stutter:
 
     def __init__(self, wheel: Wheel[Any]) -> None:
         self._wheel = wheel
-        self._queues: dict[float, Queue] = {}
+        self._rounds: dict[tuple[int, float, type], Round] = {}
 
     def add(self, connection: Stuttered, deadline: float, byte_s: float) -> None:
-        """Send one byte at the deadline, and one each `byte_s` seconds from then on, each at most 50 ms late.
+        """Send one byte at the deadline and one every `byte_s` seconds after it, each at most 100 ms late.
 
-        It ends when the connection is scheduled on the wheel, or cancelled there.
+        This ends when the connection is scheduled on the wheel, or cancelled there.
         """
         self._wheel.cancel(connection)
-        connection.due_tick = _QUEUED
-        queue = self._queues.get(byte_s)
-        if queue is None:
-            queue = self._queues[byte_s] = Queue(self._wheel, byte_s)
-        queue.add(connection, deadline)
+        connection.due_tick = _IN_ROUND
+        self.put(Round(self, connection, deadline, byte_s))
+
+    def put(self, new: "Round") -> None:
+        """Schedule a round, or merge it with one that is due at the same time."""
+        found = self._rounds.get(new.key)
+        if found is None or not found.merge(new):
+            self._rounds[new.key] = new
+            self._wheel.schedule(new, new.last)
+
+    def remove(self, due: "Round") -> None:
+        """Merge nothing more with a round that is due."""
+        if self._rounds.get(due.key) is due:
+            del self._rounds[due.key]
 
 
-class Queue:
-    """The connections with one pace, in the order of their deadlines."""
+class Round:
+    """Up to 128 connections with one pace, whose next bytes are due within 50 ms, from `first` to `last`."""
 
-    __slots__ = ("_batch", "_byte_s", "_connections", "_deadlines", "_wheel", "due_tick")
+    __slots__ = ("_byte_s", "_stutter", "_type", "due_tick", "first", "last", "members")
 
-    def __init__(self, wheel: Wheel[Any], byte_s: float) -> None:
-        self._wheel = wheel
-        self._byte_s = byte_s
-        self._deadlines: list[float] = []
-        self._connections: list[Stuttered] = []  # in parallel; one that left stays until its deadline
-        self._batch: list[Stuttered] = []
+    def __init__(self, stutter: Stutter, connection: Stuttered, deadline: float, byte_s: float) -> None:
+        self.members = [connection]
+        self.first = self.last = deadline
         self.due_tick = 0
+        self._stutter = stutter
+        self._byte_s = byte_s
+        self._type = type(connection.sock)
 
-    def add(self, connection: Stuttered, deadline: float) -> None:
-        """Put a connection in its place, which is nearly always the last."""
-        at = bisect_right(self._deadlines, deadline)
-        self._deadlines.insert(at, deadline)
-        self._connections.insert(at, connection)
-        if at == 0:
-            self._wheel.schedule(self, deadline)
+    @property
+    def key(self) -> tuple[int, float, type]:
+        """Rounds with the same key may merge."""
+        return int(self.last / RESOLUTION_S), self._byte_s, self._type
+
+    def merge(self, other: "Round") -> bool:
+        """Add the connections of another round. Return False if they are too many, or their deadlines too far apart."""
+        first, last = min(self.first, other.first), max(self.last, other.last)
+        if last - first > RESOLUTION_S or len(self.members) + len(other.members) > ROUND_MAX:
+            return False
+        self.first, self.last = first, last
+        self.members += other.members
+        return True
 
     def due(self, now: float) -> None:
-        """Send to a batch of the connections that are due; the others follow in the next turn."""
-        count = 1 + int((now - self._deadlines[0]) // self._byte_s)  # bytes for each, more than one after a delay
-        late_s = (count - 1) * self._byte_s
-        size = max(1, bisect_right(self._deadlines, now - late_s, hi=min(len(self._deadlines), BATCH_MAX)))
-        deadlines, connections = self._deadlines[:size], self._connections[:size]
-        del self._deadlines[:size], self._connections[:size]
-        self._batch = connections
-        try:
-            self._send(deadlines, connections, count, now)
-        finally:
-            if self._deadlines:
-                self._wheel.schedule(self, self._deadlines[0])
+        """Send to all connections; keep those whose reply goes on."""
+        self._stutter.remove(self)
+        members = [each for each in self.members if each.due_tick == _IN_ROUND]
+        count = 1 + int((now - self.last) // self._byte_s)  # bytes for each, more than one after a delay
+        parts = [each.machine.next_part(count, now) for each in members]
+        if not all(parts):
+            for each, part in zip(members, parts, strict=True):
+                if not part:
+                    _call(each, each.due, now)
+            members, parts = list(compress(members, parts)), list(filter(None, parts))
+        results = self._send([each.sock for each in members], parts)
+        if results.count(count) < len(results):
+            for each, part, sent in zip(members, parts, results, strict=True):
+                if sent != count:
+                    _call(each, each.on_short_send, part, sent, now)
+            members = [each for each, sent in zip(members, results, strict=True) if sent == count]
+        self.members = members
+        self.first += count * self._byte_s
+        self.last += count * self._byte_s
+        if members:
+            self._stutter.put(self)
 
     def fault(self, error: Exception, /) -> None:
-        """Close the connections of the batch after a bug: nobody knows what was sent to them."""
-        for each in self._batch:
-            if each.due_tick == _QUEUED:
+        """Close all connections after a bug: nobody knows what was sent to them."""
+        for each in self.members:
+            if each.due_tick == _IN_ROUND:
                 each.fault(error)
 
-    def _send(self, deadlines: list[float], connections: list[Stuttered], count: int, now: float) -> None:
-        batch = [each for each in zip(deadlines, connections, strict=True) if each[1].due_tick == _QUEUED]
-        parts = [each.machine.next_part(count, now) for _, each in batch]
-        leaving: list[tuple[Stuttered, Callable[[], None]]] = []
-        if not all(parts):
-            leaving = [(each, partial(each.due, now)) for (_, each), part in zip(batch, parts, strict=True) if not part]
-            batch, parts = list(compress(batch, parts)), list(filter(None, parts))
-        results = _send_all([each.sock for _, each in batch], parts)
-        if results.count(count) < len(results):
-            leaving += [
-                (each, partial(each.on_short_send, part, sent, now))
-                for (_, each), part, sent in zip(batch, parts, results, strict=True)
-                if sent != count
-            ]
-            batch = [each for each, sent in zip(batch, results, strict=True) if sent == count]
-        self._put_back([(deadline + count * self._byte_s, each) for deadline, each in batch])
-        for each, handle in leaving:
+    def _send(self, socks: list[Stream], parts: list[bytes]) -> list[Any]:
+        """Send each part; return how many bytes the kernel took of it, or the error.
+
+        `extend` keeps the results before an error, and `map` continues behind it, in CPython. `map` makes the calls
+        because few of our instructions may run between two system calls.
+        """
+        results: list[int | OSError] = []
+        sent = map(self._type.send, socks, parts, repeat(DONTWAIT))
+        while len(results) < len(parts):
             try:
-                handle()
-            except Exception as error:  # noqa: BLE001 - a bug costs one connection, not the batch
-                each.fault(error)
-
-    def _put_back(self, batch: list[tuple[float, Stuttered]]) -> None:
-        if batch:
-            at = bisect_left(self._deadlines, batch[0][0])  # connections added meanwhile may be due later than these
-            batch += zip(self._deadlines[at:], self._connections[at:], strict=True)
-            batch.sort(key=itemgetter(0))
-            self._deadlines[at:] = [deadline for deadline, _ in batch]
-            self._connections[at:] = [each for _, each in batch]
+                results.extend(sent)
+            except OSError as error:
+                results.append(error)
+        return results
 
 
-def _send_all(socks: list[Stream], parts: list[bytes]) -> list[Any]:
-    """Send each part; return how many bytes the kernel took of it, or the error.
-
-    `extend` keeps the results before an error, and `map` continues behind it, in CPython. `map` makes the calls
-    because few of our instructions may run between two system calls.
-    """
-    results: list[int | OSError] = []
-    sent = map(call, [sock.send for sock in socks], parts, repeat(DONTWAIT))
-    while len(results) < len(parts):
-        try:
-            results.extend(sent)
-        except OSError as error:
-            results.append(error)
-    return results
+def _call(connection: Stuttered, method: Callable[..., None], *arguments: Any) -> None:
+    try:
+        method(*arguments)
+    except Exception as error:  # noqa: BLE001 - a bug costs one connection, not the round
+        connection.fault(error)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.events import Command, Error, Event, Stamped
+from smtppseudo.events import Command, Connected, Error, Event, Stamped
 from smtppseudo.loop.reactor import Timer
 from tests.inside import Inside
 
@@ -91,6 +91,21 @@ def test_a_stop_ends_it_all_the_same(broken: Inside, monkeypatch: pytest.MonkeyP
     broken.time.advance(1)
     broken.server.run()  # it returns
     assert [type(fault) for fault in faults] == [KeyError]
+
+
+def test_a_bug_in_recording_a_new_session_costs_no_slot(broken: Inside) -> None:
+    def see(session: Any, events: Sequence[Event]) -> None:
+        if any(isinstance(event, Connected) for event in events):
+            raise KeyError
+
+    broken.server.recorder.on_session_events = see
+    with broken.connect() as client:
+        assert client.rest().endswith(b"421 Internal error\r\n")
+    assert broken.server.reception.slots.in_use == 0
+    assert broken.server.counters()["faults"] == 1
+    broken.server.recorder.on_session_events = None
+    with broken.greeted() as client:
+        client.say("NOOP", "250")
 
 
 def test_one_that_closing_has_too_costs_one_session(broken: Inside) -> None:

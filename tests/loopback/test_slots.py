@@ -9,7 +9,9 @@ import pytest
 
 from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX
 from smtppseudo.events import Closed, Connected, Error, TurnedAway
-from smtppseudo.loop.reactor import READ, Watched
+from smtppseudo.loop.clock import Clock
+from smtppseudo.loop.listener import Listener, listen
+from smtppseudo.loop.reactor import READ, Reactor, Watched
 from smtppseudo.server.preconditions import OTHER_DESCRIPTORS
 from tests.clients import Client, wait_until
 from tests.conftest import MakeInside
@@ -264,6 +266,25 @@ def test_a_connection_of_the_turn_in_which_it_goes_offline_is_no_error(inside: M
     server.server.go_online("test")
     server.greeted()
     assert server.events(Error) == []
+
+
+def test_a_new_listener_that_cannot_be_watched_tries_again_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    reactor = Reactor(Clock(monotonic=lambda: 1000.0))
+    troubles: list[str] = []
+
+    def fail(fd: int, watched: Watched) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(reactor, "watch_urgent", fail)
+    listener = Listener(listen("127.0.0.1", 0), reactor, lambda *accepted: True, troubles.append, raise_it)
+    assert reactor.wheel.next_due() == pytest.approx(1001, abs=0.06)
+    assert troubles == [f"cannot accept connections on port {listener.port}: No space left on device"]
+    listener.close()
+    reactor.close()
+
+
+def raise_it(error: Exception) -> None:
+    raise error
 
 
 def test_going_online_while_accepting_pauses(inside: MakeInside) -> None:

@@ -109,6 +109,12 @@ def test_the_session_starts_anew(server: Inside, version: ssl.TLSVersion) -> Non
     assert closed.received_bytes == sum(len(line) + 2 for line in in_clear)
 
 
+def test_the_local_address_is_known_under_tls(server: Inside) -> None:
+    client = start_tls(server.greeted())
+    assert server.server.reception.local_ip(1) == "127.0.0.1"
+    client.say("NOOP", "250")
+
+
 def test_sender_and_recipient_are_forgotten(inside: MakeInside, certificate: Certificate) -> None:
     server = inside(**certificate.settings(), accept_mail=True)
     client = server.greeted()

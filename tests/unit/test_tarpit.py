@@ -26,17 +26,18 @@ def begin(
     settings = (settings or Settings(hostname="mx.example.org"))._replace(
         greet_delay_s=greet_delay_s, reply_delay_s=reply_delay_s, stutter_bytes_per_s=stutter_bytes_per_s
     )
-    return TarpitSession(Dialogue(settings), 7, 3, "192.0.2.1", 50_000, greeting, START)
+    dialogue = Dialogue(settings, lambda: True)  # with STARTTLS
+    return TarpitSession(dialogue, 7, 3, "192.0.2.1", 50_000, greeting, START)
 
 
 def run_until_quiet(session: TarpitSession, now: float) -> tuple[bytes, float, list[Event]]:
-    """See to every deadline until nothing is on its way; return what was sent, when that was, and what happened."""
-    said, happened = session.data_to_send(now), list[Event]()
+    """Handle every deadline until nothing more is due; return the bytes, the time of the last, and the events."""
+    said, events = session.data_to_send(now), list[Event]()
     while session.has_more:
         now = max(now, session.deadline)
-        happened += session.tick(now)
+        events += session.tick(now)
         said += session.data_to_send(now)
-    return said, now, happened
+    return said, now, events
 
 
 def greeted(session: TarpitSession) -> float:
@@ -196,6 +197,27 @@ def test_what_comes_behind_quit_is_ignored_and_does_not_hold_its_answer() -> Non
     assert session.data_to_send(START + 2) == b"221 Server Disconnecting\r\n"
     assert not session.has_more
     assert closed(session, START + 2).received_bytes == 18
+
+
+@pytest.mark.parametrize("behind", [b"", b"RSET\r\n", b"R", b"\n"])
+@pytest.mark.parametrize("when", ["in one piece", "during the greeting", "during the reply to STARTTLS"])
+def test_starttls_followed_by_clear_text_leads_to_no_handshake(behind: bytes, when: str) -> None:
+    """RFC 3207 section 6; the sender of these bytes hopes for a reply under TLS (CVE-2011-0411)."""
+    session = begin(greet_delay_s=2, reply_delay_s=2)
+    now = START if when == "during the greeting" else greeted(session)
+    if when == "during the reply to STARTTLS":
+        session.receive(b"STARTTLS\r\n", now)
+        if behind:
+            session.receive(behind, now + 1)
+    else:
+        session.receive(b"STARTTLS\r\n" + behind, now)
+    said, now, _ = run_until_quiet(session, now)
+    assert said.endswith(b"220 Ready to start TLS\r\n")
+    assert session.awaits_tls is (behind == b"")
+    assert session.close_reason == "tls"
+    assert session.receive(b"NOOP\r\n", now) == []
+    assert not session.awaits_tls
+    assert closed(session, now).received_bytes == len(b"STARTTLS\r\n" + behind + b"NOOP\r\n")
 
 
 def test_stop_delaying_gives_the_rest_and_holds_nothing_more() -> None:
