@@ -13,8 +13,8 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import user_keyring
-from smtppseudo.demo.crowd import ADDRESS
 from smtppseudo.demo.process import ServerProcess
+from smtppseudo.demo.traffic import ADDRESS
 from smtppseudo.files import StateDir
 from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState

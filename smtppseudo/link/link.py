@@ -191,7 +191,7 @@ def _log_in(link_wire: wire.Wire, timeout_s: float) -> tuple[Snapshot, list[Inco
     """Log in; return the snapshot and the values that came after it. Raises LinkError."""
     client, state, give_up_at = link_wire.client, link_wire.client.state, time.monotonic() + timeout_s
     if link_wire.needs_tls(timeout_s):
-        raise UnreachableError(f"{client.place}: the server accepts only TLS there; see --tls")
+        raise UnreachableError(f"{client.place}: this port accepts only TLS; give --tls")
     while True:
         # Each step has its own time-out; a long snapshot may take longer, as long as parts of it come.
         if client.state is not state or state is ClientState.AUTHENTICATED:
@@ -208,9 +208,7 @@ def _log_in(link_wire: wire.Wire, timeout_s: float) -> tuple[Snapshot, list[Inco
 
 
 _SILENT: Final = "no reply to the login within {:g} s; try again"
-_SILENT_IN: Final = {
-    ClientState.AWAITS_HELLO: "no hello within {:g} s; is that a monitor port, and one without TLS (see --tls)?"
-}
+_SILENT_IN: Final = {ClientState.AWAITS_HELLO: "no hello within {:g} s; is that a monitor port? with TLS, give --tls"}
 
 
 def _name(place: tuple[str, int]) -> str:

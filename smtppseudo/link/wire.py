@@ -193,7 +193,7 @@ def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: s
                 f"{name} does not speak TLS, and without it everybody on the way can read and change the traffic;"
                 f" use a tunnel ({tunnel}), or allow clear text with --cleartext"
             ) from None
-        raise BadPeerError(f"{name}: no TLS that this program can use: {_in_words(error)}") from None
+        raise BadPeerError(f"{name}: the TLS handshake failed ({_in_words(error)}); is that a monitor port?") from None
     except TimeoutError:
         raise UnreachableError(f"{name}: no TLS handshake within {timeout_s:g} s; is that a monitor port?") from None
     except OSError as error:

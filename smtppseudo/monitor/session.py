@@ -51,17 +51,19 @@ class WrongMagicWord(NamedTuple):
 SessionEvent: TypeAlias = Request | ValidProof | WrongMagicWord | Event
 
 
-class LoginBackend(NamedTuple):
-    """The server's part in a login.
+class Backend(NamedTuple):
+    """The server behind a session: its names and cookie id for the hello, and its part in a login.
 
     `credentials_of` returns a user's credentials or None, `decoy_for` the credentials to use instead of None.
-    `wait_s` returns for how many seconds this source must not try to log in as a user. `cookie_id` is public.
+    `wait_s` returns for how many seconds this source must not try to log in as a user.
     """
 
+    server: str
+    server_name: str
+    cookie_id: str
     credentials_of: Callable[[str], Credentials | None]
     decoy_for: Callable[[str], Credentials]
     wait_s: Callable[[str], float]
-    cookie_id: str
 
 
 class MonitorState(Enum):
@@ -84,16 +86,7 @@ class MonitorSession:
     session_id = 0
 
     def __init__(
-        self,
-        backend: LoginBackend,
-        nonce: str,
-        server: str,
-        server_name: str,
-        ip: str,
-        port: int,
-        now: float,
-        *,
-        awaits_tls: bool = False,
+        self, backend: Backend, nonce: str, ip: str, port: int, now: float, *, awaits_tls: bool = False
     ) -> None:
         self.ip = ip
         self.port = port
@@ -102,8 +95,6 @@ class MonitorSession:
         self.close_reason: CloseReason | None = "tls" if awaits_tls else None
         self.awaits_tls = awaits_tls
         self.is_secured = False
-        self._server = server
-        self._server_name = server_name
         self._backend = backend
         self._exchange = ServerExchange(backend.credentials_of, backend.decoy_for, nonce)
         self._reader = FrameReader(MAX_BYTES_BEFORE_LOGIN)
@@ -222,8 +213,8 @@ class MonitorSession:
         self._send(
             type="hello",
             protocol=PROTOCOL,
-            server=self._server,
-            server_name=self._server_name,
+            server=self._backend.server,
+            server_name=self._backend.server_name,
             mechanisms=[MECHANISM],
             cookie_id=self._backend.cookie_id,
             auth_timeout_s=AUTH_TIMEOUT_S,

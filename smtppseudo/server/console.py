@@ -19,7 +19,7 @@ from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
 from smtppseudo.monitor.history import Subscription, chunks, event_frames, parse_subscription
 from smtppseudo.monitor.session import (
-    LoginBackend,
+    Backend,
     MonitorSession,
     MonitorState,
     Request,
@@ -127,15 +127,16 @@ class Console:
             close_with_reply(sock, b"" if by_tls else encode(_BUSY))  # a TLS client could not read clear text
             return
         _keep_alive(sock)
-        backend = LoginBackend(
+        backend = Backend(
+            f"smtppseudo {__version__}",
+            self._control.settings.server_name,
+            self._cookie_id,
             self._credentials_of,
             lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
             lambda user: self._attempts.wait_s(source, self.reactor.clock.now) if user == "magic" else 0.0,
-            self._cookie_id,
         )
         nonce = os.urandom(_NONCE_BYTES).hex()
-        server, server_name = f"smtppseudo {__version__}", self._control.settings.server_name
-        session = MonitorSession(backend, nonce, server, server_name, ip, port, now, awaits_tls=by_tls)
+        session = MonitorSession(backend, nonce, ip, port, now, awaits_tls=by_tls)
         connection = self._connections[session] = PartsConnection(sock, session, self)
         connection.begin(now)
 

@@ -17,7 +17,7 @@ from smtppseudo.tui.server_view import Dependencies, ServerView
 from smtppseudo.tui.themes import DARK, LIGHT, THEMES
 
 TICK_S: Final = 0.1
-_FLOOD_EVENTS: Final = 500  # with so many in a tick, the tables are drawn half as often: keys come first
+_FLOOD_EVENTS: Final = 500  # with this many in a tick, the tables are drawn half as often: keys come first
 _FLOOD_S: Final = 0.19
 _TEXTS_EVERY_S: Final = 0.5  # shortest time between two draws of all but the tables
 _DRAW_EVERY_S: Final = 1.0  # even if nothing has happened: idle times change

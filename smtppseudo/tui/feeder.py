@@ -25,7 +25,7 @@ from smtppseudo.link.link import MonitorLink, Notice
 from smtppseudo.link.route import Route, Target, connect
 from smtppseudo.monitor.codec import Frame
 
-BACKLOG_EVENTS: Final = 1_000  # with so many waiting for the screen, reading stops
+BACKLOG_EVENTS: Final = 1_000  # the limit of events that wait for the screen; then reading stops
 _RETRY_AFTER_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 _STATUS_EVERY_S: Final = 5.0
 _SILENCE_MAX_S: Final = 10.0  # the status is asked for more often, so a silent connection is dead

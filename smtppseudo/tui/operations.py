@@ -122,7 +122,7 @@ class Operations:
         self._app.push_screen(SetupDialog(view.source, before, login, is_connected=up is not None), finish)
 
     def retry(self) -> None:
-        """Connect now; first ask for what is missing: the magic word, or whether to trust a certificate."""
+        """Connect now, or first ask for the magic word or about the certificate."""
         link = self._view.link
         if link.needs_word:
             self._ask_word()

@@ -136,7 +136,7 @@ class ServerView:
         self.is_changed = True
 
     def connect(self, target: Target) -> None:
-        """Connect to a target; what is known of another server is dropped."""
+        """Connect to a target. The model is kept only if it is the same server."""
         is_same = (target.address, target.port) == (self.target.address, self.target.port)
         self.target = target
         self.source.stop()

@@ -30,7 +30,7 @@ from smtppseudo.link.machine import SLOTS_MAX, ClientState, MonitorClient, Secre
 from smtppseudo.log.records import fields
 from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import cookie_id, derive
-from smtppseudo.monitor.session import LoginBackend, MonitorSession, ValidProof, WrongMagicWord
+from smtppseudo.monitor.session import Backend, MonitorSession, ValidProof, WrongMagicWord
 from tests.unit.monitor_peer import (
     CLIENT_NONCE,
     COOKIE,
@@ -189,8 +189,8 @@ def test_busy_error_can_come_at_any_time(before: bytes) -> None:
 def test_client_and_server_machines_log_in() -> None:
     for secrets, user in ((Secrets(magic_word=WORD), "magic"), (Secrets((COOKIE,)), "cookie")):
         machine = MonitorClient(secrets, CLIENT_NONCE, PLACE)
-        door = LoginBackend(USERS.get, Peer._decoy, lambda user: 0.0, cookie_id(COOKIE))
-        server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "", "127.0.0.1", 50_000, 0.0)
+        backend = Backend("smtppseudo 0.1.0", "", cookie_id(COOKIE), USERS.get, Peer._decoy, lambda user: 0.0)
+        server = MonitorSession(backend, SERVER_NONCE, "127.0.0.1", 50_000, 0.0)
         found: list[Incoming] = []
         while data := server.data_to_send(0.0):
             found += machine.receive(data)
@@ -206,8 +206,8 @@ def test_client_and_server_machines_log_in() -> None:
 
 def test_client_and_server_machines_refuse_a_wrong_word() -> None:
     machine = client("another word")
-    door = LoginBackend(USERS.get, Peer._decoy, lambda user: 0.0, cookie_id(COOKIE))
-    server = MonitorSession(door, SERVER_NONCE, "smtppseudo 0.1.0", "", "127.0.0.1", 50_000, 0.0)
+    backend = Backend("smtppseudo 0.1.0", "", cookie_id(COOKIE), USERS.get, Peer._decoy, lambda user: 0.0)
+    server = MonitorSession(backend, SERVER_NONCE, "127.0.0.1", 50_000, 0.0)
     for _ in range(2):
         assert machine.receive(server.data_to_send(0.0)) == []
         happenings = server.receive(machine.data_to_send(), 0.0)

@@ -19,7 +19,7 @@ who connected last. Slots that were never used come last.
 A filter takes words, all of which must match, and networks: ip:192.0.2.0/24. In the slots it also takes \
 state:open, in the events event:connected,closed. An empty filter shows everything.
 
-The list of events begins with those that the server still had when this screen connected: about a thousand. \
+When the screen connects, it gets the latest events from the server, about a thousand. \
 What callers send is shown as printable ASCII: \\x1b is an escape character, and it is harmless here.
 
 Online, in blue: the SMTP port is open. Offline, in red: the SMTP port is closed, or this screen has no \

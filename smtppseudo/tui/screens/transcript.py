@@ -49,7 +49,7 @@ class TranscriptDialog(Dialog[None]):
         if version == self._shown and self._shown is not None:
             return
         if transcript is None and self._shown is not None:
-            return  # removed in the meantime: what is on the screen stays
+            return  # removed in the meantime: the lines on the screen stay
         self._shown = version or ()
         scroll = self.query_one(VerticalScroll)
         at_end = scroll.is_vertical_scroll_end

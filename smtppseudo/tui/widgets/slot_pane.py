@@ -138,7 +138,7 @@ class SlotPane(ScrollView, can_focus=True):
             self.refresh()
 
     def redraw(self, touched: set[int]) -> None:
-        """Draw the rows that changed, and those whose idle time reads differently now."""
+        """Draw the rows that changed, and rows whose idle time has changed as text."""
         order, now = self._board.order, self._clock()
         for y in range(1, self.size.height):
             line = self.scroll_offset.y + y - 1
