@@ -54,16 +54,13 @@ class ListenError(Exception):
 def listen(address: str, port: int) -> socket.socket:
     """Open a listening socket on an IPv4 or IPv6 address; port 0 = any free port. Raises ListenError."""
     try:
-        # A socket that was bound to port 0 loses its port in `suspend`: find a free port, then bind that.
-        return _listen(address, port or _free_port(address))
+        if port == 0:
+            # A socket that was bound to port 0 loses its port in `suspend`: find a free port, then bind that.
+            with _listen(address, 0) as sock:
+                port = sock.getsockname()[1]
+        return _listen(address, port)
     except OSError as error:
         raise ListenError(address, port, error) from None
-
-
-def _free_port(address: str) -> int:
-    with _listen(address, 0) as sock:
-        port: int = sock.getsockname()[1]
-    return port
 
 
 def _listen(address: str, port: int) -> socket.socket:
@@ -249,16 +246,18 @@ class Listener:
 
     def _watch(self, now: float) -> None:
         try:
-            self._reactor.watch_urgent(self._sock.fileno(), self)
+            self._reactor.watch(self._sock.fileno(), self)
         except OSError as error:
             self._pause(error, now)
         else:
+            self._reactor.in_breaks.append(self._accept_timer)
             self._is_watching = True
 
     def _unwatch(self) -> None:
         self._reactor.wheel.cancel(self._retry_timer)
         if self._is_watching:
-            self._reactor.unwatch_urgent(self._sock.fileno())
+            self._reactor.unwatch(self._sock.fileno())
+            self._reactor.in_breaks.remove(self._accept_timer)
             self._is_watching = False
 
     def _pause(self, error: OSError, now: float) -> None:

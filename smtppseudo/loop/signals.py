@@ -3,8 +3,9 @@
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 
-from smtppseudo.loop.reactor import Reactor
+from smtppseudo.loop.reactor import READ, Reactor, Timer
 
 
 class Signals:
@@ -27,11 +28,17 @@ class Signals:
         self._sender.setblocking(False)
         self._previous_fd = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         self._previous = {number: signal.signal(number, _do_nothing) for number in callbacks}
-        reactor.watch_urgent(self._receiver.fileno(), self)
+        reactor.watch(self._receiver.fileno(), self)
+        self._timer = Timer(partial(self.ready, READ), on_fault)
+        reactor.in_breaks.append(self._timer)
 
     def ready(self, mask: int, now: float) -> None:
-        """Call the functions of the signals that arrived; each is one byte on the wake-up socket."""
-        for number in self._receiver.recv(4096):
+        """Call the functions of the signals that arrived."""
+        try:
+            numbers = self._receiver.recv(4096)  # the wake-up socket has one byte for each signal
+        except BlockingIOError:
+            return
+        for number in numbers:
             callback = self._callbacks.get(number)
             if callback is not None:
                 callback(now)
@@ -41,7 +48,8 @@ class Signals:
         signal.set_wakeup_fd(self._previous_fd)
         for number, previous in self._previous.items():
             signal.signal(number, previous)
-        self._reactor.unwatch_urgent(self._receiver.fileno())
+        self._reactor.unwatch(self._receiver.fileno())
+        self._reactor.in_breaks.remove(self._timer)
         self._receiver.close()
         self._sender.close()
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import compress, repeat
 from typing import Any, Final, Protocol
 
-from smtppseudo.loop.wheel import RESOLUTION_S, Wheel
+from smtppseudo.loop.wheel import RESOLUTION_S, Timed, Wheel
 from smtppseudo.net.errnos import DONTWAIT
 from smtppseudo.net.stream import Stream
 
@@ -13,30 +13,19 @@ _IN_ROUND: Final = -1  # the `due_tick` of a connection that a round sends to
 
 
 class Speaker(Protocol):
-    """The machine of a connection with a pace."""
+    """A machine with a pace; `next_part` returns b"" when the next `count` bytes are not a part of a longer reply."""
 
-    def next_part(self, count: int, now: float) -> bytes:
-        """Return the next `count` bytes of a reply; b"" if the reply or the session ends with them."""
+    def next_part(self, count: int, now: float) -> bytes: ...
 
 
-class Stuttered(Protocol):
-    """A connection with a pace."""
-
-    due_tick: int
+class Stuttered(Timed, Protocol):
+    """A connection of such a machine. Then `due` is called, and `on_short_send` when the kernel did not take a part."""
 
     @property
     def machine(self) -> Speaker: ...
     @property
     def sock(self) -> Stream: ...
-
-    def due(self, now: float) -> None:
-        """Send what `next_part` did not return."""
-
-    def on_short_send(self, data: bytes, sent: int | OSError, now: float) -> None:
-        """Handle a send that raised an error, or took only a part of the data."""
-
-    def fault(self, error: Exception, /) -> None:
-        """Close only this connection after a bug."""
+    def on_short_send(self, data: bytes, sent: int | OSError, now: float) -> None: ...
 
 
 class Stutter:
@@ -47,7 +36,7 @@ class Stutter:
     push our code out of the processor's caches.
     """
 
-    def __init__(self, wheel: Wheel[Any]) -> None:
+    def __init__(self, wheel: Wheel) -> None:
         self._wheel = wheel
         self._rounds: dict[tuple[int, float, type], Round] = {}
 

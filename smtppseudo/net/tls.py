@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from smtppseudo.net.errnos import DONTWAIT, TlsError, reason_of
 from smtppseudo.net.stream import Stream
@@ -32,18 +32,6 @@ class TlsSocket:
     It keeps at most one record of the peer's data (16 KiB), and `HANDSHAKE_BYTES_MAX` of a handshake.
     """
 
-    __slots__ = (
-        "_handshake_bytes",
-        "_incoming",
-        "_is_over",
-        "_on_close",
-        "_outgoing",
-        "_sealed",
-        "_sock",
-        "_tls",
-        "_unsent",
-    )
-
     def __init__(
         self,
         sock: Stream,
@@ -52,6 +40,8 @@ class TlsSocket:
         server_side: bool,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
+        self.fileno, self.getsockname, self.getsockopt = sock.fileno, sock.getsockname, sock.getsockopt
+        self.setblocking = sock.setblocking
         self._sock = sock
         self._on_close = on_close
         self._incoming = ssl.MemoryBIO()
@@ -76,22 +66,6 @@ class TlsSocket:
     def certificate(self) -> bytes:
         """The server's certificate (DER) after the handshake; empty for a client, which is never asked for one."""
         return self._tls.getpeercert(binary_form=True) or b""
-
-    def fileno(self) -> int:
-        """Return the descriptor of the socket below."""
-        return self._sock.fileno()
-
-    def getsockname(self) -> Any:
-        """Return the local address of the socket below. Raises OSError."""
-        return self._sock.getsockname()
-
-    def getsockopt(self, level: int, option: int) -> int:
-        """Return an option of the socket below. Raises OSError."""
-        return self._sock.getsockopt(level, option)
-
-    def setblocking(self, flag: bool) -> None:
-        """Set whether the socket below may block."""
-        self._sock.setblocking(flag)
 
     def begin_handshake(self) -> None:
         """Send the client's first message. Raises OSError."""
@@ -223,8 +197,6 @@ class Tls:
 
     A turn of the loop does only a few steps of handshakes; the others wait for the next turn.
     """
-
-    __slots__ = ("_context", "_in_use", "_sessions_max", "_steps", "_turn")
 
     def __init__(self, context: ssl.SSLContext, sessions_max: int = SESSIONS_MAX) -> None:
         self._context = context

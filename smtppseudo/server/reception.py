@@ -10,6 +10,7 @@ from smtppseudo.loop.connection import Connection
 from smtppseudo.loop.listener import close_with_reply
 from smtppseudo.loop.paced import PacedConnection
 from smtppseudo.loop.reactor import Reactor, Timer
+from smtppseudo.net.addresses import plain_address
 from smtppseudo.server.counters import Counters
 from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.client_limits import ClientLimit
@@ -121,7 +122,10 @@ class Reception:
     def local_ip(self, slot: int) -> str:
         """Return the local address that the peer in a slot connected to; empty if it has left."""
         connection = self._connections[slot - 1]
-        return connection.local_ip() if connection is not None else ""
+        try:
+            return plain_address(connection.sock.getsockname()) if connection is not None else ""
+        except OSError:
+            return ""
 
     def end(self, slot: int, reason: CloseReason, now: float) -> bool:
         """End the session in a slot. Return False if there is none."""

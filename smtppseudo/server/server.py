@@ -149,7 +149,7 @@ class Server:
         self._apply(configuration, "monitor", ip, port)
 
     def reload(self, configuration: Configuration) -> list[str]:
-        """Apply another settings file, and read certificates again; return the changed keys that need a restart.
+        """Apply another settings file, and load the certificates again; return the changed keys that need a restart.
 
         Raises SettingsError; nothing is changed then.
         """
@@ -157,7 +157,7 @@ class Server:
         check_consistency(settings)
         if self._blocklist is not None:
             self._blocklist.set_never_listed(settings.blocklist_never)
-        self._certificates.read(settings)
+        self._certificates.load(settings)
         return self._apply(configuration, "SIGHUP", "", 0)
 
     def summary(self) -> str:

@@ -272,14 +272,18 @@ def test_a_new_listener_that_cannot_be_watched_tries_again_after_a_second(monkey
     reactor = Reactor(Clock(monotonic=lambda: 1000.0))
     troubles: list[str] = []
 
-    def fail(fd: int, watched: Watched) -> None:
+    def fail(fd: int, watched: Watched, mask: int = READ) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(reactor, "watch_urgent", fail)
+    monkeypatch.setattr(reactor, "watch", fail)
     listener = Listener(listen("127.0.0.1", 0), reactor, lambda *accepted: True, troubles.append, raise_it)
     assert reactor.wheel.next_due() == pytest.approx(1001, abs=0.06)
     assert troubles == [f"cannot accept connections on port {listener.port}: No space left on device"]
+    monkeypatch.undo()
+    listener.resume()
+    assert (len(reactor.in_breaks), reactor.wheel.next_due()) == (1, None)
     listener.close()
+    assert reactor.in_breaks == []
     reactor.close()
 
 

@@ -4,19 +4,11 @@ import pytest
 import scramp
 
 from smtppseudo.monitor.credentials import Credentials, decoy, derive
-from tests.unit.scram_vectors import RFC_CREDENTIALS, RFC_SALT, RFC_SECRET, SERVER_SECRET, stand_in
+from tests.unit.scram_vectors import RFC_CREDENTIALS, RFC_SALT, RFC_SECRET, SECRETS, SERVER_SECRET, stand_in
 
 SALT = "W22ZaJ0SNY7soEsUEjb6gQ=="
 KEYS = "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
 FORM = r"credentials must be SCRAM-SHA-256\$ITERATIONS:SALT\$STOREDKEY:SERVERKEY"
-SECRETS = [
-    "pencil",
-    "magic word",
-    "~!@#$%^&*()_+,=<>?\"'`\\|",
-    "  spaces  ",
-    "x" * 128,
-    "0123456789abcdef" * 4,
-]
 
 
 @pytest.mark.parametrize("secret", SECRETS)

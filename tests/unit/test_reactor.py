@@ -1,4 +1,4 @@
-"""The reactor: a long turn has breaks, in which the urgent descriptors are served."""
+"""The reactor: a long turn has breaks, in which listeners accept."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -43,10 +43,12 @@ class Scene:
 
         return Probe(call)
 
-    def acceptor(self) -> Probe:
-        """Return a probe that accepts at the end of the turn, as a listener does."""
+    def listen(self) -> Timer:
+        """Accept at the end of a turn and in breaks, as a listener does."""
         timer = Timer(lambda now: self.seen.append("accept"), fail)
-        return Probe(lambda: self.reactor.call_at_end_of_turn(timer))
+        self.reactor.watch(self.readable(), Probe(lambda: self.reactor.call_at_end_of_turn(timer)))
+        self.reactor.in_breaks.append(timer)
+        return timer
 
     def readable(self) -> int:
         ours, theirs = socket.socketpair()
@@ -82,7 +84,7 @@ def test_a_long_turn_accepts_between_the_other_calls(
         else:
             scene.reactor.watch(scene.readable(), scene.probe())
     scene.now += 1
-    scene.reactor.watch_urgent(scene.readable(), scene.acceptor())
+    scene.listen()
     scene.reactor.turn(0)
     accepts = [number for number, name in enumerate(scene.seen) if name == "accept"]
     gaps = [after - before for before, after in zip([0, *accepts], [*accepts, len(scene.seen)], strict=True)]
@@ -101,14 +103,14 @@ def test_after_turn_is_called_in_breaks_too(scenes: list[Scene]) -> None:
     assert scene.seen.count("after") == 4
 
 
-def test_an_unwatched_urgent_descriptor_is_not_served(scenes: list[Scene]) -> None:
+def test_a_timer_that_was_removed_is_not_called_in_breaks(scenes: list[Scene]) -> None:
     scene = Scene(1.0)
     scenes.append(scene)
     for _ in range(40):
         scene.reactor.watch(scene.readable(), scene.probe())
-    fd = scene.readable()
-    scene.reactor.watch_urgent(fd, scene.acceptor())
-    scene.reactor.unwatch_urgent(fd)
+    timer = Timer(lambda now: scene.seen.append("accept"), fail)
+    scene.reactor.in_breaks.append(timer)
+    scene.reactor.in_breaks.remove(timer)
     scene.reactor.turn(0)
     assert scene.seen == ["other"] * 40
 
@@ -117,7 +119,7 @@ def test_connections_are_accepted_after_everything_that_is_ready(scenes: list[Sc
     """Sessions that end in this turn free their slots first."""
     scene = Scene(0.0)
     scenes.append(scene)
-    scene.reactor.watch_urgent(scene.readable(), scene.acceptor())
+    scene.listen()
     for _ in range(5):
         scene.reactor.watch(scene.readable(), scene.probe())
     scene.reactor.turn(0)

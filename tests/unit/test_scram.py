@@ -31,6 +31,7 @@ from tests.unit.scram_vectors import (
     RFC_SERVER_FIRST,
     RFC_SERVER_NONCE,
     RFC_USER,
+    SECRETS,
     known,
     replaced,
     rfc_client,
@@ -38,15 +39,6 @@ from tests.unit.scram_vectors import (
     server_first,
     stand_in,
 )
-
-SECRETS = [
-    "pencil",
-    "magic word",
-    "~!@#$%^&*()_+,=<>?\"'`\\|",
-    "  spaces  ",
-    "x" * 128,
-    "0123456789abcdef" * 4,
-]
 
 
 def run(client: ClientExchange, server: ServerExchange) -> Outcome:
