@@ -502,7 +502,7 @@ def test_the_command_is_shown_if_the_terminal_cannot_run_it() -> None:
         await open_service(scene)
         await scene.pilot.click("#uninstall")
         await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "asked")
-        await scene.pilot.click("#no")
+        await scene.pilot.click("#cancel")
         await scene.settle(lambda: isinstance(scene.app.screen, ServiceDialog), "the dialog")
         assert "in another one, type" not in flowing(scene)
         await scene.pilot.click("#uninstall")
