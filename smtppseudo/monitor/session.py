@@ -1,6 +1,6 @@
 """A monitor's connection as a pure machine: the login, then ops in, replies and events out."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
@@ -98,7 +98,7 @@ class MonitorSession:
         self._backend = backend
         self._exchange = ServerExchange(backend.credentials_of, backend.decoy_for, nonce)
         self._reader = FrameReader(MAX_BYTES_BEFORE_LOGIN)
-        self._outbox = Outbox()
+        self.outbox = Outbox()
         self._deadline = now + AUTH_TIMEOUT_S
         self._refused_id = 0
         self._ops = 0
@@ -131,12 +131,12 @@ class MonitorSession:
 
     def data_to_send(self, now: float) -> bytes:  # noqa: ARG002
         """Return some of the queued bytes, at least 64 KiB if there are that many."""
-        return self._outbox.take()
+        return self.outbox.take()
 
     @property
     def has_more(self) -> bool:
         """Whether `data_to_send` would return more."""
-        return bool(self._outbox)
+        return bool(self.outbox)
 
     def flushed(self, now: float) -> None:
         """Do nothing: no deadline depends on when the kernel accepts the bytes."""
@@ -201,14 +201,6 @@ class MonitorSession:
         self._send_error("busy", message)
         self.end("errors")
 
-    def send_frames(self, frames: Iterator[bytes]) -> None:
-        """Queue frames that are rendered only when they can be sent."""
-        self._outbox.put_lazily(frames)
-
-    def send_events(self, data: bytes, count: int) -> None:
-        """Queue the frames of `count` events; the outbox drops events if the monitor reads too slowly."""
-        self._outbox.put_events(data, count)
-
     def _greet(self) -> None:
         self._send(
             type="hello",
@@ -221,7 +213,7 @@ class MonitorSession:
         )
 
     def _send(self, **frame: object) -> None:
-        self._outbox.put(encode(frame))
+        self.outbox.put(encode(frame))
 
     def _send_error(self, code: str, message: str) -> None:
         self._send(type="error", error=code, message=message)
