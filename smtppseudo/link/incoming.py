@@ -24,12 +24,6 @@ class OpReply(NamedTuple):
     fields: Frame
     error: OpRefusedError | None = None
 
-    def result(self) -> Frame:
-        """Return the fields. Raises OpRefusedError."""
-        if self.error is not None:
-            raise self.error
-        return self.fields
-
 
 class Snapshot(NamedTuple):
     """The state just after event `seq`. `slots` has one object for each slot, as in the reply to the op `slots`."""

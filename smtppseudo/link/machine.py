@@ -44,7 +44,6 @@ from smtppseudo.monitor.scram import ClientExchange, ScramError
 
 MIN_WORD_CHARS: Final = 8
 MAX_WORD_CHARS: Final = 128
-WORD_ALLOWED: Final = f"a magic word is {MIN_WORD_CHARS} to {MAX_WORD_CHARS} printable ASCII characters"
 SLOTS_MAX: Final = 60_000  # in one list; a security limit
 
 
@@ -299,5 +298,5 @@ _ENVELOPE: Final = ("type", "id", "ok", "more")  # fields of every reply
 def checked_word(word: str) -> str:
     """Return the magic word. Raises ValueError, whose text does not contain the word, if it is invalid."""
     if not (MIN_WORD_CHARS <= len(word) <= MAX_WORD_CHARS and is_printable(word)):
-        raise ValueError(WORD_ALLOWED)
+        raise ValueError(f"a magic word is {MIN_WORD_CHARS} to {MAX_WORD_CHARS} printable ASCII characters")
     return word

@@ -78,8 +78,8 @@ class MonitorState(Enum):
 class MonitorSession:
     """The machine. Its owner's duties are those of `SmtpSession`; `receive` may also return requests and proofs.
 
-    It keeps at most 1 KiB of a line before login, 16 KiB after. `nonce` must be new for each connection. With
-    `awaits_tls`, the hello is queued by `secured`.
+    The owner also puts events and lists of slots into `outbox`. A session keeps at most 1 KiB of a line before login,
+    16 KiB after. `nonce` must be new for each connection. With `awaits_tls`, the hello is queued by `secured`.
     """
 
     slot = 0  # a monitor has none
@@ -99,7 +99,7 @@ class MonitorSession:
         self._exchange = ServerExchange(backend.credentials_of, backend.decoy_for, nonce)
         self._reader = FrameReader(MAX_BYTES_BEFORE_LOGIN)
         self.outbox = Outbox()
-        self._deadline = now + AUTH_TIMEOUT_S
+        self.deadline = now + AUTH_TIMEOUT_S  # when `tick` is due
         self._refused_id = 0
         self._ops = 0
         self._ops_since = now
@@ -142,14 +142,9 @@ class MonitorSession:
         """Do nothing: no deadline depends on when the kernel accepts the bytes."""
 
     @property
-    def deadline(self) -> float:
-        """When `tick` is due."""
-        return self._deadline
-
-    @property
     def expires_at(self) -> float:
         """When the login must be done; a monitor that is logged in may stay."""
-        return _NEVER if self.state is MonitorState.AUTHENTICATED else self._deadline
+        return _NEVER if self.state is MonitorState.AUTHENTICATED else self.deadline
 
     def tick(self, now: float) -> tuple[()]:
         """Send the delayed refusal, or end a login that takes too long."""
@@ -160,7 +155,7 @@ class MonitorSession:
             self._send_error(*NOT_AUTHORIZED)
             self.end("idle")
         else:
-            self._deadline = now + _IDLE_CHECK_S
+            self.deadline = now + _IDLE_CHECK_S
         return ()
 
     def end(self, reason: CloseReason) -> None:
@@ -193,7 +188,7 @@ class MonitorSession:
         self.state = MonitorState.AUTHENTICATED
         self.user = proof.user
         self._reader.max_bytes = MAX_BYTES_AFTER_LOGIN
-        self._deadline = now + _IDLE_CHECK_S
+        self.deadline = now + _IDLE_CHECK_S
         self.reply(proof.id, data=proof.message)
 
     def end_as_busy(self, message: str) -> None:
@@ -268,6 +263,6 @@ class MonitorSession:
             return
         self.state = MonitorState.REFUSED
         self._refused_id = request_id
-        self._deadline = now + REFUSAL_DELAY_S
+        self.deadline = now + REFUSAL_DELAY_S
         if outcome.user == "magic":
             events.append(WrongMagicWord())
