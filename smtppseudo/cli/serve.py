@@ -117,8 +117,8 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     )
     if options.verbose:
         _print_events(server)
-    heartbeat = Heartbeat(notifier, server.reactor, server.summary, server.report_fault)
-    signals = Signals(server.reactor, _callbacks(server, file, notifier, heartbeat), server.report_fault)
+    heartbeat = Heartbeat(notifier, server.reactor, server.summary)
+    signals = Signals(server.reactor, _callbacks(server, file, notifier, heartbeat))
     try:
         server.open(lambda: _drop_root(user, configuration.settings))
     except ListenError as error:

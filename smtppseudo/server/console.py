@@ -70,8 +70,6 @@ class Control(Protocol):
     def configuration(self) -> Configuration: ...
     @property
     def sessions(self) -> Iterable[SmtpSession]: ...  # the latest of each slot, in the order of slots
-    @property
-    def report_fault(self) -> Callable[[Exception], None]: ...  # counts and logs a bug
     def counters(self) -> Mapping[str, object]: ...
     def status(self) -> Mapping[str, object]: ...
     def configure(self, configuration: Configuration, ip: str, port: int) -> None: ...  # raises OSError
@@ -90,7 +88,6 @@ class Console:
         self.reactor = reactor
         self.tls: Tls | None = None
         self.backlog_bytes = 0
-        self.report_fault = control.report_fault
         self._control = control
         self._recorder = recorder
         self._credentials = credentials
