@@ -34,7 +34,7 @@ from smtppseudo.server.sd_notify import Heartbeat, Notifier
 from smtppseudo.server.server import Server
 
 if TYPE_CHECKING:
-    from smtppseudo.server.privilege import User
+    from pwd import struct_passwd
 
 # Modules that a server loads late. They are loaded before it drops root: the new user may be unable to read them.
 LOADED_LATE: Final = (
@@ -178,7 +178,7 @@ def _print_events(server: Server) -> None:
     server.recorder.on_lines = print_lines
 
 
-def _find_user(name: str) -> "User":
+def _find_user(name: str) -> "struct_passwd":
     from smtppseudo.server.privilege import PrivilegeError, find_user
 
     try:
@@ -187,9 +187,9 @@ def _find_user(name: str) -> "User":
         raise exits.CommandError(str(error), exits.USAGE) from None
 
 
-def _drop_root(user: "User | None", settings: Settings) -> None:
+def _drop_root(user: "struct_passwd | None", settings: Settings) -> None:
     """Change to the user of `--run-as`, unless there is none or it is root."""
-    if user is None or user.uid == 0:
+    if user is None or user.pw_uid == 0:
         return
     from smtppseudo.server.privilege import PrivilegeError, become, make_directories, require_access
 

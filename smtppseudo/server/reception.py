@@ -142,7 +142,7 @@ class Reception:
             self.reactor.wheel.cancel(timer)
         self._record_turned_away(self._turned_away.rest())
 
-    def _stop_delaying_if_short(self, newest: PacedConnection[TarpitSession], now: float) -> None:
+    def _stop_delaying_if_short(self, newest: PacedConnection, now: float) -> None:
         """While free slots are short, delay no new session; when they become short, release the delayed ones too."""
         was_short = self.slots.is_short
         if not self.slots.update_shortage():

@@ -290,10 +290,8 @@ class Server:
     def _open_console(self) -> "Console":
         # SCRAM and JSON take 15 ms to load, which a server without monitors is spared.
         from smtppseudo.server.console import Console  # noqa: PLC0415
-        from smtppseudo.server.credentials import CredentialsFile  # noqa: PLC0415
 
-        credentials = CredentialsFile(self._state_dir, self.warn)
-        self._console = Console(self, self.reactor, self.recorder, credentials, self._cookie.secret)
+        self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie.secret)
         self.recorder.on_batch = self._console.publish
         return self._console
 
