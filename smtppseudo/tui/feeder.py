@@ -4,6 +4,7 @@ The screen takes the updates ten times a second. If it cannot keep up, the feede
 drops events and reports how many.
 """
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -125,8 +126,7 @@ class Feeder(EventSource):
         self._backlog = 0
         self._link: MonitorLink | None = None
         self._futures: dict[int, Future[Frame]] = {}
-        self._slots_id: int | None = None
-        self._status_id: int | None = None
+        self._own_requests: dict[int, type[StatusReply | SlotsReply]] = {}
         self._is_stopped = False
 
     def start(self, target: Target, after: ResumePoint) -> None:
@@ -154,12 +154,8 @@ class Feeder(EventSource):
         return future
 
     def refresh_slots(self) -> None:
-        with self._lock:
-            if self._link is not None and self._slots_id is None:
-                try:
-                    self._slots_id = self._link.post("slots")
-                except LinkError:
-                    pass  # the thread gets the same error
+        with contextlib.suppress(LinkError):  # the thread gets the same error
+            self._request("slots", SlotsReply)
 
     def retry(self) -> None:
         self._wake.set()
@@ -202,7 +198,7 @@ class Feeder(EventSource):
         with self._lock:
             if self._is_stopped:
                 self._wake.set()
-            self._link = self._slots_id = self._status_id = None
+            self._link, self._own_requests = None, {}
             futures, self._futures = self._futures, {}
             self._updates.append(LinkDown(error, retry_s))
         for future in futures.values():
@@ -213,7 +209,7 @@ class Feeder(EventSource):
         link = route.link
         self._open(route)
         heard_at = asked_at = self._clock()
-        self._ask_status()
+        self._request("status", StatusReply)
         while True:
             notices = link.next_events(_READ_S)
             now = self._clock()
@@ -222,9 +218,9 @@ class Feeder(EventSource):
                 self._deliver(notices)
             elif now - heard_at >= _SILENCE_MAX_S:
                 raise ConnectionLostError(f"{link.place}: no answer for {_SILENCE_MAX_S:g} s")
-            if self._status_id is None and now - asked_at >= _STATUS_EVERY_S:
+            if now - asked_at >= _STATUS_EVERY_S:
                 asked_at = now
-                self._ask_status()
+                self._request("status", StatusReply)
             if self._backlog >= BACKLOG_EVENTS:
                 self._room.wait()
 
@@ -241,10 +237,11 @@ class Feeder(EventSource):
             self._link = link
             self._updates.append(up)
 
-    def _ask_status(self) -> None:
+    def _request(self, op: str, kind: type[StatusReply | SlotsReply]) -> None:
+        """Send a request of the feeder itself, unless the last one of this kind has no reply yet. Raises LinkError."""
         with self._lock:
-            if self._link is not None:
-                self._status_id = self._link.post("status")
+            if self._link is not None and kind not in self._own_requests.values():
+                self._own_requests[self._link.post(op)] = kind
 
     def _deliver(self, notices: list[Notice]) -> None:
         """Queue events in batches, with the replies between them in their order, and complete futures."""
@@ -272,12 +269,9 @@ class Feeder(EventSource):
 
     def _sort_reply(self, reply: OpReply, answered: list[tuple["Future[Frame]", OpReply]]) -> Update | None:
         """Return the reply to a request of the feeder itself; add any other to `answered`, with its future."""
-        if reply.id == self._status_id:
-            self._status_id = None
-            return StatusReply(reply) if reply.error is None else None
-        if reply.id == self._slots_id:
-            self._slots_id = None
-            return SlotsReply(reply) if reply.error is None else None
+        kind = self._own_requests.pop(reply.id, None)
+        if kind is not None and reply.error is None:
+            return kind(reply)
         future = self._futures.pop(reply.id, None)
         if future is not None:
             answered.append((future, reply))

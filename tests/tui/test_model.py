@@ -249,7 +249,8 @@ def test_a_sparkline_shows_every_non_zero_value() -> None:
 
 def test_callers_are_bounded() -> None:
     callers = CallerCounts(callers_max=10)
-    callers.add("192.0.2.1", 5)
+    for _ in range(5):
+        callers.add("192.0.2.1")
     for at in range(50):
         callers.add(f"198.51.100.{at}")
     assert callers.top(1) == [("192.0.2.1", 5)]
