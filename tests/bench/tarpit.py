@@ -58,7 +58,7 @@ class Turn:
 
 @contextlib.contextmanager
 def calling(tools: Tools, server: Server, callers: int, seconds: int) -> Iterator[Callable[[], dict[str, float]]]:
-    """Connect callers to a server; the block begins when all have a byte. Yield a function that waits for the figures."""
+    """Connect callers to a server; the block begins when all have a byte. Yield a function that returns the figures."""
     words = [str(tools.tarpit_load), "127.0.0.1", str(server.port), *map(str, (callers, seconds, RATE))]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
