@@ -19,7 +19,7 @@ from smtppseudo.link.pins import Pins
 from smtppseudo.link.route import Target
 from smtppseudo.tui.app import MonitorApp
 from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, ResumePoint, Update
-from smtppseudo.tui.screens.main import MainScreen
+from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.server_view import Dependencies
 from tests.certificates import Certificate
 from tests.clients import wait_until

@@ -18,12 +18,12 @@ from smtppseudo.service.commands import ServiceAction
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.feeder import Connecting, LinkDown, ResumePoint
+from smtppseudo.tui.main_screen import DETAILS_COLUMNS, MainScreen
 from smtppseudo.tui.memory import MEMORY_FILE
 from smtppseudo.tui.screens.certificate import CertificateDialog
 from smtppseudo.tui.screens.dialog import ConfirmDialog
 from smtppseudo.tui.screens.help import HelpDialog, key_lines
 from smtppseudo.tui.screens.magic_word import LoginDialog, NewWordDialog
-from smtppseudo.tui.screens.main import DETAILS_COLUMNS, MainScreen
 from smtppseudo.tui.screens.service import ServiceDialog
 from smtppseudo.tui.screens.setup import SetupDialog
 from smtppseudo.tui.screens.transcript import TranscriptDialog
