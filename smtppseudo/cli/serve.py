@@ -20,7 +20,6 @@ from smtppseudo.cli.places import (
     add_places,
     may_share_cookie,
     read_configuration,
-    settings_file,
     with_monitor_settings,
 )
 from smtppseudo.config.settings import STAGES, STDOUT, Settings, SettingsError
@@ -103,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     user = None if options.run_as is None else _find_user(options.run_as)
     inherited = inherit_sockets(os.environ)
-    file = settings_file(options)  # before the user changes, and with it the usual places
+    file = SettingsFile(options)  # before the user changes, and with it the usual places
     configuration = with_monitor_settings(
         read_configuration(options, _print_error, inherited.as_settings()), _print_error
     )

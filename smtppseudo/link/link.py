@@ -1,10 +1,10 @@
 """A link: a login on a server's monitor port. It sends requests and fetches events, for a thread that may wait."""
 
 import secrets as randomness
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 from smtppseudo.link import wire
@@ -27,13 +27,18 @@ Notice: TypeAlias = Streamed | Dropped | OpReply
 class MonitorLink:
     """A login on a server's monitor port, made by `connect`.
 
-    `snapshot` is the server's state at the login. Events come after `request("subscribe")`. One thread calls
-    `request` and `next_events`; any thread may call `post` and `close`. `close` ends a waiting call with ClosedError.
-    After any LinkError except OpRefusedError the link cannot be used any more.
+    `snapshot` is the server's state at the login, `server` its program and version, `place` the address and port that
+    answered, as in `127.0.0.1 port 26`. `user` is the secret of the login: `cookie` or `magic`.
+
+    Events come after `request("subscribe")`. One thread calls `request` and `next_events`; any thread may call `post`
+    and `close`. `close` ends a waiting call with ClosedError. After any LinkError except OpRefusedError the link cannot
+    be used any more.
     """
 
     def __init__(self, link_wire: wire.Wire, place: tuple[str, int], snapshot: Snapshot, timeout_s: float) -> None:
         self.address, self.port = place
+        self.place, self.server, self.user = link_wire.client.place, link_wire.client.server, link_wire.client.user
+        self.is_encrypted = link_wire.is_encrypted
         self.snapshot = snapshot
         self._wire = link_wire
         self._timeout_s = timeout_s
@@ -68,6 +73,8 @@ class MonitorLink:
         sock = wire.connect_socket(host, port, timeout_s)
         try:
             try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 address, port = sock.getpeername()[:2]
             except OSError as error:
                 raise ConnectionLostError(f"{_name(requested)}: {reason_of(error)}; try again") from None
@@ -86,26 +93,6 @@ class MonitorLink:
         link = cls(link_wire, (address, port), snapshot, timeout_s)
         link._sort(rest)
         return link
-
-    @property
-    def place(self) -> str:
-        """The server's address and port, as in `127.0.0.1 port 26`."""
-        return self._wire.client.place
-
-    @property
-    def server(self) -> str:
-        """The server's program and version, as in `smtppseudo 0.1.0`."""
-        return self._wire.client.server
-
-    @property
-    def user(self) -> str:
-        """The secret of the login: `cookie` or `magic`."""
-        return self._wire.client.user
-
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether the connection uses TLS."""
-        return self._wire.is_encrypted
 
     @property
     def is_private(self) -> bool:
@@ -162,9 +149,7 @@ class MonitorLink:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def _read(self, timeout_s: float | None) -> bool:

@@ -82,21 +82,6 @@ class MonitorClient:
     characters. Raises ValueError, which holds no secret, for an invalid magic word or nonce.
     """
 
-    __slots__ = (
-        "_by_cookie",
-        "_by_word",
-        "_exchange",
-        "_id",
-        "_pending",
-        "_reader",
-        "_slots",
-        "_to_send",
-        "place",
-        "server",
-        "state",
-        "user",
-    )
-
     def __init__(self, secrets: Secrets, nonce: str, place: str) -> None:
         word = secrets.magic_word
         self.place = place
@@ -286,12 +271,6 @@ class MonitorClient:
             raise ViolationError(f"the server sent more than {SLOTS_MAX:,} slots")
         return None if frame.get("more") is True else self._slots.pop(request_id)
 
-    def _event(self, frame: Frame) -> Incoming:
-        return parse_event(frame)
-
-    def _dropped(self, frame: Frame) -> Incoming:
-        return Dropped(get_number(frame, "count"))
-
     def _error(self, frame: Frame) -> Incoming:
         return refusal(self.place, get_text(frame, "error"), get_message(frame, "message"))
 
@@ -309,8 +288,8 @@ class MonitorClient:
             **_ANY_TIME,
             "reply": _reply,
             "snapshot": _snapshot,
-            "event": _event,
-            "dropped": _dropped,
+            "event": lambda _, frame: parse_event(frame),
+            "dropped": lambda _, frame: Dropped(get_number(frame, "count")),
         },
     }
 

@@ -24,8 +24,6 @@ class Pins:
     Every method raises OSError: an unreadable file must not look like a server without a pin.
     """
 
-    __slots__ = ("_directory",)
-
     def __init__(self, directory: Path) -> None:
         self._directory = StateDir(directory)
 

@@ -11,8 +11,8 @@ from smtppseudo.link.route import Target
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.background import start_worker
 from smtppseudo.tui.feeder import EventBatch, LinkDown, LinkUp, ResumePoint, Update
+from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.operations import Operations
-from smtppseudo.tui.screens.main import MainScreen
 from smtppseudo.tui.server_view import Dependencies, ServerView
 from smtppseudo.tui.themes import DARK, LIGHT, THEMES
 

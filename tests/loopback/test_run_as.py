@@ -16,7 +16,7 @@ import pytest
 from smtppseudo.events import Closed, Error, SettingsChanged
 from smtppseudo.server.privilege import PrivilegeError, find_user, make_directories
 from tests.clients import wait_until
-from tests.handing_over import Held
+from tests.inherited import Held
 from tests.monitors import Monitors
 from tests.running import NotStartedError, Running, Servers, command, environment, run
 

@@ -8,7 +8,6 @@ import pytest
 from smtppseudo.events import Stamped
 from smtppseudo.link.errors import (
     BadPeerError,
-    BusyError,
     ConnectionLostError,
     LinkError,
     NeedsMagicWordError,
@@ -162,7 +161,7 @@ def test_cookie_with_the_same_id_but_another_value_is_refused() -> None:
     [
         ({"error": "rate", "message": "in 40 s"}, RefusedError, "refuses the connection: in 40 s"),
         ({"error": "rate"}, RefusedError, "refuses the connection: rate"),
-        ({"error": "busy"}, BusyError, "is busy"),
+        ({"error": "busy"}, RefusedError, "is busy"),
         ({"error": "not_authorized", "message": "no"}, NotAuthorizedError, "The magic word is wrong"),
     ],
 )
@@ -183,7 +182,7 @@ def test_refusal_at_each_login_step_is_an_error(
 def test_busy_error_can_come_at_any_time(before: bytes) -> None:
     machine = client(WORD)
     found = machine.receive(before + encode({"type": "error", "error": "busy", "message": "8 monitors"}))
-    ending(found, BusyError, f"{PLACE} is busy: 8 monitors;")
+    ending(found, RefusedError, f"{PLACE} is busy: 8 monitors;")
 
 
 def test_client_and_server_machines_log_in() -> None:

@@ -75,10 +75,10 @@ def test_the_table_grows_only_to_the_highest_slot_used() -> None:
     assert len(list(table)) == 1
 
 
-@pytest.mark.parametrize(("now", "evicted"), [(4.9, False), (5.0, True), (99.0, True)])
+@pytest.mark.parametrize(("now", "evicted"), [(104.9, False), (105.0, True), (199.0, True)])
 def test_an_occupant_is_evicted_when_idle_long_enough(now: float, evicted: bool) -> None:
     table = Table(1, EVICT_AFTER_S)
-    guest = come(table, 0)
+    guest = come(table, 100)
     assert table.occupant_to_evict(now) is (guest if evicted else None)
 
 
@@ -104,12 +104,12 @@ def test_a_closing_occupant_is_not_evicted() -> None:
 
 
 def test_slots_are_short_below_a_fifth_free_until_a_quarter_is_free() -> None:
-    table = Table(20, EVICT_AFTER_S)
-    guests = [come(table, 0) for _ in range(16)]  # 4 of 20 are free: a fifth
+    table = Table(24, EVICT_AFTER_S)
+    guests = [come(table, 0) for _ in range(19)]  # 5 of 24 are free, more than a fifth
     assert not table.update_shortage()
     guests.append(come(table, 0))
     assert table.update_shortage()
-    leave(table, guests.pop())  # a fifth again, but not yet a quarter
+    leave(table, guests.pop())  # more than a fifth again, but not yet a quarter
     assert table.update_shortage()
     leave(table, guests.pop())
     assert not table.update_shortage()

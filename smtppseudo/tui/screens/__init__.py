@@ -1,1 +1,1 @@
-"""The main screen, and the dialogs in front of it."""
+"""The dialogs in front of the main screen."""

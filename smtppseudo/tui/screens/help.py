@@ -49,9 +49,6 @@ class HelpDialog(Dialog[None]):
         with box("Help", "Esc closes"), VerticalScroll():
             yield Static(self._text(), markup=False)
 
-    def on_mount(self) -> None:
-        self.query_one(VerticalScroll).focus()  # for the arrow keys
-
     def _text(self) -> Content:
         lines: list[Content] = []
         for keys, text in key_lines():

@@ -1,5 +1,6 @@
 """Setup: the server's greeting, and which server this screen shows."""
 
+import asyncio
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -117,17 +118,11 @@ class SetupDialog(Dialog[SetupResult]):
     def on_input_submitted(self) -> None:
         self._save()
 
-    def on_text_button_pressed(self, event: TextButton.Pressed) -> None:
-        event.stop()
-        button = event.button
-        if isinstance(button, TextSwitch):
-            button.is_on = not button.is_on
-        elif button.id == "save":
+    def press(self, button: TextButton) -> None:
+        if button.id == "save":
             self._save()
-        elif button.id == "server-word":
-            self.dismiss(self._before._replace(wants_new_word=True))
         else:
-            self.action_cancel()
+            self.dismiss(self._before._replace(wants_new_word=True))
 
     def action_cancel(self) -> None:
         """Leave; ask first if something was typed."""
@@ -212,13 +207,10 @@ class SetupDialog(Dialog[SetupResult]):
             self._hint("host", "An empty address is not a valid IP.", is_bad=True)
             return
         self._hint("host", "looking it up ...")
-        self.set_timer(_LOOK_UP_AFTER_S, partial(self._look_up_if_same, address))
+        start_worker(self, partial(self._look_up, address, _LOOK_UP_AFTER_S), "look-up")
 
-    def _look_up_if_same(self, address: str) -> None:
-        if address == self._address:
-            start_worker(self, partial(self._look_up, address), "look-up")
-
-    async def _look_up(self, address: str) -> AddressCheck:
+    async def _look_up(self, address: str, after_s: float = 0.0) -> AddressCheck:
+        await asyncio.sleep(after_s)
         checked = await in_thread(partial(look_up, address))
         if address == self._address:
             self._checked = checked

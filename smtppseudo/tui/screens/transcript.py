@@ -15,7 +15,7 @@ from smtppseudo.tui.slots import SlotRow
 from smtppseudo.tui.texts import clock_time
 from smtppseudo.tui.transcripts import Transcript, TranscriptLine
 
-_STYLES: Final = {"C": "bold", "S": "$spark", "-": "$muted"}
+_STYLES: Final = {"C": "bold", "S": "$secondary", "-": "$muted"}
 _REFRESH_S: Final = 0.2
 
 
@@ -38,7 +38,6 @@ class TranscriptDialog(Dialog[None]):
             yield Static("", markup=False)
 
     def on_mount(self) -> None:
-        self.query_one(VerticalScroll).focus()
         self.catch_up()
         self.set_interval(_REFRESH_S, self.catch_up)
 

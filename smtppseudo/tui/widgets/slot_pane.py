@@ -67,13 +67,7 @@ class SlotPane(ScrollView, can_focus=True):
     """The table. The cursor stays on its slot when the order changes."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "slots--head",
-        "slots--open",
-        "slots--closed",
-        "slots--free",
-        "slots--error",
-        "slots--cursor",
-        "slots--stale",
+        f"slots--{part}" for part in ("head", "open", "closed", "free", "error", "cursor", "stale")
     }
     BINDINGS: ClassVar[list[BindingType]] = [*MOVE_KEYS, Binding("enter", "open", "Transcript")]
 
@@ -107,9 +101,6 @@ class SlotPane(ScrollView, can_focus=True):
         """The row under the cursor."""
         order = self._board.order
         return order[self._cursor_line] if self._cursor_line < len(order) else None
-
-    def watch_is_stale(self) -> None:
-        self.refresh()
 
     def show_board(self, board: SlotBoard) -> None:
         """Show the slots of another server."""
@@ -248,26 +239,10 @@ class SlotPane(ScrollView, can_focus=True):
     def _idle(self, row: SlotRow, now: float) -> str:
         return "" if row.state == "free" else format_span(now - row.idle_since)
 
-    def on_focus(self) -> None:
-        self.refresh()
-
-    def on_blur(self) -> None:
-        self.refresh()
-
 
 def _text(row: SlotRow, column: Column, idle: str, room: int) -> str:
-    if column == "slot":
-        return str(row.slot)
-    if column == "state":
-        return _state(row, room)
     if column == "idle":
         return idle
-    if column == "port":
-        return str(row.port) if row.port else ""
-    value: str = getattr(row, column)
-    return value
-
-
-def _state(row: SlotRow, room: int) -> str:
-    sign = _SIGNS.get(row.state, "·")
-    return f"{sign} {row.state_text if room >= _STATE_WIDTH else row.state}"
+    if column == "state":
+        return f"{_SIGNS.get(row.state, '·')} {row.state_text if room >= _STATE_WIDTH else row.state}"
+    return str(getattr(row, column) or "")
