@@ -46,7 +46,7 @@ class Scene:
     def listen(self) -> Timer:
         """Accept at the end of a turn and in breaks, as a listener does."""
         timer = Timer(lambda now: self.seen.append("accept"), fail)
-        self.reactor.watch(self.readable(), Probe(lambda: self.reactor.call_at_end_of_turn(timer)))
+        self.reactor.watch(self.readable(), Probe(lambda: self.reactor.at_end_of_turn.append(timer)))
         self.reactor.in_breaks.append(timer)
         return timer
 
@@ -137,7 +137,7 @@ def test_a_bug_goes_to_the_object_that_has_it_and_the_others_are_called(scenes: 
     for _ in range(3):
         scene.reactor.wheel.schedule(Timer(stumble, faults.append), scene.now)
         scene.reactor.wheel.schedule(scene.probe(), scene.now)
-    scene.reactor.call_at_end_of_turn(Timer(stumble, faults.append))
+    scene.reactor.at_end_of_turn.append(Timer(stumble, faults.append))
     scene.now += 1
     scene.reactor.turn(0)
     assert [type(fault) for fault in faults] == [ZeroDivisionError] * 4
