@@ -170,7 +170,7 @@ class Listener:
 
     def ready(self, mask: int, now: float) -> None:
         """Accept at the end of the turn: sessions that end in this turn free their slots first."""
-        self._reactor.call_at_end_of_turn(self._accept_timer)
+        self._reactor.at_end_of_turn.append(self._accept_timer)
 
     def suspend(self) -> None:
         """Refuse connections but keep the port, because a server without privileges could not bind it again.

@@ -42,8 +42,9 @@ class Reactor:
     """One thread, one selector, one wheel of deadlines, one stutter.
 
     `after_turn` is called at the end of each turn. A long turn has breaks, which call `after_turn` too, so that a
-    batch of events stays bounded, and then everything in `in_breaks` (listeners, signals). `on_fault` receives the
-    bugs of the server, `on_after_turn_fault` those that `after_turn` raises. `turns` counts the turns.
+    batch of events stays bounded, and then everything in `in_breaks` (listeners, signals). What is in `at_end_of_turn`
+    is called once, when everything that is ready has been served. `on_fault` receives the bugs of the server,
+    `on_after_turn_fault` those that `after_turn` raises. `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -54,9 +55,9 @@ class Reactor:
         self.on_fault: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
         self.on_after_turn_fault: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
         self.in_breaks: list[Timed] = []
+        self.at_end_of_turn: list[Timed] = []
         self.turns = 0
         self._selector = selectors.DefaultSelector()
-        self._at_end_of_turn: list[Timed] = []
         self._is_stopped = False
 
     def watch(self, fd: int, watched: Watched, mask: int = READ) -> None:
@@ -81,10 +82,6 @@ class Reactor:
             self._selector.unregister(fd)
         except KeyError:
             pass  # a mask of 0, or a `rewatch` that failed, has unregistered it
-
-    def call_at_end_of_turn(self, timed: Timed) -> None:
-        """Call `timed.due` when everything that is ready now has been served."""
-        self._at_end_of_turn.append(timed)
 
     def report_fault(self, error: Exception, /) -> None:
         """Report a bug of the server."""
@@ -115,8 +112,8 @@ class Reactor:
             if start and clock.monotonic() - now > _BREAK_EVERY_S:
                 now = self._take_break()
             self._call_ready(ready[start : start + _SLICE], now)
-        if self._at_end_of_turn:
-            ended, self._at_end_of_turn = self._at_end_of_turn, []
+        if self.at_end_of_turn:
+            ended, self.at_end_of_turn = self.at_end_of_turn, []
             self._call_due(ended, now)
         if next_due is not None and next_due <= now:
             due = self.wheel.take_due(now)

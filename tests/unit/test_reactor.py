@@ -47,7 +47,7 @@ class Scene:
     def listen(self) -> Timer:
         """Accept at the end of a turn and in breaks, as a listener does."""
         timer = Timer(self.reactor, lambda now: self.seen.append("accept"))
-        self.reactor.watch(self.readable(), Probe(lambda: self.reactor.call_at_end_of_turn(timer)))
+        self.reactor.watch(self.readable(), Probe(lambda: self.reactor.at_end_of_turn.append(timer)))
         self.reactor.in_breaks.append(timer)
         return timer
 
@@ -139,7 +139,7 @@ def test_a_bug_of_a_timer_is_reported_and_the_others_are_called(scenes: list[Sce
     for _ in range(3):
         scene.reactor.wheel.schedule(Timer(scene.reactor, stumble), scene.now)
         scene.reactor.wheel.schedule(scene.probe(), scene.now)
-    scene.reactor.call_at_end_of_turn(Timer(scene.reactor, stumble))
+    scene.reactor.at_end_of_turn.append(Timer(scene.reactor, stumble))
     scene.now += 1
     scene.reactor.turn(0)
     assert [type(fault) for fault in faults] == [ZeroDivisionError] * 4
