@@ -194,11 +194,12 @@ def tls_session() -> SmtpSession:
     return session
 
 
-def test_starttls_awaits_the_handshake_and_secured_restarts_the_dialogue() -> None:
+@pytest.mark.parametrize("before", [b"", b"NOOP\r\n"], ids=["alone", "pipelined"])
+def test_starttls_awaits_the_handshake_and_secured_restarts_the_dialogue(before: bytes) -> None:
     session = tls_session()
     assert not session.awaits_tls
-    session.receive(b"STARTTLS\r\n", START)
-    assert session.data_to_send(START) == b"220 Ready to start TLS\r\n"
+    session.receive(before + b"STARTTLS\r\n", START)
+    assert session.data_to_send(START).endswith(b"220 Ready to start TLS\r\n")
     assert (session.awaits_tls, session.is_open, session.close_reason) == (True, True, "tls")
     session.secured(START + 9)
     assert (session.awaits_tls, session.is_open, session.close_reason) == (False, True, None)
@@ -299,6 +300,7 @@ def test_an_unfinished_line_is_no_event_at_the_close() -> None:
     session = greeted()
     session.receive(b"x" * 2048, START)
     assert session.closed("peer", START) == [Closed("peer", 0, 2048, len(GREETING), 0)]
+    assert held_bytes(session) == 0
 
 
 def test_an_unfinished_message_is_no_event_at_the_close() -> None:
