@@ -28,13 +28,13 @@ class Watched(Protocol):
 
 
 class Timer:
-    """Calls a function once, at a deadline or at the end of a turn; `on_fault` receives what the function raises."""
+    """Calls the function `due` once, at a deadline or at the end of a turn. What it raises is reported as a bug."""
 
     __slots__ = ("due", "due_tick", "fault")
 
-    def __init__(self, call: Callable[[float], None], on_fault: Callable[[Exception], None]) -> None:
-        self.due = call
-        self.fault = on_fault
+    def __init__(self, reactor: "Reactor", due: Callable[[float], None]) -> None:
+        self.due = due
+        self.fault = reactor.report_fault
         self.due_tick = 0
 
 
@@ -44,7 +44,7 @@ class Reactor:
     `after_turn` is called at the end of each turn. A long turn has breaks, which call `after_turn` too, so that a
     batch of events stays bounded, and then everything in `in_breaks` (listeners, signals). Everything in
     `at_end_of_turn` is called once, in the next break, or when everything that is ready has been served. `on_fault`
-    receives what `after_turn` raises, which is a bug of the server. `turns` counts the turns.
+    receives the bugs of the server, `on_after_turn_fault` those that `after_turn` raises. `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -53,6 +53,7 @@ class Reactor:
         self.stutter = Stutter(self.wheel)
         self.after_turn: Callable[[], None] = lambda: None
         self.on_fault: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
+        self.on_after_turn_fault: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
         self.in_breaks: list[Timed] = []
         self.at_end_of_turn: list[Timed] = []
         self.turns = 0
@@ -81,6 +82,10 @@ class Reactor:
             self._selector.unregister(fd)
         except KeyError:
             pass  # a mask of 0, or a `rewatch` that failed, has unregistered it
+
+    def report_fault(self, error: Exception, /) -> None:
+        """Report a bug of the server."""
+        self.on_fault(error)
 
     def run(self) -> None:
         """Run turns until `stop`."""
@@ -141,7 +146,7 @@ class Reactor:
         try:
             self.after_turn()
         except Exception as error:  # noqa: BLE001 - a bug costs one batch, not the server
-            self.on_fault(error)
+            self.on_after_turn_fault(error)
 
     def _take_break(self) -> float:
         """Call `after_turn`, and everything in `at_end_of_turn` and `in_breaks`; return the time."""
