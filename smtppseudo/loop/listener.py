@@ -227,7 +227,7 @@ class Listener:
                 if not self._on_accept(sock, plain_address(address), address[1], self.port, now):
                     return  # the others wait for the next turn
         except BlockingIOError:
-            self._batch = max(1, accepted)
+            self._batch = accepted or self._batch  # none in a break says nothing about the load
         except OSError as error:
             self._pause(error, now)
         else:

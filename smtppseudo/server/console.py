@@ -173,7 +173,7 @@ class Console:
                 pieces = list(chunks(event_frames(wanted)))
             for data, count in pieces:
                 if session in self._connections:
-                    session.send_events(data, count)
+                    session.outbox.put_events(data, count)
                     self._connections[session].push(now)
 
     def close(self, now: float) -> None:
@@ -222,7 +222,7 @@ class Console:
             "counters": control.counters(),
         }
         # The rows must be those of `seq`, so they are taken now; they are rendered as the monitor reads.
-        session.send_frames(self._slot_frames(head, rows.take_rows(control.sessions)))
+        session.outbox.put_lazily(self._slot_frames(head, rows.take_rows(control.sessions)))
 
     def _slot_frames(self, head: dict[str, object], taken: list[rows.Row] | None = None) -> Iterator[bytes]:
         clock, control = self.reactor.clock, self._control
@@ -252,7 +252,7 @@ class Console:
                 session.reply(request.id, **fields)
 
     def _slots(self, session: MonitorSession, request: Request) -> None:
-        session.send_frames(self._slot_frames({"type": "reply", "id": request.id, "ok": True}))
+        session.outbox.put_lazily(self._slot_frames({"type": "reply", "id": request.id, "ok": True}))
 
     def _subscribe(self, session: MonitorSession, request: Request) -> None:
         history, seq = self._recorder.history, self._recorder.seq
@@ -265,7 +265,7 @@ class Console:
         self._subscriptions[session] = subscription
         session.reply(request.id, oldest_seq=history.oldest_seq)
         pieces = (chunks(event_frames(batch)) for batch in history.replay(subscription))
-        session.send_frames(data for data, _ in chain.from_iterable(pieces))
+        session.outbox.put_lazily(data for data, _ in chain.from_iterable(pieces))
 
     def _status(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         return self._control.status()

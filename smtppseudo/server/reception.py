@@ -36,7 +36,7 @@ class Reception:
     def __init__(self, settings: Settings, reactor: Reactor, recorder: Recorder, tls: "Tls | None" = None) -> None:
         self.reactor = reactor
         self.backlog_bytes = 0
-        self.slots: SlotTable[SmtpSession] = SlotTable(settings.slots, settings.evict_after_s)
+        self.slots = SlotTable(settings.slots, settings.evict_after_s)
         self.counters = Counters()
         self.record = recorder.record_session
         self._recorder = recorder
