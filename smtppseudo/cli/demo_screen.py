@@ -19,7 +19,6 @@ from smtppseudo.files import StateDir
 from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.app import MonitorApp
-from smtppseudo.tui.feeder import Feeder
 from smtppseudo.tui.screens.service import ServiceControl
 from smtppseudo.tui.server_view import Dependencies
 
@@ -30,10 +29,8 @@ def show(server: ServerProcess, directory: Path, seconds: float | None, signals:
     """Show the screen until the user quits, the time is up, or a signal arrives; return the exit status."""
     keyring = user_keyring(str(server.state_dir))
     dependencies = Dependencies(
-        make_source=partial(Feeder, keyring),
-        store=StateDir(directory / "screen"),
-        usual_port=keyring.usual_port,
-        accept=keyring.accept,
+        keyring,
+        StateDir(directory / "screen"),
         service=ServiceControl(ask=lambda: UnitState(reason="The demo's server is not a service.")),
     )
     app = MonitorApp(Target(ADDRESS, server.monitor_port), dependencies)

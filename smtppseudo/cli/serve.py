@@ -33,7 +33,7 @@ from smtppseudo.server.sd_notify import Heartbeat, Notifier
 from smtppseudo.server.server import Server
 
 if TYPE_CHECKING:
-    from smtppseudo.server.privilege import User
+    from pwd import struct_passwd
 
 # Modules that a server loads late. They are loaded before it drops root: the new user may be unable to read them.
 LOADED_LATE: Final = (
@@ -116,8 +116,8 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     )
     if options.verbose:
         _print_events(server)
-    heartbeat = Heartbeat(notifier, server.reactor, server.summary, server.report_fault)
-    signals = Signals(server.reactor, _callbacks(server, file, notifier, heartbeat), server.report_fault)
+    heartbeat = Heartbeat(notifier, server.reactor, server.summary)
+    signals = Signals(server.reactor, _callbacks(server, file, notifier, heartbeat))
     try:
         server.open(lambda: _drop_root(user, configuration.settings))
     except ListenError as error:
@@ -177,7 +177,7 @@ def _print_events(server: Server) -> None:
     server.recorder.on_lines = print_lines
 
 
-def _find_user(name: str) -> "User":
+def _find_user(name: str) -> "struct_passwd":
     from smtppseudo.server.privilege import PrivilegeError, find_user
 
     try:
@@ -186,9 +186,9 @@ def _find_user(name: str) -> "User":
         raise exits.CommandError(str(error), exits.USAGE) from None
 
 
-def _drop_root(user: "User | None", settings: Settings) -> None:
+def _drop_root(user: "struct_passwd | None", settings: Settings) -> None:
     """Change to the user of `--run-as`, unless there is none or it is root."""
-    if user is None or user.uid == 0:
+    if user is None or user.pw_uid == 0:
         return
     from smtppseudo.server.privilege import PrivilegeError, become, make_directories, require_access
 

@@ -6,7 +6,6 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 if sys.platform != "win32":
@@ -34,9 +33,7 @@ class DemoDirectory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self.lock_fd)
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Final, Self
 
 import smtppseudo
@@ -47,22 +46,12 @@ class ServerProcess:
         self._stderr = directory.path / "stderr"
         config = directory.path / "smtppseudo.toml"
         config.write_text(_SETTINGS)
-        addresses = ["--listen", ADDRESS, "--port", "0", "--monitor-listen", ADDRESS, "--monitor-port", "0"]
-        places = ["--config", str(config), "--state-dir", str(self.state_dir), "--log-dir", str(directory.path / "log")]
-        user = ["--run-as", "root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        # -P: import nothing from the current directory.
-        argv = [
-            sys.executable,
-            "-P",
-            "-m",
-            MODULE,
-            str(directory.path),
-            *addresses,
-            *places,
-            *user,
-            "--slots",
-            str(slots),
-        ]
+        argv = [sys.executable, "-P", "-m", MODULE]  # -P: import nothing from the current directory
+        argv += [str(directory.path), "--slots", str(slots)]
+        argv += ["--listen", ADDRESS, "--port", "0", "--monitor-listen", ADDRESS, "--monitor-port", "0"]
+        argv += ["--config", str(config), "--state-dir", str(self.state_dir), "--log-dir", str(directory.path / "log")]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            argv += ["--run-as", "root"]
         with self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(  # noqa: S603 - no argument comes from outside
                 argv,
@@ -83,9 +72,7 @@ class ServerProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._end()
 
     def last_error(self) -> str:

@@ -115,7 +115,9 @@ class MonitorLink:
             if left_s <= 0 or not self._read(left_s):  # events may come without end, but no reply
                 self._wire.close()  # nobody would wait for a late reply
                 self._failure = ConnectionLostError(f"{self.place}: no reply within {self._timeout_s:g} s; try again")
-        return reply.result()
+        if reply.error is not None:
+            raise reply.error
+        return reply.fields
 
     def post(self, op: str, **fields: object) -> int:
         """Send a request without waiting; its reply comes from `next_events`, with the returned number as its `id`."""

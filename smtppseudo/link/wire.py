@@ -1,5 +1,6 @@
 """The wire: the machine `MonitorClient` on a socket, and how the socket is connected."""
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -46,17 +47,13 @@ class Wire:
 
     def __init__(self, sock: "socket.socket | TlsSocket", client: MonitorClient) -> None:
         self.client = client
+        self.is_encrypted = not isinstance(sock, socket.socket)
         self._sock = sock
         self._selector = selectors.DefaultSelector()
         self._selector.register(sock, selectors.EVENT_READ)
         self._lock = threading.Lock()  # protects the machine, sending, and the next two attributes
         self._waits = False
         self._is_closed = False
-
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether the wire uses TLS."""
-        return not isinstance(self._sock, socket.socket)
 
     def read(self, timeout_s: float | None) -> list[Incoming] | None:
         """Wait for bytes; return the machine's values, or None if no bytes came in time. Raises ClosedError.
@@ -107,7 +104,9 @@ class Wire:
             self._require_open()
             self._waits = True
         try:
-            return self._has_waiting() or bool(self._selector.select(timeout_s))
+            if not isinstance(self._sock, socket.socket) and self._sock.has_waiting:
+                return True
+            return bool(self._selector.select(timeout_s))
         finally:
             with self._lock:
                 self._waits = False
@@ -126,19 +125,14 @@ class Wire:
             found += self.client.end_of_stream(f"the connection is lost: {reason_of(error)}")
         return found
 
-    def _has_waiting(self) -> bool:
-        return not isinstance(self._sock, socket.socket) and self._sock.has_waiting
-
     def _send(self) -> None:
         data = self.client.data_to_send()
         if data:
             self._sock.sendall(data)
 
     def _shut_down(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the connection has ended, which wakes the thread as well
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the connection has ended, which wakes the thread as well
 
     def _require_open(self) -> None:
         if self._is_closed:

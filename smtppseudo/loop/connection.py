@@ -66,9 +66,6 @@ class Owner(Protocol[M_contra]):
     def released(self, connection: "Connection[M_contra]", now: float) -> None:
         """Forget a closed connection; its last events are recorded."""
 
-    def report_fault(self, error: Exception, /) -> None:
-        """Report the bug that ends a connection."""
-
 
 class Phase(Enum):
     """The state of a connection."""
@@ -173,11 +170,12 @@ class Connection(Generic[M_co]):
 
     def fault(self, error: Exception, /) -> None:
         """Close only this connection after a bug."""
-        self._owner.report_fault(error)
+        reactor = self._owner.reactor
+        reactor.report_fault(error)
         try:
-            self.end("fault", self._owner.reactor.clock.now)
+            self.end("fault", reactor.clock.now)
         except Exception as again:  # noqa: BLE001 - the bug is in closing too; it still costs one connection
-            self._owner.report_fault(again)
+            reactor.report_fault(again)
 
     def secured(self, now: float) -> None:
         """Continue under TLS; the handshake is done."""

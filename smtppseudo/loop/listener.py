@@ -142,24 +142,23 @@ class Listener:
         reactor: Reactor,
         on_accept: OnAccept,
         on_trouble: Callable[[str], None],
-        on_fault: Callable[[Exception], None],
         *,
         is_inherited: bool = False,
     ) -> None:
         self.address: str = sock.getsockname()[0]
         self.port: int = sock.getsockname()[1]
-        self.fault = on_fault
+        self.fault = reactor.report_fault
         self._sock = sock
         self._reactor = reactor
         self._on_accept = on_accept
         self._on_trouble = on_trouble
-        self._accept_timer = Timer(self._accept, on_fault)
-        self._retry_timer = Timer(self._watch, on_fault)
+        self._accept_timer = Timer(reactor, self._accept)
+        self._retry_timer = Timer(reactor, self._watch)
         self._report_at = 0.0
         self._batch = 1
         self._is_watching = False
         self._is_inherited = is_inherited
-        self._is_suspended = False
+        self.is_suspended = False
         self._backlog = _backlog_of(sock)
         sock.setblocking(False)
         try:
@@ -171,7 +170,7 @@ class Listener:
 
     def ready(self, mask: int, now: float) -> None:
         """Accept at the end of the turn: sessions that end in this turn free their slots first."""
-        self._reactor.call_at_end_of_turn(self._accept_timer)
+        self._reactor.at_end_of_turn.append(self._accept_timer)
 
     def suspend(self) -> None:
         """Refuse connections but keep the port, because a server without privileges could not bind it again.
@@ -188,7 +187,7 @@ class Listener:
         else:
             self._unwatch()
             self._sock.close()
-        self._is_suspended = True
+        self.is_suspended = True
 
     def resume(self) -> None:
         """Accept connections again. Raises ListenError."""
@@ -201,7 +200,7 @@ class Listener:
         else:
             self._sock = listen(self.address, self.port)
             self._sock.setblocking(False)
-        self._is_suspended = False
+        self.is_suspended = False
         self._watch(self._reactor.clock.now)
 
     def close(self) -> None:
@@ -211,7 +210,7 @@ class Listener:
         fails a socket unit whose socket is shut down.
         """
         self._unwatch()
-        if self._is_inherited and self._is_suspended and _CAN_SUSPEND:
+        if self._is_inherited and self.is_suspended and _CAN_SUSPEND:
             with contextlib.suppress(OSError):
                 self._sock.listen(self._backlog)
         with contextlib.suppress(OSError):  # closed all the same

@@ -28,30 +28,23 @@ class Watched(Protocol):
 
 
 class Timer:
-    """Calls a function once, at a deadline or at the end of a turn; `on_fault` receives what the function raises."""
+    """Calls the function `due` once, at a deadline or at the end of a turn. What it raises is reported as a bug."""
 
-    __slots__ = ("_call", "_on_fault", "due_tick")
+    __slots__ = ("due", "due_tick", "fault")
 
-    def __init__(self, call: Callable[[float], None], on_fault: Callable[[Exception], None]) -> None:
-        self._call = call
-        self._on_fault = on_fault
+    def __init__(self, reactor: "Reactor", due: Callable[[float], None]) -> None:
+        self.due = due
+        self.fault = reactor.report_fault
         self.due_tick = 0
-
-    def due(self, now: float) -> None:
-        """Call the function."""
-        self._call(now)
-
-    def fault(self, error: Exception) -> None:
-        """Report the bug."""
-        self._on_fault(error)
 
 
 class Reactor:
     """One thread, one selector, one wheel of deadlines, one stutter.
 
     `after_turn` is called at the end of each turn. A long turn has breaks, which call `after_turn` too, so that a
-    batch of events stays bounded, and then everything in `in_breaks` (listeners, signals). `on_fault` receives what
-    `after_turn` raises, which is a bug of the server. `turns` counts the turns.
+    batch of events stays bounded, and then everything in `in_breaks` (listeners, signals). What is in `at_end_of_turn`
+    is called once, when everything that is ready has been served. `on_fault` receives the bugs of the server,
+    `on_after_turn_fault` those that `after_turn` raises. `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -60,10 +53,11 @@ class Reactor:
         self.stutter = Stutter(self.wheel)
         self.after_turn: Callable[[], None] = lambda: None
         self.on_fault: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
+        self.on_after_turn_fault: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
         self.in_breaks: list[Timed] = []
+        self.at_end_of_turn: list[Timed] = []
         self.turns = 0
         self._selector = selectors.DefaultSelector()
-        self._at_end_of_turn: list[Timed] = []
         self._is_stopped = False
 
     def watch(self, fd: int, watched: Watched, mask: int = READ) -> None:
@@ -89,9 +83,9 @@ class Reactor:
         except KeyError:
             pass  # a mask of 0, or a `rewatch` that failed, has unregistered it
 
-    def call_at_end_of_turn(self, timed: Timed) -> None:
-        """Call `timed.due` when everything that is ready now has been served."""
-        self._at_end_of_turn.append(timed)
+    def report_fault(self, error: Exception, /) -> None:
+        """Report a bug of the server."""
+        self.on_fault(error)
 
     def run(self) -> None:
         """Run turns until `stop`."""
@@ -118,8 +112,8 @@ class Reactor:
             if start and clock.monotonic() - now > _BREAK_EVERY_S:
                 now = self._take_break()
             self._call_ready(ready[start : start + _SLICE], now)
-        if self._at_end_of_turn:
-            ended, self._at_end_of_turn = self._at_end_of_turn, []
+        if self.at_end_of_turn:
+            ended, self.at_end_of_turn = self.at_end_of_turn, []
             self._call_due(ended, now)
         if next_due is not None and next_due <= now:
             due = self.wheel.take_due(now)
@@ -152,7 +146,7 @@ class Reactor:
         try:
             self.after_turn()
         except Exception as error:  # noqa: BLE001 - a bug costs one batch, not the server
-            self.on_fault(error)
+            self.on_after_turn_fault(error)
 
     def _take_break(self) -> float:
         """Call `after_turn` and everything in `in_breaks`; return the time."""

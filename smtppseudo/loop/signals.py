@@ -14,13 +14,8 @@ class Signals:
     `close` restores the previous handlers.
     """
 
-    def __init__(
-        self,
-        reactor: Reactor,
-        callbacks: Mapping[int, Callable[[float], None]],
-        on_fault: Callable[[Exception], None],
-    ) -> None:
-        self.fault = on_fault
+    def __init__(self, reactor: Reactor, callbacks: Mapping[int, Callable[[float], None]]) -> None:
+        self.fault = reactor.report_fault
         self._reactor = reactor
         self._callbacks = callbacks
         self._receiver, self._sender = socket.socketpair()
@@ -29,7 +24,7 @@ class Signals:
         self._previous_fd = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         self._previous = {number: signal.signal(number, _do_nothing) for number in callbacks}
         reactor.watch(self._receiver.fileno(), self)
-        self._timer = Timer(partial(self.ready, READ), on_fault)
+        self._timer = Timer(reactor, partial(self.ready, READ))
         reactor.in_breaks.append(self._timer)
 
     def ready(self, mask: int, now: float) -> None:

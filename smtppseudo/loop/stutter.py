@@ -90,7 +90,7 @@ class Round:
         return True
 
     def due(self, now: float) -> None:
-        """Send to all connections; keep those whose reply goes on."""
+        """Send to all connections. A connection leaves with the last byte of its reply."""
         self._stutter.remove(self)
         members = [each for each in self.members if each.due_tick == _IN_ROUND]
         count = 1 + int((now - self.last) // self._byte_s)  # bytes for each, more than one after a delay
@@ -113,7 +113,7 @@ class Round:
             self._stutter.put(self)
 
     def fault(self, error: Exception, /) -> None:
-        """Close all connections after a bug: nobody knows what was sent to them."""
+        """Close all connections after a bug, because it is unknown which of them got their bytes."""
         for each in self.members:
             if each.due_tick == _IN_ROUND:
                 each.fault(error)

@@ -195,11 +195,12 @@ class TlsSocket:
 class Tls:
     """A server's certificate, and the limits that its connections share.
 
-    A turn of the loop does only a few steps of handshakes; the others wait for the next turn.
+    A turn of the loop does only a few steps of handshakes; the others wait for the next turn. `context` is for new
+    connections; it may be replaced.
     """
 
     def __init__(self, context: ssl.SSLContext, sessions_max: int = SESSIONS_MAX) -> None:
-        self._context = context
+        self.context = context
         self._sessions_max = sessions_max
         self._in_use = 0
         self._turn = 0
@@ -210,13 +211,9 @@ class Tls:
         """Whether there may be one more connection."""
         return self._in_use < self._sessions_max
 
-    def renew(self, context: ssl.SSLContext) -> None:
-        """Use another certificate for new connections."""
-        self._context = context
-
     def wrap(self, sock: Stream) -> TlsSocket:
         """Return the server's side of TLS over a socket; the handshake comes next."""
-        wrapped = TlsSocket(sock, self._context, server_side=True, on_close=self._released)
+        wrapped = TlsSocket(sock, self.context, server_side=True, on_close=self._released)
         self._in_use += 1
         return wrapped
 
@@ -235,7 +232,7 @@ def renewed(previous: Tls | None, context: ssl.SSLContext | None) -> Tls | None:
     """Return `previous` with another certificate for new connections; None without a certificate."""
     if previous is None or context is None:
         return Tls(context) if context else None
-    previous.renew(context)
+    previous.context = context
     return previous
 
 

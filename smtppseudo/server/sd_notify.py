@@ -82,19 +82,13 @@ class Notifier:
 class Heartbeat:
     """Resets the watchdog from the loop, and reports what `status` returns whenever that has changed."""
 
-    def __init__(
-        self,
-        notifier: Notifier,
-        reactor: Reactor,
-        status: Callable[[], str],
-        on_fault: Callable[[Exception], None],
-    ) -> None:
+    def __init__(self, notifier: Notifier, reactor: Reactor, status: Callable[[], str]) -> None:
         self._notifier = notifier
         self._reactor = reactor
         self._status = status
         self._reported = ""
-        self._status_timer = Timer(self._report_status, on_fault)
-        self._alive_timer = Timer(self._reset_watchdog, on_fault)
+        self._status_timer = Timer(reactor, self._report_status)
+        self._alive_timer = Timer(reactor, self._reset_watchdog)
 
     def begin(self) -> None:
         """Report that the server is ready, and schedule the messages to come."""

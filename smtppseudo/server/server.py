@@ -20,7 +20,7 @@ from smtppseudo.net.addresses import is_loopback
 from smtppseudo.server.certificates import Certificates
 from smtppseudo.server.cookie import CookieFile
 from smtppseudo.server.preconditions import check_consistency
-from smtppseudo.server.reception import Reception, describe_fault
+from smtppseudo.server.reception import Reception
 from smtppseudo.server.recorder import Log, Recorder
 from smtppseudo.server.sd_listen import InheritedSockets
 
@@ -71,9 +71,9 @@ class Server:
         self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
         self.sessions = self.reception.slots
-        self.report_fault = self.reception.report_fault
+        self.reactor.on_fault = self._report_fault
         self.reactor.after_turn = self.recorder.flush
-        self.reactor.on_fault = self._drop_batch
+        self.reactor.on_after_turn_fault = self._drop_batch
         self._report_drop_at = 0.0
         self._on_trouble = on_trouble
         self._inherited = inherited
@@ -83,9 +83,9 @@ class Server:
         self._blocklist: KeptBlocklist | None = None
         self._metrics: MetricsFile | None = None
         self._is_online = False
-        error, fault = self.recorder.error, self.report_fault
-        self.smtp_port = Port(self.reactor, lambda _: self.reception.admit, on_trouble, error, fault)
-        self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error, fault)
+        error = self.recorder.error
+        self.smtp_port = Port(self.reactor, lambda _: self.reception.admit, on_trouble, error)
+        self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error)
 
     @property
     def state(self) -> str:
@@ -121,8 +121,8 @@ class Server:
             self.warn(ACCEPT_MAIL_WARNING)
 
     def go_online(self, by: str, ip: str = "", port: int = 0) -> None:
-        """Open the SMTP port again. Raises ListenError; it stays closed then."""
-        if self._is_online:
+        """Open the SMTP port on all its addresses again. Raises ListenError; it stays closed then."""
+        if self._is_online and not self.smtp_port.is_suspended:
             return
         self.smtp_port.resume()
         self._is_online = True
@@ -214,6 +214,11 @@ class Server:
         with contextlib.suppress(OSError):
             self._cookie.remove()
 
+    def _report_fault(self, error: Exception) -> None:
+        """Count a bug and log it."""
+        self.reception.counters.faults += 1
+        self.recorder.error(_describe_fault(error))
+
     def _drop_batch(self, error: Exception) -> None:
         """Drop the events that a bug kept from the log; report that at most once a minute.
 
@@ -224,7 +229,7 @@ class Server:
         now = self.reactor.clock.now
         if now >= self._report_drop_at:
             self._report_drop_at = now + _REPORT_DROP_EVERY_S
-            self.warn(f"{describe_fault(error)}: {lost} log line{'' if lost == 1 else 's'} lost")
+            self.warn(f"{_describe_fault(error)}: {lost} log line{'' if lost == 1 else 's'} lost")
             with contextlib.suppress(Exception):
                 self.recorder.flush()  # now, so that it is not lost with the next batch
 
@@ -249,17 +254,14 @@ class Server:
         from smtppseudo.server.metrics import MetricsFile  # noqa: PLC0415 - most servers write none
 
         path = Path(self.settings.metrics_file)
-        self._metrics = MetricsFile(
-            path, self.reactor, self.status, self.settings.server_name, self.warn, self.report_fault
-        )
-        self._metrics.begin()
+        self._metrics = MetricsFile(path, self.reactor, self.status, self.settings.server_name, self.warn)
+        self._metrics.write(self.reactor.clock.now)
 
     def _start_blocklist(self) -> None:
         """Start the block list. Raises SettingsError where a file of `blocklist_never` cannot be used."""
         from smtppseudo.server.kept_blocklist import KeptBlocklist  # noqa: PLC0415 - most servers keep none
 
-        local_ip = self.reception.local_ip
-        self._blocklist = KeptBlocklist(self.settings, self.reactor, local_ip, self.warn, self.report_fault)
+        self._blocklist = KeptBlocklist(self.settings, self.reactor, self.reception.local_ip, self.warn)
         self.recorder.on_session_events = self._blocklist.record
         self._blocklist.begin()
 
@@ -288,9 +290,16 @@ class Server:
     def _open_console(self) -> "Console":
         # SCRAM and JSON take 15 ms to load, which a server without monitors is spared.
         from smtppseudo.server.console import Console  # noqa: PLC0415
-        from smtppseudo.server.credentials import CredentialsFile  # noqa: PLC0415
 
-        credentials = CredentialsFile(self._state_dir, self.warn)
-        self._console = Console(self, self.reactor, self.recorder, credentials, self._cookie.secret)
+        self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie.secret)
         self.recorder.on_batch = self._console.publish
         return self._console
+
+
+def _describe_fault(error: Exception) -> str:
+    """Return one line that says what went wrong and where, without anything that a peer sent."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" at {place.tb_frame.f_code.co_qualname}:{place.tb_lineno}" if place else ""
+    return f"bug: {type(error).__name__}{where}"

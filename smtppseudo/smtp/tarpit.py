@@ -27,8 +27,8 @@ class TarpitSession(SmtpSession):
     """An `SmtpSession` with the pace of its dialogue. It sends the same bytes in the same order.
 
     Each reply is sent before the next command is processed. During a reply `has_more` is true, and `deadline` is when
-    more is due, or the session is over. The owner then calls `tick`, logs the events that it returns, and sends what
-    `data_to_send` returns: only what is due. Meanwhile it may call `receive` only while `reads` is true. That is once,
+    more is due, or the session is over. The owner then calls `tick`, logs the events that it returns, and sends the
+    bytes that `data_to_send` returns as due. Meanwhile it may call `receive` only while `reads` is true. That is once,
     because a session keeps at most 2,048 bytes; the others stay in the kernel. The idle clock, `idle_since`, stops
     when the reply is requested, and restarts when it is sent.
 
@@ -91,7 +91,7 @@ class TarpitSession(SmtpSession):
         if now >= self.expires_at:
             self.end("session")
         elif self._to_send:
-            pass  # data_to_send returns what is due
+            pass  # data_to_send returns the bytes that are due
         elif self._early is not None:
             return self._process_early(now)
         elif now >= self.idle_since + self._dialogue.idle_timeout_s:

@@ -64,19 +64,14 @@ class EventBatch(NamedTuple):
     notices: list[Streamed | Dropped]
 
 
-class StatusReply(NamedTuple):
-    """The reply to `status`."""
+class PolledReply(NamedTuple):
+    """The reply to a request of the feeder itself: `status` or `slots`."""
 
-    reply: OpReply
-
-
-class SlotsReply(NamedTuple):
-    """The reply to `slots`."""
-
-    reply: OpReply
+    op: str
+    fields: Frame
 
 
-Update: TypeAlias = Connecting | LinkUp | LinkDown | EventBatch | StatusReply | SlotsReply
+Update: TypeAlias = Connecting | LinkUp | LinkDown | EventBatch | PolledReply
 
 
 class ResumePoint(NamedTuple):
@@ -126,7 +121,7 @@ class Feeder(EventSource):
         self._backlog = 0
         self._link: MonitorLink | None = None
         self._futures: dict[int, Future[Frame]] = {}
-        self._own_requests: dict[int, type[StatusReply | SlotsReply]] = {}
+        self._polled: dict[int, str] = {}  # requests of the feeder itself: number and op
         self._is_stopped = False
 
     def start(self, target: Target, after: ResumePoint) -> None:
@@ -155,7 +150,7 @@ class Feeder(EventSource):
 
     def refresh_slots(self) -> None:
         with contextlib.suppress(LinkError):  # the thread gets the same error
-            self._request("slots", SlotsReply)
+            self._poll("slots")
 
     def retry(self) -> None:
         self._wake.set()
@@ -198,7 +193,7 @@ class Feeder(EventSource):
         with self._lock:
             if self._is_stopped:
                 self._wake.set()
-            self._link, self._own_requests = None, {}
+            self._link, self._polled = None, {}
             futures, self._futures = self._futures, {}
             self._updates.append(LinkDown(error, retry_s))
         for future in futures.values():
@@ -209,7 +204,7 @@ class Feeder(EventSource):
         link = route.link
         self._open(route)
         heard_at = asked_at = self._clock()
-        self._request("status", StatusReply)
+        self._poll("status")
         while True:
             notices = link.next_events(_READ_S)
             now = self._clock()
@@ -220,7 +215,7 @@ class Feeder(EventSource):
                 raise ConnectionLostError(f"{link.place}: no answer for {_SILENCE_MAX_S:g} s")
             if now - asked_at >= _STATUS_EVERY_S:
                 asked_at = now
-                self._request("status", StatusReply)
+                self._poll("status")
             if self._backlog >= BACKLOG_EVENTS:
                 self._room.wait()
 
@@ -237,11 +232,11 @@ class Feeder(EventSource):
             self._link = link
             self._updates.append(up)
 
-    def _request(self, op: str, kind: type[StatusReply | SlotsReply]) -> None:
-        """Send a request of the feeder itself, unless the last one of this kind has no reply yet. Raises LinkError."""
+    def _poll(self, op: str) -> None:
+        """Send a request, unless the last one of this op has no reply yet. Raises LinkError."""
         with self._lock:
-            if self._link is not None and kind not in self._own_requests.values():
-                self._own_requests[self._link.post(op)] = kind
+            if self._link is not None and op not in self._polled.values():
+                self._polled[self._link.post(op)] = op
 
     def _deliver(self, notices: list[Notice]) -> None:
         """Queue events in batches, with the replies between them in their order, and complete futures."""
@@ -269,9 +264,9 @@ class Feeder(EventSource):
 
     def _sort_reply(self, reply: OpReply, answered: list[tuple["Future[Frame]", OpReply]]) -> Update | None:
         """Return the reply to a request of the feeder itself; add any other to `answered`, with its future."""
-        kind = self._own_requests.pop(reply.id, None)
-        if kind is not None and reply.error is None:
-            return kind(reply)
+        op = self._polled.pop(reply.id, None)
+        if op is not None and reply.error is None:
+            return PolledReply(op, reply.fields)
         future = self._futures.pop(reply.id, None)
         if future is not None:
             answered.append((future, reply))

@@ -184,7 +184,7 @@ class Operations:
             if not is_trusted:
                 return
             try:
-                self._view.dependencies.accept(*error.place, error.fingerprint)
+                self._view.dependencies.keyring.accept(*error.place, error.fingerprint)
             except OSError as failure:
                 self.report("Certificate", f"{failure.strerror}; the accepted certificate cannot be saved")
             else:

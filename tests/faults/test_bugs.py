@@ -87,7 +87,8 @@ def test_a_bug_in_stop_does_not_keep_the_server_running(broken: Inside, monkeypa
     monkeypatch.setattr(broken.server.recorder, "flush", fail)
     faults: list[Exception] = []
     reactor = broken.server.reactor
-    reactor.wheel.schedule(Timer(lambda now: broken.server.stop(), faults.append), reactor.clock.now)
+    reactor.on_fault = faults.append
+    reactor.wheel.schedule(Timer(reactor, lambda now: broken.server.stop()), reactor.clock.now)
     broken.time.advance(1)
     broken.server.run()  # it returns
     assert [type(fault) for fault in faults] == [KeyError]

@@ -101,6 +101,21 @@ def test_a_stop_that_cannot_be_undone_is_reported(behind: MakeBehind, monkeypatc
     assert [answers(server, address) for address in ADDRESSES] == [True, True]
 
 
+def test_start_resumes_an_address_that_a_failed_stop_left_closed(
+    behind: MakeBehind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = behind(Fault("shutdown", errno.ENOBUFS, 1), listen=ADDRESSES)
+    layer = Layer(Fault("listen", errno.EADDRINUSE, 0))
+    layer.install(monkeypatch)
+    with layer.active(), pytest.raises(OSError, match="No buffer space available"):
+        server.carry_out(lambda: server.server.go_offline("test"))
+    server.server.go_online("test")
+    assert server.server.state == "online"
+    assert [answers(server, address) for address in ADDRESSES] == [True, True]
+    server.server.go_online("test")  # nothing is left to do
+    assert [event.by for event in server.events(Online)] == ["start", "test"]
+
+
 def test_a_start_that_fails_for_one_address_leaves_the_port_closed(behind: MakeBehind) -> None:
     server = behind(Fault("listen", errno.EADDRINUSE, 1), listen=ADDRESSES)
     server.server.go_offline("test")

@@ -51,7 +51,7 @@ class Keys(Keyring):
 
 def dependencies(keys: Keys, directory: Path) -> Dependencies:
     """Return real dependencies, with these keys."""
-    return Dependencies(lambda: Feeder(keys), StateDir(directory), keys.accept)
+    return Dependencies(keys, StateDir(directory))
 
 
 class Live:

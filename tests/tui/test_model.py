@@ -118,7 +118,7 @@ def test_a_restart_clears_the_transcripts_and_keeps_the_events() -> None:
 
 def test_status_and_settings_are_taken_over() -> None:
     model = model_of()
-    model.take_status(status(3, lost_log_lines=4).reply, MINUTE)
+    model.take_status(status(3, lost_log_lines=4).fields, MINUTE)
     assert (model.monitors, model.lost_log_lines) == (3, 4)
     model.take_settings({"settings": {"greeting": "Hi"}, "origins": {}, "revision": 4})
     assert (model.settings, model.revision) == ({"greeting": "Hi"}, 4)

@@ -57,7 +57,7 @@ def test_slots_events_and_status_are_shown() -> None:
         await scene.tell(status())
         assert "1:05" in scene.text()
 
-    play(Scene(), act)
+    play(Scene(), act, (100, 40))
 
 
 def test_twenty_five_slots_fit_forty_rows() -> None:
@@ -638,12 +638,12 @@ def test_a_new_certificate_is_accepted_by_the_operator() -> None:
         assert "mail.example.net port 26 is new here" in flowing(scene)
         assert flowing(scene).count("0A:") == 31
         await scene.pilot.press("enter")  # Cancel has the focus
-        assert not scene.accepted
+        assert not scene.keyring.accepted
         await scene.pilot.press("r")
         await scene.settle(lambda: isinstance(scene.app.screen, CertificateDialog), "asked again")
         await scene.pilot.click("#yes")
         await scene.settle(lambda: scene.source.retries == 1, "connected again")
-        assert scene.accepted == [(*ELSEWHERE, FINGERPRINTS[0])]
+        assert scene.keyring.accepted == [(*ELSEWHERE, FINGERPRINTS[0])]
 
     play(Scene(Target(*ELSEWHERE)), act)
 
@@ -658,6 +658,6 @@ def test_a_changed_certificate_is_refused_until_the_operator_accepts_it() -> Non
         await scene.settle(lambda: isinstance(scene.app.screen, CertificateDialog), "asked")
         assert flowing(scene).count("0A:") == flowing(scene).count("F5:") == 31
         await scene.pilot.press("escape")
-        assert not scene.accepted
+        assert not scene.keyring.accepted
 
     play(Scene(Target(*ELSEWHERE)), act)

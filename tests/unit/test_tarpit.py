@@ -184,7 +184,7 @@ def test_the_session_timeout_ends_a_reply() -> None:
     session = begin(stutter_bytes_per_s=1, settings=Settings(session_timeout_s=4.5))
     session.data_to_send(START + 4)
     assert session.deadline == START + 4.5
-    assert session.data_to_send(START + 5) == b""
+    assert session.data_to_send(START + 4.5) == b""
     session.tick(START + 5)
     assert session.data_to_send(START + 5) == GREETING[5:] + b"421 Session timed out\r\n"
 
@@ -276,11 +276,58 @@ def test_next_part_returns_the_counted_bytes_of_a_reply_that_goes_on() -> None:
     assert session.seconds_per_byte == 0
 
 
+def test_next_part_leaves_the_last_byte_to_data_to_send() -> None:
+    session = begin(stutter_bytes_per_s=1)
+    session.data_to_send(START)
+    assert session.next_part(len(GREETING) - 1, START) == b""
+    assert session.next_part(len(GREETING) - 2, START) == GREETING[1:-1]
+    assert session.data_to_send(START + len(GREETING)) == GREETING[-1:]
+
+
 def test_next_part_returns_nothing_when_the_session_is_over() -> None:
     session = begin(stutter_bytes_per_s=1, settings=Settings(session_timeout_s=5))
     session.data_to_send(START)
     assert session.next_part(1, START + 4.9) == GREETING[1:2]
     assert session.next_part(1, START + 5) == b""
+
+
+def test_a_reply_that_stops_being_delayed_counts_as_delayed_until_then() -> None:
+    session = begin(stutter_bytes_per_s=1)
+    session.data_to_send(START + 3)
+    session.stop_delaying()
+    assert session.seconds_per_byte == 0
+    assert session.data_to_send(START + 3.5) == GREETING[4:]
+    assert session.delayed_s == 3.5
+
+
+def test_a_close_while_idle_adds_no_delay() -> None:
+    session = begin(reply_delay_s=2)
+    now = greeted(session)
+    delayed_s = session.delayed_s
+    session.closed("peer", now + 60)
+    assert session.delayed_s == delayed_s
+
+
+def test_early_bytes_that_are_never_processed_count_as_received() -> None:
+    session = begin(greet_delay_s=5)
+    session.receive(b"NOOP\r\nNO", START)
+    assert closed(session, START + 1).received_bytes == 8
+
+
+def test_an_unfinished_command_does_not_restart_the_idle_clock() -> None:
+    session = begin(reply_delay_s=1)
+    now = greeted(session)
+    session.receive(b"NO", now + 3)
+    assert session.idle_since == now
+
+
+def test_the_lines_of_a_message_are_processed_at_once() -> None:
+    session = begin(reply_delay_s=1, settings=Settings(accept_mail=True))
+    now = greeted(session)
+    session.receive(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n", now)
+    _, now, _ = run_until_quiet(session, now)
+    session.receive(b"one\r\ntwo\r\nthree\r\n", now)
+    assert (session.reads, session.has_more) == (True, False)
 
 
 def test_idle_time_is_not_counted_as_delay() -> None:
