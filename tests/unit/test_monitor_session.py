@@ -262,8 +262,8 @@ def test_a_closed_session_holds_the_reason_and_ignores_input() -> None:
 def test_events_and_lazy_frames_are_queued_in_order() -> None:
     driver = Driver()
     driver.log_in()
-    driver.session.send_frames(iter([line_of({"n": 1}), line_of({"n": 2})]))
-    driver.session.send_events(line_of({"n": 3}) + line_of({"n": 4}), 2)
+    driver.session.outbox.put_lazily(iter([line_of({"n": 1}), line_of({"n": 2})]))
+    driver.session.outbox.put_events(line_of({"n": 3}) + line_of({"n": 4}), 2)
     assert driver.session.has_more
     assert driver.frames() == [{"n": 1}, {"n": 2}, {"n": 3}, {"n": 4}]
 
