@@ -19,7 +19,7 @@ from smtppseudo.files import StateDir
 from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.app import MonitorApp
-from smtppseudo.tui.screens.service import ServiceControl
+from smtppseudo.tui.dialogs.service import ServiceControl
 from smtppseudo.tui.server_view import Dependencies
 
 LEAVE_TIMEOUT_S: Final = 3.0

@@ -37,8 +37,8 @@ def run(options: argparse.Namespace) -> int:
         from smtppseudo.tui.app import MonitorApp
     except ImportError as error:
         raise exits.no_screen(error) from None
+    from smtppseudo.tui.dialogs.service import ServiceControl
     from smtppseudo.tui.memory import Memory, target_for
-    from smtppseudo.tui.screens.service import ServiceControl
     from smtppseudo.tui.server_view import Dependencies
 
     keyring = user_keyring(options.state_dir, options.pin)

@@ -8,7 +8,6 @@ import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Final, Self
 
 from smtppseudo.demo.arrivals import Arrival
@@ -114,9 +113,7 @@ class Traffic:
         self._finished = self._thread.submit(self._run)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._stop.close()
         self._thread.shutdown()
         self._selector.close()

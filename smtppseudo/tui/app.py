@@ -49,7 +49,7 @@ class MonitorApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
         """Return the commands of the palette: every action."""
         for action in ACTIONS:
-            yield SystemCommand(action.title, action.help, partial(self._run, action.name))
+            yield SystemCommand(action.title, action.help, partial(self.main.run_action, action.name))
 
     def on_mount(self) -> None:
         self.view.source.start(self.view.target, ResumePoint())
@@ -78,9 +78,7 @@ class MonitorApp(App[None]):
         self._is_undrawn = self.view.is_changed = False
         self._drawn_at = now
         self._texts_at = now if texts else self._texts_at
-        board = self.view.model.board
-        touched = board.drain()
-        self.main.redraw(touched, reorder=board.is_out_of_order(), texts=texts)
+        self.main.redraw(texts=texts)
 
     def _follow(self, update: Update, now: float) -> None:
         if self.view.follow(update, now):
@@ -89,6 +87,3 @@ class MonitorApp(App[None]):
             start_worker(self, self.view.load_unit, "unit")
         elif isinstance(update, LinkDown) and self.screen is self.main:
             self.operations.ask_for_missing()
-
-    async def _run(self, name: str) -> None:
-        await self.main.run_action(name)

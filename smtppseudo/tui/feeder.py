@@ -138,14 +138,13 @@ class Feeder(EventSource):
     def ask(self, op: str, **fields: object) -> "Future[Frame]":
         future: Future[Frame] = Future()
         future.set_running_or_notify_cancel()  # a request that was sent cannot be cancelled
-        with self._lock:
-            if self._link is None:
-                future.set_exception(ConnectionLostError("there is no connection to the server now"))
-                return future
-            try:
+        try:
+            with self._lock:
+                if self._link is None:
+                    raise ConnectionLostError("there is no connection to the server now")
                 self._futures[self._link.post(op, **fields)] = future
-            except (LinkError, ValueError) as error:
-                future.set_exception(error)
+        except (LinkError, ValueError) as error:
+            future.set_exception(error)
         return future
 
     def refresh_slots(self) -> None:

@@ -11,6 +11,7 @@ from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.background import in_thread, reply_to
+from smtppseudo.tui.dialogs.service import ServiceControl
 from smtppseudo.tui.feeder import (
     EventBatch,
     EventSource,
@@ -24,7 +25,6 @@ from smtppseudo.tui.feeder import (
 from smtppseudo.tui.link_status import LinkStatus
 from smtppseudo.tui.memory import Memory, MemoryStore
 from smtppseudo.tui.model import Model
-from smtppseudo.tui.screens.service import ServiceControl
 from smtppseudo.tui.texts import printable
 
 _SLOTS_AFTER_GAP_S: Final = 2.0

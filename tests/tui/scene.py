@@ -23,8 +23,8 @@ from smtppseudo.link.route import Target
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.app import MonitorApp
+from smtppseudo.tui.dialogs.service import ServiceControl
 from smtppseudo.tui.feeder import EventBatch, LinkUp, PolledReply, ResumePoint, Update
-from smtppseudo.tui.screens.service import ServiceControl
 from smtppseudo.tui.server_view import Dependencies
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)

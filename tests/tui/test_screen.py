@@ -17,16 +17,16 @@ from smtppseudo.link.route import Target
 from smtppseudo.service.commands import ServiceAction
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
+from smtppseudo.tui.dialogs.certificate import CertificateDialog
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog
+from smtppseudo.tui.dialogs.help import HelpDialog, key_lines
+from smtppseudo.tui.dialogs.magic_word import LoginDialog, NewWordDialog
+from smtppseudo.tui.dialogs.service import ServiceDialog
+from smtppseudo.tui.dialogs.setup import SetupDialog
+from smtppseudo.tui.dialogs.transcript import TranscriptDialog
 from smtppseudo.tui.feeder import Connecting, LinkDown, ResumePoint
 from smtppseudo.tui.main_screen import DETAILS_COLUMNS, MainScreen
 from smtppseudo.tui.memory import MEMORY_FILE
-from smtppseudo.tui.screens.certificate import CertificateDialog
-from smtppseudo.tui.screens.dialog import ConfirmDialog
-from smtppseudo.tui.screens.help import HelpDialog, key_lines
-from smtppseudo.tui.screens.magic_word import LoginDialog, NewWordDialog
-from smtppseudo.tui.screens.service import ServiceDialog
-from smtppseudo.tui.screens.setup import SetupDialog
-from smtppseudo.tui.screens.transcript import TranscriptDialog
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 from smtppseudo.tui.widgets.event_pane import EventPane
 from smtppseudo.tui.widgets.slot_pane import SlotPane, lay_out

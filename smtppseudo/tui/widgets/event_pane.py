@@ -97,7 +97,6 @@ class EventPane(ScrollView, can_focus=True):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Return a line of the pane."""
         width = self.scrollable_content_region.width
         line = self.scroll_offset.y + y
         item = self._list.at(line) if line < self._lines() else None

@@ -128,8 +128,12 @@ class SlotPane(ScrollView, can_focus=True):
             self._widths = widths
             self.refresh()
 
-    def redraw(self, touched: set[int]) -> None:
+    def catch_up(self) -> None:
         """Draw the rows that changed, and rows whose idle time has changed as text."""
+        touched = self._board.drain()
+        if self._board.is_out_of_order():
+            self.reorder()
+            return
         order, now = self._board.order, self._clock()
         for y in range(1, self.size.height):
             line = self.scroll_offset.y + y - 1
@@ -140,7 +144,6 @@ class SlotPane(ScrollView, can_focus=True):
                 self.refresh_lines(self.scroll_offset.y + y)
 
     def render_line(self, y: int) -> Strip:
-        """Return a line of the pane; the first one holds the titles."""
         width = self.scrollable_content_region.width
         if y == 0:
             return self._titles(width)

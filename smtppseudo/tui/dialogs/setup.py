@@ -14,8 +14,8 @@ from smtppseudo.link.machine import checked_word
 from smtppseudo.link.route import UnresolvedError, own_address, resolve
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.background import in_thread, reply_to, start_worker
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, field
 from smtppseudo.tui.feeder import EventSource
-from smtppseudo.tui.screens.dialog import ConfirmDialog, Dialog, box, buttons, complaint, field
 from smtppseudo.tui.texts import printable, text_of
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 
@@ -57,6 +57,8 @@ def look_up(address: str) -> AddressCheck:
 class SetupDialog(Dialog[SetupResult]):
     """The form. The greeting is saved at the server, the rest on this machine."""
 
+    AUTO_FOCUS = "#host"  # the greeting gets the focus when it is loaded
+
     def __init__(self, source: EventSource, before: SetupResult, login: str, *, is_connected: bool) -> None:
         super().__init__()
         self._source = source
@@ -77,31 +79,27 @@ class SetupDialog(Dialog[SetupResult]):
                 ("port", "Port", str(before.port)),
                 ("word", "Magic word", ""),
             ):
-                yield field(label, Input(value, compact=True, password=name == "word", id=name))
+                line = Input(value, compact=True, password=name == "word", id=name, disabled=name == "greeting")
+                yield field(label, line)
                 yield Static("", classes="hint", id=f"{name}-hint", markup=False)
             with Horizontal(classes="options"):
                 yield TextSwitch("Remember the magic word", id="keep")
                 yield TextSwitch("Clear text to other machines", id="cleartext")
             yield complaint()
-            server_word = TextButton("Change the server's magic word", id="server-word")
-            yield buttons(TextButton("Save", id="save"), TextButton("Cancel", id="cancel"), server_word)
+            word = TextButton("Change the server's magic word", id="server-word", disabled=not self._is_connected)
+            yield buttons(TextButton("Save", id="save"), TextButton("Cancel", id="cancel"), word)
 
     def on_mount(self) -> None:
         self.query_one("#keep", TextSwitch).is_on = self._before.is_kept
         self.query_one("#cleartext", TextSwitch).is_on = self._before.cleartext
         self._hint("word", self._login)
-        greeting = self.query_one("#greeting", Input)
-        greeting.disabled = True
-        self.query_one("#server-word", TextButton).disabled = not self._is_connected
         self._check_port(str(self._before.port))
         self._look_up_soon(self._before.host)
         if self._is_connected:
             self._hint("greeting", "asking the server ...")
             start_worker(self, self._load, "load")
-            greeting.focus()
         else:
             self._hint("greeting", "needs a connection to the server")
-            self.query_one("#host").focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Check each value while it is typed."""

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from smtppseudo.tui.actions import ACTIONS, OTHER_KEYS
-from smtppseudo.tui.screens.dialog import Dialog, box
+from smtppseudo.tui.dialogs.dialog import Dialog, box
 
 _ABOUT: Final = """
 A slot is a place for one connection. It keeps its last session after that was closed, so the table shows \

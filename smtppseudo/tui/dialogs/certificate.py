@@ -4,7 +4,7 @@ from typing import Final
 
 from smtppseudo.link.errors import CertificateError, ChangedCertificateError
 from smtppseudo.link.pins import SHOW_COMMAND
-from smtppseudo.tui.screens.dialog import ConfirmDialog
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog
 
 _LINE_CHARS: Final = len("0A:") * 16
 

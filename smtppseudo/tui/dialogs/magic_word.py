@@ -12,8 +12,8 @@ from smtppseudo.link.errors import LinkError
 from smtppseudo.link.machine import checked_word
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, derive
 from smtppseudo.tui.background import in_thread, reply_to, start_worker
+from smtppseudo.tui.dialogs.dialog import Dialog, box, buttons, complaint, field, text_line
 from smtppseudo.tui.feeder import EventSource
-from smtppseudo.tui.screens.dialog import Dialog, box, buttons, complaint, field, text_line
 from smtppseudo.tui.texts import sentence
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 

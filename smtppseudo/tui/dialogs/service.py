@@ -11,7 +11,7 @@ from textual.widgets import Static
 from smtppseudo.service.commands import ServiceAction, argv_for, problem_with
 from smtppseudo.service.systemd import UnitState, query_service
 from smtppseudo.tui.background import in_thread, start_worker
-from smtppseudo.tui.screens.dialog import ConfirmDialog, Dialog, box, buttons, complaint, printable_lines, text_line
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, printable_lines, text_line
 from smtppseudo.tui.widgets.buttons import TextButton
 
 

@@ -1,4 +1,4 @@
-"""Dialogs: what they have in common, and the confirmation."""
+"""What all dialogs share, and the confirmation."""
 
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, Generic, TypeVar
