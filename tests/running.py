@@ -19,6 +19,9 @@ from smtppseudo.log.records import parse
 from tests.clients import LIMIT_S, Client, connect, wait_until
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+SELECTOR = os.environ.get("SMTPPSEUDO_TEST_SELECTOR", "")
+"""The selector that servers use, inside and outside of the test process: `poll` or `select`; empty = the usual one."""
+FORCED_SELECTOR = CHECKOUT / "tests" / "forced_selector"
 STOP_TIMEOUT_S = 10.0
 BASE: dict[str, Any] = {"hostname": "sink.test", "log_min_free_bytes": 0}
 """Settings of every server, so that no test depends on the machine."""
@@ -45,7 +48,8 @@ def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     # A time zone in which it is about noon, so that no test runs past midnight by accident.
     noon = f"NOON{time.gmtime().tm_hour - 12:+d}"
-    return {**kept, "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1", "TZ": noon, **more}
+    path = f"{FORCED_SELECTOR}{os.pathsep}{CHECKOUT}" if SELECTOR else str(CHECKOUT)
+    return {**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "TZ": noon, **more}
 
 
 def command(*arguments: str, prefix: Sequence[str] = ()) -> list[str]:
