@@ -15,6 +15,7 @@ import pytest
 
 from smtppseudo.config.file import to_toml
 from smtppseudo.events import Event, Stamped
+from smtppseudo.files import is_root
 from smtppseudo.log.records import parse
 from tests.clients import LIMIT_S, Client, connect, wait_until
 
@@ -59,7 +60,7 @@ def command(*arguments: str, prefix: Sequence[str] = ()) -> list[str]:
 
 def keep_user_options() -> list[str]:
     """Return the arguments with which `serve` prints no warning to root."""
-    return ["--run-as", "root"] if os.geteuid() == 0 else []
+    return ["--run-as", "root"] if is_root() else []
 
 
 def limited_to(limit: str, most: int) -> list[str]:
@@ -71,7 +72,7 @@ def limited_to(limit: str, most: int) -> list[str]:
 
 def without_capabilities(*capabilities: str) -> list[str]:
     """Return a prefix for `command` that drops capabilities of root; an empty one for other users, who have none."""
-    if os.geteuid() != 0:
+    if not is_root():
         return []
     if shutil.which("setpriv") is None:
         pytest.skip("setpriv is not installed")

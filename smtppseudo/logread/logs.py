@@ -12,6 +12,7 @@ until not; empty where there is no such bound. The rows of a file come in the fi
 given; `find` sorts them by date. What a row holds, and what tells sessions apart, is said in `scan`.
 """
 
+import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,9 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo.logread.scan import Row, scan
+
+STDIN: Final = Path("/dev/stdin")
+"""Stands for standard input, also on systems without this file."""
 
 _BLOCK_BYTES: Final = 1 << 17  # what is made of it stays in the processor's cache
 _LINE_BYTES_MAX: Final = 1 << 16  # thrice what the longest line takes
@@ -96,7 +100,7 @@ class Reading:
                 self.problems.append(f"{path}: {error.strerror or error}")
 
     def _read(self, path: Path) -> Iterator[list[Row]]:
-        with path.open("rb") as file:
+        with os.fdopen(0, "rb", closefd=False) if path is STDIN else path.open("rb") as file:
             for block in self._blocks(self._pieces(file, path)):
                 rows, damaged = scan(block)
                 self.lines += len(rows) + damaged
