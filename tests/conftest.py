@@ -3,7 +3,6 @@
 import compileall
 import gc
 import os
-import runpy
 import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.certificates import Certificate, make_certificate
 from tests.inside import Inside
-from tests.running import CHECKOUT, FORCED_SELECTOR, SELECTOR, Servers
+from tests.running import CHECKOUT, Servers
 
 MakeInside = Callable[..., Inside]
 
@@ -26,10 +25,6 @@ LONG_FIRST = ("service", "tui", "faults", "loopback")
 # A failure prints the decorator that reproduces it.
 settings.register_profile("smtppseudo", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("smtppseudo")
-
-
-if SELECTOR:
-    runpy.run_path(str(FORCED_SELECTOR / "sitecustomize.py"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
