@@ -80,6 +80,19 @@ def test_footer_and_buttons_fit_80_columns() -> None:
     play(Scene(), act, (80, 24))
 
 
+def test_the_footer_shows_the_keys_of_the_focused_pane() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        assert "Transcript" in scene.text().splitlines()[-1]
+        scene.app.main.query_one(EventPane).focus()
+        await scene.pilot.pause()
+        assert "Transcript" not in scene.text().splitlines()[-1]
+        await scene.pilot.press("escape", "shift+tab")
+        assert "Transcript" in scene.text().splitlines()[-1]
+
+    play(Scene(), act)
+
+
 def test_columns_fill_the_width() -> None:
     for width in range(1, 250):
         widths = lay_out(width)
