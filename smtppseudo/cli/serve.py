@@ -236,8 +236,7 @@ def _explain(error: ListenError) -> str:
     if error.errno == errno.EADDRINUSE:
         from smtppseudo.net.port_holder import holder_of
 
-        holder = holder_of(error.port) or "another program"
-        return f"{place}, by {holder}; stop that, or choose another port (--port, --monitor-port)"
+        return f"{place}, by {holder_of(error.port)}; stop that, or choose another port (--port, --monitor-port)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
             f"{place}; ports below 1024 are for root: use `sudo smtppseudo install-service`, or start this as root"

@@ -86,11 +86,7 @@ class Watch:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._as_json: bool = options.json
-        self._filters: dict[str, object] = {}
-        if options.event:
-            self._filters["events"] = options.event
-        if options.ip is not None:
-            self._filters["ip"] = options.ip
+        self._filters = {name: value for name, value in (("events", options.event), ("ip", options.ip)) if value}
         self._next_seq: int | None = options.from_seq  # None: begin at the login
         self._started_at = ""  # of the server process that sent the last event
 

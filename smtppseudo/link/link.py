@@ -1,5 +1,6 @@
 """A link: a login on a server's monitor port. It sends requests and fetches events, for a thread that may wait."""
 
+import contextlib
 import secrets as randomness
 import socket
 import time
@@ -70,8 +71,9 @@ class MonitorLink:
         """
         requested = (host or wire.LOOPBACK, port)
         client = MonitorClient(secrets, randomness.token_urlsafe(_NONCE_BYTES), _name(requested))
-        sock = wire.connect_socket(host, port, timeout_s)
-        try:
+        with contextlib.ExitStack() as closing:
+            sock = wire.connect_socket(host, port, timeout_s)
+            closing.callback(sock.close)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -82,14 +84,9 @@ class MonitorLink:
             use_tls = tls == "on" or (tls == "auto" and not is_loopback(address))
             secured = wire.secure(sock, requested, timeout_s, pin_for(*requested)) if use_tls else sock
             link_wire = wire.Wire(secured, client)
-        except BaseException:
-            sock.close()
-            raise
-        try:
+            closing.callback(link_wire.close)
             snapshot, rest = _log_in(link_wire, timeout_s)
-        except BaseException:
-            link_wire.close()
-            raise
+            closing.pop_all()  # after a login, `close` does it
         link = cls(link_wire, (address, port), snapshot, timeout_s)
         link._sort(rest)
         return link

@@ -80,32 +80,22 @@ def _listen(address: str, port: int) -> socket.socket:
 
 
 def adopt(fd: int) -> socket.socket:
-    """Return the listening socket of a descriptor that the parent process opened. Raises OSError.
+    """Return the listening socket of a descriptor that the parent process opened.
 
-    If an earlier server was killed while it was suspended, the socket is shut down; it listens again now.
+    Raises OSError unless it is a TCP socket that is bound to a port. If an earlier server was killed while it was
+    suspended, the socket is shut down; it listens again now.
     """
-    family = _family_of(fd)
-    sock = _Socket6(fd) if family == socket.AF_INET6 else _Socket4(fd)
+    sock = socket.socket(fileno=fd)
     try:
+        if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
+            raise OSError(errno.ESOCKTNOSUPPORT, os.strerror(errno.ESOCKTNOSUPPORT))
+        if not sock.getsockname()[1]:
+            raise OSError(errno.EINVAL, "it is not bound to a port")
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.listen(BACKLOG)
-    except BaseException:
-        sock.detach()
-        raise
-    return sock
-
-
-def _family_of(fd: int) -> int:
-    """Return the address family of a TCP socket that is bound to a port. Raises OSError for other descriptors."""
-    probe = socket.socket(fileno=fd)
-    try:
-        if probe.family not in (socket.AF_INET, socket.AF_INET6) or probe.type != socket.SOCK_STREAM:
-            raise OSError(errno.ESOCKTNOSUPPORT, os.strerror(errno.ESOCKTNOSUPPORT))
-        if not probe.getsockname()[1]:
-            raise OSError(errno.EINVAL, "it is not bound to a port")
-        return probe.family
     finally:
-        probe.detach()
+        sock.detach()
+    return (_Socket6 if sock.family == socket.AF_INET6 else _Socket4)(fd)
 
 
 def close_with_reply(sock: socket.socket, reply: bytes) -> None:
@@ -237,7 +227,7 @@ class Listener:
                 if not self._on_accept(sock, plain_address(address), address[1], self.port, now):
                     return  # the others wait for the next turn
         except BlockingIOError:
-            self._batch = max(1, accepted)
+            self._batch = accepted or self._batch  # none in a break says nothing about the load
         except OSError as error:
             self._pause(error, now)
         else:

@@ -42,9 +42,9 @@ class Reactor:
     """One thread, one selector, one wheel of deadlines, one stutter.
 
     `after_turn` is called at the end of each turn. A long turn has breaks, which call `after_turn` too, so that a
-    batch of events stays bounded, and then everything in `in_breaks` (listeners, signals). What is in `at_end_of_turn`
-    is called once, when everything that is ready has been served. `on_fault` receives the bugs of the server,
-    `on_after_turn_fault` those that `after_turn` raises. `turns` counts the turns.
+    batch of events stays bounded, and then everything in `in_breaks` (listeners, signals). Everything in
+    `at_end_of_turn` is called once, in the next break, or when everything that is ready has been served. `on_fault`
+    receives the bugs of the server, `on_after_turn_fault` those that `after_turn` raises. `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -149,8 +149,10 @@ class Reactor:
             self.on_after_turn_fault(error)
 
     def _take_break(self) -> float:
-        """Call `after_turn` and everything in `in_breaks`; return the time."""
+        """Call `after_turn`, and everything in `at_end_of_turn` and `in_breaks`; return the time."""
         self._finish()
         self.clock.read()
-        self._call_due(list(self.in_breaks), self.clock.now)
+        due = dict.fromkeys([*self.at_end_of_turn, *self.in_breaks])  # once each
+        self.at_end_of_turn = []
+        self._call_due(list(due), self.clock.now)
         return self.clock.now

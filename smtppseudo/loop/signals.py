@@ -3,9 +3,8 @@
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from functools import partial
 
-from smtppseudo.loop.reactor import READ, Reactor, Timer
+from smtppseudo.loop.reactor import Reactor, Timer
 
 
 class Signals:
@@ -18,25 +17,20 @@ class Signals:
         self.fault = reactor.report_fault
         self._reactor = reactor
         self._callbacks = callbacks
-        self._receiver, self._sender = socket.socketpair()
+        self._arrived: list[int] = []
+        self._receiver, self._sender = socket.socketpair()  # a signal wakes the selector
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
         self._previous_fd = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
-        self._previous = {number: signal.signal(number, _do_nothing) for number in callbacks}
+        self._previous = {number: signal.signal(number, self._note) for number in callbacks}
         reactor.watch(self._receiver.fileno(), self)
-        self._timer = Timer(reactor, partial(self.ready, READ))
+        self._timer = Timer(reactor, self._call)
         reactor.in_breaks.append(self._timer)
 
     def ready(self, mask: int, now: float) -> None:
         """Call the functions of the signals that arrived."""
-        try:
-            numbers = self._receiver.recv(4096)  # the wake-up socket has one byte for each signal
-        except BlockingIOError:
-            return
-        for number in numbers:
-            callback = self._callbacks.get(number)
-            if callback is not None:
-                callback(now)
+        self._receiver.recv(4096)
+        self._call(now)
 
     def close(self) -> None:
         """Restore the previous handlers."""
@@ -48,6 +42,9 @@ class Signals:
         self._receiver.close()
         self._sender.close()
 
+    def _note(self, number: int, frame: object) -> None:
+        self._arrived.append(number)
 
-def _do_nothing(number: int, frame: object) -> None:
-    """Replace the default action; the interpreter itself writes the number to the wake-up socket."""
+    def _call(self, now: float) -> None:
+        while self._arrived:
+            self._callbacks[self._arrived.pop(0)](now)

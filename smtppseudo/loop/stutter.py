@@ -7,22 +7,17 @@ from typing import Any, Final, Protocol
 from smtppseudo.loop.wheel import RESOLUTION_S, Timed, Wheel
 from smtppseudo.net.errnos import DONTWAIT
 from smtppseudo.net.stream import Stream
+from smtppseudo.smtp.tarpit import TarpitSession
 
 ROUND_MAX: Final = 128  # connections; sending to that many delays the others by a millisecond
 _IN_ROUND: Final = -1  # the `due_tick` of a connection that a round sends to
 
 
-class Speaker(Protocol):
-    """A machine with a pace; `next_part` returns b"" when the next `count` bytes are not a part of a longer reply."""
-
-    def next_part(self, count: int, now: float) -> bytes: ...
-
-
 class Stuttered(Timed, Protocol):
-    """A connection of such a machine. Then `due` is called, and `on_short_send` when the kernel did not take a part."""
+    """A connection of the tarpit. Its `due` is called when `next_part` has no more, `on_short_send` after an error."""
 
     @property
-    def machine(self) -> Speaker: ...
+    def machine(self) -> TarpitSession: ...
     @property
     def sock(self) -> Stream: ...
     def on_short_send(self, data: bytes, sent: int | OSError, now: float) -> None: ...

@@ -8,8 +8,8 @@ _LISTENING: Final = "0A"
 _OF_SYSTEMD: Final = ": `systemctl list-sockets` shows for which unit"
 
 
-def holder_of(port: int) -> str | None:
-    """Return the program that listens on a TCP port, as `name (pid 123)`; None if /proc does not show it."""
+def holder_of(port: int) -> str:
+    """Return the program that listens on a TCP port, as `name (pid 123)`, or `another program`."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for fds in Path("/proc").glob("[0-9]*/fd") if sockets else ():
         try:
@@ -18,7 +18,7 @@ def holder_of(port: int) -> str | None:
                 return f"{name} (pid {fds.parent.name}{_OF_SYSTEMD if fds.parent.name == '1' else ''})"
         except OSError:
             continue  # the process belongs to another user, or has just ended
-    return None
+    return "another program"  # /proc does not show it
 
 
 def _listening_inodes(port: int) -> Iterator[str]:

@@ -101,14 +101,12 @@ class KeptBlocklist:
             before = self._hits.times_of(source)[:-1]
             if entry_of(self._hits.policy, source, before, at) is None:
                 # This costs a system call, so it is done once for each new entry, not for every session.
-                self._add_own(self._local_ip(session.slot))
+                ip = self._local_ip(session.slot)
+                if ip and ip not in self._own:
+                    self._own[ip] = None
+                    self._never.add_own(ip)
         if not self._is_stale:
             self._mark_stale()
-
-    def _add_own(self, ip: str) -> None:
-        if ip and ip not in self._own:
-            self._own[ip] = None
-            self._never.add_own(ip)
 
     def _do_step(self, now: float) -> None:
         """Do the next step of the current work, or begin to refresh the files."""

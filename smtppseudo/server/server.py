@@ -1,6 +1,7 @@
 """The server: builds its parts from the settings, opens and closes the ports, and applies changed settings."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,6 @@ from smtppseudo.loop.port import Port
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.server.certificates import Certificates
-from smtppseudo.server.cookie import CookieFile
 from smtppseudo.server.preconditions import check_consistency
 from smtppseudo.server.reception import Reception
 from smtppseudo.server.recorder import Log, Recorder
@@ -78,19 +78,15 @@ class Server:
         self._on_trouble = on_trouble
         self._inherited = inherited
         self._state_dir = StateDir(Path(settings.state_dir))
-        self._cookie = CookieFile(self._state_dir, cookie_mode)
+        self._cookie = os.urandom(32).hex()
+        self._cookie_mode = cookie_mode
         self._console: Console | None = None
         self._blocklist: KeptBlocklist | None = None
         self._metrics: MetricsFile | None = None
-        self._is_online = False
+        self.state = "offline"  # or online: whether the SMTP port is open
         error = self.recorder.error
         self.smtp_port = Port(self.reactor, lambda _: self.reception.admit, on_trouble, error)
         self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error)
-
-    @property
-    def state(self) -> str:
-        """`online` or `offline`: whether the SMTP port is open."""
-        return "online" if self._is_online else "offline"
 
     @property
     def monitors(self) -> int:
@@ -113,7 +109,7 @@ class Server:
             self._close_ports()
             raise
         self._write_cookie()
-        self._is_online = True
+        self.state = "online"
         self.recorder.record(Online("start"))
         if settings.metrics_file:
             self._start_metrics()
@@ -122,18 +118,18 @@ class Server:
 
     def go_online(self, by: str, ip: str = "", port: int = 0) -> None:
         """Open the SMTP port on all its addresses again. Raises ListenError; it stays closed then."""
-        if self._is_online and not self.smtp_port.is_suspended:
+        if self.state == "online" and not self.smtp_port.is_suspended:
             return
         self.smtp_port.resume()
-        self._is_online = True
+        self.state = "online"
         self.recorder.record(Online(by), ip, port)
 
     def go_offline(self, by: str, ip: str = "", port: int = 0) -> None:
         """Close the SMTP port and its sessions. Raises OSError; they stay open then."""
-        if not self._is_online:
+        if self.state == "offline":
             return
         self.smtp_port.suspend()
-        self._is_online = False
+        self.state = "offline"
         self.reception.end_all("stopped", self.reactor.clock.now)
         self.recorder.record(Offline(by), ip, port)
 
@@ -181,7 +177,7 @@ class Server:
             "counters": self.counters(),
             "uptime_s": round(self.reactor.clock.now - self._started, 3),
             "monitors": self.monitors,
-            "lost_log_lines": self.recorder.lost_lines,
+            "lost_log_lines": self.recorder.log.account.lost_lines,
         }
 
     def warn(self, text: str) -> None:
@@ -198,8 +194,8 @@ class Server:
         self.reactor.stop()  # first, so that a bug below cannot keep the process running
         self._close_ports()
         self.reception.close("shutdown", self.reactor.clock.now)
-        if self._is_online:
-            self._is_online = False
+        if self.state == "online":
+            self.state = "offline"
             self.recorder.record(Offline("shutdown"))
         if self._blocklist is not None:
             self._blocklist.close()
@@ -212,7 +208,7 @@ class Server:
         if self._metrics is not None:
             self._metrics.close()
         with contextlib.suppress(OSError):
-            self._cookie.remove()
+            self._state_dir.remove_cookie(self._cookie)
 
     def _report_fault(self, error: Exception) -> None:
         """Count a bug and log it."""
@@ -268,7 +264,7 @@ class Server:
     def _write_cookie(self) -> None:
         try:
             self._state_dir.remove_leftovers()
-            self._cookie.write(self.monitor_port.places[0][1])
+            self._state_dir.write_cookie(self._cookie, self._cookie_mode, self.monitor_port.places[0][1])
         except OSError as error:
             self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
 
@@ -291,7 +287,7 @@ class Server:
         # SCRAM and JSON take 15 ms to load, which a server without monitors is spared.
         from smtppseudo.server.console import Console  # noqa: PLC0415
 
-        self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie.secret)
+        self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie)
         self.recorder.on_batch = self._console.publish
         return self._console
 

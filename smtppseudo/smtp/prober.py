@@ -29,7 +29,8 @@ class Probe(NamedTuple):
 class Prober:
     """Pass received data to `receive` and send what `data_to_send` returns, until `verdict` is set and nothing is left.
 
-    It never ends a message: after 354 the verdict is ACCEPTED, and its owner must close the connection at once.
+    A connection that ends without a verdict means DEFERRED. The prober never ends a message: after 354 the verdict is
+    ACCEPTED, and its owner must close the connection at once.
     """
 
     def __init__(self, probe: Probe) -> None:
@@ -59,11 +60,6 @@ class Prober:
     def awaits_reply(self) -> bool:
         """Whether a command waits for its reply; after 354 none does."""
         return bool(self._expected) and self.verdict is not Verdict.ACCEPTED
-
-    def lost(self) -> None:
-        """Set the verdict when the server closed the connection or sent no reply in time."""
-        if self.verdict is None:
-            self.verdict = Verdict.DEFERRED
 
     def _take_line(self, line: bytes) -> None:
         self.dialogue.append(("S", line))

@@ -29,7 +29,7 @@ class InFaults(Inside):
     @property
     def cookie(self) -> str:
         """The cookie, even if it could not be written."""
-        return self.server._cookie.secret
+        return self.server._cookie
 
     def turn(self) -> None:
         """Advance by 20 ms and run a turn."""

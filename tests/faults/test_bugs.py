@@ -47,7 +47,7 @@ def test_a_bug_in_rendering_costs_only_the_lines_of_its_turn(broken: Inside) -> 
     assert line.endswith(": 1 log line lost")
     assert line in broken.said
     counters = broken.server.counters()
-    assert (counters["faults"], broken.server.recorder.lost_lines) == (1, 1)
+    assert (counters["faults"], broken.server.recorder.log.account.lost_lines) == (1, 1)
     client.close()
 
 

@@ -173,7 +173,7 @@ def check(played: Played, fault: str) -> None:
     assert counters.faults == 0, (fault, played.lines)
     assert sum(counters.closed.values()) == counters.connected, fault
     assert server.reception.slots.in_use == 0, fault
-    lost_lines = server.recorder.lost_lines
+    lost_lines = server.recorder.log.account.lost_lines
     assert len(played.records) + lost_lines == server.recorder.seq, (fault, played.lines)
     told = sum(error.lost for error in events(played.records, Error))
     assert told == lost_lines or (told == 0 and not played.failed_before_the_end), (fault, played.lines)
@@ -195,7 +195,7 @@ def check_reports(played: Played, fault: str) -> None:
     assert played.layer.fault is not None
     reason = os.strerror(played.layer.fault.errno)
     words = "\n".join([*played.server.said, *played.run.refusals, *played.lines])
-    if played.server.server.recorder.lost_lines:
+    if played.server.server.recorder.log.account.lost_lines:
         # pathlib treats a failing `stat` as "no directory", and raises the error of mkdir.
         reasons = {reason, os.strerror(errno.EEXIST)} if played.layer.fault.call == "stat" else {reason}
         assert any(f": {why}; log lines are lost until writing works again" in words for why in reasons), (fault, words)

@@ -72,7 +72,6 @@ def test_a_reply_without_end_means_deferred() -> None:
     assert prober.verdict is Verdict.DEFERRED
 
 
-def test_a_lost_connection_means_deferred() -> None:
-    prober = play(PROBE, (b"220 x\r\n", b"EHLO me.test\r\n"))
-    prober.lost()
-    assert prober.verdict is Verdict.DEFERRED
+def test_there_is_no_verdict_before_a_reply_decides() -> None:
+    prober = play(PROBE, (b"220 x\r\n", b"EHLO me.test\r\n"), (b"", b""))
+    assert prober.verdict is None
