@@ -98,9 +98,9 @@ class StateDir:
         (self.path / name).unlink(missing_ok=True)
 
     def write_cookie(self, secret: str, mode: int, monitor_port: int) -> None:
-        """Write the cookie, and the monitor port for those that read it.
+        """Write the cookie and, beside it, the monitor port.
 
-        It lets monitors that can read a file of this machine log in without the magic word.
+        The cookie lets monitors that can read a file of this machine log in without the magic word.
         """
         self.write(COOKIE_FILE, secret + "\n", mode)
         self.write(MONITOR_PORT_FILE, f"{monitor_port}\n", 0o644)

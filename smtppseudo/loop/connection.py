@@ -60,11 +60,10 @@ class Owner(Protocol[M_contra]):
     tls: "Tls | None"  # None without a certificate
     backlog_bytes: int  # of data that the kernel has not taken, of all connections of this owner, which keep the sum
 
-    def record(self, machine: M_contra, events: Sequence[Any]) -> None:
-        """Handle what the machine's `receive`, `tick` or `closed` returned."""
-
-    def released(self, connection: "Connection[M_contra]", now: float) -> None:
-        """Forget a closed connection; its last events are recorded."""
+    # The events are those that the machine's `receive`, `tick` or `closed` returned.
+    def record(self, machine: M_contra, events: Sequence[Any]) -> None: ...
+    # The connection is closed, and its last events are recorded.
+    def released(self, connection: "Connection[M_contra]", now: float) -> None: ...
 
 
 class Phase(Enum):
@@ -368,7 +367,7 @@ class _Handshake:
         try:
             is_done = self._sock.shake_hands(DONTWAIT)
             if not is_done:
-                self._reactor.rewatch(self._sock.fileno(), self, WRITE if self._sock.has_unsent else READ)
+                self._reactor.rewatch(self._sock.fileno(), self, WRITE if self._sock.unsent else READ)
         except OSError:
             self._connection.close("tls", now)
             return

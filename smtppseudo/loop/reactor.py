@@ -44,7 +44,8 @@ class Reactor:
     `after_turn` is called at the end of each turn. A long turn has breaks, which call `after_turn` too, so that a
     batch of events stays bounded, and then everything in `in_breaks` (listeners, signals). Everything in
     `at_end_of_turn` is called once, in the next break, or when everything that is ready has been served. `on_fault`
-    receives the bugs of the server, `on_after_turn_fault` those that `after_turn` raises. `turns` counts the turns.
+    receives the bugs of the server, except that `on_after_turn_fault` receives what `after_turn` raises.
+    `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:

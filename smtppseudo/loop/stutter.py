@@ -14,7 +14,7 @@ _IN_ROUND: Final = -1  # the `due_tick` of a connection that a round sends to
 
 
 class Stuttered(Timed, Protocol):
-    """A connection of the tarpit. Its `due` is called when `next_part` has no more, `on_short_send` after an error."""
+    """A connection of the tarpit. `due` is called at the end of a reply, `on_short_send` after an incomplete send."""
 
     @property
     def machine(self) -> TarpitSession: ...

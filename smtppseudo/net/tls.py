@@ -48,14 +48,9 @@ class TlsSocket:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
         self._handshake_bytes = 0
-        self._unsent = b""  # records that the kernel has not taken
+        self.unsent = b""  # records that the kernel has not taken
         self._sealed = 0  # plain bytes in them that `send` has not counted
         self._is_over = False
-
-    @property
-    def has_unsent(self) -> bool:
-        """Whether there are bytes that the kernel has not taken."""
-        return bool(self._unsent)
 
     @property
     def has_waiting(self) -> bool:
@@ -162,17 +157,17 @@ class TlsSocket:
     def _flush(self, flags: int) -> bool:
         """Pass records to the kernel; return whether it has taken all. Raises OSError."""
         if self._outgoing.pending:
-            self._unsent += self._outgoing.read()
+            self.unsent += self._outgoing.read()
         try:
-            while self._unsent:
-                self._unsent = self._unsent[self._sock.send(self._unsent, flags) :]
+            while self.unsent:
+                self.unsent = self.unsent[self._sock.send(self.unsent, flags) :]
         except (BlockingIOError, InterruptedError):
             return False
         return True
 
     def _send_own_replies(self, flags: int) -> None:
         """Send the replies of TLS itself. A peer may request as many as it likes (RFC 8446 section 4.6.3)."""
-        if self._outgoing.pending and not self._flush(flags) and len(self._unsent) > UNSENT_BYTES_MAX:
+        if self._outgoing.pending and not self._flush(flags) and len(self.unsent) > UNSENT_BYTES_MAX:
             raise TlsError("the other side asks and does not read")
 
     def _send_close_notify(self) -> None:

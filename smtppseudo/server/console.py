@@ -81,9 +81,9 @@ class Control(Protocol):
 
 
 class Console:
-    """Owns the monitors' connections. `tls` is the server's side of TLS for those that use it.
+    """Owns the monitors' connections. `tls` is the server's side of TLS; None without a certificate.
 
-    A file in `state_dir` keeps of the magic word what is enough to check it, but not to log in.
+    The credentials file in `state_dir` is enough to check the magic word, but not to log in with it.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class Console:
         return len(waiting) < UNAUTHENTICATED_MAX and from_source < UNAUTHENTICATED_PER_SOURCE
 
     def _read_word(self) -> Credentials | None:
-        """Return what is kept of the magic word; None if no word is set or the file cannot be used."""
+        """Return the credentials of the magic word; None if no word is set or the file cannot be used."""
         try:
             text = self._state_dir.read(CREDENTIALS_FILE)
             return None if text is None else Credentials.from_text(text)

@@ -9,7 +9,6 @@ from smtppseudo.smtp.pace import AT_ONCE
 from smtppseudo.smtp.session import SmtpSession
 
 _ROUNDING: Final = 0.001  # of a byte, so that a float's last bit does not delay the byte that is due at `deadline`
-_receive: Final = SmtpSession.receive
 
 
 class _Early(NamedTuple):
@@ -165,7 +164,7 @@ class TarpitSession(SmtpSession):
             if is_behind and self._held is None:
                 self._held = LineSplitter(pipelined=True, pregreet=is_pregreet)
             end = data.find(b"\n") + 1 or len(data)
-            events += _receive(self, data[:end], now)
+            events += super().receive(data[:end], now)
             self._early = _Early(data[end:], True, is_pregreet) if end < len(data) else None
             if self.close_reason is not None:
                 self._drop_early()

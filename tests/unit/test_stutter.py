@@ -148,6 +148,7 @@ def test_an_added_connection_leaves_the_wheel(stage: Stage) -> None:
     stage.members.append(member)
     stage.wheel.schedule(member, NOW)
     stage.stutter.add(member, NOW + 0.5, 1.0)
+    assert stage.wheel._stale == 1
     assert stage.serve(NOW + 0.6) == 1
     assert (member.calls, member.received()) == ([], b"a")
 
@@ -158,6 +159,9 @@ def test_nobody_joins_a_round_that_is_over(stage: Stage) -> None:
     second = stage.add(Speaker(b"abc"))
     stage.serve(NOW + 0.1)
     assert (first.calls, second.received()) == (["due"], b"a")
+    stage.wheel.cancel(second)
+    stage.serve(NOW + 9)
+    assert stage.stutter._rounds == {}
 
 
 def test_a_connection_that_joins_again_after_a_short_send_is_sent_to_once(
