@@ -1,19 +1,8 @@
 """The model and its parts, without a screen."""
 
-from smtppseudo.link.incoming import Dropped, Streamed
+from smtppseudo.link.incoming import Dropped
 from smtppseudo.tui.event_list import Note
-from smtppseudo.tui.model import Model
-from tests.tui.scene import event, link_up, session_events, status
-
-MINUTE = 29_000_000
-
-
-def model_of(*notices: Streamed | Dropped, seq: int = 0) -> Model:
-    """Return a model after a login and these events."""
-    model = Model()
-    model.load(link_up(seq=seq).snapshot, 100.0)
-    model.apply(notices, 100.0, MINUTE)
-    return model
+from tests.tui.scene import MINUTE, event, link_up, model_of, session_events, status
 
 
 def test_a_replay_fills_transcripts_but_not_slots() -> None:

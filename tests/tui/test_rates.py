@@ -2,8 +2,6 @@
 
 from smtppseudo.tui.rates import CallerCounts, ConnectionRate, sparkline
 
-MINUTE = 29_000_000
-
 
 def test_the_rate_takes_the_higher_count() -> None:
     rate = ConnectionRate()
@@ -14,6 +12,9 @@ def test_the_rate_takes_the_higher_count() -> None:
     rate.restart()
     rate.count(MINUTE, 5)
     assert rate.last(MINUTE, 1) == [9]
+
+
+from tests.tui.scene import MINUTE
 
 
 def test_a_sparkline_shows_every_non_zero_value() -> None:

@@ -1,20 +1,9 @@
 """The slots: state, order and filter."""
 
-from smtppseudo.link.incoming import Dropped, Streamed
 from smtppseudo.tui.model import Model
 from smtppseudo.tui.query import STATES, Query
 from smtppseudo.tui.slots import SlotBoard
-from tests.tui.scene import event, link_up, session_events
-
-MINUTE = 29_000_000
-
-
-def model_of(*notices: Streamed | Dropped, seq: int = 0) -> Model:
-    """Return a model after a login and these events."""
-    model = Model()
-    model.load(link_up(seq=seq).snapshot, 100.0)
-    model.apply(notices, 100.0, MINUTE)
-    return model
+from tests.tui.scene import MINUTE, event, link_up, model_of, session_events
 
 
 def test_a_session_fills_its_slot_and_leaves_it_as_it_was() -> None:
