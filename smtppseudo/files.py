@@ -97,6 +97,20 @@ class StateDir:
         """Remove a file if it exists."""
         (self.path / name).unlink(missing_ok=True)
 
+    def write_cookie(self, secret: str, mode: int, monitor_port: int) -> None:
+        """Write the cookie and, beside it, the monitor port.
+
+        The cookie lets monitors that can read a file of this machine log in without the magic word.
+        """
+        self.write(COOKIE_FILE, secret + "\n", mode)
+        self.write(MONITOR_PORT_FILE, f"{monitor_port}\n", 0o644)
+
+    def remove_cookie(self, secret: str) -> None:
+        """Remove both files, unless another server has replaced the cookie."""
+        if self.read(COOKIE_FILE) == secret + "\n":
+            self.remove(COOKIE_FILE)
+            self.remove(MONITOR_PORT_FILE)
+
     def remove_leftovers(self) -> None:
         """Remove temporary files that a crash in `write` left."""
         for name in (COOKIE_FILE, CREDENTIALS_FILE, MONITOR_PORT_FILE, SETTINGS_FILE):

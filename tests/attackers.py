@@ -1,9 +1,9 @@
-"""Callers who mean no good, many at once, in a process of their own.
+"""Attackers: many callers at once, in a process of their own.
 
     python -m tests.attackers KIND PORT COUNT one|many
 
-KIND is how they behave, see KINDS. They call 127.0.0.1 from one address, or each from an address of its own. When
-all have done so a line says "ready"; they stay until standard input ends.
+KIND is their behaviour, see KINDS. They call 127.0.0.1 from one address, or each from its own. When all are
+connected, the process prints "ready". It ends when its standard input does.
 """
 
 import contextlib
@@ -23,22 +23,22 @@ RESET = struct.pack("ii", 1, 0)
 
 
 def source_of(number: int) -> str:
-    """Return an address of its own for each of 60,000."""
+    """Return the address of a caller; there are 60,000."""
     return f"127.{1 + number // 50_000}.{10 + number % 50_000 // 250}.{1 + number % 250}"
 
 
 def idle(sock: socket.socket) -> bool:
-    """Say nothing."""
+    """Send nothing."""
     return True
 
 
 def slow(sock: socket.socket) -> bool:
-    """Say a command, an byte a second; that is what `tick` is for."""
+    """Send a command, one byte a second; `tick` does that."""
     return True
 
 
 def unread(sock: socket.socket) -> bool:
-    """Ask for as much as can be asked for, and read no answer."""
+    """Send as many commands as the kernel takes, and read no reply."""
     sock.setblocking(False)
     with contextlib.suppress(BlockingIOError, ConnectionError):
         for _ in range(64):
@@ -47,13 +47,13 @@ def unread(sock: socket.socket) -> bool:
 
 
 def half_closed(sock: socket.socket) -> bool:
-    """Say that nothing will be said, and stay."""
+    """Half-close, and stay."""
     sock.shutdown(socket.SHUT_WR)
     return True
 
 
 def reset(sock: socket.socket) -> bool:
-    """Go with RST as soon as there is a connection."""
+    """Close with RST at once."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     sock.close()
     return False
@@ -66,11 +66,11 @@ KINDS: dict[str, Callable[[socket.socket], bool]] = {
     "half-closed": half_closed,
     "reset": reset,
 }
-"""Each does to a new connection what it does, and says whether it stays."""
+"""Each function handles a new connection, and returns whether that stays open."""
 
 
 def call(kind: str, port: int, count: int, *, from_one: bool) -> list[socket.socket]:
-    """Make all the calls; return the connections that stay."""
+    """Connect all callers; return the connections that stay open."""
     staying = []
     for number in range(count):
         sock = socket.socket()
@@ -79,14 +79,14 @@ def call(kind: str, port: int, count: int, *, from_one: bool) -> list[socket.soc
         sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
         sock.bind((ONE_SOURCE if from_one else source_of(number), 0))
         sock.connect(("127.0.0.1", port))
-        with contextlib.suppress(OSError):  # it was turned away already
+        with contextlib.suppress(OSError):  # turned away already
             if KINDS[kind](sock):
                 staying.append(sock)
     return staying
 
 
 def tick(staying: list[socket.socket], number: int) -> None:
-    """Let each say its next byte."""
+    """Send the next byte on each connection."""
     byte = b"VRFY slowly\r\n"[number % 13 :][:1]
     for sock in staying:
         with contextlib.suppress(OSError):
@@ -94,7 +94,7 @@ def tick(staying: list[socket.socket], number: int) -> None:
 
 
 def main() -> None:
-    """Call, say so, and stay."""
+    """Connect, report that, and stay."""
     kind, port, count, sources = sys.argv[1:]
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -111,7 +111,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def attacking(kind: str, port: int, count: int, sources: str = "one") -> Iterator[None]:
-    """Have a server attacked while the block runs, from when all have called."""
+    """Attack a server during the block, which begins when all callers are connected."""
     words = [sys.executable, "-m", "tests.attackers", kind, str(port), str(count), sources]
     with subprocess.Popen(words, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Certificates, made by openssl as the guide says, and clients that use TLS."""
+"""Certificates, made by the guide's openssl command, and TLS for clients."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ from tests.documents import TEXTS
 
 
 class Certificate(NamedTuple):
-    """The files, and the fingerprint as openssl prints it."""
+    """The files of a certificate, and its fingerprint as openssl prints it."""
 
     cert: Path
     key: Path
@@ -27,14 +27,14 @@ class Certificate(NamedTuple):
         return {f"{prefix}tls_cert": str(self.cert), f"{prefix}tls_key": str(self.key)}
 
     def server_context(self) -> ssl.SSLContext:
-        """Return what a server shows it with."""
+        """Return the TLS context of a server with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.cert, self.key)
         return context
 
 
 def make_certificate(directory: Path, kind: str = "") -> Certificate:
-    """Make one by the line in the guide, or with another kind of key (`rsa:2048`)."""
+    """Make a certificate by the guide's command, or with another kind of key (`rsa:2048`)."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     directory.mkdir(exist_ok=True)
@@ -48,7 +48,7 @@ def make_certificate(directory: Path, kind: str = "") -> Certificate:
 
 
 class _Socket(ssl.SSLSocket):
-    """Says that it would block as other sockets do."""
+    """Raises BlockingIOError like other sockets."""
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         try:
@@ -58,7 +58,7 @@ class _Socket(ssl.SSLSocket):
 
 
 def trusting(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    """Return a client's context that takes any certificate."""
+    """Return the TLS context of a client that accepts any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -71,8 +71,8 @@ def trusting(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
 def shake_hands(
     sock: socket.socket, pump: Callable[[], object] | None = None, version: ssl.TLSVersion | None = None
 ) -> Any:
-    """Put a connected socket under TLS. `pump` gives a server in this thread its turns."""
-    # An end without a close_notify is to be an error.
+    """Put a connected socket under TLS. If the server runs in this thread, `pump` runs its turns."""
+    # An end without a close_notify must be an error.
     tls = trusting(version).wrap_socket(sock, do_handshake_on_connect=False, suppress_ragged_eofs=False)
     tls.settimeout(LIMIT_S if pump is None else 0)
 
@@ -91,7 +91,7 @@ def shake_hands(
 
 
 def start_tls(client: Client, version: ssl.TLSVersion | None = None) -> Client:
-    """Say STARTTLS and shake hands; the client goes on under TLS."""
+    """Send STARTTLS and do the handshake; the client continues under TLS."""
     client.say("STARTTLS", "220 Ready to start TLS")
     client.sock = shake_hands(client.sock, client._pump, version)
     client.sock.settimeout(LIMIT_S)
@@ -99,7 +99,7 @@ def start_tls(client: Client, version: ssl.TLSVersion | None = None) -> Client:
 
 
 def client_hello(version: ssl.TLSVersion | None = None) -> bytes:
-    """Return the first words of a client."""
+    """Return the first message of a client."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = trusting(version)
     tls.sslobject_class = ssl.SSLObject

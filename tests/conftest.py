@@ -4,7 +4,7 @@ import compileall
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +19,32 @@ MakeInside = Callable[..., Inside]
 
 TESTS = Path(__file__).parent
 LONG_FIRST = ("service", "tui", "faults", "loopback")
-"""Directories whose files run longest."""
+"""The directories with the longest files."""
 
-# No limit in time, as a busy machine is no fault. Examples are random, so every run looks somewhere new;
-# a failure prints the decorator that repeats it.
+# No time limits: a busy machine is not a fault. Examples are random, so each run tries new ones.
+# A failure prints the decorator that reproduces it.
 settings.register_profile("smtppseudo", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("smtppseudo")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile the package once, as the commands that tests start write no bytecode."""
+    """Compile the package once, because the commands that tests start write no bytecode."""
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(CHECKOUT / "smtppseudo", quiet=2)
 
 
-def pytest_xdist_auto_num_workers() -> int | None:
-    """Return two workers per core for `-n auto`, because the tests wait about half of the time."""
-    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
-        return None  # the plugin reads it
-    return min(16, 2 * len(os.sched_getaffinity(0)))
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Start two workers per core for `-n auto`, because the tests wait half of the time."""
+    count = yield
+    return count if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else min(16, 2 * count)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[None]:
-    """Exclude all collected tests from garbage collection.
+def pytest_collection() -> Generator[None, object, object]:
+    """Exclude the collected tests from garbage collection.
 
-    They are 200,000 objects, and a collection of them takes longer than most tests.
+    They are 200,000 objects. One collection of them takes longer than most tests.
     """
     gc.disable()
     try:
@@ -55,7 +55,7 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long files first, so that at the end no worker runs a long one while the others are idle."""
+    """Put long files first. Otherwise one worker runs a long file at the end, while the others are idle."""
     items.sort(key=_by_length)
 
 
@@ -66,15 +66,15 @@ def _by_length(item: pytest.Item) -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def signals() -> None:
-    """Ctrl-C and a hang-up reach what the tests start, though `nohup` or `&` had them ignored."""
-    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    """Undo what `nohup` and `&` do: they ignore SIGINT and SIGHUP, and programs that tests start inherit that."""
+    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, usual)
+            signal.signal(number, default)
 
 
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[Servers]:
-    """Servers as processes; at the end each must end with 0, without a traceback, with no bug in its log."""
+    """Servers as processes. At the end, each must exit with status 0, without a traceback or a bug in its log."""
     servers = Servers(tmp_path)
     try:
         yield servers
@@ -90,7 +90,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 @pytest.fixture
 def inside(tmp_path: Path) -> Iterator[MakeInside]:
-    """Makes a server in this thread, of settings given by name, with a clock that stands still."""
+    """A function that makes a server in this thread, from settings by name, with a clock that stands still."""
     made: list[Inside] = []
 
     def make(**settings: Any) -> Inside:

@@ -7,7 +7,7 @@ The fixture `inside` makes one with the settings that the test names, and closes
 - A client runs turns while it waits for a reply, so a dialogue reads as with a real server.
 - `records` and `events` read the log; `server` is the `Server` itself, with its slots and counters.
 
-    def test_an_idle_session_is_told_and_closed(inside: MakeInside) -> None:
+    def test_an_idle_session_gets_421_and_is_closed(inside: MakeInside) -> None:
         server = inside(idle_timeout_s=30, quiet_timeout_s=0)
         client = server.greeted()
         server.advance(29.9)

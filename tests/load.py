@@ -1,4 +1,4 @@
-"""Visitors who keep a server busy while a test looks at something else, and what that costs the server."""
+"""Callers that keep a server busy during a test, and the memory of the server."""
 
 import os
 import threading
@@ -9,14 +9,14 @@ from typing import Self
 from tests.running import Running
 
 
-class Visitors:
-    """Threads that play whole sessions until the block ends; an error in one of them fails the test."""
+class Callers:
+    """Threads that play sessions until the block ends; an error in one of them fails the test."""
 
     def __init__(self, server: Running, count: int = 1, noops: int = 0) -> None:
         self.sessions = 0
         self._server = server
         self._noops = noops
-        self._enough = threading.Event()
+        self._is_over = threading.Event()
         self._errors: list[BaseException] = []
         self._threads = [threading.Thread(target=self._play) for _ in range(count)]
 
@@ -28,7 +28,7 @@ class Visitors:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._enough.set()
+        self._is_over.set()
         for thread in self._threads:
             thread.join()
         if kind is None and self._errors:
@@ -36,8 +36,8 @@ class Visitors:
 
     def _play(self) -> None:
         try:
-            while not self._enough.is_set():
-                self._server.play("HELO visitor.test", "MAIL FROM:<a@visitor.test>")
+            while not self._is_over.is_set():
+                self._server.play("HELO caller.test", "MAIL FROM:<a@caller.test>")
                 if self._noops:
                     play_noops(self._server, self._noops)
                 self.sessions += 1
@@ -47,7 +47,7 @@ class Visitors:
 
 
 def play_noops(server: Running, count: int, sessions: int = 1, at_once: int = 50) -> None:
-    """Play sessions of so many NOOPs each, some of them at once, and QUIT."""
+    """Play sessions of `count` NOOPs, in groups of `at_once`, and QUIT."""
     for _ in range(sessions):
         _play_noops(server, count, at_once)
 
@@ -65,5 +65,5 @@ def _play_noops(server: Running, count: int, at_once: int) -> None:
 
 
 def resident(server: Running) -> int:
-    """Return how much memory a server has, in bytes."""
+    """Return the resident memory of a server, in bytes."""
     return int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -53,7 +53,7 @@ def command(*arguments: str, prefix: Sequence[str] = ()) -> list[str]:
     return [*prefix, sys.executable, "-m", "smtppseudo", *arguments]
 
 
-def stays_who_it_is() -> list[str]:
+def keep_user_options() -> list[str]:
     """Return the arguments with which `serve` prints no warning to root."""
     return ["--run-as", "root"] if os.geteuid() == 0 else []
 
@@ -65,7 +65,7 @@ def limited_to(limit: str, most: int) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def without(*capabilities: str) -> list[str]:
+def without_capabilities(*capabilities: str) -> list[str]:
     """Return a prefix for `command` that drops capabilities of root; an empty one for other users, who have none."""
     if os.geteuid() != 0:
         return []
@@ -248,7 +248,7 @@ class Servers:
         addresses = [word for address in listen for word in ("--listen", address)]
         monitor = ["--monitor-port", "0"]
         monitor += [word for address in monitor_listen for word in ("--monitor-listen", address)]
-        options = [*addresses, *monitor, *places, *stays_who_it_is(), *arguments]
+        options = [*addresses, *monitor, *places, *keep_user_options(), *arguments]
         words = command("serve", "--port", str(port), *options, prefix=prefix)
         child_env = environment(**(env or {}))
         with (directory / "stdout").open("wb") as out, (stderr or directory / "stderr").open("wb") as err:

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import TextIO
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import say
@@ -13,7 +12,7 @@ from smtppseudo.config.settings import SettingsError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that argv names; return its exit status."""
-    if not _is_open(sys.stdout):  # the parent process has closed it
+    if not sys.stdout:  # the parent process has closed it
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     argv = sys.argv[1:] if arguments is None else arguments
     options = parser(load=argv).parse_args(argv)
@@ -38,10 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _abandon_stdout() -> None:
     """Discard what Python would still flush at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _is_open(stream: TextIO | None) -> bool:
-    return stream is not None
 
 
 def _fail(error: object, status: int) -> int:

@@ -133,7 +133,7 @@ def explained() -> Iterator[None]:
     except LinkError as error:
         hint = ""
         if isinstance(error, ChangedCertificateError):
-            line = f"the line of {name_of(*error.place)} in {_user_pins().path}"
+            line = f"the line of {name_of(*error.place)} in {Pins(user_config()).path}"
             hint = f"; if the server has a new certificate, remove {line}, or give --pin {error.fingerprint}"
         raise exits.CommandError(f"{error}{hint}", _status_of(error)) from None
 
@@ -166,11 +166,7 @@ def escape_unprintable() -> None:
 
 def user_keyring(state_dir: str | None, pin: str | None = None) -> Keyring:
     """Return this user's keyring, with the given state directory or the usual ones."""
-    return Keyring(state_dirs(state_dir), _user_pins(), pin)
-
-
-def _user_pins() -> Pins:
-    return Pins(user_config())
+    return Keyring(state_dirs(state_dir), Pins(user_config()), pin)
 
 
 def state_dirs(given: str | None) -> list[Path]:

@@ -17,9 +17,9 @@ from smtppseudo.cli.options import describe, seconds, whole_number
 from smtppseudo.cli.watch import Watch
 from smtppseudo.config.settings import check
 from smtppseudo.demo.arrivals import arrivals
-from smtppseudo.demo.crowd import ADDRESS, Crowd
-from smtppseudo.demo.place import Place
+from smtppseudo.demo.directory import DemoDirectory
 from smtppseudo.demo.process import NotStartedError, ServerProcess
+from smtppseudo.demo.traffic import ADDRESS, Traffic
 from smtppseudo.link.errors import ClosedError, ConnectionLostError
 
 _SEED: Final = 25
@@ -48,13 +48,13 @@ def run(options: argparse.Namespace) -> int:
     if not options.no_screen:
         _require_screen()
     callers = arrivals(Random(_SEED), slots)  # noqa: S311 - not used for secrets
-    with _ended_by_signals(), _server(slots) as (place, server), Crowd(server.port, callers):
+    with _ended_by_signals(), _server(slots) as (directory, server), Traffic(server.port, callers):
         if options.no_screen:
             _print_events(server, options.seconds)
             return exits.GOOD
         from smtppseudo.cli.demo_screen import show
 
-        return show(server, place.path, options.seconds, _SIGNALS)
+        return show(server, directory.path, options.seconds, _SIGNALS)
 
 
 def _require_screen() -> None:
@@ -68,19 +68,19 @@ def _require_screen() -> None:
 
 
 @contextlib.contextmanager
-def _server(slots: int) -> Iterator[tuple[Place, ServerProcess]]:
+def _server(slots: int) -> Iterator[tuple[DemoDirectory, ServerProcess]]:
     """Run the server in a new temporary directory. Raises CommandError."""
     try:
-        place = Place()
+        directory = DemoDirectory()
     except OSError as error:
         raise exits.CommandError(f"cannot create the demo's directory: {error}; set TMPDIR to another place") from None
-    with place:
+    with directory:
         try:
-            server = ServerProcess(place, slots)
+            server = ServerProcess(directory, slots)
         except NotStartedError as error:
             raise exits.CommandError(f"the demo's server did not start: {error}", error.status) from None
         with server:
-            yield place, server
+            yield directory, server
 
 
 @contextlib.contextmanager
@@ -139,4 +139,4 @@ def _print_events(server: ServerProcess, seconds: float | None) -> None:
         except ClosedError:
             pass  # the time is up
         except ConnectionLostError as error:
-            raise exits.CommandError(f"the demo's server has ended: {server.last_words() or error}") from None
+            raise exits.CommandError(f"the demo's server has ended: {server.last_error() or error}") from None

@@ -13,14 +13,13 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import user_keyring
-from smtppseudo.demo.crowd import ADDRESS
 from smtppseudo.demo.process import ServerProcess
+from smtppseudo.demo.traffic import ADDRESS
 from smtppseudo.files import StateDir
 from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.app import MonitorApp
-from smtppseudo.tui.feeder import Feeder
-from smtppseudo.tui.screens.service import ServiceControl
+from smtppseudo.tui.dialogs.service import ServiceControl
 from smtppseudo.tui.server_view import Dependencies
 
 LEAVE_TIMEOUT_S: Final = 3.0
@@ -30,10 +29,8 @@ def show(server: ServerProcess, directory: Path, seconds: float | None, signals:
     """Show the screen until the user quits, the time is up, or a signal arrives; return the exit status."""
     keyring = user_keyring(str(server.state_dir))
     dependencies = Dependencies(
-        make_source=partial(Feeder, keyring),
-        store=StateDir(directory / "screen"),
-        usual_port=keyring.usual_port,
-        accept=keyring.accept,
+        keyring,
+        StateDir(directory / "screen"),
         service=ServiceControl(ask=lambda: UnitState(reason="The demo's server is not a service.")),
     )
     app = MonitorApp(Target(ADDRESS, server.monitor_port), dependencies)

@@ -12,8 +12,8 @@ from smtppseudo.cli.options import describe, port
 from smtppseudo.cli.service import ServiceTarget, add_target, carry_out, fail_on_problem
 from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
 from smtppseudo.service.checks import check_endpoint, check_program, check_sandbox
-from smtppseudo.service.install import install_steps, service_files
 from smtppseudo.service.program import Program, running_program
+from smtppseudo.service.steps import install_steps, service_files
 from smtppseudo.service.systemd import ToolError
 from smtppseudo.service.units import SOCKETS, Plan, endpoints
 

@@ -61,5 +61,5 @@ def _new_word(options: argparse.Namespace) -> str:
         raise exits.CommandError("stdin is not a terminal to type the word on; give --generate or --stdin", exits.USAGE)
     word = checked_word(ask("New magic word: "))
     if ask("The same again: ") != word:
-        raise exits.CommandError("the two words are not the same; nothing was changed")
+        raise exits.CommandError("the two typed words differ; nothing was changed")
     return word

@@ -37,9 +37,8 @@ def run(options: argparse.Namespace) -> int:
         from smtppseudo.tui.app import MonitorApp
     except ImportError as error:
         raise exits.no_screen(error) from None
-    from smtppseudo.tui.feeder import Feeder
+    from smtppseudo.tui.dialogs.service import ServiceControl
     from smtppseudo.tui.memory import Memory, target_for
-    from smtppseudo.tui.screens.service import ServiceControl
     from smtppseudo.tui.server_view import Dependencies
 
     keyring = user_keyring(options.state_dir, options.pin)
@@ -47,13 +46,7 @@ def run(options: argparse.Namespace) -> int:
     given = (options.host, options.monitor_port, word, options.tls)
     app = MonitorApp(
         target_for(Memory.load(store), *given),
-        Dependencies(
-            lambda: Feeder(keyring),
-            store,
-            keyring.accept,
-            keyring.usual_port,
-            service=ServiceControl(run=run_in_terminal),
-        ),
+        Dependencies(keyring, store, service=ServiceControl(run=run_in_terminal)),
     )
     # A second thread reads events while this one draws: switch between them more often than every 5 ms.
     sys.setswitchinterval(0.001)

@@ -34,8 +34,9 @@ def parser(load: Container[str] = COMMANDS) -> argparse.ArgumentParser:
     """Return the parser. Only the commands in `load` get their arguments; no other command's module is imported."""
     top = argparse.ArgumentParser(
         prog="smtppseudo",
-        description="A mail server that takes no mail: it answers port 25, refuses for good, and logs who called.",
-        epilog="`smtppseudo COMMAND --help` says more, with an example. `man smtppseudo` also has settings and files.",
+        description="A mail server that takes no mail: it answers port 25, refuses permanently, and logs who called.",
+        epilog="`smtppseudo COMMAND --help` says more, with an example. `smtppseudo guide` explains every task;"
+        " `man smtppseudo` has settings and files.",
     )
     top.add_argument("--version", action="version", version=f"smtppseudo {__version__}")
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)

@@ -95,7 +95,7 @@ def read_configuration(
             given[name] = check(name, value)
     given |= handed_over or {}
     defaults = {"hostname": socket.gethostname(), "log_dir": str(places.log), "state_dir": str(places.state)}
-    return Configuration(settings_file(options).read(warn), {}, given, defaults)
+    return Configuration(SettingsFile(options).read(warn), {}, given, defaults)
 
 
 def with_monitor_settings(configuration: Configuration, warn: Warn) -> Configuration:
@@ -121,11 +121,12 @@ def with_monitor_settings(configuration: Configuration, warn: Warn) -> Configura
     return configuration.with_monitor(stored, warn_at(place, warn))
 
 
-class SettingsFile(NamedTuple):
-    """The settings file. One that no option names may be missing."""
+class SettingsFile:
+    """The settings file that the options name, or the usual one, which may be missing. Raises SettingsError."""
 
-    path: Path
-    must_exist: bool
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.must_exist = bool(options.config)
+        self.path = Path(options.config) if options.config else usual_places().config / f"{_NAME}.toml"
 
     def read(self, warn: Warn) -> dict[str, Any]:
         """Return its checked values; none if it is missing and may be. Raises SettingsError."""
@@ -143,13 +144,6 @@ class SettingsFile(NamedTuple):
         except UnicodeDecodeError:
             raise SettingsError(f"{self.path}: not UTF-8 text; save it as UTF-8") from None
         return parse_file(text, str(self.path), warn)
-
-
-def settings_file(options: argparse.Namespace) -> SettingsFile:
-    """Return the settings file that the options name, or the usual one. Raises SettingsError."""
-    if options.config:
-        return SettingsFile(Path(options.config), must_exist=True)
-    return SettingsFile(usual_places().config / f"{_NAME}.toml", must_exist=False)
 
 
 def may_share_cookie(state_dir: str, environ: Mapping[str, str] = os.environ) -> bool:

@@ -82,10 +82,7 @@ def _talk(sock: socket.socket, prober: Prober, began: float) -> bool:
             data = sock.recv(4096)
         except OSError as error:
             print(f"{time.monotonic() - began:8.3f}  -- {reason_of(error)}")
-        if data:
-            prober.receive(data)
-        else:
-            prober.lost()
+        prober.receive(data)
         for by, line in prober.dialogue[printed:]:
             print(f"{time.monotonic() - began:8.3f} {by}: {escape(line)}")
         printed = len(prober.dialogue)

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         zone="UTC" if options.utc else f"local time, now {now.astimezone():%z}",
         top=options.top,
         width=max(tables.WIDTH_MIN, shutil.get_terminal_size().columns),
-        bar="█" if _can_encode("█") else "#",
+        bar="█" if "█".encode(sys.stdout.encoding, "ignore") else "#",
         lines=reading.lines,
         damaged=reading.damaged,
     )
@@ -97,11 +97,3 @@ def _instant(text: str | None, now: datetime, zone: tzinfo | None) -> str:
         return instant(parse_time(text, now, zone)) if text else ""
     except argparse.ArgumentTypeError as error:
         raise exits.CommandError(str(error), exits.USAGE) from None
-
-
-def _can_encode(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding)
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -20,7 +20,6 @@ from smtppseudo.cli.places import (
     add_places,
     may_share_cookie,
     read_configuration,
-    settings_file,
     with_monitor_settings,
 )
 from smtppseudo.config.settings import STAGES, STDOUT, Settings, SettingsError
@@ -34,7 +33,7 @@ from smtppseudo.server.sd_notify import Heartbeat, Notifier
 from smtppseudo.server.server import Server
 
 if TYPE_CHECKING:
-    from smtppseudo.server.privilege import User
+    from pwd import struct_passwd
 
 # Modules that a server loads late. They are loaded before it drops root: the new user may be unable to read them.
 LOADED_LATE: Final = (
@@ -103,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     user = None if options.run_as is None else _find_user(options.run_as)
     inherited = inherit_sockets(os.environ)
-    file = settings_file(options)  # before the user changes, and with it the usual places
+    file = SettingsFile(options)  # before the user changes, and with it the usual places
     configuration = with_monitor_settings(
         read_configuration(options, _print_error, inherited.as_settings()), _print_error
     )
@@ -117,8 +116,8 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     )
     if options.verbose:
         _print_events(server)
-    heartbeat = Heartbeat(notifier, server.reactor, server.summary, server.report_fault)
-    signals = Signals(server.reactor, _callbacks(server, file, notifier, heartbeat), server.report_fault)
+    heartbeat = Heartbeat(notifier, server.reactor, server.summary)
+    signals = Signals(server.reactor, _callbacks(server, file, notifier, heartbeat))
     try:
         server.open(lambda: _drop_root(user, configuration.settings))
     except ListenError as error:
@@ -178,7 +177,7 @@ def _print_events(server: Server) -> None:
     server.recorder.on_lines = print_lines
 
 
-def _find_user(name: str) -> "User":
+def _find_user(name: str) -> "struct_passwd":
     from smtppseudo.server.privilege import PrivilegeError, find_user
 
     try:
@@ -187,9 +186,9 @@ def _find_user(name: str) -> "User":
         raise exits.CommandError(str(error), exits.USAGE) from None
 
 
-def _drop_root(user: "User | None", settings: Settings) -> None:
+def _drop_root(user: "struct_passwd | None", settings: Settings) -> None:
     """Change to the user of `--run-as`, unless there is none or it is root."""
-    if user is None or user.uid == 0:
+    if user is None or user.pw_uid == 0:
         return
     from smtppseudo.server.privilege import PrivilegeError, become, make_directories, require_access
 
@@ -237,8 +236,7 @@ def _explain(error: ListenError) -> str:
     if error.errno == errno.EADDRINUSE:
         from smtppseudo.net.port_holder import holder_of
 
-        holder = holder_of(error.port) or "another program"
-        return f"{place}, by {holder}; stop that, or choose another port (--port, --monitor-port)"
+        return f"{place}, by {holder_of(error.port)}; stop that, or choose another port (--port, --monitor-port)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
             f"{place}; ports below 1024 are for root: use `sudo smtppseudo install-service`, or start this as root"

@@ -7,7 +7,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.service import ServiceTarget, add_target, carry_out, fail_on_problem
 from smtppseudo.service.program import running_program
-from smtppseudo.service.uninstall import uninstall_steps
+from smtppseudo.service.steps import uninstall_steps
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -17,7 +17,6 @@ from smtppseudo.link.errors import ConnectionLostError, RefusedError, Unreachabl
 from smtppseudo.link.incoming import Dropped, Streamed
 from smtppseudo.link.link import MonitorLink, Notice
 from smtppseudo.log.records import render_record
-from smtppseudo.monitor.codec import Frame
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
@@ -87,11 +86,7 @@ class Watch:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._as_json: bool = options.json
-        self._filters: dict[str, object] = {}
-        if options.event:
-            self._filters["events"] = options.event
-        if options.ip is not None:
-            self._filters["ip"] = options.ip
+        self._filters = {name: value for name, value in (("events", options.event), ("ip", options.ip)) if value}
         self._next_seq: int | None = options.from_seq  # None: begin at the login
         self._started_at = ""  # of the server process that sent the last event
 
@@ -118,18 +113,16 @@ class Watch:
         lines: list[str] = []
         for notice in notices:
             if isinstance(notice, Streamed):
-                lines.append(self._render(notice.seq, notice.record))
+                if self._as_json:
+                    lines.append(json.dumps({"seq": notice.seq, **notice.record}, separators=(",", ":")) + "\n")
+                else:
+                    lines.append(render_record(notice.record))
                 self._next_seq = notice.seq + 1
             elif isinstance(notice, Dropped):
                 say(f"events missed here: {notice.count}; they came faster than they were read")
         if lines:
             sys.stdout.write("".join(lines))
             sys.stdout.flush()
-
-    def _render(self, seq: int, record: Frame) -> str:
-        if self._as_json:
-            return json.dumps({"seq": seq, **record}, separators=(",", ":")) + "\n"
-        return render_record(record)
 
 
 def require_reader() -> None:

@@ -1,1 +1,1 @@
-"""What `smtppseudo demo` is made of: made-up visitors, and a server that leaves nothing behind."""
+"""The parts of `smtppseudo demo`: made-up callers, and a server that leaves nothing behind."""

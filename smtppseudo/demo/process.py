@@ -1,4 +1,4 @@
-"""The server's process: started on free ports of this machine, ended with the `with` block or with us."""
+"""The demo's server process: on free ports of this machine; it ends with the `with` block or with this process."""
 
 import os
 import re
@@ -6,19 +6,17 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Final, Self
 
 import smtppseudo
-from smtppseudo.demo.crowd import ADDRESS
-from smtppseudo.demo.place import Place
+from smtppseudo.demo.directory import DemoDirectory
+from smtppseudo.demo.traffic import ADDRESS
 
 START_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 3.0
-MODULE: Final = "smtppseudo.cli.demo_server"
-"""What is run: `serve` that ends when its standard input does."""
+MODULE: Final = "smtppseudo.cli.demo_server"  # `serve`, which ends when its standard input ends
 
-# What is in the file, and not on the command line, a monitor may change.
+# In a file: a monitor cannot change a setting of the command line.
 _SETTINGS: Final = """\
 greeting = "{hostname} ESMTP"
 hostname = "mail.example.org"
@@ -29,7 +27,7 @@ _LISTENS: Final = re.compile(r"(SMTP|monitors) on \S+ port ([0-9]+)\s*")
 
 
 class NotStartedError(Exception):
-    """The server ended instead of listening; the text is what it said, and `status` its exit status."""
+    """The server did not start. The text is its error message, `status` its exit status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -37,31 +35,32 @@ class NotStartedError(Exception):
 
 
 class ServerProcess:
-    """A server that listens on `port` and, for monitors, on `monitor_port`, while the `with` block lasts.
+    """A server on `port` and, for monitors, on `monitor_port`, during the `with` block.
 
-    Its standard input is a pipe that ends with us, however we end; then the server ends, too, and removes its
-    directory. Raises NotStartedError.
+    Its standard input is a pipe from this process. When the pipe closes, even because this process was killed, the
+    server ends and removes its directory. Raises NotStartedError.
     """
 
-    def __init__(self, place: Place, slots: int) -> None:
-        self.state_dir = place.path / "state"
-        self._stderr = place.path / "stderr"
-        config = place.path / "smtppseudo.toml"
+    def __init__(self, directory: DemoDirectory, slots: int) -> None:
+        self.state_dir = directory.path / "state"
+        self._stderr = directory.path / "stderr"
+        config = directory.path / "smtppseudo.toml"
         config.write_text(_SETTINGS)
-        addresses = ["--listen", ADDRESS, "--port", "0", "--monitor-listen", ADDRESS, "--monitor-port", "0"]
-        places = ["--config", str(config), "--state-dir", str(self.state_dir), "--log-dir", str(place.path / "log")]
-        user = ["--run-as", "root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        # -P: what happens to lie in the current directory is not to be loaded.
-        words = [sys.executable, "-P", "-m", MODULE, str(place.path), *addresses, *places, *user, "--slots", str(slots)]
+        argv = [sys.executable, "-P", "-m", MODULE]  # -P: import nothing from the current directory
+        argv += [str(directory.path), "--slots", str(slots)]
+        argv += ["--listen", ADDRESS, "--port", "0", "--monitor-listen", ADDRESS, "--monitor-port", "0"]
+        argv += ["--config", str(config), "--state-dir", str(self.state_dir), "--log-dir", str(directory.path / "log")]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            argv += ["--run-as", "root"]
         with self._stderr.open("wb") as stderr:
-            self._process = subprocess.Popen(  # noqa: S603 - all words are ours
-                words,
+            self._process = subprocess.Popen(  # noqa: S603 - no argument comes from outside
+                argv,
                 env=_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                pass_fds=(place.lock_fd,) if os.name == "posix" else (),
-                start_new_session=True,  # what is typed on the terminal, Ctrl-C included, is for us
+                pass_fds=(directory.lock_fd,) if os.name == "posix" else (),
+                start_new_session=True,  # Ctrl-C on the terminal is for this process
                 text=True,
             )
         try:
@@ -73,13 +72,11 @@ class ServerProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._end()
 
-    def last_words(self) -> str:
-        """Return the last line of what it complained of, or nothing."""
+    def last_error(self) -> str:
+        """Return the last line of its standard error, or an empty text."""
         lines = self._stderr.read_text(errors="backslashreplace").splitlines()
         return lines[-1].removeprefix("smtppseudo: ") if lines else ""
 
@@ -94,10 +91,10 @@ class ServerProcess:
             return int(ports["SMTP"]), int(ports["monitors"])
         except KeyError:
             status = self._process.wait()
-            raise NotStartedError(self.last_words() or f"no answer within {START_TIMEOUT_S:g} s", status) from None
+            raise NotStartedError(self.last_error() or f"no answer within {START_TIMEOUT_S:g} s", status) from None
 
     def _end(self) -> None:
-        """Let it end as it should; kill it if it does not."""
+        """Let the server end; kill it if it does not."""
         try:
             self._process.communicate(timeout=STOP_TIMEOUT_S)  # closes its standard input
         except subprocess.TimeoutExpired:
@@ -106,6 +103,6 @@ class ServerProcess:
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment, so changed that the server is of the same package as we are."""
+    """Return the environment, with a PYTHONPATH that makes the server import this package."""
     paths = [str(Path(smtppseudo.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

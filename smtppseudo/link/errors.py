@@ -70,15 +70,11 @@ class NotAuthorizedError(LinkError):
 
 
 class RefusedError(LinkError):
-    """The server refuses the connection for now; `code` is the protocol's, such as `rate`."""
+    """The server refuses the connection for now; `code` is the protocol's, such as `rate` or `busy`."""
 
     def __init__(self, text: str, code: str) -> None:
         super().__init__(text)
         self.code = code
-
-
-class BusyError(RefusedError):
-    """The server has as many monitors as it allows."""
 
 
 class BadPeerError(LinkError):
@@ -102,5 +98,5 @@ def refusal(place: str, code: str, message: str) -> LinkError:
     if code == "not_authorized":
         return NotAuthorizedError(f"{place}: Not Authorized! The login failed or took too long; try again")
     if code == "busy":
-        return BusyError(f"{place} is busy: {message}; close one, or try again later", code)
+        return RefusedError(f"{place} is busy: {message}; close one, or try again later", code)
     return RefusedError(f"{place} refuses the connection: {message or code}", code)

@@ -5,12 +5,14 @@ printable, so a server cannot send commands to a terminal.
 """
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from smtppseudo.events import NAMES
 from smtppseudo.link.errors import LinkError, OpRefusedError
 from smtppseudo.log.records import with_current_names
 from smtppseudo.monitor.codec import Frame
+
+T = TypeVar("T")
 
 MESSAGE_CHARS_MAX: Final = 500  # of a text for people; a security limit
 
@@ -21,12 +23,6 @@ class OpReply(NamedTuple):
     id: int
     fields: Frame
     error: OpRefusedError | None = None
-
-    def result(self) -> Frame:
-        """Return the fields. Raises OpRefusedError."""
-        if self.error is not None:
-            raise self.error
-        return self.fields
 
 
 class Snapshot(NamedTuple):
@@ -77,19 +73,20 @@ EVENT_FIELDS: Final[Mapping[str, type]] = {
 }
 
 
-def get_number(frame: Frame, name: str) -> int:
-    """Return a field that must be a whole number, 0 or more. Raises ViolationError."""
-    value = frame.get(name)
-    if type(value) is not int or value < 0:  # a bool is an int, but not a number
-        raise ViolationError(f"a frame lacks {name}, or it is not a whole number")
-    return value
+_KINDS: Final[Mapping[type, str]] = {
+    int: "a whole number",
+    str: "a string",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
 
 
-def get_text(frame: Frame, name: str) -> str:
-    """Return a field that must be a string. Raises ViolationError."""
+def get_field(frame: Frame, name: str, kind: type[T]) -> T:
+    """Return a field that must be of this type; a number must be 0 or more. Raises ViolationError."""
     value = frame.get(name)
-    if not isinstance(value, str):
-        raise ViolationError(f"a frame lacks {name}, or it is not a string")
+    if type(value) is not kind or (isinstance(value, int) and value < 0):  # a bool is an int, but not a number
+        raise ViolationError(f"a frame lacks {name}, or it is not {_KINDS[kind]}")
     return value
 
 
@@ -99,29 +96,21 @@ def get_message(frame: Frame, name: str) -> str:
     return value[:MESSAGE_CHARS_MAX] if isinstance(value, str) else ""
 
 
-def get_object(frame: Frame, name: str) -> Frame:
-    """Return a field that must be an object. Raises ViolationError."""
-    value = frame.get(name)
-    if not isinstance(value, dict):
-        raise ViolationError(f"a frame lacks {name}, or it is not an object")
-    return value
-
-
 def parse_slot(slot: object) -> Frame:
     """Return the object that describes a slot. Raises ViolationError."""
     if not isinstance(slot, dict):
         raise ViolationError("a slot is not an object")
-    get_number(slot, "slot")
-    get_text(slot, "state")
+    get_field(slot, "slot", int)
+    get_field(slot, "state", str)
     _check_types(slot, SLOT_FIELDS)
     return slot
 
 
 def parse_event(frame: Frame) -> Streamed:
     """Return the event in a frame. Raises ViolationError."""
-    seq = get_number(frame, "seq")
-    get_text(frame, "time")
-    get_text(frame, "event")
+    seq = get_field(frame, "seq", int)
+    get_field(frame, "time", str)
+    get_field(frame, "event", str)
     record = dict(with_current_names(frame))
     _check_types(record, EVENT_FIELDS)
     del record["type"], record["seq"]

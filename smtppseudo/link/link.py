@@ -1,10 +1,11 @@
 """A link: a login on a server's monitor port. It sends requests and fetches events, for a thread that may wait."""
 
+import contextlib
 import secrets as randomness
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 from smtppseudo.link import wire
@@ -27,13 +28,18 @@ Notice: TypeAlias = Streamed | Dropped | OpReply
 class MonitorLink:
     """A login on a server's monitor port, made by `connect`.
 
-    `snapshot` is the server's state at the login. Events come after `request("subscribe")`. One thread calls
-    `request` and `next_events`; any thread may call `post` and `close`. `close` ends a waiting call with ClosedError.
-    After any LinkError except OpRefusedError the link cannot be used any more.
+    `snapshot` is the server's state at the login, `server` its program and version, `place` the address and port that
+    answered, as in `127.0.0.1 port 26`. `user` is the secret of the login: `cookie` or `magic`.
+
+    Events come after `request("subscribe")`. One thread calls `request` and `next_events`; any thread may call `post`
+    and `close`. `close` ends a waiting call with ClosedError. After any LinkError except OpRefusedError the link cannot
+    be used any more.
     """
 
     def __init__(self, link_wire: wire.Wire, place: tuple[str, int], snapshot: Snapshot, timeout_s: float) -> None:
         self.address, self.port = place
+        self.place, self.server, self.user = link_wire.client.place, link_wire.client.server, link_wire.client.user
+        self.is_encrypted = link_wire.is_encrypted
         self.snapshot = snapshot
         self._wire = link_wire
         self._timeout_s = timeout_s
@@ -65,9 +71,12 @@ class MonitorLink:
         """
         requested = (host or wire.LOOPBACK, port)
         client = MonitorClient(secrets, randomness.token_urlsafe(_NONCE_BYTES), _name(requested))
-        sock = wire.connect_socket(host, port, timeout_s)
-        try:
+        with contextlib.ExitStack() as closing:
+            sock = wire.connect_socket(host, port, timeout_s)
+            closing.callback(sock.close)
             try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 address, port = sock.getpeername()[:2]
             except OSError as error:
                 raise ConnectionLostError(f"{_name(requested)}: {reason_of(error)}; try again") from None
@@ -75,37 +84,12 @@ class MonitorLink:
             use_tls = tls == "on" or (tls == "auto" and not is_loopback(address))
             secured = wire.secure(sock, requested, timeout_s, pin_for(*requested)) if use_tls else sock
             link_wire = wire.Wire(secured, client)
-        except BaseException:
-            sock.close()
-            raise
-        try:
+            closing.callback(link_wire.close)
             snapshot, rest = _log_in(link_wire, timeout_s)
-        except BaseException:
-            link_wire.close()
-            raise
+            closing.pop_all()  # after a login, `close` does it
         link = cls(link_wire, (address, port), snapshot, timeout_s)
         link._sort(rest)
         return link
-
-    @property
-    def place(self) -> str:
-        """The server's address and port, as in `127.0.0.1 port 26`."""
-        return self._wire.client.place
-
-    @property
-    def server(self) -> str:
-        """The server's program and version, as in `smtppseudo 0.1.0`."""
-        return self._wire.client.server
-
-    @property
-    def user(self) -> str:
-        """The secret of the login: `cookie` or `magic`."""
-        return self._wire.client.user
-
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether the connection uses TLS."""
-        return self._wire.is_encrypted
 
     @property
     def is_private(self) -> bool:
@@ -128,7 +112,9 @@ class MonitorLink:
             if left_s <= 0 or not self._read(left_s):  # events may come without end, but no reply
                 self._wire.close()  # nobody would wait for a late reply
                 self._failure = ConnectionLostError(f"{self.place}: no reply within {self._timeout_s:g} s; try again")
-        return reply.result()
+        if reply.error is not None:
+            raise reply.error
+        return reply.fields
 
     def post(self, op: str, **fields: object) -> int:
         """Send a request without waiting; its reply comes from `next_events`, with the returned number as its `id`."""
@@ -162,9 +148,7 @@ class MonitorLink:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def _read(self, timeout_s: float | None) -> bool:
@@ -191,7 +175,7 @@ def _log_in(link_wire: wire.Wire, timeout_s: float) -> tuple[Snapshot, list[Inco
     """Log in; return the snapshot and the values that came after it. Raises LinkError."""
     client, state, give_up_at = link_wire.client, link_wire.client.state, time.monotonic() + timeout_s
     if link_wire.needs_tls(timeout_s):
-        raise UnreachableError(f"{client.place}: the server accepts only TLS there; see --tls")
+        raise UnreachableError(f"{client.place}: this port accepts only TLS; give --tls")
     while True:
         # Each step has its own time-out; a long snapshot may take longer, as long as parts of it come.
         if client.state is not state or state is ClientState.AUTHENTICATED:
@@ -208,9 +192,7 @@ def _log_in(link_wire: wire.Wire, timeout_s: float) -> tuple[Snapshot, list[Inco
 
 
 _SILENT: Final = "no reply to the login within {:g} s; try again"
-_SILENT_IN: Final = {
-    ClientState.AWAITS_HELLO: "no hello within {:g} s; is that a monitor port, and one without TLS (see --tls)?"
-}
+_SILENT_IN: Final = {ClientState.AWAITS_HELLO: "no hello within {:g} s; is that a monitor port? with TLS, give --tls"}
 
 
 def _name(place: tuple[str, int]) -> str:

@@ -23,10 +23,8 @@ from smtppseudo.link.incoming import (
     OpReply,
     Snapshot,
     ViolationError,
+    get_field,
     get_message,
-    get_number,
-    get_object,
-    get_text,
     parse_event,
     parse_slot,
     sanitize,
@@ -46,7 +44,6 @@ from smtppseudo.monitor.scram import ClientExchange, ScramError
 
 MIN_WORD_CHARS: Final = 8
 MAX_WORD_CHARS: Final = 128
-WORD_ALLOWED: Final = f"a magic word is {MIN_WORD_CHARS} to {MAX_WORD_CHARS} printable ASCII characters"
 SLOTS_MAX: Final = 60_000  # in one list; a security limit
 
 
@@ -81,21 +78,6 @@ class MonitorClient:
     keeps at most one line of 64 KiB and, for each request, a list of 60,000 slots. Values hold only printable
     characters. Raises ValueError, which holds no secret, for an invalid magic word or nonce.
     """
-
-    __slots__ = (
-        "_by_cookie",
-        "_by_word",
-        "_exchange",
-        "_id",
-        "_pending",
-        "_reader",
-        "_slots",
-        "_to_send",
-        "place",
-        "server",
-        "state",
-        "user",
-    )
 
     def __init__(self, secrets: Secrets, nonce: str, place: str) -> None:
         word = secrets.magic_word
@@ -177,7 +159,7 @@ class MonitorClient:
                 raise ViolationError("this is not a monitor port; is it an SMTP port?")
             raise ViolationError(f"the server sent an invalid frame: {frame.message}")
         frame = sanitize(frame)
-        kind = get_text(frame, "type")
+        kind = get_field(frame, "type", str)
         method = self._METHODS[self.state].get(kind)
         if method is not None:
             return method(self, frame)
@@ -186,7 +168,7 @@ class MonitorClient:
         raise ViolationError(f"the server sent {kind[:40]!r} before the login was done")
 
     def _hello(self, frame: Frame) -> Incoming | None:
-        protocol = get_number(frame, "protocol")
+        protocol = get_field(frame, "protocol", int)
         if protocol != PROTOCOL:
             raise ViolationError(
                 f"the server speaks version {protocol} of the monitor protocol, this program version {PROTOCOL};"
@@ -212,7 +194,7 @@ class MonitorClient:
         if not self._match(frame)[1]:
             return self._login_refusal(frame)
         try:
-            proof = self._exchange.final(get_text(frame, "data"))
+            proof = self._exchange.final(get_field(frame, "data", str))
         except ScramError as error:
             raise ViolationError(f"the login failed: {error}") from None
         self._send(op="auth", data=proof)
@@ -223,14 +205,14 @@ class MonitorClient:
         if not self._match(frame)[1]:
             return self._login_refusal(frame)
         try:
-            self._exchange.verify(get_text(frame, "data"))
+            self._exchange.verify(get_field(frame, "data", str))
         except ScramError as error:
             raise ViolationError(f"the login failed: {error}; do not trust this server") from None
         self.state = ClientState.AUTHENTICATED
         return None
 
     def _login_refusal(self, frame: Frame) -> LinkError:
-        code = get_text(frame, "error")
+        code = get_field(frame, "error", str)
         if code == "not_authorized" and self.user == "magic":
             return NotAuthorizedError(
                 f"{self.place}: Not Authorized! The magic word is wrong; on the server, `smtppseudo magic-word` sets a"
@@ -240,11 +222,9 @@ class MonitorClient:
 
     def _match(self, frame: Frame) -> tuple[int, bool]:
         """Return the number of the request that a reply belongs to, and whether the request was done."""
-        request_id, ok = get_number(frame, "id"), frame.get("ok")
+        request_id, ok = get_field(frame, "id", int), get_field(frame, "ok", bool)
         if request_id not in self._pending:
             raise ViolationError("the server replied to a request that was not sent")
-        if not isinstance(ok, bool):
-            raise ViolationError("a frame lacks ok, or it is neither true nor false")
         if not (ok and frame.get("more") is True):
             self._pending.remove(request_id)
         return request_id, ok
@@ -253,7 +233,7 @@ class MonitorClient:
         request_id, ok = self._match(frame)
         if not ok:
             self._slots.pop(request_id, None)
-            code = get_text(frame, "error")
+            code = get_field(frame, "error", str)
             return OpReply(request_id, {}, OpRefusedError(get_message(frame, "message") or code, code))
         if "slots" in frame:
             slots = self._collect(request_id, frame)
@@ -267,33 +247,24 @@ class MonitorClient:
         if slots is None:
             return None
         return Snapshot(
-            get_number(frame, "seq"),
-            get_text(frame, "state"),
-            get_text(frame, "started_at"),
+            get_field(frame, "seq", int),
+            get_field(frame, "state", str),
+            get_field(frame, "started_at", str),
             slots,
-            get_object(frame, "settings"),
-            get_object(frame, "counters"),
+            get_field(frame, "settings", dict),
+            get_field(frame, "counters", dict),
         )
 
     def _collect(self, request_id: int, frame: Frame) -> list[Frame] | None:
         """Append the slots of a frame to the request's list; return the list when it is complete."""
         slots = self._slots.setdefault(request_id, [])
-        part = frame.get("slots")
-        if not isinstance(part, list):
-            raise ViolationError("a frame lacks slots, or they are not a list")
-        slots += [parse_slot(slot) for slot in part]
+        slots += [parse_slot(slot) for slot in get_field(frame, "slots", list)]
         if len(slots) > SLOTS_MAX:
             raise ViolationError(f"the server sent more than {SLOTS_MAX:,} slots")
         return None if frame.get("more") is True else self._slots.pop(request_id)
 
-    def _event(self, frame: Frame) -> Incoming:
-        return parse_event(frame)
-
-    def _dropped(self, frame: Frame) -> Incoming:
-        return Dropped(get_number(frame, "count"))
-
     def _error(self, frame: Frame) -> Incoming:
-        return refusal(self.place, get_text(frame, "error"), get_message(frame, "message"))
+        return refusal(self.place, get_field(frame, "error", str), get_message(frame, "message"))
 
     def _bye(self, frame: Frame) -> Incoming:
         reason = get_message(frame, "reason")
@@ -309,8 +280,8 @@ class MonitorClient:
             **_ANY_TIME,
             "reply": _reply,
             "snapshot": _snapshot,
-            "event": _event,
-            "dropped": _dropped,
+            "event": lambda _, frame: parse_event(frame),
+            "dropped": lambda _, frame: Dropped(get_field(frame, "count", int)),
         },
     }
 
@@ -327,5 +298,5 @@ _ENVELOPE: Final = ("type", "id", "ok", "more")  # fields of every reply
 def checked_word(word: str) -> str:
     """Return the magic word. Raises ValueError, whose text does not contain the word, if it is invalid."""
     if not (MIN_WORD_CHARS <= len(word) <= MAX_WORD_CHARS and is_printable(word)):
-        raise ValueError(WORD_ALLOWED)
+        raise ValueError(f"a magic word is {MIN_WORD_CHARS} to {MAX_WORD_CHARS} printable ASCII characters")
     return word

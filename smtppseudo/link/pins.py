@@ -24,15 +24,9 @@ class Pins:
     Every method raises OSError: an unreadable file must not look like a server without a pin.
     """
 
-    __slots__ = ("_directory",)
-
     def __init__(self, directory: Path) -> None:
+        self.path = directory / PINS_FILE
         self._directory = StateDir(directory)
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._directory.path / PINS_FILE
 
     def get(self, host: str, port: int) -> str | None:
         """Return the fingerprint that was accepted for a server, or None."""

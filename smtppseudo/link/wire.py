@@ -1,10 +1,11 @@
 """The wire: the machine `MonitorClient` on a socket, and how the socket is connected."""
 
+import contextlib
 import selectors
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from smtppseudo.link.errors import (
     BadPeerError,
@@ -46,17 +47,13 @@ class Wire:
 
     def __init__(self, sock: "socket.socket | TlsSocket", client: MonitorClient) -> None:
         self.client = client
+        self.is_encrypted = not isinstance(sock, socket.socket)
         self._sock = sock
         self._selector = selectors.DefaultSelector()
         self._selector.register(sock, selectors.EVENT_READ)
         self._lock = threading.Lock()  # protects the machine, sending, and the next two attributes
         self._waits = False
         self._is_closed = False
-
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether the wire uses TLS."""
-        return not isinstance(self._sock, socket.socket)
 
     def read(self, timeout_s: float | None) -> list[Incoming] | None:
         """Wait for bytes; return the machine's values, or None if no bytes came in time. Raises ClosedError.
@@ -107,7 +104,9 @@ class Wire:
             self._require_open()
             self._waits = True
         try:
-            return self._has_waiting() or bool(self._selector.select(timeout_s))
+            if not isinstance(self._sock, socket.socket) and self._sock.has_waiting:
+                return True
+            return bool(self._selector.select(timeout_s))
         finally:
             with self._lock:
                 self._waits = False
@@ -126,19 +125,14 @@ class Wire:
             found += self.client.end_of_stream(f"the connection is lost: {reason_of(error)}")
         return found
 
-    def _has_waiting(self) -> bool:
-        return not isinstance(self._sock, socket.socket) and self._sock.has_waiting
-
     def _send(self) -> None:
         data = self.client.data_to_send()
         if data:
             self._sock.sendall(data)
 
     def _shut_down(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the connection has ended, which wakes the thread as well
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the connection has ended, which wakes the thread as well
 
     def _require_open(self) -> None:
         if self._is_closed:
@@ -151,27 +145,16 @@ class Wire:
 
 def connect_socket(host: str | None, port: int, timeout_s: float) -> socket.socket:
     """Connect to the first address of the host that answers. None means this machine. Raises UnreachableError."""
-    reason = ""
-    for family, address in _addresses(host, port):
+    failures: list[Exception] = []
+    for name in THIS_MACHINE if host is None else (host,):
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:  # this machine may have no IPv6
-            reason = reason or reason_of(error)
-            continue
-        try:
-            sock.settimeout(timeout_s)
-            sock.connect(address)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        except OSError as error:
-            sock.close()
-            reason = reason or reason_of(error)
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise UnreachableError(f"cannot reach {host or THIS_MACHINE[0]} port {port}: {reason}; {_advice(host, port)}")
+            return socket.create_connection((name, port), timeout_s)
+        except (OSError, ValueError) as error:  # ValueError: not a valid host name
+            failures.append(error)
+    reason = reason_of(failures[0])
+    if isinstance(failures[0], socket.gaierror | ValueError):
+        raise UnreachableError(f"cannot find {host}: {reason}; check the spelling")
+    raise UnreachableError(f"cannot reach {host or LOOPBACK} port {port}: {reason}; {_advice(host, port)}")
 
 
 def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: str | None) -> "TlsSocket":
@@ -193,7 +176,8 @@ def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: s
                 f"{name} does not speak TLS, and without it everybody on the way can read and change the traffic;"
                 f" use a tunnel ({tunnel}), or allow clear text with --cleartext"
             ) from None
-        raise BadPeerError(f"{name}: no TLS that this program can use: {_in_words(error)}") from None
+        why = str(error).lower().replace("_", " ")
+        raise BadPeerError(f"{name}: the TLS handshake failed ({why}); is that a monitor port?") from None
     except TimeoutError:
         raise UnreachableError(f"{name}: no TLS handshake within {timeout_s:g} s; is that a monitor port?") from None
     except OSError as error:
@@ -220,26 +204,6 @@ def _speaks_tls(sock: socket.socket, timeout_s: float) -> bool:
     except OSError:
         return False
     return True
-
-
-def _in_words(error: TlsError) -> str:
-    return str(error).lower().replace("_", " ")
-
-
-def _addresses(host: str | None, port: int) -> list[tuple[socket.AddressFamily, Any]]:
-    """Return family and address of each address to try. Raises UnreachableError."""
-    found: list[tuple[socket.AddressFamily, Any]] = []
-    reason = ""
-    for name in THIS_MACHINE if host is None else (host,):
-        try:
-            infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        except (OSError, ValueError) as error:  # ValueError: not a valid host name
-            reason = reason_of(error)
-            continue
-        found += [(family, address) for family, _, _, _, address in infos]
-    if not found:
-        raise UnreachableError(f"cannot find {host}: {reason}; check the spelling")
-    return found
 
 
 def _advice(host: str | None, port: int) -> str:

@@ -6,14 +6,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from smtppseudo.events import CloseReason
-from smtppseudo.loop.handshake import Handshake
 from smtppseudo.loop.reactor import READ, WRITE, Reactor
-from smtppseudo.net.addresses import plain_address
 from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, GONE, NEEDS_NONBLOCKING, TlsError
 from smtppseudo.net.stream import Stream
 
 if TYPE_CHECKING:
-    from smtppseudo.net.tls import Tls
+    from smtppseudo.net.tls import Tls, TlsSocket
 
 RECEIVE_BYTES: Final = 2048  # commands are short; a larger buffer costs more time than it saves
 _FEW_BYTES: Final = 128  # a command or two: replying is cheaper than asking whether the peer is still there
@@ -62,14 +60,10 @@ class Owner(Protocol[M_contra]):
     tls: "Tls | None"  # None without a certificate
     backlog_bytes: int  # of data that the kernel has not taken, of all connections of this owner, which keep the sum
 
-    def record(self, machine: M_contra, events: Sequence[Any]) -> None:
-        """Handle events: what the machine's `receive`, `tick` or `closed` returned."""
-
-    def released(self, connection: "Connection[M_contra]", now: float) -> None:
-        """Forget a connection. It is closed, and its last events are recorded."""
-
-    def report_fault(self, error: Exception, /) -> None:
-        """Report a bug of the server; it ends the connection."""
+    # The events are those that the machine's `receive`, `tick` or `closed` returned.
+    def record(self, machine: M_contra, events: Sequence[Any]) -> None: ...
+    # The connection is closed, and its last events are recorded.
+    def released(self, connection: "Connection[M_contra]", now: float) -> None: ...
 
 
 class Phase(Enum):
@@ -84,13 +78,8 @@ class Phase(Enum):
     CLOSED = "the socket is closed"
 
 
-_HANDSHAKING: Final = Phase.HANDSHAKING  # module names, because member access on an Enum is slow in Python 3.11
-_OPEN: Final = Phase.OPEN
-_PACED: Final = Phase.PACED
-_READ_PAUSED: Final = Phase.READ_PAUSED
-_FLUSHING: Final = Phase.FLUSHING
-_LINGERING: Final = Phase.LINGERING
-_CLOSED: Final = Phase.CLOSED
+# Module names, because member access on an Enum is slow in Python 3.11.
+_HANDSHAKING, _OPEN, _PACED, _READ_PAUSED, _FLUSHING, _LINGERING, _CLOSED = Phase
 
 
 class Connection(Generic[M_co]):
@@ -149,13 +138,6 @@ class Connection(Generic[M_co]):
         elif self._phase is not _CLOSED:
             self.close("session" if now >= machine.expires_at else "stalled", now)
 
-    def local_ip(self) -> str:
-        """Return the local address that the peer connected to; empty once the connection is closed."""
-        try:
-            return plain_address(self.sock.getsockname())
-        except OSError:
-            return ""
-
     def push(self, now: float) -> None:
         """Send what the machine has to send now."""
         if self._phase is _OPEN:
@@ -187,11 +169,12 @@ class Connection(Generic[M_co]):
 
     def fault(self, error: Exception, /) -> None:
         """Close only this connection after a bug."""
-        self._owner.report_fault(error)
+        reactor = self._owner.reactor
+        reactor.report_fault(error)
         try:
-            self.end("fault", self._owner.reactor.clock.now)
+            self.end("fault", reactor.clock.now)
         except Exception as again:  # noqa: BLE001 - the bug is in closing too; it still costs one connection
-            self._owner.report_fault(again)
+            reactor.report_fault(again)
 
     def secured(self, now: float) -> None:
         """Continue under TLS; the handshake is done."""
@@ -319,7 +302,7 @@ class Connection(Generic[M_co]):
             return
         self.sock = sock = tls.wrap(self.sock)
         self._phase = _HANDSHAKING
-        reactor.rewatch(sock.fileno(), Handshake(self, sock, tls, reactor), READ)
+        reactor.rewatch(sock.fileno(), _Handshake(self, sock, tls, reactor), READ)
         reactor.wheel.schedule(self, min(now + HANDSHAKE_TIMEOUT_S, self.machine.expires_at))
 
     def _release(self, reason: CloseReason, now: float) -> None:
@@ -365,6 +348,31 @@ class PartsConnection(Connection[P_co]):
 
     def _await_next_part(self, now: float) -> None:
         self._wait_for_kernel(b"", now, progress=True)  # in the next turn, after other connections
+
+
+class _Handshake:
+    """Replaces its connection in the selector until the TLS handshake is done. The deadline is the connection's."""
+
+    def __init__(self, connection: Connection[Any], sock: "TlsSocket", tls: "Tls", reactor: Reactor) -> None:
+        self.fault = connection.fault
+        self._connection = connection
+        self._sock = sock
+        self._tls = tls
+        self._reactor = reactor
+
+    def ready(self, mask: int, now: float) -> None:
+        """Do the next step. After too many in this turn, do nothing: the socket stays ready."""
+        if not self._tls.may_step(self._reactor.turns):
+            return
+        try:
+            is_done = self._sock.shake_hands(DONTWAIT)
+            if not is_done:
+                self._reactor.rewatch(self._sock.fileno(), self, WRITE if self._sock.unsent else READ)
+        except OSError:
+            self._connection.close("tls", now)
+            return
+        if is_done:
+            self._connection.secured(now)
 
 
 def _reason_of(error: OSError) -> CloseReason:

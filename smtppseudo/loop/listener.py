@@ -54,16 +54,13 @@ class ListenError(Exception):
 def listen(address: str, port: int) -> socket.socket:
     """Open a listening socket on an IPv4 or IPv6 address; port 0 = any free port. Raises ListenError."""
     try:
-        # A socket that was bound to port 0 loses its port in `suspend`: find a free port, then bind that.
-        return _listen(address, port or _free_port(address))
+        if port == 0:
+            # A socket that was bound to port 0 loses its port in `suspend`: find a free port, then bind that.
+            with _listen(address, 0) as sock:
+                port = sock.getsockname()[1]
+        return _listen(address, port)
     except OSError as error:
         raise ListenError(address, port, error) from None
-
-
-def _free_port(address: str) -> int:
-    with _listen(address, 0) as sock:
-        port: int = sock.getsockname()[1]
-    return port
 
 
 def _listen(address: str, port: int) -> socket.socket:
@@ -83,32 +80,22 @@ def _listen(address: str, port: int) -> socket.socket:
 
 
 def adopt(fd: int) -> socket.socket:
-    """Return the listening socket of a descriptor that the parent process opened. Raises OSError.
+    """Return the listening socket of a descriptor that the parent process opened.
 
-    If an earlier server was killed while it was suspended, the socket is shut down; it listens again now.
+    Raises OSError unless it is a TCP socket that is bound to a port. If an earlier server was killed while it was
+    suspended, the socket is shut down; it listens again now.
     """
-    family = _family_of(fd)
-    sock = _Socket6(fd) if family == socket.AF_INET6 else _Socket4(fd)
+    sock = socket.socket(fileno=fd)
     try:
+        if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
+            raise OSError(errno.ESOCKTNOSUPPORT, os.strerror(errno.ESOCKTNOSUPPORT))
+        if not sock.getsockname()[1]:
+            raise OSError(errno.EINVAL, "it is not bound to a port")
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.listen(BACKLOG)
-    except BaseException:
-        sock.detach()
-        raise
-    return sock
-
-
-def _family_of(fd: int) -> int:
-    """Return the address family of a TCP socket that is bound to a port. Raises OSError for other descriptors."""
-    probe = socket.socket(fileno=fd)
-    try:
-        if probe.family not in (socket.AF_INET, socket.AF_INET6) or probe.type != socket.SOCK_STREAM:
-            raise OSError(errno.ESOCKTNOSUPPORT, os.strerror(errno.ESOCKTNOSUPPORT))
-        if not probe.getsockname()[1]:
-            raise OSError(errno.EINVAL, "it is not bound to a port")
-        return probe.family
     finally:
-        probe.detach()
+        sock.detach()
+    return (_Socket6 if sock.family == socket.AF_INET6 else _Socket4)(fd)
 
 
 def close_with_reply(sock: socket.socket, reply: bytes) -> None:
@@ -145,24 +132,23 @@ class Listener:
         reactor: Reactor,
         on_accept: OnAccept,
         on_trouble: Callable[[str], None],
-        on_fault: Callable[[Exception], None],
         *,
         is_inherited: bool = False,
     ) -> None:
         self.address: str = sock.getsockname()[0]
         self.port: int = sock.getsockname()[1]
-        self.fault = on_fault
+        self.fault = reactor.report_fault
         self._sock = sock
         self._reactor = reactor
         self._on_accept = on_accept
         self._on_trouble = on_trouble
-        self._accept_timer = Timer(self._accept, on_fault)
-        self._retry_timer = Timer(self._watch, on_fault)
+        self._accept_timer = Timer(reactor, self._accept)
+        self._retry_timer = Timer(reactor, self._watch)
         self._report_at = 0.0
         self._batch = 1
         self._is_watching = False
         self._is_inherited = is_inherited
-        self._is_suspended = False
+        self.is_suspended = False
         self._backlog = _backlog_of(sock)
         sock.setblocking(False)
         try:
@@ -174,7 +160,7 @@ class Listener:
 
     def ready(self, mask: int, now: float) -> None:
         """Accept at the end of the turn: sessions that end in this turn free their slots first."""
-        self._reactor.call_at_end_of_turn(self._accept_timer)
+        self._reactor.at_end_of_turn.append(self._accept_timer)
 
     def suspend(self) -> None:
         """Refuse connections but keep the port, because a server without privileges could not bind it again.
@@ -191,7 +177,7 @@ class Listener:
         else:
             self._unwatch()
             self._sock.close()
-        self._is_suspended = True
+        self.is_suspended = True
 
     def resume(self) -> None:
         """Accept connections again. Raises ListenError."""
@@ -204,7 +190,7 @@ class Listener:
         else:
             self._sock = listen(self.address, self.port)
             self._sock.setblocking(False)
-        self._is_suspended = False
+        self.is_suspended = False
         self._watch(self._reactor.clock.now)
 
     def close(self) -> None:
@@ -214,7 +200,7 @@ class Listener:
         fails a socket unit whose socket is shut down.
         """
         self._unwatch()
-        if self._is_inherited and self._is_suspended and _CAN_SUSPEND:
+        if self._is_inherited and self.is_suspended and _CAN_SUSPEND:
             with contextlib.suppress(OSError):
                 self._sock.listen(self._backlog)
         with contextlib.suppress(OSError):  # closed all the same
@@ -241,7 +227,7 @@ class Listener:
                 if not self._on_accept(sock, plain_address(address), address[1], self.port, now):
                     return  # the others wait for the next turn
         except BlockingIOError:
-            self._batch = max(1, accepted)
+            self._batch = accepted or self._batch  # none in a break says nothing about the load
         except OSError as error:
             self._pause(error, now)
         else:
@@ -249,16 +235,18 @@ class Listener:
 
     def _watch(self, now: float) -> None:
         try:
-            self._reactor.watch_urgent(self._sock.fileno(), self)
+            self._reactor.watch(self._sock.fileno(), self)
         except OSError as error:
             self._pause(error, now)
         else:
+            self._reactor.in_breaks.append(self._accept_timer)
             self._is_watching = True
 
     def _unwatch(self) -> None:
         self._reactor.wheel.cancel(self._retry_timer)
         if self._is_watching:
-            self._reactor.unwatch_urgent(self._sock.fileno())
+            self._reactor.unwatch(self._sock.fileno())
+            self._reactor.in_breaks.remove(self._accept_timer)
             self._is_watching = False
 
     def _pause(self, error: OSError, now: float) -> None:

@@ -1,25 +1,10 @@
 """A connection of the tarpit: the machine's pace decides when it sends what."""
 
-from typing import Protocol, TypeVar
-
-from smtppseudo.loop.connection import PartsConnection, PartsMachine, Phase
-
-
-class PacedMachine(PartsMachine, Protocol):
-    """A machine whose next part is due at `deadline`; see `TarpitSession`."""
-
-    @property
-    def reads(self) -> bool: ...
-    @property
-    def seconds_per_byte(self) -> float: ...
-    def stop_delaying(self) -> None: ...
-    def next_part(self, count: int, now: float) -> bytes: ...
+from smtppseudo.loop.connection import PartsConnection, Phase
+from smtppseudo.smtp.tarpit import TarpitSession
 
 
-T_co = TypeVar("T_co", bound=PacedMachine, covariant=True)
-
-
-class PacedConnection(PartsConnection[T_co]):
+class PacedConnection(PartsConnection[TarpitSession]):
     """A connection that sends each part of a reply when it is due, and reads meanwhile if the machine can.
 
     A peer that closes, or half-closes, while it waits has left: its slot is free at once.

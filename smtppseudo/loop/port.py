@@ -4,41 +4,41 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from typing import TypeAlias
 
 from smtppseudo.loop.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.net.addresses import plain_address
-
-HandlerFor: TypeAlias = Callable[[str], OnAccept]
 
 
 class Port:
     """Listens on all addresses of a port, or on none.
 
     `handler_for` returns the accept handler of an address. `say` receives a line about an address that this machine
-    does not have. `on_trouble` and `on_fault` are those of `Listener`.
+    does not have. `on_trouble` is that of `Listener`.
     """
 
     def __init__(
         self,
         reactor: Reactor,
-        handler_for: HandlerFor,
+        handler_for: Callable[[str], OnAccept],
         say: Callable[[str], None],
         on_trouble: Callable[[str], None],
-        on_fault: Callable[[Exception], None],
     ) -> None:
         self._reactor = reactor
         self._handler_for = handler_for
         self._say = say
         self._on_trouble = on_trouble
-        self._on_fault = on_fault
         self._listeners: list[Listener] = []
 
     @property
     def places(self) -> list[tuple[str, int]]:
         """The address and port of each listener."""
         return [(listener.address, listener.port) for listener in self._listeners]
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether a listener is suspended: all are, or after two errors some (`_undo`)."""
+        return any(listener.is_suspended for listener in self._listeners)
 
     def open(self, addresses: tuple[str, ...], port: int, inherited: tuple[socket.socket, ...]) -> None:
         """Listen on the inherited sockets; without any, on a port of each address (port 0 = any free port).
@@ -60,11 +60,13 @@ class Port:
 
     def suspend(self) -> None:
         """Refuse connections. Raises OSError; then all listeners still listen."""
-        self._all_or_none(Listener.suspend, Listener.resume)
+        listening = [listener for listener in self._listeners if not listener.is_suspended]
+        self._all_or_none(listening, Listener.suspend, Listener.resume)
 
     def resume(self) -> None:
         """Accept connections again. Raises ListenError; then all listeners stay suspended."""
-        self._all_or_none(Listener.resume, Listener.suspend)
+        suspended = [listener for listener in self._listeners if listener.is_suspended]
+        self._all_or_none(suspended, Listener.resume, Listener.suspend)
 
     def close(self) -> None:
         """Stop listening."""
@@ -85,13 +87,14 @@ class Port:
 
     def _add(self, sock: socket.socket, *, is_inherited: bool) -> None:
         handler = self._handler_for(plain_address(sock.getsockname()))
-        listener = Listener(sock, self._reactor, handler, self._on_trouble, self._on_fault, is_inherited=is_inherited)
-        self._listeners.append(listener)
+        self._listeners.append(Listener(sock, self._reactor, handler, self._on_trouble, is_inherited=is_inherited))
 
-    def _all_or_none(self, do: Callable[[Listener], None], undo: Callable[[Listener], None]) -> None:
+    def _all_or_none(
+        self, listeners: list[Listener], do: Callable[[Listener], None], undo: Callable[[Listener], None]
+    ) -> None:
         done: list[Listener] = []
         try:
-            for listener in self._listeners:
+            for listener in listeners:
                 do(listener)
                 done.append(listener)
         except (OSError, ListenError):

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from smtppseudo.loop.clock import Clock
 from smtppseudo.loop.stutter import Stutter
-from smtppseudo.loop.wheel import Wheel
+from smtppseudo.loop.wheel import Timed, Wheel
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
@@ -18,87 +18,52 @@ _BREAK_EVERY_S: Final = 0.01
 
 
 class Watched(Protocol):
-    """An object with a descriptor that the loop watches."""
+    """An object with a watched descriptor. `ready` reads or writes, as `mask` (READ, WRITE) says.
 
-    def ready(self, mask: int, now: float) -> None:
-        """Read or write, as `mask` (READ, WRITE) says."""
+    `fault` is called with what `ready` raises, as in `Timed`.
+    """
 
-    def fault(self, error: Exception, /) -> None:
-        """Handle an exception that `ready` raised. It is a bug of the server, and must cost only this object."""
-
-
-class Timed(Protocol):
-    """An object with a deadline."""
-
-    due_tick: int
-
-    def due(self, now: float) -> None:
-        """Act: the deadline has passed. `now` is monotonic seconds."""
-
-    def fault(self, error: Exception, /) -> None:
-        """Handle an exception that `due` raised, as in `Watched`."""
+    def ready(self, mask: int, now: float) -> None: ...
+    def fault(self, error: Exception, /) -> None: ...
 
 
 class Timer:
-    """Calls a function once, at a deadline or at the end of a turn; `on_fault` receives what the function raises."""
+    """Calls the function `due` once, at a deadline or at the end of a turn. What it raises is reported as a bug."""
 
-    __slots__ = ("_call", "_on_fault", "due_tick")
+    __slots__ = ("due", "due_tick", "fault")
 
-    def __init__(self, call: Callable[[float], None], on_fault: Callable[[Exception], None]) -> None:
-        self._call = call
-        self._on_fault = on_fault
+    def __init__(self, reactor: "Reactor", due: Callable[[float], None]) -> None:
+        self.due = due
+        self.fault = reactor.report_fault
         self.due_tick = 0
-
-    def due(self, now: float) -> None:
-        """Call the function."""
-        self._call(now)
-
-    def fault(self, error: Exception) -> None:
-        """Report the bug."""
-        self._on_fault(error)
-
-
-def _ignore(error: Exception) -> None:
-    """Do nothing: the default of `Reactor.on_fault`."""
 
 
 class Reactor:
     """One thread, one selector, one wheel of deadlines, one stutter.
 
-    `after_turn` is called at the end of each turn. A long turn has breaks, in which `after_turn` is called too, so
-    that a batch of events stays bounded, and in which urgent descriptors (listeners, signals) are served. `on_fault`
-    receives what `after_turn` raises, which is a bug of the server. `turns` counts the turns.
+    `after_turn` is called at the end of each turn. A long turn has breaks, which call `after_turn` too, so that a
+    batch of events stays bounded, and then everything in `in_breaks` (listeners, signals). Everything in
+    `at_end_of_turn` is called once, in the next break, or when everything that is ready has been served. `on_fault`
+    receives the bugs of the server, except that `on_after_turn_fault` receives what `after_turn` raises.
+    `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
-        self.wheel: Wheel[Timed] = Wheel()
+        self.wheel = Wheel()
         self.stutter = Stutter(self.wheel)
         self.after_turn: Callable[[], None] = lambda: None
-        self.on_fault: Callable[[Exception], None] = _ignore
+        self.on_fault: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
+        self.on_after_turn_fault: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
+        self.in_breaks: list[Timed] = []
+        self.at_end_of_turn: list[Timed] = []
         self.turns = 0
         self._selector = selectors.DefaultSelector()
-        self._urgent = selectors.DefaultSelector()
-        self._at_end_of_turn: list[Timed] = []
         self._is_stopped = False
 
     def watch(self, fd: int, watched: Watched, mask: int = READ) -> None:
         """Start watching a descriptor. Raises OSError."""
         self._selector.register(fd, mask, watched)
-
-    def watch_urgent(self, fd: int, watched: Watched) -> None:
-        """Start watching a descriptor for reading, in the breaks of a long turn too. Raises OSError."""
-        self.watch(fd, watched)
-        try:
-            self._urgent.register(fd, READ, watched)
-        except OSError:
-            self.unwatch(fd)
-            raise
-
-    def unwatch_urgent(self, fd: int) -> None:
-        """Stop watching such a descriptor."""
-        self.unwatch(fd)
-        self._urgent.unregister(fd)
 
     def rewatch(self, fd: int, watched: Watched, mask: int) -> None:
         """Change the object or the mask of a watched descriptor; a mask of 0 reports only errors.
@@ -119,9 +84,9 @@ class Reactor:
         except KeyError:
             pass  # a mask of 0, or a `rewatch` that failed, has unregistered it
 
-    def call_at_end_of_turn(self, timed: Timed) -> None:
-        """Call `timed.due` once everything that is ready now has been served, or in the next break."""
-        self._at_end_of_turn.append(timed)
+    def report_fault(self, error: Exception, /) -> None:
+        """Report a bug of the server."""
+        self.on_fault(error)
 
     def run(self) -> None:
         """Run turns until `stop`."""
@@ -148,8 +113,9 @@ class Reactor:
             if start and clock.monotonic() - now > _BREAK_EVERY_S:
                 now = self._take_break()
             self._call_ready(ready[start : start + _SLICE], now)
-        if self._at_end_of_turn:
-            self._end_turn(now)
+        if self.at_end_of_turn:
+            ended, self.at_end_of_turn = self.at_end_of_turn, []
+            self._call_due(ended, now)
         if next_due is not None and next_due <= now:
             due = self.wheel.take_due(now)
             for start in range(0, len(due), _SLICE):
@@ -159,9 +125,8 @@ class Reactor:
         self._finish()
 
     def close(self) -> None:
-        """Close the selectors."""
+        """Close the selector."""
         self._selector.close()
-        self._urgent.close()
 
     def _call_ready(self, ready: Sequence[tuple[selectors.SelectorKey, int]], now: float) -> None:
         for key, mask in ready:
@@ -178,21 +143,17 @@ class Reactor:
             except Exception as error:  # noqa: BLE001 - as above
                 timed.fault(error)
 
-    def _end_turn(self, now: float) -> None:
-        due, self._at_end_of_turn = self._at_end_of_turn, []
-        self._call_due(due, now)
-
     def _finish(self) -> None:
         try:
             self.after_turn()
         except Exception as error:  # noqa: BLE001 - a bug costs one batch, not the server
-            self.on_fault(error)
+            self.on_after_turn_fault(error)
 
     def _take_break(self) -> float:
-        """Call `after_turn` and serve the urgent descriptors; return the time."""
+        """Call `after_turn`, and everything in `at_end_of_turn` and `in_breaks`; return the time."""
         self._finish()
         self.clock.read()
-        now = self.clock.now
-        self._call_ready(self._urgent.select(0), now)
-        self._end_turn(now)
-        return now
+        due = dict.fromkeys([*self.at_end_of_turn, *self.in_breaks])  # once each
+        self.at_end_of_turn = []
+        self._call_due(list(due), self.clock.now)
+        return self.clock.now

@@ -4,39 +4,23 @@ from collections.abc import Callable
 from itertools import compress, repeat
 from typing import Any, Final, Protocol
 
-from smtppseudo.loop.wheel import RESOLUTION_S, Wheel
+from smtppseudo.loop.wheel import RESOLUTION_S, Timed, Wheel
 from smtppseudo.net.errnos import DONTWAIT
 from smtppseudo.net.stream import Stream
+from smtppseudo.smtp.tarpit import TarpitSession
 
 ROUND_MAX: Final = 128  # connections; sending to that many delays the others by a millisecond
 _IN_ROUND: Final = -1  # the `due_tick` of a connection that a round sends to
 
 
-class Speaker(Protocol):
-    """The machine of a connection with a pace."""
-
-    def next_part(self, count: int, now: float) -> bytes:
-        """Return the next `count` bytes of a reply; b"" if the reply or the session ends with them."""
-
-
-class Stuttered(Protocol):
-    """A connection with a pace."""
-
-    due_tick: int
+class Stuttered(Timed, Protocol):
+    """A connection of the tarpit. `due` is called at the end of a reply, `on_short_send` after an incomplete send."""
 
     @property
-    def machine(self) -> Speaker: ...
+    def machine(self) -> TarpitSession: ...
     @property
     def sock(self) -> Stream: ...
-
-    def due(self, now: float) -> None:
-        """Send what `next_part` did not return."""
-
-    def on_short_send(self, data: bytes, sent: int | OSError, now: float) -> None:
-        """Handle a send that raised an error, or took only a part of the data."""
-
-    def fault(self, error: Exception, /) -> None:
-        """Close only this connection after a bug."""
+    def on_short_send(self, data: bytes, sent: int | OSError, now: float) -> None: ...
 
 
 class Stutter:
@@ -47,7 +31,7 @@ class Stutter:
     push our code out of the processor's caches.
     """
 
-    def __init__(self, wheel: Wheel[Any]) -> None:
+    def __init__(self, wheel: Wheel) -> None:
         self._wheel = wheel
         self._rounds: dict[tuple[int, float, type], Round] = {}
 
@@ -101,7 +85,7 @@ class Round:
         return True
 
     def due(self, now: float) -> None:
-        """Send to all connections; keep those whose reply goes on."""
+        """Send to all connections. A connection leaves with the last byte of its reply."""
         self._stutter.remove(self)
         members = [each for each in self.members if each.due_tick == _IN_ROUND]
         count = 1 + int((now - self.last) // self._byte_s)  # bytes for each, more than one after a delay
@@ -124,7 +108,7 @@ class Round:
             self._stutter.put(self)
 
     def fault(self, error: Exception, /) -> None:
-        """Close all connections after a bug: nobody knows what was sent to them."""
+        """Close all connections after a bug, because it is unknown which of them got their bytes."""
         for each in self.members:
             if each.due_tick == _IN_ROUND:
                 each.fault(error)

@@ -1,22 +1,25 @@
 """Deadlines: a hashed timer wheel."""
 
 import heapq
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol
 
 RESOLUTION_S: Final = 0.05
 _STALE_MAX: Final = 64  # a closed connection stays in memory while a bucket refers to it
 
 
-class Scheduled(Protocol):
-    """An item of a wheel."""
+class Timed(Protocol):
+    """An object with a deadline. The reactor calls `due` when that has passed, and `fault` with what `due` raises.
+
+    That is a bug of the server, and must cost only this object. `now` is monotonic seconds.
+    """
 
     due_tick: int  # kept by the wheel: 0 = not scheduled; below 0 = scheduled elsewhere
 
+    def due(self, now: float, /) -> None: ...
+    def fault(self, error: Exception, /) -> None: ...
 
-T = TypeVar("T", bound=Scheduled)
 
-
-class Wheel(Generic[T]):
+class Wheel:
     """Holds each item in the bucket of its deadline (monotonic seconds), so that all due items are found at once.
 
     Scheduling, moving and cancelling take constant time on average. An item is due at most `resolution_s` late, never
@@ -32,13 +35,13 @@ class Wheel(Generic[T]):
 
     def __init__(self, resolution_s: float = RESOLUTION_S) -> None:
         self._resolution_s = resolution_s
-        self._buckets: dict[int, list[T]] = {}
+        self._buckets: dict[int, list[Timed]] = {}
         self._ticks: list[int] = []  # a heap of the keys of _buckets
         self._last_tick = 0
         self._stale = 0
         self._stale_max = _STALE_MAX
 
-    def schedule(self, item: T, deadline: float) -> None:
+    def schedule(self, item: Timed, deadline: float) -> None:
         """Set the deadline of an item, or move it there."""
         tick = int(deadline / self._resolution_s) + 1
         if item.due_tick:
@@ -54,7 +57,7 @@ class Wheel(Generic[T]):
             heapq.heappush(self._ticks, tick)
         bucket.append(item)
 
-    def cancel(self, item: T) -> None:
+    def cancel(self, item: Timed) -> None:
         """Remove an item; do nothing if it is not scheduled."""
         tick, item.due_tick = item.due_tick, 0
         if tick > 0:
@@ -75,9 +78,9 @@ class Wheel(Generic[T]):
             del self._buckets[heapq.heappop(self._ticks)]
         return None
 
-    def take_due(self, now: float) -> list[T]:
+    def take_due(self, now: float) -> list[Timed]:
         """Remove and return the items whose deadlines have passed."""
-        due: list[T] = []
+        due: list[Timed] = []
         while self._ticks and self._ticks[0] * self._resolution_s <= now:  # the same product as in next_due
             tick = heapq.heappop(self._ticks)
             bucket = self._buckets.pop(tick)

@@ -96,24 +96,23 @@ class Credentials(NamedTuple):
 def derive(secret: str, salt: bytes, iterations: int) -> Credentials:
     """Return the server's credentials for a secret (RFC 5802 section 3; PBKDF2 of RFC 8018).
 
-    The time grows with `iterations`: about 0.2 s for 600,000. The caller checks the length of the secret (8 to 128
-    characters if people choose it). Raises ValueError, whose text does not hold the secret, for a secret that is empty
-    or not printable ASCII, and for a salt or an iteration count out of bounds.
+    The time grows with `iterations`: about 0.2 s for 600,000. The caller checks the length of the secret. Raises
+    ValueError for a secret that is empty or not printable ASCII, and for a salt or an iteration count out of bounds.
     """
     return derive_client_key(secret, salt, iterations)[1]
 
 
-def decoy(server_secret: bytes, user: str, iterations: int, salt_bytes: int = 16) -> Credentials:
+def decoy(server_secret: bytes, user: str, iterations: int) -> Credentials:
     """Return credentials that match no secret, always the same for the same user (RFC 5802 section 9).
 
-    Salt length and iteration count must be those of real users, and `server_secret` (32 random bytes) must survive
-    restarts: otherwise an attacker can tell an unknown user by its salt, which changes.
+    `iterations` must be that of real users, and `server_secret` (32 random bytes) must survive restarts: otherwise an
+    attacker can tell an unknown user by its salt, which changes.
     """
 
     def part(label: str) -> bytes:
         return hmac_sha256(server_secret, f"{label}={user}".encode())
 
-    return Credentials(part("salt")[:salt_bytes], iterations, part("stored"), part("server")).checked()
+    return Credentials(part("salt")[:WORD_SALT_BYTES], iterations, part("stored"), part("server")).checked()
 
 
 def derive_client_key(secret: str, salt: bytes, iterations: int) -> tuple[bytes, Credentials]:

@@ -14,41 +14,26 @@ _NO_COMMAND: Final = Command(b"", b"")
 
 
 class Row(NamedTuple):
-    """The visible state of a slot at one moment; times in monotonic seconds."""
+    """A session, and what may change of it, as it was at one moment; times in monotonic seconds."""
 
-    slot: int
-    session: int
-    ip: str
-    port: int
+    session: SmtpSession
     helo: bytes
     mail_from: bytes
     last: Command
     commands: int
-    started_at: float
     idle_since: float
     close_reason: CloseReason | None
 
 
 def take_rows(sessions: Iterable[SmtpSession]) -> list[Row]:
     """Return the present state of all sessions. This is fast, because there may be thousands."""
-    return [_row(session) for session in sessions]
-
-
-def _row(session: SmtpSession) -> Row:
-    said = session.said or Said()
-    return Row(
-        session.slot,
-        session.session_id,
-        session.ip,
-        session.port,
-        said.helo or b"",
-        said.mail_from or b"",
-        said.last or _NO_COMMAND,
-        said.commands,
-        session.started_at,
-        session.idle_since,
-        None if session.is_open else session.close_reason,
-    )
+    rows = []
+    for session in sessions:
+        said = session.said or Said()
+        helo, mail_from, last = said.helo or b"", said.mail_from or b"", said.last or _NO_COMMAND
+        close_reason = None if session.is_open else session.close_reason
+        rows.append(Row(session, helo, mail_from, last, said.commands, session.idle_since, close_reason))
+    return rows
 
 
 def show(rows: list[Row], slots: int, now: float, stamp_at: Callable[[float], str]) -> Iterator[dict[str, object]]:
@@ -84,19 +69,19 @@ def _frames_of(head: Mapping[str, object], chunk: list[dict[str, object]], *, mo
 
 
 def _show(row: Row, now: float, stamp_at: Callable[[float], str]) -> dict[str, object]:
-    closed = row.close_reason is not None
+    session, closed = row.session, row.close_reason is not None
     shown: dict[str, object] = {
-        "slot": row.slot,
+        "slot": session.slot,
         "state": "closed" if closed else "open",
-        "session": row.session,
-        "ip": row.ip,
-        "port": row.port,
+        "session": session.session_id,
+        "ip": session.ip,
+        "port": session.port,
         "helo": escape(row.helo),
         "mail_from": escape(row.mail_from),
         "last": escape(row.last.data),
         "error": escape(row.last.reply) if row.last.reply[:1] in (b"4", b"5") else "",
         "commands": row.commands,
-        "connected_at": stamp_at(row.started_at),
+        "connected_at": stamp_at(session.started_at),
         "idle_ms": max(0, round((now - row.idle_since) * 1000)),
     }
     if closed:

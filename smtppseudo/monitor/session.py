@@ -1,6 +1,6 @@
 """A monitor's connection as a pure machine: the login, then ops in, replies and events out."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
@@ -51,17 +51,19 @@ class WrongMagicWord(NamedTuple):
 SessionEvent: TypeAlias = Request | ValidProof | WrongMagicWord | Event
 
 
-class LoginBackend(NamedTuple):
-    """The server's part in a login.
+class Backend(NamedTuple):
+    """The server behind a session: its names and cookie id for the hello, and its part in a login.
 
     `credentials_of` returns a user's credentials or None, `decoy_for` the credentials to use instead of None.
-    `wait_s` returns for how many seconds this source must not try to log in as a user. `cookie_id` is public.
+    `wait_s` returns for how many seconds this source must not try to log in as a user.
     """
 
+    server: str
+    server_name: str
+    cookie_id: str
     credentials_of: Callable[[str], Credentials | None]
     decoy_for: Callable[[str], Credentials]
     wait_s: Callable[[str], float]
-    cookie_id: str
 
 
 class MonitorState(Enum):
@@ -76,24 +78,15 @@ class MonitorState(Enum):
 class MonitorSession:
     """The machine. Its owner's duties are those of `SmtpSession`; `receive` may also return requests and proofs.
 
-    It keeps at most 1 KiB of a line before login, 16 KiB after. `nonce` must be new for each connection. With
-    `awaits_tls`, the hello is queued by `secured`.
+    The owner also puts events and lists of slots into `outbox`. A session keeps at most 1 KiB of a line before login,
+    16 KiB after. `nonce` must be new for each connection. With `awaits_tls`, the hello is queued by `secured`.
     """
 
     slot = 0  # a monitor has none
     session_id = 0
 
     def __init__(
-        self,
-        backend: LoginBackend,
-        nonce: str,
-        server: str,
-        server_name: str,
-        ip: str,
-        port: int,
-        now: float,
-        *,
-        awaits_tls: bool = False,
+        self, backend: Backend, nonce: str, ip: str, port: int, now: float, *, awaits_tls: bool = False
     ) -> None:
         self.ip = ip
         self.port = port
@@ -102,13 +95,11 @@ class MonitorSession:
         self.close_reason: CloseReason | None = "tls" if awaits_tls else None
         self.awaits_tls = awaits_tls
         self.is_secured = False
-        self._server = server
-        self._server_name = server_name
         self._backend = backend
         self._exchange = ServerExchange(backend.credentials_of, backend.decoy_for, nonce)
         self._reader = FrameReader(MAX_BYTES_BEFORE_LOGIN)
-        self._outbox = Outbox()
-        self._deadline = now + AUTH_TIMEOUT_S
+        self.outbox = Outbox()
+        self.deadline = now + AUTH_TIMEOUT_S  # when `tick` is due
         self._refused_id = 0
         self._ops = 0
         self._ops_since = now
@@ -140,25 +131,20 @@ class MonitorSession:
 
     def data_to_send(self, now: float) -> bytes:  # noqa: ARG002
         """Return some of the queued bytes, at least 64 KiB if there are that many."""
-        return self._outbox.take()
+        return self.outbox.take()
 
     @property
     def has_more(self) -> bool:
         """Whether `data_to_send` would return more."""
-        return bool(self._outbox)
+        return bool(self.outbox)
 
     def flushed(self, now: float) -> None:
         """Do nothing: no deadline depends on when the kernel accepts the bytes."""
 
     @property
-    def deadline(self) -> float:
-        """When `tick` is due."""
-        return self._deadline
-
-    @property
     def expires_at(self) -> float:
         """When the login must be done; a monitor that is logged in may stay."""
-        return _NEVER if self.state is MonitorState.AUTHENTICATED else self._deadline
+        return _NEVER if self.state is MonitorState.AUTHENTICATED else self.deadline
 
     def tick(self, now: float) -> tuple[()]:
         """Send the delayed refusal, or end a login that takes too long."""
@@ -169,7 +155,7 @@ class MonitorSession:
             self._send_error(*NOT_AUTHORIZED)
             self.end("idle")
         else:
-            self._deadline = now + _IDLE_CHECK_S
+            self.deadline = now + _IDLE_CHECK_S
         return ()
 
     def end(self, reason: CloseReason) -> None:
@@ -202,7 +188,7 @@ class MonitorSession:
         self.state = MonitorState.AUTHENTICATED
         self.user = proof.user
         self._reader.max_bytes = MAX_BYTES_AFTER_LOGIN
-        self._deadline = now + _IDLE_CHECK_S
+        self.deadline = now + _IDLE_CHECK_S
         self.reply(proof.id, data=proof.message)
 
     def end_as_busy(self, message: str) -> None:
@@ -210,27 +196,19 @@ class MonitorSession:
         self._send_error("busy", message)
         self.end("errors")
 
-    def send_frames(self, frames: Iterator[bytes]) -> None:
-        """Queue frames that are rendered only when they can be sent."""
-        self._outbox.put_lazily(frames)
-
-    def send_events(self, data: bytes, count: int) -> None:
-        """Queue the frames of `count` events; the outbox drops events if the monitor reads too slowly."""
-        self._outbox.put_events(data, count)
-
     def _greet(self) -> None:
         self._send(
             type="hello",
             protocol=PROTOCOL,
-            server=self._server,
-            server_name=self._server_name,
+            server=self._backend.server,
+            server_name=self._backend.server_name,
             mechanisms=[MECHANISM],
             cookie_id=self._backend.cookie_id,
             auth_timeout_s=AUTH_TIMEOUT_S,
         )
 
     def _send(self, **frame: object) -> None:
-        self._outbox.put(encode(frame))
+        self.outbox.put(encode(frame))
 
     def _send_error(self, code: str, message: str) -> None:
         self._send(type="error", error=code, message=message)
@@ -285,6 +263,6 @@ class MonitorSession:
             return
         self.state = MonitorState.REFUSED
         self._refused_id = request_id
-        self._deadline = now + REFUSAL_DELAY_S
+        self.deadline = now + REFUSAL_DELAY_S
         if outcome.user == "magic":
             events.append(WrongMagicWord())

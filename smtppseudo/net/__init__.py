@@ -1,1 +1,1 @@
-"""What both sides use of sockets: addresses, classes of errno, TLS."""
+"""Sockets, for both sides: addresses, classes of errno, TLS."""

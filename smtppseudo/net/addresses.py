@@ -1,4 +1,4 @@
-"""Addresses: how those of sockets are written, and which are this machine's."""
+"""IP addresses of sockets and of this machine."""
 
 import ipaddress
 import re
@@ -9,20 +9,20 @@ _LOCAL_4: Final = re.compile(r"\|-- (\S+)\n +/32 host LOCAL")
 
 
 def is_loopback(address: str) -> bool:
-    """Say whether a numeric address is this machine's own loopback, an IPv4-mapped one included."""
+    """Return whether a numeric address is a loopback address, also as IPv4-mapped."""
     ip = ipaddress.ip_address(address)
     mapped = getattr(ip, "ipv4_mapped", None)
     return bool((mapped or ip).is_loopback)
 
 
 def plain_address(address: Any) -> str:
-    """Return the IP address of a socket address; an IPv4-mapped one as IPv4."""
+    """Return the IP address of a socket address; IPv4-mapped as IPv4."""
     ip: str = address[0]
     return ip[7:] if ip.startswith("::ffff:") and "." in ip else ip
 
 
 def machine_addresses(proc_net: Path = Path("/proc/net")) -> list[str]:
-    """Return the IP addresses of the interfaces, as far as they can be known: on Linux, in this network namespace."""
+    """Return the IP addresses of the interfaces in this network namespace; none on systems other than Linux."""
     four = _LOCAL_4.findall(_read(proc_net / "fib_trie"))
     six = [":".join(line[at : at + 4] for at in range(0, 32, 4)) for line in _read(proc_net / "if_inet6").splitlines()]
     return sorted({*four, *six})

@@ -1,43 +1,32 @@
-"""What an errno of a socket means for us; the one place for that."""
+"""Classes of errno, and what the other modules share of sockets."""
 
 import errno
 import socket
 from typing import Final
 
-# accept(2): the connection is gone before we had it, or its network has a fault; the next may be well.
-ACCEPT_NEXT: Final = frozenset(
-    {
-        errno.ECONNABORTED,
-        errno.ECONNRESET,
-        errno.EPROTO,
-        errno.ENOPROTOOPT,
-        errno.EHOSTDOWN,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.EHOSTUNREACH,
-        errno.EOPNOTSUPP,
-        getattr(errno, "ENONET", errno.ENETDOWN),  # Linux alone
-        errno.EPERM,  # a firewall rule
-        errno.EINTR,
-    }
-)
+# accept(2): the connection was lost before it was accepted, or its network has a fault; the next may be good.
+# EPERM is a firewall rule. Not every system has every name.
+_NAMES: Final = """
+    ECONNABORTED ECONNRESET EHOSTDOWN EHOSTUNREACH EINTR ENETDOWN ENETUNREACH ENONET ENOPROTOOPT EOPNOTSUPP EPERM EPROTO
+"""
+ACCEPT_NEXT: Final = frozenset(getattr(errno, name) for name in _NAMES.split() if hasattr(errno, name))
 
-# SO_ERROR: the peer has sent RST. What else it says may pass.
+# SO_ERROR: the peer has sent RST. Other errors may pass.
 GONE: Final = frozenset({errno.ECONNRESET, errno.EPIPE})
 
-# MSG_DONTWAIT spares a system call a connection to make it non-blocking; Windows does not have it.
+# MSG_DONTWAIT saves the system call that makes a connection non-blocking. Windows does not have it.
 NEEDS_NONBLOCKING: Final = not hasattr(socket, "MSG_DONTWAIT")
 DONTWAIT: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
-# With MSG_MORE the last reply and the FIN of the close that follows share a segment.
+# With MSG_MORE the last reply and the FIN of the close behind it share a segment.
 DONTWAIT_MORE: Final[int] = DONTWAIT | getattr(socket, "MSG_MORE", 0)
 
 
 class TlsError(OSError):
-    """What came is not TLS, or not as it was agreed on."""
+    """The peer's bytes are not TLS, or break its rules."""
 
 
 def reason_of(error: Exception) -> str:
-    """Return what an error says, without its number."""
-    if isinstance(error, UnicodeError):  # of a name that the codec of host names does not take
+    """Return the text of an error, without its number."""
+    if isinstance(error, UnicodeError):  # from the codec of host names
         return "that cannot be the name of a host"
     return str(getattr(error, "strerror", None) or error)

@@ -1,4 +1,4 @@
-"""PEM: a certificate and its key, read from files for a server that shows it under TLS."""
+"""PEM: a server's certificate and key, read from files."""
 
 import os
 import ssl
@@ -7,15 +7,15 @@ from typing import Final
 
 from smtppseudo.config.settings import SettingsError
 
-_CREDENTIALS: Final = "%d/"  # at the beginning of a path: systemd's credentials, as in its units
+_CREDENTIALS: Final = "%d/"  # a path that begins with this is one of systemd's credentials
 
 _NOT_ITS_KEY: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
 
 def load(prefix: str, cert: str, key: str) -> ssl.SSLContext | None:
-    """Read a certificate, with what it needs of its chain, and its key: files in PEM; None if none is named.
+    """Read a certificate, with its chain, and its key from files in PEM; return None if `cert` is empty.
 
-    `prefix` names the settings in errors (SettingsError): `monitor_` or nothing.
+    Raises SettingsError, which names the settings with their `prefix`: `monitor_` or nothing.
     """
     if not cert:
         return None
@@ -26,9 +26,9 @@ def load(prefix: str, cert: str, key: str) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.num_tickets = 0  # nobody comes back so soon that resumption would pay
+    context.num_tickets = 0  # peers rarely come back soon enough to resume a session
     try:
-        context.load_cert_chain(cert_path, key_path, password=_nobody_to_ask)
+        context.load_cert_chain(cert_path, key_path, password=_refuse_password)
     except _EncryptedError:
         raise SettingsError(f"{key_name}: {key_path} asks for a password; give a key without one") from None
     except ssl.SSLError as error:
@@ -47,7 +47,7 @@ class _EncryptedError(Exception):
     """A key file asks for a password."""
 
 
-def _nobody_to_ask() -> str:
+def _refuse_password() -> str:
     raise _EncryptedError
 
 

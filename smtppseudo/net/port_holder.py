@@ -1,4 +1,4 @@
-"""Who holds a port: read from /proc, after the port could not be had."""
+"""The program that listens on a port, for the error message of a second one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +8,8 @@ _LISTENING: Final = "0A"
 _OF_SYSTEMD: Final = ": `systemctl list-sockets` shows for which unit"
 
 
-def holder_of(port: int) -> str | None:
-    """Name the program that listens on a TCP port, as `name (pid 123)`; None where that cannot be known."""
+def holder_of(port: int) -> str:
+    """Return the program that listens on a TCP port, as `name (pid 123)`, or `another program`."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for fds in Path("/proc").glob("[0-9]*/fd") if sockets else ():
         try:
@@ -17,8 +17,8 @@ def holder_of(port: int) -> str | None:
                 name = (fds.parent / "comm").read_text().strip()
                 return f"{name} (pid {fds.parent.name}{_OF_SYSTEMD if fds.parent.name == '1' else ''})"
         except OSError:
-            continue  # another user's process, or one that has just ended
-    return None
+            continue  # the process belongs to another user, or has just ended
+    return "another program"  # /proc does not show it
 
 
 def _listening_inodes(port: int) -> Iterator[str]:

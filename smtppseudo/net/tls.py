@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from smtppseudo.net.errnos import DONTWAIT, TlsError, reason_of
 from smtppseudo.net.stream import Stream
@@ -32,18 +32,6 @@ class TlsSocket:
     It keeps at most one record of the peer's data (16 KiB), and `HANDSHAKE_BYTES_MAX` of a handshake.
     """
 
-    __slots__ = (
-        "_handshake_bytes",
-        "_incoming",
-        "_is_over",
-        "_on_close",
-        "_outgoing",
-        "_sealed",
-        "_sock",
-        "_tls",
-        "_unsent",
-    )
-
     def __init__(
         self,
         sock: Stream,
@@ -52,20 +40,17 @@ class TlsSocket:
         server_side: bool,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
+        self.fileno, self.getsockname, self.getsockopt = sock.fileno, sock.getsockname, sock.getsockopt
+        self.setblocking = sock.setblocking
         self._sock = sock
         self._on_close = on_close
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
         self._handshake_bytes = 0
-        self._unsent = b""  # records that the kernel has not taken
+        self.unsent = b""  # records that the kernel has not taken
         self._sealed = 0  # plain bytes in them that `send` has not counted
         self._is_over = False
-
-    @property
-    def has_unsent(self) -> bool:
-        """Whether there are bytes that the kernel has not taken."""
-        return bool(self._unsent)
 
     @property
     def has_waiting(self) -> bool:
@@ -76,22 +61,6 @@ class TlsSocket:
     def certificate(self) -> bytes:
         """The server's certificate (DER) after the handshake; empty for a client, which is never asked for one."""
         return self._tls.getpeercert(binary_form=True) or b""
-
-    def fileno(self) -> int:
-        """Return the descriptor of the socket below."""
-        return self._sock.fileno()
-
-    def getsockname(self) -> Any:
-        """Return the local address of the socket below. Raises OSError."""
-        return self._sock.getsockname()
-
-    def getsockopt(self, level: int, option: int) -> int:
-        """Return an option of the socket below. Raises OSError."""
-        return self._sock.getsockopt(level, option)
-
-    def setblocking(self, flag: bool) -> None:
-        """Set whether the socket below may block."""
-        self._sock.setblocking(flag)
 
     def begin_handshake(self) -> None:
         """Send the client's first message. Raises OSError."""
@@ -188,17 +157,17 @@ class TlsSocket:
     def _flush(self, flags: int) -> bool:
         """Pass records to the kernel; return whether it has taken all. Raises OSError."""
         if self._outgoing.pending:
-            self._unsent += self._outgoing.read()
+            self.unsent += self._outgoing.read()
         try:
-            while self._unsent:
-                self._unsent = self._unsent[self._sock.send(self._unsent, flags) :]
+            while self.unsent:
+                self.unsent = self.unsent[self._sock.send(self.unsent, flags) :]
         except (BlockingIOError, InterruptedError):
             return False
         return True
 
     def _send_own_replies(self, flags: int) -> None:
         """Send the replies of TLS itself. A peer may request as many as it likes (RFC 8446 section 4.6.3)."""
-        if self._outgoing.pending and not self._flush(flags) and len(self._unsent) > UNSENT_BYTES_MAX:
+        if self._outgoing.pending and not self._flush(flags) and len(self.unsent) > UNSENT_BYTES_MAX:
             raise TlsError("the other side asks and does not read")
 
     def _send_close_notify(self) -> None:
@@ -221,13 +190,12 @@ class TlsSocket:
 class Tls:
     """A server's certificate, and the limits that its connections share.
 
-    A turn of the loop does only a few steps of handshakes; the others wait for the next turn.
+    A turn of the loop does only a few steps of handshakes; the others wait for the next turn. `context` is for new
+    connections; it may be replaced.
     """
 
-    __slots__ = ("_context", "_in_use", "_sessions_max", "_steps", "_turn")
-
     def __init__(self, context: ssl.SSLContext, sessions_max: int = SESSIONS_MAX) -> None:
-        self._context = context
+        self.context = context
         self._sessions_max = sessions_max
         self._in_use = 0
         self._turn = 0
@@ -238,13 +206,9 @@ class Tls:
         """Whether there may be one more connection."""
         return self._in_use < self._sessions_max
 
-    def renew(self, context: ssl.SSLContext) -> None:
-        """Use another certificate for new connections."""
-        self._context = context
-
     def wrap(self, sock: Stream) -> TlsSocket:
         """Return the server's side of TLS over a socket; the handshake comes next."""
-        wrapped = TlsSocket(sock, self._context, server_side=True, on_close=self._released)
+        wrapped = TlsSocket(sock, self.context, server_side=True, on_close=self._released)
         self._in_use += 1
         return wrapped
 
@@ -263,7 +227,7 @@ def renewed(previous: Tls | None, context: ssl.SSLContext | None) -> Tls | None:
     """Return `previous` with another certificate for new connections; None without a certificate."""
     if previous is None or context is None:
         return Tls(context) if context else None
-    previous.renew(context)
+    previous.context = context
     return previous
 
 

@@ -14,10 +14,10 @@ class Certificates:
     def __init__(self, settings: Settings) -> None:
         self.tls: Tls | None = None
         self.monitor_tls: Tls | None = None
-        self.read(settings)
+        self.load(settings)
 
-    def read(self, settings: Settings) -> None:
-        """Read the files again, for new connections. Raises SettingsError; nothing is changed then."""
+    def load(self, settings: Settings) -> None:
+        """Load the files, for new connections. Raises SettingsError; nothing is changed then."""
         if not (settings.tls_cert or settings.monitor_tls_cert):
             self.tls = self.monitor_tls = None
             return

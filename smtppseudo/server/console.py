@@ -10,6 +10,7 @@ from smtppseudo import __version__
 from smtppseudo.config.layers import Configuration, Pinned
 from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
 from smtppseudo.events import Monitor, Stamped
+from smtppseudo.files import CREDENTIALS_FILE, StateDir
 from smtppseudo.loop.connection import Connection, PartsConnection
 from smtppseudo.loop.listener import ListenError, close_with_reply
 from smtppseudo.loop.reactor import Reactor
@@ -19,7 +20,7 @@ from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
 from smtppseudo.monitor.history import Subscription, chunks, event_frames, parse_subscription
 from smtppseudo.monitor.session import (
-    LoginBackend,
+    Backend,
     MonitorSession,
     MonitorState,
     Request,
@@ -28,7 +29,7 @@ from smtppseudo.monitor.session import (
     WrongMagicWord,
 )
 from smtppseudo.net.addresses import is_loopback
-from smtppseudo.server.credentials import CredentialsFile
+from smtppseudo.net.errnos import reason_of
 from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.client_limits import source_of
 from smtppseudo.smtp.session import SmtpSession
@@ -70,8 +71,6 @@ class Control(Protocol):
     def configuration(self) -> Configuration: ...
     @property
     def sessions(self) -> Iterable[SmtpSession]: ...  # the latest of each slot, in the order of slots
-    @property
-    def report_fault(self) -> Callable[[Exception], None]: ...  # counts and logs a bug
     def counters(self) -> Mapping[str, object]: ...
     def status(self) -> Mapping[str, object]: ...
     def configure(self, configuration: Configuration, ip: str, port: int) -> None: ...  # raises OSError
@@ -82,25 +81,27 @@ class Control(Protocol):
 
 
 class Console:
-    """Owns the monitors' connections. `tls` is the server's side of TLS for those that use it."""
+    """Owns the monitors' connections. `tls` is the server's side of TLS; None without a certificate.
+
+    The credentials file in `state_dir` is enough to check the magic word, but not to log in with it.
+    """
 
     def __init__(
-        self, control: Control, reactor: Reactor, recorder: Recorder, credentials: CredentialsFile, cookie: str
+        self, control: Control, reactor: Reactor, recorder: Recorder, state_dir: StateDir, cookie: str
     ) -> None:
         self.reactor = reactor
         self.tls: Tls | None = None
         self.backlog_bytes = 0
-        self.report_fault = control.report_fault
         self._control = control
         self._recorder = recorder
-        self._credentials = credentials
+        self._state_dir = state_dir
         self._connections: dict[MonitorSession, PartsConnection[MonitorSession]] = {}
         self._subscriptions: dict[MonitorSession, Subscription] = {}
         self._snapshot_seq: dict[MonitorSession, int] = {}
         self._attempts = Attempts()
         self._cookie = derive(cookie, os.urandom(16), COOKIE_ITERATIONS)
         self._cookie_id = cookie_id(cookie)
-        self._word = credentials.read()
+        self._word = self._read_word()
         self._decoy_secret = self._word.server_key if self._word else os.urandom(32)
         self._ops: dict[str, Op] = {
             "slots": self._slots,
@@ -127,15 +128,16 @@ class Console:
             close_with_reply(sock, b"" if by_tls else encode(_BUSY))  # a TLS client could not read clear text
             return
         _keep_alive(sock)
-        backend = LoginBackend(
+        backend = Backend(
+            f"smtppseudo {__version__}",
+            self._control.settings.server_name,
+            self._cookie_id,
             self._credentials_of,
             lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
             lambda user: self._attempts.wait_s(source, self.reactor.clock.now) if user == "magic" else 0.0,
-            self._cookie_id,
         )
         nonce = os.urandom(_NONCE_BYTES).hex()
-        server, server_name = f"smtppseudo {__version__}", self._control.settings.server_name
-        session = MonitorSession(backend, nonce, server, server_name, ip, port, now, awaits_tls=by_tls)
+        session = MonitorSession(backend, nonce, ip, port, now, awaits_tls=by_tls)
         connection = self._connections[session] = PartsConnection(sock, session, self)
         connection.begin(now)
 
@@ -171,7 +173,7 @@ class Console:
                 pieces = list(chunks(event_frames(wanted)))
             for data, count in pieces:
                 if session in self._connections:
-                    session.send_events(data, count)
+                    session.outbox.put_events(data, count)
                     self._connections[session].push(now)
 
     def close(self, now: float) -> None:
@@ -183,6 +185,16 @@ class Console:
         waiting = [s for s in self._connections if s.state in (MonitorState.LOGGING_IN, MonitorState.REFUSED)]
         from_source = sum(source_of(session.ip) == source for session in waiting)
         return len(waiting) < UNAUTHENTICATED_MAX and from_source < UNAUTHENTICATED_PER_SOURCE
+
+    def _read_word(self) -> Credentials | None:
+        """Return the credentials of the magic word; None if no word is set or the file cannot be used."""
+        try:
+            text = self._state_dir.read(CREDENTIALS_FILE)
+            return None if text is None else Credentials.from_text(text)
+        except (OSError, ValueError) as error:
+            path = self._state_dir.path / CREDENTIALS_FILE
+            self._control.warn(f"{path}: {reason_of(error)}; `smtppseudo magic-word` sets the word again")
+            return None
 
     def _credentials_of(self, user: str) -> Credentials | None:
         return {"magic": self._word, "cookie": self._cookie}.get(user)
@@ -210,7 +222,7 @@ class Console:
             "counters": control.counters(),
         }
         # The rows must be those of `seq`, so they are taken now; they are rendered as the monitor reads.
-        session.send_frames(self._slot_frames(head, rows.take_rows(control.sessions)))
+        session.outbox.put_lazily(self._slot_frames(head, rows.take_rows(control.sessions)))
 
     def _slot_frames(self, head: dict[str, object], taken: list[rows.Row] | None = None) -> Iterator[bytes]:
         clock, control = self.reactor.clock, self._control
@@ -240,7 +252,7 @@ class Console:
                 session.reply(request.id, **fields)
 
     def _slots(self, session: MonitorSession, request: Request) -> None:
-        session.send_frames(self._slot_frames({"type": "reply", "id": request.id, "ok": True}))
+        session.outbox.put_lazily(self._slot_frames({"type": "reply", "id": request.id, "ok": True}))
 
     def _subscribe(self, session: MonitorSession, request: Request) -> None:
         history, seq = self._recorder.history, self._recorder.seq
@@ -253,7 +265,7 @@ class Console:
         self._subscriptions[session] = subscription
         session.reply(request.id, oldest_seq=history.oldest_seq)
         pieces = (chunks(event_frames(batch)) for batch in history.replay(subscription))
-        session.send_frames(data for data, _ in chain.from_iterable(pieces))
+        session.outbox.put_lazily(data for data, _ in chain.from_iterable(pieces))
 
     def _status(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         return self._control.status()
@@ -314,7 +326,7 @@ class Console:
             )
         except ValueError as error:
             raise OpRefused("bad_value", str(error)) from None
-        self._credentials.write(word)
+        self._state_dir.write(CREDENTIALS_FILE, word.to_text() + "\n")
         self._word = word
         self._decoy_secret = word.server_key
         self._record(session, Monitor("magic_word", session.user))

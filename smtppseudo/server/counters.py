@@ -10,19 +10,6 @@ from smtppseudo.smtp.tarpit import TarpitSession
 class Counters:
     """Sums since the start of the server. The sums of a session are added when it closes."""
 
-    __slots__ = (
-        "closed",
-        "commands",
-        "connected",
-        "delayed_s",
-        "faults",
-        "received_bytes",
-        "sent_bytes",
-        "turned_away",
-        "undelayed",
-        "wasted_s",
-    )
-
     def __init__(self) -> None:
         self.connected = 0
         self.turned_away: dict[TurnedAwayReason, int] = dict.fromkeys(get_args(TurnedAwayReason), 0)
@@ -48,15 +35,9 @@ class Counters:
 
     def as_dict(self) -> dict[str, object]:
         """Return the sums as monitors receive them."""
-        return {
-            "connected": self.connected,
+        return vars(self) | {
             "turned_away": dict(self.turned_away),
             "closed": dict(self.closed),
-            "commands": self.commands,
-            "received_bytes": self.received_bytes,
-            "sent_bytes": self.sent_bytes,
             "wasted_s": round(self.wasted_s, 3),
             "delayed_s": round(self.delayed_s, 3),
-            "undelayed": self.undelayed,
-            "faults": self.faults,
         }

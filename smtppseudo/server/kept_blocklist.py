@@ -32,7 +32,7 @@ class KeptBlocklist:
 
     Long work is done in steps, each in a turn of the loop. A file in `state_dir` keeps the hits for the next run, so
     that the list needs no logs. `local_ip` returns the server's address that the caller in a slot connected to.
-    `on_trouble` is called when writing begins to fail, `on_fault` with bugs.
+    `on_trouble` is called when writing begins to fail.
     """
 
     def __init__(
@@ -41,12 +41,10 @@ class KeptBlocklist:
         reactor: Reactor,
         local_ip: Callable[[int], str],
         on_trouble: Callable[[str], None],
-        on_fault: Callable[[Exception], None],
     ) -> None:
         self._reactor = reactor
         self._local_ip = local_ip
         self._on_trouble = on_trouble
-        self._on_fault = on_fault
         self._path = Path(settings.blocklist_file)
         self._hits_path = Path(settings.state_dir) / HITS_FILE
         self._render = RENDERERS[settings.blocklist_format]
@@ -55,7 +53,7 @@ class KeptBlocklist:
         self._sessions = Sessions(frozenset(settings.blocklist_evidence))
         self._own = dict.fromkeys([*settings.listen, *machine_addresses()])
         self._never = never_of(settings.blocklist_never, self._own)
-        self._timer = Timer(self._do_step, self._abandon_work)
+        self._timer = Timer(reactor, self._do_step)
         self._work: Iterator[None] | None = None
         self._is_stale = True  # the files lack some hits
         self._next_expiry: int | None = None
@@ -103,32 +101,27 @@ class KeptBlocklist:
             before = self._hits.times_of(source)[:-1]
             if entry_of(self._hits.policy, source, before, at) is None:
                 # This costs a system call, so it is done once for each new entry, not for every session.
-                self._add_own(self._local_ip(session.slot))
+                ip = self._local_ip(session.slot)
+                if ip and ip not in self._own:
+                    self._own[ip] = None
+                    self._never.add_own(ip)
         if not self._is_stale:
             self._mark_stale()
 
-    def _add_own(self, ip: str) -> None:
-        if ip and ip not in self._own:
-            self._own[ip] = None
-            self._never.add_own(ip)
-
     def _do_step(self, now: float) -> None:
         """Do the next step of the current work, or begin to refresh the files."""
-        if self._work is None:
-            self._work = self._refresh()
+        work, self._work = self._work or self._refresh(), None
         try:
-            next(self._work)
+            next(work)
         except StopIteration:
-            self._work = None
             self._schedule_work()
+        except Exception:  # a bug ends this work; the next refresh begins a minute later
+            self._refresh_at = now + REFRESH_EVERY_S
+            self._mark_stale()
+            raise
         else:
+            self._work = work
             self._reactor.wheel.schedule(self._timer, now)
-
-    def _abandon_work(self, error: Exception) -> None:
-        self._on_fault(error)
-        self._work = None
-        self._refresh_at = self._reactor.clock.now + REFRESH_EVERY_S
-        self._mark_stale()
 
     def _mark_stale(self) -> None:
         self._is_stale = True

@@ -17,7 +17,7 @@ class MetricsFile:
     """Replaces `path` with the present `status` at once and every 15 s.
 
     The file is not synced: after a crash of the machine nobody needs it. `on_trouble` is called when writing begins
-    to fail, `on_fault` with bugs.
+    to fail.
     """
 
     def __init__(
@@ -27,7 +27,6 @@ class MetricsFile:
         status: Callable[[], Mapping[str, object]],
         server_name: str,
         on_trouble: Callable[[str], None],
-        on_fault: Callable[[Exception], None],
     ) -> None:
         self._path = path
         self._reactor = reactor
@@ -36,19 +35,16 @@ class MetricsFile:
         self._on_trouble = on_trouble
         self._started_at = reactor.clock.stamp
         self._reported = ""
-        self._timer = Timer(self._write_and_reschedule, on_fault)
+        self._timer = Timer(reactor, self.write)
 
-    def begin(self) -> None:
+    def write(self, now: float) -> None:
         """Write the file now, and again every 15 s."""
-        self._write_and_reschedule(self._reactor.clock.now)
+        self._reactor.wheel.schedule(self._timer, now + WRITE_EVERY_S)
+        self._write()
 
     def close(self) -> None:
         """Write the file a last time: it stays, and says that the server is offline."""
         self._reactor.wheel.cancel(self._timer)
-        self._write()
-
-    def _write_and_reschedule(self, now: float) -> None:
-        self._reactor.wheel.schedule(self._timer, now + WRITE_EVERY_S)
         self._write()
 
     def _write(self) -> None:

@@ -1,10 +1,14 @@
 """Root's privileges: dropped for good after the ports are open, with a check that no way back exists."""
 
+import errno
 import os
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pwd import struct_passwd
 
 _DIRECTORY_MODE: Final = 0o750
 
@@ -13,16 +17,8 @@ class PrivilegeError(Exception):
     """The server cannot run as another user; the text is one line that says what to do."""
 
 
-class User(NamedTuple):
-    """The user of `--run-as`."""
-
-    name: str
-    uid: int
-    gid: int
-
-
-def find_user(name: str) -> User:
-    """Return the user that the server shall run as. Raises PrivilegeError."""
+def find_user(name: str) -> "struct_passwd":
+    """Return the entry in passwd(5) of the user that the server shall run as. Raises PrivilegeError."""
     if not hasattr(os, "setresuid"):
         raise PrivilegeError("--run-as: this system cannot change a process's user; start the server as that user")
     if os.geteuid() != 0:
@@ -30,44 +26,58 @@ def find_user(name: str) -> User:
     import pwd  # noqa: PLC0415 - POSIX only
 
     try:
-        entry = pwd.getpwnam(name)
+        user = pwd.getpwnam(name)
     except KeyError:
         advice = f"`useradd --system --user-group {shlex.quote(name)}` makes one"
         raise PrivilegeError(f"--run-as {name}: there is no such user; {advice}") from None
-    if entry.pw_uid != 0 and entry.pw_gid == 0:
+    if user.pw_uid != 0 and user.pw_gid == 0:
         raise PrivilegeError(f"--run-as {name}: its group is root's; use a user with a group of its own")
-    return User(name, entry.pw_uid, entry.pw_gid)
+    return user
 
 
-def make_directories(directories: Iterable[Path], user: User) -> None:
+def make_directories(directories: Iterable[Path], user: "struct_passwd") -> None:
     """Create missing directories for a user; existing ones keep their owner. Raises PrivilegeError."""
     for directory in directories:
         try:
             if not directory.exists():
                 directory.parent.mkdir(parents=True, exist_ok=True)
                 directory.mkdir(_DIRECTORY_MODE)
-                os.chown(directory, user.uid, user.gid, follow_symlinks=False)
+                _give_new_directory(directory, user)
         except OSError as error:
-            raise PrivilegeError(f"{directory}: {error.strerror}; cannot create it for user {user.name}") from None
+            raise PrivilegeError(f"{directory}: {error.strerror}; cannot create it for user {user.pw_name}") from None
 
 
-def become(user: User) -> None:
+def _give_new_directory(directory: Path, user: "struct_passwd") -> None:
+    """Change the owner of a directory that root has just made. Raises OSError.
+
+    The owner of its parent can have replaced it meanwhile, by a link or by a directory of another user.
+    """
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise OSError(errno.ESTALE, "it was replaced when it was just made")
+        os.fchown(fd, user.pw_uid, user.pw_gid)
+    finally:
+        os.close(fd)
+
+
+def become(user: "struct_passwd") -> None:
     """Change to another user for good. Raises PrivilegeError."""
     try:
         os.setgroups([])
-        os.setresgid(user.gid, user.gid, user.gid)
-        os.setresuid(user.uid, user.uid, user.uid)
+        os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+        os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
     except OSError as error:
-        raise PrivilegeError(f"cannot become user {user.name}: {error.strerror}") from None
+        raise PrivilegeError(f"cannot become user {user.pw_name}: {error.strerror}") from None
     _require_no_way_back(user)
 
 
-def require_access(paths: Iterable[Path], user: User) -> None:
+def require_access(paths: Iterable[Path], user: "struct_passwd") -> None:
     """Check that this process, now of `user`, can read and write those of `paths` that exist. Raises PrivilegeError."""
     for path in paths:
         if not _is_accessible(path):
-            advice = f"`chown -R {shlex.quote(user.name)}: {shlex.quote(str(path))}` mends that"
-            raise PrivilegeError(f"{path}: user {user.name} cannot read and write it; {advice}")
+            advice = f"`chown -R {shlex.quote(user.pw_name)}: {shlex.quote(str(path))}` mends that"
+            raise PrivilegeError(f"{path}: user {user.pw_name} cannot read and write it; {advice}")
 
 
 def _is_accessible(path: Path) -> bool:
@@ -78,10 +88,12 @@ def _is_accessible(path: Path) -> bool:
         return False  # a directory above it is closed to this user
 
 
-def _require_no_way_back(user: User) -> None:
-    is_user = (os.getresuid(), os.getresgid()) == ((user.uid,) * 3, (user.gid,) * 3)
-    if not is_user or not set(os.getgroups()) <= {user.gid}:  # some systems count the group itself
-        raise PrivilegeError(f"did not become user {user.name}, though the system says so; the server does not start")
+def _require_no_way_back(user: "struct_passwd") -> None:
+    is_user = (os.getresuid(), os.getresgid()) == ((user.pw_uid,) * 3, (user.pw_gid,) * 3)
+    if not is_user or not set(os.getgroups()) <= {user.pw_gid}:  # some systems count the group itself
+        raise PrivilegeError(
+            f"did not become user {user.pw_name}, though the system says so; the server does not start"
+        )
     attempts: tuple[Callable[[], None], ...] = (
         lambda: os.setresuid(0, 0, 0),
         lambda: os.setresgid(0, 0, 0),
@@ -92,4 +104,4 @@ def _require_no_way_back(user: User) -> None:
             attempt()
         except PermissionError:
             continue
-        raise PrivilegeError(f"user {user.name} could become root again; are securebits set (capabilities(7))?")
+        raise PrivilegeError(f"user {user.pw_name} could become root again; are securebits set (capabilities(7))?")

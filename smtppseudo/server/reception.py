@@ -10,6 +10,7 @@ from smtppseudo.loop.connection import Connection
 from smtppseudo.loop.listener import close_with_reply
 from smtppseudo.loop.paced import PacedConnection
 from smtppseudo.loop.reactor import Reactor, Timer
+from smtppseudo.net.addresses import plain_address
 from smtppseudo.server.counters import Counters
 from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.client_limits import ClientLimit
@@ -35,16 +36,16 @@ class Reception:
     def __init__(self, settings: Settings, reactor: Reactor, recorder: Recorder, tls: "Tls | None" = None) -> None:
         self.reactor = reactor
         self.backlog_bytes = 0
-        self.slots: SlotTable[SmtpSession] = SlotTable(settings.slots, settings.evict_after_s)
+        self.slots = SlotTable(settings.slots, settings.evict_after_s)
         self.counters = Counters()
         self.record = recorder.record_session
         self._recorder = recorder
         self._connections: list[Connection[SmtpSession] | None] = []  # by slot
         self._session_id = 0
         self._turned_away = TurnedAwaySummary()
-        self._summary_timer = Timer(self._summarize_turned_away, self.report_fault)
+        self._summary_timer = Timer(reactor, self._summarize_turned_away)
         self._last_admission = 0.0
-        self._quiet_timer = Timer(self._check_quiet, self.report_fault)
+        self._quiet_timer = Timer(reactor, self._check_quiet)
         self.apply(settings, tls)
 
     def apply(self, settings: Settings, tls: "Tls | None" = None) -> None:
@@ -113,15 +114,13 @@ class Reception:
         self._limit.release(session.ip)
         self.counters.add_closed(session, now)
 
-    def report_fault(self, error: Exception, /) -> None:
-        """Count a bug of the server and log it."""
-        self.counters.faults += 1
-        self._recorder.error(describe_fault(error))
-
     def local_ip(self, slot: int) -> str:
         """Return the local address that the peer in a slot connected to; empty if it has left."""
         connection = self._connections[slot - 1]
-        return connection.local_ip() if connection is not None else ""
+        try:
+            return plain_address(connection.sock.getsockname()) if connection is not None else ""
+        except OSError:
+            return ""
 
     def end(self, slot: int, reason: CloseReason, now: float) -> bool:
         """End the session in a slot. Return False if there is none."""
@@ -143,7 +142,7 @@ class Reception:
             self.reactor.wheel.cancel(timer)
         self._record_turned_away(self._turned_away.rest())
 
-    def _stop_delaying_if_short(self, newest: PacedConnection[TarpitSession], now: float) -> None:
+    def _stop_delaying_if_short(self, newest: PacedConnection, now: float) -> None:
         """While free slots are short, delay no new session; when they become short, release the delayed ones too."""
         was_short = self.slots.is_short
         if not self.slots.update_shortage():
@@ -184,12 +183,3 @@ class Reception:
             self.reactor.wheel.schedule(self._quiet_timer, due_at)
         else:
             self.end_all("quiet", now)
-
-
-def describe_fault(error: Exception) -> str:
-    """Return one line that says what went wrong and where, without anything that a peer sent."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f" at {place.tb_frame.f_code.co_qualname}:{place.tb_lineno}" if place else ""
-    return f"bug: {type(error).__name__}{where}"

@@ -54,11 +54,6 @@ class Recorder:
         self._batch: list[Stamped] = []
         self._written_seq = 0
 
-    @property
-    def lost_lines(self) -> int:
-        """How many lines the log has lost."""
-        return self.log.account.lost_lines
-
     def record(self, event: Event, ip: str = "", port: int = 0) -> None:
         """Record an event that belongs to no session."""
         self._stamp(event, 0, 0, ip, port)

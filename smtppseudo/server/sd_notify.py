@@ -29,14 +29,10 @@ class Notifier:
         self._address = name if name.startswith(("/", "@")) and hasattr(socket, "AF_UNIX") else ""
         if self._address.startswith("@"):
             self._address = "\0" + name[1:]
-        is_for_us = self._address and watchdog_pid == str(os.getpid())
+        self.has_manager = bool(self._address)
+        is_for_us = self.has_manager and watchdog_pid == str(os.getpid())
         if is_for_us and watchdog_usec.isascii() and watchdog_usec.isdecimal():
             self.watchdog_s = int(watchdog_usec[:18]) / 1e6
-
-    @property
-    def has_manager(self) -> bool:
-        """Whether there is a service manager."""
-        return bool(self._address)
 
     def ready(self, status: str) -> bool:
         """Report that the server is ready; return whether the message was sent."""
@@ -80,29 +76,24 @@ class Notifier:
 
 
 class Heartbeat:
-    """Resets the watchdog from the loop, and reports what `status` returns whenever that has changed."""
+    """Resets the watchdog from the loop, and reports what `status` returns whenever that has changed.
 
-    def __init__(
-        self,
-        notifier: Notifier,
-        reactor: Reactor,
-        status: Callable[[], str],
-        on_fault: Callable[[Exception], None],
-    ) -> None:
+    It does both every 3 s, or twice in a shorter watchdog time-out.
+    """
+
+    def __init__(self, notifier: Notifier, reactor: Reactor, status: Callable[[], str]) -> None:
         self._notifier = notifier
         self._reactor = reactor
         self._status = status
         self._reported = ""
-        self._status_timer = Timer(self._report_status, on_fault)
-        self._alive_timer = Timer(self._reset_watchdog, on_fault)
+        self._timer = Timer(reactor, self._beat)
+        self._every_s = min(STATUS_EVERY_S, notifier.watchdog_s / 2 or STATUS_EVERY_S)
 
     def begin(self) -> None:
         """Report that the server is ready, and schedule the messages to come."""
         if self._notifier.has_manager:
             self.ready()
-            self._reactor.wheel.schedule(self._status_timer, self._reactor.clock.now + STATUS_EVERY_S)
-        if self._notifier.watchdog_s:
-            self._reset_watchdog(self._reactor.clock.now)
+            self._reactor.wheel.schedule(self._timer, self._reactor.clock.now + self._every_s)
 
     def ready(self) -> None:
         """Report that the server is ready, at its start or after a reload."""
@@ -110,12 +101,10 @@ class Heartbeat:
         if self._notifier.ready(status):
             self._reported = status
 
-    def _report_status(self, now: float) -> None:
-        self._reactor.wheel.schedule(self._status_timer, now + STATUS_EVERY_S)
+    def _beat(self, now: float) -> None:
+        self._reactor.wheel.schedule(self._timer, now + self._every_s)
+        if self._notifier.watchdog_s:
+            self._notifier.alive()
         status = self._status()
         if status != self._reported and self._notifier.status(status, wait=False):
             self._reported = status
-
-    def _reset_watchdog(self, now: float) -> None:
-        self._reactor.wheel.schedule(self._alive_timer, now + self._notifier.watchdog_s / 2)
-        self._notifier.alive()

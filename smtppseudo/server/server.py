@@ -1,6 +1,7 @@
 """The server: builds its parts from the settings, opens and closes the ports, and applies changed settings."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,8 @@ from smtppseudo.loop.port import Port
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.server.certificates import Certificates
-from smtppseudo.server.cookie import CookieFile
 from smtppseudo.server.preconditions import check_consistency
-from smtppseudo.server.reception import Reception, describe_fault
+from smtppseudo.server.reception import Reception
 from smtppseudo.server.recorder import Log, Recorder
 from smtppseudo.server.sd_listen import InheritedSockets
 
@@ -71,26 +71,22 @@ class Server:
         self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
         self.sessions = self.reception.slots
-        self.report_fault = self.reception.report_fault
+        self.reactor.on_fault = self._report_fault
         self.reactor.after_turn = self.recorder.flush
-        self.reactor.on_fault = self._drop_batch
+        self.reactor.on_after_turn_fault = self._drop_batch
         self._report_drop_at = 0.0
         self._on_trouble = on_trouble
         self._inherited = inherited
         self._state_dir = StateDir(Path(settings.state_dir))
-        self._cookie = CookieFile(self._state_dir, cookie_mode)
+        self._cookie = os.urandom(32).hex()
+        self._cookie_mode = cookie_mode
         self._console: Console | None = None
         self._blocklist: KeptBlocklist | None = None
         self._metrics: MetricsFile | None = None
-        self._is_online = False
-        error, fault = self.recorder.error, self.report_fault
-        self.smtp_port = Port(self.reactor, lambda _: self.reception.admit, on_trouble, error, fault)
-        self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error, fault)
-
-    @property
-    def state(self) -> str:
-        """`online` or `offline`: whether the SMTP port is open."""
-        return "online" if self._is_online else "offline"
+        self.state = "offline"  # or online: whether the SMTP port is open
+        error = self.recorder.error
+        self.smtp_port = Port(self.reactor, lambda _: self.reception.admit, on_trouble, error)
+        self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error)
 
     @property
     def monitors(self) -> int:
@@ -113,7 +109,7 @@ class Server:
             self._close_ports()
             raise
         self._write_cookie()
-        self._is_online = True
+        self.state = "online"
         self.recorder.record(Online("start"))
         if settings.metrics_file:
             self._start_metrics()
@@ -121,19 +117,19 @@ class Server:
             self.warn(ACCEPT_MAIL_WARNING)
 
     def go_online(self, by: str, ip: str = "", port: int = 0) -> None:
-        """Open the SMTP port again. Raises ListenError; it stays closed then."""
-        if self._is_online:
+        """Open the SMTP port on all its addresses again. Raises ListenError; it stays closed then."""
+        if self.state == "online" and not self.smtp_port.is_suspended:
             return
         self.smtp_port.resume()
-        self._is_online = True
+        self.state = "online"
         self.recorder.record(Online(by), ip, port)
 
     def go_offline(self, by: str, ip: str = "", port: int = 0) -> None:
         """Close the SMTP port and its sessions. Raises OSError; they stay open then."""
-        if not self._is_online:
+        if self.state == "offline":
             return
         self.smtp_port.suspend()
-        self._is_online = False
+        self.state = "offline"
         self.reception.end_all("stopped", self.reactor.clock.now)
         self.recorder.record(Offline(by), ip, port)
 
@@ -149,7 +145,7 @@ class Server:
         self._apply(configuration, "monitor", ip, port)
 
     def reload(self, configuration: Configuration) -> list[str]:
-        """Apply another settings file, and read certificates again; return the changed keys that need a restart.
+        """Apply another settings file, and load the certificates again; return the changed keys that need a restart.
 
         Raises SettingsError; nothing is changed then.
         """
@@ -157,7 +153,7 @@ class Server:
         check_consistency(settings)
         if self._blocklist is not None:
             self._blocklist.set_never_listed(settings.blocklist_never)
-        self._certificates.read(settings)
+        self._certificates.load(settings)
         return self._apply(configuration, "SIGHUP", "", 0)
 
     def summary(self) -> str:
@@ -181,7 +177,7 @@ class Server:
             "counters": self.counters(),
             "uptime_s": round(self.reactor.clock.now - self._started, 3),
             "monitors": self.monitors,
-            "lost_log_lines": self.recorder.lost_lines,
+            "lost_log_lines": self.recorder.log.account.lost_lines,
         }
 
     def warn(self, text: str) -> None:
@@ -198,8 +194,8 @@ class Server:
         self.reactor.stop()  # first, so that a bug below cannot keep the process running
         self._close_ports()
         self.reception.close("shutdown", self.reactor.clock.now)
-        if self._is_online:
-            self._is_online = False
+        if self.state == "online":
+            self.state = "offline"
             self.recorder.record(Offline("shutdown"))
         if self._blocklist is not None:
             self._blocklist.close()
@@ -212,7 +208,12 @@ class Server:
         if self._metrics is not None:
             self._metrics.close()
         with contextlib.suppress(OSError):
-            self._cookie.remove()
+            self._state_dir.remove_cookie(self._cookie)
+
+    def _report_fault(self, error: Exception) -> None:
+        """Count a bug and log it."""
+        self.reception.counters.faults += 1
+        self.recorder.error(_describe_fault(error))
 
     def _drop_batch(self, error: Exception) -> None:
         """Drop the events that a bug kept from the log; report that at most once a minute.
@@ -224,7 +225,7 @@ class Server:
         now = self.reactor.clock.now
         if now >= self._report_drop_at:
             self._report_drop_at = now + _REPORT_DROP_EVERY_S
-            self.warn(f"{describe_fault(error)}: {lost} log line{'' if lost == 1 else 's'} lost")
+            self.warn(f"{_describe_fault(error)}: {lost} log line{'' if lost == 1 else 's'} lost")
             with contextlib.suppress(Exception):
                 self.recorder.flush()  # now, so that it is not lost with the next batch
 
@@ -249,24 +250,21 @@ class Server:
         from smtppseudo.server.metrics import MetricsFile  # noqa: PLC0415 - most servers write none
 
         path = Path(self.settings.metrics_file)
-        self._metrics = MetricsFile(
-            path, self.reactor, self.status, self.settings.server_name, self.warn, self.report_fault
-        )
-        self._metrics.begin()
+        self._metrics = MetricsFile(path, self.reactor, self.status, self.settings.server_name, self.warn)
+        self._metrics.write(self.reactor.clock.now)
 
     def _start_blocklist(self) -> None:
         """Start the block list. Raises SettingsError where a file of `blocklist_never` cannot be used."""
         from smtppseudo.server.kept_blocklist import KeptBlocklist  # noqa: PLC0415 - most servers keep none
 
-        local_ip = self.reception.local_ip
-        self._blocklist = KeptBlocklist(self.settings, self.reactor, local_ip, self.warn, self.report_fault)
+        self._blocklist = KeptBlocklist(self.settings, self.reactor, self.reception.local_ip, self.warn)
         self.recorder.on_session_events = self._blocklist.record
         self._blocklist.begin()
 
     def _write_cookie(self) -> None:
         try:
             self._state_dir.remove_leftovers()
-            self._cookie.write(self.monitor_port.places[0][1])
+            self._state_dir.write_cookie(self._cookie, self._cookie_mode, self.monitor_port.places[0][1])
         except OSError as error:
             self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
 
@@ -288,9 +286,16 @@ class Server:
     def _open_console(self) -> "Console":
         # SCRAM and JSON take 15 ms to load, which a server without monitors is spared.
         from smtppseudo.server.console import Console  # noqa: PLC0415
-        from smtppseudo.server.credentials import CredentialsFile  # noqa: PLC0415
 
-        credentials = CredentialsFile(self._state_dir, self.warn)
-        self._console = Console(self, self.reactor, self.recorder, credentials, self._cookie.secret)
+        self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie)
         self.recorder.on_batch = self._console.publish
         return self._console
+
+
+def _describe_fault(error: Exception) -> str:
+    """Return one line that says what went wrong and where, without anything that a peer sent."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" at {place.tb_frame.f_code.co_qualname}:{place.tb_lineno}" if place else ""
+    return f"bug: {type(error).__name__}{where}"

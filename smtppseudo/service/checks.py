@@ -95,7 +95,7 @@ def check_endpoint(endpoint: Endpoint) -> Iterator[str]:
     """Check that no other program has the port. Other errors are left to systemd."""
     port = endpoint.port
     if any(_is_taken(address, port) for address in endpoint.addresses):
-        holder = holder_of(port) or "another program"
+        holder = holder_of(port)
         # The mail servers of Debian and others, by the names of their processes.
         service = _MAIL_SERVERS.get(holder.partition(" ")[0])
         remedy = f"`sudo systemctl disable --now {service}` stops it" if service else "stop that"

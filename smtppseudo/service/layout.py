@@ -9,11 +9,11 @@ from smtppseudo.service.units import MONITOR_SOCKET, SMTP_SOCKET, SYSUSERS, UNIT
 
 # In the order in which systemd searches (systemd.unit(5)); units are installed into the first.
 _SYSTEM_UNITS: Final = (
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
+    "etc/systemd/system",
+    "run/systemd/system",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
 )
 _USER_UNITS: Final = ("/etc/systemd/user", "/run/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user")
 _NEW_FILE_MODE: Final = 0o644
@@ -63,22 +63,14 @@ class Layout(NamedTuple):
 
 def system_layout(root: Path) -> Layout:
     """Return the layout of the system with this root directory."""
-    return Layout(
-        tuple(below(root, each) for each in _SYSTEM_UNITS),
-        below(root, "/etc/sysusers.d") / SYSUSERS,
-        below(root, SYSTEM_CONFIG),
-        (below(root, SYSTEM_STATE), below(root, SYSTEM_LOGS)),
-    )
+    config, state, logs = (root / path.relative_to("/") for path in (SYSTEM_CONFIG, SYSTEM_STATE, SYSTEM_LOGS))
+    units = tuple(root / path for path in _SYSTEM_UNITS)
+    return Layout(units, root / "etc/sysusers.d" / SYSUSERS, config, (state, logs))
 
 
 def user_layout(config_home: Path, settings: Path, data: tuple[Path, ...]) -> Layout:
     """Return the layout of a user's service."""
     return Layout((config_home / "systemd/user", *map(Path, _USER_UNITS)), None, settings, data)
-
-
-def below(root: Path, path: Path | str) -> Path:
-    """Return an absolute path inside a tree."""
-    return root / Path(path).relative_to("/")
 
 
 def read(path: Path) -> str:

@@ -1,7 +1,33 @@
-"""A step: one change to a machine, as installing and uninstalling consist of."""
+"""The steps that install the service, upgrade it or remove it."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from smtppseudo.service.layout import Layout, make_directory, read, write
+from smtppseudo.service.systemd import Systemd, ToolError, run_tool
+from smtppseudo.service.units import (
+    SERVICE,
+    SOCKETS,
+    UNITS,
+    USER,
+    USER_GECOS,
+    Plan,
+    endpoints,
+    sysusers_text,
+    unit_texts,
+)
+
+_START_TIMEOUT_S: Final = 30.0
+_POLL_S: Final = 0.1
+_LINE_BYTES_MAX: Final = 1024
+_SMTP_LINE: Final = re.compile(rb"[0-9]{3}[ -]")  # any code: with reject_at = "connect" it is 5yz
+_MONITOR_LINE: Final = re.compile(rb'\{"type":"hello",')
 
 
 class Step(NamedTuple):
@@ -13,3 +39,116 @@ class Step(NamedTuple):
     doing: str
     done: str
     act: Callable[[], object]
+
+
+def service_files(plan: Plan, layout: Layout) -> dict[Path, str]:
+    """Return the files of the service with their texts."""
+    files = {} if layout.sysusers is None else {layout.sysusers: sysusers_text()}
+    return files | {layout.units / name: text for name, text in unit_texts(plan).items()}
+
+
+def install_steps(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool, start: bool) -> Iterator[Step]:
+    """Yield the steps. In a tree that is not booted nothing is started, even with `start`."""
+    files = service_files(plan, layout)
+    changed = [path for path, text in files.items() if read(path) != text]
+    must_close = any(path.exists() for path in changed if path.name in SOCKETS)
+    for path in changed:
+        yield Step(f"write {path}", f"wrote {path}", partial(write, path, files[path]))
+    if layout.sysusers is not None:
+        yield from _user_steps(layout.sysusers, systemd.root)
+        settings = layout.settings
+        if not settings.exists():  # systemd would make it, but owned by the service's user
+            yield Step(f"make {settings}", f"made {settings}", partial(make_directory, settings))
+    if systemd.root is None and changed:
+        yield Step("reload systemd", "reloaded systemd", partial(systemd.run, "daemon-reload"))
+    if enable:
+        yield Step("enable it", "enabled it: it starts at boot", partial(systemd.run, "enable", SERVICE))
+    if not start or systemd.root is not None:
+        return
+    if must_close:
+        # A listening socket keeps its old addresses, and lives as long as the service.
+        yield Step("close the ports", "closed the ports, to open them again", partial(systemd.run, "stop", *SOCKETS))
+    yield Step("start it", "started it", partial(_start, systemd))
+    for (addresses, port), first_line in zip(endpoints(plan), (_SMTP_LINE, _MONITOR_LINE), strict=True):
+        wait = partial(_wait_for_answer, port, first_line)
+        yield Step(f"connect to port {port}", f"port {port} answers, on {' and '.join(addresses)}", wait)
+
+
+def uninstall_steps(layout: Layout, systemd: Systemd, *, purge: bool) -> Iterator[Step]:
+    """Yield the steps; none if nothing is installed. With `purge` they remove all that the service wrote, too."""
+    files = layout.installed()
+    units = [path.name for path in files if path.name in UNITS]
+    if units:
+        if systemd.root is None:
+            # The sockets come first in UNITS: they would start the service again for the next caller.
+            yield Step("stop it", "stopped it", partial(systemd.run, "stop", *units))
+        yield Step("disable it", "disabled it", partial(systemd.run, "disable", *units))
+    for path in files:
+        yield Step(f"remove {path}", f"removed {path}", path.unlink)
+    if units and systemd.root is None:
+        yield Step("reload systemd", "reloaded systemd", partial(_reload_systemd, systemd, units))
+    if purge:
+        yield from _purge_steps(layout, systemd.root)
+
+
+def _user_steps(sysusers: Path, root: Path | None) -> Iterator[Step]:
+    where = [] if root is None else [f"--root={root}"]
+    if root is None or (root / "etc/passwd").exists():  # otherwise the tree makes the user when it is booted
+        make = partial(run_tool, "systemd-sysusers", *where, sysusers.name)
+        yield Step(f"make the user {USER}", f"made sure of user and group {USER}", make)
+
+
+def _start(systemd: Systemd) -> None:
+    try:
+        systemd.run("restart", SERVICE)
+    except ToolError as error:
+        status = systemd.show(SERVICE, "StatusText").get("StatusText")  # the server's own message is more exact
+        raise ToolError(status or str(error)) from None
+
+
+def _wait_for_answer(port: int, first_line: re.Pattern[bytes]) -> None:
+    give_up_at = time.monotonic() + _START_TIMEOUT_S
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), _START_TIMEOUT_S) as sock, sock.makefile("rb") as file:
+                if first_line.match(file.readline(_LINE_BYTES_MAX)):
+                    return
+            reason = "another program answers there"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if time.monotonic() > give_up_at:
+            raise ToolError(f"{reason}; `systemctl status {SERVICE}` and `journalctl -u {SERVICE}` say more")
+        time.sleep(_POLL_S)
+
+
+def _reload_systemd(systemd: Systemd, units: list[str]) -> None:
+    systemd.run("daemon-reload")
+    try:
+        systemd.run("reset-failed", *units)
+    except ToolError:
+        pass  # no unit had failed
+
+
+def _purge_steps(layout: Layout, root: Path | None) -> Iterator[Step]:
+    for path in (*layout.drop_ins(), *layout.data, layout.settings):
+        if path.is_symlink():
+            yield Step(f"remove the link {path}", f"removed the link {path}", path.unlink)
+        elif path.is_dir():
+            yield Step(f"remove {path}", f"removed {path}", partial(shutil.rmtree, path))
+    if layout.sysusers is not None and _has_service_user(root or Path("/")):
+        yield Step(f"remove the user {USER}", f"removed user and group {USER}", partial(_remove_user, root))
+
+
+def _has_service_user(root: Path) -> bool:
+    """Return whether the user that the install made exists; another user of that name has another GECOS field."""
+    # passwd(5): name:password:uid:gid:gecos:directory:shell
+    entry = rf"^{USER}:[^:\n]*:[0-9]+:[0-9]+:{USER_GECOS}:"
+    return re.search(entry, read(root / "etc/passwd"), re.MULTILINE) is not None
+
+
+def _remove_user(root: Path | None) -> None:
+    where = [] if root is None else ["--prefix", str(root)]
+    run_tool("userdel", *where, USER)
+    # userdel leaves a group that has other members.
+    if re.search(rf"^{USER}:", read((root or Path("/")) / "etc/group"), re.MULTILINE):
+        run_tool("groupdel", *where, USER)

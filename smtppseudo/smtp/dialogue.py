@@ -81,7 +81,7 @@ class Dialogue:
         self.max_message_bytes = _announced_size(settings.ehlo_keywords)
         self.idle_timeout_s = settings.idle_timeout_s
         self.session_timeout_s = settings.session_timeout_s
-        self.pace = Pace.of(settings)
+        self.pace = Pace(settings.greet_delay_s, settings.reply_delay_s, settings.stutter_bytes_per_s)
         self.at_once = self
         if self.pace != AT_ONCE:
             unpaced = settings._replace(**AT_ONCE._asdict())

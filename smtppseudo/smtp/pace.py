@@ -2,8 +2,6 @@
 
 from typing import Final, NamedTuple
 
-from smtppseudo.config.settings import Settings
-
 
 class Pace(NamedTuple):
     """The delay in seconds before a reply begins, and its speed in bytes per second; 0 = off, for each."""
@@ -11,11 +9,6 @@ class Pace(NamedTuple):
     greet_delay_s: float
     reply_delay_s: float
     stutter_bytes_per_s: int
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Pace":
-        """Return the pace that the settings ask for."""
-        return cls(settings.greet_delay_s, settings.reply_delay_s, settings.stutter_bytes_per_s)
 
     @property
     def holds_replies(self) -> bool:

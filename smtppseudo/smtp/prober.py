@@ -26,26 +26,21 @@ class Probe(NamedTuple):
     pipeline: bool = False
 
 
-class DialogueLine(NamedTuple):
-    """One line of the dialogue: `by` is `S` for the server, `C` for the prober."""
-
-    by: str
-    line: bytes
-
-
 class Prober:
     """Pass received data to `receive` and send what `data_to_send` returns, until `verdict` is set and nothing is left.
 
-    It never ends a message: after 354 the verdict is ACCEPTED, and its owner must close the connection at once.
+    A connection that ends without a verdict means DEFERRED. The prober never ends a message: after 354 the verdict is
+    ACCEPTED, and its owner must close the connection at once.
     """
 
     def __init__(self, probe: Probe) -> None:
         self.verdict: Verdict | None = None
-        self.dialogue: list[DialogueLine] = []
+        self.dialogue: list[tuple[str, bytes]] = []  # the lines, from `S`, the server, or `C`, the prober
         self._probe = probe
         self._splitter = LineSplitter()
         self._reply_lines = 0
         self._expected = ["greeting"]  # the commands that still wait for a reply
+        self._following = [("MAIL", f"FROM:{probe.sender}"), ("RCPT", f"TO:{probe.recipient}"), ("DATA", "")]
         self._to_send = b""
 
     def receive(self, data: bytes) -> None:
@@ -66,13 +61,8 @@ class Prober:
         """Whether a command waits for its reply; after 354 none does."""
         return bool(self._expected) and self.verdict is not Verdict.ACCEPTED
 
-    def lost(self) -> None:
-        """Set the verdict when the server closed the connection or sent no reply in time."""
-        if self.verdict is None:
-            self.verdict = Verdict.DEFERRED
-
     def _take_line(self, line: bytes) -> None:
-        self.dialogue.append(DialogueLine("S", line))
+        self.dialogue.append(("S", line))
         self._reply_lines += 1
         if self._reply_lines > REPLY_LINES_MAX or not line[:3].isdigit():
             self.verdict = self.verdict or Verdict.DEFERRED
@@ -90,19 +80,11 @@ class Prober:
             self._end(Verdict.REFUSED if first_digit == b"5" else Verdict.DEFERRED)
         elif command == "DATA":
             self._end(Verdict.ACCEPTED)
+        elif command == "greeting":
+            self._send("HELO" if self._probe.helo else "EHLO", self._probe.name)
         else:
-            self._send_next(command)
-
-    def _send_next(self, command: str) -> None:
-        probe = self._probe
-        mail, rcpt = ("MAIL", f"FROM:{probe.sender}"), ("RCPT", f"TO:{probe.recipient}")
-        if command == "greeting":
-            self._send("HELO" if probe.helo else "EHLO", probe.name)
-        elif command in ("EHLO", "HELO"):
-            for following in [mail, rcpt, ("DATA", "")] if probe.pipeline else [mail]:
-                self._send(*following)
-        elif not self._expected:
-            self._send(*(rcpt if command == "MAIL" else ("DATA", "")))
+            while self._following and (self._probe.pipeline or not self._expected):
+                self._send(*self._following.pop(0))
 
     def _end(self, verdict: Verdict) -> None:
         self.verdict = verdict
@@ -111,6 +93,6 @@ class Prober:
 
     def _send(self, verb: str, argument: str) -> None:
         line = f"{verb} {argument}".rstrip().encode("utf-8", "replace")
-        self.dialogue.append(DialogueLine("C", line))
+        self.dialogue.append(("C", line))
         self._expected.append(verb)
         self._to_send += line + b"\r\n"

@@ -164,14 +164,12 @@ class SmtpSession:
 
     def secured(self, now: float) -> None:
         """Restart under TLS: discard what the caller said before (RFC 3207 section 4.2)."""
-        dialogue = self._dialogue.under_tls
-        if dialogue is not None:
-            self._dialogue = dialogue
+        self._dialogue = self._dialogue.under_tls or self._dialogue
         self.state = _GREETED
         self.close_reason = None
         self.idle_since = now
-        if self.said is not None:
-            self.said.helo = self.said.mail_from = None
+        said = self._ensure_said()
+        said.helo = said.mail_from = None
 
     def _refuse_tls(self) -> None:
         """End the session in clear text if bytes followed STARTTLS (RFC 3207 section 6).

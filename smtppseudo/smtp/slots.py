@@ -2,25 +2,12 @@
 
 import heapq
 from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
+
+from smtppseudo.smtp.session import SmtpSession
 
 
-class Occupant(Protocol):
-    """A session that holds a slot."""
-
-    slot: int
-    idle_since: float
-
-    @property
-    def is_open(self) -> bool:
-        """False once the session has ended; the table keeps it only to be shown."""
-
-
-T = TypeVar("T", bound=Occupant)
-
-
-class SlotTable(Generic[T]):
-    """The slots, numbered from 1. A released slot keeps its last occupant until the next one enters.
+class SlotTable:
+    """The slots, numbered from 1. A released slot keeps its last occupant, to be shown, until the next one enters.
 
     `evict_after_s` is how long an occupant must have been idle before it can be evicted.
     """
@@ -28,13 +15,13 @@ class SlotTable(Generic[T]):
     def __init__(self, count: int, evict_after_s: float) -> None:
         self.count = count
         self._evict_after_s = evict_after_s
-        self._occupants: list[T] = []  # as long as the highest slot ever used
+        self._occupants: list[SmtpSession] = []  # as long as the highest slot ever used
         self._free: list[int] = []  # a heap of the indexes in _occupants of released slots
-        self._candidates: list[tuple[float, int, T]] = []  # sorted; the last has been idle longest
+        self._candidates: list[tuple[float, int, SmtpSession]] = []  # sorted; the last has been idle longest
         self.in_use = 0
         self.is_short = False
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Iterator[SmtpSession]:
         """Yield the present or last occupant of every slot ever used, in order."""
         return iter(self._occupants)
 
@@ -44,12 +31,12 @@ class SlotTable(Generic[T]):
             return self._free[0] + 1
         return len(self._occupants) + 1 if len(self._occupants) < self.count else None
 
-    def occupant_to_evict(self, now: float) -> T | None:
+    def occupant_to_evict(self, now: float) -> SmtpSession | None:
         """Return the occupant that has been idle longest, if that is long enough; else None."""
         occupant = self._idle_longest()
         return occupant if occupant is not None and now - occupant.idle_since >= self._evict_after_s else None
 
-    def enter(self, occupant: T) -> None:
+    def enter(self, occupant: SmtpSession) -> None:
         """Put an occupant into its slot, the one that `free_slot` returned."""
         index = occupant.slot - 1
         if index == len(self._occupants):
@@ -59,7 +46,7 @@ class SlotTable(Generic[T]):
             self._occupants[index] = occupant
         self.in_use += 1
 
-    def release(self, occupant: T) -> None:
+    def release(self, occupant: SmtpSession) -> None:
         """Free an occupant's slot; the occupant stays visible there."""
         heapq.heappush(self._free, occupant.slot - 1)
         self.in_use -= 1
@@ -73,7 +60,7 @@ class SlotTable(Generic[T]):
         self.is_short = free * (4 if self.is_short else 5) < self.count
         return self.is_short
 
-    def _idle_longest(self) -> T | None:
+    def _idle_longest(self) -> SmtpSession | None:
         # A list sorted once stays usable: a session that was active since, or is new, comes after all the others and is
         # skipped here. So one sorting serves as many evictions as there are slots.
         for _ in range(2):

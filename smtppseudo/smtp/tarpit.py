@@ -1,6 +1,6 @@
 """The tarpit: a session that delays its replies and sends them slowly."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from smtppseudo.events import CloseReason, Event
 from smtppseudo.smtp.dialogue import Dialogue
@@ -9,42 +9,25 @@ from smtppseudo.smtp.pace import AT_ONCE
 from smtppseudo.smtp.session import SmtpSession
 
 _ROUNDING: Final = 0.001  # of a byte, so that a float's last bit does not delay the byte that is due at `deadline`
-_receive: Final = SmtpSession.receive
 
 
-class _Early:
+class _Early(NamedTuple):
     """Bytes that arrived during a reply, or behind the command that the session replies to now.
 
-    `behind`: they arrived behind a command. `pregreet`: they arrived before the end of the greeting. `at` is the
-    position of the first byte that is not processed.
+    `is_behind`: they arrived behind a command. `is_pregreet`: they arrived before the end of the greeting.
     """
 
-    __slots__ = ("at", "behind", "data", "pregreet")
-
-    def __init__(self, data: bytes, *, behind: bool, pregreet: bool) -> None:
-        self.data = data
-        self.behind = behind
-        self.pregreet = pregreet
-        self.at = 0
-
-    def take_line(self) -> bytes:
-        """Return the next line with its end, or an unfinished line."""
-        at, data = self.at, self.data
-        self.at = data.find(b"\n", at) + 1 or len(data)
-        return data[at : self.at]
-
-    @property
-    def left(self) -> int:
-        """How many bytes are not processed."""
-        return len(self.data) - self.at
+    data: bytes
+    is_behind: bool
+    is_pregreet: bool
 
 
 class TarpitSession(SmtpSession):
     """An `SmtpSession` with the pace of its dialogue. It sends the same bytes in the same order.
 
     Each reply is sent before the next command is processed. During a reply `has_more` is true, and `deadline` is when
-    more is due, or the session is over. The owner then calls `tick`, logs the events that it returns, and sends what
-    `data_to_send` returns: only what is due. Meanwhile it may call `receive` only while `reads` is true. That is once,
+    more is due, or the session is over. The owner then calls `tick`, logs the events that it returns, and sends the
+    bytes that `data_to_send` returns as due. Meanwhile it may call `receive` only while `reads` is true. That is once,
     because a session keeps at most 2,048 bytes; the others stay in the kernel. The idle clock, `idle_since`, stops
     when the reply is requested, and restarts when it is sent.
 
@@ -99,7 +82,7 @@ class TarpitSession(SmtpSession):
             return []
         is_early = self._to_send != b""
         # There is no command, and so nothing in `said`, before the end of the greeting.
-        self._early = _Early(data, behind=is_early, pregreet=is_early and self.said is None)
+        self._early = _Early(data, is_early, is_early and self.said is None)
         return [] if is_early else self._process_early(now)
 
     def tick(self, now: float) -> list[Event]:
@@ -107,7 +90,7 @@ class TarpitSession(SmtpSession):
         if now >= self.expires_at:
             self.end("session")
         elif self._to_send:
-            pass  # data_to_send returns what is due
+            pass  # data_to_send returns the bytes that are due
         elif self._early is not None:
             return self._process_early(now)
         elif now >= self.idle_since + self._dialogue.idle_timeout_s:
@@ -176,19 +159,17 @@ class TarpitSession(SmtpSession):
     def _process_early(self, now: float) -> list[Event]:
         """Process the bytes that were kept: all of them, or up to the first reply if that is delayed."""
         events: list[Event] = []
-        early = self._early
-        while early is not None:
-            if early.behind and self._held is None:
-                self._held = LineSplitter(pipelined=True, pregreet=early.pregreet)
-            events += _receive(self, early.take_line(), now)
-            early.behind = True
+        while self._early is not None:
+            data, is_behind, is_pregreet = self._early
+            if is_behind and self._held is None:
+                self._held = LineSplitter(pipelined=True, pregreet=is_pregreet)
+            end = data.find(b"\n") + 1 or len(data)
+            events += super().receive(data[:end], now)
+            self._early = _Early(data[end:], True, is_pregreet) if end < len(data) else None
             if self.close_reason is not None:
                 self._drop_early()
-            elif early.left == 0:
-                self._early = None
             elif self._to_send and self._dialogue.pace.holds_replies:
                 break
-            early = self._early
         if self._to_send:
             self.idle_since = now
         return events
@@ -201,8 +182,8 @@ class TarpitSession(SmtpSession):
     def _drop_early(self) -> None:
         """Drop the bytes that were kept; count them as received."""
         early, self._early = self._early, None
-        if early is not None and early.left:
-            self.received_bytes += early.left
+        if early is not None:
+            self.received_bytes += len(early.data)
             self._refuse_tls()
 
 

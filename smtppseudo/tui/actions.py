@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 
 class ScreenAction(NamedTuple):
-    """One action. `name` stands for the main screen's method `action_NAME`; `footer` is its label in the footer."""
+    """One action. The main screen's method is `action_NAME`; `footer` is the label in the footer, or empty."""
 
     keys: str
     name: str

@@ -11,13 +11,13 @@ from smtppseudo.link.route import Target
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.background import start_worker
 from smtppseudo.tui.feeder import EventBatch, LinkDown, LinkUp, ResumePoint, Update
+from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.operations import Operations
-from smtppseudo.tui.screens.main import MainScreen
 from smtppseudo.tui.server_view import Dependencies, ServerView
 from smtppseudo.tui.themes import DARK, LIGHT, THEMES
 
 TICK_S: Final = 0.1
-_FLOOD_EVENTS: Final = 500  # with so many in a tick, the tables are drawn half as often: keys come first
+_FLOOD_EVENTS: Final = 500  # with this many in a tick, the tables are drawn half as often: keys come first
 _FLOOD_S: Final = 0.19
 _TEXTS_EVERY_S: Final = 0.5  # shortest time between two draws of all but the tables
 _DRAW_EVERY_S: Final = 1.0  # even if nothing has happened: idle times change
@@ -49,7 +49,7 @@ class MonitorApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
         """Return the commands of the palette: every action."""
         for action in ACTIONS:
-            yield SystemCommand(action.title, action.help, partial(self._run, action.name))
+            yield SystemCommand(action.title, action.help, partial(self.main.run_action, action.name))
 
     def on_mount(self) -> None:
         self.view.source.start(self.view.target, ResumePoint())
@@ -78,9 +78,7 @@ class MonitorApp(App[None]):
         self._is_undrawn = self.view.is_changed = False
         self._drawn_at = now
         self._texts_at = now if texts else self._texts_at
-        board = self.view.model.board
-        touched = board.drain()
-        self.main.redraw(touched, reorder=board.is_out_of_order(), texts=texts)
+        self.main.redraw(texts=texts)
 
     def _follow(self, update: Update, now: float) -> None:
         if self.view.follow(update, now):
@@ -89,6 +87,3 @@ class MonitorApp(App[None]):
             start_worker(self, self.view.load_unit, "unit")
         elif isinstance(update, LinkDown) and self.screen is self.main:
             self.operations.ask_for_missing()
-
-    async def _run(self, name: str) -> None:
-        await self.main.run_action(name)

@@ -17,10 +17,9 @@ REPLY_TIMEOUT_S: Final = 10.0
 T = TypeVar("T")
 
 
-def start_worker(node: DOMNode, work: Callable[[], Coroutine[Any, Any, T]], group: str) -> None:
+def start_worker(node: DOMNode, work: Callable[[], Coroutine[Any, Any, object]], group: str) -> None:
     """Start a coroutine that ends with the node, and cancel the node's running work of the same group."""
-    worker: Worker[T] = node.run_worker(work, group=group, exclusive=True)
-    del worker  # Textual keeps it
+    _: Worker[object] = node.run_worker(work, group=group, exclusive=True)  # mypy cannot infer the type
 
 
 async def reply_to(future: "Future[Frame]") -> Frame:
@@ -36,28 +35,14 @@ async def in_thread(work: Callable[[], T]) -> T:
 
     Not asyncio.to_thread: a program waits for those threads before it exits, for example for a slow name lookup.
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def finish(result: T | None, error: Exception | None) -> None:
-        if future.done():
-            return  # the waiting coroutine was cancelled
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # None only where T allows it
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # a cancelled wait does not stop the thread
 
     def run() -> None:
-        result: T | None = None
-        failure: Exception | None = None
         try:
-            result = work()
-        except Exception as error:  # noqa: BLE001 - raised again in the coroutine that waits
-            failure = error
-        try:
-            loop.call_soon_threadsafe(finish, result, failure)
-        except RuntimeError:
-            pass  # the screen was closed in the meantime
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 - raised in the coroutine that waits
+            future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return await future
+    return await asyncio.wrap_future(future)

@@ -84,11 +84,9 @@ class EventList:
         count = len(self)
         for distance in range(1, count + 1):
             found = (line + step * distance) % count
-            item = self.at(found)
-            if item is not None:
-                text = text_for_search(item)
-                if all(word in text for word in wanted):
-                    return found
+            text = text_for_search(self._items[self.number_at(found) - self.first])
+            if all(word in text for word in wanted):
+                return found
         return None
 
     def _passes(self, item: Frame | Note) -> bool:

@@ -4,6 +4,7 @@ The screen takes the updates ten times a second. If it cannot keep up, the feede
 drops events and reports how many.
 """
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -25,7 +26,7 @@ from smtppseudo.link.link import MonitorLink, Notice
 from smtppseudo.link.route import Route, Target, connect
 from smtppseudo.monitor.codec import Frame
 
-BACKLOG_EVENTS: Final = 1_000  # with so many waiting for the screen, reading stops
+BACKLOG_EVENTS: Final = 1_000  # the limit of events that wait for the screen; then reading stops
 _RETRY_AFTER_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 _STATUS_EVERY_S: Final = 5.0
 _SILENCE_MAX_S: Final = 10.0  # the status is asked for more often, so a silent connection is dead
@@ -63,19 +64,14 @@ class EventBatch(NamedTuple):
     notices: list[Streamed | Dropped]
 
 
-class StatusReply(NamedTuple):
-    """The reply to `status`."""
+class PolledReply(NamedTuple):
+    """The reply to a request of the feeder itself: `status` or `slots`."""
 
-    reply: OpReply
-
-
-class SlotsReply(NamedTuple):
-    """The reply to `slots`."""
-
-    reply: OpReply
+    op: str
+    fields: Frame
 
 
-Update: TypeAlias = Connecting | LinkUp | LinkDown | EventBatch | StatusReply | SlotsReply
+Update: TypeAlias = Connecting | LinkUp | LinkDown | EventBatch | PolledReply
 
 
 class ResumePoint(NamedTuple):
@@ -85,7 +81,7 @@ class ResumePoint(NamedTuple):
     seq: int = 0
 
 
-class EventSource(Protocol):
+class UpdateSource(Protocol):
     """What the screen needs of the feeder."""
 
     def start(self, target: Target, after: ResumePoint) -> None:
@@ -109,7 +105,7 @@ class EventSource(Protocol):
         """Disconnect and stop, without waiting for the thread."""
 
 
-class Feeder(EventSource):
+class Feeder(UpdateSource):
     """The thread, for one target. All public methods may be called from any other thread."""
 
     def __init__(self, keys: Keyring, clock: Callable[[], float] = time.monotonic) -> None:
@@ -125,8 +121,7 @@ class Feeder(EventSource):
         self._backlog = 0
         self._link: MonitorLink | None = None
         self._futures: dict[int, Future[Frame]] = {}
-        self._slots_id: int | None = None
-        self._status_id: int | None = None
+        self._polled: dict[int, str] = {}  # requests of the feeder itself: number and op
         self._is_stopped = False
 
     def start(self, target: Target, after: ResumePoint) -> None:
@@ -143,23 +138,18 @@ class Feeder(EventSource):
     def ask(self, op: str, **fields: object) -> "Future[Frame]":
         future: Future[Frame] = Future()
         future.set_running_or_notify_cancel()  # a request that was sent cannot be cancelled
-        with self._lock:
-            if self._link is None:
-                future.set_exception(ConnectionLostError("there is no connection to the server now"))
-                return future
-            try:
+        try:
+            with self._lock:
+                if self._link is None:
+                    raise ConnectionLostError("there is no connection to the server now")
                 self._futures[self._link.post(op, **fields)] = future
-            except (LinkError, ValueError) as error:
-                future.set_exception(error)
+        except (LinkError, ValueError) as error:
+            future.set_exception(error)
         return future
 
     def refresh_slots(self) -> None:
-        with self._lock:
-            if self._link is not None and self._slots_id is None:
-                try:
-                    self._slots_id = self._link.post("slots")
-                except LinkError:
-                    pass  # the thread gets the same error
+        with contextlib.suppress(LinkError):  # the thread gets the same error
+            self._poll("slots")
 
     def retry(self) -> None:
         self._wake.set()
@@ -202,7 +192,7 @@ class Feeder(EventSource):
         with self._lock:
             if self._is_stopped:
                 self._wake.set()
-            self._link = self._slots_id = self._status_id = None
+            self._link, self._polled = None, {}
             futures, self._futures = self._futures, {}
             self._updates.append(LinkDown(error, retry_s))
         for future in futures.values():
@@ -213,7 +203,7 @@ class Feeder(EventSource):
         link = route.link
         self._open(route)
         heard_at = asked_at = self._clock()
-        self._ask_status()
+        self._poll("status")
         while True:
             notices = link.next_events(_READ_S)
             now = self._clock()
@@ -222,9 +212,9 @@ class Feeder(EventSource):
                 self._deliver(notices)
             elif now - heard_at >= _SILENCE_MAX_S:
                 raise ConnectionLostError(f"{link.place}: no answer for {_SILENCE_MAX_S:g} s")
-            if self._status_id is None and now - asked_at >= _STATUS_EVERY_S:
+            if now - asked_at >= _STATUS_EVERY_S:
                 asked_at = now
-                self._ask_status()
+                self._poll("status")
             if self._backlog >= BACKLOG_EVENTS:
                 self._room.wait()
 
@@ -241,10 +231,11 @@ class Feeder(EventSource):
             self._link = link
             self._updates.append(up)
 
-    def _ask_status(self) -> None:
+    def _poll(self, op: str) -> None:
+        """Send a request, unless the last one of this op has no reply yet. Raises LinkError."""
         with self._lock:
-            if self._link is not None:
-                self._status_id = self._link.post("status")
+            if self._link is not None and op not in self._polled.values():
+                self._polled[self._link.post(op)] = op
 
     def _deliver(self, notices: list[Notice]) -> None:
         """Queue events in batches, with the replies between them in their order, and complete futures."""
@@ -272,12 +263,9 @@ class Feeder(EventSource):
 
     def _sort_reply(self, reply: OpReply, answered: list[tuple["Future[Frame]", OpReply]]) -> Update | None:
         """Return the reply to a request of the feeder itself; add any other to `answered`, with its future."""
-        if reply.id == self._status_id:
-            self._status_id = None
-            return StatusReply(reply) if reply.error is None else None
-        if reply.id == self._slots_id:
-            self._slots_id = None
-            return SlotsReply(reply) if reply.error is None else None
+        op = self._polled.pop(reply.id, None)
+        if op is not None and reply.error is None:
+            return PolledReply(op, reply.fields)
         future = self._futures.pop(reply.id, None)
         if future is not None:
             answered.append((future, reply))

@@ -24,7 +24,7 @@ class MemoryStore(Protocol):
 
 
 class Memory(NamedTuple):
-    """What is kept. `host` empty: this machine; `port` 0: the usual one; the keys of `words` are `HOST PORT`."""
+    """The saved settings. `host` empty: this machine; `port` 0: the usual one; the keys of `words` are `HOST PORT`."""
 
     host: str = ""
     port: int = 0

@@ -7,7 +7,7 @@ own clocks, so that idle times are right even if the server's clock is wrong.
 from collections.abc import Sequence
 from typing import Final
 
-from smtppseudo.link.incoming import Dropped, OpReply, Snapshot, Streamed
+from smtppseudo.link.incoming import Dropped, Snapshot, Streamed
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.event_list import EventList, Note
 from smtppseudo.tui.rates import CallerCounts, ConnectionRate
@@ -76,9 +76,8 @@ class Model:
         self.events.extend(items)
         return has_settings
 
-    def take_status(self, reply: OpReply, minute: int) -> None:
+    def take_status(self, fields: Frame, minute: int) -> None:
         """Take over the reply to `status`."""
-        fields = reply.fields
         self.state = text_of(fields, "state") or self.state
         self.monitors = number_of(fields, "monitors")
         self.lost_log_lines = number_of(fields, "lost_log_lines")
@@ -86,9 +85,9 @@ class Model:
         if isinstance(counters, dict):
             self._count(counters, minute)
 
-    def take_slots(self, reply: OpReply, now: float) -> None:
+    def take_slots(self, fields: Frame, now: float) -> None:
         """Take over the reply to `slots`."""
-        slots = reply.fields.get("slots")
+        slots = fields.get("slots")
         if isinstance(slots, list):
             self.board.load(slots, now)
 

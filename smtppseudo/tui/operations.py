@@ -4,7 +4,6 @@ from textual.app import App
 
 from smtppseudo.link.errors import (
     CertificateError,
-    ConnectionLostError,
     LinkError,
     OpRefusedError,
     UnknownCertificateError,
@@ -13,11 +12,11 @@ from smtppseudo.link.route import Target, own_address
 from smtppseudo.link.wire import TlsMode
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.background import in_thread, reply_to
-from smtppseudo.tui.screens.certificate import CertificateDialog
-from smtppseudo.tui.screens.dialog import ConfirmDialog
-from smtppseudo.tui.screens.magic_word import LoginDialog, NewWordDialog, TypedWord
-from smtppseudo.tui.screens.service import ServiceDialog
-from smtppseudo.tui.screens.setup import SetupDialog, SetupResult
+from smtppseudo.tui.dialogs.certificate import CertificateDialog
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog
+from smtppseudo.tui.dialogs.magic_word import LoginDialog, NewWordDialog, TypedWord
+from smtppseudo.tui.dialogs.service import ServiceDialog
+from smtppseudo.tui.dialogs.setup import SetupDialog, SetupResult
 from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.slots import SlotRow
 from smtppseudo.tui.texts import sentence
@@ -122,7 +121,7 @@ class Operations:
         self._app.push_screen(SetupDialog(view.source, before, login, is_connected=up is not None), finish)
 
     def retry(self) -> None:
-        """Connect now; first ask for what is missing: the magic word, or whether to trust a certificate."""
+        """Connect now, or first ask for the magic word or about the certificate."""
         link = self._view.link
         if link.needs_word:
             self._ask_word()
@@ -184,7 +183,7 @@ class Operations:
             if not is_trusted:
                 return
             try:
-                self._view.dependencies.accept(*error.place, error.fingerprint)
+                self._view.dependencies.keyring.accept(*error.place, error.fingerprint)
             except OSError as failure:
                 self.report("Certificate", f"{failure.strerror}; the accepted certificate cannot be saved")
             else:
@@ -206,8 +205,6 @@ class Operations:
 
     async def _do(self, op: str, **fields: object) -> None:
         view = self._view
-        if view.link.up is None:
-            raise ConnectionLostError("there is no connection to the server now")
         try:
             await reply_to(view.source.ask(op, **fields))
         except OpRefusedError as error:

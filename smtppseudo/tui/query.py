@@ -10,7 +10,7 @@ STATES: Final = ("free", "open", "closed")
 
 
 class QueryError(ValueError):
-    """The text is not a query; the message says what is allowed."""
+    """The text is not a query. The message names the allowed values."""
 
 
 class Query(NamedTuple):

@@ -59,9 +59,9 @@ class CallerCounts:
         self._counts: Counter[str] = Counter()
         self._callers_max = callers_max
 
-    def add(self, ip: str, count: int = 1) -> None:
-        """Count connections."""
-        self._counts[ip] += count
+    def add(self, ip: str) -> None:
+        """Count a connection."""
+        self._counts[ip] += 1
         if len(self._counts) > self._callers_max:
             self._counts = Counter(dict(self._counts.most_common(self._callers_max // 2)))
 

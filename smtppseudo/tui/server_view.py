@@ -6,25 +6,25 @@ from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Final, NamedTuple
 
-from smtppseudo.config.settings import MONITOR_PORT
 from smtppseudo.link.errors import LinkError
+from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.background import in_thread, reply_to
+from smtppseudo.tui.dialogs.service import ServiceControl
 from smtppseudo.tui.feeder import (
     EventBatch,
-    EventSource,
+    Feeder,
     LinkDown,
     LinkUp,
+    PolledReply,
     ResumePoint,
-    SlotsReply,
-    StatusReply,
     Update,
+    UpdateSource,
 )
 from smtppseudo.tui.link_status import LinkStatus
 from smtppseudo.tui.memory import Memory, MemoryStore
 from smtppseudo.tui.model import Model
-from smtppseudo.tui.screens.service import ServiceControl
 from smtppseudo.tui.texts import printable
 
 _SLOTS_AFTER_GAP_S: Final = 2.0
@@ -34,10 +34,9 @@ _SLOTS_EVERY_S: Final = 5.0  # while data events are off: then events do not say
 class Dependencies(NamedTuple):
     """What the screen uses of the outside world; tests replace it."""
 
-    make_source: Callable[[], EventSource]
+    keyring: Keyring
     store: MemoryStore
-    accept: Callable[[str, int, str], None]  # trust a certificate: host, port, fingerprint. Raises OSError
-    usual_port: Callable[[], int] = lambda: MONITOR_PORT
+    make_source: Callable[[Keyring], UpdateSource] = Feeder
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], datetime] = partial(datetime.now, UTC)
     zone: tzinfo | None = None  # None: this machine's
@@ -56,7 +55,7 @@ class ServerView:
         self.target = target
         self.model = Model()
         self.link = LinkStatus()
-        self.source = dependencies.make_source()
+        self.source = dependencies.make_source(dependencies.keyring)
         self.unit: UnitState | None = None
         self.is_changed = True
         self._slots_asked_at = 0.0
@@ -79,7 +78,7 @@ class ServerView:
     @property
     def port(self) -> int:
         """The monitor port of the target."""
-        return self.target.port or self.dependencies.usual_port()
+        return self.target.port or self.dependencies.keyring.usual_port()
 
     @property
     def has_kept_word(self) -> bool:
@@ -94,10 +93,11 @@ class ServerView:
             has_new_settings = model.apply(update.notices, now, self.minute)
             self._slots_are_stale |= model.not_shown > not_shown
             return has_new_settings
-        if isinstance(update, StatusReply):
-            model.take_status(update.reply, self.minute)
-        elif isinstance(update, SlotsReply):
-            model.take_slots(update.reply, now)
+        if isinstance(update, PolledReply):
+            if update.op == "status":
+                model.take_status(update.fields, self.minute)
+            else:
+                model.take_slots(update.fields, now)
         else:
             was_up = self.link.up is not None
             self.link = self.link.follow(update, now)
@@ -136,7 +136,7 @@ class ServerView:
         self.is_changed = True
 
     def connect(self, target: Target) -> None:
-        """Connect to a target; what is known of another server is dropped."""
+        """Connect to a target. The model is kept only if it is the same server."""
         is_same = (target.address, target.port) == (self.target.address, self.target.port)
         self.target = target
         self.source.stop()
@@ -144,6 +144,6 @@ class ServerView:
         if not is_same:
             self.model = Model()
             self.unit = None
-        self.source = self.dependencies.make_source()
+        self.source = self.dependencies.make_source(self.dependencies.keyring)
         self.source.start(target, ResumePoint(self.model.started_at, self.model.last_seq))
         self.is_changed = True

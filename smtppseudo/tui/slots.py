@@ -44,7 +44,7 @@ class SlotRow:
         self.reason = text_of(frame, "reason")
         self.idle_since = now - number_of(frame, "idle_ms") / 1000
 
-    def follow_command(self, record: Frame, now: float) -> None:
+    def follow_command(self, record: Frame) -> None:
         """Follow a `command` event."""
         self.last = data = text_of(record, "data")
         self.error = reply_of(record) if number_of(record, "code") >= _ERROR_FROM else ""
@@ -53,7 +53,6 @@ class SlotRow:
             self.helo = (data[5:].split(None, 1) or [""])[0][:_ECHO_CHARS] or self.helo
         elif verb == "MAIL " and (match := _FROM.match(data[5:].lstrip())):
             self.sender = match[1][:_ECHO_CHARS]
-        self.idle_since = now
 
     @property
     def state_text(self) -> str:
@@ -111,13 +110,11 @@ class SlotBoard:
             self._set_state(row, "open")
             row.begin("open", session, text_of(record, "ip"), number_of(record, "port"), now)
         if kind == "command":
-            row.follow_command(record, now)
+            row.follow_command(record)
         elif kind == "closed":
             self._set_state(row, "closed")
             row.reason = text_of(record, "reason")
-            row.idle_since = now
-        else:
-            row.idle_since = now
+        row.idle_since = now
         self.touched.add(number)
 
     def sort_by(self, sort: Column, *, is_reversed: bool) -> None:
@@ -156,11 +153,8 @@ class SlotBoard:
             matches = self.query.matches
             rows = [row for row in rows if matches(row.state, row.ip, row.text())]
         rows.sort(key=lambda row: row.slot)
-        if self.sort != "slot":
-            rows.sort(key=_KEYS[self.sort], reverse=self.is_reversed)
-        elif self.is_reversed:
-            rows.reverse()
-        rows.sort(key=lambda row: row.state == "free")  # the sort is stable
+        rows.sort(key=_KEYS[self.sort], reverse=self.is_reversed)  # sorting is stable
+        rows.sort(key=lambda row: row.state == "free")
         return rows
 
 

@@ -4,7 +4,7 @@ Everything that a server sends is shown as printable ASCII. The link lets no con
 double-width letters and combining marks could still misalign a table.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Final
@@ -86,8 +86,7 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
 
 def describe(record: Frame) -> str:
     """Describe an event in words, from its own fields."""
-    render = _DESCRIPTIONS.get(str(record.get("event")))
-    return render(record) if render is not None else _other(record)
+    return _DESCRIPTIONS.get(str(record.get("event")), _other)(record)
 
 
 def remarks_on(record: Frame) -> str:
@@ -115,18 +114,6 @@ def describe_close(record: Frame) -> str:
     return f"{text_of(record, 'reason')} after {duration}, {data}{more}"
 
 
-def _connected(record: Frame) -> str:
-    return f"on port {number_of(record, 'local_port')}"
-
-
-def _command(record: Frame) -> str:
-    return f"{text_of(record, 'data')} -> {reply_of(record)}{remarks_on(record)}"
-
-
-def _message(record: Frame) -> str:
-    return f"{number_of(record, 'data')} bytes thrown away"
-
-
 def _turned_away(record: Frame) -> str:
     reason = text_of(record, "reason")
     return f"{number_of(record, 'count')} turned away: {_TURNED_AWAY.get(reason, reason)}"
@@ -141,10 +128,6 @@ def _online(record: Frame) -> str:
     return f"the SMTP port is {'open' if record.get('event') == 'online' else 'closed'}, by {text_of(record, 'by')}"
 
 
-def _settings(record: Frame) -> str:
-    return f"{text_of(record, 'keys').replace(',', ', ')}, by {text_of(record, 'by')}"
-
-
 def _monitor(record: Frame) -> str:
     user = text_of(record, "user")
     return text_of(record, "action").replace("_", " ") + (f" ({user})" if user else "")
@@ -156,15 +139,15 @@ def _other(record: Frame) -> str:
 
 
 _TURNED_AWAY: Final = {"slots": "all slots are taken", "client": "this address has its share of the slots"}
-_DESCRIPTIONS: Final = {
-    "connected": _connected,
-    "command": _command,
-    "message": _message,
+_DESCRIPTIONS: Final[Mapping[str, Callable[[Frame], str]]] = {
+    "connected": lambda record: f"on port {number_of(record, 'local_port')}",
+    "command": lambda record: f"{text_of(record, 'data')} -> {reply_of(record)}{remarks_on(record)}",
+    "message": lambda record: f"{number_of(record, 'data')} bytes thrown away",
     "closed": describe_close,
     "turned_away": _turned_away,
     "error": _error,
     "online": _online,
     "offline": _online,
-    "settings": _settings,
+    "settings": lambda record: f"{text_of(record, 'keys').replace(',', ', ')}, by {text_of(record, 'by')}",
     "monitor": _monitor,
 }

@@ -2,12 +2,10 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple
 
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.texts import describe_close, number_of, remarks_on, reply_of, text_of
-
-Side: TypeAlias = Literal["C", "S", "-"]  # client, server, or a note of the screen
 
 EVENTS_PER_SESSION: Final = 400
 EVENTS_IN_ALL: Final = 10_000
@@ -17,17 +15,16 @@ class TranscriptLine(NamedTuple):
     """One line. `time` is the server's time stamp, empty for a note of the screen."""
 
     time: str
-    side: Side
+    side: Literal["C", "S", "-"]  # client, server, or a note
     text: str
 
 
 class Transcript:
     """The events of one session; `lines` renders them. `cut` counts older events that were removed."""
 
-    __slots__ = ("_events", "cut", "gap", "session")
+    __slots__ = ("_events", "cut", "gap")
 
-    def __init__(self, session: int, gap: int) -> None:
-        self.session = session
+    def __init__(self, gap: int) -> None:
         self.cut = 0
         self.gap = gap
         self._events: deque[Frame | None] = deque(maxlen=EVENTS_PER_SESSION)  # None: some are missing here
@@ -98,7 +95,7 @@ class Transcripts:
         session = number_of(record, "session")
         transcript = self._all.get(session)
         if transcript is None:
-            transcript = self._all[session] = Transcript(session, self._gap)
+            transcript = self._all[session] = Transcript(self._gap)
         else:
             self._all.move_to_end(session)
         if transcript.gap != self._gap:

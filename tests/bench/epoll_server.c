@@ -1,6 +1,6 @@
 /*
- * epoll_server: the least that can play the dialogue, as a floor to compare with. It keeps no log, no
- * time-outs and no limits but that of its descriptors.
+ * epoll_server: the least program that plays the dialogue, as a floor. It has no log, no
+ * time-outs, and no limit except the number of descriptors.
  *
  *   epoll_server PORT        listens on 127.0.0.1
  *

@@ -1,4 +1,4 @@
-"""The figures that the benchmark takes, and their Markdown."""
+"""The figures of the benchmark, and their Markdown."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ from statistics import median
 from tests.bench.servers import OURS
 
 PER = 10_000
-"""Sessions that processor time is stated for."""
+"""CPU time is given for this number of sessions."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Sample:
-    """One server's turn: processor seconds per 10,000 sessions, rate, latency, failed sessions."""
+    """One server's turn: CPU seconds per 10,000 sessions, rate, latency, failed sessions."""
 
     cpu_s: float
     sessions_per_s: float
@@ -33,7 +33,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Standing:
-    """What a server costs apart from its sessions: memory and start, and what failed meanwhile."""
+    """The cost of a server apart from its sessions: memory and start, and the failures meanwhile."""
 
     held_kib: float
     growth_kib: int
@@ -86,7 +86,7 @@ def paired(mine: list[Sample], theirs: list[Sample], ratio: Callable[[Sample, Sa
 
 
 def per_cpu_s(mine: Sample, theirs: Sample) -> float:
-    """Return how many sessions `mine` serves in the processor time in which `theirs` serves one."""
+    """Return how many sessions `mine` serves in the CPU time in which `theirs` serves one."""
     return theirs.cpu_s / mine.cpu_s if mine.cpu_s else float("nan")
 
 
@@ -96,7 +96,7 @@ def latency(mine: Sample, theirs: Sample) -> float:
 
 
 def markdown(results: Results) -> str:
-    """All tables, with where and when they were taken."""
+    """Return all tables, with machine and date."""
     parts = [_heading(results), _sessions(results)]
     if results.standing:
         parts.append(_standing(results))
@@ -116,7 +116,7 @@ def _heading(results: Results) -> str:
 
 
 def _table(head: list[str], rows: list[list[str]], texts: int = 1) -> str:
-    """Lay a table out: the first `texts` columns to the left, the others to the right."""
+    """Return a table; the first `texts` columns are aligned to the left, the others to the right."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
 
     def line(cells: list[str]) -> str:
@@ -175,7 +175,7 @@ def _standing(results: Results) -> str:
 
 
 def _calls(results: Results) -> str:
-    """Lay out the calls per session; those rarer than one in a hundred sessions only count in the sum."""
+    """Return the calls per session. Calls rarer than one in a hundred sessions only count in the sum."""
     names = sorted({name for calls in results.calls.values() for name in calls})
     often = [name for name in names if any(calls.get(name, 0) >= 0.01 for calls in results.calls.values())]
     head = [f"{OURS}: system calls per reject session, at a time", "all", *often]

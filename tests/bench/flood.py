@@ -1,6 +1,6 @@
-"""A server that makes events up, many a second, and feeds monitors with them as the real one does.
+"""A server that makes up many events a second, and sends them to monitors like the real one.
 
-Run by `screen.py`. It ends when its standard input does, and then prints how many events it made in all.
+`screen.py` runs it. It ends when its standard input does, and then prints how many events it made.
 """
 
 import argparse
@@ -26,8 +26,8 @@ SESSION: tuple[Event, ...] = (
 TURN_S = 0.002
 
 
-class Visitor:
-    """Stands for a session, as far as an event tells of one."""
+class Caller:
+    """The fields of a session that an event has."""
 
     def __init__(self, number: int, slots: int) -> None:
         self.slot = number % slots + 1
@@ -37,7 +37,7 @@ class Visitor:
 
 
 def serve(directory: Path, slots: int, per_second: int, seconds: float) -> int:
-    """Serve; flood for so many seconds, beginning when a monitor is there; return how many events there were."""
+    """Serve. Flood for some seconds after a monitor has logged in; return how many events there were."""
     table: dict[str, Any] = {
         "port": 0,
         "listen": ["127.0.0.1"],
@@ -62,8 +62,8 @@ def serve(directory: Path, slots: int, per_second: int, seconds: float) -> int:
             due = int(min(now - began, seconds) * per_second)
             for at in range(made, due):
                 session, step = divmod(at, len(SESSION) * slots)
-                visitor = Visitor(session * slots + step % slots, slots)
-                server.recorder.record_session(visitor, (SESSION[step // slots],))
+                caller = Caller(session * slots + step % slots, slots)
+                server.recorder.record_session(caller, (SESSION[step // slots],))
             made = due
     seq = server.recorder.seq
     server.stop()

@@ -70,20 +70,20 @@ def _stamp(at_ms: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{ms:03d}Z"
 
 
-def write(path: Path, log_format: str, data: int) -> int:
-    """Write a log of about so many bytes; return how many it has."""
+def write(path: Path, log_format: str, wanted: int) -> int:
+    """Write a log of at least `wanted` bytes; return its size."""
     written = 0
     with path.open("w", encoding="ascii") as file:
-        for records in visits(data):
+        for records in visits(wanted):
             written += file.write("".join(_RENDER[log_format](records)))
-            if written >= data:
+            if written >= wanted:
                 break
     return written
 
 
 def run(words: list[str]) -> tuple[float, float]:
-    """Run a command to its end; return its CPU seconds, and the most MiB that it had."""
-    # Not /dev/null: grep would see that, and stop at the first line.
+    """Run a command; return its CPU seconds and its peak memory in MiB."""
+    # Not /dev/null, because grep stops at the first line then.
     process = subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.read()
@@ -96,7 +96,7 @@ def run(words: list[str]) -> tuple[float, float]:
 
 
 def compare(path: Path, rounds: int) -> tuple[float, float, float, float]:
-    """Let both take turns; return the medians of their seconds and of their ratio, and the most MiB of `report`."""
+    """Run both in turns; return the medians of their seconds and of their ratio, and the peak MiB of `report`."""
     grep, report = ["grep", "-c", "connected", str(path)], command("report", str(path))
     run(grep)  # the file is in the cache then
     turns = [(run(grep)[0], *run(report)) for _ in range(rounds)]

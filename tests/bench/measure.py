@@ -2,10 +2,10 @@
 
     python -m tests.bench.measure [--quick] [--servers smtppseudo,smtp-sink] [--out FILE]
 
-The servers take turns (A B C D A B C D ...), all of them running all the time, so that whatever else the
-machine does meets each alike. Only the ratios, which pair the turns of one round, compare from one day to
-another. Linux only; wants a C compiler, and, for what it compares with, aiosmtpd and Postfix's smtp-sink.
-Exit status 1 where this server failed a session or the benchmark could not run.
+The servers take turns (A B C D A B C D ...) while all of them run, so that other load on the machine affects all.
+Only the ratios, which pair the turns of one round, can be compared from day to day. Linux only; needs a C compiler,
+and for the comparison aiosmtpd and Postfix's smtp-sink.
+Exit status 1 if this server failed a session, or the benchmark could not run.
 """
 
 import argparse
@@ -32,7 +32,7 @@ QUICK = Plan(sessions=2_000, warm_up=1_000, held=2_000, growth_warm_up=4_000, gr
 
 
 def say(text: str) -> None:
-    """Tell the person who waits how far it is."""
+    """Print the progress."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -45,7 +45,7 @@ def take_turn(tools: Tools, server: Server, scenario: Scenario, sessions: int) -
 
 
 def run_rounds(tools: Tools, running: list[Server], scenario: Scenario, plan: Plan) -> dict[str, list[Sample]]:
-    """Warm all servers up, then let them take turns."""
+    """Warm up all servers, then let them take turns."""
     for server in running:
         take_turn(tools, server, scenario, plan.warm_up)
     samples: dict[str, list[Sample]] = {server.name: [] for server in running}
@@ -57,7 +57,7 @@ def run_rounds(tools: Tools, running: list[Server], scenario: Scenario, plan: Pl
 
 
 def compare(tools: Tools, names: list[str], directory: Path, results: Results) -> None:
-    """Run every scenario with all the servers up together."""
+    """Run every scenario while all servers run."""
     with contextlib.ExitStack() as stack:
         running = [stack.enter_context(servers.running(name, directory / f"rounds-{name}", tools)) for name in names]
         for scenario in SCENARIOS:
@@ -108,7 +108,7 @@ def stand(tools: Tools, name: str, directory: Path, plan: Plan) -> Standing:
 
 
 def count_calls(tools: Tools, directory: Path, results: Results) -> None:
-    """System calls of this server per reject session, by name; what strace cannot do becomes a note."""
+    """Count the system calls of this server per reject session, by name; add a note if strace cannot."""
     if not can_trace():
         results.notes.append("System calls were not counted: strace is not installed.")
         return
@@ -137,7 +137,7 @@ def measure(names: list[str], results: Results) -> None:
 
 
 def choose(wanted: str, results: Results) -> list[str]:
-    """Names of the servers that can run; those that cannot become notes. BenchError for unknown ones."""
+    """Return the servers that can run; add a note for each of the others. Raises BenchError for unknown names."""
     names = wanted.split(",")
     unknown = [name for name in names if name not in servers.COMMANDS]
     if unknown:

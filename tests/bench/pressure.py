@@ -1,8 +1,8 @@
-"""Attack a server at full size: how long newcomers wait for their 220, what it costs, and what is left behind.
+"""Attack a server at full size: how long other callers wait for their 220, the cost, and the time to recover.
 
     python -m tests.bench.pressure [--quick]
 
-Prints Markdown. Linux only; wants 20,000 open files for the server and as many for the attackers.
+Prints Markdown. Linux only; needs 20,000 open files for the server and as many for the attackers.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tests.clients import wait_until
 from tests.running import Running, Servers
 
 SECONDS = 8
-NEWCOMER_EVERY_S = 0.02
+OTHERS_EVERY_S = 0.02
 PIPELINED_BYTES = 100 << 20
 LINE_BYTES = 1 << 30
 HOLDING: dict[str, Any] = {"slots": 11_000, "slots_per_client": 0, "quiet_timeout_s": 0}
@@ -33,14 +33,14 @@ TARPIT: dict[str, Any] = {**HOLDING, "slots": 14_000, "tarpit": True, "greet_del
 
 
 @dataclass
-class Newcomers:
-    """Those who come while others attack: how long each waited for what it hears first, and how many heard no 220."""
+class Others:
+    """Callers during an attack: how long each waited for its first byte, and how many got no 220."""
 
     waits_ms: list[float] = field(default_factory=list)
     refused: int = 0
 
     def call(self, port: int) -> None:
-        """Let one come, hear something, and go."""
+        """Connect, receive the first byte, and close."""
         with socket.socket() as sock:
             sock.settimeout(20)
             sock.bind((f"127.0.222.{len(self.waits_ms) % 250 + 1}", 0))
@@ -56,25 +56,25 @@ class Newcomers:
 
 
 @contextlib.contextmanager
-def newcomers_calling(port: int) -> Iterator[Newcomers]:
-    """Let newcomers come while the block runs."""
-    newcomers, enough = Newcomers(), threading.Event()
+def others_calling(port: int) -> Iterator[Others]:
+    """Make calls during the block."""
+    others, enough = Others(), threading.Event()
 
     def play() -> None:
-        while not enough.wait(NEWCOMER_EVERY_S):
-            newcomers.call(port)
+        while not enough.wait(OTHERS_EVERY_S):
+            others.call(port)
 
     thread = threading.Thread(target=play)
     thread.start()
     try:
-        yield newcomers
+        yield others
     finally:
         enough.set()
         thread.join()
 
 
 def in_use(server: Running) -> int:
-    """Count the sockets that a server has open with somebody."""
+    """Count the open sockets of a server."""
     return sum(1 for fd in Path(f"/proc/{server.pid}/fd").iterdir() if "socket:" in _link(fd))
 
 
@@ -85,44 +85,44 @@ def _link(fd: Path) -> str:
         return ""
 
 
-def row(name: str, server: Running, newcomers: Newcomers, peak_kib: int, before: tuple[int, float]) -> str:
-    """Wait until the attack has left nothing behind; lay out what it did."""
+def row(name: str, server: Running, others: Others, peak_kib: int, before: tuple[int, float]) -> str:
+    """Wait until all sessions of the attack have ended; return the row of the table."""
     sockets, begun = before
     wait_until(lambda: in_use(server) <= sockets, "the end of all sessions", limit_s=240, poll_s=0.1)
-    gone_s = time.monotonic() - begun
+    recovery_s = time.monotonic() - begun
     cpu_before = cpu_s(server.pid)
     time.sleep(2)
     columns = [
-        f"{len(newcomers.waits_ms)}",
-        f"{newcomers.refused}",
-        f"{newcomers.at(0.5):.1f}",
-        f"{newcomers.at(0.99):.1f}",
+        f"{len(others.waits_ms)}",
+        f"{others.refused}",
+        f"{others.at(0.5):.1f}",
+        f"{others.at(0.99):.1f}",
         f"{peak_kib / 1024:.1f}",
-        f"{gone_s:.1f}",
+        f"{recovery_s:.1f}",
         f"{50 * (cpu_s(server.pid) - cpu_before):.1f}",
     ]
     return f"| {name} | {' | '.join(columns)} |"
 
 
 def attack(servers: Servers, kind: str, count: int, settings: dict[str, Any], sources: str, name: str) -> str:
-    """Attack a fresh server in one way."""
+    """Attack a new server in one way."""
     server = servers.start(settings)
     sockets = in_use(server)
-    with newcomers_calling(server.port) as newcomers:
+    with others_calling(server.port) as others:
         if settings is EVICTING:
             with attacking(kind, server.port, count, sources):
-                time.sleep(6)  # a session must have been idle for 5 s to give way
-                newcomers.waits_ms, newcomers.refused = [], 0
+                time.sleep(6)  # a session must be idle for 5 s before it can be evicted
+                others.waits_ms, others.refused = [], 0
                 peak_kib = watch_memory(server)
         else:
             with attacking(kind, server.port, count, sources):
                 peak_kib = watch_memory(server)
         ended = time.monotonic()
-    return row(name, server, newcomers, peak_kib, (sockets, ended))
+    return row(name, server, others, peak_kib, (sockets, ended))
 
 
 def watch_memory(server: Running) -> int:
-    """Let the attack last; return the most memory that the server had, in KiB."""
+    """Wait during the attack; return the peak memory of the server, in KiB."""
     peak = 0
     for _ in range(SECONDS * 10):
         time.sleep(0.1)
@@ -131,7 +131,7 @@ def watch_memory(server: Running) -> int:
 
 
 def flood(servers: Servers, data: bytes, total: int, name: str) -> str:
-    """Send one server as much as it takes, over as many connections as that needs."""
+    """Send `total` bytes to a server, over as many connections as that needs."""
     server = servers.start({"quiet_timeout_s": 0})
     with server.connect() as client:
         client.expect("220")
@@ -148,18 +148,18 @@ def flood(servers: Servers, data: bytes, total: int, name: str) -> str:
 
     looker = threading.Thread(target=look)
     looker.start()
-    with newcomers_calling(server.port) as newcomers:
+    with others_calling(server.port) as others:
         sent = 0
         while sent < total:
             sent += send_until_closed(server.port, data, total - sent)
         ended = time.monotonic()
     peak.set()
     looker.join()
-    return row(f"{name} (+{most[0] - before_kib} KiB)", server, newcomers, most[0], (sockets, ended))
+    return row(f"{name} (+{most[0] - before_kib} KiB)", server, others, most[0], (sockets, ended))
 
 
 def send_until_closed(port: int, data: bytes, most: int) -> int:
-    """Send again and again over one connection, until it is closed or enough is sent; return how much was."""
+    """Send over one connection until it is closed, or `most` bytes are sent; return how many were."""
     sent = 0
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.settimeout(20)
@@ -172,12 +172,12 @@ def send_until_closed(port: int, data: bytes, most: int) -> int:
 
 
 HEAD = """\
-| attack | newcomers | refused | 220 in ms, median | ms, p99 | MiB at most | gone after s | % of a core then |
+| attack | others | refused | 220 in ms, median | ms, p99 | MiB at most | gone after s | % of a core then |
 | --- | --: | --: | --: | --: | --: | --: | --: |"""
 
 
 def main() -> int:
-    """Attack and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.pressure", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the attackers: to see that it works")
     parser.add_argument("--only", default="", metavar="TEXT", help="only attacks whose name holds this")

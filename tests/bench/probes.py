@@ -1,4 +1,4 @@
-"""What is read off a server: processor time, memory, system calls; and the load that is put on it."""
+"""The CPU time, memory and system calls of a server, and the load generator."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ SUMMARY_ROW = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(?P<calls>\d+)\s+(?:\d+\s
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of the load generator saw; latencies are of whole sessions, in milliseconds."""
+    """The results of one run of the load generator; latencies are those of whole sessions, in milliseconds."""
 
     sessions: int
     failures: int
@@ -62,7 +62,7 @@ def run_load(tools: Tools, port: int, scenario: str, concurrency: int, sessions:
 
 @contextlib.contextmanager
 def holding(tools: Tools, port: int, connections: int) -> Iterator[Load]:
-    """Hold greeted, silent connections open for as long as the block runs, at most a minute."""
+    """Hold silent connections that got their 220 open during the block, at most a minute."""
     command = [str(tools.load), "127.0.0.1", str(port), "hold", str(connections), str(HOLD_LIMIT_S)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
@@ -85,7 +85,7 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_s(pid: int) -> float:
-    """Return the seconds that a process, its threads and its children have spent, living or waited for."""
+    """Return the CPU seconds of a process, its threads and its children, running or waited for."""
     ticks = 0
     for member in family(pid):
         after_name = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
@@ -106,7 +106,7 @@ def can_trace() -> bool:
 
 @contextlib.contextmanager
 def traced(pid: int, summary: Path) -> Iterator[Trace]:
-    """Count the system calls that a process makes while the block runs; `summary` is strace's own file.
+    """Count the system calls of a process during the block; `summary` is strace's own file.
 
     A traced server is several times slower than its clients, so it finds more work at each turn of its
     loop than it does in freedom.

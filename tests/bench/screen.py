@@ -1,4 +1,4 @@
-"""Measures the monitor screen under a flood of events, as a process in a terminal of its own.
+"""Measure the monitor screen under a flood of events, as a process in a terminal of its own.
 
     python -m tests.bench.screen [--per-second 20000] [--seconds 30] [--slots 25]
 
@@ -34,7 +34,7 @@ _SUMS = (re.compile(rb"Events seen\s+([\d,]+)"), re.compile(rb"Not shown\s+([\d,
 
 
 class Terminal:
-    """A process in a terminal of its own. `seen` is what it has written since `forget`."""
+    """A process in a terminal of its own. `seen` is its output since `forget`."""
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         self.began = time.perf_counter()
@@ -49,11 +49,11 @@ class Terminal:
         os.write(self._fd, keys)
 
     def forget(self) -> None:
-        """Forget what was seen."""
+        """Forget the output."""
         self.seen = b""
 
     def look(self, seconds: float, until: bytes | None = None) -> bool:
-        """Read for so long, or until something is seen; say whether it was."""
+        """Read for some seconds, or until `until` appears; return whether it did."""
         give_up_at = time.perf_counter() + seconds
         while (left := give_up_at - time.perf_counter()) > 0:
             if select.select([self._fd], [], [], left)[0]:
@@ -73,12 +73,12 @@ class Terminal:
         return int(found[1]) / 1024 if found else 0.0
 
     def cpu_s(self) -> float:
-        """Return the processor time used so far."""
+        """Return the CPU time so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
     def end(self) -> float:
-        """Quit as an operator would; return how long that took."""
+        """Quit with the key; return how long that took."""
         begun = time.perf_counter()
         self.press(b"\x11")
         self.look(10)
@@ -87,7 +87,7 @@ class Terminal:
 
 
 def latencies_ms(terminal: Terminal, seconds: float) -> list[float]:
-    """Press a key again and again; return how long each took to be seen."""
+    """Press a key again and again; return how long each took to appear."""
     found: list[float] = []
     give_up_at = time.perf_counter() + seconds
     while time.perf_counter() < give_up_at:
@@ -108,7 +108,7 @@ def report(name: str, found: list[float]) -> None:
 
 
 def measure(options: argparse.Namespace, directory: Path) -> None:
-    """Measure it all."""
+    """Measure everything."""
     words = [str(options.slots), "--per-second", str(options.per_second), "--seconds", str(options.seconds)]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "XDG_CONFIG_HOME": str(directory / "config")}
     environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}

@@ -1,4 +1,4 @@
-"""The servers that are compared, each a subprocess on a free loopback port, and the C programs' build."""
+"""The servers that are compared, each a subprocess on a free loopback port, and the build of the C programs."""
 
 import contextlib
 import importlib.util
@@ -23,13 +23,13 @@ READY_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.0005
 PORTS = range(20_000, 32_768)
-"""Below Linux's ephemeral ports, so that a probe of a port that is not open yet cannot meet itself."""
+"""Below Linux's ephemeral ports, so that a probe of a closed port cannot connect to itself."""
 
 OURS = "smtppseudo"
 
 
 class BenchError(Exception):
-    """Something that the benchmark needs is missing or failed; the text says what to do."""
+    """A thing that the benchmark needs is missing or has failed; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Server:
     directory: Path
 
     def error(self, text: str) -> BenchError:
-        """Make an error of what went wrong and the end of what the server said itself."""
+        """Return an error with this text and the end of the server's output."""
         said = (self.directory / "output").read_text(errors="replace").strip()[-2000:]
         return BenchError(f"{self.name} {text}" + (f"; it said:\n{said}" if said else ""))
 
 
 def build(directory: Path) -> Tools:
-    """Compile the C programs into `directory`; BenchError where there is no compiler or it fails."""
+    """Compile the C programs into `directory`. Raises BenchError without a compiler, or if it fails."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise BenchError("no C compiler (cc, gcc or clang) found: on Debian, apt-get install gcc libc6-dev")
@@ -73,7 +73,7 @@ def build(directory: Path) -> Tools:
 
 
 def python() -> str:
-    """The interpreter's real file: a venv's link or a version switcher's shim starts slower."""
+    """Return the interpreter's real file: the link of a venv or a shim starts slower."""
     return str(Path(sys.executable).resolve())
 
 
@@ -122,7 +122,7 @@ def _smtp_sink_path() -> str | None:
 
 
 def missing(name: str) -> str | None:
-    """Why this server cannot run here, or None."""
+    """Return why this server cannot run here, or None."""
     if name == OURS and importlib.util.find_spec("smtppseudo.cli") is None:
         return f"{CHECKOUT} has no smtppseudo.cli"
     if name == "aiosmtpd" and importlib.util.find_spec("aiosmtpd") is None:
@@ -133,7 +133,7 @@ def missing(name: str) -> str | None:
 
 
 def free_port() -> int:
-    """Find a loopback port that nobody listens on now; BenchError where all are taken."""
+    """Return a free loopback port. Raises BenchError if there is none."""
     for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -143,7 +143,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(name: str, directory: Path, tools: Tools) -> Iterator[Server]:
-    """Start a server with its files below `directory`, wait for its 220, and end it afterwards."""
+    """Start a server with its files below `directory`, wait for its 220, and stop it after the block."""
     with started(name, directory, tools) as server:
         wait_until_connectable(server)
         wait_until_greeted(server)
@@ -151,7 +151,7 @@ def running(name: str, directory: Path, tools: Tools) -> Iterator[Server]:
 
 
 def started(name: str, directory: Path, tools: Tools) -> contextlib.AbstractContextManager[Server]:
-    """Start a server and do not wait; end it afterwards. What it prints goes to `directory`/output."""
+    """Start a server without waiting, and stop it after the block. Its output goes to `directory`/output."""
     return started_by(name, lambda port: COMMANDS[name](port, directory, tools), directory)
 
 
@@ -170,7 +170,7 @@ def started_by(name: str, command_for: Callable[[int], list[str]], directory: Pa
 
 
 def stop(process: subprocess.Popen[Any]) -> None:
-    """End a process that was started here: first politely, after 10 s for good."""
+    """Stop a process with SIGTERM, after 10 s with SIGKILL."""
     process.terminate()
     try:
         process.wait(STOP_TIMEOUT_S)
@@ -180,7 +180,7 @@ def stop(process: subprocess.Popen[Any]) -> None:
 
 
 def wait_until_connectable(server: Server) -> None:
-    """Try every half millisecond until the kernel takes a connection; BenchError after 15 s."""
+    """Try every half millisecond until a connection succeeds. Raises BenchError after 15 s."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     while True:
         with socket.socket() as probe:
@@ -194,7 +194,7 @@ def wait_until_connectable(server: Server) -> None:
 
 
 def wait_until_greeted(server: Server) -> None:
-    """Connect and read the 220; BenchError where another or no greeting comes."""
+    """Connect and read the 220. Raises BenchError for another greeting or none."""
     try:
         with socket.create_connection(("127.0.0.1", server.port), READY_TIMEOUT_S) as client:
             greeting = client.recv(512)

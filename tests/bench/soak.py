@@ -1,9 +1,9 @@
-"""Half a million sessions of mixed kinds, with a monitor that reads all, and the tarpit where the server has one.
+"""Half a million sessions of mixed kinds in the tarpit, with a monitor that reads everything.
 
     python -m tests.bench.soak [--sessions N]
 
-Afterwards the server's memory and descriptors are as before, its counters are the visitors' own, and each line of the
-log is the event that the monitor saw. Prints a table; exit status 1 if one of these does not hold. Linux only.
+Afterwards the server's memory and descriptors must be as before, its counters must equal those of the callers, and
+each line of the log must be an event that the monitor got. Prints a table; exit status 1 if a check fails. Linux only.
 """
 
 import argparse
@@ -20,15 +20,15 @@ from typing import Any, Final, NamedTuple
 
 from smtppseudo.config.settings import KEYS
 from smtppseudo.log.records import parse, render_record
+from tests.bench.callers import TURNED_AWAY_FROM, Tally, play_all
 from tests.bench.probes import rss_kib
-from tests.bench.visitors import REFUSED_FROM, Tally, visit_all
 from tests.clients import connect, wait_until
 from tests.monitors import Monitors, Peer
 from tests.running import Running, Servers
 
 SESSIONS: Final = 500_000
 WARM_UP: Final = 0.1
-"""So much of the sessions comes before memory is looked at for the first time."""
+"""The share of the sessions before memory is measured for the first time."""
 
 DRIFT: Final = 0.05
 FEWEST_FOR_DRIFT: Final = 20_000
@@ -51,7 +51,7 @@ OF_CLOSED: Final = ("quit", "peer", "reset", "errors")
 
 
 class Check(NamedTuple):
-    """One thing that must hold: what it is, what was seen, what was to be seen."""
+    """A check: its name, the value seen, and the value expected."""
 
     name: str
     seen: str
@@ -60,7 +60,7 @@ class Check(NamedTuple):
 
 
 class Watcher:
-    """A monitor that writes all that it hears to a file, as fast as it comes, and looks at it only later."""
+    """A monitor that writes everything to a file as it arrives, and reads the file later."""
 
     def __init__(self, peer: Peer, path: Path) -> None:
         self.first_seq = peer.snapshot["seq"] + 1
@@ -71,7 +71,7 @@ class Watcher:
         self._thread.start()
 
     def frames(self) -> Iterator[dict[str, Any]]:
-        """Wait for the server's end, then yield all frames in order."""
+        """Wait for the end of the server, then yield all frames in order."""
         self._thread.join()
         with self._path.open("rb") as file:
             for line in file:
@@ -84,7 +84,7 @@ class Watcher:
 
 
 def soak(directory: Path, sessions: int, seed: int = 1) -> list[Check]:
-    """Play so many sessions on a server of its own; return what was looked at afterwards."""
+    """Play the sessions on a new server; return the checks."""
     servers, monitors = Servers(directory), Monitors()
     tarpit = {name: value for name, value in TARPIT.items() if name in KEYS}
     at_once = AT_ONCE_TARPITTED if tarpit else AT_ONCE
@@ -93,15 +93,15 @@ def soak(directory: Path, sessions: int, seed: int = 1) -> list[Check]:
         peer = monitors.log_in(server)
         peer.send("subscribe")
         watcher = Watcher(peer, directory / "frames")
-        with contextlib.closing(connect("127.0.0.1", server.port, REFUSED_FROM)) as holder:
+        with contextlib.closing(connect("127.0.0.1", server.port, TURNED_AWAY_FROM)) as holder:
             holder.expect("220")
             descriptors = open_descriptors(server)
             warm_up = int(sessions * WARM_UP)
-            tally = visit_all(server.port, warm_up, at_once, seed)
+            tally = play_all(server.port, warm_up, at_once, seed)
             wait_until(lambda: open_descriptors(server) == descriptors, "the end of the warm-up", SETTLE_LIMIT_S)
             before_kib = rss_kib(server.pid)
-            tally += visit_all(server.port, sessions - warm_up, at_once, seed + 100)
-            with contextlib.suppress(AssertionError):  # it is among the checks
+            tally += play_all(server.port, sessions - warm_up, at_once, seed + 100)
+            with contextlib.suppress(AssertionError):  # a check reports it
                 wait_until(lambda: open_descriptors(server) == descriptors, "the end", SETTLE_LIMIT_S)
             checks = [
                 equal("descriptors", open_descriptors(server), descriptors),
@@ -121,7 +121,7 @@ def open_descriptors(server: Running) -> int:
 
 
 def counters_of(server: Running, monitors: Monitors) -> dict[str, Any]:
-    """Ask for the sums of the run, and how many log lines were lost."""
+    """Return the counters of the server, and the number of lost log lines."""
     with monitors.log_in(server) as monitor:
         status = monitor.ok("status")
     return {**status["counters"], "lost_log_lines": status["lost_log_lines"]}
@@ -133,7 +133,7 @@ def equal(name: str, seen: int, wanted: int) -> Check:
 
 
 def of_memory(before_kib: int, after_kib: int, sessions: int) -> list[Check]:
-    """Compare the memory after the warm-up with that at the end, where there was enough between."""
+    """Compare the memory after the warm-up with the end, if there were enough sessions between."""
     drift = after_kib / before_kib - 1
     wanted = f"under {DRIFT:.0%} more than {before_kib:,}"
     good = drift < DRIFT or sessions < FEWEST_FOR_DRIFT
@@ -141,11 +141,11 @@ def of_memory(before_kib: int, after_kib: int, sessions: int) -> list[Check]:
 
 
 def of_counters(counters: dict[str, Any], tally: Tally) -> list[Check]:
-    """Compare the server's sums with the visitors'; one connection is still held."""
+    """Compare the counters of the server with those of the callers; one connection is still open."""
     ended = sum(tally[reason] for reason in OF_CLOSED)
     return [
         equal("connected", counters["connected"], ended + 1),
-        equal("refused", counters["turned_away"]["client"], tally["refused"]),
+        equal("turned away", counters["turned_away"]["client"], tally["turned_away"]),
         *(equal(f"closed: {reason}", counters["closed"][reason], tally[reason]) for reason in OF_CLOSED),
         equal("closed in any way", sum(counters["closed"].values()), ended),
         equal("commands", counters["commands"], tally["commands"]),
@@ -157,9 +157,9 @@ def of_counters(counters: dict[str, Any], tally: Tally) -> list[Check]:
 
 
 def of_log(server: Running, watcher: Watcher, tally: Tally) -> list[Check]:
-    """Compare the log with what the monitor saw, line by line."""
+    """Compare the log with the frames of the monitor, line by line."""
     kinds: Counter[str] = Counter()
-    different = dropped = streamed = refused = 0
+    different = dropped = streamed = turned_away = 0
     lines = log_lines(server.log_dir)
     for _ in range(watcher.first_seq - 1):
         next(lines)
@@ -172,18 +172,18 @@ def of_log(server: Running, watcher: Watcher, tally: Tally) -> list[Check]:
         record = {name: value for name, value in frame.items() if name not in ("type", "seq")}
         line = next(lines, "")
         kinds[record["event"]] += 1
-        refused += record.get("count", 0)
+        turned_away += record.get("count", 0)
         different += render_record(record) != line
-    rest = [parse(line) for line in lines]  # what came after the monitor's own end
+    rest = [parse(line) for line in lines]  # events after the monitor was disconnected
     ended = sum(tally[reason] for reason in OF_CLOSED)
     return [
         equal("connected events", kinds["connected"], ended + 1),
         equal("closed events", kinds["closed"], ended + 1),
-        equal("refused, by events", refused, tally["refused"]),
+        equal("turned away, by events", turned_away, tally["turned_away"]),
         equal("errors", kinds["error"], 0),
-        equal("events dropped on the way", dropped, 0),
-        equal(f"of {streamed:,} events, other than their line", different, 0),
-        equal("lines that no event was seen of", sum("logout" not in str(stamped) for stamped in rest), 0),
+        equal("events dropped for the monitor", dropped, 0),
+        equal(f"differ from their line, of {streamed:,} events", different, 0),
+        equal("lines without an event", sum("logout" not in str(stamped) for stamped in rest), 0),
     ]
 
 
@@ -195,7 +195,7 @@ def log_lines(log_dir: Path) -> Iterator[str]:
 
 
 def table(checks: list[Check]) -> str:
-    """Lay the checks out."""
+    """Return the checks as a Markdown table."""
     rows = [("", "seen", "wanted", ""), *((c.name, c.seen, c.wanted, "good" if c.good else "WRONG") for c in checks)]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [
@@ -206,7 +206,7 @@ def table(checks: list[Check]) -> str:
 
 
 def main() -> int:
-    """Soak a server and say what came of it."""
+    """Run the soak and print the checks."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.soak")
     parser.add_argument("--sessions", type=int, default=SESSIONS)
     options = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Hold 10,000 callers at an byte a second, and compare with a timer wheel in C; print the figures as Markdown.
+"""Hold 10,000 callers at one byte a second, and compare with a timer wheel in C; print the figures as Markdown.
 
     python -m tests.bench.tarpit [--quick]
 
-The servers take turns, each with its callers to itself. Linux only; wants a C compiler and 10,100 open files.
+The servers take turns, and only one runs at a time. Linux only; needs a C compiler and 10,100 open files.
 """
 
 import argparse
@@ -46,7 +46,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Turn:
-    """What holding the callers for a while was like."""
+    """The figures of one turn."""
 
     core_percent: float
     kib_per_caller: float
@@ -58,21 +58,21 @@ class Turn:
 
 @contextlib.contextmanager
 def calling(tools: Tools, server: Server, callers: int, seconds: int) -> Iterator[Callable[[], dict[str, float]]]:
-    """Have a server hold callers, from when all have heard something; what is yielded waits for what they say."""
+    """Connect callers to a server; the block begins when all have a byte. Yield a function that returns the figures."""
     words = [str(tools.tarpit_load), "127.0.0.1", str(server.port), *map(str, (callers, seconds, RATE))]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = process.stdout
         try:
             if said.readline() != "open\n":
-                raise server.error("did not answer all callers")
+                raise server.error("did not greet all callers")
             yield lambda: dict(json.loads(said.readline()))
         finally:
             servers.stop(process)
 
 
 def take_turn(name: str, tools: Tools, directory: Path, plan: Plan) -> Turn:
-    """Start one server, have it hold the callers, and end it."""
+    """Start one server, let it hold the callers, and stop it."""
 
     def command(port: int) -> list[str]:
         if name == OURS:
@@ -102,10 +102,10 @@ def take_turn(name: str, tools: Tools, directory: Path, plan: Plan) -> Turn:
 
 
 def markdown(turns: dict[str, list[Turn]], plan: Plan) -> str:
-    """Lay out the table, medians, with the ratio of the pairs."""
+    """Return the table of medians, with the ratio of the pairs."""
     lines = [
         f"| {plan.callers:,} callers at {RATE} byte a second | % of a core | KiB a caller"
-        " | late ms, median | late ms, p99 | early | newcomer's first byte, ms p99 |",
+        " | late ms, median | late ms, p99 | early | new caller's first byte, ms p99 |",
         "| --- | --: | --: | --: | --: | --: | --: |",
     ]
     for name, all_turns in turns.items():

@@ -1,11 +1,11 @@
 /*
- * tarpit_load: callers whom a server on loopback makes wait, and whether it is on time. One thread, no root.
+ * tarpit_load: callers that a tarpit on loopback holds; measures how late its bytes are. One thread, no root.
  *
  *   tarpit_load HOST PORT CONNECTIONS SECONDS BYTES_PER_S
  *
- * Opens the connections, a few hundred at a time, and says "open" in a line when each has heard its first byte.
+ * Opens the connections, a few hundred at a time, and prints "open" when each has its first byte.
  * For SECONDS from then on it notes how late each byte comes, against the first byte of its connection; and every
- * 50 ms a newcomer, from an address of its own, measures how long its first byte takes, and leaves.
+ * 50 ms a new caller, from its own address, measures how long its first byte takes, and closes.
  *
  * Prints one JSON line. Exit status: 0; 1 where the server dropped a connection; 2 usage or no descriptors.
  */

@@ -1,4 +1,4 @@
-"""What it costs a server that a monitor looks on: CPU seconds per 10,000 sessions, with and without, in turns.
+"""The cost of a monitor to the server: CPU seconds per 10,000 sessions, with and without one, in turns.
 
     python -m tests.bench.watched
 
@@ -24,7 +24,7 @@ SCENARIO = Scenario("reject", 200)
 
 @contextlib.contextmanager
 def watching(state_dir: Path) -> Iterator[None]:
-    """Let a monitor look on."""
+    """Connect a monitor that reads every event."""
     words = [sys.executable, "-m", "smtppseudo", "watch", "--json", "--state-dir", str(state_dir)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
     try:
@@ -34,7 +34,7 @@ def watching(state_dir: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Take turns and print both figures and the median of their ratios."""
+    """Measure in turns; print both figures and the median of their ratios."""
     with tempfile.TemporaryDirectory(prefix="smtppseudo-bench-") as temporary, contextlib.ExitStack() as stack:
         directory = Path(temporary)
         tools = servers.build(directory)

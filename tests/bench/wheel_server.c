@@ -1,6 +1,6 @@
 /*
- * wheel_server: the least that can hold callers, as a floor to compare a tarpit with. Each caller is sent a
- * greeting, byte by byte, from a wheel of 50 ms; what it says is read and dropped.
+ * wheel_server: the least program that can hold callers, as a floor for a tarpit. It sends each caller a
+ * greeting, byte by byte, from a wheel of 50 ms, and drops what it receives.
  *
  *   wheel_server PORT BYTES_PER_S     listens on 127.0.0.1
  */

@@ -1,4 +1,4 @@
-"""What tests with faults start from, besides servers."""
+"""Fixtures for the tests with faults."""
 
 from collections.abc import Iterator
 
@@ -9,5 +9,5 @@ from tests.monitors import Monitors, closing_monitors
 
 @pytest.fixture
 def monitors() -> Iterator[Monitors]:
-    """Connects to monitor ports; at the end every connection is closed."""
+    """Make connections to monitor ports, and close them at the end."""
     yield from closing_monitors()

@@ -32,7 +32,7 @@ OF_OS: Final = {
     "listdir": "readdir",
     "scandir": "readdir",
 }
-"""What `os` calls them, and what the system does."""
+"""The names in `os`, and the system calls behind them."""
 
 OF_SOCKET: Final = {
     "_accept": "accept",
@@ -48,14 +48,14 @@ OF_EPOLL: Final = {"register": "epoll_ctl ADD", "modify": "epoll_ctl MOD", "unre
 FILES: Final = frozenset(OF_OS.values()) | {"fopen"}
 
 DONE_ALL_THE_SAME: Final = ("close", "close of a socket", "epoll_ctl DEL")
-"""These do what they are for even where they fail: close(2), and what takes nothing cannot want memory."""
+"""Calls that have their effect even if they fail: see close(2), and removing needs no memory."""
 
 SHORT: Final = 0
-"""In place of an errno: the call does its work on one byte alone."""
+"""Instead of an errno: the call transfers only one byte."""
 
 
 class Fault(NamedTuple):
-    """The call that fails: which, how, and how many of its kind went well before."""
+    """The call that fails, its errno, and how many calls of that kind succeed before."""
 
     call: str
     errno: int
@@ -67,7 +67,7 @@ class Fault(NamedTuple):
 
 
 class Layer:
-    """Counts calls by name while `active` and not `at_rest`, and makes one of them fail."""
+    """Counts calls by name while it is `active` and not `at_rest`, and makes one of them fail."""
 
     def __init__(self, fault: Fault | None = None) -> None:
         self.counts: Counter[str] = Counter()
@@ -79,7 +79,7 @@ class Layer:
 
     @contextlib.contextmanager
     def active(self, calls: frozenset[str] | None = None) -> Iterator[None]:
-        """Count, and let the fault happen, while the server has its turn; only these calls, if any are named."""
+        """Count the calls and let the fault happen inside the block; `calls` limits that to some calls."""
         before, self._active, self._calls = self._active, True, calls
         try:
             yield
@@ -87,9 +87,9 @@ class Layer:
             self._active = before
 
     def around(self, name: str, call: Call) -> Call:
-        """Return what stands in for a call."""
+        """Return a function that replaces a call."""
 
-        def stand_in(*arguments: Any, **named: Any) -> Any:
+        def replacement(*arguments: Any, **named: Any) -> Any:
             if self.at_rest or not self._active or (self._calls is not None and name not in self._calls):
                 return call(*arguments, **named)
             number = self.counts[name]
@@ -105,10 +105,10 @@ class Layer:
                 call(*arguments, **named)
             raise OSError(fault.errno, os.strerror(fault.errno))
 
-        return stand_in
+        return replacement
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Stand between the server and the system until the test ends."""
+        """Replace the calls until the test ends."""
         for attribute, name in OF_OS.items():
             monkeypatch.setattr(os, attribute, self.around(name, getattr(os, attribute)))
         monkeypatch.setattr(io, "open", self.around("fopen", io.open))
@@ -120,7 +120,7 @@ class Layer:
 
 
 class _Epoll:
-    """An epoll with the layer before it; the class itself can be neither changed nor inherited from."""
+    """An epoll behind the layer; the real class can be neither changed nor inherited from."""
 
     def __init__(self, layer: Layer, epoll: Any) -> None:
         self.poll = epoll.poll

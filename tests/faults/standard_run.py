@@ -1,4 +1,4 @@
-"""A run in which the server does all that it does, with visitors who bear that one of them is lost."""
+"""A run in which the server does everything that it can do. One of its sessions may be lost to a fault."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -12,14 +12,14 @@ from tests.monitors import Monitors, Peer
 
 STEP_S = 0.02
 ALL_AT_WORK: dict[str, Any] = {"slots": 3000, "log_min_free_bytes": 1, "quiet_timeout_s": 0}
-"""So many slots that the list of them does not fit into one turn of a monitor's connection."""
+"""With 3,000 slots the list of them takes several turns of a monitor's connection."""
 
 ONE_DAY_S = 86_400.0
 IDLE_S = 31.0
 
 
 class InFaults(Inside):
-    """A server behind a layer; its clock moves on with every turn, as what was paused has to go on."""
+    """A server behind a layer. Its clock advances with every turn, so that pauses end."""
 
     def __init__(self, directory: Path, layer: Layer, settings: Mapping[str, Any]) -> None:
         self.layer = layer
@@ -28,22 +28,22 @@ class InFaults(Inside):
 
     @property
     def cookie(self) -> str:
-        """What lets a monitor in, be it on the disk or not."""
-        return self.server._cookie.secret
+        """The cookie, even if it could not be written."""
+        return self.server._cookie
 
     def turn(self) -> None:
-        """Give the server a turn; 20 ms pass."""
+        """Advance by 20 ms and run a turn."""
         self.time.advance(STEP_S)
         with self.layer.active():
             self.server.reactor.turn(0.001)
 
     def carry_out(self, call: Callable[[], object]) -> None:
-        """Have the server do something of its own accord."""
+        """Call the server with the layer active."""
         with self.layer.active():
             call()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the server."""
         for client in self._clients:
             client.close()
         self.carry_out(self.server.stop)
@@ -51,7 +51,7 @@ class InFaults(Inside):
 
 
 class StandardRun:
-    """Plays it. `lost` names what did not come off as without a fault."""
+    """Plays the run. `lost` names the steps that differed from a run without a fault."""
 
     def __init__(self, server: InFaults, monitors: Monitors) -> None:
         self.server = server
@@ -62,7 +62,7 @@ class StandardRun:
         self._monitor: Peer | None = None
 
     def play(self) -> None:
-        """Play all of it up to, and without, the stop."""
+        """Play everything except the stop."""
         server = self.server
         self._whole_session("first")
         self._log_in()
@@ -89,7 +89,7 @@ class StandardRun:
         self._whole_session("last")
 
     def serve_once_more(self) -> None:
-        """A session comes off as without a fault, at the first attempt."""
+        """Play a session, which must succeed at the first attempt."""
         client = self._greeted()
         for line, start in (("HELO x", "250"), ("MAIL FROM:<a@b>", "553"), ("QUIT", "221")):
             client.say(line, start)
@@ -101,7 +101,7 @@ class StandardRun:
             yield
         except (AssertionError, ConnectionError) as error:
             if "not within" in str(error):
-                raise  # the server answers nobody
+                raise  # the server replies to no one
             self.lost.append(f"{what}: {error}")
 
     def _greeted(self) -> Client:
@@ -137,7 +137,7 @@ class StandardRun:
             self._monitor = peer
 
     def _ask(self, op: str, **fields: Any) -> bool:
-        """Have a monitor ask, and say whether it was done; one whose connection is lost comes anew."""
+        """Send a request as a monitor; return whether it was done. Log in again if the connection was lost."""
         if self._monitor is None:
             self._log_in()
         assert self._monitor is not None
@@ -155,7 +155,7 @@ class StandardRun:
         if self._ask("set", changes={"greeting": greeting}):
             self.greeting = greeting
         elif not self.refusals:
-            self.greeting = "unknown"  # the reply was lost, and the request perhaps with it
+            self.greeting = "unknown"  # the reply was lost, and maybe the request too
 
     def _stop_and_start(self) -> None:
         with self._may_be_lost("resident when stopped"):

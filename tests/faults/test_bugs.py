@@ -1,4 +1,4 @@
-"""Bugs of ours in what is done with events: some are lost, that is said, and the server goes on."""
+"""Bugs of the server: each costs some log lines or one session, is reported, and the server continues."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ def bugs(inside: Inside) -> list[str]:
     return [error.message for error in inside.events(Error) if "bug:" in error.message]
 
 
-def test_what_cannot_be_rendered_costs_its_turn_alone(broken: Inside) -> None:
+def test_a_bug_in_rendering_costs_only_the_lines_of_its_turn(broken: Inside) -> None:
     client = broken.greeted()
     client.say("NOOP before", "250")
     client.say("NOOP bug", "250")
@@ -47,11 +47,11 @@ def test_what_cannot_be_rendered_costs_its_turn_alone(broken: Inside) -> None:
     assert line.endswith(": 1 log line lost")
     assert line in broken.said
     counters = broken.server.counters()
-    assert (counters["faults"], broken.server.recorder.lost_lines) == (1, 1)
+    assert (counters["faults"], broken.server.recorder.log.account.lost_lines) == (1, 1)
     client.close()
 
 
-def test_it_is_said_once_a_minute(broken: Inside) -> None:
+def test_a_repeated_bug_is_reported_once_a_minute(broken: Inside) -> None:
     client = broken.greeted()
     for _ in range(20):
         client.say("NOOP bug", "250")
@@ -66,7 +66,7 @@ def test_it_is_said_once_a_minute(broken: Inside) -> None:
     assert len(bugs(broken)) == 2
 
 
-def test_a_journal_that_breaks_is_no_endless_loop(broken: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_the_log_causes_no_endless_loop(broken: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     with broken.greeted() as client:
         monkeypatch.setattr(broken.server.recorder.log, "prepare", lambda day, now: 1 / 0)
         for _ in range(3):
@@ -80,14 +80,15 @@ def test_a_journal_that_breaks_is_no_endless_loop(broken: Inside, monkeypatch: p
     assert b"NOOP again" in [command.data for command in broken.events(Command)]
 
 
-def test_a_stop_ends_it_all_the_same(broken: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_stop_does_not_keep_the_server_running(broken: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise KeyError("flush")
 
     monkeypatch.setattr(broken.server.recorder, "flush", fail)
     faults: list[Exception] = []
     reactor = broken.server.reactor
-    reactor.wheel.schedule(Timer(lambda now: broken.server.stop(), faults.append), reactor.clock.now)
+    reactor.on_fault = faults.append
+    reactor.wheel.schedule(Timer(reactor, lambda now: broken.server.stop()), reactor.clock.now)
     broken.time.advance(1)
     broken.server.run()  # it returns
     assert [type(fault) for fault in faults] == [KeyError]
@@ -108,7 +109,7 @@ def test_a_bug_in_recording_a_new_session_costs_no_slot(broken: Inside) -> None:
         client.say("NOOP", "250")
 
 
-def test_one_that_closing_has_too_costs_one_session(broken: Inside) -> None:
+def test_a_bug_that_occurs_again_in_closing_costs_one_session(broken: Inside) -> None:
     def see(session: Any, events: Sequence[Event]) -> None:
         if session.ip == "127.0.0.7" and session.said is not None:
             raise KeyError
@@ -116,7 +117,7 @@ def test_one_that_closing_has_too_costs_one_session(broken: Inside) -> None:
     broken.server.recorder.on_session_events = see
     caught, other = broken.greeted("127.0.0.7"), broken.greeted()
     caught.send("NOOP")
-    broken.turn_until(lambda: broken.server.reception.slots.in_use == 1, "its slot is free")
+    broken.turn_until(lambda: broken.server.reception.slots.in_use == 1, "a free slot")
     other.say("NOOP", "250")
     assert broken.server.counters()["faults"] == 2
     broken.server.recorder.on_session_events = None

@@ -1,4 +1,4 @@
-"""The wall clock is set while the server runs: no session ends, monitors read on, logs go by the new date."""
+"""The wall clock jumps while the server runs: no session or stream ends, and logs follow the new date."""
 
 import re
 from datetime import date, timedelta
@@ -16,7 +16,7 @@ KEPT_DAYS = 20
 
 
 class SetClock:
-    """The offset of the wall clock of processes to be started with `environment`."""
+    """The offset of the wall clock, for processes that are started with `environment`."""
 
     def __init__(self, path: Path) -> None:
         library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
@@ -32,7 +32,7 @@ class SetClock:
         self.set(0)
 
     def set(self, days: int) -> None:
-        """Set the clock so many days off the real time."""
+        """Set the offset from the real time, in days."""
         aside = self._path.with_suffix(".new")
         aside.write_text(f"{days:+}d\n")
         aside.replace(self._path)
@@ -40,18 +40,18 @@ class SetClock:
 
 @pytest.fixture
 def clock(tmp_path: Path) -> SetClock:
-    """A clock for servers, right as yet."""
+    """A clock for servers, without an offset."""
     return SetClock(tmp_path / "offset")
 
 
 def day_of(server: Running) -> date:
-    """Return the date of the latest log that the server began."""
+    """Return the date of the newest log file of the server."""
     newest = max(server.log_dir.glob("*.log"), key=lambda path: path.stat().st_mtime_ns)
     return date.fromisoformat(newest.stem)
 
 
 @pytest.mark.parametrize("days", [YEAR, -YEAR, 1, -1])
-def test_a_jump_ends_nothing(servers: Servers, monitors: Monitors, clock: SetClock, days: int) -> None:
+def test_a_jump_ends_no_session_and_no_stream(servers: Servers, monitors: Monitors, clock: SetClock, days: int) -> None:
     server = servers.start({"log_keep_days": KEPT_DAYS, "idle_timeout_s": 60}, env=clock.environment)
     monitor = monitors.subscribed(server)
     with server.connect() as client:
@@ -88,8 +88,8 @@ def test_a_jump_ends_nothing(servers: Servers, monitors: Monitors, clock: SetClo
     assert not re.search("lost", server.stderr)
 
 
-def test_new_sessions_and_time_outs_after_a_jump(servers: Servers, clock: SetClock) -> None:
-    """The idle time of a session is counted from its own last answer, whatever the date."""
+def test_new_sessions_time_out_after_a_jump(servers: Servers, clock: SetClock) -> None:
+    """The idle time counts from the last reply of the session, whatever the date is."""
     server = servers.start({"idle_timeout_s": 1}, env=clock.environment)
     clock.set(YEAR)
     with server.connect() as client:
@@ -97,6 +97,8 @@ def test_new_sessions_and_time_outs_after_a_jump(servers: Servers, clock: SetClo
         clock.set(-YEAR)
         client.expect("421 Connection timed out")
         client.expect_end()
-    (closed,) = server.wait_for(lambda records: [r.event for r in records if isinstance(r.event, Closed)], "the end")
+    (closed,) = server.wait_for(
+        lambda records: [r.event for r in records if isinstance(r.event, Closed)], "the end of the session"
+    )
     assert closed.reason == "idle"
     assert 1000 <= closed.duration_ms < 20_000

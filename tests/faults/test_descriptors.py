@@ -1,4 +1,4 @@
-"""No more descriptors: accepting pauses, nothing spins, sessions go on, and service comes back by itself."""
+"""Without free descriptors accepting pauses, the loop does not spin, sessions continue, and service recovers."""
 
 import contextlib
 import itertools
@@ -23,7 +23,7 @@ _CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @contextlib.contextmanager
 def no_more_descriptors(server: Running) -> Iterator[None]:
-    """Let the server open nothing more than it has open."""
+    """Keep the server from opening more descriptors inside the block."""
     soft, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
     last = max(int(fd.name) for fd in Path(f"/proc/{server.pid}/fd").iterdir())
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (last + 1, hard))
@@ -34,13 +34,13 @@ def no_more_descriptors(server: Running) -> Iterator[None]:
 
 
 def cpu_s(pid: int) -> float:
-    """Return the processor time that a process has taken."""
+    """Return the CPU time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS_PER_S
 
 
 def expect_service(clients: list[Client]) -> None:
-    """All who waited are served, and slots are as free as ever."""
+    """Check that all waiting clients are served."""
     for client in clients:
         client.expect("220")
         client.say("QUIT", "221")
@@ -48,7 +48,7 @@ def expect_service(clients: list[Client]) -> None:
         client.close()
 
 
-def test_sessions_go_on_and_newcomers_wait(servers: Servers) -> None:
+def test_sessions_continue_and_new_callers_wait(servers: Servers) -> None:
     server = servers.start({"slots": CALLERS + 1, "quiet_timeout_s": 0})
     with server.connect() as before:
         before.expect("220")
@@ -58,7 +58,7 @@ def test_sessions_go_on_and_newcomers_wait(servers: Servers) -> None:
             assert f"cannot accept connections on port {server.port}: Too many open files" in str(error.event)
             began_cpu_s, end_at = cpu_s(server.pid), time.monotonic() + 1.5
             before.say("NOOP", "250")
-            wait_until(lambda: time.monotonic() > end_at, "time for another attempt, which is not said")
+            wait_until(lambda: time.monotonic() > end_at, "time for another attempt, which is not reported")
             assert cpu_s(server.pid) - began_cpu_s < 0.2
         expect_service(waiting)
         before.say("NOOP", "250")
@@ -83,5 +83,5 @@ def test_accept_is_tried_once_a_second(servers: Servers, tmp_path: Path) -> None
 
 
 def failures(trace: Path) -> list[float]:
-    """Return when the server tried in vain, in seconds."""
+    """Return the times of the attempts that failed, in seconds."""
     return [float(match[1]) for match in CANNOT_ACCEPT.finditer(trace.read_text())]

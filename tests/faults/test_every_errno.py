@@ -1,7 +1,7 @@
-"""Every call to the system fails with every errno that it can fail with, at moments all over a standard run.
+"""Every system call fails with each of its errnos, at several moments of a standard run.
 
-The server survives each, loses at most one session or one turn's log lines, says so, and serves on as before.
-`SMTPPSEUDO_TEST_FAULTS=all` takes every moment there is instead of a sample.
+The server must survive, lose at most one session or the log lines of one turn, report that, and continue.
+`SMTPPSEUDO_TEST_FAULTS=all` tests every moment instead of a sample.
 """
 
 import errno
@@ -55,7 +55,7 @@ ERRNOS = {
     "rename": f"EBUSY EEXIST EXDEV {_OF_A_PATH} {_OF_A_CHANGE}",
     "readdir": f"EMFILE ENFILE {_OF_A_PATH}",
 }
-"""As man pages of section 2, ip(7) and tcp(7) have them. EINTR is not among them: Python begins anew (PEP 475)."""
+"""From the man pages of section 2, ip(7) and tcp(7). Without EINTR: Python repeats the call (PEP 475)."""
 
 CASES = [(call, name) for call, names in ERRNOS.items() for name in names.split()]
 
@@ -68,7 +68,7 @@ IN_TARPIT = [
 
 
 class Played:
-    """A standard run with or without a fault, and what is left of it."""
+    """A standard run with or without a fault, and its results."""
 
     def __init__(self, directory: Path, fault: Fault | None, settings: Mapping[str, Any]) -> None:
         with pytest.MonkeyPatch.context() as monkeypatch:
@@ -94,7 +94,7 @@ class Played:
 
 def count_descriptors() -> int:
     """Return how many descriptors this process has open."""
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the layer stands before what pathlib uses
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the layer replaces what pathlib uses
 
 
 def whole_lines(path: Path) -> list[str]:
@@ -113,13 +113,13 @@ def is_record(line: str) -> bool:
 
 @pytest.fixture(scope="module")
 def moments(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
-    """Return how often each call happens in a standard run."""
+    """Count each call in a standard run."""
     return without_a_fault(tmp_path_factory.mktemp("without"), {})
 
 
 @pytest.fixture(scope="module")
 def moments_in_tarpit(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
-    """The same for a run in which all answers take their time."""
+    """The same for a run with delayed replies."""
     return without_a_fault(tmp_path_factory.mktemp("tarpit"), TARPIT)
 
 
@@ -132,12 +132,12 @@ def without_a_fault(directory: Path, settings: Mapping[str, Any]) -> Counter[str
 
 
 def sample(count: int) -> list[int]:
-    """Return after how many calls the fault is to come: the first, the last, and some between."""
+    """Return after how many calls the fault happens: the first, the last, and some between."""
     most = count if os.environ.get("SMTPPSEUDO_TEST_FAULTS") == "all" else MOMENTS
     return sorted({at * (count - 1) // max(1, most - 1) for at in range(most)})
 
 
-def test_the_table_has_every_call(moments: Counter[str]) -> None:
+def test_the_table_names_every_call(moments: Counter[str]) -> None:
     assert set(moments) == set(ERRNOS)
 
 
@@ -154,7 +154,7 @@ def test_survived_in_the_tarpit(moments_in_tarpit: Counter[str], tmp_path: Path,
 
 
 def survives(directory: Path, call: str, name: str, count: int, settings: Mapping[str, Any]) -> None:
-    """Play the run with a fault at each of some moments, and look at what is left."""
+    """Play the run with a fault at several moments, and check the results."""
     number = SHORT if name == "SHORT" else getattr(errno, name)
     for after in sample(count):
         fault = Fault(call, number, after)
@@ -162,7 +162,7 @@ def survives(directory: Path, call: str, name: str, count: int, settings: Mappin
 
 
 def check(played: Played, fault: str) -> None:
-    """See that little was lost, that it was said, and that all sums are right."""
+    """Check that at most one session was lost, that the loss was reported, and that all sums are right."""
     run, server = played.run, played.server.server
     assert played.layer.has_failed, fault
     assert played.leaked == 0, fault
@@ -173,30 +173,30 @@ def check(played: Played, fault: str) -> None:
     assert counters.faults == 0, (fault, played.lines)
     assert sum(counters.closed.values()) == counters.connected, fault
     assert server.reception.slots.in_use == 0, fault
-    lost_lines = server.recorder.lost_lines
+    lost_lines = server.recorder.log.account.lost_lines
     assert len(played.records) + lost_lines == server.recorder.seq, (fault, played.lines)
     told = sum(error.lost for error in events(played.records, Error))
     assert told == lost_lines or (told == 0 and not played.failed_before_the_end), (fault, played.lines)
     if lost_lines == 0:
         assert len(played.lines) == len(played.records), fault
         assert len(events(played.records, Connected)) == len(events(played.records, Closed)) == counters.connected
-    check_words(played, fault)
+    check_reports(played, fault)
 
 
 def kept_greeting(played: Played) -> str:
-    """Return the greeting that the next start would have."""
+    """Return the greeting that the next start would use."""
     path = Path(played.settings.state_dir) / "settings.json"
     kept: str = json.loads(path.read_text())["greeting"] if path.exists() else "Welcome!"
     return kept
 
 
-def check_words(played: Played, fault: str) -> None:
-    """What was lost is said, by name: in the log, on stderr, or to the monitor whose wish it was."""
+def check_reports(played: Played, fault: str) -> None:
+    """Check that the loss was reported with its reason: in the log, on stderr, or to the monitor."""
     assert played.layer.fault is not None
     reason = os.strerror(played.layer.fault.errno)
     words = "\n".join([*played.server.said, *played.run.refusals, *played.lines])
-    if played.server.server.recorder.lost_lines:
-        # pathlib takes what `stat` cannot look at for no directory, and passes on what mkdir said.
+    if played.server.server.recorder.log.account.lost_lines:
+        # pathlib treats a failing `stat` as "no directory", and raises the error of mkdir.
         reasons = {reason, os.strerror(errno.EEXIST)} if played.layer.fault.call == "stat" else {reason}
         assert any(f": {why}; log lines are lost until writing works again" in words for why in reasons), (fault, words)
     if played.run.lost:

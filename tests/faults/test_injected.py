@@ -1,4 +1,4 @@
-"""The real process, with errors that strace puts in place of what the kernel answered."""
+"""A real server process; strace replaces results of the kernel with errors."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ ATTACH_LIMIT_S = 10.0
 
 @contextlib.contextmanager
 def injected(server: Running, call: str, error: str, trace: Path, times: int = 1) -> Iterator[None]:
-    """Let the next calls of a kind fail; on leaving, they must have."""
+    """Make the next calls of a kind fail; at the end of the block they must have happened."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     inject = f"inject={call}:error={error}:when=1..{times}"
@@ -110,7 +110,7 @@ def test_one_session_is_lost(servers: Servers, tmp_path: Path, call: str, error:
         ("write", "EINTR", 3),
     ],
 )
-def test_what_is_to_be_done_again(servers: Servers, tmp_path: Path, call: str, error: str, times: int) -> None:
+def test_calls_that_are_repeated(servers: Servers, tmp_path: Path, call: str, error: str, times: int) -> None:
     server = servers.start()
     account = Account(server)
     with injected(server, call, error, tmp_path / "trace", times):

@@ -1,4 +1,4 @@
-"""kill -9 under load: the log is whole but for its last line, and the next start mends that."""
+"""kill -9 under load: the log is complete except for its last line, which the next start ends."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ LONGEST_S = 0.15
 
 
 class Load:
-    """Clients that play one session after the other until the server is gone, and count those that ended well."""
+    """Clients that play one session after the other until the server is killed, and count the complete ones."""
 
     def __init__(self, port: int) -> None:
         self.played = 0
@@ -32,7 +32,7 @@ class Load:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Play meanwhile; end with the server."""
+        """Play during the block, until the server is killed."""
         for thread in self._threads:
             thread.start()
         try:
@@ -56,7 +56,7 @@ class Load:
 
 
 def kill_under_load(server: Running, at: random.Random) -> int:
-    """Kill a server at any moment; return how many sessions had ended well by then."""
+    """Kill a server at a random moment; return how many sessions were complete."""
     load = Load(server.port)
     moment = time.monotonic() + at.random() * LONGEST_S
     with load.running():
@@ -75,9 +75,9 @@ def test_a_kill_leaves_at_most_the_last_line_unfinished(servers: Servers, tmp_pa
         log = b"".join(path.read_bytes() for path in sorted(log_dir.iterdir()))
         *lines, rest = log[bytes_before:].split(b"\n")
         if is_cut_short:
-            assert lines.pop(0) == b""  # the piece that was left there is ended before all else
+            assert lines.pop(0) == b""  # first the server ends the unfinished line
         records = [parse(line.decode("ascii")) for line in lines]
-        # Sessions are logged in the turn in which they end: no client has more than its last one open.
+        # A session is logged in the turn in which it ends, so each client misses at most its last one.
         assert len(events(records, Closed)) >= played - CLIENTS
         bytes_before, is_cut_short = len(log), rest != b""
 
@@ -100,7 +100,7 @@ def test_the_next_start_ends_a_line_that_was_cut_short(servers: Servers, tmp_pat
     assert [type(parse(line).event) for line in new] == [Online, Connected, Command, Command, Closed, Offline]
 
 
-def test_a_kill_leaves_no_gap_before_its_last_turn(servers: Servers, tmp_path: Path) -> None:
+def test_a_kill_leaves_no_gap_before_the_last_turn(servers: Servers, tmp_path: Path) -> None:
     server = servers.start(log_dir=tmp_path / "log")
     kill_under_load(server, random.Random(26))
     sessions = [stamped.session for stamped in read_records(tmp_path / "log") if isinstance(stamped.event, Connected)]

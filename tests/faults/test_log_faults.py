@@ -19,7 +19,7 @@ from smtppseudo.events import Closed, Command, Connected, Error, Offline, Online
 from tests.clients import wait_until
 from tests.conftest import MakeInside
 from tests.faults.account import LINES_PER_SESSION, Account
-from tests.running import Servers, events, matching, read_records, without
+from tests.running import Servers, events, matching, read_records, without_capabilities
 
 BEING_LOST = "log lines are lost until writing works again"
 
@@ -39,7 +39,7 @@ def test_a_file_in_place_of_the_log_directory(servers: Servers, tmp_path: Path) 
 def test_a_directory_that_may_not_be_written(servers: Servers, tmp_path: Path) -> None:
     log_dir = tmp_path / "log"
     log_dir.mkdir(0o500)
-    server = servers.start(log_dir=log_dir, prefix=without("dac_override"))
+    server = servers.start(log_dir=log_dir, prefix=without_capabilities("dac_override"))
     account = Account(server)
     account.play(3)
     assert re.fullmatch(rf"smtppseudo: .*: Permission denied; {BEING_LOST}\n", server.stderr)
@@ -51,7 +51,7 @@ def test_a_directory_that_may_not_be_written(servers: Servers, tmp_path: Path) -
 def test_a_directory_whose_permission_is_taken_away_and_given_back(servers: Servers, tmp_path: Path) -> None:
     """The file is open and can be written, so no line is lost."""
     log_dir = tmp_path / "log"
-    server = servers.start(log_dir=log_dir, prefix=without("dac_override", "dac_read_search"))
+    server = servers.start(log_dir=log_dir, prefix=without_capabilities("dac_override", "dac_read_search"))
     account = Account(server)
     account.play()
     log_dir.chmod(0)

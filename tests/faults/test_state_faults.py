@@ -14,7 +14,7 @@ import pytest
 
 from tests.clients import wait_until
 from tests.monitors import Monitors, Peer, credentials_text, line_of, state_dir, word_fields
-from tests.running import Running, Servers, without
+from tests.running import Running, Servers, without_capabilities
 
 KILLS = int(os.environ.get("SMTPPSEUDO_TEST_KILLS", "30"))
 LONGEST_S = 0.003
@@ -59,7 +59,7 @@ def check_writing_works(monitor: Peer, server: Running, monitors: Monitors) -> N
 
 
 def test_a_directory_that_becomes_read_only(servers: Servers, monitors: Monitors) -> None:
-    server = servers.start(prefix=without("dac_override"))
+    server = servers.start(prefix=without_capabilities("dac_override"))
     monitor = monitors.log_in(server)
     set_old_state(monitor)
     state_dir(server).chmod(0o500)
@@ -78,7 +78,7 @@ def test_a_directory_that_is_read_only_from_the_start(servers: Servers, monitors
     (directory / "settings.json").write_text('{"greeting": "Old"}\n')
     directory.chmod(0o500)
     try:
-        server = servers.start(None, "--state-dir", str(directory), prefix=without("dac_override"))
+        server = servers.start(None, "--state-dir", str(directory), prefix=without_capabilities("dac_override"))
         assert "Permission denied; monitors on this machine need the magic word" in server.stderr
         monitor = monitors.greeted(server).log_in("magic", WORD)
         before = monitor.ok("get")

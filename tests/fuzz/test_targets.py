@@ -22,6 +22,7 @@ def test_a_seed(path: Path) -> None:
     TARGETS[path.parent.name](path.read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_fuzz(), reason="atheris is not installed")
 @pytest.mark.timeout(SECONDS + 90)
 @pytest.mark.parametrize("target", TARGETS)

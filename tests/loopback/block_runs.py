@@ -292,11 +292,12 @@ def list_for_rbldnsd(stage: Stage, block: Block) -> None:
 def rbldnsd(stage: Stage, block: Block) -> None:
     """Serve a list by DNS."""
     require("rbldnsd", "dig")
+    if os.geteuid() != 0:
+        pytest.skip("rbldnsd drops root's privileges, so it needs them")
     write_logs(stage)
     stage.run("smtppseudo blocklist --format rbldnsd --output /var/lib/smtppseudo/blocklist")
     pid_file = stage.root / "rbldnsd.pid"
-    user = "-u nobody:nogroup" if os.geteuid() == 0 else ""
-    text = block.text.replace("rbldnsd -u rbldns:smtppseudo", f"rbldnsd {user} -p {pid_file}")
+    text = block.text.replace("rbldnsd -u rbldns:smtppseudo", f"rbldnsd -u nobody:nogroup -p {pid_file}")
     try:
         assert stage.run(text).endswith("\n127.0.0.2\n")
         assert stage.run(f"dig +short -p 5353 @127.0.0.1 {CALLER}.bl.example.org") == "127.0.0.2\n"
@@ -332,7 +333,7 @@ def postscreen(stage: Stage, block: Block) -> None:
     (stage.root / "etc/postfix").mkdir()
     (stage.root / "etc/postfix/main.cf").touch()
     stage.run(block.text)
-    look_up = "postmap -c /etc/postfix -q {} cidr:/etc/postfix/callers.cidr"
+    look_up = "postmap -c /etc/postfix -q {} cidr:/etc/postfix/callers.cidr 2> /dev/null"
     assert stage.run(look_up.format(CALLER)) == "reject\n"
     stage.run(look_up.format("9.9.9.8"), 1)
 

@@ -1,4 +1,4 @@
-"""Certificates in the settings: what is wrong with them is said at the start, and a bad reload changes nothing."""
+"""Certificates in the settings: mistakes are reported at the start, and a bad reload changes nothing."""
 
 import subprocess
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.running import BASE, NotStartedError, Running, Servers
 
 
 def refusal(servers: Servers, settings: dict[str, str], **env: str) -> str:
-    """Return what the server says instead of starting."""
+    """Return the error of a server that does not start."""
     with pytest.raises(NotStartedError) as caught:
         servers.start(settings, env=env)
     assert caught.value.status == 78
@@ -22,14 +22,16 @@ def refusal(servers: Servers, settings: dict[str, str], **env: str) -> str:
 
 @pytest.mark.parametrize("prefix", ["", "monitor_"])
 @pytest.mark.parametrize("part", ["cert", "key"])
-def test_one_without_the_other(servers: Servers, certificate: Certificate, prefix: str, part: str) -> None:
+def test_a_certificate_and_its_key_need_each_other(
+    servers: Servers, certificate: Certificate, prefix: str, part: str
+) -> None:
     name = f"{prefix}tls_{part}"
     line = refusal(servers, {name: certificate.settings(prefix)[name]})
     assert line == f"{prefix}tls_cert and {prefix}tls_key go together; only one of them is set"
 
 
 @pytest.mark.parametrize("prefix", ["", "monitor_"])
-def test_files_that_cannot_be_used(servers: Servers, certificate: Certificate, tmp_path: Path, prefix: str) -> None:
+def test_unusable_files(servers: Servers, certificate: Certificate, tmp_path: Path, prefix: str) -> None:
     cert, key = certificate.settings(prefix)
     good = certificate.settings(prefix)
     other = make_certificate(tmp_path / "other")
@@ -74,7 +76,7 @@ def test_sighup_reads_renewed_files(servers: Servers, tmp_path: Path) -> None:
     second = make_certificate(tmp_path / "second", "rsa:2048")
     second.cert.replace(first.cert)
     assert greet_by_tls(server) == before
-    server.reload(first.settings())  # the key is not there yet
+    server.reload(first.settings())  # the new key is not there yet
     server.wait_for_event(Error)
     assert f"settings not changed: tls_key: {first.key} is not the key" in server.stderr
     assert greet_by_tls(server) == before
@@ -84,7 +86,7 @@ def test_sighup_reads_renewed_files(servers: Servers, tmp_path: Path) -> None:
     assert greet_by_tls(server) != before
 
 
-def test_sighup_brings_and_takes_tls(servers: Servers, certificate: Certificate) -> None:
+def test_sighup_adds_and_removes_tls(servers: Servers, certificate: Certificate) -> None:
     server = servers.start()
     server.reload(certificate.settings())
     server.wait_for_event(SettingsChanged, keys="tls_cert,tls_key")

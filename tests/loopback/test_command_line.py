@@ -10,7 +10,7 @@ import pytest
 
 from smtppseudo.config.file import to_toml
 from smtppseudo.config.settings import KEYS, Settings
-from tests.running import command, environment, limited_to, run, without
+from tests.running import command, environment, limited_to, run, without_capabilities
 
 PORT_25 = 25
 
@@ -47,7 +47,7 @@ def test_port_in_use_names_the_program_that_holds_it(tmp_path: Path, address: st
 
 
 def test_port_without_permission_names_three_solutions(tmp_path: Path) -> None:
-    prefix = without("net_bind_service")
+    prefix = without_capabilities("net_bind_service")
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= PORT_25:
         if os.geteuid() != 0:
             pytest.skip("anyone may bind port 25 here")
@@ -126,7 +126,9 @@ def test_directory_as_settings_file_is_an_error(tmp_path: Path) -> None:
 def test_unreadable_settings_file_is_an_error(tmp_path: Path) -> None:
     config = tmp_path / "smtppseudo.toml"
     config.touch(0)
-    line = complaint(78, "serve", "--config", str(config), prefix=without("dac_override", "dac_read_search"))
+    line = complaint(
+        78, "serve", "--config", str(config), prefix=without_capabilities("dac_override", "dac_read_search")
+    )
     assert line.startswith(f"smtppseudo: {config}: Permission denied")
 
 

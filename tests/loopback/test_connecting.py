@@ -9,7 +9,6 @@ import pytest
 from smtppseudo.link import wire
 from smtppseudo.link.errors import (
     BadPeerError,
-    BusyError,
     ConnectionLostError,
     LinkError,
     NeedsMagicWordError,
@@ -74,8 +73,8 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     resolve = socket.getaddrinfo
 
-    def getaddrinfo(host: str, port: int, **more: int) -> list[object]:
-        return [info for address in names[host] for info in resolve(address, port, **more)]
+    def getaddrinfo(host: str, port: int, *more: int) -> list[object]:
+        return [info for address in names[host] for info in resolve(address, port, *more)]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return names
@@ -165,11 +164,12 @@ def test_bye_after_the_snapshot_is_reported_later() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"), [("busy", BusyError), ("rate", RefusedError), ("not_authorized", NotAuthorizedError)]
+    ("code", "kind"), [("busy", RefusedError), ("rate", RefusedError), ("not_authorized", NotAuthorizedError)]
 )
 def test_refusal_before_the_login_has_its_own_error(code: str, kind: type[LinkError]) -> None:
     error = failing(lambda it: it.say({"type": "error", "error": code, "message": "words"}))
     assert type(error) is kind
+    assert getattr(error, "code", "not_authorized") == code
     assert code == "not_authorized" or "words" in str(error)
 
 

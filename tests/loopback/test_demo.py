@@ -1,4 +1,4 @@
-"""`demo` as a process: what it shows, and that nothing of it is left, however it ends."""
+"""`demo` as a process: its output, and that no file or process is left after any end."""
 
 import os
 import re
@@ -18,7 +18,7 @@ DEMO = ("demo", "--no-screen")
 
 
 class Demo:
-    """A demo whose temporary files go to a directory of its own, which is how its processes are told, too."""
+    """A demo with its own directory for temporary files, by which its processes are found, too."""
 
     def __init__(self, temporary: Path, *arguments: str) -> None:
         self.temporary = temporary
@@ -32,7 +32,7 @@ class Demo:
         )
 
     def wait_for(self, pattern: str) -> list[str]:
-        """Read events until one is like this; return all that were read."""
+        """Read lines until one matches; return all lines read."""
         assert self.process.stdout is not None
         lines = []
         for line in self.process.stdout:
@@ -42,7 +42,7 @@ class Demo:
         raise AssertionError(f"ended without {pattern!r}: {self.end()}")
 
     def end(self) -> tuple[int, str]:
-        """Wait until it ends; return its exit status and what it complained of, where it listened left out."""
+        """Wait until it ends; return its exit status and its standard error without the first line."""
         _, stderr = self.process.communicate(timeout=LIMIT_S)
         listens, _, complaints = stderr.partition("\n")
         assert re.fullmatch(r"smtppseudo: SMTP on 127\.0\.0\.1 port \d+, monitors on port \d+; Ctrl-C ends it", listens)
@@ -56,26 +56,26 @@ class Demo:
 
 
 def processes_of(temporary: Path) -> list[int]:
-    """Return all processes, zombies left out, that have a directory of temporary files in their command line."""
+    """Return the processes, without zombies, that have this directory in their command line."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes()
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # it has ended in the meantime
         if os.fsencode(temporary) in words:
             found.append(int(path.parent.name))
     return found
 
 
 def is_clean(temporary: Path) -> bool:
-    """Whether neither files nor processes are left."""
+    """Return whether no file and no process is left."""
     return not list(temporary.iterdir()) and not processes_of(temporary)
 
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Iterator[Path]:
-    """A directory for temporary files; what a failed test left running is ended."""
+    """A directory for temporary files. Processes that a failed test left are killed."""
     yield tmp_path
     for pid in processes_of(tmp_path):
         os.kill(pid, signal.SIGKILL)
@@ -83,7 +83,7 @@ def temporary(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def demo(temporary: Path) -> Iterator[Demo]:
-    """A demo that has its first visitor."""
+    """A demo with its first caller."""
     demo = Demo(temporary)
     try:
         demo.wait_for(" connected ")
@@ -93,7 +93,7 @@ def demo(temporary: Path) -> Iterator[Demo]:
         demo.process.communicate()
 
 
-def test_it_shows_visitors_from_several_addresses_and_ends_by_itself(temporary: Path) -> None:
+def test_it_shows_callers_from_several_addresses_and_ends_after_the_given_time(temporary: Path) -> None:
     demo = Demo(temporary, "--seconds", "4")
     stdout, stderr = demo.process.communicate(timeout=LIMIT_S)
     assert demo.process.returncode == 0, stderr
@@ -111,39 +111,39 @@ def test_a_signal_ends_it(demo: Demo, number: signal.Signals) -> None:
     assert is_clean(demo.temporary)
 
 
-def test_a_second_signal_does_not_cut_the_tidying_short(demo: Demo) -> None:
-    os.kill(demo.server_pid, signal.SIGSTOP)  # so that it takes its time
+def test_a_second_signal_does_not_interrupt_the_removal(demo: Demo) -> None:
+    os.kill(demo.server_pid, signal.SIGSTOP)  # so that the end takes some time
     demo.process.terminate()
     threads = Path(f"/proc/{demo.process.pid}/task")
-    wait_until(lambda: len(list(threads.iterdir())) == 1, "the end of the visitors")
+    wait_until(lambda: len(list(threads.iterdir())) == 1, "the end of the callers")
     demo.process.send_signal(signal.SIGINT)
     assert demo.end() == (128 + signal.SIGTERM, "")
     assert is_clean(demo.temporary)
 
 
-def test_killed_it_leaves_nothing_either(demo: Demo) -> None:
+def test_a_killed_demo_leaves_nothing(demo: Demo) -> None:
     demo.process.kill()
     demo.process.wait()
     wait_until(lambda: is_clean(demo.temporary), "nothing left")
 
 
-def test_killed_it_leaves_nothing_even_if_its_server_hangs(demo: Demo) -> None:
+def test_a_killed_demo_leaves_nothing_even_if_its_server_hangs(demo: Demo) -> None:
     os.kill(demo.server_pid, signal.SIGSTOP)
     demo.process.kill()
     demo.process.wait()
     (directory,) = demo.temporary.iterdir()
     assert Demo(demo.temporary, "--seconds", "0.1").end() == (0, "")
-    assert list(demo.temporary.iterdir()) == [directory]  # as long as it is in use, later runs leave it alone
+    assert list(demo.temporary.iterdir()) == [directory]  # later runs keep a directory that is in use
     os.kill(demo.server_pid, signal.SIGCONT)
     wait_until(lambda: is_clean(demo.temporary), "nothing left")
 
 
-def test_what_is_typed_on_the_terminal_is_not_for_its_server(demo: Demo) -> None:
+def test_the_server_gets_no_signals_from_the_terminal(demo: Demo) -> None:
     assert os.getsid(demo.server_pid) != os.getsid(demo.process.pid)
 
 
-def test_what_is_left_when_all_was_killed_goes_with_the_next_run(demo: Demo) -> None:
-    os.kill(demo.server_pid, signal.SIGSTOP)  # so that it sees nothing before it is killed
+def test_the_next_run_removes_the_directory_if_all_processes_were_killed(demo: Demo) -> None:
+    os.kill(demo.server_pid, signal.SIGSTOP)  # so that it cannot react before it is killed
     pid = demo.server_pid
     demo.process.kill()
     demo.process.wait()
@@ -156,7 +156,7 @@ def test_what_is_left_when_all_was_killed_goes_with_the_next_run(demo: Demo) -> 
     assert is_clean(demo.temporary)
 
 
-def test_whoever_reads_the_events_may_leave(demo: Demo) -> None:
+def test_a_closed_standard_output_ends_it(demo: Demo) -> None:
     assert demo.process.stdout is not None
     demo.process.stdout.close()
     demo.process.stdout = None
@@ -164,7 +164,7 @@ def test_whoever_reads_the_events_may_leave(demo: Demo) -> None:
     assert is_clean(demo.temporary)
 
 
-def test_the_end_of_its_server_is_said(demo: Demo) -> None:
+def test_the_end_of_its_server_is_reported(demo: Demo) -> None:
     os.kill(demo.server_pid, signal.SIGKILL)
     status, complaints = demo.end()
     assert status == 1
@@ -172,7 +172,7 @@ def test_the_end_of_its_server_is_said(demo: Demo) -> None:
     assert is_clean(demo.temporary)
 
 
-def test_slots_may_be_few(temporary: Path) -> None:
+def test_one_slot_is_enough(temporary: Path) -> None:
     demo = Demo(temporary, "--slots", "1")
     demo.wait_for(" turned_away .* reason=slots")
     demo.process.terminate()
@@ -180,7 +180,7 @@ def test_slots_may_be_few(temporary: Path) -> None:
 
 
 def run(temporary: Path, *arguments: str, prefix: list[str] | None = None) -> tuple[int, str]:
-    """Run a demo that ends by itself; return its exit status and the one line that it must say."""
+    """Run a demo that fails; return its exit status and the one line on its standard error."""
     done = subprocess.run(
         command(*arguments, prefix=prefix or []),
         env=environment(TMPDIR=str(temporary)),
@@ -196,25 +196,25 @@ def run(temporary: Path, *arguments: str, prefix: list[str] | None = None) -> tu
     return done.returncode, line
 
 
-def test_without_a_terminal_it_says_what_to_do(temporary: Path) -> None:
+def test_without_a_terminal_the_error_names_the_option(temporary: Path) -> None:
     status, line = run(temporary, "demo")
     assert status == 2
     assert "terminal" in line
     assert "--no-screen" in line
 
 
-def test_a_server_that_cannot_start_says_why(temporary: Path) -> None:
+def test_the_error_says_why_the_server_did_not_start(temporary: Path) -> None:
     status, line = run(temporary, *DEMO, prefix=limited_to("RLIMIT_NOFILE", 60))
     assert status == 78
     assert line.startswith("smtppseudo: the demo's server did not start: slots = 25 needs 113 open files")
 
 
-def test_slots_that_cannot_be(temporary: Path) -> None:
+def test_invalid_slots_are_an_error(temporary: Path) -> None:
     status, line = run(temporary, *DEMO, "--slots", "0")
     assert (status, line) == (78, "smtppseudo: slots must be a whole number from 1 to 60000")
 
 
-def test_what_lies_in_the_current_directory_is_not_loaded(
+def test_nothing_is_imported_from_the_current_directory(
     temporary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     directory = tmp_path_factory.mktemp("elsewhere")

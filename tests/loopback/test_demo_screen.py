@@ -1,4 +1,4 @@
-"""`demo` in a real terminal: the screen comes, and however it ends nothing is left, the terminal as it was before."""
+"""`demo` in a real terminal: after any end the terminal is restored, and no file or process is left."""
 
 import fcntl
 import os
@@ -20,7 +20,7 @@ from tests.running import environment
 
 ROWS, COLUMNS = 40, 100
 
-# Standard input becomes the terminal that controls a new session, as it is under a shell.
+# Standard input becomes the controlling terminal of a new session, as under a shell.
 _IN_TERMINAL = """
 import fcntl, os, sys, termios
 os.setsid()
@@ -57,12 +57,12 @@ class Terminal:
         )
 
     def wait_for(self, pattern: bytes) -> None:
-        """Read until something is to be seen; styles between words are left out."""
+        """Read until a pattern is on the screen; escape sequences are ignored."""
         wait_until(lambda: self._read() and re.search(pattern, self.text), f"{pattern!r} on the screen")
 
     @property
     def text(self) -> bytes:
-        """What was written, without escape sequences."""
+        """The output without escape sequences."""
         return re.sub(rb"\x1b(?:\[[0-9;?<>=$]*[a-zA-Z]|.)", b"", self.screen)
 
     def type(self, keys: bytes) -> None:
@@ -70,26 +70,26 @@ class Terminal:
         os.write(self._master, keys)
 
     def wait_for_end(self) -> int:
-        """Read until the process has ended; return its exit status."""
+        """Read until the process ends; return its exit status."""
         wait_until(lambda: self._read() and self.process.poll() is not None, "the end")
         self._read()
         return self.process.returncode
 
     def is_restored(self) -> bool:
-        """Whether the terminal is as it was: its modes, the screen that was there before, the mouse."""
+        """Return whether modes, screen and mouse of the terminal are restored."""
         assert self._slave is not None
         leaves = all(
             self.screen.rfind(b"\x1b[?%dl" % mode) > self.screen.rfind(b"\x1b[?%dh" % mode) for mode in (1049, 1000)
         )
         return leaves and termios.tcgetattr(self._slave) == self._before
 
-    def stop_taking(self) -> None:
-        """Take nothing any more, so that whoever writes waits for ever."""
+    def stop_output(self) -> None:
+        """Stop the output, so that a write blocks."""
         assert self._slave is not None
         termios.tcflow(self._slave, termios.TCOOFF)
 
     def hang_up(self) -> None:
-        """Let the terminal go away."""
+        """Close the terminal."""
         if self._slave is not None:
             os.close(self._slave)
             os.close(self._master)
@@ -106,7 +106,7 @@ Start = Callable[..., Terminal]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts demos that have shown their first visitor."""
+    """Starts demos, and waits for their first caller."""
     temporary, home = tmp_path / "temporary", tmp_path / "home"
     temporary.mkdir()
     home.mkdir()
@@ -128,12 +128,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_q_leaves_nothing_behind(start: Start) -> None:
+def test_q_leaves_nothing(start: Start) -> None:
     terminal = start()
     assert b"Online" in terminal.text
     assert not terminal.is_restored()
-    terminal.type(b"t")  # which it remembers
-    wait_until(lambda: list(terminal.temporary.rglob("monitor.json")), "what the screen keeps")
+    terminal.type(b"t")  # the screen saves the theme
+    wait_until(lambda: list(terminal.temporary.rglob("monitor.json")), "the memory of the screen")
     terminal.type(b"q")
     assert terminal.wait_for_end() == 0
     assert terminal.is_restored()
@@ -141,7 +141,7 @@ def test_q_leaves_nothing_behind(start: Start) -> None:
     assert list(terminal.home.iterdir()) == []
 
 
-def test_the_time_is_up(start: Start) -> None:
+def test_it_ends_after_the_given_time(start: Start) -> None:
     terminal = start("--seconds", "2")
     assert terminal.wait_for_end() == 0
     assert terminal.is_restored()
@@ -157,22 +157,22 @@ def test_a_signal_ends_it(start: Start, number: signal.Signals) -> None:
     assert is_clean(terminal.temporary)
 
 
-def test_the_terminal_goes_away(start: Start) -> None:
+def test_a_closed_terminal_ends_it(start: Start) -> None:
     terminal = start()
     terminal.hang_up()
     terminal.process.wait(LIMIT_S)
     wait_until(lambda: is_clean(terminal.temporary), "nothing left")
 
 
-def test_a_signal_ends_it_even_if_the_terminal_takes_nothing_any_more(start: Start) -> None:
+def test_a_signal_ends_it_even_if_the_output_is_stopped(start: Start) -> None:
     terminal = start()
-    terminal.stop_taking()
+    terminal.stop_output()
     terminal.process.terminate()
     assert terminal.process.wait(LIMIT_S) == 128 + signal.SIGTERM
     wait_until(lambda: is_clean(terminal.temporary), "nothing left")
 
 
-def test_the_screen_crashes(start: Start) -> None:
+def test_a_crash_restores_the_terminal(start: Start) -> None:
     terminal = start(change=_CRASHES, until=b"")
     assert terminal.wait_for_end() == 1
     assert b"ZeroDivisionError" in terminal.text
@@ -180,14 +180,14 @@ def test_the_screen_crashes(start: Start) -> None:
     assert is_clean(terminal.temporary)
 
 
-def test_killed_it_leaves_nothing_either(start: Start) -> None:
+def test_a_killed_demo_leaves_nothing(start: Start) -> None:
     terminal = start()
     terminal.process.kill()
     terminal.process.wait()
     wait_until(lambda: is_clean(terminal.temporary), "nothing left")
 
 
-def test_without_textual_it_says_what_to_do(start: Start) -> None:
+def test_without_textual_the_error_names_the_option(start: Start) -> None:
     terminal = start(change="sys.modules['textual'] = None", until=b"")
     assert terminal.wait_for_end() == 1
     (line,) = terminal.screen.splitlines()

@@ -72,7 +72,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
     "settings": {
         "smtppseudo config": runs.every_setting,
         "smtppseudo config --default > smtppseudo.toml": runs.every_setting,
-        "smtppseudo config > /dev/null": BOOTED,
+        "sudo smtppseudo config > /dev/null": BOOTED,
         "sudo smtppseudo install-service --port 2525": BOOTED,
         "smtppseudo set greeting=": runs.run_all,
     },
@@ -126,6 +126,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "python3 -m venv .venv": Skip("it was run before this test"),
         ".venv/bin/pytest -n 0 tests/unit/test_slots.py": runs.one_test_file,
         "bash .ci/run": Skip("it runs this test"),
+        ".venv/bin/pytest -m slow": Skip("CI runs it; it takes minutes"),
         ".venv/bin/python .ci/share.py": Skip("it would change the checkout; test_share.py runs it elsewhere"),
         ".venv/bin/pip install -q -e '.[fuzz]'": Skip("CI runs it where atheris can be installed"),
         ".venv/bin/python -m tests.bench.soak": Skip("it takes minutes; test_soak.py runs a short one"),

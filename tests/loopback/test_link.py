@@ -11,11 +11,11 @@ from smtppseudo.link import link as link_module
 from smtppseudo.link import wire
 from smtppseudo.link.errors import (
     BadPeerError,
-    BusyError,
     ClosedError,
     ConnectionLostError,
     LinkError,
     OpRefusedError,
+    RefusedError,
 )
 from smtppseudo.link.incoming import Dropped, OpReply, Streamed
 from smtppseudo.link.link import MonitorLink
@@ -259,7 +259,8 @@ def test_refusal_is_reported_although_the_next_send_fails() -> None:
         ours.shutdown(socket.SHUT_WR)
         connection = wire.Wire(ours, MonitorClient(SECRETS, CLIENT_NONCE, "the server"))
         (error,) = connection.read(LIMIT_S) or []
-        assert isinstance(error, BusyError)
+        assert isinstance(error, RefusedError)
+        assert error.code == "busy"
         connection.close()
 
 

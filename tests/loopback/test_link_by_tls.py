@@ -149,13 +149,13 @@ def test_outdated_tls_is_refused() -> None:
         it.sock.sendall(b"\x15\x03\x01\x00\x02\x02\x46")  # alert: protocol version
         _drain(it)
 
-    with Scripted(script) as scripted, pytest.raises(BadPeerError, match=r"no TLS that this program can use"):
+    with Scripted(script) as scripted, pytest.raises(BadPeerError, match=r"the TLS handshake failed"):
         link(scripted.port)
 
 
 def test_clear_text_to_a_tls_port_is_explained_at_once(server: Running) -> None:
     """The error comes at once; it is no time-out."""
-    with pytest.raises(UnreachableError, match=r"the server accepts only TLS there; see --tls$"):
+    with pytest.raises(UnreachableError, match=r"this port accepts only TLS; give --tls$"):
         MonitorLink.connect("127.0.0.1", monitor_port(server), Secrets((COOKIE,)))
 
 

@@ -15,7 +15,7 @@ import pytest
 from smtppseudo.events import Closed, Command, Connected, Error, Offline, Online
 from smtppseudo.log.records import parse
 from tests.clients import LIMIT_S, connect, wait_until
-from tests.running import CHECKOUT, command, environment, run, stays_who_it_is
+from tests.running import CHECKOUT, command, environment, keep_user_options, run
 
 _PORT = re.compile(r"^smtppseudo \S+: SMTP on 127\.0\.0\.1 port (\d+)$", re.MULTILINE)
 
@@ -25,7 +25,7 @@ def words(directory: Path, *more: str) -> list[str]:
     (directory / "empty").touch()
     places = ["--config", str(directory / "empty"), "--state-dir", str(directory / "state"), "--log-dir", "-"]
     ports = ["--port", "0", "--listen", "127.0.0.1", "--monitor-port", "0"]
-    return command("serve", *ports, *places, *stays_who_it_is(), *more)
+    return command("serve", *ports, *places, *keep_user_options(), *more)
 
 
 class Container:

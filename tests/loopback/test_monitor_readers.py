@@ -10,7 +10,7 @@ import pytest
 from smtppseudo.events import Monitor
 from tests.clients import wait_until
 from tests.conftest import MakeInside
-from tests.load import Visitors, play_noops, resident
+from tests.load import Callers, play_noops, resident
 from tests.monitors import Frame, Monitors, Peer, line_of
 from tests.running import Running, Servers
 
@@ -78,11 +78,11 @@ def test_a_monitor_that_never_reads(servers: Servers, monitors: Monitors) -> Non
     server, other = warmed_up(servers, monitors)
     asleep = monitors.subscribed(server)
     before, slowest = resident(server), 0.0
-    with flooded(server, FLOOD), Visitors(server) as visitors:
+    with flooded(server, FLOOD), Callers(server) as callers:
         wait_until(lambda: asleep_is_behind(other, asleep, FLOOD // 2), "half of the events")
         slowest = max(pong_s(other) for _ in range(20))
         assert resident(server) - before < GROWTH_MAX
-        wait_until(lambda: visitors.sessions > 50, "visitors served")
+        wait_until(lambda: callers.sessions > 50, "callers served")
     assert slowest < PONG_MAX_S
     assert resident(server) - before < GROWTH_MAX
     last_seq = monitors.log_in(server).snapshot["seq"]

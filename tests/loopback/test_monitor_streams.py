@@ -9,7 +9,7 @@ import pytest
 from smtppseudo.events import Closed
 from tests.clients import wait_until
 from tests.conftest import MakeInside
-from tests.load import Visitors, play_noops
+from tests.load import Callers, play_noops
 from tests.monitors import Frame, Monitors, Peer, line_of
 from tests.running import Servers
 
@@ -73,7 +73,7 @@ def test_a_snapshot_agrees_with_the_events_before_it_under_load(servers: Servers
     server = servers.start()
     observer = monitors.subscribed(server)
     newcomers: list[tuple[Frame, dict[int, Frame]]] = []
-    with Visitors(server, 3):
+    with Callers(server, 3):
         for _ in range(30):
             monitor = monitors.log_in(server)
             monitor.ok("subscribe")
@@ -106,7 +106,7 @@ def open_sessions(events: list[Frame]) -> set[int]:
 def test_a_stream_resumes_where_it_ended(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     seen: list[int] = []
-    with Visitors(server, 2) as visitors:
+    with Callers(server, 2) as callers:
         for _ in range(20):
             monitor = monitors.log_in(server)
             oldest = monitor.ok("subscribe", from_seq=seen[-1] + 1 if seen else 1)["oldest_seq"]
@@ -115,7 +115,7 @@ def test_a_stream_resumes_where_it_ended(servers: Servers, monitors: Monitors) -
             monitor.close()
             if len(seen) > 500:
                 break
-        assert visitors.sessions > 0
+        assert callers.sessions > 0
     assert_gapless([0, *seen])
 
 
@@ -290,8 +290,8 @@ def read_gapless(monitor: Peer, seq: int, count: int) -> int:
 def test_eight_monitors_get_the_same_events(servers: Servers, monitors: Monitors) -> None:
     server = servers.start()
     all_eight = [monitors.subscribed(server) for _ in range(8)]
-    with Visitors(server, 2) as visitors:
-        wait_until(lambda: visitors.sessions > 60, "some visitors")
+    with Callers(server, 2) as callers:
+        wait_until(lambda: callers.sessions > 60, "some callers")
     streams = []
     for monitor in all_eight:
         monitor.ok("ping")

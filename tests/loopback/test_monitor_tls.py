@@ -142,7 +142,7 @@ def test_endless_key_updates_take_no_memory(server: Inside, peers: list[Client |
     sock = peer.sock
     (connection,) = server.server._console._connections.values()  # type: ignore[union-attr]
     inner: Any = connection.sock
-    inner._unsent = b"x" * 70_000  # as when the kernel took nothing for long
+    inner.unsent = b"x" * 70_000  # as when the kernel took nothing for long
     inner._sock = _Full(inner._sock)
     inner._outgoing.write(b"an answer")
     sock.settimeout(0)

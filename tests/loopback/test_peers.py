@@ -1,4 +1,4 @@
-"""Peers that do not behave: each hears what it is due, costs one slot for a time, and harms nobody else."""
+"""Peers that misbehave: each gets its replies, costs one slot for a limited time, and disturbs no other."""
 
 import socket
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.conftest import MakeInside
 from tests.running import Servers
 
 
-def test_what_was_sent_before_a_half_close_is_answered(servers: Servers) -> None:
+def test_commands_before_a_half_close_get_their_replies(servers: Servers) -> None:
     server = servers.start()
     with server.connect() as client:
         client.send("EHLO x", "QUIT")
@@ -24,7 +24,7 @@ def test_what_was_sent_before_a_half_close_is_answered(servers: Servers) -> None
     server.wait_for_event(Closed, reason="quit", commands=2)
 
 
-def test_a_half_close_without_quit_ends_the_session_after_its_answer(servers: Servers) -> None:
+def test_a_half_close_without_quit_ends_the_session_after_the_reply(servers: Servers) -> None:
     server = servers.start()
     with server.connect() as client:
         client.send("NOOP")
@@ -36,7 +36,7 @@ def test_a_half_close_without_quit_ends_the_session_after_its_answer(servers: Se
 
 
 @pytest.mark.parametrize("lines", [100, 20_000])
-def test_421_after_20_errors_arrives_whole_though_more_was_under_way(servers: Servers, lines: int) -> None:
+def test_421_after_20_errors_arrives_though_more_commands_follow(servers: Servers, lines: int) -> None:
     server = servers.start()
     with server.connect() as client:
         client.sock.sendall(b"BOGUS\r\n" * lines)
@@ -48,7 +48,7 @@ def test_421_after_20_errors_arrives_whole_though_more_was_under_way(servers: Se
     server.wait_for_event(Closed, reason="errors", commands=20)
 
 
-def test_whoever_keeps_sending_after_421_is_dropped_in_time(inside: MakeInside) -> None:
+def test_a_peer_that_sends_on_after_421_is_closed_after_2_seconds(inside: MakeInside) -> None:
     server = inside()
     client = server.greeted()
     client.send(*["BOGUS"] * 25)
@@ -64,7 +64,7 @@ def test_whoever_keeps_sending_after_421_is_dropped_in_time(inside: MakeInside) 
     assert server.server.reception.slots.in_use == 0
 
 
-def test_a_thousand_commands_are_enough(servers: Servers) -> None:
+def test_421_after_1000_commands(servers: Servers) -> None:
     server = servers.start()
     with server.connect() as client:
         client.send(*["NOOP"] * 1000)
@@ -75,7 +75,7 @@ def test_a_thousand_commands_are_enough(servers: Servers) -> None:
         client.expect_end()
 
 
-def test_a_line_without_end_keeps_memory_flat(servers: Servers) -> None:
+def test_an_endless_line_takes_no_memory(servers: Servers) -> None:
     server = servers.start()
     with server.connect() as client:
         client.expect("220")
@@ -94,7 +94,7 @@ def resident_kib(pid: int) -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
-def test_a_message_without_end_keeps_memory_flat(servers: Servers) -> None:
+def test_an_endless_message_takes_no_memory(servers: Servers) -> None:
     server = servers.start({"accept_mail": True})
     with server.connect() as client:
         client.expect("220")
@@ -109,8 +109,7 @@ def test_a_message_without_end_keeps_memory_flat(servers: Servers) -> None:
         assert resident_kib(server.pid) - before < 1024
 
 
-def test_the_accept_of_a_closed_listener_is_no_bug(inside: MakeInside) -> None:
-    """The listener can close in the very turn in which its next connection is ready."""
+def test_a_listener_that_closes_in_the_turn_of_a_connection_is_no_bug(inside: MakeInside) -> None:
     server = inside()
 
     class Closes:
@@ -123,7 +122,7 @@ def test_the_accept_of_a_closed_listener_is_no_bug(inside: MakeInside) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, socket.socket() as caller:
         server.server.reactor.watch(theirs.fileno(), Closes())
-        ours.send(b"now")  # ready first, so seen to first
+        ours.send(b"now")  # ready first, so called first
         caller.connect(("127.0.0.1", server.port))
         server.turn()
         server.server.reactor.unwatch(theirs.fileno())
@@ -131,7 +130,7 @@ def test_the_accept_of_a_closed_listener_is_no_bug(inside: MakeInside) -> None:
     server.server.go_online("test")
 
 
-def test_a_peer_that_dribbles_is_served(servers: Servers) -> None:
+def test_a_peer_that_sends_byte_by_byte_is_served(servers: Servers) -> None:
     server = servers.start()
     with server.connect() as client:
         client.expect("220")
@@ -143,29 +142,29 @@ def test_a_peer_that_dribbles_is_served(servers: Servers) -> None:
     server.wait_for_event(Closed, reason="quit", commands=2)
 
 
-def test_what_came_before_a_reset_is_not_answered_to_nobody(inside: MakeInside) -> None:
+def test_commands_before_a_reset_are_not_processed(inside: MakeInside) -> None:
     server = inside()
     client = server.greeted()
     client.send(*["NOOP"] * 300)
     client.reset()
-    server.turn_until(lambda: server.events(Closed), "its end")
+    server.turn_until(lambda: server.events(Closed), "the end of the session")
     (closed,) = server.events(Closed)
     assert (server.events(Command), closed.reason) == ([], "reset")
 
 
-def test_what_came_before_the_end_of_a_peers_words_is_answered(inside: MakeInside) -> None:
+def test_300_commands_before_a_half_close_get_their_replies(inside: MakeInside) -> None:
     server = inside()
     client = server.greeted()
     client.send(*["NOOP"] * 300)
     client.sock.shutdown(socket.SHUT_WR)
-    server.turn_until(lambda: server.events(Closed), "its end")
+    server.turn_until(lambda: server.events(Closed), "the end of the session")
     assert client.rest() == b"250 OK\r\n" * 300
     (closed,) = server.events(Closed)
     assert (len(server.events(Command)), closed.reason) == (300, "peer")
 
 
-def test_the_last_reply_waits_for_a_peer_that_reads_slowly(inside: MakeInside) -> None:
-    """The kernel has not taken it all when the session is at its end."""
+def test_the_last_reply_reaches_a_peer_that_reads_slowly(inside: MakeInside) -> None:
+    """The kernel has not taken all replies when the session ends."""
     server = inside()
     client = server.connect(receive_buffer_bytes=2304)
     client.expect("220")

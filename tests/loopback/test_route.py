@@ -11,6 +11,7 @@ from smtppseudo.link.errors import UnreachableError
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.pins import Pins
 from smtppseudo.link.route import Target, connect
+from tests.certificates import Certificate
 from tests.monitors import monitor_port, state_dir
 from tests.running import Servers
 
@@ -46,3 +47,42 @@ def test_error_names_what_was_tried() -> None:
         connect(Target(None, port), Keyring([], NO_PINS))
     with pytest.raises(UnreachableError, match=r"127\.0\.0\.1 was tried as well"):
         connect(Target(own_other_address(), port), Keyring([], NO_PINS))
+
+
+def test_clear_text_is_used_to_an_own_address_without_tls(servers: Servers, tmp_path: Path) -> None:
+    address = own_other_address()
+    server = servers.start({"monitor_cleartext": True}, monitor_listen=[address])
+    route = connect(Target(address, monitor_port(server)), Keyring([state_dir(server)], Pins(tmp_path)))
+    with route.link as link:
+        assert (route.is_own, route.note, link.is_encrypted, link.address) == (True, "", False, address)
+
+
+def test_port_of_a_killed_server_is_skipped(servers: Servers, tmp_path: Path) -> None:
+    (tmp_path / "monitor_port").write_text("1\n")
+    route = connect(Target(), Keyring([tmp_path, state_dir(servers.start())], NO_PINS))
+    route.link.close()
+    assert route.is_own
+
+
+def test_cookie_that_appears_during_the_login_is_used(servers: Servers) -> None:
+    """A server that starts opens its port before it writes its cookie."""
+
+    class Late(Keyring):
+        calls = 0
+
+        def cookies(self) -> tuple[str, ...]:
+            self.calls += 1
+            return super().cookies() if self.calls > 1 else ()
+
+    keyring = Late([state_dir(servers.start())], NO_PINS)
+    with connect(Target(), keyring).link as link:
+        assert (link.user, keyring.calls) == ("cookie", 2)
+
+
+def test_pin_is_saved_after_a_login_over_tls(servers: Servers, certificate: Certificate, tmp_path: Path) -> None:
+    server = servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
+    keyring = Keyring([state_dir(server)], Pins(tmp_path), certificate.fingerprint)
+    port = monitor_port(server)
+    connect(Target("127.0.0.1", port, tls="on"), keyring).link.close()
+    assert Pins(tmp_path).get("127.0.0.1", port) == certificate.fingerprint
+    assert keyring.pin is None

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Error, SettingsChanged
+from smtppseudo.server.privilege import PrivilegeError, find_user, make_directories
 from tests.clients import wait_until
-from tests.handing_over import Held
+from tests.inherited import Held
 from tests.monitors import Monitors
 from tests.running import NotStartedError, Running, Servers, command, environment, run
 
@@ -112,6 +113,27 @@ def test_it_does_not_start_if_it_cannot_change_its_user(servers: Servers) -> Non
     with pytest.raises(NotStartedError, match="cannot become user nobody: Operation not permitted") as caught:
         start(servers, directory=servers.directory / "server0", prefix=prefix)
     assert caught.value.status == 1
+
+
+@pytest.mark.parametrize("replaced_by", ["link", "directory of another user"])
+def test_a_directory_that_was_replaced_keeps_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced_by: str
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    os.chown(other, 1, 1)
+    state = tmp_path / "state"
+
+    def replace(path: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        if path == state and replaced_by == "link":
+            path.symlink_to(other)
+        elif path == state:
+            other.rename(path)
+
+    monkeypatch.setattr(Path, "mkdir", replace)
+    with pytest.raises(PrivilegeError, match=r"state: .*; cannot create it for user nobody"):
+        make_directories([state], find_user(USER))
+    assert state.stat().st_uid == 1
 
 
 def test_modules_loaded_late_work_after_the_change(server: Running, monitors: Monitors) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Error, Offline, Online, SettingsChanged
 from tests.clients import LIMIT_S, Client, connect, wait_until
-from tests.running import Running, Servers, command, environment, stays_who_it_is
+from tests.running import Running, Servers, command, environment, keep_user_options
 
 STOP_S = 2.0
 
@@ -235,7 +235,7 @@ def test_the_reader_of_the_printed_events_may_leave(tmp_path: Path) -> None:
     """`serve -v | head -3`: the server goes on, and ends as it should."""
     (tmp_path / "empty").touch()
     places = ["--config", str(tmp_path / "empty"), "--state-dir", str(tmp_path), "--log-dir", str(tmp_path)]
-    options = ["--port", "0", "--listen", "127.0.0.1", "--monitor-port", "0", *places, *stays_who_it_is()]
+    options = ["--port", "0", "--listen", "127.0.0.1", "--monitor-port", "0", *places, *keep_user_options()]
     words = command("serve", "--verbose", *options)
     reads, writes = os.pipe()
     process = subprocess.Popen(words, env=environment(), stdout=writes, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""Slots over real sockets: who gets one, which one, who has to go, and that none is ever lost."""
+"""Slots over real sockets: which caller gets which slot, who is evicted, and that no slot is lost."""
 
 import errno
 import resource
@@ -25,7 +25,7 @@ PATIENT = {"evict_after_s": 86_400, "idle_timeout_s": 86_400, "quiet_timeout_s":
 
 @pytest.fixture
 def many_descriptors() -> Iterator[None]:
-    """Let this process open enough files for the clients."""
+    """Raise the limit of open files of this process, for the clients."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = 10_000 + MONITORS_MAX + UNAUTHENTICATED_MAX + OTHER_DESCRIPTORS
     if hard != resource.RLIM_INFINITY and hard < needed:
@@ -41,8 +41,8 @@ def greeted(server: Running, source: str | None = None) -> Client:
     return client
 
 
-def expect_full_house(server: Running, slots: int) -> None:
-    """All slots can be had, and not one more."""
+def expect_free_slots(server: Running, slots: int) -> None:
+    """Check that all slots are free, and that there is no other."""
     clients = [greeted(server) for _ in range(slots)]
     with server.connect() as one_more:
         one_more.expect(TURNED_AWAY)
@@ -56,9 +56,9 @@ def expect_full_house(server: Running, slots: int) -> None:
 
 def test_25_are_served_at_once_and_the_26th_is_turned_away(servers: Servers) -> None:
     server = servers.start(PATIENT)
-    expect_full_house(server, 25)
+    expect_free_slots(server, 25)
     server.wait_for_event(Closed, count=25)
-    expect_full_house(server, 25)
+    expect_free_slots(server, 25)
     refused = server.wait_for_event(TurnedAway, reason="slots")
     assert (refused.ip, refused.slot, refused.session) == ("127.0.0.1", 0, 0)
 
@@ -78,7 +78,7 @@ def test_the_lowest_free_slot_is_taken_first(servers: Servers) -> None:
     assert [stamped.slot for stamped in matching(server.records(), Connected)] == [1, 2, 3, 4, 2, 3]
 
 
-def test_a_slot_shows_its_last_connection_until_the_next(inside: MakeInside) -> None:
+def test_a_slot_keeps_its_last_session_until_the_next(inside: MakeInside) -> None:
     server = inside(slots=3)
     first, second = server.greeted(), server.greeted()
     first.say("HELO one.test", "250")
@@ -96,7 +96,7 @@ def test_a_slot_shows_its_last_connection_until_the_next(inside: MakeInside) -> 
     assert [(row.slot, row.port, row.said) for row in slots] == [(1, third.port, None), (2, second.port, None)]
 
 
-def test_an_ipv4_address_has_at_most_its_share(servers: Servers) -> None:
+def test_an_ipv4_address_gets_at_most_slots_per_client(servers: Servers) -> None:
     server = servers.start(PATIENT | {"limit_exempt": []}, listen=["0.0.0.0"])
     clients = [greeted(server, "127.0.1.1") for _ in range(5)]
     with server.connect("127.0.1.1") as one_more:
@@ -113,7 +113,7 @@ def test_an_ipv4_address_has_at_most_its_share(servers: Servers) -> None:
         client.close()
 
 
-def test_ipv6_has_its_share_too(servers: Servers) -> None:
+def test_an_ipv6_network_gets_at_most_slots_per_client(servers: Servers) -> None:
     server = servers.start(PATIENT | {"limit_exempt": [], "slots_per_client": 2}, listen=["127.0.0.1", "::1"])
     clients = [server.connect(address="::1"), server.connect(address="::1"), server.connect()]
     for client in clients:
@@ -126,7 +126,7 @@ def test_ipv6_has_its_share_too(servers: Servers) -> None:
     assert server.wait_for_event(TurnedAway, reason="client").ip == "::1"
 
 
-def test_both_families_are_answered_and_logged_as_what_they_are(servers: Servers) -> None:
+def test_both_address_families_are_served_and_logged(servers: Servers) -> None:
     server = servers.start(listen=["127.0.0.1", "::1"])
     for address in ("127.0.0.1", "::1"):
         with server.connect(address=address) as client:
@@ -137,7 +137,7 @@ def test_both_families_are_answered_and_logged_as_what_they_are(servers: Servers
         server.wait_for_event(Closed, ip=address, reason="quit")
 
 
-def test_5000_are_held_at_once(servers: Servers, many_descriptors: None) -> None:
+def test_5000_sessions_at_once(servers: Servers, many_descriptors: None) -> None:
     server = servers.start(PATIENT | {"slots": 10_000})
     clients = [server.connect() for _ in range(HELD)]
     for client in clients:
@@ -151,7 +151,7 @@ def test_5000_are_held_at_once(servers: Servers, many_descriptors: None) -> None
     server.wait_for_event(Closed, count=HELD, reason="peer")
 
 
-def test_too_many_slots_for_the_limit_of_open_files_is_one_clear_line(servers: Servers) -> None:
+def test_more_slots_than_open_files_is_an_error_of_one_line(servers: Servers) -> None:
     with pytest.raises(NotStartedError) as caught:
         servers.start({"slots": 10_000}, prefix=limited_to("RLIMIT_NOFILE", 500))
     assert caught.value.status == 78
@@ -161,9 +161,9 @@ def test_too_many_slots_for_the_limit_of_open_files_is_one_clear_line(servers: S
     )
 
 
-def test_every_slot_that_the_limit_of_open_files_allows_can_be_used(servers: Servers) -> None:
+def test_the_most_slots_that_the_limit_of_open_files_allows_work(servers: Servers) -> None:
     server = servers.start(PATIENT | {"slots": 412}, prefix=limited_to("RLIMIT_NOFILE", 500))
-    expect_full_house(server, 412)
+    expect_free_slots(server, 412)
     assert server.events(Error) == []
 
 
@@ -171,12 +171,12 @@ def test_ten_thousand_resets_lose_no_slot(servers: Servers) -> None:
     server = servers.start(PATIENT)
     for _ in range(RESETS):
         server.connect().reset()
-    wait_until(lambda: is_served(server), "a slot free again")  # whoever came before has been accepted by then
-    wait_until(lambda: has_nobody(server), "every connection closed")
+    wait_until(lambda: is_served(server), "a slot free again")  # all earlier connections are accepted by then
+    wait_until(lambda: has_no_session(server), "every connection closed")
     turned_away = sum(refused.count for refused in server.events(TurnedAway))
     assert len(server.events(Connected)) + turned_away > RESETS / 2
     assert {closed.reason for closed in server.events(Closed)} == {"reset", "quit"}
-    expect_full_house(server, 25)
+    expect_free_slots(server, 25)
 
 
 def is_served(server: Running) -> bool:
@@ -187,12 +187,12 @@ def is_served(server: Running) -> bool:
         return True
 
 
-def has_nobody(server: Running) -> bool:
+def has_no_session(server: Running) -> bool:
     text = server.log_text
     return text.count("Z connected ") == text.count("Z closed ")
 
 
-def test_a_newcomer_evicts_whoever_is_idle_longest(inside: MakeInside) -> None:
+def test_a_new_caller_evicts_the_session_that_is_idle_longest(inside: MakeInside) -> None:
     server = inside(slots=2, quiet_timeout_s=0)
     first = server.greeted()
     server.advance(1)
@@ -210,7 +210,7 @@ def test_a_newcomer_evicts_whoever_is_idle_longest(inside: MakeInside) -> None:
     server.connect().expect(TURNED_AWAY)
 
 
-def test_connecting_and_vanishing_at_once_is_not_our_error(inside: MakeInside) -> None:
+def test_an_immediate_reset_is_no_error(inside: MakeInside) -> None:
     server = inside()
     for _ in range(100):
         client = server.connect()
@@ -221,18 +221,18 @@ def test_connecting_and_vanishing_at_once_is_not_our_error(inside: MakeInside) -
     assert server.server.reception.slots.in_use == 0
 
 
-def test_who_has_left_makes_room_for_those_who_wait(inside: MakeInside) -> None:
+def test_sessions_that_end_free_their_slots_for_waiting_callers(inside: MakeInside) -> None:
     server = inside(slots=2)
     for _ in range(50):
         with socket.create_connection(("127.0.0.1", server.port)) as caller:
             caller.sendall(b"QUIT\r\n")
             caller.shutdown(socket.SHUT_WR)
-    server.turn_until(lambda: len(server.records(Closed)) == 50, "all seen to")
+    server.turn_until(lambda: len(server.records(Closed)) == 50, "all closed")
     assert not server.records(TurnedAway)
 
 
 def test_a_connection_that_cannot_be_watched_costs_no_slot(inside: MakeInside, monkeypatch: pytest.MonkeyPatch) -> None:
-    """epoll has a limit of its own: /proc/sys/fs/epoll/max_user_watches."""
+    """epoll has its own limit: /proc/sys/fs/epoll/max_user_watches."""
     server = inside()
     reactor = server.server.reactor
 
@@ -247,7 +247,7 @@ def test_a_connection_that_cannot_be_watched_costs_no_slot(inside: MakeInside, m
     server.greeted().say("NOOP", "250")
 
 
-def test_nothing_listens_once_offline(inside: MakeInside) -> None:
+def test_the_port_refuses_connections_while_offline(inside: MakeInside) -> None:
     server = inside()
     client = server.greeted()
     server.server.go_offline("test")
@@ -257,11 +257,11 @@ def test_nothing_listens_once_offline(inside: MakeInside) -> None:
         assert refused.connect_ex(("127.0.0.1", server.port)) == errno.ECONNREFUSED
 
 
-def test_a_connection_of_the_turn_in_which_it_goes_offline_is_no_error(inside: MakeInside) -> None:
+def test_a_connection_in_the_turn_that_goes_offline_is_no_error(inside: MakeInside) -> None:
     server = inside()
     listener = server.server.smtp_port._listeners[0]
     server.server.go_offline("test")
-    listener.ready(READ, server.server.reactor.clock.now)  # the selector had seen it before
+    listener.ready(READ, server.server.reactor.clock.now)  # the selector reported it before
     server.advance(2)
     server.server.go_online("test")
     server.greeted()
@@ -272,22 +272,22 @@ def test_a_new_listener_that_cannot_be_watched_tries_again_after_a_second(monkey
     reactor = Reactor(Clock(monotonic=lambda: 1000.0))
     troubles: list[str] = []
 
-    def fail(fd: int, watched: Watched) -> None:
+    def fail(fd: int, watched: Watched, mask: int = READ) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(reactor, "watch_urgent", fail)
-    listener = Listener(listen("127.0.0.1", 0), reactor, lambda *accepted: True, troubles.append, raise_it)
+    monkeypatch.setattr(reactor, "watch", fail)
+    listener = Listener(listen("127.0.0.1", 0), reactor, lambda *accepted: True, troubles.append)
     assert reactor.wheel.next_due() == pytest.approx(1001, abs=0.06)
     assert troubles == [f"cannot accept connections on port {listener.port}: No space left on device"]
+    monkeypatch.undo()
+    listener.resume()
+    assert (len(reactor.in_breaks), reactor.wheel.next_due()) == (1, None)
     listener.close()
+    assert reactor.in_breaks == []
     reactor.close()
 
 
-def raise_it(error: Exception) -> None:
-    raise error
-
-
-def test_going_online_while_accepting_pauses(inside: MakeInside) -> None:
+def test_going_online_during_a_pause(inside: MakeInside) -> None:
     server = inside()
     listener = server.server.smtp_port._listeners[0]
     listener._pause(OSError(24, "Too many open files"), server.server.reactor.clock.now)

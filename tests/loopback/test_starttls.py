@@ -1,4 +1,4 @@
-"""STARTTLS over real sockets, with a clock that the test moves: handshakes good, slow, broken and hostile."""
+"""STARTTLS over real sockets, on a clock that the test moves: good, slow, broken and hostile handshakes."""
 
 import socket
 import ssl
@@ -31,26 +31,26 @@ def connection(server: Inside, slot: int = 1) -> Connection[SmtpSession]:
     return found
 
 
-def asked(server: Inside) -> Client:
-    """Return a client that was told to go ahead with the handshake."""
+def ready_for_tls(server: Inside) -> Client:
+    """Return a client that may begin the handshake."""
     client = server.greeted()
     client.say("EHLO me", "250")
     client.say("STARTTLS", "220")
     return client
 
 
-class ByHand:
-    """A client's TLS, its bytes carried to and fro by hand: `heard` is what the server said under it."""
+class ManualTls:
+    """A client's TLS whose bytes the test carries; `received` is the server's plain text."""
 
     def __init__(self, client: Client, version: ssl.TLSVersion | None = None) -> None:
         self.sock = client.sock
         self.sock.settimeout(0)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = trusting(version).wrap_bio(self._incoming, self._outgoing)
-        self.heard = b""
+        self.received = b""
 
     def shake_hands(self) -> bool:
-        """Go on with the handshake; say whether it is done."""
+        """Do the next step of the handshake; return whether it is done."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -58,18 +58,18 @@ class ByHand:
         return True
 
     def say(self, data: bytes) -> None:
-        """Put this behind what is to be sent."""
+        """Encrypt data, behind everything unsent."""
         self._tls.write(data)
 
     def records(self) -> bytes:
-        """Return what is to be sent, once."""
+        """Return the unsent records, once."""
         return self._outgoing.read()
 
-    def hear(self) -> None:
-        """Take what has come."""
+    def receive(self) -> None:
+        """Receive and decrypt."""
         try:
             self._incoming.write(self.sock.recv(65_536))
-            self.heard += self._tls.read(100)
+            self.received += self._tls.read(100)
         except (BlockingIOError, ssl.SSLWantReadError):
             pass
 
@@ -80,18 +80,18 @@ def expect_closed(server: Inside, reason: str, count: int = 1) -> None:
 
 
 def expect_service(server: Inside) -> None:
-    """Others are served."""
+    """Check that another client is served."""
     with server.greeted() as other:
         other.say("HELO other", "250")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_session_starts_anew(server: Inside, version: ssl.TLSVersion) -> None:
+def test_the_session_starts_over_under_tls(server: Inside, version: ssl.TLSVersion) -> None:
     client = server.greeted()
     assert "STARTTLS" in client.say("EHLO me", "250").split()[-1]
     (session,) = server.server.reception.slots
     start_tls(client, version)
-    server.turn_until(lambda: session.state is SmtpState.GREETED, "anew")
+    server.turn_until(lambda: session.state is SmtpState.GREETED, "the start under TLS")
     assert session.said is not None
     assert (session.is_open, session.said.helo) == (True, None)
     assert "STARTTLS" not in client.say("EHLO me", "250")
@@ -99,7 +99,7 @@ def test_the_session_starts_anew(server: Inside, version: ssl.TLSVersion) -> Non
     client.say("STARTTLS", "503 TLS is active already.")
     client.say("MAIL FROM:<a@b>", "553 Sender <a@b> is Invalid!")
     client.say("QUIT", "221")
-    client.expect_end()  # with a close_notify: without, it would be an error
+    client.expect_end()  # without a close_notify it would be an error
     expect_closed(server, "quit")
     (closed,) = server.events(Closed)
     said = [command.data for command in server.events(Command)]
@@ -115,7 +115,7 @@ def test_the_local_address_is_known_under_tls(server: Inside) -> None:
     client.say("NOOP", "250")
 
 
-def test_sender_and_recipient_are_forgotten(inside: MakeInside, certificate: Certificate) -> None:
+def test_sender_and_recipient_are_forgotten_under_tls(inside: MakeInside, certificate: Certificate) -> None:
     server = inside(**certificate.settings(), accept_mail=True)
     client = server.greeted()
     for line in ("EHLO me", "MAIL FROM:<a@b>", "RCPT TO:<c@d>"):
@@ -131,8 +131,8 @@ def test_sender_and_recipient_are_forgotten(inside: MakeInside, certificate: Cer
 
 
 @pytest.mark.parametrize("data", [1, 7, 100])
-def test_a_handshake_in_small_pieces_is_waited_for(server: Inside, data: int) -> None:
-    tls = ByHand(asked(server))
+def test_a_handshake_may_come_in_small_pieces(server: Inside, data: int) -> None:
+    tls = ManualTls(ready_for_tls(server))
 
     def step() -> bool:
         done = tls.shake_hands()
@@ -142,7 +142,7 @@ def test_a_handshake_in_small_pieces_is_waited_for(server: Inside, data: int) ->
             server.turn()
         if not done:
             server.turn()
-            tls.hear()
+            tls.receive()
         return done
 
     server.turn_until(step, "the handshake")
@@ -150,16 +150,16 @@ def test_a_handshake_in_small_pieces_is_waited_for(server: Inside, data: int) ->
     tls.sock.send(tls.records())
 
     def answered() -> bytes:
-        tls.hear()
-        return tls.heard
+        tls.receive()
+        return tls.received
 
-    server.turn_until(answered, "the answer")
-    assert tls.heard == b"250 OK\r\n"
+    server.turn_until(answered, "the reply")
+    assert tls.received == b"250 OK\r\n"
 
 
 @pytest.mark.parametrize("words", [b"", HELLO[:1], HELLO[:60], HELLO[:-1], HELLO], ids=len)
-def test_a_handshake_that_is_left_unfinished_times_out(server: Inside, words: bytes) -> None:
-    client = asked(server)
+def test_an_unfinished_handshake_times_out(server: Inside, words: bytes) -> None:
+    client = ready_for_tls(server)
     client.sock.send(words)
     server.turn()
     expect_service(server)
@@ -171,8 +171,8 @@ def test_a_handshake_that_is_left_unfinished_times_out(server: Inside, words: by
     assert server.records(Closed, slot=1)[-1].event.reason == "tls"  # type: ignore[union-attr]
 
 
-def test_a_trickle_does_not_put_the_time_off(server: Inside) -> None:
-    client = asked(server)
+def test_a_trickle_does_not_extend_the_handshake_timeout(server: Inside) -> None:
+    client = ready_for_tls(server)
     for byte in HELLO[: int(HANDSHAKE_TIMEOUT_S) + 2]:
         try:
             client.sock.send(bytes([byte]))
@@ -195,16 +195,16 @@ def test_a_trickle_does_not_put_the_time_off(server: Inside) -> None:
     ],
     ids=range(7),
 )
-def test_what_is_no_handshake_closes(server: Inside, words: bytes) -> None:
-    client = asked(server)
+def test_bytes_that_are_no_handshake_close(server: Inside, words: bytes) -> None:
+    client = ready_for_tls(server)
     client.sock.sendall(words)
     expect_closed(server, "tls")
     expect_service(server)
 
 
 def test_an_endless_handshake_closes(server: Inside) -> None:
-    """A ClientHello in many records, each well formed: OpenSSL alone would keep 128 KiB of it."""
-    client = asked(server)
+    """A ClientHello in many well-formed records; OpenSSL alone would keep 128 KiB of it."""
+    client = ready_for_tls(server)
     hello = b"\x01\x01\xff\x00" + b"\x03\x03" + b"\0" * 200_000
     records = b"".join(
         b"\x16\x03\x01\x10\x00" + hello[start : start + 0x1000] for start in range(0, len(hello) - 0x1000, 0x1000)
@@ -228,8 +228,8 @@ def test_an_endless_handshake_closes(server: Inside) -> None:
 
 @pytest.mark.parametrize("words", [b"", HELLO[:50], HELLO], ids=len)
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_whoever_leaves_in_the_handshake_is_gone(server: Inside, words: bytes, how: str) -> None:
-    client = asked(server)
+def test_a_peer_that_leaves_in_the_handshake_frees_its_slot(server: Inside, words: bytes, how: str) -> None:
+    client = ready_for_tls(server)
     client.sock.send(words)
     server.turn()
     getattr(client, how)()
@@ -238,16 +238,16 @@ def test_whoever_leaves_in_the_handshake_is_gone(server: Inside, words: bytes, h
 
 
 @pytest.mark.parametrize("reason", ["evicted", "disconnected", "stopped", "shutdown"])
-def test_what_ends_it_in_the_handshake_is_named(server: Inside, reason: str) -> None:
-    client = asked(server)
+def test_the_reason_for_an_end_in_the_handshake_is_logged(server: Inside, reason: str) -> None:
+    client = ready_for_tls(server)
     server.turn()
     server.server.reception.end(1, reason, server.server.reactor.clock.now)  # type: ignore[arg-type]
-    client.expect_end()  # and nothing was said in clear
+    client.expect_end()  # and nothing was sent in clear text
     server.turn()
     expect_closed(server, reason)
 
 
-def test_too_many_errors_end_it_under_tls(server: Inside) -> None:
+def test_too_many_errors_under_tls(server: Inside) -> None:
     client = start_tls(server.greeted())
     for _ in range(19):
         client.say("XYZZY", "500")
@@ -257,7 +257,7 @@ def test_too_many_errors_end_it_under_tls(server: Inside) -> None:
     expect_closed(server, "errors")
 
 
-def test_the_session_ends_in_time_under_tls(server: Inside) -> None:
+def test_the_idle_timeout_under_tls(server: Inside) -> None:
     client = start_tls(server.greeted())
     client.say("NOOP", "250")
     server.advance(server.settings.idle_timeout_s + 0.1)
@@ -266,7 +266,7 @@ def test_the_session_ends_in_time_under_tls(server: Inside) -> None:
     expect_closed(server, "idle")
 
 
-def test_what_is_put_behind_starttls_is_never_answered(server: Inside) -> None:
+def test_a_command_behind_starttls_is_never_processed(server: Inside) -> None:
     client = server.greeted()
     client.send("EHLO me", "STARTTLS", "RSET")
     client.expect("250")
@@ -275,7 +275,7 @@ def test_what_is_put_behind_starttls_is_never_answered(server: Inside) -> None:
     assert [command.data for command in server.events(Command)] == [b"EHLO me", b"STARTTLS"]
 
 
-def test_a_handshake_put_behind_starttls_is_not_one(server: Inside) -> None:
+def test_a_handshake_in_the_same_packet_as_starttls_is_refused(server: Inside) -> None:
     client = server.greeted()
     client.sock.send(b"STARTTLS\r\n" + HELLO)
     client.expect("220")
@@ -283,23 +283,25 @@ def test_a_handshake_put_behind_starttls_is_not_one(server: Inside) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_comes_along_with_the_handshakes_end_is_answered(server: Inside, version: ssl.TLSVersion) -> None:
-    """Nothing tells the loop of bytes that TLS holds already."""
-    tls = ByHand(asked(server), version)
+def test_commands_in_the_last_packet_of_the_handshake_get_their_replies(
+    server: Inside, version: ssl.TLSVersion
+) -> None:
+    """The selector does not report bytes that TLS has read already."""
+    tls = ManualTls(ready_for_tls(server), version)
     has_said = False
 
     def step() -> bool:
         nonlocal has_said
         if tls.shake_hands() and not has_said:
-            tls.say(b"NOOP\r\nNOOP\r\n")  # in TLS 1.3 together with our Finished; in 1.2 that is a flight earlier
+            tls.say(b"NOOP\r\nNOOP\r\n")  # in TLS 1.3 behind the client's Finished; in 1.2 that is a flight earlier
             has_said = True
         if records := tls.records():
             tls.sock.send(records)
         server.turn()
-        tls.hear()
-        return tls.heard == b"250 OK\r\n250 OK\r\n"
+        tls.receive()
+        return tls.received == b"250 OK\r\n250 OK\r\n"
 
-    server.turn_until(step, "the answers")
+    server.turn_until(step, "the replies")
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000, 16_384])
@@ -314,7 +316,7 @@ def test_records_of_any_size(server: Inside, size: int) -> None:
         client.expect("250 OK")
 
 
-def test_bytes_that_were_tampered_with_close(server: Inside) -> None:
+def test_a_record_that_was_tampered_with_closes(server: Inside) -> None:
     client = start_tls(server.greeted())
     raw = socket.socket(fileno=client.sock.detach())
     raw.settimeout(0)
@@ -323,13 +325,13 @@ def test_bytes_that_were_tampered_with_close(server: Inside) -> None:
     raw.close()
 
 
-def test_a_peer_that_leaves_without_goodbye_is_gone(server: Inside) -> None:
+def test_a_close_without_close_notify_frees_the_slot(server: Inside) -> None:
     client = start_tls(server.greeted())
     client.close()
     expect_closed(server, "peer")
 
 
-def test_a_peer_that_says_goodbye_alone_is_gone(server: Inside) -> None:
+def test_a_close_notify_alone_ends_the_session(server: Inside) -> None:
     client = start_tls(server.greeted())
     client.sock.settimeout(0)
     assert isinstance(client.sock, ssl.SSLSocket)
@@ -338,7 +340,7 @@ def test_a_peer_that_says_goodbye_alone_is_gone(server: Inside) -> None:
     expect_closed(server, "peer")
 
 
-def test_a_peer_that_does_not_read_is_stalled(server: Inside) -> None:
+def test_a_peer_that_does_not_read_stalls_under_tls(server: Inside) -> None:
     client = server.connect(receive_buffer_bytes=2304)
     client.expect("220")
     start_tls(client)
@@ -361,7 +363,7 @@ def test_a_peer_that_does_not_read_is_stalled(server: Inside) -> None:
     expect_closed(server, "stalled")
 
 
-def test_what_waited_for_the_kernel_comes_whole(server: Inside) -> None:
+def test_replies_that_waited_for_the_kernel_arrive_complete(server: Inside) -> None:
     client = server.connect(receive_buffer_bytes=2304)
     client.expect("220")
     start_tls(client)
@@ -380,7 +382,7 @@ def test_what_waited_for_the_kernel_comes_whole(server: Inside) -> None:
     client.say("NOOP", "250 OK")
 
 
-def test_no_room_for_tls_is_said_and_passes(server: Inside) -> None:
+def test_454_without_room_for_tls_and_success_later(server: Inside) -> None:
     certificate = server.server.reception.tls
     assert certificate is not None
     certificate._sessions_max = 1
@@ -394,16 +396,16 @@ def test_no_room_for_tls_is_said_and_passes(server: Inside) -> None:
     second.say("NOOP", "250")
 
 
-def test_many_at_once_share_a_turn(server: Inside) -> None:
-    """However many handshakes are ready, a turn does a few steps of them; all come to their end."""
-    clients = [asked(server) for _ in range(25)]
+def test_a_turn_does_only_a_few_steps_of_handshakes(server: Inside) -> None:
+    """All handshakes continue in later turns."""
+    clients = [ready_for_tls(server) for _ in range(25)]
     for client in clients:
         client.sock.send(HELLO)
     server.turn()
     answered = [client for client in clients if _can_read(client)]
     assert len(answered) <= net_tls.STEPS_PER_TURN
     for client in clients:
-        server.turn_until(lambda client=client: _can_read(client), "an answer")  # type: ignore[misc]
+        server.turn_until(lambda client=client: _can_read(client), "a reply")  # type: ignore[misc]
 
 
 def _can_read(client: Client) -> bool:
@@ -414,7 +416,7 @@ def _can_read(client: Client) -> bool:
         return False
 
 
-def test_renewed_certificates_are_shown_to_newcomers(
+def test_new_connections_get_the_renewed_certificate(
     server: Inside, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     before = start_tls(server.greeted())
@@ -433,8 +435,8 @@ def _file(server: Inside) -> dict[str, object]:
 
 
 @pytest.fixture(autouse=True)
-def all_tls_is_given_back(server: Inside) -> Iterator[None]:
-    """No connection under TLS is forgotten in the count."""
+def all_tls_sessions_are_released(server: Inside) -> Iterator[None]:
+    """Check that no TLS session stays counted."""
     tls = server.server.reception.tls
     yield
     server.server.reception.end_all("shutdown", 0.0)

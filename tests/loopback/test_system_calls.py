@@ -1,4 +1,4 @@
-"""What a session costs: system calls, counted by strace, the figure that has no noise."""
+"""The system calls of a session, counted by strace: a measure without noise."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ CALLS_PER_SESSION_MAX = 14.0
 
 
 def play_together(server: Running, rounds: int) -> None:
-    """Play reject sessions, as many at once as there are clients, each step of all together."""
+    """Play reject sessions, 25 at once; all clients do each step before the next."""
     for _ in range(rounds):
         clients = [server.connect() for _ in range(CLIENTS)]
         for line, start in (("HELO me", "220"), ("MAIL FROM:<a@b>", "250"), ("QUIT", "553")):

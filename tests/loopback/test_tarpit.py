@@ -14,14 +14,14 @@ GREETING = b"220 sink.test\r\n"
 STUTTER = {"stutter_bytes_per_s": 1, "greeting": "{hostname}", "quiet_timeout_s": 0}
 
 
-def heard(server: Inside, client: Client) -> bytes:
-    """Return what has come by now, the server having had its turns."""
+def received(server: Inside, client: Client) -> bytes:
+    """Run a turn; return the bytes that have arrived."""
     server.turn()
     return arrived(client)
 
 
 def arrived(client: Client) -> bytes:
-    """Return what has come by now."""
+    """Return the bytes that have arrived."""
     client.sock.settimeout(0)
     try:
         return client.sock.recv(65_536)
@@ -29,53 +29,53 @@ def arrived(client: Client) -> bytes:
         return b""
 
 
-def hear_by_the_second(server: Inside, client: Client, seconds: int) -> list[bytes]:
-    """Let seconds pass, and a little more for the wheel; return what came in each."""
+def received_each_second(server: Inside, client: Client, seconds: int) -> list[bytes]:
+    """Advance by one second after the other, and by a little more for the wheel; return the bytes of each second."""
     server.time.advance(0.06)
     pieces = []
     for _ in range(seconds):
         server.advance(1)
-        pieces.append(heard(server, client))
+        pieces.append(received(server, client))
     return pieces
 
 
-def test_an_byte_comes_each_second(inside: MakeInside) -> None:
+def test_one_byte_arrives_each_second(inside: MakeInside) -> None:
     server = inside(**STUTTER)
     client = server.connect()
-    assert heard(server, client) == GREETING[:1]
-    assert b"".join(pieces := hear_by_the_second(server, client, len(GREETING) - 1)) == GREETING[1:]
+    assert received(server, client) == GREETING[:1]
+    assert b"".join(pieces := received_each_second(server, client, len(GREETING) - 1)) == GREETING[1:]
     assert {len(piece) for piece in pieces} == {1}
 
 
 def test_the_last_reply_is_stuttered_too(inside: MakeInside) -> None:
     server = inside(**STUTTER)
     client = server.connect()
-    hear_by_the_second(server, client, len(GREETING))
+    received_each_second(server, client, len(GREETING))
     client.send("QUIT")
     goodbye = b"221 Server Disconnecting\r\n"
-    pieces = [heard(server, client), *hear_by_the_second(server, client, len(goodbye) - 1)]
+    pieces = [received(server, client), *received_each_second(server, client, len(goodbye) - 1)]
     assert pieces == [bytes([byte]) for byte in goodbye]
     client.expect_end()
     assert [closed.reason for closed in server.events(Closed)] == ["quit"]
 
 
-def test_none_comes_early(inside: MakeInside) -> None:
+def test_no_byte_arrives_early(inside: MakeInside) -> None:
     server = inside(**STUTTER)
     client = server.connect()
-    assert heard(server, client) == GREETING[:1]
+    assert received(server, client) == GREETING[:1]
     for _ in range(9):
         server.advance(0.1)
-        assert heard(server, client) == b""
+        assert received(server, client) == b""
     server.advance(0.15)
-    assert heard(server, client) == GREETING[1:2]
+    assert received(server, client) == GREETING[1:2]
 
 
-def test_a_delayed_greeting_and_those_who_do_not_wait_for_it(inside: MakeInside) -> None:
+def test_commands_before_a_delayed_greeting_are_marked(inside: MakeInside) -> None:
     server = inside(greet_delay_s=10)
     client = server.connect()
     client.send("HELO early", "NOOP")
     server.advance(9)
-    assert heard(server, client) == b""
+    assert received(server, client) == b""
     assert server.events(Command) == []
     server.advance(1.1)
     for _ in range(2):
@@ -90,7 +90,7 @@ def test_a_delayed_greeting_and_those_who_do_not_wait_for_it(inside: MakeInside)
     assert server.server.reception.counters.delayed_s == pytest.approx(10.1)
 
 
-def test_what_is_pipelined_stays_with_the_kernel_and_the_loop_does_not_spin(inside: MakeInside) -> None:
+def test_pipelined_data_stays_in_the_kernel_and_the_loop_does_not_spin(inside: MakeInside) -> None:
     server = inside(reply_delay_s=5)
     client = server.greeted()
     noops = b"NOOP\r\n" * 900
@@ -99,7 +99,7 @@ def test_what_is_pipelined_stays_with_the_kernel_and_the_loop_does_not_spin(insi
         server.turn()
     (session,) = server.server.reception.slots
     assert session.received_bytes < len(noops)
-    assert server.server.reactor._selector.select(0) == []  # readable, and nobody asks
+    assert server.server.reactor._selector.select(0) == []  # the socket is readable, but not watched for that
     assert [event.pipelined for event in server.events(Command)] == [False]
     for _ in range(3):
         server.advance(5.1)
@@ -108,7 +108,7 @@ def test_what_is_pipelined_stays_with_the_kernel_and_the_loop_does_not_spin(insi
     assert server.events(Command)[-1].pipelined
 
 
-def test_all_that_was_pipelined_is_answered_in_order(inside: MakeInside) -> None:
+def test_pipelined_commands_get_their_replies_in_order(inside: MakeInside) -> None:
     server = inside(reply_delay_s=0.1, idle_timeout_s=60, session_timeout_s=600)
     client = server.greeted()
     client.sock.sendall(b"".join(b"VRFY %d\r\nx%d\r\n" % (number, number) for number in range(15)) + b"QUIT\r\n" * 500)
@@ -129,13 +129,13 @@ def test_a_peer_that_closes_while_it_waits_frees_its_slot(inside: MakeInside) ->
     server = inside(**STUTTER)
     for leave in (Client.close, Client.reset):
         client = server.connect()
-        assert heard(server, client) == GREETING[:1]
+        assert received(server, client) == GREETING[:1]
         leave(client)
         server.turn_until(lambda: server.server.reception.slots.in_use == 0, "a free slot")
     assert [closed.reason for closed in server.events(Closed)] == ["peer", "reset"]
 
 
-def test_a_peer_that_said_too_much_and_resets_frees_its_slot(inside: MakeInside) -> None:
+def test_a_reset_behind_unread_data_frees_the_slot(inside: MakeInside) -> None:
     server = inside(greet_delay_s=60)
     client = server.connect()
     client.sock.sendall(b"NOOP\r\n" * 2_000)
@@ -146,7 +146,7 @@ def test_a_peer_that_said_too_much_and_resets_frees_its_slot(inside: MakeInside)
     assert [closed.reason for closed in server.events(Closed)] == ["reset"]
 
 
-def test_a_half_close_while_an_answer_is_on_its_way_is_the_end(inside: MakeInside) -> None:
+def test_a_half_close_during_a_reply_ends_the_session(inside: MakeInside) -> None:
     server = inside(**STUTTER)
     client = server.connect()
     client.sock.shutdown(socket.SHUT_WR)
@@ -155,89 +155,89 @@ def test_a_half_close_while_an_answer_is_on_its_way_is_the_end(inside: MakeInsid
     assert [closed.reason for closed in server.events(Closed)] == ["peer"]
 
 
-def test_the_idle_clock_stands_still_and_nothing_is_stalled(inside: MakeInside) -> None:
+def test_a_long_reply_is_neither_idle_nor_stalled(inside: MakeInside) -> None:
     server = inside(**STUTTER, idle_timeout_s=5)
     client = server.connect()
-    pieces = hear_by_the_second(server, client, len(GREETING) - 1)
+    pieces = received_each_second(server, client, len(GREETING) - 1)
     assert b"".join(pieces) == GREETING
     client.send("EHLO x")
     server.turn()
-    assert len(b"".join(hear_by_the_second(server, client, 60))) >= 60
+    assert len(b"".join(received_each_second(server, client, 60))) >= 60
     assert server.events(Closed) == []
 
 
-def test_at_the_end_of_its_time_no_line_is_cut(inside: MakeInside) -> None:
+def test_the_session_timeout_cuts_no_line(inside: MakeInside) -> None:
     server = inside(**STUTTER, session_timeout_s=10)
     client = server.connect()
-    said = b"".join(hear_by_the_second(server, client, 9))
+    said = b"".join(received_each_second(server, client, 9))
     server.advance(1.1)
     assert said + client.rest() == GREETING + b"421 Session timed out\r\n"
     assert [closed.reason for closed in server.events(Closed)] == ["session"]
 
 
 @pytest.mark.parametrize("settings", [STUTTER, {"greet_delay_s": 30, "greeting": "{hostname}"}])
-def test_a_shutdown_is_said_at_once(inside: MakeInside, settings: dict[str, object]) -> None:
+def test_a_shutdown_is_announced_at_once(inside: MakeInside, settings: dict[str, object]) -> None:
     server = inside(**settings)
     client = server.connect()
     server.server.reception.end_all("shutdown", server.server.reactor.clock.now)
     assert client.rest() == GREETING + b"421 sink.test closing connection\r\n"
 
 
-def test_when_slots_run_short_everybody_is_answered_at_once(inside: MakeInside) -> None:
+def test_sessions_are_served_without_delay_while_slots_are_short(inside: MakeInside) -> None:
     server = inside(**STUTTER, slots=10)
     clients = [server.connect() for _ in range(8)]
-    assert {heard(server, client) for client in clients} == {GREETING[:1]}
-    newcomer = server.connect()  # leaves one free: fewer than a fifth
-    newcomer.expect("220 sink.test")
-    newcomer.say("NOOP", "250 OK")
+    assert {received(server, client) for client in clients} == {GREETING[:1]}
+    caller = server.connect()  # one slot stays free: fewer than a fifth
+    caller.expect("220 sink.test")
+    caller.say("NOOP", "250 OK")
     for _ in range(22):
         server.advance(0.05)
-    assert {heard(server, client) for client in clients} == {GREETING[1:]}
+    assert {received(server, client) for client in clients} == {GREETING[1:]}
     assert server.server.reception.counters.undelayed == 9
     for client in clients[:2]:
         client.say("QUIT", "221")
         client.expect_end()
-    again = server.connect()  # two are free: that is a fifth, and not yet enough
+    again = server.connect()  # two are free: a fifth, but it ends only at a quarter
     again.expect("220")
     for client in clients[2:4]:
         client.say("QUIT", "221")
         client.expect_end()
-    assert heard(server, server.connect()) == GREETING[:1]
+    assert received(server, server.connect()) == GREETING[:1]
     assert server.server.reception.counters.undelayed == 10
 
 
-def test_when_slots_run_short_nobody_waits_for_a_delay(inside: MakeInside) -> None:
+def test_delayed_greetings_are_sent_when_slots_become_short(inside: MakeInside) -> None:
     server = inside(slots=10, greet_delay_s=30, greeting="{hostname}")
     clients = [server.connect() for _ in range(9)]
     for _ in range(22):
         server.advance(0.05)
-    assert {heard(server, client) for client in clients} == {GREETING}
+    assert {received(server, client) for client in clients} == {GREETING}
 
 
-def test_whoever_waits_gives_way_like_another(inside: MakeInside) -> None:
+def test_a_delayed_session_can_be_evicted(inside: MakeInside) -> None:
     server = inside(**STUTTER, slots=2, slots_per_client=0)
     clients = [server.connect(), server.connect()]
     server.advance(1.1)
     server.advance(5)
-    newcomer = server.connect()
+    caller = server.connect()
     assert clients[1].rest() == GREETING + b"421 Too many connections, yours was idle\r\n"
-    newcomer.expect("220")
+    caller.expect("220")
 
 
-def test_settings_of_a_monitor_hold_newcomers_and_leave_others_alone(inside: MakeInside) -> None:
+def test_settings_from_a_monitor_delay_only_new_sessions(inside: MakeInside) -> None:
     server = inside(greeting="{hostname}")
     before = server.greeted()
     changed = server.server.configuration.with_set({"tarpit": True, "greet_delay_s": 0}, server.server.warn)
     server.server.configure(changed, "", 0)
     before.say("NOOP", "250")
-    held = server.connect()
-    assert heard(server, held) == GREETING[:1]
-    server.advance(100)  # far beyond the usual times
+    delayed = server.connect()
+    assert received(server, delayed) == GREETING[:1]
+    server.advance(100)  # more than the usual time-outs
     assert [closed.reason for closed in server.events(Closed)] == ["idle"]
-    held.expect(GREETING[1:-2].decode())
+    delayed.expect(GREETING[1:-2].decode())
 
 
-def test_a_peer_that_does_not_read_is_stalled_in_a_tarpit_too(inside: MakeInside) -> None:
+def test_a_peer_that_does_not_read_stalls_in_the_tarpit_too(inside: MakeInside) -> None:
     keywords = [f"X{number:02d} " + "x" * 480 for number in range(64)]
     server = inside(reply_delay_s=1, quiet_timeout_s=0, ehlo_keywords=keywords, session_timeout_s=86_400)
     client = server.connect(receive_buffer_bytes=65_536)
@@ -250,8 +250,8 @@ def test_a_peer_that_does_not_read_is_stalled_in_a_tarpit_too(inside: MakeInside
 
 
 @pytest.mark.parametrize("early", [b"NO", b"x" * 2048], ids=["a piece", "a long piece"])
-def test_the_rest_of_a_command_of_which_a_piece_came_early_is_answered(inside: MakeInside, early: bytes) -> None:
-    """The piece alone asks for no answer, so there is nothing on its way when the rest comes."""
+def test_a_command_whose_first_piece_arrived_early_gets_its_reply(inside: MakeInside, early: bytes) -> None:
+    """The first piece gets no reply, so no reply is under way when the rest arrives."""
     server = inside(reply_delay_s=1)
     client = server.greeted()
     client.send("NOOP first")
@@ -259,7 +259,7 @@ def test_the_rest_of_a_command_of_which_a_piece_came_early_is_answered(inside: M
     client.sock.sendall(early)
     server.turn()
     server.advance(1.1)
-    assert heard(server, client).startswith(b"250")
+    assert received(server, client).startswith(b"250")
     server.advance(0.1)
     client.send("OP")
     server.turn()
@@ -280,7 +280,7 @@ def fill(stream: Stream) -> None:
         pass
 
 
-def test_a_crowd_is_held_and_who_leaves_or_reads_nothing_costs_nobody_else(inside: MakeInside) -> None:
+def test_callers_that_leave_or_read_nothing_do_not_disturb_the_others(inside: MakeInside) -> None:
     server = inside(**STUTTER, slots=200, slots_per_client=0)
     clients = [server.connect() for _ in range(100)]
     closer, resetter, deaf = clients[10:13]
@@ -307,7 +307,7 @@ def test_a_crowd_is_held_and_who_leaves_or_reads_nothing_costs_nobody_else(insid
     assert sorted(closed.reason for closed in server.events(Closed)) == ["peer", "reset"]
 
 
-def test_at_an_odd_pace_each_byte_comes_at_most_a_tenth_of_a_second_late_and_none_early(inside: MakeInside) -> None:
+def test_at_an_odd_pace_bytes_are_at_most_100_ms_late_and_never_early(inside: MakeInside) -> None:
     server = inside(**STUTTER | {"stutter_bytes_per_s": 3}, slots=200, slots_per_client=0)
     clients = {}
     for _ in range(12):
@@ -323,17 +323,17 @@ def test_at_an_odd_pace_each_byte_comes_at_most_a_tenth_of_a_second_late_and_non
             assert min(fewest, len(GREETING)) <= got[client] <= int(waited * 3 + 1e-6) + 1
 
 
-def test_a_session_is_over_though_its_round_goes_on(inside: MakeInside) -> None:
+def test_a_session_ends_on_time_while_its_round_continues(inside: MakeInside) -> None:
     server = inside(**STUTTER | {"greeting": "{hostname} " + "x" * 100}, session_timeout_s=30, idle_timeout_s=30)
     first = server.connect()
-    heard(server, first)
+    received(server, first)
     server.advance(10)
     second = server.connect()
     server.advance(19.9)
-    assert heard(server, first) != b""
+    assert received(server, first) != b""
     assert server.events(Closed) == []
     server.advance(1.2)
     assert first.rest().endswith(b"421 Session timed out\r\n")
     assert [closed.reason for closed in server.events(Closed)] == ["session"]
     server.advance(1)
-    assert heard(server, second) != b""
+    assert received(server, second) != b""

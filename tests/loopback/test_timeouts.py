@@ -6,10 +6,10 @@ from tests.conftest import MakeInside
 
 LONG_KEYWORDS = [f"X{number:02d} " + "x" * 480 for number in range(64)]
 EHLOS = b"EHLO x\r\n" * 256
-"""One read of the server's; with these keywords an answer of 8 MiB, more than the kernel takes."""
+"""One read of the server. With these keywords the replies have 8 MiB, more than the kernel takes."""
 
 
-def test_an_idle_session_is_told_and_closed(inside: MakeInside) -> None:
+def test_an_idle_session_gets_421_and_is_closed(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0)
     client = server.greeted()
     server.advance(29.9)
@@ -23,7 +23,7 @@ def test_an_idle_session_is_told_and_closed(inside: MakeInside) -> None:
     assert (closed.reason, closed.duration_ms, closed.commands) == ("idle", 89_900, 2)
 
 
-def test_bytes_without_an_answer_do_not_keep_a_session(inside: MakeInside) -> None:
+def test_an_unfinished_command_does_not_restart_the_idle_clock(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0)
     client = server.greeted()
     for _ in range(3):
@@ -35,7 +35,7 @@ def test_bytes_without_an_answer_do_not_keep_a_session(inside: MakeInside) -> No
     client.expect_end()
 
 
-def test_bytes_of_a_message_do(inside: MakeInside) -> None:
+def test_data_of_a_message_restarts_the_idle_clock(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0, accept_mail=True)
     client = server.greeted()
     for line, start in (("MAIL FROM:<a@b>", "250"), ("RCPT TO:<c@d>", "250"), ("DATA", "354")):
@@ -48,7 +48,7 @@ def test_bytes_of_a_message_do(inside: MakeInside) -> None:
     assert server.events(Closed) == []
 
 
-def test_a_session_ends_after_its_time_however_busy(inside: MakeInside) -> None:
+def test_a_busy_session_ends_at_the_session_timeout(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0)
     client = server.greeted()
     for _ in range(29):
@@ -61,7 +61,7 @@ def test_a_session_ends_after_its_time_however_busy(inside: MakeInside) -> None:
     assert (closed.reason, closed.duration_ms) == ("session", 600_100)
 
 
-def test_when_nobody_new_comes_every_session_ends(inside: MakeInside) -> None:
+def test_without_new_callers_every_session_ends_at_the_quiet_timeout(inside: MakeInside) -> None:
     server = inside(idle_timeout_s=600)
     first = server.greeted()
     server.advance(20)
@@ -78,14 +78,14 @@ def test_when_nobody_new_comes_every_session_ends(inside: MakeInside) -> None:
     third.expect("421")
 
 
-def test_quiet_can_be_switched_off(inside: MakeInside) -> None:
+def test_the_quiet_timeout_can_be_switched_off(inside: MakeInside) -> None:
     server = inside(idle_timeout_s=600, quiet_timeout_s=0)
     client = server.greeted()
     server.advance(590)
     client.say("NOOP", "250")
 
 
-def test_a_peer_that_never_reads_costs_one_answer_and_is_closed(inside: MakeInside) -> None:
+def test_a_peer_that_never_reads_costs_one_reply_and_is_closed(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0, ehlo_keywords=LONG_KEYWORDS)
     client = server.connect(receive_buffer_bytes=65_536)
     sent_bytes = 0
@@ -101,7 +101,7 @@ def test_a_peer_that_never_reads_costs_one_answer_and_is_closed(inside: MakeInsi
     assert server.server.reception.slots.in_use == 0
 
 
-def test_the_idle_clock_stands_still_while_an_answer_is_on_its_way(inside: MakeInside) -> None:
+def test_the_idle_clock_stops_while_the_kernel_has_not_taken_the_reply(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0, ehlo_keywords=LONG_KEYWORDS)
     client = server.connect(receive_buffer_bytes=65_536)
     client.sock.sendall(EHLOS)
@@ -119,7 +119,7 @@ def test_the_idle_clock_stands_still_while_an_answer_is_on_its_way(inside: MakeI
     client.expect_end()
 
 
-def test_a_shorter_quiet_time_acts_at_once(inside: MakeInside) -> None:
+def test_a_shorter_quiet_timeout_applies_at_once(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=3600, idle_timeout_s=3600)
     client = server.greeted()
     server.server.configure(server.server.configuration.with_set({"quiet_timeout_s": 5}, server.server.warn), "", 0)
@@ -128,7 +128,7 @@ def test_a_shorter_quiet_time_acts_at_once(inside: MakeInside) -> None:
     assert [closed.reason for closed in server.events(Closed)] == ["quiet"]
 
 
-def test_whoever_does_not_read_is_closed_at_once_when_many_do_so(inside: MakeInside) -> None:
+def test_peers_that_do_not_read_are_closed_at_once_when_they_are_many(inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0, ehlo_keywords=LONG_KEYWORDS)
     clients = [server.connect(receive_buffer_bytes=65_536) for _ in range(6)]
     for client in clients:

@@ -39,6 +39,6 @@ def test_nmap_finds_no_open_relay(servers: Servers, reject_at: str) -> None:
 
 @pytest.mark.parametrize("settings", [{"accept_mail": True}, {"reject_at": "data"}], ids=["accept", "data"])
 def test_a_server_that_accepts_every_recipient_is_reported(servers: Servers, settings: dict[str, object]) -> None:
-    """The script goes no further than RCPT, as README says."""
+    """The script goes no further than RCPT, as the guide says."""
     found = scanned(servers.start(settings).port)
     assert "is an open relay" in found["smtp-open-relay"]

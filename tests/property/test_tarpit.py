@@ -1,4 +1,4 @@
-"""The tarpit, for any pace: the same bytes in the same order, the same events, none early, and memory bounded."""
+"""The tarpit at any pace: the same bytes in the same order, the same events, and no byte early."""
 
 import itertools
 import re
@@ -39,7 +39,7 @@ chunks = st.lists(st.tuples(st.integers(1, LINE_BYTES), st.sampled_from([0.0, 0.
 
 
 class Played:
-    """What a session said, at which times, and what happened in it."""
+    """The bytes of a session, the time of each, and the events."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -52,7 +52,7 @@ class Played:
 
 
 def play(values: dict[str, Any], stream: bytes, pieces: list[tuple[int, float]]) -> tuple[Played, SmtpSession, float]:
-    """Let a stream arrive in pieces, at their times, as a kernel holds it back for a session that does not read."""
+    """Pass a stream to a session in pieces, each at its time, but as a kernel does only while the session reads."""
     dialogue = Dialogue(BASE._replace(**values))
     session = session_type(dialogue)(dialogue, 1, 1, "192.0.2.1", 50_000, GREETING, START)
     played, now = Played(), START
@@ -84,7 +84,7 @@ def _pass_time(session: SmtpSession, played: Played, now: float, until: float) -
 
 
 def plain(events: list[Event]) -> list[Event]:
-    """Return events without what depends on time: who was early, how long it took."""
+    """Return the events without the fields that depend on time."""
     return [_plain(event) for event in events]
 
 
@@ -96,7 +96,7 @@ def _plain(event: Event) -> Event:
 
 @settings(max_examples=250)
 @given(dialogues, paces, streams, chunks)
-def test_any_pace_says_the_same_in_the_same_order(
+def test_any_pace_sends_the_same_bytes_in_the_same_order(
     dialogue: dict[str, Any], pace: dict[str, Any], stream: bytes, pieces: list[tuple[int, float]]
 ) -> None:
     at_once, _, _ = play(dialogue, stream, [(len(stream) or 1, 0.0)])

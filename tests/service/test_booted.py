@@ -117,7 +117,7 @@ def test_report_reads_the_logs_of_the_service(machine: Machine, user: str) -> No
 def test_report_says_who_may_read_the_logs(machine: Machine) -> None:
     done = machine.run(PROGRAM, "report", user="stranger", env={"HOME": "/home/stranger"}, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"smtppseudo: {LOGS}: Permission denied; root and the group of the server may")
+    assert done.stderr == f"smtppseudo: {LOGS}: Permission denied; only root and the server's group can read the logs\n"
 
 
 def test_a_reload_applies_the_settings_file(machine: Machine) -> None:

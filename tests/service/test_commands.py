@@ -2,19 +2,29 @@
 
 import pytest
 
-from smtppseudo.service.commands import ServiceAction, argv_for, as_root
+from smtppseudo.service.commands import ServiceAction, argv_for
+
+START = ["systemctl", "start", "smtppseudo.service"]
 
 
-def test_root_runs_the_command_itself() -> None:
-    assert as_root(["a", "b c"], is_root=True, which=lambda name: None) == ["a", "b c"]
+def test_other_users_run_it_by_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert argv_for(ServiceAction.START) == ["sudo", *START]
 
 
-def test_other_users_run_it_by_sudo() -> None:
-    assert as_root(["a", "b c"], is_root=False, which=lambda name: f"/usr/bin/{name}") == ["sudo", "a", "b c"]
+def test_other_users_run_it_by_su_without_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("sys.executable", "/opt/a b/python")
+    assert argv_for(ServiceAction.START) == ["su", "-c", "systemctl start smtppseudo.service"]
+    assert argv_for(ServiceAction.INSTALL) == ["su", "-c", "'/opt/a b/python' -I -m smtppseudo install-service"]
 
 
-def test_other_users_run_it_by_su_without_sudo() -> None:
-    assert as_root(["a", "b c"], is_root=False, which=lambda name: None) == ["su", "-c", "a 'b c'"]
+def test_root_starts_the_service_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert argv_for(ServiceAction.START) == START
 
 
 @pytest.mark.parametrize(
@@ -22,7 +32,7 @@ def test_other_users_run_it_by_su_without_sudo() -> None:
     [
         (ServiceAction.INSTALL, ["-I", "-m", "smtppseudo", "install-service"]),
         (ServiceAction.UNINSTALL, ["-I", "-m", "smtppseudo", "uninstall-service"]),
-        (ServiceAction.START, ["systemctl", "start", "smtppseudo.service"]),
+        (ServiceAction.START, START),
         (
             ServiceAction.STOP,
             ["systemctl", "stop", "smtppseudo.socket", "smtppseudo-monitor.socket", "smtppseudo.service"],

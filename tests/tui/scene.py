@@ -1,12 +1,14 @@
 """A scene: the screen with a fake feeder, and clocks that the test moves."""
 
 import asyncio
+import os
 import selectors
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -14,13 +16,15 @@ from textual.pilot import Pilot
 
 from smtppseudo.config.settings import Settings
 from smtppseudo.link.errors import OpRefusedError
-from smtppseudo.link.incoming import Dropped, OpReply, Snapshot, Streamed
+from smtppseudo.link.incoming import Dropped, Snapshot, Streamed
+from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.pins import Pins
 from smtppseudo.link.route import Target
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.app import MonitorApp
-from smtppseudo.tui.feeder import EventBatch, LinkUp, ResumePoint, StatusReply, Update
-from smtppseudo.tui.screens.service import ServiceControl
+from smtppseudo.tui.dialogs.service import ServiceControl
+from smtppseudo.tui.feeder import EventBatch, LinkUp, PolledReply, ResumePoint, Update
 from smtppseudo.tui.server_view import Dependencies
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
@@ -75,6 +79,18 @@ class FakeSource:
         self.replies[op] = OpRefusedError(text, code)
 
 
+class FakeKeyring(Keyring):
+    """No keys. `accepted` are the accepted certificates."""
+
+    def __init__(self) -> None:
+        super().__init__([], Pins(Path(os.devnull)))
+        self.accepted: list[tuple[str, int, str]] = []
+
+    def accept(self, host: str, port: int, fingerprint: str) -> None:
+        """Record a certificate."""
+        self.accepted.append((host, port, fingerprint))
+
+
 class FakeStore:
     """Files in memory."""
 
@@ -97,15 +113,14 @@ class Scene:
         self.sources: list[FakeSource] = []
         self.store = FakeStore()
         self.clock = 1_000.0
-        self.accepted: list[tuple[str, int, str]] = []
+        self.keyring = FakeKeyring()
         self.wall = WALL
         self.unit = unit or UnitState(reason="systemd does not run here.")
         self.obstacle = ""
         dependencies = Dependencies(
-            self._make_source,
+            self.keyring,
             self.store,
-            lambda *accepted: self.accepted.append(accepted),
-            lambda: 26,
+            lambda keyring: self._make_source(),
             lambda: self.clock,
             lambda: self.wall,
             UTC,
@@ -184,7 +199,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         return time.monotonic() + self._jumping.skipped_s
 
 
-def play(scene: Scene, act: Callable[[Scene], Awaitable[None]], size: tuple[int, int] = (100, 40)) -> None:
+def play(scene: Scene, act: Callable[[Scene], Awaitable[None]], size: tuple[int, int] = (80, 24)) -> None:
     """Run the application without a terminal, and act on it. Pauses and timers take no time."""
 
     async def run() -> None:
@@ -243,10 +258,10 @@ def counters(connected: int = 1_204, turned_away: int = 3) -> Frame:
     }
 
 
-def status(monitors: int = 2, **more: object) -> StatusReply:
+def status(monitors: int = 2, **more: object) -> PolledReply:
     """Return a reply to `status`."""
     fields: Frame = {"state": "online", "counters": counters(), "uptime_s": 22_500, "monitors": monitors}
-    return StatusReply(OpReply(1, {**fields, "lost_log_lines": 0, **more}))
+    return PolledReply("status", {**fields, "lost_log_lines": 0, **more})
 
 
 def event(seq: int, kind: str, seconds: float = 0, **fields: object) -> Streamed:

@@ -19,7 +19,7 @@ from smtppseudo.link.pins import Pins
 from smtppseudo.link.route import Target
 from smtppseudo.tui.app import MonitorApp
 from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, ResumePoint, Update
-from smtppseudo.tui.screens.main import MainScreen
+from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.server_view import Dependencies
 from tests.certificates import Certificate
 from tests.clients import wait_until
@@ -51,7 +51,7 @@ class Keys(Keyring):
 
 def dependencies(keys: Keys, directory: Path) -> Dependencies:
     """Return real dependencies, with these keys."""
-    return Dependencies(lambda: Feeder(keys), StateDir(directory), keys.accept)
+    return Dependencies(keys, StateDir(directory))
 
 
 class Live:

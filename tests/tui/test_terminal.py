@@ -1,4 +1,4 @@
-"""The screen in a real terminal, with real keys."""
+"""The screen in a real terminal."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ from tests.running import Servers, command, environment, run
 
 
 class Tmux:
-    """A terminal of 80 columns and 24 rows in a tmux of its own."""
+    """A terminal of 80 columns and 24 rows, in tmux."""
 
     def __init__(self, directory: Path) -> None:
         self._socket = str(directory / "tmux")
@@ -32,7 +32,7 @@ class Tmux:
         return done.stdout
 
     def start(self, words: list[str], env: dict[str, str]) -> None:
-        """Start a program in it; its exit status is on the screen when it has ended."""
+        """Start a program, and show its exit status when it has ended."""
         pairs = [f"{name}={value}" for name, value in env.items()]
         line = f'{shlex.join(["env", "-i", *pairs, *words])}; echo "ended with $?"; sleep 60'
         self.run("new-session", "-d", "-x", "80", "-y", "24", line)
@@ -42,7 +42,7 @@ class Tmux:
         self.run("send-keys", *keys)
 
     def text(self, *flags: str) -> str:
-        """Return what is on the screen."""
+        """Return the text on the screen."""
         return self.run("capture-pane", "-p", *flags)
 
     def wait_for(self, words: str) -> str:
@@ -91,7 +91,7 @@ def test_it_runs_in_a_terminal(tmux: Tmux, servers: Servers, tmp_path: Path) -> 
     assert not list((tmp_path / "config").glob("**/*"))
 
 
-def test_it_says_what_to_do_where_no_server_runs(tmux: Tmux, tmp_path: Path) -> None:
+def test_without_a_server_the_screen_says_what_to_do(tmux: Tmux, tmp_path: Path) -> None:
     env = environment(TERM="tmux-256color", LANG="C.UTF-8", XDG_CONFIG_HOME=str(tmp_path / "config"))
     tmux.start(command("monitor", "--state-dir", str(tmp_path), "--monitor-port", "1"), env)
     tmux.wait_for("Cannot reach 127.0.0.1 port 1: Connection refused")
@@ -103,7 +103,7 @@ def test_it_says_what_to_do_where_no_server_runs(tmux: Tmux, tmp_path: Path) -> 
     tmux.wait_for("ended with 0")
 
 
-def test_without_a_terminal_it_says_so() -> None:
+def test_without_a_terminal_it_ends_with_an_error() -> None:
     done = run("monitor")
     assert done.returncode == 2
     assert "needs a terminal" in done.stderr

@@ -4,7 +4,7 @@ import json
 from typing import Any, Final
 
 from smtppseudo.monitor.credentials import Credentials, decoy, derive
-from smtppseudo.monitor.session import LoginBackend, MonitorSession, SessionEvent, ValidProof
+from smtppseudo.monitor.session import Backend, MonitorSession, SessionEvent, ValidProof
 from tests.monitors import Frame, Login, line_of
 
 WORD: Final = "open sesame"
@@ -30,19 +30,22 @@ _USERS: Final = {"magic": derive(WORD, b"salt of the word", 4_096), "cookie": de
 
 
 class Driver:
-    """One monitor session with its events. `waits` holds for how long a user must not try."""
+    """One monitor session with its events. `waits` holds for how long a user must not try.
 
-    def __init__(self, nonce: str = NONCE, *, has_word: bool = True) -> None:
+    With `awaits_tls` the hello comes after `secured`.
+    """
+
+    def __init__(self, nonce: str = NONCE, *, has_word: bool = True, awaits_tls: bool = False) -> None:
         self.waits: dict[str, float] = {}
         self.asked_for: list[str] = []
         self._has_word = has_word
-        backend = LoginBackend(
-            self._credentials_of, self._decoy_for, lambda user: self.waits.get(user, 0.0), "0123456789abcdef"
+        backend = Backend(
+            "smtppseudo 0.0", "mx-1", "0123456789abcdef", self._credentials_of, self._decoy_for, self._wait_s
         )
-        self.session = MonitorSession(backend, nonce, "smtppseudo 0.0", "mx-1", "192.0.2.1", 50_000, START)
+        self.session = MonitorSession(backend, nonce, "192.0.2.1", 50_000, START, awaits_tls=awaits_tls)
         self.now = START
         self.events: list[SessionEvent] = []
-        (self.hello,) = self.frames()
+        self.hello = {} if awaits_tls else self.frames()[0]
 
     def say(self, data: bytes, size: int = 0) -> list[Frame]:
         """Send bytes, in chunks of `size` if it is not 0; return the frames sent in reply."""
@@ -94,6 +97,9 @@ class Driver:
     def _credentials_of(self, user: str) -> Credentials | None:
         self.asked_for.append(f"credentials of {user}")
         return _USERS.get(user) if self._has_word or user != "magic" else None
+
+    def _wait_s(self, user: str) -> float:
+        return self.waits.get(user, 0.0)
 
     def _decoy_for(self, user: str) -> Credentials:
         self.asked_for.append(f"decoy for {user}")

@@ -17,6 +17,7 @@ RFC_PROOF = "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
 RFC_CLIENT_FINAL = f"c=biws,r={RFC_NONCE},p={RFC_PROOF}"
 RFC_SERVER_FINAL = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 RFC_CREDENTIALS = derive(RFC_SECRET, RFC_SALT, 4096)
+SECRETS = ["pencil", "magic word", "~!@#$%^&*()_+,=<>?\"'`\\|", "  spaces  ", "x" * 128, "0123456789abcdef" * 4]
 SERVER_SECRET = b"a secret that the server keeps over restarts"
 
 

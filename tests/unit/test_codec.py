@@ -258,6 +258,13 @@ def test_brackets_that_nest_too_deep(line: bytes) -> None:
     assert receive(line) == [TOO_DEEP]
 
 
+def test_closed_brackets_do_not_lower_the_depth() -> None:
+    siblings = b"[]," * 100
+    deepest = b"[" * (MAX_DEPTH - 2)
+    assert receive(b'{"a":[' + siblings + deepest + b"]" * (MAX_DEPTH - 1) + b"}\n") != [TOO_DEEP]
+    assert receive(b'{"a":[' + siblings + deepest + b"[]" + b"]" * (MAX_DEPTH - 1) + b"}\n") == [TOO_DEEP]
+
+
 def test_depth_is_checked_before_decoding() -> None:
     limit = sys.getrecursionlimit()
     depth = len(inspect.stack(0))

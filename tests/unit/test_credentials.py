@@ -3,20 +3,12 @@
 import pytest
 import scramp
 
-from smtppseudo.monitor.credentials import Credentials, decoy, derive
-from tests.unit.scram_vectors import RFC_CREDENTIALS, RFC_SALT, RFC_SECRET, SERVER_SECRET, stand_in
+from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, Credentials, cookie_id, decoy, derive
+from tests.unit.scram_vectors import RFC_CREDENTIALS, RFC_SALT, RFC_SECRET, SECRETS, SERVER_SECRET, stand_in
 
 SALT = "W22ZaJ0SNY7soEsUEjb6gQ=="
 KEYS = "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
 FORM = r"credentials must be SCRAM-SHA-256\$ITERATIONS:SALT\$STOREDKEY:SERVERKEY"
-SECRETS = [
-    "pencil",
-    "magic word",
-    "~!@#$%^&*()_+,=<>?\"'`\\|",
-    "  spaces  ",
-    "x" * 128,
-    "0123456789abcdef" * 4,
-]
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -33,7 +25,7 @@ def test_a_decoy_depends_on_the_user() -> None:
     assert decoy(b"x" * 32, "nobody", 4096).salt != stand_in("nobody").salt
     parts = stand_in("nobody")
     assert len({parts.salt, parts.stored_key[:16], parts.server_key[:16]}) == 3
-    assert (len(parts.salt), len(decoy(SERVER_SECRET, "nobody", 600_000, 24).salt)) == (16, 24)
+    assert len(parts.salt) == len(decoy(SERVER_SECRET, "nobody", 600_000).salt) == WORD_SALT_BYTES == 16
 
 
 @pytest.mark.parametrize(
@@ -48,6 +40,19 @@ def test_a_decoy_depends_on_the_user() -> None:
 def test_derive_checks_the_bounds(salt: bytes, iterations: int, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         derive(RFC_SECRET, salt, iterations)
+
+
+@pytest.mark.parametrize("salt_bytes", [8, 64])
+def test_the_bounds_of_the_salt_are_allowed(salt_bytes: int) -> None:
+    assert len(derive(RFC_SECRET, b"x" * salt_bytes, 4096).salt) == salt_bytes
+
+
+def test_the_values_for_a_new_magic_word() -> None:
+    assert (WORD_ITERATIONS, WORD_SALT_BYTES) == (600_000, 16)
+
+
+def test_a_cookie_id_is_16_hexadecimal_digits_of_its_sha_256() -> None:
+    assert cookie_id("0123456789abcdef" * 4) == "a8ae6e6ee929abea"
 
 
 def test_the_text_form() -> None:

@@ -263,6 +263,13 @@ def test_the_layout_on_the_design_page_is_the_one_that_is_checked() -> None:
     assert MODULES - height.keys() == {"guide", "share"}
 
 
+def test_the_contributing_page_names_the_variables_of_the_tests() -> None:
+    sources = "".join(path.read_text() for path in (CHECKOUT / "tests").rglob("*.py"))
+    named = set(re.findall(r"\bSMTPPSEUDO_[A-Z_]+\b", sources))
+    assert len(named) >= 6
+    assert named == set(re.findall(r"`(SMTPPSEUDO_[A-Z_]+)=", TEXTS["contributing"]))
+
+
 @pytest.mark.parametrize("page", TEXTS)
 def test_a_file_that_a_page_names_exists(page: str) -> None:
     folder = CHECKOUT if page == README else GUIDE

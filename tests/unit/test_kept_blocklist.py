@@ -49,9 +49,10 @@ class Bench:
         """Start it, as a new server does."""
         clock = Clock(monotonic=lambda: self.time.monotonic_s, wall_ns=lambda: self.time.wall_ns)
         self.reactor = Reactor(clock)
+        self.reactor.on_fault = self.fault
         given = {"blocklist_file": str(self.path), "state_dir": str(self.directory), **self._settings}
         settings = Settings(**given)  # type: ignore[arg-type]
-        self.blocklist = KeptBlocklist(settings, self.reactor, self.local_ip, self.troubles.append, self.fault)
+        self.blocklist = KeptBlocklist(settings, self.reactor, self.local_ip, self.troubles.append)
         self.blocklist.begin()
         self.pass_time(1)
 
@@ -202,7 +203,7 @@ def test_hits_during_the_restore_are_not_lost(make: Callable[..., Bench]) -> Non
     bench.stop()
     bench.start = lambda: None  # type: ignore[method-assign]
     settings = Settings(blocklist_file=str(bench.path), state_dir=str(bench.directory))
-    blocklist = KeptBlocklist(settings, bench.reactor, bench.local_ip, bench.troubles.append, bench.fault)
+    blocklist = KeptBlocklist(settings, bench.reactor, bench.local_ip, bench.troubles.append)
     blocklist.begin()
     blocklist.record(Peer(1, A), (Connected(25), MAIL))
     blocklist.close()
@@ -277,7 +278,7 @@ def test_a_bug_is_reported_once_a_minute_and_does_not_stop_the_list(
 ) -> None:
     bench = make()
     faults: list[Exception] = []
-    monkeypatch.setattr(bench.blocklist, "_on_fault", faults.append)
+    bench.reactor.on_fault = faults.append
     with monkeypatch.context() as patched:
         patched.setattr(bench.blocklist, "_entries_of", lambda sources: 1 // 0)
         bench.call(*[A] * 3)

@@ -216,6 +216,67 @@ def test_ops_at_the_allowed_rate_continue() -> None:
     assert driver.session.close_reason is None
 
 
+def test_a_new_session() -> None:
+    session = Driver().session
+    assert (session.ip, session.port, session.slot, session.session_id) == ("192.0.2.1", 50_000, 0, 0)
+    assert (session.state, session.user, session.close_reason) == (MonitorState.LOGGING_IN, "", None)
+    assert (session.awaits_tls, session.is_secured) == (False, False)
+
+
+def test_under_tls_the_hello_comes_after_the_handshake() -> None:
+    driver = Driver(awaits_tls=True)
+    session = driver.session
+    assert (session.awaits_tls, session.is_secured, session.close_reason) == (True, False, "tls")
+    assert driver.frames() == []
+    session.secured(START + 1)
+    state = (session.awaits_tls, session.is_secured, session.close_reason)
+    assert state == (False, True, None)
+    assert driver.frames() == [Driver().hello]
+
+
+def test_an_end_before_the_handshake_sends_nothing() -> None:
+    driver = Driver(awaits_tls=True)
+    driver.session.end("shutdown")
+    assert (driver.session.awaits_tls, driver.session.close_reason) == (False, "tls")
+    assert driver.session.state is MonitorState.CLOSING
+    assert driver.frames() == []
+
+
+def test_the_first_close_reason_stays() -> None:
+    driver = Driver()
+    driver.log_in()
+    driver.session.end("shutdown")
+    driver.session.end("disconnected")
+    assert driver.frames() == [{"type": "bye", "reason": "shutdown"}]
+    driver.session.closed("peer", START)
+    assert driver.session.close_reason == "shutdown"
+
+
+def test_a_closed_session_holds_the_reason_and_ignores_input() -> None:
+    driver = Driver()
+    driver.session.closed("reset", START)
+    assert (driver.session.close_reason, driver.session.state) == ("reset", MonitorState.CLOSING)
+    assert driver.ask("ping") == []
+
+
+def test_events_and_lazy_frames_are_queued_in_order() -> None:
+    driver = Driver()
+    driver.log_in()
+    driver.session.outbox.put_lazily(iter([line_of({"n": 1}), line_of({"n": 2})]))
+    driver.session.outbox.put_events(line_of({"n": 3}) + line_of({"n": 4}), 2)
+    assert driver.session.has_more
+    assert driver.frames() == [{"n": 1}, {"n": 2}, {"n": 3}, {"n": 4}]
+
+
+def test_ops_count_from_the_first_second() -> None:
+    assert OPS_PER_SECOND_MAX == 500
+    driver = Driver()
+    assert len(driver.say(line_of({"id": 1, "op": "ping"}) * 500)) == 500
+    assert driver.session.close_reason is None
+    (frame,) = driver.ask("ping")
+    assert (frame["type"], frame["error"]) == ("error", "rate")
+
+
 @pytest.mark.parametrize("reason", ["shutdown", "disconnected"])
 def test_only_logged_in_monitors_get_bye(reason: CloseReason) -> None:
     for logged_in in (True, False):

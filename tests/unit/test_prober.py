@@ -30,6 +30,17 @@ def test_the_prober_goes_as_far_as_data() -> None:
     assert not prober.awaits_reply
 
 
+def test_the_dialogue_is_recorded_line_by_line() -> None:
+    prober = play(PROBE, (b"220-x\r\n220 y\r\n", b"EHLO me.test\r\n"), (b"550 no\r\n", b"HELO me.test\r\n"))
+    assert prober.dialogue == [
+        ("S", b"220-x"),
+        ("S", b"220 y"),
+        ("C", b"EHLO me.test"),
+        ("S", b"550 no"),
+        ("C", b"HELO me.test"),
+    ]
+
+
 def test_replies_may_come_byte_by_byte() -> None:
     prober = play(PROBE._replace(helo=True), (b"220 x\r\n", b"HELO me.test\r\n"))
     for byte in b"250-x\r\n250 y\r\n":
@@ -66,13 +77,15 @@ def test_a_greeting_can_decide(greeting: bytes, verdict: Verdict) -> None:
     assert prober.verdict is verdict
 
 
-def test_a_reply_without_end_means_deferred() -> None:
-    prober = Prober(PROBE)
-    prober.receive(b"220-more\r\n" * 101)
+def test_a_reply_of_more_than_100_lines_means_deferred() -> None:
+    longest = b"220-more\r\n" * 99 + b"220 end\r\n"
+    prober = play(PROBE, (longest, b"EHLO me.test\r\n"), (longest, b"MAIL FROM:<a@b.test>\r\n"))
+    prober.receive(b"250-more\r\n" * 100)
+    assert prober.verdict is None
+    prober.receive(b"250-more\r\n")
     assert prober.verdict is Verdict.DEFERRED
 
 
-def test_a_lost_connection_means_deferred() -> None:
-    prober = play(PROBE, (b"220 x\r\n", b"EHLO me.test\r\n"))
-    prober.lost()
-    assert prober.verdict is Verdict.DEFERRED
+def test_there_is_no_verdict_before_a_reply_decides() -> None:
+    prober = play(PROBE, (b"220 x\r\n", b"EHLO me.test\r\n"), (b"", b""))
+    assert prober.verdict is None

@@ -1,4 +1,4 @@
-"""The reactor: a long turn has breaks, in which the urgent descriptors are served."""
+"""The reactor: a long turn has breaks, in which listeners accept."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -33,6 +33,7 @@ class Scene:
         self.now = 1000.0
         self.seen: list[str] = []
         self.reactor = Reactor(Clock(monotonic=lambda: self.now))
+        self.reactor.on_fault = fail
         self.sockets: list[socket.socket] = []
         self._each_takes_s = each_takes_s
 
@@ -43,10 +44,12 @@ class Scene:
 
         return Probe(call)
 
-    def acceptor(self) -> Probe:
-        """Return a probe that accepts at the end of the turn, as a listener does."""
-        timer = Timer(lambda now: self.seen.append("accept"), fail)
-        return Probe(lambda: self.reactor.call_at_end_of_turn(timer))
+    def listen(self) -> Timer:
+        """Accept at the end of a turn and in breaks, as a listener does."""
+        timer = Timer(self.reactor, lambda now: self.seen.append("accept"))
+        self.reactor.watch(self.readable(), Probe(lambda: self.reactor.at_end_of_turn.append(timer)))
+        self.reactor.in_breaks.append(timer)
+        return timer
 
     def readable(self) -> int:
         ours, theirs = socket.socketpair()
@@ -82,7 +85,7 @@ def test_a_long_turn_accepts_between_the_other_calls(
         else:
             scene.reactor.watch(scene.readable(), scene.probe())
     scene.now += 1
-    scene.reactor.watch_urgent(scene.readable(), scene.acceptor())
+    scene.listen()
     scene.reactor.turn(0)
     accepts = [number for number, name in enumerate(scene.seen) if name == "accept"]
     gaps = [after - before for before, after in zip([0, *accepts], [*accepts, len(scene.seen)], strict=True)]
@@ -101,14 +104,14 @@ def test_after_turn_is_called_in_breaks_too(scenes: list[Scene]) -> None:
     assert scene.seen.count("after") == 4
 
 
-def test_an_unwatched_urgent_descriptor_is_not_served(scenes: list[Scene]) -> None:
+def test_a_timer_that_was_removed_is_not_called_in_breaks(scenes: list[Scene]) -> None:
     scene = Scene(1.0)
     scenes.append(scene)
     for _ in range(40):
         scene.reactor.watch(scene.readable(), scene.probe())
-    fd = scene.readable()
-    scene.reactor.watch_urgent(fd, scene.acceptor())
-    scene.reactor.unwatch_urgent(fd)
+    timer = Timer(scene.reactor, lambda now: scene.seen.append("accept"))
+    scene.reactor.in_breaks.append(timer)
+    scene.reactor.in_breaks.remove(timer)
     scene.reactor.turn(0)
     assert scene.seen == ["other"] * 40
 
@@ -117,25 +120,26 @@ def test_connections_are_accepted_after_everything_that_is_ready(scenes: list[Sc
     """Sessions that end in this turn free their slots first."""
     scene = Scene(0.0)
     scenes.append(scene)
-    scene.reactor.watch_urgent(scene.readable(), scene.acceptor())
+    scene.listen()
     for _ in range(5):
         scene.reactor.watch(scene.readable(), scene.probe())
     scene.reactor.turn(0)
     assert scene.seen == [*["other"] * 5, "accept"]
 
 
-def test_a_bug_goes_to_the_object_that_has_it_and_the_others_are_called(scenes: list[Scene]) -> None:
+def test_a_bug_of_a_timer_is_reported_and_the_others_are_called(scenes: list[Scene]) -> None:
     scene = Scene(0.0)
     scenes.append(scene)
     faults: list[Exception] = []
+    scene.reactor.on_fault = faults.append
 
     def stumble(now: float) -> None:
         raise ZeroDivisionError
 
     for _ in range(3):
-        scene.reactor.wheel.schedule(Timer(stumble, faults.append), scene.now)
+        scene.reactor.wheel.schedule(Timer(scene.reactor, stumble), scene.now)
         scene.reactor.wheel.schedule(scene.probe(), scene.now)
-    scene.reactor.call_at_end_of_turn(Timer(stumble, faults.append))
+    scene.reactor.at_end_of_turn.append(Timer(scene.reactor, stumble))
     scene.now += 1
     scene.reactor.turn(0)
     assert [type(fault) for fault in faults] == [ZeroDivisionError] * 4

@@ -29,9 +29,9 @@ def test_each_dropped_event_is_counted_once(recorder: Recorder, monkeypatch: pyt
             with pytest.raises(KeyError):
                 recorder.flush()
             assert recorder.drop() == count
-    assert recorder.lost_lines == 3
+    assert recorder.log.account.lost_lines == 3
     recorder.record(Error("logged"))
     recorder.flush()
     assert recorder.drop() == 0
-    assert recorder.lost_lines == 3
+    assert recorder.log.account.lost_lines == 3
     recorder.log.close()

@@ -31,6 +31,7 @@ from tests.unit.scram_vectors import (
     RFC_SERVER_FIRST,
     RFC_SERVER_NONCE,
     RFC_USER,
+    SECRETS,
     known,
     replaced,
     rfc_client,
@@ -38,15 +39,6 @@ from tests.unit.scram_vectors import (
     server_first,
     stand_in,
 )
-
-SECRETS = [
-    "pencil",
-    "magic word",
-    "~!@#$%^&*()_+,=<>?\"'`\\|",
-    "  spaces  ",
-    "x" * 128,
-    "0123456789abcdef" * 4,
-]
 
 
 def run(client: ClientExchange, server: ServerExchange) -> Outcome:
@@ -227,6 +219,21 @@ def test_the_bounds_of_the_iteration_count_are_allowed(i: str, monkeypatch: pyte
     client.first()
     client.final(server_first(i=i))
     assert asked == [int(i)]
+
+
+@pytest.mark.parametrize("salt_bytes", [8, 64])
+def test_the_bounds_of_the_salt_are_allowed(salt_bytes: int) -> None:
+    client = rfc_client()
+    client.first()
+    client.final(server_first(salt=base64.b64encode(b"x" * salt_bytes).decode()))
+    assert client.state is ExchangeState.AWAITS_FINAL
+
+
+def test_a_message_of_1024_characters_is_allowed_and_one_more_is_not() -> None:
+    longest = RFC_CLIENT_FIRST + ",x=" + "y" * (1_024 - len(RFC_CLIENT_FIRST) - 3)
+    rfc_server().first(longest)
+    with pytest.raises(ScramError, match="longer than 1024 characters"):
+        rfc_server().first(longest + "y")
 
 
 def test_a_server_accepts_each_message_once_and_in_order() -> None:

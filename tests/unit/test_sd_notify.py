@@ -72,7 +72,8 @@ class Loop:
         self.text: str | None = "Online: 0 of 25 slots"
         self.faults: list[Exception] = []
         self.notifier = Notifier(environ)
-        self.heartbeat = Heartbeat(self.notifier, self.reactor, self.status, self.faults.append)
+        self.reactor.on_fault = self.faults.append
+        self.heartbeat = Heartbeat(self.notifier, self.reactor, self.status)
         self.heartbeat.begin()
 
     def close(self) -> None:

@@ -6,41 +6,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smtppseudo.config.settings import Settings
+from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.session import SmtpSession
 from smtppseudo.smtp.slots import SlotTable
 
 EVICT_AFTER_S: Final = 5
+DIALOGUE: Final = Dialogue(Settings())
 
 
-class Guest:
-    """A session that holds a slot."""
-
-    def __init__(self, slot: int, now: float) -> None:
-        self.slot = slot
-        self.idle_since = now
-        self.is_open = True
-
-    def __repr__(self) -> str:
-        return f"Guest({self.slot}, {self.idle_since}, {self.is_open})"
-
-
-Table = SlotTable[Guest]
-
-
-def come(table: Table, now: float) -> Guest:
+def come(table: SlotTable, now: float) -> SmtpSession:
     slot = table.free_slot()
     assert slot is not None
-    guest = Guest(slot, now)
+    guest = SmtpSession(DIALOGUE, 1, slot, "192.0.2.1", 50_000, b"", now)
     table.enter(guest)
     return guest
 
 
-def leave(table: Table, guest: Guest) -> None:
-    guest.is_open = False
+def leave(table: SlotTable, guest: SmtpSession) -> None:
+    guest.close_reason = "quit"
     table.release(guest)
 
 
 def test_callers_get_the_lowest_free_slot() -> None:
-    table = Table(5, EVICT_AFTER_S)
+    table = SlotTable(5, EVICT_AFTER_S)
     guests = [come(table, 0) for _ in range(4)]
     assert [guest.slot for guest in guests] == [1, 2, 3, 4]
     for index in (2, 0, 1):
@@ -50,7 +39,7 @@ def test_callers_get_the_lowest_free_slot() -> None:
 
 
 def test_asking_for_a_slot_changes_nothing() -> None:
-    table = Table(1, EVICT_AFTER_S)
+    table = SlotTable(1, EVICT_AFTER_S)
     assert table.free_slot() == table.free_slot() == 1
     assert table.in_use == 0
     guest = come(table, 0)
@@ -60,7 +49,7 @@ def test_asking_for_a_slot_changes_nothing() -> None:
 
 
 def test_a_slot_keeps_its_last_occupant() -> None:
-    table = Table(3, EVICT_AFTER_S)
+    table = SlotTable(3, EVICT_AFTER_S)
     first, second = come(table, 0), come(table, 0)
     leave(table, first)
     assert list(table) == [first, second]
@@ -69,21 +58,21 @@ def test_a_slot_keeps_its_last_occupant() -> None:
 
 
 def test_the_table_grows_only_to_the_highest_slot_used() -> None:
-    table = Table(60_000, EVICT_AFTER_S)
+    table = SlotTable(60_000, EVICT_AFTER_S)
     for _ in range(100):
         leave(table, come(table, 0))
     assert len(list(table)) == 1
 
 
-@pytest.mark.parametrize(("now", "evicted"), [(4.9, False), (5.0, True), (99.0, True)])
+@pytest.mark.parametrize(("now", "evicted"), [(104.9, False), (105.0, True), (199.0, True)])
 def test_an_occupant_is_evicted_when_idle_long_enough(now: float, evicted: bool) -> None:
-    table = Table(1, EVICT_AFTER_S)
-    guest = come(table, 0)
+    table = SlotTable(1, EVICT_AFTER_S)
+    guest = come(table, 100)
     assert table.occupant_to_evict(now) is (guest if evicted else None)
 
 
 def test_the_occupant_idle_longest_is_evicted() -> None:
-    table = Table(3, EVICT_AFTER_S)
+    table = SlotTable(3, EVICT_AFTER_S)
     first, second, third = come(table, 0), come(table, 1), come(table, 2)
     first.idle_since = 3
     assert table.occupant_to_evict(20) is second
@@ -92,11 +81,11 @@ def test_the_occupant_idle_longest_is_evicted() -> None:
 
 
 def test_a_closing_occupant_is_not_evicted() -> None:
-    table = Table(2, EVICT_AFTER_S)
+    table = SlotTable(2, EVICT_AFTER_S)
     first, second = come(table, 0), come(table, 1)
-    first.is_open = False
+    first.close_reason = "quit"
     assert table.occupant_to_evict(20) is second
-    second.is_open = False
+    second.close_reason = "quit"
     assert table.occupant_to_evict(20) is None
     assert table.free_slot() is None
     table.release(second)
@@ -104,12 +93,12 @@ def test_a_closing_occupant_is_not_evicted() -> None:
 
 
 def test_slots_are_short_below_a_fifth_free_until_a_quarter_is_free() -> None:
-    table = Table(20, EVICT_AFTER_S)
-    guests = [come(table, 0) for _ in range(16)]  # 4 of 20 are free: a fifth
+    table = SlotTable(24, EVICT_AFTER_S)
+    guests = [come(table, 0) for _ in range(19)]  # 5 of 24 are free, more than a fifth
     assert not table.update_shortage()
     guests.append(come(table, 0))
     assert table.update_shortage()
-    leave(table, guests.pop())  # a fifth again, but not yet a quarter
+    leave(table, guests.pop())  # more than a fifth again, but not yet a quarter
     assert table.update_shortage()
     leave(table, guests.pop())
     assert not table.update_shortage()
@@ -124,9 +113,9 @@ actions = st.lists(
 @settings(max_examples=200)
 @given(st.integers(1, 6), actions)
 def test_against_a_simple_model(count: int, actions: list[tuple[str, int]]) -> None:
-    table = Table(count, EVICT_AFTER_S)
-    occupants: dict[int, Guest] = {}  # by slot
-    shown: dict[int, Guest] = {}
+    table = SlotTable(count, EVICT_AFTER_S)
+    occupants: dict[int, SmtpSession] = {}  # by slot
+    shown: dict[int, SmtpSession] = {}
     now = 0.0
     for action, number in actions:
         present = occupants.get(number % count + 1)
@@ -139,14 +128,16 @@ def test_against_a_simple_model(count: int, actions: list[tuple[str, int]]) -> N
         elif present is not None and action == "act" and present.is_open:
             present.idle_since = now
         elif present is not None and action == "close":
-            present.is_open = False
+            present.close_reason = "quit"
         elif present is not None and action == "leave":
             leave(table, occupants.pop(present.slot))
         assert table.in_use == len(occupants)
         assert list(table) == [shown[slot] for slot in sorted(shown)]
 
 
-def admitted_as_modelled(table: Table, occupants: dict[int, Guest], count: int, now: float) -> Guest | None:
+def admitted_as_modelled(
+    table: SlotTable, occupants: dict[int, SmtpSession], count: int, now: float
+) -> SmtpSession | None:
     """Admit a caller, after an eviction if the model demands it; return None if the model turns it away."""
     if len(occupants) == count:
         assert table.free_slot() is None

@@ -186,6 +186,45 @@ def test_a_second_end_sends_nothing() -> None:
     assert session.closed("peer", START) == [Closed("quit", 0, 12, len(GREETING + b"221 Server Disconnecting\r\n"), 1)]
 
 
+def tls_session() -> SmtpSession:
+    session = SmtpSession(Dialogue(ACCEPTING, lambda: True), 7, 3, "192.0.2.1", 50_000, GREETING, START)
+    session.receive(b"HELO me\r\n", START)
+    session.receive(b"MAIL FROM:<a@b>\r\n", START)
+    session.data_to_send(START)
+    return session
+
+
+@pytest.mark.parametrize("before", [b"", b"NOOP\r\n"], ids=["alone", "pipelined"])
+def test_starttls_awaits_the_handshake_and_secured_restarts_the_dialogue(before: bytes) -> None:
+    session = tls_session()
+    assert not session.awaits_tls
+    session.receive(before + b"STARTTLS\r\n", START)
+    assert session.data_to_send(START).endswith(b"220 Ready to start TLS\r\n")
+    assert (session.awaits_tls, session.is_open, session.close_reason) == (True, True, "tls")
+    session.secured(START + 9)
+    assert (session.awaits_tls, session.is_open, session.close_reason) == (False, True, None)
+    assert (session.state, session.idle_since) == (SmtpState.GREETED, START + 9)
+    assert (heard(session).helo, heard(session).mail_from) == (None, None)
+    session.receive(b"STARTTLS\r\n", START)
+    assert session.data_to_send(START) == b"503 TLS is active already.\r\n"
+
+
+@pytest.mark.parametrize("behind", [b"\n", b"NOOP\r\n"])
+def test_bytes_after_starttls_in_the_same_chunk_prevent_the_handshake(behind: bytes) -> None:
+    session = tls_session()
+    session.receive(b"STARTTLS\r\n" + behind, START)
+    assert session.data_to_send(START) == b"220 Ready to start TLS\r\n"
+    assert (session.awaits_tls, session.is_open, session.close_reason) == (False, False, "tls")
+
+
+def test_an_end_before_the_handshake_sends_nothing() -> None:
+    session = tls_session()
+    session.receive(b"STARTTLS\r\n", START)
+    session.data_to_send(START)
+    session.end("session")
+    assert (session.data_to_send(START), session.awaits_tls, session.close_reason) == (b"", False, "session")
+
+
 def test_an_idle_session_times_out() -> None:
     session = greeted()
     assert session.deadline == START + 30
@@ -261,6 +300,7 @@ def test_an_unfinished_line_is_no_event_at_the_close() -> None:
     session = greeted()
     session.receive(b"x" * 2048, START)
     assert session.closed("peer", START) == [Closed("peer", 0, 2048, len(GREETING), 0)]
+    assert held_bytes(session) == 0
 
 
 def test_an_unfinished_message_is_no_event_at_the_close() -> None:

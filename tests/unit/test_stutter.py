@@ -66,7 +66,7 @@ class Stage:
     """A wheel, a stutter, and the connections in it."""
 
     def __init__(self) -> None:
-        self.wheel: Wheel[Any] = Wheel()
+        self.wheel: Wheel = Wheel()
         self.stutter = Stutter(self.wheel)
         self.members: list[Member] = []
 
@@ -143,15 +143,58 @@ def test_a_scheduled_or_cancelled_connection_is_no_longer_sent_to(stage: Stage) 
     assert [member.calls for member in stage.members] == [["due"], [], []]
 
 
+def test_an_added_connection_leaves_the_wheel(stage: Stage) -> None:
+    member = Member(Speaker(b"abc"))
+    stage.members.append(member)
+    stage.wheel.schedule(member, NOW)
+    stage.stutter.add(member, NOW + 0.5, 1.0)
+    assert stage.wheel._stale == 1
+    assert stage.serve(NOW + 0.6) == 1
+    assert (member.calls, member.received()) == ([], b"a")
+
+
+def test_nobody_joins_a_round_that_is_over(stage: Stage) -> None:
+    first = stage.add(Speaker(b""))
+    stage.serve(NOW + 0.1)
+    second = stage.add(Speaker(b"abc"))
+    stage.serve(NOW + 0.1)
+    assert (first.calls, second.received()) == (["due"], b"a")
+    stage.wheel.cancel(second)
+    stage.serve(NOW + 9)
+    assert stage.stutter._rounds == {}
+
+
+def test_a_connection_that_joins_again_after_a_short_send_is_sent_to_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member, other = stage.add(Speaker(b"abcdef")), stage.add(Speaker(b"abcdef"))
+    fill(member.sock)
+
+    def join_again(data: bytes, sent: object, now: float) -> None:
+        while member.received():
+            pass
+        stage.stutter.add(member, now + 0.9, 1.0)
+
+    monkeypatch.setattr(member, "on_short_send", join_again)
+    for second in range(3):
+        stage.serve(NOW + second + 0.1)
+    assert (member.received(), other.received()) == (b"bc", b"abc")
+
+
+def fill(sock: socket.socket) -> None:
+    """Send until the kernel takes no more."""
+    sock.setblocking(False)
+    try:
+        while True:
+            sock.send(b"x" * 4096)
+    except BlockingIOError:
+        pass
+
+
 def test_a_failing_socket_costs_one_connection(stage: Stage) -> None:
     members = [stage.add(Speaker(b"abc")) for _ in range(5)]
     members[1].peer.close()
-    members[3].sock.setblocking(False)
-    while True:
-        try:
-            members[3].sock.send(b"x" * 4096)
-        except BlockingIOError:
-            break
+    fill(members[3].sock)
     for second in (0, 1):
         stage.serve(NOW + second + 0.1)
     assert [member.calls for member in members] == [[], [(b"a", BrokenPipeError)], [], [(b"a", BlockingIOError)], []]
@@ -161,10 +204,12 @@ def test_a_failing_socket_costs_one_connection(stage: Stage) -> None:
 def test_a_bug_costs_its_round_and_no_other(stage: Stage) -> None:
     others = [stage.add(Speaker(b"abc")) for _ in range(ROUND_MAX)]
     caught = [stage.add(Speaker(b"abc")), stage.add(Broken())]
+    left = stage.add(Speaker(b"abc"))
+    stage.wheel.schedule(left, NOW + 5)
     for second in (0, 1):
         stage.serve(NOW + second + 0.1)
     assert {member.received() for member in others} == {b"ab"}
-    assert [member.calls for member in caught] == [[ZeroDivisionError]] * 2
+    assert [member.calls for member in (*caught, left)] == [[ZeroDivisionError], [ZeroDivisionError], []]
 
 
 def test_a_late_round_is_called_once_for_all_that_it_missed(stage: Stage) -> None:

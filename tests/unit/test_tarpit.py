@@ -1,4 +1,4 @@
-"""The tarpit's machine: when which byte is due, what waits meanwhile, how it is marked and counted."""
+"""The machine of the tarpit: when each byte is due, which commands wait, and what is counted."""
 
 from typing import Final
 
@@ -52,7 +52,7 @@ def closed(session: TarpitSession, now: float) -> Closed:
     return last
 
 
-def test_only_a_pace_makes_a_tarpit() -> None:
+def test_a_dialogue_with_a_pace_gets_a_tarpit_session() -> None:
     assert session_type(Dialogue(Settings())) is SmtpSession
     for settings in (Settings(greet_delay_s=1), Settings(reply_delay_s=1), Settings(stutter_bytes_per_s=1)):
         dialogue = Dialogue(settings)
@@ -61,7 +61,7 @@ def test_only_a_pace_makes_a_tarpit() -> None:
 
 
 @pytest.mark.parametrize("rate", [1, 3, 7, 19])
-def test_each_byte_is_due_at_its_time_and_none_before(rate: int) -> None:
+def test_each_byte_is_due_at_its_time_and_not_before(rate: int) -> None:
     session = begin(stutter_bytes_per_s=rate)
     assert session.data_to_send(START) == GREETING[:1]
     for number in range(1, len(GREETING)):
@@ -73,14 +73,14 @@ def test_each_byte_is_due_at_its_time_and_none_before(rate: int) -> None:
     assert not session.has_more
 
 
-def test_what_was_missed_is_made_up_for() -> None:
+def test_a_late_call_returns_all_bytes_that_are_due() -> None:
     session = begin(stutter_bytes_per_s=2)
     assert session.data_to_send(START + 2.6) == GREETING[:6]
     assert session.deadline == START + 3
     assert session.data_to_send(START + 60) == GREETING[6:]
 
 
-def test_above_the_wheel_s_resolution_several_are_due_together() -> None:
+def test_at_a_fast_pace_several_bytes_are_due_together() -> None:
     session = begin(stutter_bytes_per_s=100, greeting=b"220 " + b"x" * 194 + b"\r\n")
     counts = [len(session.data_to_send(START + 0.05 * tick + 1e-6)) for tick in range(40)]
     assert counts == [1, *[5] * 39]
@@ -88,7 +88,7 @@ def test_above_the_wheel_s_resolution_several_are_due_together() -> None:
     assert not session.has_more
 
 
-def test_a_delay_holds_the_greeting_and_each_reply() -> None:
+def test_a_delay_applies_to_the_greeting_and_each_reply() -> None:
     session = begin(greet_delay_s=10, reply_delay_s=2)
     assert (session.data_to_send(START), session.deadline, session.has_more) == (b"", START + 10, True)
     assert session.data_to_send(START + 9.99) == b""
@@ -101,7 +101,7 @@ def test_a_delay_holds_the_greeting_and_each_reply() -> None:
     assert session.data_to_send(START + 15.05) == OK
 
 
-def test_a_greeting_delayed_alone_leaves_replies_as_they_were() -> None:
+def test_a_greeting_delay_alone_does_not_delay_replies() -> None:
     session = begin(greet_delay_s=5)
     now = greeted(session)
     events = session.receive(b"NOOP\r\nNOOP\r\nNOOP\r\n", now)
@@ -110,7 +110,7 @@ def test_a_greeting_delayed_alone_leaves_replies_as_they_were() -> None:
     assert [event.pipelined for event in events if isinstance(event, Command)] == [False, True, True]
 
 
-def test_whoever_speaks_first_is_marked_and_answered_in_order() -> None:
+def test_commands_before_the_greeting_are_marked_and_processed_in_order() -> None:
     session = begin(greet_delay_s=5, reply_delay_s=1)
     assert session.receive(b"HELO x\r\nNOOP\r\nRS", START + 1) == []
     assert session.said is None
@@ -126,7 +126,7 @@ def test_whoever_speaks_first_is_marked_and_answered_in_order() -> None:
     assert session.receive(b"NOOP\r\n", now + 10) == [Command(b"NOOP", b"250 OK")]
 
 
-def test_a_command_before_the_reply_was_given_whole_is_pipelined() -> None:
+def test_a_command_during_a_reply_is_marked_as_pipelined() -> None:
     session = begin(stutter_bytes_per_s=1)
     now = greeted(session)
     assert session.receive(b"NOOP\r\n", now) == [Command(b"NOOP", b"250 OK")]
@@ -137,7 +137,7 @@ def test_a_command_before_the_reply_was_given_whole_is_pipelined() -> None:
     assert session.receive(b"NOOP\r\n", now) == [Command(b"NOOP", b"250 OK")]
 
 
-def test_one_read_is_taken_while_an_answer_is_on_its_way() -> None:
+def test_one_read_is_accepted_during_a_reply() -> None:
     session = begin(greet_delay_s=5)
     reads = [session.reads]
     session.receive(b"x" * LINE_BYTES, START)
@@ -146,7 +146,7 @@ def test_one_read_is_taken_while_an_answer_is_on_its_way() -> None:
     assert (*reads, session.reads, events) == (True, False, True, [])
 
 
-def test_a_line_too_long_is_marked_too() -> None:
+def test_an_early_line_that_is_too_long_is_marked_too() -> None:
     session = begin(greet_delay_s=5, reply_delay_s=1)
     session.receive(b"x" * (LINE_BYTES + 2), START)
     _, now, _ = run_until_quiet(session, START)
@@ -155,7 +155,7 @@ def test_a_line_too_long_is_marked_too() -> None:
     assert (event.pregreet, event.pipelined, event.truncated_bytes) == (True, True, 3)
 
 
-def test_the_idle_clock_stands_still_while_an_answer_is_on_its_way() -> None:
+def test_the_idle_clock_stops_during_a_reply() -> None:
     session = begin(stutter_bytes_per_s=1, settings=Settings(idle_timeout_s=5))
     now = greeted(session)
     assert now == START + len(GREETING) - 1
@@ -167,7 +167,7 @@ def test_the_idle_clock_stands_still_while_an_answer_is_on_its_way() -> None:
 
 
 @pytest.mark.parametrize("reason", ["session", "evicted", "shutdown", "stopped"])
-def test_the_end_comes_at_once_behind_the_rest_of_an_answer(reason: str) -> None:
+def test_end_sends_the_rest_of_the_reply_and_the_farewell_at_once(reason: str) -> None:
     session = begin(stutter_bytes_per_s=1)
     session.data_to_send(START + 3)
     session.receive(b"NOOP\r\n", START + 3)
@@ -180,16 +180,16 @@ def test_the_end_comes_at_once_behind_the_rest_of_an_answer(reason: str) -> None
     assert (last.reason, last.received_bytes, last.sent_bytes) == (reason, 6, len(said) + 4)
 
 
-def test_a_session_ends_in_time_though_an_answer_is_on_its_way() -> None:
-    session = begin(stutter_bytes_per_s=1, settings=Settings(session_timeout_s=4.5))
+def test_the_session_timeout_ends_a_reply() -> None:
+    session = begin(stutter_bytes_per_s=1, settings=Settings(session_timeout_s=5))
     session.data_to_send(START + 4)
-    assert session.deadline == START + 4.5
+    assert session.deadline == START + 5
     assert session.data_to_send(START + 5) == b""
     session.tick(START + 5)
     assert session.data_to_send(START + 5) == GREETING[5:] + b"421 Session timed out\r\n"
 
 
-def test_what_comes_behind_quit_is_ignored_and_does_not_hold_its_answer() -> None:
+def test_data_after_quit_is_ignored_and_does_not_delay_its_reply() -> None:
     session = begin(reply_delay_s=2)
     session.data_to_send(START)
     session.receive(b"QUIT\r\nNOOP\r\n", START)
@@ -220,7 +220,7 @@ def test_starttls_followed_by_clear_text_leads_to_no_handshake(behind: bytes, wh
     assert closed(session, now).received_bytes == len(b"STARTTLS\r\n" + behind + b"NOOP\r\n")
 
 
-def test_stop_delaying_gives_the_rest_and_holds_nothing_more() -> None:
+def test_stop_delaying_makes_the_rest_and_later_replies_due_at_once() -> None:
     session = begin(greet_delay_s=3, reply_delay_s=3, stutter_bytes_per_s=1)
     assert session.data_to_send(START + 5) == GREETING[:3]
     session.receive(b"NOOP\r\nNOOP\r\n", START + 5)
@@ -230,7 +230,7 @@ def test_stop_delaying_gives_the_rest_and_holds_nothing_more() -> None:
     assert (said, now, len(events)) == (GREETING[3:] + OK * 2, START + 5, 2)
 
 
-def test_the_kernel_s_delay_renews_the_idle_clock_only_behind_an_answer() -> None:
+def test_flushed_restarts_the_idle_clock_only_after_a_whole_reply() -> None:
     session = begin(stutter_bytes_per_s=1)
     session.data_to_send(START + 2)
     session.flushed(START + 2)
@@ -240,7 +240,7 @@ def test_the_kernel_s_delay_renews_the_idle_clock_only_behind_an_answer() -> Non
     assert session.idle_since == now + 5
 
 
-def test_the_time_that_a_caller_waited_is_counted() -> None:
+def test_the_delay_of_each_reply_is_counted() -> None:
     session = begin(greet_delay_s=10, reply_delay_s=2, stutter_bytes_per_s=1)
     now = greeted(session)
     waited_s = 10 + len(GREETING) - 1
@@ -254,7 +254,7 @@ def test_the_time_that_a_caller_waited_is_counted() -> None:
     assert last.sent_bytes == len(GREETING) + len(OK)
 
 
-def test_bytes_given_of_an_answer_that_was_not_finished_count_as_sent() -> None:
+def test_the_sent_part_of_an_unfinished_reply_is_counted() -> None:
     session = begin(stutter_bytes_per_s=1)
     session.data_to_send(START + 4)
     last = closed(session, START + 4)
@@ -276,6 +276,14 @@ def test_next_part_returns_the_counted_bytes_of_a_reply_that_goes_on() -> None:
     assert session.seconds_per_byte == 0
 
 
+def test_next_part_leaves_the_last_byte_to_data_to_send() -> None:
+    session = begin(stutter_bytes_per_s=1)
+    session.data_to_send(START)
+    assert session.next_part(len(GREETING) - 1, START) == b""
+    assert session.next_part(len(GREETING) - 2, START) == GREETING[1:-1]
+    assert session.data_to_send(START + len(GREETING)) == GREETING[-1:]
+
+
 def test_next_part_returns_nothing_when_the_session_is_over() -> None:
     session = begin(stutter_bytes_per_s=1, settings=Settings(session_timeout_s=5))
     session.data_to_send(START)
@@ -283,7 +291,46 @@ def test_next_part_returns_nothing_when_the_session_is_over() -> None:
     assert session.next_part(1, START + 5) == b""
 
 
-def test_who_was_idle_was_not_made_to_wait() -> None:
+def test_a_reply_that_stops_being_delayed_counts_as_delayed_until_then() -> None:
+    session = begin(stutter_bytes_per_s=1)
+    session.data_to_send(START + 3)
+    session.stop_delaying()
+    assert session.seconds_per_byte == 0
+    assert session.data_to_send(START + 3.5) == GREETING[4:]
+    assert session.delayed_s == 3.5
+
+
+def test_a_close_while_idle_adds_no_delay() -> None:
+    session = begin(reply_delay_s=2)
+    now = greeted(session)
+    delayed_s = session.delayed_s
+    session.closed("peer", now + 60)
+    assert session.delayed_s == delayed_s
+
+
+def test_early_bytes_that_are_never_processed_count_as_received() -> None:
+    session = begin(greet_delay_s=5)
+    session.receive(b"NOOP\r\nNO", START)
+    assert closed(session, START + 1).received_bytes == 8
+
+
+def test_an_unfinished_command_does_not_restart_the_idle_clock() -> None:
+    session = begin(reply_delay_s=1)
+    now = greeted(session)
+    session.receive(b"NO", now + 3)
+    assert session.idle_since == now
+
+
+def test_the_lines_of_a_message_are_processed_at_once() -> None:
+    session = begin(reply_delay_s=1, settings=Settings(accept_mail=True))
+    now = greeted(session)
+    session.receive(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n", now)
+    _, now, _ = run_until_quiet(session, now)
+    session.receive(b"one\r\ntwo\r\nthree\r\n", now)
+    assert (session.reads, session.has_more) == (True, False)
+
+
+def test_idle_time_is_not_counted_as_delay() -> None:
     session = begin(reply_delay_s=2, stutter_bytes_per_s=1000)
     _, now, _ = run_until_quiet(session, START)
     waited = session.delayed_s

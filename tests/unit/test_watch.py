@@ -6,10 +6,10 @@ from smtppseudo.cli import watch
 from smtppseudo.cli.access import Access
 from smtppseudo.link.errors import (
     BadPeerError,
-    BusyError,
     LinkError,
     NeedsMagicWordError,
     NotAuthorizedError,
+    RefusedError,
     UnreachableError,
 )
 
@@ -28,7 +28,7 @@ def test_reconnect_pauses_grow_to_half_a_minute_and_a_refused_word_ends_it() -> 
     pauses: list[float] = []
     answers: list[LinkError] = [UnreachableError("away")] * 7
     with pytest.raises(NotAuthorizedError):
-        watch.reconnect(Away([*answers, BusyError("full", "busy"), NotAuthorizedError("no")]), pauses.append)
+        watch.reconnect(Away([*answers, RefusedError("full", "busy"), NotAuthorizedError("no")]), pauses.append)
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
 

@@ -33,7 +33,7 @@ class TextButton(Widget, can_focus=True):
     def _key_and_label(self) -> tuple[Content | str, ...]:
         if not self._key:
             return (self.label,)
-        return (Content.styled(self._key, "$footer-key-foreground bold"), " ", self.label)
+        return (Content.styled(self._key, "$accent bold"), " ", self.label)
 
     def on_click(self, event: events.Click) -> None:
         event.stop()

@@ -49,7 +49,7 @@ def _render(section: Section) -> Content:
 
 def _line(name: str, value: str) -> Content:
     if name == _SPARKLINE:
-        return Content.assemble(" ", (value, "$spark"))
+        return Content.assemble(" ", (value, "$secondary"))
     return Content.assemble((f" {name:<11} " if name else " ", "$muted"), value)
 
 

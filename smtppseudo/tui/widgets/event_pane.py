@@ -24,14 +24,7 @@ class EventPane(ScrollView, can_focus=True):
     """The events, the newest at the bottom. `is_following` keeps it in view; `is_paused` hides newer ones."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "events--time",
-        "events--connected",
-        "events--closed",
-        "events--command",
-        "events--warning",
-        "events--other",
-        "events--note",
-        "events--found",
+        f"events--{part}" for part in ("time", "connected", "closed", "command", "warning", "other", "note", "found")
     }
     BINDINGS: ClassVar[list[BindingType]] = MOVE_KEYS
 
@@ -104,7 +97,6 @@ class EventPane(ScrollView, can_focus=True):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Return a line of the pane."""
         width = self.scrollable_content_region.width
         line = self.scroll_offset.y + y
         item = self._list.at(line) if line < self._lines() else None
@@ -160,19 +152,21 @@ class EventPane(ScrollView, can_focus=True):
         kind = text_of(record, "event")
         time = clock_time(text_of(record, "time"), self._zone)
         slot = number_of(record, "slot")
-        ip = text_of(record, "ip")
+        head = f" {time} {slot or '':>4}  {text_of(record, 'ip'):<{_IP_WIDTH}}  "
         detail = f"{kind:<{_KIND_WIDTH}} {describe(record)}"
-        head = f" {time} {slot or '':>4}  {ip:<{_IP_WIDTH}}  "
-        room = max(0, width - len(head))
+        style = self.get_component_rich_style
         if is_found:
-            style = self.get_component_rich_style("events--found")
-            return Strip([Segment(fit(head + detail, width), style)], width)
-        styles = self.get_component_rich_style
-        of_kind = styles(f"events--{kind}" if kind in _OWN_STYLE else _STYLES.get(kind, "events--other"))
-        segments = [Segment(fit(head, min(width, len(head))), styles("events--time"))]
-        segments.append(Segment(fit(detail, room), of_kind))
-        return Strip(segments, width)
+            return Strip([Segment(fit(head + detail, width), style("events--found"))], width)
+        head_width = min(width, len(head))
+        parts = [Segment(fit(head, head_width), style("events--time"))]
+        parts.append(Segment(fit(detail, width - head_width), style(_STYLES.get(kind, "events--other"))))
+        return Strip(parts, width)
 
 
-_OWN_STYLE: Final = ("connected", "closed", "command")
-_STYLES: Final = {"turned_away": "events--warning", "error": "events--warning"}
+_STYLES: Final = {
+    "connected": "events--connected",
+    "closed": "events--closed",
+    "command": "events--command",
+    "turned_away": "events--warning",
+    "error": "events--warning",
+}

@@ -53,7 +53,7 @@ class Prompt(Horizontal):
         line.focus()
 
     def complain(self, reason: str) -> None:
-        """Show what is wrong with the text."""
+        """Show an error in the text."""
         self.query_one("#prompt-complaint", Static).update(f" {reason}" if reason else "")
 
     def on_input_changed(self, event: Input.Changed) -> None:

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from smtppseudo.tui.slots import COLUMNS, Column, SlotBoard, SlotRow
+from smtppseudo.tui.slots import Column, SlotBoard, SlotRow
 from smtppseudo.tui.texts import fit, format_span
 from smtppseudo.tui.widgets.move_keys import MOVE_KEYS
 
@@ -67,13 +67,7 @@ class SlotPane(ScrollView, can_focus=True):
     """The table. The cursor stays on its slot when the order changes."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "slots--head",
-        "slots--open",
-        "slots--closed",
-        "slots--free",
-        "slots--error",
-        "slots--cursor",
-        "slots--stale",
+        f"slots--{part}" for part in ("head", "open", "closed", "free", "error", "cursor", "stale")
     }
     BINDINGS: ClassVar[list[BindingType]] = [*MOVE_KEYS, Binding("enter", "open", "Transcript")]
 
@@ -108,9 +102,6 @@ class SlotPane(ScrollView, can_focus=True):
         order = self._board.order
         return order[self._cursor_line] if self._cursor_line < len(order) else None
 
-    def watch_is_stale(self) -> None:
-        self.refresh()
-
     def show_board(self, board: SlotBoard) -> None:
         """Show the slots of another server."""
         self._board = board
@@ -137,8 +128,12 @@ class SlotPane(ScrollView, can_focus=True):
             self._widths = widths
             self.refresh()
 
-    def redraw(self, touched: set[int]) -> None:
-        """Draw the rows that changed, and those whose idle time reads differently now."""
+    def catch_up(self) -> None:
+        """Draw the rows that changed, and rows whose idle time has changed as text."""
+        touched = self._board.drain()
+        if self._board.is_out_of_order():
+            self.reorder()
+            return
         order, now = self._board.order, self._clock()
         for y in range(1, self.size.height):
             line = self.scroll_offset.y + y - 1
@@ -149,7 +144,6 @@ class SlotPane(ScrollView, can_focus=True):
                 self.refresh_lines(self.scroll_offset.y + y)
 
     def render_line(self, y: int) -> Strip:
-        """Return a line of the pane; the first one holds the titles."""
         width = self.scrollable_content_region.width
         if y == 0:
             return self._titles(width)
@@ -231,11 +225,9 @@ class SlotPane(ScrollView, can_focus=True):
         base = self._style_of(row, is_cursor=is_cursor)
         error = base if is_cursor or self.is_stale else base + self.get_component_rich_style("slots--error")
         segments = [Segment(" ", base)]
-        for column in COLUMNS:
-            room = self._widths.get(column)
-            if room is not None:
-                text = fit(_text(row, column, idle, room), room, right=column in _RIGHT)
-                segments.append(Segment(text + " ", error if column == "error" else base))
+        for column, room in self._widths.items():
+            text = fit(_text(row, column, idle, room), room, right=column in _RIGHT)
+            segments.append(Segment(text + " ", error if column == "error" else base))
         return Strip(segments).adjust_cell_length(width, base)
 
     def _style_of(self, row: SlotRow, *, is_cursor: bool) -> Style:
@@ -248,26 +240,10 @@ class SlotPane(ScrollView, can_focus=True):
     def _idle(self, row: SlotRow, now: float) -> str:
         return "" if row.state == "free" else format_span(now - row.idle_since)
 
-    def on_focus(self) -> None:
-        self.refresh()
-
-    def on_blur(self) -> None:
-        self.refresh()
-
 
 def _text(row: SlotRow, column: Column, idle: str, room: int) -> str:
-    if column == "slot":
-        return str(row.slot)
-    if column == "state":
-        return _state(row, room)
     if column == "idle":
         return idle
-    if column == "port":
-        return str(row.port) if row.port else ""
-    value: str = getattr(row, column)
-    return value
-
-
-def _state(row: SlotRow, room: int) -> str:
-    sign = _SIGNS.get(row.state, "·")
-    return f"{sign} {row.state_text if room >= _STATE_WIDTH else row.state}"
+    if column == "state":
+        return f"{_SIGNS.get(row.state, '·')} {row.state_text if room >= _STATE_WIDTH else row.state}"
+    return str(getattr(row, column) or "")

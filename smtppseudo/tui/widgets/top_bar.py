@@ -27,11 +27,11 @@ class TopBar(Widget):
 
     def render(self) -> Content:
         headline, width = self.headline, self.size.width
-        sign, style = ("●", "$online bold") if headline.is_online else ("○", "$offline bold")
+        sign, style = ("●", "$primary bold") if headline.is_online else ("○", "$error bold")
         name = Content.assemble((" smtppseudo  ", "bold"), headline.place)
         first = _spread(name, Content.assemble((f"{sign} {headline.status} ", style)), width)
         spark = headline.spark[-max(0, min(_SPARKLINE_MINUTES, width - 60)) :] if width > 64 else ""
-        right = Content.assemble((spark, "$spark"), " ", f"{headline.per_minute}/min ")
+        right = Content.assemble((spark, "$secondary"), " ", f"{headline.per_minute}/min ")
         room = width - right.cell_length - 2
         facts = list(headline.facts)
         while len(facts) > 1 and len(" · ".join(facts)) + 1 > room:

@@ -1,4 +1,4 @@
-"""Visitors of many kinds for the soak: asyncio clients in processes of their own, which count what they did."""
+"""Callers of many kinds for the soak: asyncio clients in processes of their own, which count their sessions."""
 
 import asyncio
 import contextlib
@@ -13,17 +13,17 @@ from typing import Final, TypeAlias
 PROCESSES: Final = 2
 SESSION_LIMIT_S: Final = 120.0
 SOURCES: Final = 200
-REFUSED_FROM: Final = "127.0.9.9"
-"""From here one connection is held for as long as the soak lasts, and more are not allowed."""
+TURNED_AWAY_FROM: Final = "127.0.9.9"
+"""The soak holds one connection from here, so that any other is turned away."""
 
 RST: Final = struct.pack("ii", 1, 0)
 
 Tally: TypeAlias = Counter[str]
-"""Sums by name: `quit`, `peer`, ... are sessions by how the server must say they ended."""
+"""Sums by name; `quit`, `peer`, ... count sessions by the reason that the server must log."""
 
 
 class Caller:
-    """One session: what was said and heard, in bytes and commands."""
+    """One session; it counts its bytes and commands."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tally: Tally) -> None:
         self.writer = writer
@@ -31,7 +31,7 @@ class Caller:
         self._tally = tally
 
     def send(self, *lines: bytes) -> None:
-        """Send lines, each with its CRLF, at once."""
+        """Send lines, each with CRLF, in one write."""
         self._tally["commands"] += len(lines)
         self.send_bytes(b"".join(line + b"\r\n" for line in lines))
 
@@ -56,7 +56,7 @@ class Caller:
         await self.expect(code)
 
     async def expect_end(self) -> None:
-        """The server must close now."""
+        """Check that the server closes."""
         assert await self._reader.read(1) == b""
 
 
@@ -64,21 +64,21 @@ Kind: TypeAlias = Callable[[Caller], Awaitable[str]]
 
 
 async def in_turn(caller: Caller) -> str:
-    """Say what most callers say, one command after the other."""
+    """Send the usual commands, one after the other."""
     for line, code in ((b"HELO soak.test", b"250"), (b"MAIL FROM:<a@b>", b"250"), (b"VRFY x", b"252")):
         await caller.say(line, code)
     return await leave(caller)
 
 
 async def leave(caller: Caller) -> str:
-    """Say QUIT and hear the end."""
+    """Send QUIT and wait for the end."""
     await caller.say(b"QUIT", b"221")
     await caller.expect_end()
     return "quit"
 
 
 async def go_away(caller: Caller) -> str:
-    """Close without a word."""
+    """Close after the greeting."""
     return "peer"
 
 
@@ -96,7 +96,7 @@ async def reset(caller: Caller) -> str:
 
 
 async def pipelined(caller: Caller) -> str:
-    """Say all at once."""
+    """Send everything at once."""
     caller.send(b"EHLO soak.test", *[b"NOOP"] * 5, b"QUIT")
     await caller.expect(*[b"250"] * 6, b"221")
     await caller.expect_end()
@@ -104,7 +104,7 @@ async def pipelined(caller: Caller) -> str:
 
 
 async def message(caller: Caller) -> str:
-    """Send a message, which is refused when all of it has come."""
+    """Send a message, which is refused after its end."""
     for line, code in (
         (b"HELO x", b"250"),
         (b"MAIL FROM:<a@b>", b"250"),
@@ -127,7 +127,7 @@ async def byte_by_byte(caller: Caller) -> str:
 
 
 async def errors(caller: Caller) -> str:
-    """Make so many errors that the server has enough."""
+    """Make errors until the server ends the session."""
     caller.send(*[b"XYZZY"] * 20)
     await caller.expect(*[b"500"] * 19, b"421")
     await caller.expect_end()
@@ -154,7 +154,7 @@ KINDS: Final[tuple[Kind, ...]] = (
 )
 
 
-async def visit(port: int, kind: Kind, source: str, tally: Tally) -> None:
+async def play(port: int, kind: Kind, source: str, tally: Tally) -> None:
     """Play one session."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
     caller = Caller(reader, writer, tally)
@@ -167,12 +167,12 @@ async def visit(port: int, kind: Kind, source: str, tally: Tally) -> None:
             await writer.wait_closed()
 
 
-async def be_refused(port: int, tally: Tally) -> None:
-    """Come from where no more may come from."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(REFUSED_FROM, 0))
+async def be_turned_away(port: int, tally: Tally) -> None:
+    """Connect from an address that has its one slot already."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(TURNED_AWAY_FROM, 0))
     line = await reader.readline()
     assert line.startswith(b"421"), line
-    tally["refused"] += 1
+    tally["turned_away"] += 1
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
@@ -182,18 +182,18 @@ async def _worker(port: int, sessions: int, at_once: int, seed: int, tally: Tall
     chance = random.Random(seed)
     numbers = iter(range(sessions))
 
-    async def play_on() -> None:
+    async def repeat() -> None:
         for number in numbers:
             source = f"127.0.1.{1 + number % SOURCES}"
             async with asyncio.timeout(SESSION_LIMIT_S):
                 if number % 10 == 0:
-                    await be_refused(port, tally)
+                    await be_turned_away(port, tally)
                 else:
-                    await visit(port, chance.choice(KINDS), source, tally)
+                    await play(port, chance.choice(KINDS), source, tally)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(at_once):
-            group.create_task(play_on())
+            group.create_task(repeat())
 
 
 def _work(port: int, sessions: int, at_once: int, seed: int) -> Tally:
@@ -202,8 +202,8 @@ def _work(port: int, sessions: int, at_once: int, seed: int) -> Tally:
     return tally
 
 
-def visit_all(port: int, sessions: int, at_once: int, seed: int) -> Tally:
-    """Play so many sessions, some of them at once, in several processes; raise what failed in one of them."""
+def play_all(port: int, sessions: int, at_once: int, seed: int) -> Tally:
+    """Play sessions, `at_once` at a time, in several processes. Raises the first failure."""
     share = [sessions // PROCESSES + (number < sessions % PROCESSES) for number in range(PROCESSES)]
     work = [(port, part, max(1, at_once // PROCESSES), seed + number) for number, part in enumerate(share)]
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:

@@ -1,5 +1,6 @@
 """Setup: the server's greeting, and which server this screen shows."""
 
+import asyncio
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -13,8 +14,8 @@ from smtppseudo.link.machine import checked_word
 from smtppseudo.link.route import UnresolvedError, own_address, resolve
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.background import in_thread, reply_to, start_worker
-from smtppseudo.tui.feeder import EventSource
-from smtppseudo.tui.screens.dialog import ConfirmDialog, Dialog, box, buttons, complaint, field
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, field
+from smtppseudo.tui.feeder import UpdateSource
 from smtppseudo.tui.texts import printable, text_of
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 
@@ -56,7 +57,9 @@ def look_up(address: str) -> AddressCheck:
 class SetupDialog(Dialog[SetupResult]):
     """The form. The greeting is saved at the server, the rest on this machine."""
 
-    def __init__(self, source: EventSource, before: SetupResult, login: str, *, is_connected: bool) -> None:
+    AUTO_FOCUS = "#host"  # the greeting gets the focus when it is loaded
+
+    def __init__(self, source: UpdateSource, before: SetupResult, login: str, *, is_connected: bool) -> None:
         super().__init__()
         self._source = source
         self._before = before
@@ -76,31 +79,27 @@ class SetupDialog(Dialog[SetupResult]):
                 ("port", "Port", str(before.port)),
                 ("word", "Magic word", ""),
             ):
-                yield field(label, Input(value, compact=True, password=name == "word", id=name))
+                line = Input(value, compact=True, password=name == "word", id=name, disabled=name == "greeting")
+                yield field(label, line)
                 yield Static("", classes="hint", id=f"{name}-hint", markup=False)
             with Horizontal(classes="options"):
                 yield TextSwitch("Remember the magic word", id="keep")
                 yield TextSwitch("Clear text to other machines", id="cleartext")
             yield complaint()
-            server_word = TextButton("Change the server's magic word", id="server-word")
-            yield buttons(TextButton("Save", id="save"), TextButton("Cancel", id="cancel"), server_word)
+            word = TextButton("Change the server's magic word", id="server-word", disabled=not self._is_connected)
+            yield buttons(TextButton("Save", id="save"), TextButton("Cancel", id="cancel"), word)
 
     def on_mount(self) -> None:
         self.query_one("#keep", TextSwitch).is_on = self._before.is_kept
         self.query_one("#cleartext", TextSwitch).is_on = self._before.cleartext
         self._hint("word", self._login)
-        greeting = self.query_one("#greeting", Input)
-        greeting.disabled = True
-        self.query_one("#server-word", TextButton).disabled = not self._is_connected
         self._check_port(str(self._before.port))
         self._look_up_soon(self._before.host)
         if self._is_connected:
             self._hint("greeting", "asking the server ...")
             start_worker(self, self._load, "load")
-            greeting.focus()
         else:
             self._hint("greeting", "needs a connection to the server")
-            self.query_one("#host").focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Check each value while it is typed."""
@@ -117,17 +116,11 @@ class SetupDialog(Dialog[SetupResult]):
     def on_input_submitted(self) -> None:
         self._save()
 
-    def on_text_button_pressed(self, event: TextButton.Pressed) -> None:
-        event.stop()
-        button = event.button
-        if isinstance(button, TextSwitch):
-            button.is_on = not button.is_on
-        elif button.id == "save":
+    def press(self, button: TextButton) -> None:
+        if button.id == "save":
             self._save()
-        elif button.id == "server-word":
-            self.dismiss(self._before._replace(wants_new_word=True))
         else:
-            self.action_cancel()
+            self.dismiss(self._before._replace(wants_new_word=True))
 
     def action_cancel(self) -> None:
         """Leave; ask first if something was typed."""
@@ -212,13 +205,10 @@ class SetupDialog(Dialog[SetupResult]):
             self._hint("host", "An empty address is not a valid IP.", is_bad=True)
             return
         self._hint("host", "looking it up ...")
-        self.set_timer(_LOOK_UP_AFTER_S, partial(self._look_up_if_same, address))
+        start_worker(self, partial(self._look_up, address, _LOOK_UP_AFTER_S), "look-up")
 
-    def _look_up_if_same(self, address: str) -> None:
-        if address == self._address:
-            start_worker(self, partial(self._look_up, address), "look-up")
-
-    async def _look_up(self, address: str) -> AddressCheck:
+    async def _look_up(self, address: str, after_s: float = 0.0) -> AddressCheck:
+        await asyncio.sleep(after_s)
         checked = await in_thread(partial(look_up, address))
         if address == self._address:
             self._checked = checked

@@ -1,4 +1,4 @@
-"""Listening sockets that the test holds and hands to servers, as systemd does: they outlive every server."""
+"""Listening sockets that the test holds and passes to servers, as systemd does: they outlive every server."""
 
 import socket
 import sys
@@ -11,8 +11,8 @@ from tests.running import Running, Servers
 BACKLOG = 77
 _TCP_INFO_BYTES = 32
 
-# Moves the descriptors to 3, 4, ..., says for whom they are, and becomes the server.
-_HAND_OVER = """
+# Moves the descriptors to 3, 4, ..., sets the variables for this process, and becomes the server.
+_PASS_SOCKETS = """
 import fcntl, os, sys
 fds, names, *words = sys.argv[1:]
 copies = [fcntl.fcntl(int(fd), fcntl.F_DUPFD_CLOEXEC, 100) for fd in filter(None, fds.split(","))]
@@ -26,13 +26,13 @@ os.execv(words[0], words)
 
 
 def prefix_for(socks: Sequence[socket.socket], names: Sequence[str]) -> list[str]:
-    """Return a prefix for `command` that hands sockets over, which must be inherited (`pass_fds`)."""
+    """Return a prefix for `command` that passes sockets to the server; it must inherit them (`pass_fds`)."""
     fds = ",".join(str(sock.fileno()) for sock in socks)
-    return [sys.executable, "-c", _HAND_OVER, fds, ":".join(names)]
+    return [sys.executable, "-c", _PASS_SOCKETS, fds, ":".join(names)]
 
 
 def bound(address: str = "127.0.0.1", kind: int = socket.SOCK_STREAM) -> socket.socket:
-    """Bind a socket to a free port."""
+    """Return a socket that is bound to a free port."""
     sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
     if ":" in address:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -60,7 +60,7 @@ class Held:
 
     @property
     def ports(self) -> list[int]:
-        """The ports, in order."""
+        """The ports of the sockets."""
         return [sock.getsockname()[1] for sock in self.socks]
 
     def is_listening(self) -> bool:
@@ -69,13 +69,13 @@ class Held:
 
     @property
     def backlog(self) -> int:
-        """How many connections may wait at the first socket: tcpi_sacked of a listening socket."""
+        """The backlog of the first socket, which Linux returns as tcpi_sacked."""
         info = self.socks[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
         return int.from_bytes(info[-4:], sys.byteorder)
 
     def start(self, servers: Servers, *arguments: str, before: Sequence[str] = (), **more: Any) -> Running:
-        """Start a server with these sockets, `before` which other programs may run."""
+        """Start a server with these sockets; `before` is a prefix of other programs."""
         prefix = [*before, *prefix_for(self.socks, self.names)]
         fds = [sock.fileno() for sock in self.socks]
-        listen = ["127.0.0.1"] * max(1, self.names.count("smtp"))  # these addresses give way to the sockets'
+        listen = ["127.0.0.1"] * max(1, self.names.count("smtp"))  # replaced by the sockets' addresses
         return servers.start(None, *arguments, prefix=prefix, pass_fds=fds, listen=listen, **more)

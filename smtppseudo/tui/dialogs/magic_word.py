@@ -12,8 +12,8 @@ from smtppseudo.link.errors import LinkError
 from smtppseudo.link.machine import checked_word
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, derive
 from smtppseudo.tui.background import in_thread, reply_to, start_worker
-from smtppseudo.tui.feeder import EventSource
-from smtppseudo.tui.screens.dialog import Dialog, box, buttons, complaint, field, text_line
+from smtppseudo.tui.dialogs.dialog import Dialog, box, buttons, complaint, field, text_line
+from smtppseudo.tui.feeder import UpdateSource
 from smtppseudo.tui.texts import sentence
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 
@@ -43,23 +43,16 @@ class LoginDialog(Dialog[TypedWord]):
             yield Static("", classes="hint", markup=False)
             yield TextSwitch("Remember it in a file that only you can read", id="keep")
             yield complaint()
-            yield buttons(TextButton("Log in", id="yes"), TextButton("Cancel", id="no"))
+            yield buttons(TextButton("Log in", id="yes"), TextButton("Cancel", id="cancel"))
 
     def on_mount(self) -> None:
         self.query_one("#keep", TextSwitch).is_on = self._is_kept
-        self.query_one(Input).focus()
 
     def on_input_submitted(self) -> None:
         self._log_in()
 
-    def on_text_button_pressed(self, event: TextButton.Pressed) -> None:
-        event.stop()
-        if isinstance(event.button, TextSwitch):
-            event.button.is_on = not event.button.is_on
-        elif event.button.id == "yes":
-            self._log_in()
-        else:
-            self.action_cancel()
+    def press(self, button: TextButton) -> None:  # noqa: ARG002
+        self._log_in()
 
     def _log_in(self) -> None:
         try:
@@ -75,7 +68,7 @@ class LoginDialog(Dialog[TypedWord]):
 class NewWordDialog(Dialog[str]):
     """Asks twice for a new magic word and sets it at the server. Only keys derived from it leave this machine."""
 
-    def __init__(self, source: Callable[[], EventSource], place: str) -> None:
+    def __init__(self, source: Callable[[], UpdateSource], place: str) -> None:
         super().__init__()
         self._source = source
         self._place = place
@@ -87,10 +80,7 @@ class NewWordDialog(Dialog[str]):
             yield field("The same again", Input(password=True, compact=True, id="again"))
             yield Static("8 to 128 printable ASCII characters", classes="hint", markup=False)
             yield complaint()
-            yield buttons(TextButton("Set it", id="yes"), TextButton("Cancel", id="no"))
-
-    def on_mount(self) -> None:
-        self.query_one("#word").focus()
+            yield buttons(TextButton("Set it", id="yes"), TextButton("Cancel", id="cancel"))
 
     def on_input_changed(self) -> None:
         self.query_one(".hint", Static).update(self._fault() or "good")
@@ -101,12 +91,8 @@ class NewWordDialog(Dialog[str]):
         else:
             self._submit()
 
-    def on_text_button_pressed(self, event: TextButton.Pressed) -> None:
-        event.stop()
-        if event.button.id == "yes":
-            self._submit()
-        else:
-            self.action_cancel()
+    def press(self, button: TextButton) -> None:  # noqa: ARG002
+        self._submit()
 
     def _fault(self) -> str:
         word, again = self.query_one("#word", Input).value, self.query_one("#again", Input).value

@@ -1,4 +1,4 @@
-"""The demo's directory: nothing outlasts it, and what killed runs left goes, but nothing that is anybody's."""
+"""The demo's directory: it is removed at the end, as are those of killed runs, and nothing else."""
 
 import fcntl
 import os
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.demo.place import Place, remove_leftovers
+from smtppseudo.demo.directory import DemoDirectory, remove_leftovers
 
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files go."""
+    """The directory of temporary files."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -26,35 +26,35 @@ def leftover(temporary: Path, name: str = "smtppseudo-demo-abc") -> Path:
     return path
 
 
-def test_it_is_ours_alone_and_gone_at_the_end(temporary: Path) -> None:
-    with Place() as place:
-        assert place.path.parent == temporary
-        assert stat.S_IMODE(place.path.stat().st_mode) == 0o700
-        (place.path / "state").mkdir()
-        (place.path / "state" / "cookie").touch()
+def test_it_is_private_and_removed_at_the_end(temporary: Path) -> None:
+    with DemoDirectory() as directory:
+        assert directory.path.parent == temporary
+        assert stat.S_IMODE(directory.path.stat().st_mode) == 0o700
+        (directory.path / "state").mkdir()
+        (directory.path / "state" / "cookie").touch()
     assert list(temporary.iterdir()) == []
     with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(place.lock_fd)
+        os.fstat(directory.lock_fd)
 
 
-def test_it_is_gone_after_an_error(temporary: Path) -> None:
-    with pytest.raises(KeyError), Place():
+def test_it_is_removed_after_an_error(temporary: Path) -> None:
+    with pytest.raises(KeyError), DemoDirectory():
         raise KeyError
     assert list(temporary.iterdir()) == []
 
 
-def test_what_a_killed_run_left_is_removed(temporary: Path) -> None:
+def test_the_directory_of_a_killed_run_is_removed(temporary: Path) -> None:
     leftover(temporary)
-    with Place() as place:
-        assert list(temporary.iterdir()) == [place.path]
+    with DemoDirectory() as directory:
+        assert list(temporary.iterdir()) == [directory.path]
 
 
-def test_another_run_is_left_alone(temporary: Path) -> None:
-    with Place() as one, Place() as other:
+def test_the_directory_of_another_run_stays(temporary: Path) -> None:
+    with DemoDirectory() as one, DemoDirectory() as other:
         assert sorted(temporary.iterdir()) == sorted([one.path, other.path])
 
 
-def test_an_inherited_lock_keeps_it(temporary: Path) -> None:
+def test_an_inherited_lock_keeps_a_directory(temporary: Path) -> None:
     path = leftover(temporary)
     lock_fd = os.open(path / "lock", os.O_RDWR)
     fcntl.flock(lock_fd, fcntl.LOCK_EX)
@@ -67,7 +67,7 @@ def test_an_inherited_lock_keeps_it(temporary: Path) -> None:
     assert not path.exists()
 
 
-def test_what_is_not_ours_is_left_alone(temporary: Path) -> None:
+def test_files_that_are_not_of_a_demo_stay(temporary: Path) -> None:
     elsewhere = leftover(temporary, "elsewhere")
     (temporary / "smtppseudo-demo-link").symlink_to(elsewhere)
     (temporary / "smtppseudo-demo-file").touch()
@@ -79,7 +79,7 @@ def test_what_is_not_ours_is_left_alone(temporary: Path) -> None:
     assert sorted(temporary.rglob("*")) == before
 
 
-def test_a_directory_of_another_user_is_left_alone(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_of_another_user_stays(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = leftover(temporary)
     monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
     remove_leftovers()

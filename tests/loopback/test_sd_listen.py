@@ -1,4 +1,4 @@
-"""Sockets that are handed over: served, closed and opened again, and left in order for the next server."""
+"""Inherited sockets: served, suspended and resumed, and left listening for the next server."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ import pytest
 
 from smtppseudo.events import Closed, Online
 from tests.clients import connect, wait_until
-from tests.handing_over import BACKLOG, Held, bound, prefix_for
+from tests.inherited import BACKLOG, Held, bound, prefix_for
 from tests.monitors import Monitors, monitor_port
 from tests.running import NotStartedError, Servers, command, environment
 
@@ -45,7 +45,7 @@ def greet(port: int) -> None:
         client.expect_end()
 
 
-def test_they_are_listened_on_and_said_to_be(held: Held, servers: Servers, monitors: Monitors) -> None:
+def test_inherited_sockets_are_served_and_reported(held: Held, servers: Servers, monitors: Monitors) -> None:
     server = held.start(servers)
     smtp, monitor = held.ports
     assert server.stdout.splitlines() == [
@@ -59,7 +59,7 @@ def test_they_are_listened_on_and_said_to_be(held: Held, servers: Servers, monit
     greet(smtp)
 
 
-def test_several_of_a_name(servers: Servers, monitors: Monitors) -> None:
+def test_several_sockets_with_one_name(servers: Servers, monitors: Monitors) -> None:
     with Held("smtp", "smtp", "monitor") as held, Held("smtp", address="::1") as held6:
         held.socks += held6.socks
         held.names += held6.names
@@ -72,19 +72,19 @@ def test_several_of_a_name(servers: Servers, monitors: Monitors) -> None:
             client.expect("220")
 
 
-def test_what_is_not_handed_over_is_opened(servers: Servers) -> None:
+def test_a_port_without_inherited_socket_is_opened(servers: Servers) -> None:
     with Held("smtp") as held:
         server = held.start(servers)
         assert server.port == held.ports[0]
         assert monitor_port(server) not in held.ports
 
 
-def test_those_for_another_process_are_left_alone(held: Held, servers: Servers) -> None:
+def test_sockets_for_another_process_are_ignored(held: Held, servers: Servers) -> None:
     server = held.start(servers, env={"LISTEN_PID": "1"})
     assert server.port not in held.ports
 
 
-def test_no_program_that_it_runs_would_inherit_them(held: Held, servers: Servers) -> None:
+def test_inherited_sockets_are_closed_on_exec(held: Held, servers: Servers) -> None:
     server = held.start(servers)
     for fd in (3, 4):
         (flags,) = [
@@ -95,17 +95,19 @@ def test_no_program_that_it_runs_would_inherit_them(held: Held, servers: Servers
         assert flags & os.O_CLOEXEC
 
 
-def test_a_reload_does_not_take_them_for_a_change(held: Held, servers: Servers) -> None:
+def test_a_reload_reports_no_change_of_inherited_addresses(held: Held, servers: Servers) -> None:
     server = held.start(servers)
-    server.reload({"port": 2525, "listen": ["0.0.0.0"], "greeting": "anew"})
+    server.reload({"port": 2525, "listen": ["0.0.0.0"], "greeting": "again"})
     wait_until(lambda: "settings" in server.log_text, "the reload")
     with connect("127.0.0.1", held.ports[0]) as client:
-        client.expect("220 anew")
+        client.expect("220 again")
     assert server.stderr == ""
 
 
 @pytest.mark.parametrize("cleartext", [False, True])
-def test_monitors_from_elsewhere_need_leave(servers: Servers, tmp_path: Path, cleartext: bool) -> None:
+def test_an_inherited_socket_for_remote_monitors_needs_cleartext(
+    servers: Servers, tmp_path: Path, cleartext: bool
+) -> None:
     with Held("monitor", address="0.0.0.0") as held:
         config = tmp_path / "cleartext.toml"
         config.write_text("monitor_cleartext = true\n" if cleartext else "")
@@ -118,7 +120,7 @@ def test_monitors_from_elsewhere_need_leave(servers: Servers, tmp_path: Path, cl
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_who_calls_during_a_restart_waits_for_it(held: Held, servers: Servers, number: int) -> None:
+def test_callers_during_a_restart_are_served_by_the_next_server(held: Held, servers: Servers, number: int) -> None:
     first = held.start(servers)
     if number == signal.SIGKILL:
         first.kill()
@@ -132,7 +134,7 @@ def test_who_calls_during_a_restart_waits_for_it(held: Held, servers: Servers, n
     second.wait_for_event(Closed, count=QUEUED)
 
 
-def test_no_caller_is_lost_while_servers_come_and_go(held: Held, servers: Servers) -> None:
+def test_no_caller_is_lost_during_many_restarts(held: Held, servers: Servers) -> None:
     is_over = threading.Event()
     greeted: list[str] = []
     failures: list[Exception] = []
@@ -160,7 +162,7 @@ def test_no_caller_is_lost_while_servers_come_and_go(held: Held, servers: Server
     assert failures == []
 
 
-def test_they_are_closed_and_opened_over_port_26(held: Held, servers: Servers, monitors: Monitors) -> None:
+def test_a_monitor_can_stop_and_start_an_inherited_port(held: Held, servers: Servers, monitors: Monitors) -> None:
     server = held.start(servers)
     assert held.backlog == BACKLOG
     monitor = monitors.log_in(server)
@@ -183,7 +185,7 @@ def test_a_stop_while_offline_leaves_the_socket_listening(held: Held, servers: S
     greet(held.ports[0])
 
 
-def test_a_socket_that_a_killed_server_left_shut_down_is_opened(
+def test_a_socket_that_a_killed_server_has_shut_down_listens_again(
     held: Held, servers: Servers, monitors: Monitors
 ) -> None:
     server = held.start(servers)
@@ -196,7 +198,7 @@ def test_a_socket_that_a_killed_server_left_shut_down_is_opened(
 
 
 def refusal(tmp_path: Path, socks: Sequence[socket.socket], names: str, **env: str) -> str:
-    """Start a server with sockets that it must not take; return the one line that it says, to its manager, too."""
+    """Start a server with sockets that it must refuse; return its error, which its manager gets too."""
     words = ["serve", "--state-dir", str(tmp_path), "--log-dir", str(tmp_path)]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
@@ -216,7 +218,7 @@ def refusal(tmp_path: Path, socks: Sequence[socket.socket], names: str, **env: s
 
 
 @pytest.mark.parametrize("name", ["smtppseudo.socket", "unknown", "SMTP", ""])
-def test_another_name(held: Held, tmp_path: Path, name: str) -> None:
+def test_an_unknown_name(held: Held, tmp_path: Path, name: str) -> None:
     line = refusal(tmp_path, held.socks, f"smtp:{name}")
     assert f"descriptor 4 is named {name!r}" in line
     assert "FileDescriptorName=" in line
@@ -228,17 +230,17 @@ def test_more_or_fewer_names_than_sockets(held: Held, tmp_path: Path, names: str
 
 
 @pytest.mark.parametrize("count", ["", "-1", "x", "65", "1" * 50, "\u0662"])
-def test_a_count_that_is_none(held: Held, tmp_path: Path, count: str) -> None:
+def test_an_invalid_count(held: Held, tmp_path: Path, count: str) -> None:
     assert "LISTEN_FDS must be" in refusal(tmp_path, held.socks, "smtp:monitor", LISTEN_FDS=count)
 
 
-def test_a_descriptor_that_is_not_there(held: Held, tmp_path: Path) -> None:
+def test_a_descriptor_that_is_not_open(held: Held, tmp_path: Path) -> None:
     line = refusal(tmp_path, held.socks[:1], "smtp:monitor", LISTEN_FDS="2")
     assert "descriptor 4 (monitor) is not a TCP socket to listen on: Bad file descriptor" in line
 
 
 @pytest.mark.parametrize("kind", ["datagrams", "local", "unbound", "connected"])
-def test_what_cannot_be_listened_on(tmp_path: Path, kind: str) -> None:
+def test_sockets_that_cannot_listen(tmp_path: Path, kind: str) -> None:
     with bound() as other:
         if kind == "datagrams":
             sock = bound(kind=socket.SOCK_DGRAM)

@@ -12,10 +12,10 @@ from textual.widgets import Static
 from smtppseudo.tui import overview
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.background import start_worker
+from smtppseudo.tui.dialogs.help import HelpDialog
+from smtppseudo.tui.dialogs.transcript import TranscriptDialog
 from smtppseudo.tui.operations import Operations
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
-from smtppseudo.tui.screens.help import HelpDialog
-from smtppseudo.tui.screens.transcript import TranscriptDialog
 from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.slots import COLUMNS, Column
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
@@ -79,7 +79,7 @@ class MainScreen(Screen[None]):
         yield KeyFooter(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self.redraw(set())
+        self.redraw()
 
     def on_resize(self) -> None:
         self._place_details()
@@ -92,17 +92,14 @@ class MainScreen(Screen[None]):
             needed = len(self._view.model.board.rows) + 1
             self._slots.styles.height = max(2, min(needed, rows - max(_EVENT_ROWS_MIN, rows // 5)))
 
-    def redraw(self, touched: set[int], *, reorder: bool = True, texts: bool = True) -> None:
-        """Draw the model's state. `touched`: the slots that changed; `texts`: all but the tables, too."""
+    def redraw(self, *, texts: bool = True) -> None:
+        """Draw changes in the tables; with `texts`, everything else, too."""
         model = self._view.model
         if model is not self._model:
             self._model = model
             self._slots.show_board(model.board)
             self._events.show_events(model.events)
-        elif reorder:
-            self._slots.reorder()
-        else:
-            self._slots.redraw(touched)
+        self._slots.catch_up()
         self._events.catch_up()
         if texts:
             self._redraw_texts()

@@ -1,4 +1,4 @@
-"""Doors that stick: newcomers whose socket cannot be closed, ports that can be closed or opened only in part."""
+"""Listeners that fail: accepted sockets that cannot be closed, ports that suspend or resume only in part."""
 
 import errno
 import socket
@@ -22,7 +22,7 @@ ADDRESSES = ["127.0.0.1", "127.0.0.2"]
 
 @pytest.fixture
 def behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeBehind]:
-    """Makes a server behind a layer; in the end the fault must have happened, and been no bug."""
+    """Make a server behind a layer. At the end the fault must have happened, and caused no bug."""
     made: list[InFaults] = []
 
     def make(fault: Fault, **settings: Any) -> InFaults:
@@ -39,7 +39,7 @@ def behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeBehi
 
 
 def answers(server: InFaults, address: str) -> bool:
-    """Say whether the server answers at an address; if not, it must refuse."""
+    """Return whether the server serves an address; otherwise it must refuse the connection."""
     with socket.socket() as probe:
         refused = probe.connect_ex((address, server.port)) == errno.ECONNREFUSED
     if not refused:
@@ -49,7 +49,7 @@ def answers(server: InFaults, address: str) -> bool:
     return not refused
 
 
-def test_a_sender_turned_away_whose_close_fails_is_counted_and_holds_nobody_up(behind: MakeBehind) -> None:
+def test_a_failing_close_of_a_caller_turned_away_is_no_error(behind: MakeBehind) -> None:
     server = behind(Fault("close of a socket", errno.EIO, 0), slots=1)
     resident = server.greeted()
     refused = server.connect()
@@ -61,7 +61,7 @@ def test_a_sender_turned_away_whose_close_fails_is_counted_and_holds_nobody_up(b
     assert (server.events(TurnedAway), server.events(Error)) == ([TurnedAway("slots", 1)], [])
 
 
-def test_a_monitor_turned_away_whose_close_fails_holds_nobody_up(behind: MakeBehind, monitors: Monitors) -> None:
+def test_a_failing_close_of_a_monitor_turned_away_is_no_error(behind: MakeBehind, monitors: Monitors) -> None:
     server = behind(Fault("close of a socket", errno.EIO, 0))
     waiting = [monitors.greeted(server) for _ in range(2)]
     busy = monitors.newcomer(server)
@@ -73,7 +73,7 @@ def test_a_monitor_turned_away_whose_close_fails_holds_nobody_up(behind: MakeBeh
     assert server.events(Error) == []
 
 
-def test_a_stop_that_fails_half_way_leaves_the_port_open(behind: MakeBehind, monitors: Monitors) -> None:
+def test_a_stop_that_fails_for_one_address_leaves_the_port_open(behind: MakeBehind, monitors: Monitors) -> None:
     server = behind(Fault("shutdown", errno.ENOBUFS, 1), listen=ADDRESSES)
     monitor = monitors.log_in(server)
     resident = server.greeted()
@@ -86,7 +86,7 @@ def test_a_stop_that_fails_half_way_leaves_the_port_open(behind: MakeBehind, mon
     assert [event.by for event in server.events(Offline)] == ["monitor"]
 
 
-def test_where_there_is_no_way_back_either_that_is_said(behind: MakeBehind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_that_cannot_be_undone_is_reported(behind: MakeBehind, monkeypatch: pytest.MonkeyPatch) -> None:
     server = behind(Fault("shutdown", errno.ENOBUFS, 1), listen=ADDRESSES)
     layer = Layer(Fault("listen", errno.EADDRINUSE, 0))
     layer.install(monkeypatch)
@@ -101,7 +101,22 @@ def test_where_there_is_no_way_back_either_that_is_said(behind: MakeBehind, monk
     assert [answers(server, address) for address in ADDRESSES] == [True, True]
 
 
-def test_a_start_that_fails_half_way_leaves_the_port_closed(behind: MakeBehind) -> None:
+def test_start_resumes_an_address_that_a_failed_stop_left_closed(
+    behind: MakeBehind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = behind(Fault("shutdown", errno.ENOBUFS, 1), listen=ADDRESSES)
+    layer = Layer(Fault("listen", errno.EADDRINUSE, 0))
+    layer.install(monkeypatch)
+    with layer.active(), pytest.raises(OSError, match="No buffer space available"):
+        server.carry_out(lambda: server.server.go_offline("test"))
+    server.server.go_online("test")
+    assert server.server.state == "online"
+    assert [answers(server, address) for address in ADDRESSES] == [True, True]
+    server.server.go_online("test")  # nothing is left to do
+    assert [event.by for event in server.events(Online)] == ["start", "test"]
+
+
+def test_a_start_that_fails_for_one_address_leaves_the_port_closed(behind: MakeBehind) -> None:
     server = behind(Fault("listen", errno.EADDRINUSE, 1), listen=ADDRESSES)
     server.server.go_offline("test")
     with pytest.raises(ListenError, match=f"127.0.0.2 port {server.port}: Address already in use"):

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from smtppseudo.tui.actions import ACTIONS, OTHER_KEYS
-from smtppseudo.tui.screens.dialog import Dialog, box
+from smtppseudo.tui.dialogs.dialog import Dialog, box
 
 _ABOUT: Final = """
 A slot is a place for one connection. It keeps its last session after that was closed, so the table shows \
@@ -19,7 +19,7 @@ who connected last. Slots that were never used come last.
 A filter takes words, all of which must match, and networks: ip:192.0.2.0/24. In the slots it also takes \
 state:open, in the events event:connected,closed. An empty filter shows everything.
 
-The list of events begins with those that the server still had when this screen connected: about a thousand. \
+When the screen connects, it gets the latest events from the server, about a thousand. \
 What callers send is shown as printable ASCII: \\x1b is an escape character, and it is harmless here.
 
 Online, in blue: the SMTP port is open. Offline, in red: the SMTP port is closed, or this screen has no \
@@ -48,9 +48,6 @@ class HelpDialog(Dialog[None]):
     def compose(self) -> ComposeResult:
         with box("Help", "Esc closes"), VerticalScroll():
             yield Static(self._text(), markup=False)
-
-    def on_mount(self) -> None:
-        self.query_one(VerticalScroll).focus()  # for the arrow keys
 
     def _text(self) -> Content:
         lines: list[Content] = []

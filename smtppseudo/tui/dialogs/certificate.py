@@ -2,38 +2,23 @@
 
 from typing import Final
 
-from textual.app import ComposeResult
-
 from smtppseudo.link.errors import CertificateError, ChangedCertificateError
 from smtppseudo.link.pins import SHOW_COMMAND
-from smtppseudo.tui.screens.dialog import Dialog, box, buttons, text_line
-from smtppseudo.tui.widgets.buttons import TextButton
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog
 
 _LINE_CHARS: Final = len("0A:") * 16
 
 
-class CertificateDialog(Dialog[bool]):
+class CertificateDialog(ConfirmDialog):
     """The dialog. It ends with True if the certificate is trusted from now on."""
 
     def __init__(self, error: CertificateError) -> None:
-        super().__init__()
-        self._error = error
-
-    def compose(self) -> ComposeResult:
-        host, port = self._error.place
-        with box("Certificate"):
-            yield text_line(_text(self._error, f"{host} port {port}"))
-            yield buttons(TextButton("Trust it from now on", id="yes"), TextButton("Cancel", id="no"))
-
-    def on_mount(self) -> None:
-        self.query_one("#no").focus()  # Enter alone accepts nothing
-
-    def on_text_button_pressed(self, event: TextButton.Pressed) -> None:
-        event.stop()
-        self.dismiss(event.button.id == "yes")
+        super().__init__("Certificate", _text(error), "Trust it from now on")
 
 
-def _text(error: CertificateError, place: str) -> str:
+def _text(error: CertificateError) -> str:
+    host, port = error.place
+    place = f"{host} port {port}"
     if isinstance(error, ChangedCertificateError):
         lines = [f"{place} shows another certificate than the one that was accepted.", ""]
         lines += ["Accepted:", *_in_lines(error.accepted), "Now:", *_in_lines(error.fingerprint), ""]

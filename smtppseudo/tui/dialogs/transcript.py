@@ -9,13 +9,13 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from smtppseudo.tui.dialogs.dialog import Dialog, box
 from smtppseudo.tui.model import Model
-from smtppseudo.tui.screens.dialog import Dialog, box
 from smtppseudo.tui.slots import SlotRow
 from smtppseudo.tui.texts import clock_time
 from smtppseudo.tui.transcripts import Transcript, TranscriptLine
 
-_STYLES: Final = {"C": "bold", "S": "$spark", "-": "$muted"}
+_STYLES: Final = {"C": "bold", "S": "$secondary", "-": "$muted"}
 _REFRESH_S: Final = 0.2
 
 
@@ -31,26 +31,25 @@ class TranscriptDialog(Dialog[None]):
         self._title = f"Slot {row.slot}, session {row.session}: {row.ip} port {row.port}"
         self._known = [(name, getattr(row, name)) for name in ("helo", "sender", "last", "error")]
         self._zone = zone
-        self._shown: object = None
+        self._shown: tuple[int, ...] | None = None
 
     def compose(self) -> ComposeResult:
         with box(self._title, "Esc closes"), VerticalScroll():
             yield Static("", markup=False)
 
     def on_mount(self) -> None:
-        self.query_one(VerticalScroll).focus()
         self.catch_up()
         self.set_interval(_REFRESH_S, self.catch_up)
 
     def catch_up(self) -> None:
         """Show new lines."""
         transcript = self._model.transcripts.get(self._session)
-        version = None if transcript is None else (transcript.cut, len(transcript))
-        if version == self._shown and self._shown is not None:
-            return
         if transcript is None and self._shown is not None:
-            return  # removed in the meantime: what is on the screen stays
-        self._shown = version or ()
+            return  # removed in the meantime: the lines on the screen stay
+        version = () if transcript is None else (transcript.cut, len(transcript))
+        if version == self._shown:
+            return
+        self._shown = version
         scroll = self.query_one(VerticalScroll)
         at_end = scroll.is_vertical_scroll_end
         self.query_one(Static).update(self._nothing() if transcript is None else self._text(transcript))

@@ -11,7 +11,7 @@ from textual.widgets import Static
 from smtppseudo.service.commands import ServiceAction, argv_for, problem_with
 from smtppseudo.service.systemd import UnitState, query_service
 from smtppseudo.tui.background import in_thread, start_worker
-from smtppseudo.tui.screens.dialog import ConfirmDialog, Dialog, box, buttons, complaint, printable_lines, text_line
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, printable_lines, text_line
 from smtppseudo.tui.widgets.buttons import TextButton
 
 
@@ -31,6 +31,8 @@ class ServiceControl(NamedTuple):
 class ServiceDialog(Dialog[None]):
     """The dialog. `changed` is called with the new state after every command."""
 
+    AUTO_FOCUS = "#cancel"
+
     def __init__(self, control: ServiceControl, unit: UnitState, changed: Callable[[UnitState], None]) -> None:
         super().__init__()
         self._control = control
@@ -42,18 +44,13 @@ class ServiceDialog(Dialog[None]):
             yield text_line("")
             yield complaint()
             actions = [TextButton(action.value.capitalize(), id=action.value) for action in ServiceAction]
-            yield buttons(*actions, TextButton("Close", id="close"))
+            yield buttons(*actions, TextButton("Close", id="cancel"))
 
     def on_mount(self) -> None:
         self._show(self._unit)
-        self.query_one("#close").focus()
 
-    def on_text_button_pressed(self, event: TextButton.Pressed) -> None:
-        event.stop()
-        if event.button.id == "close":
-            self.action_cancel()
-            return
-        action = ServiceAction(event.button.id)
+    def press(self, button: TextButton) -> None:
+        action = ServiceAction(button.id)
         if action not in _CONFIRMATIONS:
             self._start(action, True)
             return

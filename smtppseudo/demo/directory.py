@@ -1,4 +1,4 @@
-"""The place: a temporary directory for a run, which nothing outlasts; what killed runs left is removed."""
+"""The demo's temporary directory. It is removed at the end, or by a later run if this one is killed."""
 
 import os
 import shutil
@@ -6,7 +6,6 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 if sys.platform != "win32":
@@ -16,10 +15,10 @@ _PREFIX: Final = "smtppseudo-demo-"
 _LOCK: Final = "lock"
 
 
-class Place:
-    """A directory of our own while the `with` block lasts, 0700.
+class DemoDirectory:
+    """A directory with mode 0700, for the duration of the `with` block.
 
-    Whoever holds `lock_fd`, an inherited copy included, keeps later runs from taking it for a leftover.
+    While `lock_fd` or an inherited copy of it is open, later runs do not remove the directory.
     """
 
     def __init__(self) -> None:
@@ -27,27 +26,25 @@ class Place:
         while True:
             self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
             self.lock_fd = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-            if _take(self.lock_fd) and (self.path / _LOCK).exists():
+            if _lock(self.lock_fd) and (self.path / _LOCK).exists():
                 return
-            os.close(self.lock_fd)  # another run has taken it for a leftover before we could lock it
+            os.close(self.lock_fd)  # another run has removed the directory before it was locked
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self.lock_fd)
 
 
 def remove_leftovers() -> None:
-    """Remove the directories of runs that were killed, server and all: those of ours that nobody has locked."""
+    """Remove the directories of killed runs: those of this user that no process has locked."""
     if sys.platform == "win32":
-        return  # what is in use could not be told from what is not
+        return  # without locks, a directory in use looks the same
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         try:
-            # The directory is everybody's: only what is ours is looked at, and no link followed.
+            # All users can write to the parent directory: check the owner, and follow no link.
             found = path.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
                 continue
@@ -55,13 +52,14 @@ def remove_leftovers() -> None:
         except OSError:
             continue
         try:
-            if _take(lock_fd):
+            if _lock(lock_fd):
                 shutil.rmtree(path, ignore_errors=True)
         finally:
             os.close(lock_fd)
 
 
-def _take(lock_fd: int) -> bool:
+def _lock(lock_fd: int) -> bool:
+    """Try to lock the file; return whether that was done."""
     if sys.platform == "win32":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Dialogs: what they have in common, and the confirmation."""
+"""What all dialogs share, and the confirmation."""
 
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, Generic, TypeVar
@@ -13,19 +13,32 @@ from textual.widgets import Input, Static
 from smtppseudo.link.errors import LinkError
 from smtppseudo.tui.background import start_worker
 from smtppseudo.tui.texts import printable, sentence
-from smtppseudo.tui.widgets.buttons import TextButton
+from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 
 T = TypeVar("T")
 
 
 class Dialog(ModalScreen[T], Generic[T]):
-    """A box in front of the screen. Esc leaves it."""
+    """A box in front of the screen. Esc and the button `cancel` leave it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
 
     def action_cancel(self) -> None:
         """Leave; nothing is changed."""
         self.dismiss(None)
+
+    def on_text_button_pressed(self, event: TextButton.Pressed) -> None:
+        event.stop()
+        button = event.button
+        if isinstance(button, TextSwitch):
+            button.is_on = not button.is_on
+        elif button.id == "cancel":
+            self.action_cancel()
+        else:
+            self.press(button)
+
+    def press(self, button: TextButton) -> None:
+        """React to another button."""
 
     def complain(self, reason: str) -> None:
         """Show in the box why something was not done."""
@@ -69,6 +82,8 @@ def printable_lines(text: str) -> str:
 class ConfirmDialog(Dialog[bool]):
     """Asks before something is lost. It ends with True, after `act` has succeeded; it shows why `act` was refused."""
 
+    AUTO_FOCUS = "#cancel"  # Enter alone changes nothing
+
     def __init__(self, title: str, text: str, yes: str, act: Callable[[], Awaitable[None]] | None = None) -> None:
         super().__init__()
         self._title = title
@@ -80,18 +95,11 @@ class ConfirmDialog(Dialog[bool]):
         with box(self._title):
             yield text_line(self._text)
             yield complaint()
-            yield buttons(TextButton(self._yes, id="yes"), TextButton("Cancel", id="no"))
+            yield buttons(TextButton(self._yes, id="yes"), TextButton("Cancel", id="cancel"))
 
-    def on_mount(self) -> None:
-        self.query_one("#no").focus()  # Enter alone changes nothing
-
-    def on_text_button_pressed(self, event: TextButton.Pressed) -> None:
-        event.stop()
-        if event.button.id == "yes":
-            event.button.disabled = True
-            start_worker(self, self._finish, "act")
-        else:
-            self.action_cancel()
+    def press(self, button: TextButton) -> None:
+        button.disabled = True
+        start_worker(self, self._finish, "act")
 
     async def _finish(self) -> None:
         try:
@@ -99,7 +107,7 @@ class ConfirmDialog(Dialog[bool]):
                 await self._act()
         except LinkError as error:
             self.complain(str(error))
-            self.query_one("#no", TextButton).label = "Close"
-            self.query_one("#no").focus()
+            self.query_one("#cancel", TextButton).label = "Close"
+            self.query_one("#cancel").focus()
         else:
             self.dismiss(True)
