@@ -1,6 +1,7 @@
 """Connections per minute and per caller."""
 
 from smtppseudo.tui.rates import CallerCounts, ConnectionRate, sparkline
+from tests.tui.scene import MINUTE
 
 
 def test_the_rate_takes_the_higher_count() -> None:
@@ -12,9 +13,6 @@ def test_the_rate_takes_the_higher_count() -> None:
     rate.restart()
     rate.count(MINUTE, 5)
     assert rate.last(MINUTE, 1) == [9]
-
-
-from tests.tui.scene import MINUTE
 
 
 def test_a_sparkline_shows_every_non_zero_value() -> None:
