@@ -20,6 +20,11 @@ HITS_FILE: Final = "blocklist_hits"
 SECRET_MODE: Final = 0o600
 
 
+def is_root() -> bool:
+    """Return whether this process runs as root; never on Windows."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
 class Replacement:
     """A new version of a file, written beside it. `commit` renames it into place; without that the file is unchanged.
 
@@ -36,7 +41,9 @@ class Replacement:
         self._is_committed = False
         self._temporary = _temporary_of(path)
         self._temporary.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):  # not every system has each
+            flags |= getattr(os, name, 0)
         self._fd = os.open(self._temporary, flags, mode)
 
     def __enter__(self) -> Self:
@@ -107,7 +114,7 @@ class StateDir:
 
     def remove_cookie(self, secret: str) -> None:
         """Remove both files, unless another server has replaced the cookie."""
-        if self.read(COOKIE_FILE) == secret + "\n":
+        if (self.read(COOKIE_FILE) or "").strip() == secret:
             self.remove(COOKIE_FILE)
             self.remove(MONITOR_PORT_FILE)
 

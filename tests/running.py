@@ -15,10 +15,14 @@ import pytest
 
 from smtppseudo.config.file import to_toml
 from smtppseudo.events import Event, Stamped
+from smtppseudo.files import is_root
 from smtppseudo.log.records import parse
 from tests.clients import LIMIT_S, Client, connect, wait_until
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+SELECTOR = os.environ.get("SMTPPSEUDO_TEST_SELECTOR", "")
+"""The selector that servers use, inside and outside of the test process: `poll` or `select`; empty = the usual one."""
+FORCED_SELECTOR = CHECKOUT / "tests" / "forced_selector"
 STOP_TIMEOUT_S = 10.0
 BASE: dict[str, Any] = {"hostname": "sink.test", "log_min_free_bytes": 0}
 """Settings of every server, so that no test depends on the machine."""
@@ -45,7 +49,8 @@ def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     # A time zone in which it is about noon, so that no test runs past midnight by accident.
     noon = f"NOON{time.gmtime().tm_hour - 12:+d}"
-    return {**kept, "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1", "TZ": noon, **more}
+    path = f"{FORCED_SELECTOR}{os.pathsep}{CHECKOUT}" if SELECTOR else str(CHECKOUT)
+    return {**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "TZ": noon, **more}
 
 
 def command(*arguments: str, prefix: Sequence[str] = ()) -> list[str]:
@@ -55,7 +60,7 @@ def command(*arguments: str, prefix: Sequence[str] = ()) -> list[str]:
 
 def keep_user_options() -> list[str]:
     """Return the arguments with which `serve` prints no warning to root."""
-    return ["--run-as", "root"] if os.geteuid() == 0 else []
+    return ["--run-as", "root"] if is_root() else []
 
 
 def limited_to(limit: str, most: int) -> list[str]:
@@ -67,7 +72,7 @@ def limited_to(limit: str, most: int) -> list[str]:
 
 def without_capabilities(*capabilities: str) -> list[str]:
     """Return a prefix for `command` that drops capabilities of root; an empty one for other users, who have none."""
-    if os.geteuid() != 0:
+    if not is_root():
         return []
     if shutil.which("setpriv") is None:
         pytest.skip("setpriv is not installed")

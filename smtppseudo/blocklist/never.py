@@ -95,7 +95,7 @@ def never_of(named: Iterable[str], own: Iterable[str]) -> Never:
     for ip in own:
         never.add_own(ip)
     for text in named:
-        if text.startswith("/"):
+        if Path(text).is_absolute():
             _add_file(never, Path(text))
         else:
             never.add(ip_network(text, strict=False), f"{text} is in blocklist_never or --never")

@@ -12,12 +12,11 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.messages import say
 from smtppseudo.cli.places import read_configuration
 from smtppseudo.files import SYSTEM_LOGS
-from smtppseudo.logread.logs import Reading, find
+from smtppseudo.logread.logs import STDIN, Reading, find
 from smtppseudo.logread.scan import Row
 
 _PROGRESS_FROM_BYTES: Final = 64 << 20
 _PROGRESS_EVERY_S: Final = 0.5
-_STDIN: Final = Path("/dev/stdin")
 
 
 def add_logs(command: argparse.ArgumentParser) -> None:
@@ -33,7 +32,7 @@ def add_logs(command: argparse.ArgumentParser) -> None:
 
 def find_log_files(options: argparse.Namespace, since: str = "", until: str = "") -> list[Path]:
     """Return the named files, and the files of the named directories in the period. Raises CommandError if none."""
-    named = [_STDIN if name == "-" else Path(name) for name in options.logs] or [_usual_directory(options)]
+    named = [STDIN if name == "-" else Path(name) for name in options.logs] or [_usual_directory(options)]
     files: list[Path] = []
     try:
         for path in named:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from smtppseudo.config.file import parse_file
 from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import KEYS, SettingsError, Warn, check, warn_at
-from smtppseudo.files import SETTINGS_FILE, SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, StateDir
+from smtppseudo.files import SETTINGS_FILE, SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, StateDir, is_root
 
 _NAME: Final = "smtppseudo"
 _NO_HOME: Final = Path("/nonexistent")  # as in /etc/passwd for users without a home directory
@@ -48,7 +48,7 @@ def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
     if os.name == "nt":
         base = Path(environ.get("PROGRAMDATA", r"C:\ProgramData")) / _NAME
         places = Places(base, base / "state", base / "log")
-    elif os.geteuid() == 0:
+    elif is_root():
         places = Places(SYSTEM_CONFIG, SYSTEM_STATE, SYSTEM_LOGS)
     else:
         state = _xdg(environ, "XDG_STATE_HOME", ".local/state")

@@ -23,7 +23,7 @@ from smtppseudo.cli.places import (
     with_monitor_settings,
 )
 from smtppseudo.config.settings import STAGES, STDOUT, Settings, SettingsError
-from smtppseudo.files import CREDENTIALS_FILE, SECRET_MODE, SETTINGS_FILE
+from smtppseudo.files import CREDENTIALS_FILE, SECRET_MODE, SETTINGS_FILE, is_root
 from smtppseudo.log.stream import write_at_once
 from smtppseudo.loop.listener import ListenError
 from smtppseudo.loop.signals import Signals
@@ -122,7 +122,7 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
         server.open(lambda: _drop_root(user, configuration.settings))
     except ListenError as error:
         raise exits.CommandError(_explain(error)) from None
-    if user is None and hasattr(os, "geteuid") and os.geteuid() == 0 and not any(inherited):
+    if user is None and is_root() and not any(inherited):
         server.warn(_ROOT_WARNING)
     server.recorder.flush()
     _print_places(server, sys.stderr if logs_to_stdout else sys.stdout)
@@ -225,8 +225,9 @@ def _callbacks(
         heartbeat.ready()
 
     callbacks: dict[int, Callable[[float], None]] = {signal.SIGTERM: stop, signal.SIGINT: stop}
-    if hasattr(signal, "SIGHUP"):
-        callbacks[signal.SIGHUP] = reload
+    for name, callback in (("SIGHUP", reload), ("SIGBREAK", stop)):  # the first not on Windows, the other only there
+        if hasattr(signal, name):
+            callbacks[getattr(signal, name)] = callback
     return callbacks
 
 

@@ -1,13 +1,13 @@
 """What `install-service` and `uninstall-service` share: their target, its checks, and carrying out steps."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.places import usual_places
+from smtppseudo.files import is_root
 from smtppseudo.service.checks import check_platform, check_root, check_units, check_user_manager
 from smtppseudo.service.layout import system_layout, user_layout
 from smtppseudo.service.program import Program
@@ -35,7 +35,7 @@ class ServiceTarget:
         self.systemd = Systemd(is_for_user=options.user, root=self.root)
         if not self.is_for_user:
             self.layout = system_layout(self.root or Path("/"))
-        elif os.geteuid() == 0:
+        elif is_root():
             raise exits.CommandError("--user is for users other than root; as root, leave it out", exits.USAGE)
         else:
             places = usual_places()

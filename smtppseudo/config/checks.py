@@ -2,7 +2,12 @@
 
 import ipaddress
 import re
+import sys
 from collections.abc import Callable
+from typing import Final
+
+ROOT: Final = r"(?:[A-Za-z]:[\\/]|\\\\)" if sys.platform == "win32" else "/"
+"""Pattern: how an absolute path begins."""
 
 
 def whole(low: int, high: int) -> Callable[[object], int]:
@@ -97,7 +102,7 @@ def address(value: object) -> str:
 
 def network_or_file(value: object) -> str:
     """Allow a network or an address, or the absolute path of a file."""
-    if isinstance(value, str) and re.fullmatch(r"/[^\x00-\x1f\x7f]{1,254}", value):
+    if isinstance(value, str) and re.fullmatch(rf"{ROOT}[^\x00-\x1f\x7f]{{1,254}}", value):
         return value
     return network(value)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from smtppseudo.config.checks import (
+    ROOT,
     address,
     choice,
     days,
@@ -131,7 +132,7 @@ class Key(NamedTuple):
 _GREETING: Final = "1 to 200 printable ASCII characters"
 _PORT: Final = whole(0, 65_535)
 _PATH: Final = text("a path without control characters", r"[^\x00-\x1f\x7f]{0,1024}")
-_FILE: Final = text("an absolute path without control characters", r"(/[^\x00-\x1f\x7f]{1,1023})?")
+_FILE: Final = text("an absolute path without control characters", rf"({ROOT}[^\x00-\x1f\x7f]{{1,1023}})?")
 
 KEYS: Final[dict[str, Key]] = {
     key.name: key

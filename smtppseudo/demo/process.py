@@ -11,6 +11,7 @@ from typing import IO, Final, Self
 import smtppseudo
 from smtppseudo.demo.directory import DemoDirectory
 from smtppseudo.demo.traffic import ADDRESS
+from smtppseudo.files import is_root
 
 START_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 3.0
@@ -50,7 +51,7 @@ class ServerProcess:
         argv += [str(directory.path), "--slots", str(slots)]
         argv += ["--listen", ADDRESS, "--port", "0", "--monitor-listen", ADDRESS, "--monitor-port", "0"]
         argv += ["--config", str(config), "--state-dir", str(self.state_dir), "--log-dir", str(directory.path / "log")]
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
+        if is_root():
             argv += ["--run-as", "root"]
         with self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(  # noqa: S603 - no argument comes from outside

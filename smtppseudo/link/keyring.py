@@ -70,6 +70,6 @@ class Keyring:
                 text = StateDir(directory).read(name)
             except OSError:
                 continue  # not for this user
-            text = (text or "").removesuffix("\n")
+            text = (text or "").removesuffix("\n").removesuffix("\r")
             if re.fullmatch(pattern, text):
                 yield text

@@ -1,6 +1,7 @@
 """Dated log files: one a day. A file that cannot be written never stops the server."""
 
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -165,10 +166,14 @@ class DatedLog:
 
     def _check_floor(self) -> None:
         floor = self._limits.min_free_bytes
-        if floor and hasattr(os, "fstatvfs"):
-            space = os.fstatvfs(self._fd)
-            if space.f_bavail * space.f_frsize < floor:
-                raise OSError(0, "fewer than log_min_free_bytes are free on the disk")
+        if floor and self._free_bytes() < floor:
+            raise OSError(0, "fewer than log_min_free_bytes are free on the disk")
+
+    def _free_bytes(self) -> int:
+        if not hasattr(os, "fstatvfs"):  # Windows
+            return shutil.disk_usage(self._directory).free
+        space = os.fstatvfs(self._fd)
+        return space.f_bavail * space.f_frsize
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1

@@ -8,10 +8,12 @@ of every record is `server`.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from smtppseudo.config.settings import LogFormat
 from smtppseudo.events import NAMES, Closed, Command, Connected, Event, Stamped, escape, unescape
+
+if TYPE_CHECKING:
+    from smtppseudo.config.settings import LogFormat
 
 Value: TypeAlias = str | int | bool
 Renderer: TypeAlias = Callable[[Iterable[Stamped]], list[str]]
@@ -105,7 +107,7 @@ def render_json(batch: Iterable[Stamped]) -> list[str]:
     return [f"{{{members}}}\n" for members in json_members(batch)]
 
 
-def renderer(log_format: LogFormat, server_name: str) -> Renderer:
+def renderer(log_format: "LogFormat", server_name: str) -> Renderer:
     """Return the function that renders events as lines of a log. A `server_name` becomes the last field of each."""
     render: Renderer = render_json if log_format == "json" else render_text
     if not server_name:
@@ -164,7 +166,8 @@ def parse(line: str) -> Stamped:
     Fields that this version does not know are ignored. Raises ValueError where the line is not a whole record, or the
     event is unknown.
     """
-    return record_of(read_fields(line))
+    fields = read_fields(line)
+    return Stamped(_whole(fields.get("seq", 0)), fields["time"], *place_of(fields), event_of(fields))
 
 
 def read_fields(line: str) -> dict[str, Any]:
@@ -221,24 +224,22 @@ def _json_fields(line: str) -> dict[str, Any]:
     return values
 
 
-def record_of(fields: Mapping[str, Any]) -> Stamped:
-    """Return the event that the fields of a line describe. Raises ValueError as `parse` does."""
-    name = fields["event"]
-    kind = KINDS.get(name)
-    if kind is None:
-        raise ValueError(f"unknown event: {name}")
-    slot, session, ip, port = place_of(fields)
-    try:
-        event = _command(fields) if kind is Command else _event(kind, fields)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"a {name} record without {error}") from None
-    return Stamped(_whole(fields.get("seq", 0)), fields["time"], slot, session, ip, port, event)
-
-
 def place_of(fields: Mapping[str, Any]) -> tuple[int, int, str, int]:
     """Return slot, session, ip and port of a record of any event; 0 or empty if it has none. Raises ValueError."""
     slot, session, port = (_whole(fields.get(name, 0)) for name in ("slot", "session", "port"))
     return slot, session, str(fields.get("ip", "")), port
+
+
+def event_of(fields: Mapping[str, Any]) -> Event:
+    """Return the event that the fields of a record describe. Raises ValueError if one is missing or wrong."""
+    name = fields["event"]
+    kind = KINDS.get(name)
+    if kind is None:
+        raise ValueError(f"unknown event: {name}")
+    try:
+        return _command(fields) if kind is Command else _event(kind, fields)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a {name} record without {error}") from None
 
 
 def _whole(value: Any) -> int:

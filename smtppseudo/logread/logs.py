@@ -10,6 +10,7 @@
 `instant`); empty = no limit. Rows keep the order of their file, and files the given order; `find` sorts by date.
 """
 
+import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,9 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo.logread.scan import Row, scan
+
+STDIN: Final = Path("/dev/stdin")
+"""Means standard input, also on systems without this file."""
 
 _BLOCK_BYTES: Final = 1 << 17  # the rows of one block stay in the processor's cache
 _LINE_BYTES_MAX: Final = 1 << 16  # three times the longest line
@@ -93,7 +97,7 @@ class Reading:
                 self.problems.append(f"{path}: {error.strerror or error}")
 
     def _read(self, path: Path) -> Iterator[list[Row]]:
-        with path.open("rb") as file:
+        with os.fdopen(0, "rb", closefd=False) if path is STDIN else path.open("rb") as file:
             for block in self._blocks(self._pieces(file, path)):
                 rows, damaged = scan(block)
                 self.lines += len(rows) + damaged

@@ -1,16 +1,16 @@
-r"""Scanning: the records in a block of log lines, of both formats in any mix, fast.
+r"""The scanner: reads blocks of log lines, in both formats, fast.
 
-A `Row` is a plain tuple of strings, for there are millions of them; unpack it whole:
+A `Row` is a plain tuple of strings, because there are millions of them. Unpack it whole:
 
     for time, kind, session, ip, port, data, code, marks, reason, amount, server in rows: ...
 
 - `time`: always of the shape `2026-11-24T13:54:36.350Z`, so times compare as strings
 - `kind`: the event's name: `connected`, `command`, `closed`, `turned_away`, `message`, `online`, ...
-- `session`, `port`: decimal; empty where the event belongs to no session
-- `ip`: the address as the line has it, perhaps empty; no address at all where somebody edited the log
-- `data`: of `command` what was sent, escaped as the line has it (`events.unescape` gives the bytes)
+- `session`, `port`: decimal; empty if the event belongs to no session
+- `ip`: the address as in the line; may be empty, or no address if somebody edited the log
+- `data`: of `command`, the line that the caller sent, escaped (`events.unescape` returns the bytes)
 - `code`: of `command`, three digits
-- `marks`: of `command`, what else it holds, as the line has it: ` eol=lf pregreet=true` or `,"pipelined":true`
+- `marks`: of `command`, a text that contains the names of its other fields: `eol`, `pregreet`, `pipelined`, ...
 - `reason`: of `closed` and `turned_away`
 - `amount`: decimal; of `closed` `duration_ms`, of `turned_away` `count`, of `error` `lost`
 - `server`: the name of the server, if it has one
@@ -21,129 +21,145 @@ server, and several servers give the same ids: server, session, ip and port toge
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Final, NamedTuple, TypeAlias
 
 from smtppseudo.events import Closed, Command, Error, Event, TurnedAway, escape
-from smtppseudo.log.records import KINDS, place_of, read_fields, record_of
+from smtppseudo.log.records import KINDS, event_of, place_of, read_fields
 
 Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str, str]
 
-# The lines that there are many of are read by one expression for each format. In it the empty groups behind the kind
-# say which fields must follow, and the last group takes a line that is none of these, whole: `records.parse` decides
-# whether that is damaged.
+
+class _Format(NamedTuple):
+    """How to read the usual lines of a format: four kinds, which the third letter of their names tells apart.
+
+    `letter` is where it stands in a line. `match` has a function for each: the groups of its match are the row, in
+    order, with an empty group for each field that the kind lacks. `restore` removes the escapes that the format adds
+    to `data`.
+    """
+
+    letter: int
+    match: Mapping[str, Callable[[str], re.Match[str] | None]]
+    restore: Callable[[str], str]
+
+
+# Quantifiers are possessive: nothing is tried twice.
 _TIME: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
-_KIND: Final = r"(command()|connected()|closed)"
-_NUMBER: Final = r"\d{1,18}+"  # possessive, as all that follow: nothing is tried twice
-_BARE: Final = r"[!#-<>-~]*+"
-_PLAIN: Final = r"[ !#-[\]-~]*+"
-_TEXT: Final = re.compile(
-    rf"^(?:({_TIME}) (?:{_KIND} slot={_NUMBER} session=({_NUMBER}) ip=({_BARE}) port=({_NUMBER}) "
-    rf'(?(3)data=(?:"({_PLAIN})"|("[ !#-~]*+"|{_BARE})) code=(\d\d\d) reply=(?:"[ !#-~]*+"|{_BARE})'
-    rf"((?: eol=lf)?(?: pregreet=true)?(?: pipelined=true)?(?: truncated_bytes={_NUMBER})?)"
-    rf"|(?(4)local_port={_NUMBER}|reason=([a-z]+) duration_ms=({_NUMBER}) received_bytes={_NUMBER}"
-    rf" sent_bytes={_NUMBER} commands={_NUMBER}(?: not_logged={_NUMBER})?))"
-    rf"|turned_away(?: ip=({_BARE}))? reason=([a-z]+) count=({_NUMBER}))(?: server=({_BARE}))?|(.*))\n",
-    re.ASCII | re.MULTILINE,
-)
-_COUNT: Final = r"(?:0|[1-9]\d{0,17})"  # JSON allows no leading zeros
-_STRING: Final = rf'{_PLAIN}(?:\\["\\]{_PLAIN})*'
-_JSON: Final = re.compile(
-    rf'^(?:{{"time":"({_TIME})","event":"(?:{_KIND}","slot":{_COUNT},"session":({_COUNT}),"ip":"({_PLAIN})",'
-    rf'"port":({_COUNT}),(?(3)"data":"(?:({_PLAIN})|({_STRING}))","code":([1-9]\d\d),"reply":"{_STRING}"'
-    rf'((?:,"eol":"lf")?(?:,"pregreet":true)?(?:,"pipelined":true)?(?:,"truncated_bytes":{_COUNT})?)'
-    rf'|(?(4)"local_port":{_COUNT}|"reason":"([a-z]+)","duration_ms":({_COUNT}),"received_bytes":{_COUNT},'
-    rf'"sent_bytes":{_COUNT},"commands":{_COUNT}(?:,"not_logged":{_COUNT})?))'
-    rf'|turned_away"(?:,"ip":"({_PLAIN})")?,"reason":"([a-z]+)","count":({_COUNT}))'
-    rf'(?:,"server":"({_PLAIN})")?}}|(.*))\n',
-    re.ASCII | re.MULTILINE,
-)
+_NUMBER: Final = r"(?:0|[1-9]\d{0,17}+)"
+_ID: Final = r"[1-9]\d{0,17}+"
+
+
+@cache
+def _text_format() -> _Format:
+    bare = r"[!#-<>-~]*+"
+    quoted = r"[ !#-~]*+"
+    # `data` is a group without its quotes: after a quote up to the next one, or after `=` up to the space.
+    data = rf'data="?+((?<="){quoted}(?=")|(?<==){bare}(?= ))"?+'
+    reply = rf'reply=(?:"{quoted}"|{bare})'
+    marks = rf"((?: eol=lf)?(?: pregreet=true)?(?: pipelined=true)?(?: truncated_bytes={_NUMBER})?)"
+    sizes = rf"received_bytes={_NUMBER} sent_bytes={_NUMBER} commands={_NUMBER}(?: not_logged={_NUMBER})?"
+    place = rf"slot={_NUMBER} session=({_ID}) ip=({bare}) port=({_ID})"
+    events = {
+        "m": rf"(command) {place} {data} code=(\d\d\d) {reply}{marks}()()",
+        "n": rf"(connected) {place} local_port={_NUMBER}()()()()()",
+        "o": rf"(closed) {place}()()() reason=([a-z]+) duration_ms=({_NUMBER}) {sizes}",
+        "r": rf"(turned_away)()(?: ip=({bare}))?()()()() reason=([a-z]+) count=({_NUMBER})",
+    }
+    lines = {letter: rf"({_TIME}) {event}(?: server=({bare}))?" for letter, event in events.items()}
+    return _Format(len("2026-11-24T13:54:36.350Z co"), _compiled(lines), _restore_text)
+
+
+@cache
+def _json_format() -> _Format:
+    plain = r"[ !#-[\]-~]*+"
+    string = rf'{plain}(?:\\["\\]{plain})*+'
+    marks = rf'((?:,"eol":"lf")?(?:,"pregreet":true)?(?:,"pipelined":true)?(?:,"truncated_bytes":{_NUMBER})?)'
+    sizes = rf'"received_bytes":{_NUMBER},"sent_bytes":{_NUMBER},"commands":{_NUMBER}(?:,"not_logged":{_NUMBER})?'
+    place = rf'"slot":{_NUMBER},"session":({_ID}),"ip":"({plain})","port":({_ID})'
+    events = {
+        "m": rf'(command)",{place},"data":"({string})","code":([1-9]\d\d),"reply":"{string}"{marks}()()',
+        "n": rf'(connected)",{place},"local_port":{_NUMBER}()()()()()',
+        "o": rf'(closed)",{place}()()(),"reason":"([a-z]+)","duration_ms":({_NUMBER}),{sizes}',
+        "r": rf'(turned_away)"()(?:,"ip":"({plain})")?()()()(),"reason":"([a-z]+)","count":({_NUMBER})',
+    }
+    lines = {
+        letter: rf'{{"time":"({_TIME})","event":"{event}(?:,"server":"({plain})")?}}'
+        for letter, event in events.items()
+    }
+    return _Format(len('{"time":"2026-11-24T13:54:36.350Z","event":"co'), _compiled(lines), _restore_json)
+
+
+def _compiled(lines: Mapping[str, str]) -> dict[str, Callable[[str], re.Match[str] | None]]:
+    return {letter: re.compile(line, re.ASCII).fullmatch for letter, line in lines.items()}
+
+
+def _restore_text(data: str) -> str:
+    return _TEXT_QUOTE.sub(lambda escape: '"' if escape[1] == "x22" else escape[0], data)
+
+
+def _restore_json(data: str) -> str:
+    return _JSON_ESCAPE.sub(r"\1", data)
+
+
+_TEXT_QUOTE: Final = re.compile(r"\\(\\|x22)")
+_JSON_ESCAPE: Final = re.compile(r'\\(["\\])')
 _WHOLE_TIME: Final = re.compile(_TIME, re.ASCII)
 _CODE: Final = re.compile(r"(?:\d\d\d)?", re.ASCII)
 _AMOUNT: Final = re.compile(r"\d{0,18}", re.ASCII)
-_TEXT_QUOTE: Final = re.compile(r"\\(\\|x22)")
-_JSON_ESCAPE: Final = re.compile(r'\\(["\\])')
 _NOTHING: Final = ("", "", "", "", "")
-_NO_ROW: Final[Row] = ("", "", "", "", "", "", "", "", "", "", "")  # in place of a damaged line
 
 
 def scan(data: bytes) -> tuple[list[Row], int]:
-    """Read lines, each with its LF; return their rows, and how many lines were damaged and are left out."""
-    text = data.decode("latin-1")  # what is not ASCII makes no row
-    rows = _rows(text, _JSON if text.startswith("{") else _TEXT)
-    lines = len(rows)
-    if _NO_ROW in rows:
-        rows = [row for row in rows if row[0]]
-    return rows, lines - len(rows)
+    """Read lines, each with its LF; return their rows and the number of damaged lines, which have no row."""
+    letter, match_of, restore = _json_format() if data.startswith(b"{") else _text_format()
+    lines = data.decode("latin-1").split("\n")
+    lines.pop()  # what follows the last LF: nothing
+    rows: list[Row] = []
+    for line in lines:
+        try:
+            match = match_of[line[letter]](line)
+        except LookupError:  # an unusual kind, or a short line
+            match = None
+        if match is not None:
+            row: Row = match.groups("")  # type: ignore[assignment]
+            rows.append((*row[:5], restore(row[5]), *row[6:]) if "\\" in row[5] else row)
+        elif other := _row_of_line(line):
+            rows.append(other)
+    return rows, len(lines) - len(rows)
 
 
-def _rows(text: str, expression: re.Pattern[str]) -> list[Row]:
-    """Make a row of every line, `_NO_ROW` of one that is damaged."""
-    restored = _restore_json if expression is _JSON else _restore_text
-    return [
-        (
-            time,
-            kind or "turned_away",
-            session,
-            ip or refused_ip,
-            port,
-            data or (escaped and restored(escaped)),
-            code,
-            marks,
-            reason or refused_reason,
-            amount or count,
-            server,
-        )
-        if time
-        else _row_of_line(line, expression)
-        for (
-            time, kind, _, _, session, ip, port, data, escaped, code, marks, reason, amount,
-            refused_ip, refused_reason, count, server, line,
-        ) in expression.findall(text)
-    ]  # fmt: skip
-
-
-def _restore_text(value: str) -> str:
-    return _TEXT_QUOTE.sub(_restore_quote, value[1:-1]) if value.startswith('"') else value
-
-
-def _restore_quote(escape: re.Match[str]) -> str:
-    return '"' if escape[1] == "x22" else escape[0]
-
-
-def _restore_json(value: str) -> str:
-    return _JSON_ESCAPE.sub(r"\1", value)
-
-
-def _row_of_line(line: str, expression: re.Pattern[str]) -> Row:
-    """Make a row of a line that an expression does not know."""
-    other = _JSON if line.startswith("{") else _TEXT
-    if other is not expression:
-        return _rows(line + "\n", other)[0]
+def _row_of_line(line: str) -> Row | None:
+    """Return the row of any line; None if it is damaged."""
+    if not line.isascii():
+        return None
     try:
-        return _row(read_fields(line)) if line.isascii() else _NO_ROW
+        fields = read_fields(line)
+        own = _own_fields(event_of(fields)) if fields["event"] in KINDS else _NOTHING
+        _, session, ip, port = place_of(fields)
     except ValueError:
-        return _NO_ROW
-
-
-def _row(fields: Mapping[str, Any]) -> Row:
-    """Make a row of the fields of a line. Raises ValueError where no server can have written it."""
-    kind = fields["event"]
-    own = _own_fields(record_of(fields).event) if kind in KINDS else _NOTHING
-    _, session, ip, port = place_of(fields)
-    server = str(fields.get("server", ""))
-    row = (fields["time"], kind, str(session or ""), ip, str(port or ""), *own, server)
-    is_plain = all(value.isascii() and value.isprintable() for value in row)
-    if not (is_plain and _WHOLE_TIME.fullmatch(row[0]) and _CODE.fullmatch(row[6]) and _AMOUNT.fullmatch(row[9])):
-        raise ValueError("not a record of the server's")
-    return row
+        return None
+    row = (
+        fields["time"],
+        fields["event"],
+        str(session or ""),
+        ip,
+        str(port or ""),
+        *own,
+        str(fields.get("server", "")),
+    )
+    whole = "".join(row)
+    is_plain = whole.isascii() and whole.isprintable()
+    is_sound = is_plain and _WHOLE_TIME.fullmatch(row[0]) and _CODE.fullmatch(row[6]) and _AMOUNT.fullmatch(row[9])
+    return row if is_sound else None
 
 
 def _own_fields(event: Event) -> tuple[str, str, str, str, str]:
-    """Return data, code, marks, reason, amount: those that a feed counts."""
+    """Return data, code, marks, reason and amount."""
     match event:
         case Command():
-            return escape(event.data), event.reply.partition(b" ")[0].decode("ascii"), _marks(event), "", ""
+            marks = " ".join([name for name in Command._fields[2:] if getattr(event, name)])
+            return escape(event.data), event.reply.partition(b" ")[0].decode("ascii"), marks, "", ""
         case Closed():
             return "", "", "", event.reason, str(event.duration_ms)
         case TurnedAway():
@@ -152,9 +168,3 @@ def _own_fields(event: Event) -> tuple[str, str, str, str, str]:
             return "", "", "", "", str(event.lost)
         case _:
             return _NOTHING
-
-
-def _marks(event: Command) -> str:
-    marks = (("eol=lf", event.eol_lf), ("pregreet=true", event.pregreet), ("pipelined=true", event.pipelined))
-    truncated = f" truncated_bytes={event.truncated_bytes}" if event.truncated_bytes else ""
-    return "".join([f" {mark}" for mark, holds in marks if holds]) + truncated

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+from smtppseudo.files import is_root
 from smtppseudo.loop.reactor import Reactor, Timer
-from smtppseudo.net.addresses import plain_address
+from smtppseudo.net.addresses import plain_address, set_port_options
 from smtppseudo.net.errnos import ACCEPT_NEXT, DONTWAIT
 
 BACKLOG: Final = 1024
@@ -17,6 +18,7 @@ BATCH_MAX: Final = 64
 PAUSE_S: Final = 1.0
 REPORT_EVERY_S: Final = 60.0
 _CAN_SUSPEND: Final = sys.platform == "linux"
+_PORTS_OF_ROOT: Final = 1024
 _TCP_INFO_BYTES: Final = 32  # struct tcp_info up to tcpi_sacked
 
 # Takes the socket, the peer's address and port, our port, and the time. Returns False to end the batch.
@@ -66,11 +68,7 @@ def listen(address: str, port: int) -> socket.socket:
 def _listen(address: str, port: int) -> socket.socket:
     sock = (_Socket6 if ":" in address else _Socket4)()
     try:
-        if os.name == "posix":
-            # On Windows this option would let two servers share the port.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if isinstance(sock, _Socket6):
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        set_port_options(sock)
         sock.bind((address, port))
         sock.listen(BACKLOG)
     except BaseException:
@@ -165,7 +163,8 @@ class Listener:
     def suspend(self) -> None:
         """Refuse connections but keep the port, because a server without privileges could not bind it again.
 
-        Only Linux can do that; elsewhere the socket is closed. Raises OSError; the socket still listens then.
+        Only Linux can do that. Elsewhere the socket is closed; a port that only root can bind again is not suspended.
+        Raises OSError; the socket still listens then.
         """
         if _CAN_SUSPEND:
             try:
@@ -174,6 +173,8 @@ class Listener:
                 if error.errno != errno.ENOTCONN:  # not listening
                     raise
             self._unwatch()
+        elif self.port < _PORTS_OF_ROOT and os.name == "posix" and not is_root():
+            raise OSError(errno.EPERM, "this system frees a closed port, and only root can open it again")
         else:
             self._unwatch()
             self._sock.close()

@@ -1,7 +1,14 @@
 """A connection of the tarpit: the machine's pace decides when it sends what."""
 
+import socket
+from typing import Final
+
 from smtppseudo.loop.connection import PartsConnection, Phase
+from smtppseudo.loop.selector import REPORTS_ERRORS
+from smtppseudo.net.errnos import GONE
 from smtppseudo.smtp.tarpit import TarpitSession
+
+_LOOK_EVERY_S: Final = 1.0  # for a reset, where the selector cannot report it
 
 
 class PacedConnection(PartsConnection[TarpitSession]):
@@ -25,6 +32,8 @@ class PacedConnection(PartsConnection[TarpitSession]):
         """Send the part that is due, or handle another deadline."""
         if self._phase is not Phase.PACED and self._phase is not Phase.READ_PAUSED:
             super().due(now)
+        elif not REPORTS_ERRORS and self._is_reset():
+            self.close("reset", now)
         elif data := self.machine.data_to_send(now):
             self._send(data, now)
         else:
@@ -46,7 +55,8 @@ class PacedConnection(PartsConnection[TarpitSession]):
                 self._owner.record(self.machine, self.machine.receive(data, now))
         else:
             self._phase = Phase.READ_PAUSED
-            self._rewatch(0, now)
+            if self._rewatch(0, now) and not REPORTS_ERRORS and not self.machine.seconds_per_byte:
+                self._owner.reactor.wheel.schedule(self, min(self.machine.deadline, now + _LOOK_EVERY_S))
 
     def _await_next_part(self, now: float) -> None:
         machine, reactor = self.machine, self._owner.reactor
@@ -54,5 +64,10 @@ class PacedConnection(PartsConnection[TarpitSession]):
         if is_paused or self._read_again(Phase.PACED, now):
             if byte_s := machine.seconds_per_byte:
                 reactor.stutter.add(self, machine.deadline, byte_s)
+            elif is_paused and not REPORTS_ERRORS:
+                reactor.wheel.schedule(self, min(machine.deadline, now + _LOOK_EVERY_S))
             else:
                 reactor.wheel.schedule(self, machine.deadline)
+
+    def _is_reset(self) -> bool:
+        return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in GONE

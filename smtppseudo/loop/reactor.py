@@ -1,10 +1,12 @@
 """The event loop: waits for sockets and deadlines, and calls the objects that they belong to."""
 
 import selectors
+import socket
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from smtppseudo.loop.clock import Clock
+from smtppseudo.loop.selector import make_selector
 from smtppseudo.loop.stutter import Stutter
 from smtppseudo.loop.wheel import Timed, Wheel
 
@@ -41,8 +43,8 @@ class Timer:
 class Reactor:
     """One thread, one selector, one wheel of deadlines, one stutter.
 
-    `after_turn` is called at the end of each turn. A long turn has breaks, which call `after_turn` too, so that a
-    batch of events stays bounded, and then everything in `in_breaks` (listeners, signals). Everything in
+    `after_turn` is called at the end of each turn. A long turn has breaks, which call `after_turn` too, so that a batch
+    of events stays bounded, then the calls of `call_soon` and everything in `in_breaks` (listeners). Everything in
     `at_end_of_turn` is called once, in the next break, or when everything that is ready has been served. `on_fault`
     receives the bugs of the server, except that `on_after_turn_fault` receives what `after_turn` raises.
     `turns` counts the turns.
@@ -58,8 +60,32 @@ class Reactor:
         self.in_breaks: list[Timed] = []
         self.at_end_of_turn: list[Timed] = []
         self.turns = 0
-        self._selector = selectors.DefaultSelector()
+        self.fault = self.report_fault
+        self._selector = make_selector()
         self._is_stopped = False
+        self._calls: list[Callable[[float], None]] = []
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver.setblocking(False)
+        self._wake_sender.setblocking(False)
+        self.watch(self._wake_receiver.fileno(), self)
+
+    @property
+    def wake_fd(self) -> int:
+        """The descriptor for `signal.set_wakeup_fd`: a byte that is written to it wakes the selector."""
+        return self._wake_sender.fileno()
+
+    def call_soon(self, call: Callable[[float], None]) -> None:
+        """Call a function with the time, in the next turn or break. Any thread and any signal handler may call this."""
+        self._calls.append(call)
+        try:
+            self._wake_sender.send(b"\0")
+        except BlockingIOError:
+            pass  # full of bytes that will wake it
+
+    def ready(self, mask: int, now: float) -> None:
+        """Make the calls of `call_soon`; a byte has woken the selector."""
+        self._wake_receiver.recv(4096)
+        self._make_calls(now)
 
     def watch(self, fd: int, watched: Watched, mask: int = READ) -> None:
         """Start watching a descriptor. Raises OSError."""
@@ -125,8 +151,17 @@ class Reactor:
         self._finish()
 
     def close(self) -> None:
-        """Close the selector."""
+        """Close the selector, and the sockets that wake it."""
         self._selector.close()
+        self._wake_receiver.close()
+        self._wake_sender.close()
+
+    def _make_calls(self, now: float) -> None:
+        while self._calls:
+            try:
+                self._calls.pop(0)(now)
+            except Exception as error:  # noqa: BLE001 - a bug costs one call, not the server
+                self.report_fault(error)
 
     def _call_ready(self, ready: Sequence[tuple[selectors.SelectorKey, int]], now: float) -> None:
         for key, mask in ready:
@@ -150,9 +185,10 @@ class Reactor:
             self.on_after_turn_fault(error)
 
     def _take_break(self) -> float:
-        """Call `after_turn`, and everything in `at_end_of_turn` and `in_breaks`; return the time."""
+        """Call `after_turn`, the calls of `call_soon`, `at_end_of_turn` and `in_breaks`; return the time."""
         self._finish()
         self.clock.read()
+        self._make_calls(self.clock.now)
         due = dict.fromkeys([*self.at_end_of_turn, *self.in_breaks])  # once each
         self.at_end_of_turn = []
         self._call_due(list(due), self.clock.now)

@@ -19,11 +19,10 @@ they took."""
 HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
 SPANS: Final = ("under 1 s", "1 to 10 s", "10 s to 1 min", "1 to 10 min", "over 10 min")
 _SPAN_ENDS_MS: Final = (1_000, 10_000, 60_000, 600_000)
-_NAME_MAX: Final = 128
 _IPV4: Final = re.compile(r"(\d{1,3}\.\d{1,3}\.\d{1,3})\.\d{1,3}", re.ASCII)
 _FROM: Final = re.compile(r"FROM:\s*(?:<([^>]*)|(\S+))", re.ASCII | re.IGNORECASE)
 _NO_SENDER: Final = "<>"
-_SAID: Final = ("verb", "helo", "domain", "sender")
+_OF_COMMANDS: Final = ("verb", "helo", "domain", "sender")
 _REASONS: Final = get_args(TurnedAwayReason)
 
 T = TypeVar("T")
@@ -74,8 +73,8 @@ class Report:
         self.wasted_ms += sum(spans)
         self._add_callers(Counter(callers))
         self._add_minutes(Counter(minutes))
-        self._add_said(Counter(said))
-        self._tally("reason", _sums(Counter(ends), _cut))
+        self._add_commands(Counter(said))
+        self._tally("reason", Counter(ends))
         self._tally("duration", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
 
     def _add_refused(self, reason: str, count: int) -> None:
@@ -83,13 +82,13 @@ class Report:
         self.turned_away[known] = self.turned_away.get(known, 0) + count
 
     def _note_times(self, rows: Sequence[Row]) -> None:
-        if rows:
-            times = [row[0] for row in rows]  # servers that share a file write a little out of order
+        times = [row[0] for row in rows]  # servers that share a file write a little out of order
+        if times:
             self.first = min(self.first or times[0], *times)
             self.last = max(self.last, *times)
 
     def _add_callers(self, callers: Mapping[str, int]) -> None:
-        self._tally("address", _sums(callers, _cut))
+        self._tally("address", callers)
         self._tally("network", _sums(callers, network_of))
 
     def _add_minutes(self, minutes: Mapping[str, int]) -> None:
@@ -97,24 +96,25 @@ class Report:
             self._tally("day", _sums(minutes, lambda minute: self._day_and_hour(minute)[0]))
             self._tally("hour", _sums(minutes, lambda minute: self._day_and_hour(minute)[1]))
 
-    def _add_said(self, lines: Mapping[str, int]) -> None:
-        if self.tallies.keys().isdisjoint(_SAID):
+    def _add_commands(self, lines: Mapping[str, int]) -> None:
+        if self.tallies.keys().isdisjoint(_OF_COMMANDS):
             return
-        sums: dict[str, dict[str, int]] = {kind: {} for kind in _SAID}
-        verbs, helos, domains, senders = sums.values()
+        verbs: dict[str, int] = {}
+        helos: dict[str, int] = {}
+        senders: dict[str, int] = {}
         for line, count in lines.items():
             verb, argument = split(line)
             verbs[verb] = verbs.get(verb, 0) + count
             if verb == "MAIL":
-                domain, sender = sender_of(argument)
-                domains[domain] = domains.get(domain, 0) + count
+                sender = sender_of(argument)
                 senders[sender] = senders.get(sender, 0) + count
             elif verb in ("HELO", "EHLO"):
-                helo = _cut(argument.partition(" ")[0].lower())
+                helo = argument.partition(" ")[0].lower()
                 helos[helo] = helos.get(helo, 0) + count
-        for kind in _SAID:
-            sums[kind].pop("", None)
-            self._tally(kind, sums[kind])
+        self._tally("verb", verbs)
+        self._tally("helo", helos)
+        self._tally("domain", _sums(senders, domain_of))
+        self._tally("sender", senders)
 
     def _tally(self, kind: str, sums: Mapping[str, int]) -> None:
         if kind in self.tallies:
@@ -122,44 +122,41 @@ class Report:
 
 
 def _sums(counts: Mapping[T, int], name_of: Callable[[T], str]) -> dict[str, int]:
-    """Sum counts up under the names of what was counted; what has none is left out."""
+    """Sum up counts by the name of each item."""
     sums: dict[str, int] = {}
     for each, count in counts.items():
         name = name_of(each)
         sums[name] = sums.get(name, 0) + count
-    sums.pop("", None)
     return sums
 
 
 def split(data: str) -> tuple[str, str]:
     """Split a command, escaped as in a log, into its verb and its argument."""
-    words = data.split(None, 1)
-    if "\\" in data:  # perhaps a tab: the server splits there, too
-        words = [escape(word) for word in unescape(data).split(None, 1)]
+    verb, _, argument = data.partition(" ")
+    if verb.isalpha() and "\\" not in data:  # nearly all commands, at half the cost
+        return verb.upper(), argument.lstrip()
+    words = [escape(word) for word in unescape(data).split(None, 1)]  # an escaped tab splits, too, as in the server
     if not words:
         return "(empty)", ""
-    verb = words[0]
-    return verb.upper() if verb.isalpha() and len(verb) < _NAME_MAX else _cut(verb), words[1] if len(words) > 1 else ""
+    return words[0].upper() if words[0].isalpha() else words[0], "".join(words[1:])
 
 
-def sender_of(argument: str) -> tuple[str, str]:
-    """Return domain and address in the argument of MAIL, `<>` for the empty one; nothing where none is given."""
+def sender_of(argument: str) -> str:
+    """Return the address in the argument of MAIL, its domain in lower case; `<>` for the empty one, "" for none."""
     match = _FROM.match(argument)
     if match is None:
-        return "", ""
-    sender = match[1] or match[2] or _NO_SENDER
-    local, at, domain = sender.rpartition("@")
-    if not at:
-        return sender if sender == _NO_SENDER else "", _cut(sender)
-    domain = domain.lower()
-    return _cut(domain), _cut(f"{local}@{domain}")
+        return ""
+    local, at, domain = (match[1] or match[2] or _NO_SENDER).rpartition("@")
+    return local + at + domain.lower() if at else domain
 
 
-def _cut(name: str) -> str:
-    """Return of a name what may be kept: peers make names up, and so may whoever edits a log."""
-    return name if len(name) <= _NAME_MAX else name[: _NAME_MAX - 3] + "..."
+def domain_of(sender: str) -> str:
+    """Return the domain of an address, `<>` for the empty one, "" for none."""
+    _, at, domain = sender.rpartition("@")
+    return domain if at or domain == _NO_SENDER else ""
 
 
+@lru_cache(4_096)
 def network_of(ip: str) -> str:
     """Return the /24 of an IPv4 address, the /48 of an IPv6 address, nothing for what is no address."""
     match = _IPV4.fullmatch(ip)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 KEPT: Final = 20_000
+NAME_MAX: Final = 128
 
 
 class Tally:
@@ -27,11 +28,13 @@ class Tally:
         return len(self._counts)
 
     def add(self, counts: Mapping[str, int]) -> None:
-        """Add what was counted elsewhere."""
+        """Add counts by name. An empty name is ignored."""
         known = self._counts
+        if "" in counts or max(map(len, counts), default=0) > NAME_MAX:
+            counts = _with_usable_names(counts)
         for name, count in counts.items():
             known[name] = known.get(name, 0) + count
-            self.total += count
+        self.total += sum(counts.values())
         if len(known) > 2 * self._kept:
             self._forget()
 
@@ -47,3 +50,12 @@ class Tally:
         less = sorted(self._counts.values(), reverse=True)[self._kept]
         self._counts = {name: count - less for name, count in self._counts.items() if count > less}
         self.short += less
+
+
+def _with_usable_names(counts: Mapping[str, int]) -> dict[str, int]:
+    usable: dict[str, int] = {}
+    for name, count in counts.items():
+        if name:
+            cut = name if len(name) <= NAME_MAX else name[: NAME_MAX - 3] + "..."
+            usable[cut] = usable.get(cut, 0) + count
+    return usable

@@ -3,6 +3,7 @@
 from typing import Final
 
 from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
+from smtppseudo.loop.selector import WATCHED_MAX
 from smtppseudo.net.addresses import is_loopback
 
 OTHER_DESCRIPTORS: Final = 16
@@ -30,12 +31,20 @@ def check_consistency(settings: Settings) -> None:
 
 
 def require_descriptors(slots: int) -> None:
-    """Raise the soft limit of open files to what the slots need. Raises SettingsError if the hard limit is lower."""
+    """Raise the soft limit of open files to what the slots need.
+
+    Raises SettingsError if the hard limit is lower, or if the selector can watch fewer.
+    """
+    needed = slots + MONITORS_MAX + UNAUTHENTICATED_MAX + OTHER_DESCRIPTORS
+    if WATCHED_MAX is not None and needed > WATCHED_MAX:
+        raise SettingsError(
+            f"slots = {slots} needs {needed} descriptors, and select(2) on this system can watch {WATCHED_MAX};"
+            f" set slots to at most {WATCHED_MAX - needed + slots}"
+        )
     try:
         import resource  # noqa: PLC0415 - POSIX only
     except ImportError:
         return
-    needed = slots + MONITORS_MAX + UNAUTHENTICATED_MAX + OTHER_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed or soft == resource.RLIM_INFINITY:
         return

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from smtppseudo.files import is_root
+
 if TYPE_CHECKING:
     from pwd import struct_passwd
 
@@ -19,9 +21,9 @@ class PrivilegeError(Exception):
 
 def find_user(name: str) -> "struct_passwd":
     """Return the entry in passwd(5) of the user that the server shall run as. Raises PrivilegeError."""
-    if not hasattr(os, "setresuid"):
+    if not hasattr(os, "setuid"):
         raise PrivilegeError("--run-as: this system cannot change a process's user; start the server as that user")
-    if os.geteuid() != 0:
+    if not is_root():
         raise PrivilegeError(f"--run-as {name}: only root can become another user; leave it out, or use sudo")
     import pwd  # noqa: PLC0415 - POSIX only
 
@@ -65,8 +67,9 @@ def become(user: "struct_passwd") -> None:
     """Change to another user for good. Raises PrivilegeError."""
     try:
         os.setgroups([])
-        os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
-        os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+        # As root, both calls also set the saved id (setuid(2)), on every system.
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
     except OSError as error:
         raise PrivilegeError(f"cannot become user {user.pw_name}: {error.strerror}") from None
     _require_no_way_back(user)
@@ -89,14 +92,20 @@ def _is_accessible(path: Path) -> bool:
 
 
 def _require_no_way_back(user: "struct_passwd") -> None:
-    is_user = (os.getresuid(), os.getresgid()) == ((user.pw_uid,) * 3, (user.pw_gid,) * 3)
+    if hasattr(os, "getresuid"):
+        users, groups = set(os.getresuid()), set(os.getresgid())
+    else:  # macOS, where the saved ids cannot be read; the attempts below would find them
+        users, groups = {os.getuid(), os.geteuid()}, {os.getgid(), os.getegid()}
+    is_user = (users, groups) == ({user.pw_uid}, {user.pw_gid})
     if not is_user or not set(os.getgroups()) <= {user.pw_gid}:  # some systems count the group itself
         raise PrivilegeError(
             f"did not become user {user.pw_name}, though the system says so; the server does not start"
         )
     attempts: tuple[Callable[[], None], ...] = (
-        lambda: os.setresuid(0, 0, 0),
-        lambda: os.setresgid(0, 0, 0),
+        lambda: os.setuid(0),
+        lambda: os.seteuid(0),
+        lambda: os.setgid(0),
+        lambda: os.setegid(0),
         lambda: os.setgroups([0]),
     )
     for attempt in attempts:

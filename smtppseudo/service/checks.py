@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from smtppseudo.files import is_root
+from smtppseudo.net.addresses import set_port_options
 from smtppseudo.net.port_holder import holder_of
 from smtppseudo.service.layout import Layout
 from smtppseudo.service.program import Program
@@ -65,7 +67,7 @@ def check_sandbox(program: Program) -> Iterator[str]:
 
 def check_root(program: Program, command: str) -> Iterator[str]:
     """Check that this process is root's; the remedy names the command to run by sudo."""
-    if os.geteuid() != 0:
+    if not is_root():
         yield from check_program(program)
         argv = shlex.join(["sudo", *program.argv, command])
         yield f"only root may do that; use `{argv}`, or --user for a service of your own"
@@ -106,9 +108,7 @@ def _is_taken(address: str, port: int) -> bool:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family) as sock:
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            set_port_options(sock)
             sock.bind((address, port))
     except OSError as error:
         return error.errno == errno.EADDRINUSE

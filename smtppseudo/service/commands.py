@@ -1,10 +1,10 @@
 """Commands that act on the service of this machine, as the screen runs them."""
 
-import os
 import shlex
 import shutil
 from enum import Enum
 
+from smtppseudo.files import is_root
 from smtppseudo.service.checks import check_program
 from smtppseudo.service.program import running_program
 from smtppseudo.service.units import SERVICE, SOCKETS
@@ -27,7 +27,7 @@ def argv_for(action: ServiceAction) -> list[str]:
         argv = ["systemctl", "stop", *SOCKETS, SERVICE]  # a socket unit would start the service again
     else:
         argv = [*running_program().argv, f"{action.value}-service"]
-    if os.geteuid() == 0:
+    if is_root():
         return argv
     return ["sudo", *argv] if shutil.which("sudo") else ["su", "-c", shlex.join(argv)]
 

@@ -81,7 +81,7 @@ class ResumePoint(NamedTuple):
     seq: int = 0
 
 
-class EventSource(Protocol):
+class UpdateSource(Protocol):
     """What the screen needs of the feeder."""
 
     def start(self, target: Target, after: ResumePoint) -> None:
@@ -105,7 +105,7 @@ class EventSource(Protocol):
         """Disconnect and stop, without waiting for the thread."""
 
 
-class Feeder(EventSource):
+class Feeder(UpdateSource):
     """The thread, for one target. All public methods may be called from any other thread."""
 
     def __init__(self, keys: Keyring, clock: Callable[[], float] = time.monotonic) -> None:

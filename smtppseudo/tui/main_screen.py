@@ -93,7 +93,7 @@ class MainScreen(Screen[None]):
             self._slots.styles.height = max(2, min(needed, rows - max(_EVENT_ROWS_MIN, rows // 5)))
 
     def redraw(self, *, texts: bool = True) -> None:
-        """Draw what has changed in the tables; with `texts`, everything else, too."""
+        """Draw changes in the tables; with `texts`, everything else, too."""
         model = self._view.model
         if model is not self._model:
             self._model = model

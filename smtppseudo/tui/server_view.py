@@ -14,13 +14,13 @@ from smtppseudo.tui.background import in_thread, reply_to
 from smtppseudo.tui.dialogs.service import ServiceControl
 from smtppseudo.tui.feeder import (
     EventBatch,
-    EventSource,
     Feeder,
     LinkDown,
     LinkUp,
     PolledReply,
     ResumePoint,
     Update,
+    UpdateSource,
 )
 from smtppseudo.tui.link_status import LinkStatus
 from smtppseudo.tui.memory import Memory, MemoryStore
@@ -36,7 +36,7 @@ class Dependencies(NamedTuple):
 
     keyring: Keyring
     store: MemoryStore
-    make_source: Callable[[Keyring], EventSource] = Feeder
+    make_source: Callable[[Keyring], UpdateSource] = Feeder
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], datetime] = partial(datetime.now, UTC)
     zone: tzinfo | None = None  # None: this machine's

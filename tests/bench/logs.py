@@ -40,18 +40,8 @@ def visits(data: int) -> Iterator[list[Stamped]]:
         at_ms = _START_MS + int(number * step_ms)
         slot, port = dice.randrange(1, 26), dice.randrange(1_024, 65_536)
         events = _dialogue(dice, ip)
-        yield [
-            Stamped(
-                0,
-                _stamp(at_ms + index),
-                slot if len(events) > 1 else 0,
-                number if len(events) > 1 else 0,
-                ip,
-                port,
-                event,
-            )
-            for index, event in enumerate(events)
-        ]
+        place = (slot, number, ip, port) if len(events) > 1 else (0, 0, ip, 0)  # one event: turned away
+        yield [Stamped(0, _stamp(at_ms + index), *place, event) for index, event in enumerate(events)]
 
 
 def _address(dice: random.Random) -> str:
@@ -130,7 +120,7 @@ def main() -> None:
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
         for log_format in _RENDER:
             path = directory / f"{log_format}.log"
-            size = path.stat().st_size if path.exists() else write(path, log_format, options.data)
+            size = path.stat().st_size if path.exists() else write(path, log_format, options.bytes)
             theirs, ours, ratio, memory = compare(path, options.rounds)
             row = (f"{size >> 20}", f"{theirs:.2f}", f"{ours:.1f}", f"{ratio:.0f}", f"{memory:.0f}")
             print(f"| {log_format} | " + " | ".join(row) + " |", flush=True)

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from smtppseudo.events import Closed, Command
+from smtppseudo.loop.selector import REPORTS_ERRORS
 from smtppseudo.net.stream import Stream
 from tests.clients import Client
 from tests.conftest import MakeInside
@@ -142,6 +143,8 @@ def test_a_reset_behind_unread_data_frees_the_slot(inside: MakeInside) -> None:
     for _ in range(3):
         server.turn()
     client.reset()
+    if not REPORTS_ERRORS:
+        server.advance(1.1)  # such a selector says nothing; the connection looks once a second
     server.turn_until(lambda: server.server.reception.slots.in_use == 0, "a free slot")
     assert [closed.reason for closed in server.events(Closed)] == ["reset"]
 

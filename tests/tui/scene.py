@@ -25,9 +25,11 @@ from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.app import MonitorApp
 from smtppseudo.tui.dialogs.service import ServiceControl
 from smtppseudo.tui.feeder import EventBatch, LinkUp, PolledReply, ResumePoint, Update
+from smtppseudo.tui.model import Model
 from smtppseudo.tui.server_view import Dependencies
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
+MINUTE = 29_000_000  # since the epoch
 STARTED_AT = "2026-06-01T08:15:00.000Z"
 
 
@@ -294,6 +296,14 @@ def session_events(
         sums = {"duration_ms": 1_240, "received_bytes": 62, "sent_bytes": 171, "commands": 3}
         events.append(event(seq + len(events), "closed", seconds - 4, **who, reason="quit", **sums))
     return events
+
+
+def model_of(*notices: Streamed | Dropped, seq: int = 0) -> Model:
+    """Return a model after a login and these events."""
+    model = Model()
+    model.load(link_up(seq=seq).snapshot, 100.0)
+    model.apply(notices, 100.0, MINUTE)
+    return model
 
 
 def batch(*notices: Streamed | Dropped) -> EventBatch:

@@ -1,6 +1,7 @@
 """The reactor: a long turn has breaks, in which listeners accept."""
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -144,3 +145,36 @@ def test_a_bug_of_a_timer_is_reported_and_the_others_are_called(scenes: list[Sce
     scene.reactor.turn(0)
     assert [type(fault) for fault in faults] == [ZeroDivisionError] * 4
     assert scene.seen == ["other"] * 3
+
+
+def test_another_thread_wakes_the_loop(scenes: list[Scene]) -> None:
+    scene = Scene(0.0)
+    scenes.append(scene)
+    called: list[float] = []
+    thread = threading.Thread(target=scene.reactor.call_soon, args=(called.append,))
+    thread.start()
+    scene.reactor.turn()  # waits without a time limit
+    thread.join()
+    assert called == [scene.now]
+
+
+def test_a_call_that_raises_costs_no_other(scenes: list[Scene]) -> None:
+    scene = Scene(0.0)
+    scenes.append(scene)
+    faults: list[Exception] = []
+    scene.reactor.on_fault = faults.append
+    called: list[float] = []
+    scene.reactor.call_soon(lambda now: fail(ValueError("a bug")))
+    scene.reactor.call_soon(called.append)
+    scene.reactor.turn()
+    assert (len(faults), called) == (1, [scene.now])
+
+
+def test_more_wake_ups_than_the_socket_holds_are_no_error(scenes: list[Scene]) -> None:
+    scene = Scene(0.0)
+    scenes.append(scene)
+    called: list[float] = []
+    for _ in range(10_000):
+        scene.reactor.call_soon(called.append)
+    scene.reactor.turn()
+    assert len(called) == 10_000

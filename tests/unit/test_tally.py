@@ -40,3 +40,12 @@ def test_what_is_frequent_outlasts_any_number_of_rare_names() -> None:
         tally.add({"often": 3, **{f"once{number}-{index}": 1 for index in range(20)}})
     assert tally.top(1)[0][0] == "often"
     assert len(tally) <= 20
+
+
+def test_long_names_are_cut_and_empty_ones_ignored() -> None:
+    tally = Tally()
+    tally.add({"": 7, "a" * 128: 1, "b" * 129: 2, "b" * 1_000: 3})
+    assert tally.in_order() == [("a" * 128, 1), ("b" * 125 + "...", 5)]
+    assert tally.total == 6
+    tally.add({"": 1})
+    assert tally.total == 6

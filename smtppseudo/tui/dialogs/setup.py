@@ -15,7 +15,7 @@ from smtppseudo.link.route import UnresolvedError, own_address, resolve
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.background import in_thread, reply_to, start_worker
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, field
-from smtppseudo.tui.feeder import EventSource
+from smtppseudo.tui.feeder import UpdateSource
 from smtppseudo.tui.texts import printable, text_of
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 
@@ -59,7 +59,7 @@ class SetupDialog(Dialog[SetupResult]):
 
     AUTO_FOCUS = "#host"  # the greeting gets the focus when it is loaded
 
-    def __init__(self, source: EventSource, before: SetupResult, login: str, *, is_connected: bool) -> None:
+    def __init__(self, source: UpdateSource, before: SetupResult, login: str, *, is_connected: bool) -> None:
         super().__init__()
         self._source = source
         self._before = before

@@ -1,6 +1,5 @@
 """The footer: the keys that work now."""
 
-from textual.screen import Screen
 from textual.widgets import Footer
 
 
@@ -9,9 +8,9 @@ class KeyFooter(Footer):
 
     _keys: tuple[tuple[str, str, bool], ...] | None = None
 
-    def bindings_changed(self, screen: Screen[object]) -> None:
-        shown = [active for active in screen.active_bindings.values() if active.binding.show]
+    async def recompose(self) -> None:
+        shown = [active for active in self.screen.active_bindings.values() if active.binding.show]
         keys = tuple([(active.binding.key, active.binding.description, active.enabled) for active in shown])
         if keys != self._keys:
             self._keys = keys
-            super().bindings_changed(screen)
+            await super().recompose()

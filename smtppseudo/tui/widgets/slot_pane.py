@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from smtppseudo.tui.slots import COLUMNS, Column, SlotBoard, SlotRow
+from smtppseudo.tui.slots import Column, SlotBoard, SlotRow
 from smtppseudo.tui.texts import fit, format_span
 from smtppseudo.tui.widgets.move_keys import MOVE_KEYS
 
@@ -225,11 +225,9 @@ class SlotPane(ScrollView, can_focus=True):
         base = self._style_of(row, is_cursor=is_cursor)
         error = base if is_cursor or self.is_stale else base + self.get_component_rich_style("slots--error")
         segments = [Segment(" ", base)]
-        for column in COLUMNS:
-            room = self._widths.get(column)
-            if room is not None:
-                text = fit(_text(row, column, idle, room), room, right=column in _RIGHT)
-                segments.append(Segment(text + " ", error if column == "error" else base))
+        for column, room in self._widths.items():
+            text = fit(_text(row, column, idle, room), room, right=column in _RIGHT)
+            segments.append(Segment(text + " ", error if column == "error" else base))
         return Strip(segments).adjust_cell_length(width, base)
 
     def _style_of(self, row: SlotRow, *, is_cursor: bool) -> Style:

@@ -1,0 +1,278 @@
+"""The screen, with a fake feeder: what it shows, and what it asks the server."""
+
+import pytest
+
+from smtppseudo.link.errors import (
+    ConnectionLostError,
+    UnreachableError,
+)
+from smtppseudo.service.systemd import UnitState
+from smtppseudo.tui.actions import ACTIONS
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog
+from smtppseudo.tui.dialogs.help import HelpDialog, key_lines
+from smtppseudo.tui.feeder import Connecting, LinkDown
+from smtppseudo.tui.memory import MEMORY_FILE
+from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
+from smtppseudo.tui.widgets.event_pane import EventPane
+from smtppseudo.tui.widgets.slot_pane import SlotPane, lay_out
+from tests.tui.scene import Scene, batch, busy_morning, event, link_up, play, session_events, settings, status
+
+REFUSED = UnreachableError("cannot reach 127.0.0.1 port 26: Connection refused; is the server running?")
+
+
+def asked(scene: Scene, op: str) -> list[dict[str, object]]:
+    """Return the fields of the requests of an op."""
+    return [fields for name, fields in scene.source.asked if name == op]
+
+
+def test_slots_events_and_status_are_shown() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        text = scene.text()
+        for words in ("● Online  3 of 25 slots", "2 monitors", "4/min", "ylmf-pc", "following", "3 open, 9 used of 25"):
+            assert words in text
+        assert "Last connect 14:29:37 from 2001:db8:4:11::25" in text
+        scene.clock += 65
+        await scene.tell(status())
+        assert "1:05" in scene.text()
+
+    play(Scene(), act, (100, 40))
+
+
+def test_twenty_five_slots_fit_forty_rows() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(link_up())
+        await scene.pilot.pause()
+        assert not scene.app.main.query_one(SlotPane).show_vertical_scrollbar
+        assert "25 · free" in scene.text()
+
+    play(Scene(), act, (100, 40))
+
+
+def test_footer_and_buttons_fit_80_columns() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        last = scene.text().splitlines()[-1]
+        assert [action.footer for action in ACTIONS if action.footer and action.footer not in last] == []
+        assert "[ s Setup ]" in scene.text()
+
+    play(Scene(), act, (80, 24))
+
+
+def test_the_footer_shows_the_keys_of_the_focused_pane() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        assert "Transcript" in scene.text().splitlines()[-1]
+        scene.app.main.query_one(EventPane).focus()
+        await scene.pilot.pause()
+        assert "Transcript" not in scene.text().splitlines()[-1]
+        await scene.pilot.press("escape", "shift+tab")
+        assert "Transcript" in scene.text().splitlines()[-1]
+
+    play(Scene(), act)
+
+
+def test_columns_fill_the_width() -> None:
+    for width in range(1, 250):
+        widths = lay_out(width)
+        taken = 1 + sum(each + 1 for each in widths.values())
+        assert taken <= width or len(widths) == 1
+        assert width < 79 or {"slot", "state", "ip", "port", "error"} <= widths.keys()
+
+
+def test_ten_thousand_slots_show_the_used_ones_first() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(
+            link_up(count=10_000), batch(*session_events(1, 7_000, "192.0.2.1", "gf.com", "<a@b>", is_open=True))
+        )
+        assert "7000 ● open" in scene.text()
+        await scene.pilot.press("end")
+        assert "10000 · free" in scene.text()
+
+    play(Scene(), act)
+
+
+def test_a_failed_connection_shows_what_to_do() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(LinkDown(REFUSED, 4.0))
+        text = scene.text()
+        for words in (
+            "Offline  no connection",
+            "Cannot reach 127.0.0.1 port 26: Connection refused",
+            "Next try in 4 s",
+        ):
+            assert words in text
+        scene.clock += 3
+        await scene.tell()
+        assert "Next try in 1 s" in scene.text()
+        await scene.pilot.press("r")
+        assert scene.source.retries == 1
+
+    play(Scene(), act, (80, 24))
+
+
+def test_a_lost_connection_keeps_what_was_shown() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        await scene.tell(
+            LinkDown(ConnectionLostError("127.0.0.1 port 26: the server ended the connection (shutdown)"), 1.0)
+        )
+        text = scene.text()
+        for words in ("Offline  no connection", "(shutdown)", "ylmf-pc", "-- the connection is lost", "the last state"):
+            assert words in text
+        assert scene.app.main.query_one("#switch_server", TextButton).disabled
+        await scene.tell(Connecting())
+        await scene.tell(link_up(seq=400))
+        assert "● Online" in scene.text()
+
+    play(Scene(), act)
+
+
+def test_slots_are_filtered_and_sorted() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        await scene.pilot.press("f", *"state:open yl")
+        assert "1 shown" in scene.text()
+        await scene.pilot.press(*" ip:1.2.3")
+        assert "is neither an address nor a network" in scene.text()
+        await scene.pilot.press("escape")
+        await scene.pilot.press("c", "c", "C")
+        assert "Remote IP▼" in scene.text()
+        assert scene.app.main.query_one(SlotPane).row is not None
+        await scene.pilot.click(SlotPane, offset=(3, 0))
+        assert "Slot▲" in scene.text()
+
+    play(Scene(), act)
+
+
+def test_events_are_paused_filtered_searched_and_followed() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        pane = scene.app.main.query_one(EventPane)
+        await scene.pilot.press("p")
+        await scene.tell(batch(event(2_000, "online", by="monitor")))
+        assert "paused" in scene.text()
+        assert "the SMTP port is open" not in scene.text()
+        await scene.pilot.press("p")
+        assert "the SMTP port is open" in scene.text()
+        pane.focus()
+        await scene.pilot.press("f", *"event:online", "enter")
+        assert "connected" not in scene.text().split("Events")[1].split("⏎")[0]
+        await scene.pilot.press("f", "ctrl+u", "enter", "slash", *"ylmf", "enter")
+        assert "not following (e)" in scene.text()
+        first = pane._found
+        await scene.pilot.press("N")
+        assert pane._found is not None
+        assert first is not None
+        assert pane._found < first
+        await scene.pilot.press("n")
+        assert pane._found == first
+        await scene.pilot.press("e")
+        assert pane.is_following
+
+    play(Scene(), act)
+
+
+def test_help_and_palette_have_every_action() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        commands = {command.title for command in scene.app.get_system_commands(scene.app.screen)}
+        assert commands == {action.title for action in ACTIONS}
+        bound = scene.app.main._bindings.key_to_bindings
+        for action in ACTIONS:
+            assert hasattr(scene.app.main, f"action_{action.name}")
+            assert all(key in bound for key in action.keys.split(","))
+        await scene.pilot.press("question_mark")
+        assert isinstance(scene.app.screen, HelpDialog)
+        assert "Start or stop server" in scene.text()
+        assert len(key_lines()) > len(ACTIONS)
+
+    play(Scene(), act)
+
+
+def test_every_action_runs_with_and_without_a_connection() -> None:
+    async def act(scene: Scene) -> None:
+        await run_all(scene)
+        await scene.tell(*busy_morning())
+        await run_all(scene)
+
+    async def run_all(scene: Scene) -> None:
+        main = scene.app.main
+        for action in ACTIONS:
+            if action.name == "leave":
+                continue
+            await main.run_action(action.name)
+            await scene.settle(lambda: not main.workers, action.name)
+            await scene.pilot.pause()
+            if scene.app.screen is main:
+                await scene.pilot.press("escape")
+            else:
+                await scene.app.pop_screen()
+
+    play(Scene(), act)
+
+
+def test_a_click_asks_for_a_change_and_leaves_the_switch() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        await scene.settle(lambda: scene.app.view.model.revision == 7, "settings")
+        await scene.pilot.click("#accept_mail")
+        await scene.pilot.pause()
+        assert isinstance(scene.app.screen, ConfirmDialog)
+        await scene.pilot.click("#yes")
+        await scene.settle(lambda: len(asked(scene, "set")) == 1, "set")
+        assert not scene.app.main.query_one("#accept_mail", TextSwitch).is_on  # the server's word counts
+
+    play(Scene(), act)
+
+
+def test_the_service_is_shown_for_this_machine_only() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(link_up())
+        await scene.settle(lambda: "yes (running)" in scene.text(), "the service")
+        await scene.tell(link_up(is_own=False, address="192.0.2.1"))
+        assert "Manage its service there" in scene.text()
+
+    play(Scene(unit=UnitState("yes", "yes (running)", "no")), act, (200, 60))
+
+
+def test_the_theme_is_remembered() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.pilot.press("t")
+        assert "light" in scene.store.files[MEMORY_FILE]
+
+    play(Scene(), act)
+
+
+def test_slots_are_requested_after_a_gap_and_while_data_events_are_off() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(link_up(), batch(event(1, "online", by="start")))
+        await scene.tell(batch(event(9, "offline", by="monitor")))
+        assert len(asked(scene, "slots")) == 1
+        scene.source.replies["get"] = {"settings": settings(log_data_events=False), "origins": {}, "revision": 8}
+        await scene.app.view.load_settings()
+        scene.clock += 6
+        await scene.tell()
+        assert len(asked(scene, "slots")) == 2
+        assert "Data events are off" in scene.text()
+
+    play(Scene(), act)
+
+
+def test_the_screen_is_readable_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        assert scene.app.no_color
+        assert "● Online" in scene.text()
+        assert "[x] l Show/Log data events  [ ] a Accept Mail" in scene.text()
+        colours = {
+            segment.style.color.triplet
+            for strip in scene.app.screen._compositor.render_strips()
+            for segment in strip.apply_filter(scene.app._filters[-1], scene.app.screen.background_colors[1])
+            if segment.style is not None and segment.style.color is not None and segment.style.color.triplet is not None
+        }
+        assert all(red == green == blue for red, green, blue in colours)
+
+    play(Scene(), act)

@@ -1,0 +1,71 @@
+"""The slots: state, order and filter."""
+
+from smtppseudo.tui.model import Model
+from smtppseudo.tui.query import STATES, Query
+from smtppseudo.tui.slots import SlotBoard
+from tests.tui.scene import MINUTE, event, link_up, model_of, session_events
+
+
+def test_a_session_fills_its_slot_and_leaves_it_as_it_was() -> None:
+    model = model_of(*session_events(1, 3, "192.0.2.1", "gf.com", "<a@b.com>"))
+    row = model.board.rows[3]
+    assert (row.state, row.reason, row.ip, row.helo, row.sender) == (
+        "closed",
+        "quit",
+        "192.0.2.1",
+        "gf.com",
+        "<a@b.com>",
+    )
+    assert (row.last, row.error) == ("QUIT", "")
+    assert (model.board.open_count, model.board.used_count) == (0, 1)
+
+
+def test_an_error_stays_until_a_better_reply() -> None:
+    model = model_of(*session_events(1, 1, "192.0.2.1", "gf.com", "<a@b.com>", is_open=True))
+    assert model.board.rows[1].error == "553 Sender <a@b.com> is Invalid!"
+    assert model.board.open_count == 1
+
+
+def test_a_session_whose_connect_was_missed_is_followed() -> None:
+    events = session_events(1, 1, "192.0.2.1", "gf.com", "<a@b.com>", is_open=True)
+    model = model_of(events[0], *session_events(10, 1, "192.0.2.9", "new.example", "<c@d>", is_open=True)[1:])
+    row = model.board.rows[1]
+    assert (row.state, row.ip, row.helo) == ("open", "192.0.2.9", "new.example")
+    assert model.board.open_count == 1
+
+
+def test_idle_counts_by_the_screens_own_clock() -> None:
+    model = Model()
+    slot = {"slot": 1, "state": "open", "session": 5, "ip": "192.0.2.1", "port": 9, "idle_ms": 4_000}
+    model.load(link_up([slot]).snapshot, 100.0)
+    assert model.board.rows[1].idle_since == 96.0
+    model.apply([event(1, "command", slot=1, session=5, data="NOOP", code=250, reply="OK")], 130.0, MINUTE)
+    assert model.board.rows[1].idle_since == 130.0
+
+
+def test_ten_thousand_slots_show_the_used_ones_first() -> None:
+    board = SlotBoard()
+    slot = {"slot": 9_000, "state": "open", "session": 5, "ip": "192.0.2.1", "port": 9, "idle_ms": 0}
+    free = [{"slot": number, "state": "free"} for number in range(1, 10_001) if number != 9_000]
+    board.load([*free, slot], 0.0)
+    assert [row.slot for row in board.order[:3]] == [9_000, 1, 2]
+    board.follow({"event": "connected", "slot": 77, "session": 6, "ip": "192.0.2.2", "port": 1}, 1.0)
+    assert board.is_out_of_order()
+    assert [row.slot for row in board.order[:3]] == [77, 9_000, 1]
+    assert board.drain() >= {77}
+
+
+def test_slots_are_sorted_by_the_meaning_of_a_column() -> None:
+    model = model_of(
+        *session_events(1, 1, "192.0.2.10", "b", "<a>"),
+        *session_events(10, 2, "192.0.2.9", "A", "<a>", is_open=True),
+        *session_events(20, 3, "2001:db8::1", "", "<a>"),
+    )
+    model.board.sort_by("ip", is_reversed=False)
+    assert [row.slot for row in model.board.order[:4]] == [2, 1, 3, 4]
+    model.board.sort_by("ip", is_reversed=True)
+    assert [row.slot for row in model.board.order[:4]] == [3, 1, 2, 4]
+    model.board.sort_by("state", is_reversed=False)
+    assert model.board.order[0].slot == 2
+    model.board.filter(Query.parse("state:open", "state", STATES))
+    assert [row.slot for row in model.board.order] == [2]

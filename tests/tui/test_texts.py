@@ -1,0 +1,37 @@
+"""How values and events read on the screen."""
+
+from datetime import UTC, timedelta, timezone
+
+import pytest
+
+from smtppseudo.events import NAMES
+from smtppseudo.tui import texts
+from smtppseudo.tui.texts import clock_time, describe, format_span, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "ascii_text"),
+    [
+        ("plain [/x] text", "plain [/x] text"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\u202eevil", "\\u202eevil"),
+        ("日本", "\\u65e5\\u672c"),
+        ("e\u0301", "e\\u0301"),
+    ],
+)
+def test_printable_escapes_all_but_printable_ascii(text: str, ascii_text: str) -> None:
+    assert printable(text) == ascii_text
+
+
+def test_spans_and_times() -> None:
+    assert [format_span(each) for each in (-1, 7, 247, 3_720, 273_600)] == ["0 s", "7 s", "4:07", "1 h 02", "3 d 04"]
+    assert clock_time("2026-06-01T23:30:00.000Z", timezone(timedelta(hours=2))) == "01:30:00"
+    assert clock_time("nonsense", UTC) == "--:--:--"
+
+
+def test_every_event_has_a_description() -> None:
+    assert set(texts._DESCRIPTIONS) == set(NAMES.values())
+
+
+def test_an_unknown_event_shows_its_fields() -> None:
+    assert describe({"time": "x", "event": "novel", "slot": 1, "mood": "good"}) == "mood=good"
