@@ -43,7 +43,7 @@ def _of_command(data: str) -> tuple[str, ...]:
     return (verb,)
 
 
-class Sessions:
+class HitFinder:
     """Finds hits: a session becomes a hit at its first evidence, and only once.
 
     `key` identifies a session from `connected` to `closed`. If the log lacks these events, a key that became a hit

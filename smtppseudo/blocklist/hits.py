@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from smtppseudo.blocklist.evidence import Sessions, evidence_of
+from smtppseudo.blocklist.evidence import HitFinder, evidence_of
 from smtppseudo.logread.scan import Row
 from smtppseudo.smtp.client_limits import source_of
 
@@ -17,7 +17,7 @@ class Hit(NamedTuple):
     evidence: tuple[str, ...]
 
 
-def hits_in(rows: Iterable[Row], sessions: Sessions) -> Iterator[Hit]:
+def hits_in(rows: Iterable[Row], sessions: HitFinder) -> Iterator[Hit]:
     """Yield the hits in rows of a log, in their order. `sessions` remembers the rows of earlier calls."""
     for time, event, session, ip, port, data, _, marks, reason, _, server in rows:
         if not session:

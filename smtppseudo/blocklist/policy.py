@@ -78,10 +78,6 @@ class Hits:
         self._sources_max = sources_max
         self._times: dict[str, array[int]] = {}  # the source with the latest hit is the last
 
-    def __len__(self) -> int:
-        """Return how many sources are known."""
-        return len(self._times)
-
     def add(self, source: str, at: int) -> int | None:
         """Add a hit at `at` (seconds since 1970); return the time of the hit that lists the source now, if any."""
         times = self._times.pop(source, None)

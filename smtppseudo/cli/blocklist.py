@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo.blocklist import fail2ban
-from smtppseudo.blocklist.evidence import Sessions
+from smtppseudo.blocklist.evidence import HitFinder
 from smtppseudo.blocklist.explain import explain
 from smtppseudo.blocklist.formats import RENDERERS, count_entries, order
 from smtppseudo.blocklist.hits import Hit, hits_in
-from smtppseudo.blocklist.never import never_of
+from smtppseudo.blocklist.never_listed import read_never_listed
 from smtppseudo.blocklist.policy import Entry, Hits, policy_of
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
@@ -37,7 +37,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "smtppseudo blocklist --format rbldnsd --output /var/lib/rbldns/bl /srv/logs/mx1 /srv/logs/mx2\n"
         "  smtppseudo blocklist --explain 192.0.2.7",
         "An IPv4 address or an IPv6 /64 is listed when it has enough hits within the window; a hit is a session with"
-        " evidence. Without --force, no list is written that would be empty or shrink by more than half.",
+        " evidence. Without --force, a list that would be empty or shrink by more than half is not written.",
     )
     add_logs(command)
     command.add_argument(
@@ -48,23 +48,23 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--explain",
         metavar="ADDRESS",
-        help="print why an address is listed (exit status 0) or not (1), and no list",
+        help="print why an address is listed (exit status 0) or not listed (1), instead of a list",
     )
     command.add_argument(
-        "--force", action="store_true", help="make the list even if it is empty, shrinks, or lacks a log"
+        "--force", action="store_true", help="write the list even if it is empty, shrinks, or a log cannot be read"
     )
     command.add_argument(
         "--print",
         dest="text",
         choices=("fail2ban", "fail2ban-filter", "fail2ban-jail"),
-        help="print a filter and a jail for fail2ban, or one of them, and no list",
+        help="print a filter and a jail for fail2ban, or one of them, instead of a list",
     )
 
 
 def _add_policy(command: argparse.ArgumentParser) -> None:
     """Add the options that decide which addresses are listed, and for how long."""
     command.add_argument(
-        "--min-hits", dest="blocklist_min_hits", type=whole_number, metavar="N", help="list an address from N hits (3)"
+        "--min-hits", dest="blocklist_min_hits", type=whole_number, metavar="N", help="list an address at N hits (3)"
     )
     command.add_argument(
         "--window",
@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
         print(_fail2ban(options.text, settings), end="")
         return exits.GOOD
     named = [*settings.blocklist_never, *map(_network_or_path, options.never)]
-    never = never_of(named, [*settings.listen, *machine_addresses()])
+    never = read_never_listed(named, [*settings.listen, *machine_addresses()])
     now = int(datetime.now(UTC).timestamp())
     if options.explain is not None:
         source = _source(options.explain)
@@ -119,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
     for hit in _hits(options, settings, now):
         known.add(hit.source, hit.at)
     if known.forgotten:
-        say(f"too many addresses to keep them all: {known.forgotten} were left out")
+        say(f"too many addresses: {known.forgotten} were ignored")
     entries = [entry for entry in known.review(known.sources(), now) if never.reason(entry.source) is None]
     _deliver(sorted(entries, key=order), options, settings)
     return exits.GOOD
@@ -130,23 +130,23 @@ def _hits(options: argparse.Namespace, settings: Settings, now: int) -> Iterator
     policy = policy_of(settings)
     since = instant(datetime.fromtimestamp(max(0, now - policy.window_s - policy.expire_s), UTC))
     reading = Reading(find_log_files(options, since), since)
-    sessions = Sessions(frozenset(settings.blocklist_evidence))
+    sessions = HitFinder(frozenset(settings.blocklist_evidence))
     for rows in with_progress(reading):
         yield from (hit for hit in hits_in(rows, sessions) if hit.at <= now)
     if reading.damaged:
-        say(f"damaged lines left out: {reading.damaged}")
+        say(f"damaged lines ignored: {reading.damaged}")
     for problem in reading.problems:
         say(problem)
     if reading.problems and not options.force:
         raise exits.CommandError(
-            "some logs could not be read, so the list would be incomplete; --force makes it anyway"
+            "some logs could not be read, so the list would be incomplete; --force writes it anyway"
         )
 
 
 def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Settings) -> None:
-    """Print or write the list. Raises CommandError if the list lost too much and --force was not given."""
+    """Print or write the list. Raises CommandError if it is empty or shrank too much and --force is not given."""
     if not entries and not options.force:
-        raise exits.CommandError("the list would be empty; --explain ADDRESS says why, --force makes it anyway")
+        raise exits.CommandError("the list would be empty; --explain ADDRESS says why, --force writes it anyway")
     lines = RENDERERS[settings.blocklist_format](entries, settings.hostname)
     if options.output is None:
         sys.stdout.writelines(lines)
@@ -156,7 +156,7 @@ def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Se
         before = _count_in(path)
         if 2 * len(entries) < before and not options.force:
             raise exits.CommandError(
-                f"{path}: the list would shrink from {before} to {len(entries)} entries; --force makes it anyway"
+                f"{path}: the list would shrink from {before} to {len(entries)} entries; --force writes it anyway"
             )
         with Replacement(path, _LIST_MODE) as new:
             new.write("".join(lines))
@@ -195,7 +195,7 @@ def _network_or_path(text: str) -> str:
 
 
 def _source(text: str) -> str:
-    """Return the source of an address, or of an IPv6 /64 as in a list."""
+    """Return the source of an address or of an IPv6 /64. Raises CommandError."""
     try:
         address = ip_address(text.removesuffix("/64") if ":" in text else text)
     except ValueError:

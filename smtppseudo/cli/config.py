@@ -1,4 +1,4 @@
-"""`config`: prints the settings in force, or a file to start from."""
+"""`config`: prints the current settings, or a file with the defaults."""
 
 import argparse
 
@@ -13,7 +13,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the arguments."""
     describe(command, "smtppseudo config --default > smtppseudo.toml")
     add_places(command)
-    command.add_argument("--default", action="store_true", help="print a commented settings file to start from")
+    command.add_argument(
+        "--default", action="store_true", help="print a settings file with all defaults, commented out"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

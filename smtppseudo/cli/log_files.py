@@ -1,4 +1,4 @@
-"""Log files: the logs that a command reads, and its progress."""
+"""Log files: which logs a command reads, and the display of its progress."""
 
 import argparse
 import errno
@@ -31,7 +31,7 @@ def add_logs(command: argparse.ArgumentParser) -> None:
 
 
 def find_log_files(options: argparse.Namespace, since: str = "", until: str = "") -> list[Path]:
-    """Return the named files, and the files of the named directories in the period. Raises CommandError if none."""
+    """Return the named files, and the files of the named directories for the period. Raises CommandError if none."""
     named = [STDIN if name == "-" else Path(name) for name in options.logs] or [_usual_directory(options)]
     files: list[Path] = []
     try:
@@ -65,12 +65,12 @@ def _no_logs(directories: list[Path]) -> str:
     days = sorted(path.name[:10] for directory in directories for path in find(directory))
     places = ", ".join(map(str, directories))
     if days:
-        return f"no logs of that time in {places}; there are logs from {days[0]} to {days[-1]}"
+        return f"no logs of this period in {places}; there are logs from {days[0]} to {days[-1]}"
     return f"no logs (such as 2026-11-24.log) in {places}; name the logs or their directory"
 
 
 def with_progress(reading: Reading) -> Iterator[list[Row]]:
-    """Yield the rows; show the progress of a long input if standard error is a terminal."""
+    """Yield the rows of logs; show the progress if they are large and standard error is a terminal."""
     total = reading.total_bytes
     if total < _PROGRESS_FROM_BYTES or not sys.stderr.isatty():
         yield from reading

@@ -17,9 +17,9 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_time(text: str, now: datetime, zone: tzinfo | None) -> datetime:
-    """Parse a duration before `now`, or a date or time of RFC 3339; `zone` (None: local time) is the default zone.
+    """Parse a duration before `now`, or an RFC 3339 date or time. Raises argparse.ArgumentTypeError.
 
-    Raises argparse.ArgumentTypeError.
+    `zone` is the time zone of a text without one; None = local time.
     """
     try:
         return now - parse_duration(text)

@@ -1,4 +1,4 @@
-"""Places: the usual files and directories, and the settings that are read from them."""
+"""Places: default files and directories, and reading the settings in them."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ _NO_HOME: Final = Path("/nonexistent")  # as in /etc/passwd for users without a 
 
 
 class Places(NamedTuple):
-    """The usual places on this machine, for this user."""
+    """The default directories of this user on this machine."""
 
     config: Path
     state: Path
@@ -39,12 +39,12 @@ def add_places(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--log-dir",
         metavar="DIR",
-        help="the directory of the logs (/var/log/smtppseudo; not as root: ~/.local/state/smtppseudo/log)",
+        help="the log directory (/var/log/smtppseudo; not as root: ~/.local/state/smtppseudo/log)",
     )
 
 
 def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
-    """Return the places: for root the system's, else the user's (XDG); systemd's variables override each."""
+    """Return the default directories: root's, or the user's (XDG). systemd's variables override each of them."""
     if os.name == "nt":
         base = Path(environ.get("PROGRAMDATA", r"C:\ProgramData")) / _NAME
         places = Places(base, base / "state", base / "log")
@@ -58,7 +58,7 @@ def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
 
 
 def user_config() -> Path:
-    """Return the directory of this user's pins and screen settings; root has one, too."""
+    """Return the directory of this user's (also root's) pins and screen settings."""
     if os.name == "nt":
         return Path(os.environ.get("APPDATA") or Path.home()) / _NAME
     try:
@@ -83,9 +83,9 @@ def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
 def read_configuration(
     options: argparse.Namespace, warn: Warn, handed_over: Mapping[str, Any] | None = None
 ) -> Configuration:
-    """Read the settings from all origins except monitors. Raises SettingsError.
+    """Read the settings from all layers except monitors. Raises SettingsError.
 
-    Values that the service manager has `handed_over` override the command line, and have it as their origin.
+    `handed_over` values come from the service manager. They override the command line, and belong to its layer.
     """
     places = usual_places()
     given: dict[str, Any] = {}
@@ -99,7 +99,7 @@ def read_configuration(
 
 
 def with_monitor_settings(configuration: Configuration, warn: Warn) -> Configuration:
-    """Add the settings that monitors changed in earlier runs; warn about unusable ones and leave them out."""
+    """Add the settings that monitors changed in earlier runs; warn about invalid ones and ignore them."""
     state = StateDir(Path(configuration.settings.state_dir))
     place = state.path / SETTINGS_FILE
     try:
@@ -122,19 +122,19 @@ def with_monitor_settings(configuration: Configuration, warn: Warn) -> Configura
 
 
 class SettingsFile:
-    """The settings file that the options name, or the usual one, which may be missing. Raises SettingsError."""
+    """The settings file in the options, or the default one, which may be missing. Raises SettingsError."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.must_exist = bool(options.config)
         self.path = Path(options.config) if options.config else usual_places().config / f"{_NAME}.toml"
 
     def read(self, warn: Warn) -> dict[str, Any]:
-        """Return its checked values; none if it is missing and may be. Raises SettingsError."""
+        """Return the checked values; none if the default file is missing. Raises SettingsError."""
         try:
             text = self.path.read_bytes().decode("utf-8")
         except FileNotFoundError:
             if self.must_exist:
-                advice = f"`smtppseudo config --default > {self.path}` makes one"
+                advice = f"`smtppseudo config --default > {self.path}` creates one"
                 raise SettingsError(f"{self.path}: no such file; {advice}") from None
             return {}
         except OSError as error:
@@ -147,8 +147,8 @@ class SettingsFile:
 
 
 def may_share_cookie(state_dir: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether the server's group may read the cookie: only in the state directory of a system service.
+    """Return whether the server's group may read the cookie: only for a system service.
 
-    A service of a user's own systemd has that user's group, which may include other users.
+    A user service has the group of its user, which may have other members.
     """
     return state_dir.startswith("/var/lib/") and state_dir == environ.get("STATE_DIRECTORY", "").partition(":")[0]

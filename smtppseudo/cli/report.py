@@ -15,8 +15,8 @@ from smtppseudo.logread.logs import Reading, instant
 from smtppseudo.report import tables
 from smtppseudo.report.report import KINDS, Report
 
-# The tables without --by: the others would repeat much of them.
 _ROWS_MAX: Final = 10_000
+# The tables without --by. The two others would repeat much of them.
 _USUAL: Final = tuple(kind for kind in KINDS if kind not in ("sender", "day"))
 
 
@@ -28,16 +28,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add_logs(command)
     command.add_argument(
-        "--since", metavar="TIME", help="begin there: 12h or 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"
+        "--since", metavar="TIME", help="start of the period: 12h or 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"
     )
-    command.add_argument("--until", metavar="TIME", help="end before that time, given in the same way")
+    command.add_argument("--until", metavar="TIME", help="end of the period, in the same form")
     command.add_argument("--top", type=_row_count, default=10, metavar="N", help="rows of each table (10)")
     command.add_argument(
         "--by",
         type=_kinds,
         action="extend",
         metavar="KIND",
-        help=f"count by this alone: {', '.join(KINDS)}; may be repeated, or several with commas (all but sender and"
+        help=f"print only this table: {', '.join(KINDS)}; may be repeated, or a list with commas (all but sender and"
         " day)",
     )
     command.add_argument("--utc", action="store_true", help="print hours, days and dates in UTC, not local time")

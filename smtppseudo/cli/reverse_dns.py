@@ -17,7 +17,7 @@ _RESOLVER_OPTIONS: Final = "timeout:2 attempts:1"
 
 
 def look_up(addresses: Sequence[str], limit_s: float = LIMIT_S) -> dict[str, str]:
-    """Return the names that are found within `limit_s` seconds in all, by address.
+    """Return the name of each address that is found within `limit_s` seconds in all.
 
     The names are escaped, because the owner of an address chooses its name.
     """

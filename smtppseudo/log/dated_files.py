@@ -114,7 +114,6 @@ class DatedLog:
         self._close()
         self._day = day
         self._path = self._directory / f"{day}.log"
-        self._trouble = ""
         self._check(now)
         self._old_logs.begin_day(day, now)
 

@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
-from smtppseudo.blocklist.evidence import VERBS, Sessions, evidence_of
+from smtppseudo.blocklist.evidence import VERBS, HitFinder, evidence_of
 from smtppseudo.blocklist.formats import RENDERERS, order
-from smtppseudo.blocklist.never import never_of
+from smtppseudo.blocklist.never_listed import read_never_listed
 from smtppseudo.blocklist.policy import Entry, Hits, entry_of, parse_hits, policy_of
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import NAMES, Closed, Command, Event, escape
@@ -50,9 +50,9 @@ class KeptBlocklist:
         self._render = RENDERERS[settings.blocklist_format]
         self._hostname = settings.hostname
         self._hits = Hits(policy_of(settings), SOURCES_MAX)
-        self._sessions = Sessions(frozenset(settings.blocklist_evidence))
+        self._sessions = HitFinder(frozenset(settings.blocklist_evidence))
         self._own = dict.fromkeys([*settings.listen, *machine_addresses()])
-        self._never = never_of(settings.blocklist_never, self._own)
+        self._never = read_never_listed(settings.blocklist_never, self._own)
         self._timer = Timer(reactor, self._do_step)
         self._work: Iterator[None] | None = None
         self._is_stale = True  # the files lack some hits
@@ -68,7 +68,7 @@ class KeptBlocklist:
 
     def set_never_listed(self, named: Iterable[str]) -> None:
         """Apply another `blocklist_never`, and read its files again. Raises SettingsError; the old one stays then."""
-        self._never = never_of(named, self._own)
+        self._never = read_never_listed(named, self._own)
         self._mark_stale()
 
     def record(self, session: EventSource, events: Sequence[Event]) -> None:

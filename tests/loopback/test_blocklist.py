@@ -133,7 +133,7 @@ def test_list_that_would_shrink_by_half_is_not_replaced(log: Path, tmp_path: Pat
     to_file = ("--format", name, "--output", str(output))
     assert blocklist(before, *to_file) == (0, "", "")
     old = output.read_bytes()
-    shrunk = f"smtppseudo: {output}: the list would shrink from 5 to 2 entries; --force makes it anyway\n"
+    shrunk = f"smtppseudo: {output}: the list would shrink from 5 to 2 entries; --force writes it anyway\n"
     assert blocklist(log, *to_file) == (1, "", shrunk)
     assert output.read_bytes() == old
     assert blocklist(log, *to_file, "--force") == (0, "", "")
@@ -171,7 +171,7 @@ def test_unreadable_log_leaves_the_list_unchanged(log: Path, tmp_path: Path) -> 
 def test_damaged_lines_are_ignored(log: Path) -> None:
     with log.open("a") as file:
         file.write("nonsense\n2026-")
-    assert blocklist(log) == (0, f"{A}\n2a01:4f8:1:2::/64\n", "smtppseudo: damaged lines left out: 2\n")
+    assert blocklist(log) == (0, f"{A}\n2a01:4f8:1:2::/64\n", "smtppseudo: damaged lines ignored: 2\n")
 
 
 def test_unwritable_output_is_an_error(log: Path) -> None:

@@ -1,11 +1,11 @@
-"""Policy and never, for any times and addresses: as the plain definition has it, and nobody listed who must not be."""
+"""Policy and never-listed networks, for any times and addresses: the same results as the plain definition."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.blocklist.never import Never, never_of
+from smtppseudo.blocklist.never_listed import NeverListed, read_never_listed
 from smtppseudo.blocklist.policy import Hits, Policy, entry_of
 from smtppseudo.smtp.client_limits import source_of
 
@@ -14,7 +14,7 @@ policies = st.builds(Policy, st.integers(1, 5), st.integers(1, 60), st.integers(
 
 
 def expires(policy: Policy, times: list[int], now: int) -> int | None:
-    """The definition, without regard to cost."""
+    """Return the expiry by the plain definition, at any cost."""
     known = sorted(at for at in times if at <= now)
     listing = [last for last in known if sum(last - policy.window_s <= at <= last for at in known) >= policy.min_hits]
     until = max(listing, default=-(10**9)) + policy.expire_s
@@ -23,7 +23,7 @@ def expires(policy: Policy, times: list[int], now: int) -> int | None:
 
 @settings(max_examples=500)
 @given(policies, st.lists(st.integers(0, 400), max_size=40), st.data())
-def test_what_is_kept_decides_as_all_hits_would(policy: Policy, times: list[int], data: st.DataObject) -> None:
+def test_kept_hits_decide_like_all_hits(policy: Policy, times: list[int], data: st.DataObject) -> None:
     now = data.draw(st.integers(max(times, default=0), 700))
     hits = Hits(policy)
     for at in times:
@@ -36,7 +36,7 @@ def test_what_is_kept_decides_as_all_hits_would(policy: Policy, times: list[int]
 
 
 @given(policies, st.lists(st.integers(0, 400), max_size=40), st.randoms())
-def test_the_order_of_arrival_does_not_matter(policy: Policy, times: list[int], random: object) -> None:
+def test_order_of_arrival_does_not_matter(policy: Policy, times: list[int], random: object) -> None:
     shuffled = list(times)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     first, second = Hits(policy), Hits(policy)
@@ -63,22 +63,22 @@ special = st.sampled_from([ip_network(text) for text in SPECIAL]).flatmap(
 @settings(max_examples=1_000)
 @given(special | st.ip_addresses())
 def test_no_special_purpose_address_is_ever_listed(ip: IPv4Address | IPv6Address) -> None:
-    reason = Never().reason(source_of(str(ip)))
+    reason = NeverListed().reason(source_of(str(ip)))
     if not ip.is_global or ip.is_multicast or ip.is_reserved:
         assert reason is not None
 
 
 @given(st.ip_addresses(network="20.0.0.0/6") | st.ip_addresses(network="2a00::/12"))
-def test_who_is_nobody_special_may_be_listed(ip: IPv4Address | IPv6Address) -> None:
-    assert Never().reason(source_of(str(ip))) is None
+def test_other_addresses_may_be_listed(ip: IPv4Address | IPv6Address) -> None:
+    assert NeverListed().reason(source_of(str(ip))) is None
 
 
 @settings(max_examples=500)
 @given(st.ip_addresses(network="20.0.0.0/6") | st.ip_addresses(network="2a00::/12"), st.data())
-def test_who_is_named_is_never_listed_by_whatever_network(ip: IPv4Address | IPv6Address, data: st.DataObject) -> None:
+def test_address_in_a_named_network_is_never_listed(ip: IPv4Address | IPv6Address, data: st.DataObject) -> None:
     length = data.draw(st.integers(0, ip.max_prefixlen))
     network = ip_network((int(ip), length), strict=False)
-    assert never_of([str(network)], []).reason(source_of(str(ip))) is not None
+    assert read_never_listed([str(network)], []).reason(source_of(str(ip))) is not None
     other = ip_address(int(ip) ^ 1 << (ip.max_prefixlen - min(length, 64)) if length else int(ip))
-    if length and Never().reason(source_of(str(other))) is None:
-        assert never_of([str(network)], []).reason(source_of(str(other))) is None
+    if length and NeverListed().reason(source_of(str(other))) is None:
+        assert read_never_listed([str(network)], []).reason(source_of(str(other))) is None

@@ -1,4 +1,4 @@
-"""The settings file, for any text: settings or one error that names the place; and there and back."""
+"""The settings file, for any text: settings, or one error that names the place; rendering and parsing."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def taken(name: str, value: Any) -> bool:
 
 @settings(max_examples=200)
 @given(tables)
-def test_what_is_allowed_is_written_and_read_back(table: dict[str, Any]) -> None:
+def test_allowed_values_survive_rendering_and_parsing(table: dict[str, Any]) -> None:
     allowed = {name: check(name, as_read(value)) for name, value in table.items() if taken(name, as_read(value))}
     text = "".join(f"{name} = {to_toml(value)}\n" for name, value in allowed.items())
     assert parse_file(text, "x.toml", pytest.fail) == allowed

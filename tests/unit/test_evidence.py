@@ -2,7 +2,7 @@
 
 import pytest
 
-from smtppseudo.blocklist.evidence import LONGEST_SESSION_S, Sessions, evidence_of
+from smtppseudo.blocklist.evidence import LONGEST_SESSION_S, HitFinder, evidence_of
 from smtppseudo.config.settings import EVIDENCE, Settings
 from smtppseudo.events import escape
 
@@ -61,7 +61,7 @@ def test_every_kind_of_evidence_can_occur() -> None:
 
 def test_default_ignores_frequent_acts_of_honest_senders() -> None:
     """A bounce, a callout, and a sender that retries for days because it got 521 or 421 instead of a greeting."""
-    sessions = Sessions(USUAL)
+    sessions = HitFinder(USUAL)
     for number in range(100):
         for event, data in (
             ("connected", b""),
@@ -76,7 +76,7 @@ def test_default_ignores_frequent_acts_of_honest_senders() -> None:
             assert not sessions.is_hit(number, event, evidence, 1_000 + number)
 
 
-def hits(sessions: Sessions, *events: tuple[object, str, tuple[str, ...], int]) -> list[int]:
+def hits(sessions: HitFinder, *events: tuple[object, str, tuple[str, ...], int]) -> list[int]:
     return [at for key, event, evidence, at in events if sessions.is_hit(key, event, evidence, at)]
 
 
@@ -88,22 +88,22 @@ def test_session_is_one_hit_at_its_first_evidence() -> None:
         (1, "command", ("auth",), 13),
         (1, "closed", ("errors",), 14),
     ]
-    assert hits(Sessions(USUAL), *events) == [12]
-    assert hits(Sessions(frozenset({"connected"})), *events) == [10]
-    assert hits(Sessions(frozenset({"errors"})), *events) == [14]
+    assert hits(HitFinder(USUAL), *events) == [12]
+    assert hits(HitFinder(frozenset({"connected"})), *events) == [10]
+    assert hits(HitFinder(frozenset({"errors"})), *events) == [14]
 
 
 def test_keys_distinguish_sessions() -> None:
     mail = ("mail",)
-    assert hits(Sessions(USUAL), (1, "command", mail, 1), (2, "command", mail, 2), (1, "command", mail, 3)) == [1, 2]
+    assert hits(HitFinder(USUAL), (1, "command", mail, 1), (2, "command", mail, 2), (1, "command", mail, 3)) == [1, 2]
     closed = [(1, "command", mail, 1), (1, "closed", (), 2), (1, "command", mail, 3)]
-    assert hits(Sessions(USUAL), *closed) == [1, 3]
+    assert hits(HitFinder(USUAL), *closed) == [1, 3]
     another_run = [(1, "command", mail, 1), (1, "connected", ("connected",), 2), (1, "command", mail, 3)]
-    assert hits(Sessions(USUAL), *another_run) == [1, 3]
+    assert hits(HitFinder(USUAL), *another_run) == [1, 3]
 
 
 def test_key_after_the_longest_session_is_another_session() -> None:
-    sessions = Sessions(USUAL)
+    sessions = HitFinder(USUAL)
     mail = ("mail",)
     week = LONGEST_SESSION_S
     assert hits(sessions, (1, "command", mail, 0), (1, "command", mail, week), (1, "command", mail, week + 1)) == [
@@ -113,7 +113,7 @@ def test_key_after_the_longest_session_is_another_session() -> None:
 
 
 def test_remembered_sessions_are_limited() -> None:
-    sessions = Sessions(USUAL, open_max=10)
+    sessions = HitFinder(USUAL, open_max=10)
     for key in range(5_000):
         assert sessions.is_hit(key, "command", ("mail",), key)
     assert len(sessions._counted_at) <= 10

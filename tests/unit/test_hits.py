@@ -1,6 +1,6 @@
 """Hits in the logs: at most one for each session."""
 
-from smtppseudo.blocklist.evidence import Sessions
+from smtppseudo.blocklist.evidence import HitFinder
 from smtppseudo.blocklist.hits import Hit, hits_in
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Online, Stamped, TurnedAway
 from smtppseudo.log.records import render_json, render_text, renderer
@@ -22,7 +22,7 @@ def hits(*records: Stamped) -> list[Hit]:
     for render in (render_text, render_json):
         rows, damaged = scan("".join(render(records)).encode())
         assert damaged == 0
-        found.append(list(hits_in(rows, Sessions(KINDS))))
+        found.append(list(hits_in(rows, HitFinder(KINDS))))
     assert found[0] == found[1]
     return found[0]
 
@@ -54,7 +54,7 @@ def test_server_name_distinguishes_sessions() -> None:
         renderer("text", name)([record(second, A, 1, MAIL)])[0] for second, name in ((1, ""), (2, "mx1"), (3, "mx2"))
     ]
     rows, _ = scan("".join([*lines, *lines]).encode())
-    assert [hit.at for hit in hits_in(rows, Sessions(KINDS))] == [1, 2, 3]
+    assert [hit.at for hit in hits_in(rows, HitFinder(KINDS))] == [1, 2, 3]
 
 
 def test_restart_reuses_session_numbers() -> None:
@@ -87,4 +87,4 @@ def test_invalid_address_is_ignored() -> None:
     """Somebody edited the log."""
     rows, _ = scan(render_text([record(1, (":::", 1), 1, MAIL)])[0].encode())
     assert len(rows) == 1
-    assert list(hits_in(rows, Sessions(KINDS))) == []
+    assert list(hits_in(rows, HitFinder(KINDS))) == []

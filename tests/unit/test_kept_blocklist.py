@@ -216,7 +216,7 @@ def test_special_purpose_addresses_are_not_counted(make: Callable[..., Bench], i
     bench.call(*[ip] * 9)
     bench.pass_time(61)
     assert bench.listed == []
-    assert len(bench.blocklist._hits) == 0
+    assert len(bench.blocklist._hits.sources()) == 0
 
 
 def test_the_addresses_that_callers_connect_to_are_never_listed(make: Callable[..., Bench]) -> None:
@@ -329,4 +329,4 @@ def test_long_work_is_done_in_steps(make: Callable[..., Bench], monkeypatch: pyt
     bench.stop()
     bench.start()
     bench.pass_time(60)
-    assert len(bench.blocklist._hits) == 100
+    assert len(bench.blocklist._hits.sources()) == 100

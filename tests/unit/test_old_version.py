@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import pytest
 
-from smtppseudo.blocklist.evidence import Sessions
+from smtppseudo.blocklist.evidence import HitFinder
 from smtppseudo.blocklist.formats import RENDERERS, order
 from smtppseudo.blocklist.hits import hits_in
-from smtppseudo.blocklist.never import never_of
+from smtppseudo.blocklist.never_listed import read_never_listed
 from smtppseudo.blocklist.policy import Hits, parse_hits, policy_of
 from smtppseudo.config.file import parse_file, to_toml
 from smtppseudo.config.layers import Configuration
@@ -83,9 +83,9 @@ def test_the_report_is_the_old_one(log_format: str) -> None:
 def test_the_block_list_is_the_old_one(log_format: str) -> None:
     old = (DATA / log_format / "blocklist.json").read_text()
     now = max(int(at) for at in re.findall(r" (\d{10})\b", (DATA / "text/state/blocklist_hits").read_text())) + 3_600
-    never = never_of((), ())
+    never = read_never_listed((), ())
     hits = Hits(policy_of(Settings()))
-    for hit in hits_in(rows_of(log_format), Sessions(frozenset(Settings().blocklist_evidence))):
+    for hit in hits_in(rows_of(log_format), HitFinder(frozenset(Settings().blocklist_evidence))):
         hits.add(hit.source, hit.at)
     entries = [entry for entry in hits.review(hits.sources(), now) if never.reason(entry.source) is None]
     assert "".join(RENDERERS["json"](sorted(entries, key=order), "sink.test")) == old

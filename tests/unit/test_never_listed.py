@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.blocklist.never import Never, never_of
+from smtppseudo.blocklist.never_listed import NeverListed, read_never_listed
 from smtppseudo.config.settings import SettingsError
 from smtppseudo.net.addresses import machine_addresses
 
@@ -29,18 +29,18 @@ from smtppseudo.net.addresses import machine_addresses
     ],
 )
 def test_special_purpose_networks_have_a_reason(source: str, why: str) -> None:
-    assert Never().reason(source) == why
+    assert NeverListed().reason(source) == why
 
 
 @pytest.mark.parametrize("source", ["1.1.1.1", "11.0.0.0", "126.255.255.255", "223.255.255.255", "2a01:4f8::/64"])
 def test_other_addresses_may_be_listed(source: str) -> None:
-    assert Never().reason(source) is None
+    assert NeverListed().reason(source) is None
 
 
 def test_named_networks_and_files_are_never_listed(tmp_path: Path) -> None:
     file = tmp_path / "never"
     file.write_text("# ours\n\n20.1.0.0/16   # the office\n2a01:4f8:1:2::25\n21.2.2.2/8\n")
-    never = never_of(["9.9.9.9", "2a02::/32", str(file)], ["8.8.8.8", "2a03::1%eth0"])
+    never = read_never_listed(["9.9.9.9", "2a02::/32", str(file)], ["8.8.8.8", "2a03::1%eth0"])
     assert never.reason("9.9.9.9") == "9.9.9.9 is in blocklist_never or --never"
     assert never.reason("9.9.9.8") is None
     assert never.reason("2a02:0:5::/64") == "2a02::/32 is in blocklist_never or --never"
@@ -55,11 +55,11 @@ def test_named_networks_and_files_are_never_listed(tmp_path: Path) -> None:
 def test_unusable_file_is_an_error(tmp_path: Path) -> None:
     """A typing error must not cause a protected network to be listed."""
     with pytest.raises(SettingsError, match=r"^/nowhere/never: No such file or directory; blocklist_never "):
-        never_of(["/nowhere/never"], [])
+        read_never_listed(["/nowhere/never"], [])
     file = tmp_path / "never"
     file.write_text("9.9.9.9\nmx.example.org\n")
     with pytest.raises(SettingsError, match=r"never, line 2: 'mx\.example\.org' is neither an address nor a network$"):
-        never_of([str(file)], [])
+        read_never_listed([str(file)], [])
 
 
 def test_addresses_of_the_machine_are_found(tmp_path: Path) -> None:
@@ -71,4 +71,4 @@ def test_addresses_of_the_machine_are_found(tmp_path: Path) -> None:
     (tmp_path / "if_inet6").write_text("20010db8000000000000000000000001 02 40 00 80     eth0\n")
     assert machine_addresses(tmp_path) == ["192.0.2.2", "2001:0db8:0000:0000:0000:0000:0000:0001"]
     assert machine_addresses(tmp_path / "none") == []
-    assert never_of([], machine_addresses()).reason("9.9.9.9") is None
+    assert read_never_listed([], machine_addresses()).reason("9.9.9.9") is None

@@ -1,4 +1,4 @@
-"""Never: the networks that are never listed."""
+"""The networks that are never listed."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -45,7 +45,7 @@ _SPECIAL: Final = {
 }
 
 
-class Never:
+class NeverListed:
     """Networks that are never listed, each with the reason. It always contains the special-purpose networks.
 
     A source is an IPv4 address or an IPv6 /64. A network smaller than a /64 covers the whole /64.
@@ -84,14 +84,14 @@ class Never:
         return None
 
 
-def never_of(named: Iterable[str], own: Iterable[str]) -> Never:
+def read_never_listed(named: Iterable[str], own: Iterable[str]) -> NeverListed:
     """Return the networks in `named` and this machine's `own` addresses.
 
     `named` has addresses, networks, and absolute paths of files with one address or network a line and comments after
     `#`. Raises SettingsError for a file that cannot be read or contains anything else: a typing error must not cause a
     protected network to be listed.
     """
-    never = Never()
+    never = NeverListed()
     for ip in own:
         never.add_own(ip)
     for text in named:
@@ -102,7 +102,7 @@ def never_of(named: Iterable[str], own: Iterable[str]) -> Never:
     return never
 
 
-def _add_file(never: Never, path: Path) -> None:
+def _add_file(never: NeverListed, path: Path) -> None:
     try:
         lines = path.read_bytes().decode("utf-8", "replace").splitlines()
     except OSError as error:
