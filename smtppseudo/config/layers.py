@@ -56,8 +56,13 @@ class Configuration:
 
     def with_set(self, changes: Mapping[str, object], warn: Warn) -> "Configuration":
         """Return a configuration with keys set by a monitor, all or none. Raises SettingsError or Pinned."""
-        current = {current_name(name, changes, warn): value for name, value in changes.items()}
-        checked = {name: self._check(name, value) for name, value in current.items()}
+        checked: dict[str, Any] = {}
+        for given, value in changes.items():
+            name = current_name(given, changes, warn)
+            _require_settable(name)
+            if name in self._command_line:
+                raise Pinned(f"{name} was given on the command line of the server and cannot be changed while it runs")
+            checked[name] = check(name, value)
         return self._next(self._file, {**self.monitor, **checked})
 
     def with_unset(self, keys: list[str], warn: Warn) -> "Configuration":
@@ -81,12 +86,6 @@ class Configuration:
 
     def _next(self, file: Mapping[str, Any], monitor: Mapping[str, Any]) -> "Configuration":
         return Configuration(file, monitor, self._command_line, self._of_machine, self.revision + 1)
-
-    def _check(self, name: str, value: object) -> Any:
-        _require_settable(name)
-        if name in self._command_line:
-            raise Pinned(f"{name} was given on the command line of the server and cannot be changed while it runs")
-        return check(name, value)
 
 
 def _require_settable(name: str) -> None:

@@ -15,7 +15,6 @@ _FLAGS: Final = (
     os.O_RDWR
     | os.O_APPEND
     | os.O_CREAT
-    | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_BINARY", 0)

@@ -18,17 +18,6 @@ class LostLines:
     line was lost. `was_reported`: the report that `report` returned last has been written.
     """
 
-    __slots__ = (
-        "_is_reporting",
-        "_on_trouble",
-        "_reported_trouble",
-        "_unreported",
-        "is_cut_short",
-        "lost_lines",
-        "reason",
-        "was_reported",
-    )
-
     def __init__(self, on_trouble: Callable[[str], None]) -> None:
         self.lost_lines = 0
         self.is_cut_short = False

@@ -35,7 +35,10 @@ class OldLogs:
         today = date.fromisoformat(day)
         oldest = f"{today - timedelta(days=self._keep_days)}.log"
         of_today = self._directory / f"{day}.log"
-        logs = [path for path in self._logs() if path != of_today]
+        try:
+            logs = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name) and path != of_today]
+        except OSError:
+            return  # opening the log reports the error
         old = [path for path in logs if path.name < oldest]
         if before:
             is_doubtful = (today - date.fromisoformat(before)).days > (now - begun_at) / _DAY_S + 1
@@ -49,9 +52,3 @@ class OldLogs:
                 path.unlink()
             except OSError as error:
                 self._on_trouble(f"{path}: {error.strerror}; this old log cannot be removed")
-
-    def _logs(self) -> list[Path]:
-        try:
-            return [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
-        except OSError:
-            return []  # opening the log reports the error
