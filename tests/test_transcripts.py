@@ -28,7 +28,8 @@ from typing import NamedTuple
 import pytest
 
 from smtppseudo.config.file import parse_file
-from smtppseudo.config.settings import Settings, combine
+from smtppseudo.config.layers import Configuration
+from smtppseudo.config.settings import Settings
 from smtppseudo.events import Closed
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.tarpit import TarpitSession, session_type
@@ -64,7 +65,7 @@ def parse(text: str, place: str) -> Transcript:
             script += _script_lines(line, f"{place}, line {number}")
     script = [line.replace("{date}", DATE) if line.startswith("S: 220 ") else line for line in script]
     values = parse_file("\n".join(settings), place, pytest.fail)
-    return Transcript(combine([("file", values)], {"hostname": "mx.example.org"}).settings, ip, script)
+    return Transcript(Configuration(values, {}, {}, {"hostname": "mx.example.org"}).settings, ip, script)
 
 
 def _script_lines(line: str, place: str) -> list[str]:

@@ -1,12 +1,11 @@
-"""Evidence: what in a session speaks against its peer, and which sessions are hits.
+"""Evidence: which events count against a caller, and which sessions are hits.
 
-A host that takes no mail hears from honest senders too: each is told no, bounces its message, and stays away. What
-tells the others apart is that they come again, or do what no honest sender does. So the default leaves out what an
-honest sender may do often:
+Honest senders connect, too: their mail is refused, they bounce it, and they do not return. Spammers connect again and
+again, or do what no honest sender does. The default therefore excludes what an honest sender may do often:
 
-- `connected`: where nothing but 421 or 521 was said, some senders retry for days;
-- `bounce`, and the `rcpt` and `data` behind it: bounces of mail whose sender was forged, and callouts that ask
-  whether an address exists, come from honest servers, any number from each.
+- `connected`: after a 421 or 521 alone, some senders retry for days;
+- `bounce`, and the `rcpt` and `data` that follow it: honest servers send bounces of mail with a forged sender, and
+  callouts that test whether an address exists, in any number.
 """
 
 import re
@@ -19,13 +18,13 @@ OPEN_MAX: Final = 100_000
 LONGEST_SESSION_S: Final = 604_800  # as session_timeout_s allows
 _FORGOTTEN_AT_ONCE: Final = 1_000
 
-_BLANK: Final = r"(?: |\\x0[9a-d])"  # what separates words, as `events.escape` renders it
+_BLANK: Final = r"(?: |\\x0[9a-d])"  # white space, as `events.escape` renders it
 _VERB: Final = re.compile(rf"{_BLANK}*({b'|'.join(VERBS).decode()})(?:{_BLANK}|$)", re.IGNORECASE)
 _NULL_PATH: Final = re.compile(rf"{_BLANK}*FROM:{_BLANK}*<>", re.IGNORECASE)
 
 
 def evidence_of(event: str, data: str, reason: str, *, pregreet: bool) -> tuple[str, ...]:
-    """Say what kinds of evidence an event is, by its name and its fields as the log has them."""
+    """Return the kinds of evidence in an event, by its name and its fields in the form of the log."""
     if event == "command":
         found = _of_command(data)
         return (*found, "pregreet") if pregreet else found
@@ -45,10 +44,10 @@ def _of_command(data: str) -> tuple[str, ...]:
 
 
 class Sessions:
-    """Finds hits: a session is one at its first event that counts, and once only.
+    """Finds hits: a session becomes a hit at its first evidence, and only once.
 
-    A session is told by its `key`, from `connected` to `closed`; where the log lacks these, a key that counted more
-    than a week ago is another session's. At most `open_max` sessions that counted and did not close are remembered.
+    `key` identifies a session from `connected` to `closed`. If the log lacks these events, a key that became a hit
+    more than a week ago belongs to another session. At most `open_max` hits that did not close are remembered.
     """
 
     __slots__ = ("_counted_at", "_kinds", "_open_max")
@@ -59,7 +58,7 @@ class Sessions:
         self._counted_at: dict[Hashable, int] = {}
 
     def is_hit(self, key: Hashable, event: str, evidence: tuple[str, ...], at: int) -> bool:
-        """Take in an event of a session, in their order; `at` is in seconds since 1970."""
+        """Return whether this event makes its session a hit. Events come in order; `at` is in seconds since 1970."""
         if event == "connected":
             self._counted_at.pop(key, None)
         before = self._counted_at.pop(key, None) if event == "closed" else self._counted_at.get(key)

@@ -12,7 +12,7 @@ _SHOWN: Final = 20
 
 
 def explain(source: str, hits: Sequence[Hit], policy: Policy, never: str | None, now: int) -> tuple[str, bool]:
-    """Say why in some lines, LF included, and whether it is listed; `never` says why it may not be."""
+    """Return an explanation in lines, and whether the source is listed. `never` is why it may not be listed."""
     latest = sorted(hits, key=lambda hit: hit.at)
     times = [hit.at for hit in latest]
     entry = entry_of(policy, source, times, now)
@@ -26,7 +26,7 @@ def explain(source: str, hits: Sequence[Hit], policy: Policy, never: str | None,
         lines = [f"{source} is not listed."]
         last = policy.listed_at(times)
         if last is not None:
-            lines.append(f"It was, until {rfc3339(last + policy.expire_s)}.")
+            lines.append(f"It was listed until {rfc3339(last + policy.expire_s)}.")
     lines.append(f"Hits in the logs: {len(hits)}; {rule}.")
     if len(latest) > _SHOWN:
         lines.append(f"The latest {_SHOWN}:")

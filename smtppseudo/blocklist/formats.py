@@ -1,7 +1,7 @@
-"""Formats: a block list as its readers want it. The same entries give the same bytes, whenever they are rendered.
+"""Formats of a block list. The same entries always give the same bytes.
 
 Every format has one line for each entry, so that a list can be rendered in parts, compared with `diff`, and counted.
-A renderer takes entries sorted by `order`, and the name of the host whose list it is.
+A renderer takes entries sorted by `order`, and the name of the host that made the list.
 """
 
 import re
@@ -12,15 +12,14 @@ from typing import Final, TypeAlias
 
 from smtppseudo.blocklist.policy import Entry
 
-# RFC 5782 section 5: what a DNS list must answer to those who test whether it works, IPv4 and IPv6. 127.0.0.1 and
-# ::ffff:7f00:1 must not be listed.
+# RFC 5782 section 5: every DNS list must contain these test entries. 127.0.0.1 and ::ffff:7f00:1 must not be listed.
 TEST_ENTRY_4: Final = "127.0.0.2"
 TEST_ENTRY_6: Final = "::ffff:7f00:2"
 
 Renderer: TypeAlias = Callable[[Iterable[Entry], str], Iterator[str]]
 
 
-def _plain(entries: Iterable[Entry], hostname: str) -> Iterator[str]:  # noqa: ARG001 - as the others
+def _plain(entries: Iterable[Entry], hostname: str) -> Iterator[str]:  # noqa: ARG001 - every renderer has it
     for entry in entries:
         yield f"{entry.source}\n"
 
@@ -37,7 +36,7 @@ def _json(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
 
 
 def _nft(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
-    """Render a script for `nft -f`, which makes the sets or replaces what is in them, all at once."""
+    """Render a script for `nft -f` that creates the sets, or replaces their elements in one transaction."""
     yield (
         f"# Block list of {_UNFIT.sub('-', hostname)}\n"
         "table inet smtppseudo {\n"
@@ -59,9 +58,9 @@ def _nft(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
 
 
 def _rbldnsd(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
-    """Render one file for rbldnsd's dataset type `combined`: the zone that is named on its command line.
+    """Render a file for rbldnsd's dataset type `combined`. The zone is named on rbldnsd's command line.
 
-    The serial 0 stands for the time when the file was written.
+    rbldnsd replaces the serial 0 by the file's modification time.
     """
     name = _UNFIT.sub("-", hostname) or "localhost"
     yield (
@@ -81,7 +80,7 @@ def _rbldnsd(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
 
 
 _VALUES: Final = "$= $ called {}, which takes no mail; last: $=\n:127.0.0.2:\n"
-_UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]")  # a machine may be called anything
+_UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]")  # the name of a machine may contain any character
 
 
 def _begin_6(name: str) -> str:
@@ -92,7 +91,7 @@ RENDERERS: Final[dict[str, Renderer]] = {"plain": _plain, "rbldnsd": _rbldnsd, "
 
 
 def order(entry: Entry) -> tuple[bool, list[int]]:
-    """Give the key to sort entries by: IPv4 first, each by address, as every format wants them."""
+    """Return the sort key of an entry: IPv4 first, then by address. Every format needs this order."""
     source = entry.source
     if ":" in source:
         return True, [int(IPv6Network(source).network_address)]
@@ -105,7 +104,7 @@ _ENTRY: Final = re.compile(
 
 
 def count_entries(lines: Iterable[str]) -> int:
-    """Count the entries of a list in any of the formats; what is none of ours has none."""
+    """Count the entries of a list in any of the formats; other text has none."""
     return sum(1 for line in lines if (match := _ENTRY.match(line)) and match[1] != TEST_ENTRY_4)
 
 

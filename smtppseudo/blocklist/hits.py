@@ -1,4 +1,4 @@
-"""Hits in the logs: which sessions speak against their peers, when, and by what."""
+"""Hits in the logs: the sessions with evidence against their callers."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -10,7 +10,7 @@ from smtppseudo.smtp.client_limits import source_of
 
 
 class Hit(NamedTuple):
-    """A session with evidence: its source, the time of the first that counts (seconds since 1970), and the kinds."""
+    """A session with evidence: its source, and the time (seconds since 1970) and kinds of its first evidence."""
 
     source: str
     at: int
@@ -18,7 +18,7 @@ class Hit(NamedTuple):
 
 
 def hits_in(rows: Iterable[Row], sessions: Sessions) -> Iterator[Hit]:
-    """Yield the hits in rows of a log, in their order; `sessions` remembers what was before them."""
+    """Yield the hits in rows of a log, in their order. `sessions` remembers the rows of earlier calls."""
     for time, event, session, ip, port, data, _, marks, reason, _, server in rows:
         if not session:
             continue
@@ -30,4 +30,4 @@ def hits_in(rows: Iterable[Row], sessions: Sessions) -> Iterator[Hit]:
             try:
                 yield Hit(source_of(ip), at, evidence)
             except ValueError:
-                continue  # no address: somebody edited the log
+                continue  # not an address: somebody edited the log

@@ -1,4 +1,4 @@
-"""Never: who is not listed, whatever it does."""
+"""Never: the networks that are never listed."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -10,8 +10,8 @@ from smtppseudo.config.settings import SettingsError
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
-# The IANA special-purpose address registries (RFC 6890), and what is not unicast. Written out, because
-# `ipaddress.is_global` is not the same in all versions of Python.
+# The IANA special-purpose address registries (RFC 6890), and addresses that are not unicast. The list is here because
+# `ipaddress.is_global` differs between versions of Python.
 _SPECIAL: Final = {
     "0.0.0.0/8": "this network",
     "10.0.0.0/8": "private",
@@ -39,7 +39,7 @@ _SPECIAL: Final = {
     "fc00::/7": "private",
     "fe80::/10": "link-local",
     "ff00::/8": "multicast",
-    # and all else but 2000::/3, the only block that IANA gives out of
+    # All the rest except 2000::/3, the only block from which IANA allocates
     "::/3": "loopback, unspecified, or IPv4 in IPv6",
     "4000::/2": "reserved",
     "8000::/1": "reserved",
@@ -47,32 +47,32 @@ _SPECIAL: Final = {
 
 
 class Never:
-    """Networks that are never listed, each with the reason. The special-purpose networks always are among them.
+    """Networks that are never listed, each with the reason. It always contains the special-purpose networks.
 
-    A source is one address of IPv4 or a /64 of IPv6; it is covered, too, where only a part of it is named.
+    A source is an IPv4 address or an IPv6 /64. A network smaller than a /64 covers the whole /64.
     """
 
     __slots__ = ("_by_mask",)
 
     def __init__(self) -> None:
-        # Of each mask the networks, as numbers: looking up costs the same however many there are.
+        # For each mask its networks, as numbers: the cost of a lookup does not grow with the number of networks.
         self._by_mask: dict[int, dict[int, dict[int, str]]] = {4: {}, 6: {}}
         for network, reason in _SPECIAL.items():
             self.add(ip_network(network), f"{network} is special-purpose: {reason}")
 
     def add(self, network: Network, reason: str) -> None:
-        """Name one more."""
+        """Add a network and why it is never listed."""
         if network.version == 6 and network.prefixlen > 64:
             network = network.supernet(new_prefix=64)
         networks = self._by_mask[network.version].setdefault(int(network.netmask), {})
         networks.setdefault(int(network.network_address), reason)
 
     def add_own(self, ip: str) -> None:
-        """Name an address of this machine."""
+        """Add an address of this machine, with or without an interface (`fe80::1%eth0`)."""
         self.add(ip_network(ip.partition("%")[0]), f"{ip} is an address of this machine")
 
     def reason(self, source: str) -> str | None:
-        """Return why a source is never listed; None if it may be. What is no address is never listed."""
+        """Return why a source is never listed; None if it may be listed. Text that is no address is never listed."""
         try:
             address = IPv6Address(source.removesuffix("/64")) if ":" in source else IPv4Address(source)
         except ValueError:
@@ -86,10 +86,11 @@ class Never:
 
 
 def never_of(named: Iterable[str], own: Iterable[str]) -> Never:
-    """Make it of addresses, networks and absolute paths of files that hold such, and of this machine's `own` addresses.
+    """Return the networks in `named` and this machine's `own` addresses.
 
-    In a file stands one a line, with comments behind `#`. Raises SettingsError for a file that cannot be read, or
-    that holds anything else: who is to be spared must not be listed because of a slip.
+    `named` has addresses, networks, and absolute paths of files with one address or network a line and comments after
+    `#`. Raises SettingsError for a file that cannot be read or contains anything else: a typing error must not cause a
+    protected network to be listed.
     """
     never = Never()
     for ip in own:
@@ -98,7 +99,7 @@ def never_of(named: Iterable[str], own: Iterable[str]) -> Never:
         if is_absolute(text):
             _add_file(never, Path(text))
         else:
-            never.add(ip_network(text, strict=False), f"{text} is named as never to be listed")
+            never.add(ip_network(text, strict=False), f"{text} is in blocklist_never or --never")
     return never
 
 
@@ -107,13 +108,13 @@ def _add_file(never: Never, path: Path) -> None:
         lines = path.read_bytes().decode("utf-8", "replace").splitlines()
     except OSError as error:
         raise SettingsError(
-            f"{path}: {error.strerror}; who is never listed is an address, a network, or a readable file of these"
+            f"{path}: {error.strerror}; blocklist_never and --never allow addresses, networks, and files of these"
         ) from None
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
         if not text:
             continue
         try:
-            never.add(ip_network(text, strict=False), f"{text} is named in {path}, line {number}")
+            never.add(ip_network(text, strict=False), f"{text} is in {path}, line {number}")
         except ValueError:
             raise SettingsError(f"{path}, line {number}: {text!r} is neither an address nor a network") from None

@@ -1,4 +1,4 @@
-"""Policy: who is listed, and for how long, by the times of its hits."""
+"""Policy: which sources are listed, and for how long, by the times of their hits."""
 
 from array import array
 from bisect import bisect_right, insort
@@ -12,14 +12,14 @@ DAY_S: Final = 86_400
 KEPT_HITS_MAX: Final = 1_000
 SOURCES_MAX: Final = 2_000_000
 _FORGOTTEN_AT_ONCE: Final = 1_000
-_FOREVER: Final = 1 << 35  # beyond the year 3000
+_TIME_MAX: Final = 1 << 35  # seconds since 1970; beyond the year 3000
 
 
 class Policy(NamedTuple):
-    """When a source is listed: at its `min_hits`-th hit within `window_s`, until `expire_s` after the latest such.
+    """A source is listed at its `min_hits`-th hit within `window_s`, until `expire_s` after the latest such hit.
 
-    So a source that was listed, and left alone for `expire_s`, is listed again by the first hit that makes it
-    `min_hits` within the window. A source is an IPv4 address or an IPv6 /64.
+    Hits before an expiry count again: after it, one more hit lists the source if it makes `min_hits` within the
+    window. A source is an IPv4 address or an IPv6 /64.
     """
 
     min_hits: int
@@ -28,16 +28,16 @@ class Policy(NamedTuple):
 
     @property
     def kept_hits(self) -> int:
-        """How many of a source's latest hits decide whether it is listed; those before need not be kept.
+        """How many of a source's latest hits can decide whether it is listed. Older hits need not be kept.
 
-        After the hit that lists it, each further `min_hits` - 1 that do not list it anew take more than `window_s`,
-        and after `expire_s` that hit no longer matters.
+        After the hit that lists the source, every `min_hits` - 1 hits that do not list it again span more than
+        `window_s`. After `expire_s` that hit no longer matters.
         """
         spans = -(-self.expire_s // self.window_s)
         return min(KEPT_HITS_MAX, self.min_hits + (self.min_hits - 1) * spans)
 
     def listed_at(self, times: Sequence[int]) -> int | None:
-        """Return the latest of these hits, in order of time, that lists the source; None if none does."""
+        """Return the latest of these sorted hits that lists the source; None if none does."""
         before = self.min_hits - 1
         for index in range(len(times) - 1, before - 1, -1):
             if times[index] - times[index - before] <= self.window_s:
@@ -46,7 +46,7 @@ class Policy(NamedTuple):
 
 
 def policy_of(settings: Settings) -> Policy:
-    """Return the policy that the settings hold."""
+    """Return the policy in the settings."""
     return Policy(
         settings.blocklist_min_hits,
         round(settings.blocklist_window_days * DAY_S),
@@ -55,7 +55,7 @@ def policy_of(settings: Settings) -> Policy:
 
 
 class Entry(NamedTuple):
-    """A source that is listed: the hit that lists it, and when it is no longer. Seconds since 1970."""
+    """A listed source: the time of the hit that lists it, and when it expires. Seconds since 1970."""
 
     source: str
     last: int
@@ -63,10 +63,10 @@ class Entry(NamedTuple):
 
 
 class Hits:
-    """The times of the latest hits of each source, in any order of arrival. A source takes about 300 bytes.
+    """The times of the latest hits of each source. Hits may arrive in any order. A source takes about 300 bytes.
 
-    `sources_max` is a security limit: beyond it those that were quiet longest are forgotten, and counted in
-    `forgotten`.
+    `sources_max` is a security limit. Beyond it the sources without hits for the longest time are removed, and
+    counted in `forgotten`.
     """
 
     __slots__ = ("_kept", "_sources_max", "_times", "forgotten", "policy")
@@ -76,14 +76,14 @@ class Hits:
         self.forgotten = 0
         self._kept = policy.kept_hits
         self._sources_max = sources_max
-        self._times: dict[str, array[int]] = {}  # who was heard of last comes last
+        self._times: dict[str, array[int]] = {}  # the source with the latest hit is the last
 
     def __len__(self) -> int:
         """Return how many sources are known."""
         return len(self._times)
 
     def add(self, source: str, at: int) -> int | None:
-        """Count a hit, at seconds since 1970; return which hit lists the source now, if one does."""
+        """Add a hit at `at` (seconds since 1970); return the time of the hit that lists the source now, if any."""
         times = self._times.pop(source, None)
         if times is None:
             times = array("q")
@@ -96,20 +96,20 @@ class Hits:
         return self.policy.listed_at(times)
 
     def times_of(self, source: str) -> Sequence[int]:
-        """Return the latest hits of a source, in order of time."""
+        """Return the times of the latest hits of a source, sorted."""
         return self._times.get(source, ())
 
     def sources(self) -> list[str]:
-        """Return all sources that are known."""
+        """Return all known sources."""
         return list(self._times)
 
     def review(self, sources: Iterable[str], now: int) -> Iterator[Entry]:
-        """Yield the entries of those that are listed; forget those whose latest hit can decide nothing any more."""
+        """Yield the entries of listed sources; remove sources whose latest hit no longer matters."""
         oldest = now - max(self.policy.window_s, self.policy.expire_s)
         for source in sources:
             times = self._times.get(source)
             if times is None:
-                continue  # forgotten meanwhile
+                continue  # removed since the caller listed the sources
             if times[-1] < oldest:
                 del self._times[source]
                 continue
@@ -118,7 +118,7 @@ class Hits:
                 yield entry
 
     def render(self, sources: Iterable[str]) -> Iterator[str]:
-        """Render the hits of sources for the next run, a line for each."""
+        """Render the hits of sources for the next run, one line a source."""
         for source in sources:
             times = self._times.get(source)
             if times is not None:
@@ -131,10 +131,10 @@ class Hits:
 
 
 def parse_hits(line: str) -> tuple[str, list[int]]:
-    """Read a line of `Hits.render`: a source and the times of its hits. Raises ValueError where it is none."""
+    """Parse a line of `Hits.render`: a source and the times of its hits. Raises ValueError."""
     source, *words = line.split()
     times = [int(word) for word in words]
-    if not times or not all(0 <= at < _FOREVER for at in times):
+    if not times or not all(0 <= at < _TIME_MAX for at in times):
         raise ValueError(f"not a source and times: {line!r}")
     return source, times
 

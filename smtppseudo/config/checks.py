@@ -1,4 +1,4 @@
-"""Checks: what a setting's value may be. Each gives the value back in its proper type, or raises ValueError."""
+"""Checks of values. Each returns the value in its type, or raises ValueError with the allowed values."""
 
 import ipaddress
 import re
@@ -11,7 +11,7 @@ ROOT: Final = r"(?:[A-Za-z]:[\\/]|\\\\)" if sys.platform == "win32" else "/"
 
 
 def whole(low: int, high: int) -> Callable[[object], int]:
-    """Allow whole numbers."""
+    """Allow whole numbers from `low` to `high`."""
 
     def check(value: object) -> int:
         if type(value) is not int or not low <= value <= high:
@@ -22,12 +22,12 @@ def whole(low: int, high: int) -> Callable[[object], int]:
 
 
 def seconds(low: float, high: float, *, off: bool = False) -> Callable[[object], float]:
-    """Allow seconds; 0, too, if that means off."""
+    """Allow seconds, and 0 if it means off."""
     return _time("a number of seconds", low, high, off=off)
 
 
 def days(low: float, high: float) -> Callable[[object], float]:
-    """Allow days, and parts of them."""
+    """Allow days, whole or fractional."""
     return _time("a number of days", low, high, off=False)
 
 
@@ -52,7 +52,7 @@ def switch(value: object) -> bool:
 
 
 def choice(allowed: tuple[str, ...]) -> Callable[[object], str]:
-    """Allow some words."""
+    """Allow the words in `allowed`."""
 
     def check(value: object) -> str:
         if value not in allowed:
@@ -63,7 +63,7 @@ def choice(allowed: tuple[str, ...]) -> Callable[[object], str]:
 
 
 def text(allowed: str, pattern: str) -> Callable[[object], str]:
-    """Allow text of a pattern; `allowed` says which in words."""
+    """Allow text that matches `pattern`; `allowed` describes it in an error."""
 
     def check(value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
@@ -76,7 +76,7 @@ def text(allowed: str, pattern: str) -> Callable[[object], str]:
 def list_of(
     item: Callable[[object], str], allowed: str, least: int = 0, most: int = 64
 ) -> Callable[[object], tuple[str, ...]]:
-    """Check a list; it is bounded, for all settings must fit into one frame of the monitor protocol."""
+    """Allow a list. Its length is limited because all settings must fit into one line of the monitor protocol."""
 
     def check(value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or len(value) < least:
@@ -95,7 +95,7 @@ def list_of(
 def address(value: object) -> str:
     """Allow an IP address."""
     if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - list_of says what is allowed
+        raise ValueError  # noqa: TRY004 - list_of adds the message
     ipaddress.ip_address(value)
     return value
 
@@ -113,5 +113,5 @@ def network_or_file(value: object) -> str:
 
 
 def network(value: object) -> str:
-    """Allow a network, and give it in its usual form."""
+    """Allow a network, and return it in its canonical form."""
     return str(ipaddress.ip_network(value if isinstance(value, str) else ""))

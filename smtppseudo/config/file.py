@@ -1,4 +1,4 @@
-"""The settings file: read into checked values, and written with every key at its default."""
+"""The settings file: parses it, and renders one with every key at its default."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ def parse_file(text: str, place: str, warn: Warn) -> dict[str, Any]:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{place}: not valid TOML: {error}") from None
-    except (ValueError, RecursionError):  # a number of thousands of digits, arrays nested as deep
+    except (ValueError, RecursionError):  # a number of thousands of digits, or as many nested arrays
         raise SettingsError(f"{place}: not valid TOML: a number is too long, or arrays are nested too deep") from None
     values: dict[str, Any] = {}
     for given, value in table.items():
@@ -40,7 +40,7 @@ def to_toml(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(to_toml, value)) + "]"
     if isinstance(value, str):
-        # A TOML basic string escapes only these; everything else we hold is printable ASCII.
+        # Values contain only printable ASCII, of which a TOML basic string escapes these two.
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 

@@ -1,29 +1,20 @@
-"""The configuration: the settings in force, of all their layers, and how monitors change theirs."""
+"""The configuration: the current settings and their layers, with the changes that monitors make."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from smtppseudo.config.settings import (
-    KEYS,
-    Origin,
-    Settings,
-    SettingsError,
-    Warn,
-    check,
-    combine,
-    current_name,
-    key_of,
-)
+from smtppseudo.config.settings import KEYS, TARPIT, Origin, Settings, SettingsError, Warn, check, current_name, key_of
 
 
-class Pinned(SettingsError):  # noqa: N818 - named as the protocol names it
-    """A key that was given on the command line, so nobody else may set it."""
+class Pinned(SettingsError):  # noqa: N818 - the protocol's name
+    """A key that was given on the command line, so that monitors cannot change it."""
 
 
 class Configuration:
-    """Layers of checked values, later over earlier: defaults, file, monitors, command line. Never changed itself.
+    """Layers of checked values: defaults, `tarpit`, file, monitors, command line. Later layers override. Immutable.
 
-    `revision` grows with each configuration made of another.
+    `of_machine` has the defaults of this machine, for keys whose empty value means them. `origins` names the layer of
+    each value. `revision` grows with every change.
     """
 
     __slots__ = ("_command_line", "_file", "_of_machine", "monitor", "origins", "revision", "settings")
@@ -41,34 +32,43 @@ class Configuration:
         self._command_line = command_line
         self._of_machine = of_machine
         self.revision = revision
-        layers: list[tuple[Origin, Mapping[str, Any]]] = [
+        layers: tuple[tuple[Origin, Mapping[str, Any]], ...] = (
             ("file", file),
             ("monitor", monitor),
             ("command line", command_line),
-        ]
-        self.settings: Settings
-        self.origins: Mapping[str, Origin]
-        self.settings, self.origins = combine(layers, of_machine)
+        )
+        values: dict[str, Any] = dict(of_machine)
+        origins: dict[str, Origin] = dict.fromkeys(KEYS, "default")
+        for origin, layer in layers:
+            given = {name: value for name, value in layer.items() if value != ""}
+            values |= given
+            origins |= dict.fromkeys(given, origin)
+        if values.get("tarpit"):
+            preset = {name: value for name, value in TARPIT.items() if origins[name] == "default"}
+            values |= preset
+            origins |= dict.fromkeys(preset, "tarpit")
+        self.settings = Settings(**values)
+        self.origins: Mapping[str, Origin] = origins
 
     def with_file(self, file: Mapping[str, Any]) -> "Configuration":
-        """Return the same with another settings file."""
+        """Return a configuration with another settings file."""
         return self._next(file, self.monitor)
 
     def with_set(self, changes: Mapping[str, object], warn: Warn) -> "Configuration":
-        """Return the configuration with keys set by a monitor. Raises SettingsError, Pinned; then none is set."""
+        """Return a configuration with keys set by a monitor, all or none. Raises SettingsError or Pinned."""
         current = {current_name(name, changes, warn): value for name, value in changes.items()}
         checked = {name: self._check(name, value) for name, value in current.items()}
         return self._next(self._file, {**self.monitor, **checked})
 
     def with_unset(self, keys: list[str], warn: Warn) -> "Configuration":
-        """Return the configuration without what monitors set for some keys. Raises SettingsError for unknown keys."""
+        """Return a configuration without the monitors' values of some keys. Raises SettingsError for unknown keys."""
         removed = {current_name(name, keys, warn) for name in keys}
         for name in removed:
             _require_settable(name)
         return self._next(self._file, {name: value for name, value in self.monitor.items() if name not in removed})
 
     def with_monitor(self, stored: Mapping[str, object], warn: Warn) -> "Configuration":
-        """Return the configuration with what monitors set in an earlier run; warn of what is no longer valid."""
+        """Return a configuration with the values that monitors set in an earlier run; warn about invalid ones."""
         valid: dict[str, Any] = {}
         for given, value in stored.items():
             try:
@@ -85,7 +85,7 @@ class Configuration:
     def _check(self, name: str, value: object) -> Any:
         _require_settable(name)
         if name in self._command_line:
-            raise Pinned(f"{name} was given on the command line of the server, and cannot be changed while it runs")
+            raise Pinned(f"{name} was given on the command line of the server and cannot be changed while it runs")
         return check(name, value)
 
 

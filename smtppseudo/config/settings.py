@@ -1,10 +1,9 @@
-"""Settings: every key with its default and what is allowed, as one frozen value.
+"""Settings: every key with its default and its allowed values.
 
-`KEYS` is the one table: the file, the command line, the monitor, `smtppseudo config` and the documentation
-draw on it.
+The file, the command line, the monitor protocol, `smtppseudo config` and the man page all use the table `KEYS`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from smtppseudo.config.checks import (
@@ -27,10 +26,10 @@ LogFormat: TypeAlias = Literal["text", "json"]
 BlocklistFormat: TypeAlias = Literal["plain", "rbldnsd", "nft", "json"]
 BLOCKLIST_FORMATS: Final = ("plain", "rbldnsd", "nft", "json")
 
-# What in a session may count as evidence against its peer.
+# What may count as evidence against a caller.
 EVIDENCE: Final = {
     "mail": "MAIL with a reverse-path",
-    "bounce": "MAIL FROM:<>, as bounces and callouts have it",
+    "bounce": "MAIL FROM:<>, as in bounces and callouts",
     "rcpt": "RCPT",
     "data": "DATA",
     "auth": "AUTH, which this server never announces",
@@ -42,7 +41,7 @@ EVIDENCE: Final = {
 SMTP_PORT: Final = 25
 MONITOR_PORT: Final = 26
 
-# Fixed, not settings: connections on the monitor port, logged in, and not logged in.
+# Not settings: the limits for connections on the monitor port, logged in and not logged in.
 MONITORS_MAX: Final = 8
 UNAUTHENTICATED_MAX: Final = 64
 
@@ -53,7 +52,7 @@ Origin: TypeAlias = Literal["default", "tarpit", "file", "monitor", "command lin
 
 
 class Settings(NamedTuple):
-    """Everything that can be set. Replaced whole, never changed. Times are in seconds, 0 = off where allowed."""
+    """All settings, with their defaults. Immutable. Times are in seconds; 0 = off where allowed."""
 
     listen: tuple[str, ...] = ("0.0.0.0", "::")
     port: int = SMTP_PORT
@@ -99,9 +98,9 @@ class Settings(NamedTuple):
     blocklist_never: tuple[str, ...] = ()
 
 
-# What `tarpit = true` stands for: these defaults in place of the usual ones, under all that is set explicitly.
-# An byte a second fits the patience of RFC 5321 section 4.5.3.2 (5 minutes for a reply), and whoever is slow on
-# its side has as much. Two hours are enough for a no to each of 50 recipients, the most that Postfix sends at once.
+# The defaults with `tarpit = true`; settings that are given override them. At one byte a second a reply takes less than
+# the 5 minutes that RFC 5321 section 4.5.3.2 grants, and a slow sender gets 5 minutes for a command. Two hours are
+# enough to refuse 50 recipients, the most that Postfix sends in one message.
 TARPIT: Final[Mapping[str, Any]] = {
     "greet_delay_s": 10.0,
     "reply_delay_s": 2.0,
@@ -113,14 +112,14 @@ TARPIT: Final[Mapping[str, Any]] = {
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the text names the place, the key and what is allowed."""
+    """A setting is unknown or has an invalid value; the text has the place, the key and the allowed values."""
 
 
 class Key(NamedTuple):
-    """One setting: how it is checked, and what the documentation says of it.
+    """A key: its name, its check, and its help text.
 
-    `check` gives the value back in its proper type, or raises ValueError that says what is allowed. `at_start` keys are
-    taken when the server starts, and then no more; those `by_monitor` a monitor may set.
+    `check` returns the value in its type, or raises ValueError with the allowed values. `at_start`: changing it needs a
+    restart. `by_monitor`: monitors may set it.
     """
 
     name: str
@@ -144,15 +143,15 @@ KEYS: Final[dict[str, Key]] = {
             "The addresses on which senders connect.",
             at_start=True,
         ),
-        Key("port", _PORT, "The SMTP port. 0 takes any free one.", at_start=True),
+        Key("port", _PORT, "The SMTP port. 0 = any free port.", at_start=True),
         Key(
             "monitor_listen",
             list_of(address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
-            "The addresses on which monitors connect. All but loopback need monitor_tls_cert and monitor_tls_key, or"
-            " monitor_cleartext.",
+            "The addresses on which monitors connect. Addresses other than loopback need monitor_tls_cert and"
+            " monitor_tls_key, or monitor_cleartext.",
             at_start=True,
         ),
-        Key("monitor_port", _PORT, "The monitor port. 0 takes any free one.", at_start=True),
+        Key("monitor_port", _PORT, "The monitor port. 0 = any free port.", at_start=True),
         Key(
             "monitor_tls_cert",
             _PATH,
@@ -163,16 +162,12 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "monitor_cleartext",
             switch,
-            "Accept monitors on other machines without TLS. Everybody on the way can then read and change everything"
-            " but the magic word. Where monitor_tls_cert is set, TLS is used all the same.",
+            "Accept monitors on other machines without TLS. Anyone on the network path can then read and change"
+            " everything except the magic word. With monitor_tls_cert, TLS is still used.",
             at_start=True,
         ),
-        Key("slots", whole(1, 60_000), "How many connections are served at once.", at_start=True),
-        Key(
-            "slots_per_client",
-            whole(0, 60_000),
-            "How many slots one IPv4 address or IPv6 /64 may take. 0 = no limit.",
-        ),
+        Key("slots", whole(1, 60_000), "How many connections are served at the same time.", at_start=True),
+        Key("slots_per_client", whole(0, 60_000), "How many slots an IPv4 address or IPv6 /64 may use. 0 = no limit."),
         Key(
             "limit_exempt",
             list_of(network, 'a list of networks, as in ["127.0.0.0/8", "::1/128"]', most=500),
@@ -181,7 +176,7 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "evict_after_s",
             seconds(1, 86_400),
-            "When all slots are taken, a new caller gets the slot of a session that was idle for this long.",
+            "When all slots are in use, a new caller gets the slot of a session that has been idle for this long.",
             at_start=True,
         ),
         Key(
@@ -194,7 +189,7 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "quiet_timeout_s",
             seconds(1, 86_400, off=True),
-            "All sessions are closed when no new caller has come for this long. 0 = off.",
+            "All sessions are closed when no new caller has connected for this long. 0 = off.",
             by_monitor=True,
         ),
         Key(
@@ -202,7 +197,7 @@ KEYS: Final[dict[str, Key]] = {
             switch,
             "Make every caller wait. Changes these defaults: "
             + ", ".join(f"{name} = {value:g}" for name, value in TARPIT.items())
-            + ". A setting that is given keeps its value.",
+            + ". Settings that are given keep their values.",
             by_monitor=True,
         ),
         Key(
@@ -220,14 +215,14 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "stutter_bytes_per_s",
             whole(0, 1000),
-            "How many bytes of a reply are sent in a second. While fewer than a fifth of the slots are free, replies"
-            " are sent at once. 0 = off.",
+            "How many bytes of a reply are sent per second. While fewer than a fifth of the slots are free, replies"
+            " are sent without delay. 0 = off.",
             by_monitor=True,
         ),
         Key(
             "greeting",
             text(_GREETING, r"[ -~]{1,200}"),
-            "The text after 220. {hostname}, {date} and {ip} are filled in; without any of them the date is appended.",
+            "The text after 220. {hostname}, {date} and {ip} are replaced; without any of them the date is appended.",
             by_monitor=True,
         ),
         Key(
@@ -271,33 +266,33 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "accept_mail",
             switch,
-            "Accept every message and throw it away. Honest mail is then lost without a bounce.",
+            "Accept every message and discard it. Honest mail is then lost without a bounce.",
             by_monitor=True,
         ),
         Key(
             "log_data_events",
             switch,
-            "Log and show what callers send and the replies to it, not only that they called.",
+            "Log and show what callers send and the replies, not only their connections.",
             by_monitor=True,
         ),
-        Key("log_dir", _PATH, "The directory of the logs. Empty = the usual one; - = standard output.", at_start=True),
+        Key("log_dir", _PATH, "The log directory. Empty = the default; - = standard output.", at_start=True),
         Key(
             "log_format",
             choice(("text", "json")),
-            "The format of a line of the log: `time event key=value ...`, or a JSON object.",
+            "The format of a log line: `time event key=value ...`, or a JSON object.",
             at_start=True,
         ),
         Key("log_keep_days", whole(0, 36_500), "Logs older than this many days are removed. 0 = never.", at_start=True),
         Key(
             "log_max_bytes_per_day",
             whole(0, 1 << 50),
-            "When the log of a day has this many bytes, nothing more is logged that day. 0 = no limit.",
+            "When the log of a day reaches this many bytes, logging stops until the next day. 0 = no limit.",
             at_start=True,
         ),
         Key(
             "log_min_free_bytes",
             whole(0, 1 << 50),
-            "Nothing is logged while fewer than this many bytes of the disk are free. 0 = no limit.",
+            "Logging stops while fewer than this many bytes of the disk are free. 0 = no limit.",
             at_start=True,
         ),
         Key(
@@ -309,13 +304,13 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "state_dir",
             _PATH,
-            "The state directory, which keeps the settings that monitors change. Empty = the usual one.",
+            "The state directory, which keeps the settings that monitors change. Empty = the default.",
             at_start=True,
         ),
         Key(
             "blocklist_file",
             _FILE,
-            "A file with a block list of repeated callers, which the server keeps current. Empty = none.",
+            "A file with a block list of repeated callers, which the server keeps up to date. Empty = none.",
             at_start=True,
         ),
         Key("blocklist_format", choice(BLOCKLIST_FORMATS), "The format of the block list.", at_start=True),
@@ -340,15 +335,15 @@ KEYS: Final[dict[str, Key]] = {
         ),
         Key(
             "blocklist_never",
-            list_of(network_or_file, "a list of networks and of absolute paths of files that name them", most=16),
-            "Networks that are never listed, and files of them. Special-purpose networks and this server's own"
-            " addresses are never listed either.",
+            list_of(network_or_file, "a list of networks, and of absolute paths of files with networks", most=16),
+            "Networks that are never listed, and files with such networks. Special-purpose networks and this server's"
+            " own addresses are never listed either.",
         ),
     )
 }
 
 
-# The names of commit 6869f68. They still work, with a warning.
+# Old names of keys (commit 6869f68). They still work, with a warning.
 OLD_NAMES: Final = {
     "stutter_octets_per_s": "stutter_bytes_per_s",
     "log_max_octets_per_day": "log_max_bytes_per_day",
@@ -356,15 +351,8 @@ OLD_NAMES: Final = {
 }
 
 
-class Sourced(NamedTuple):
-    """Settings, and where each value came from."""
-
-    settings: Settings
-    origins: Mapping[str, Origin]
-
-
 def key_of(name: str) -> Key:
-    """Return the key of a name. Raises SettingsError that suggests another."""
+    """Return the key of a name. Raises SettingsError with a similar name."""
     key = KEYS.get(name)
     if key is None:
         raise SettingsError(f"unknown setting {name!r}{_suggestion(name)}")
@@ -372,25 +360,25 @@ def key_of(name: str) -> Key:
 
 
 def warn_at(place: object, warn: Warn) -> Warn:
-    """Return a function that warns of something at a place."""
+    """Return a function that puts the place before a warning."""
     return lambda text: warn(f"{place}: {text}")
 
 
 def current_name(name: str, names: Collection[str], warn: Warn) -> str:
-    """Return the current name of a setting that is given among `names`; warn if `name` is an old one.
+    """Return the current name of a key; warn if `name` is its old one.
 
-    Raises SettingsError if the current name is given, too.
+    Raises SettingsError if `names`, the keys of the same source, contain both.
     """
     current = OLD_NAMES.get(name, name)
     if current != name:
         if current in names:
-            raise SettingsError(f"{name} is the old name of {current}, which is given, too; remove the old one")
+            raise SettingsError(f"{name} is the old name of {current}, which is also given; remove {name}")
         warn(f"{name} is now called {current}; the old name still works")
     return current
 
 
 def check(name: str, value: object) -> Any:
-    """Return the checked value for a key. Raises SettingsError that names the key and what is allowed."""
+    """Return the checked value of a key. Raises SettingsError with the key and the allowed values."""
     key = key_of(name)
     try:
         return key.check(value)
@@ -403,22 +391,3 @@ def _suggestion(name: str) -> str:
 
     near = difflib.get_close_matches(name, KEYS, n=1)
     return f"; did you mean {near[0]}?" if near else "; `smtppseudo config --default` lists all"
-
-
-def combine(layers: Iterable[tuple[Origin, Mapping[str, Any]]], of_machine: Mapping[str, str]) -> Sourced:
-    """Lay checked values over the defaults, later layers over earlier ones, and what `tarpit` stands for under all.
-
-    `of_machine` holds the defaults of this machine, for the keys whose empty value means them.
-    """
-    values: dict[str, Any] = dict(of_machine)
-    origins: dict[str, Origin] = dict.fromkeys(KEYS, "default")
-    for origin, layer in layers:
-        for name, value in layer.items():
-            if value != "":
-                values[name] = value
-                origins[name] = origin
-    if values.get("tarpit"):
-        for name in [name for name in TARPIT if origins[name] == "default"]:
-            values[name] = TARPIT[name]
-            origins[name] = "tarpit"
-    return Sourced(Settings(**values), origins)

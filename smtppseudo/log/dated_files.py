@@ -1,4 +1,4 @@
-"""The journal: dated log files that lose no line that could be written, and never stop the server."""
+"""Dated log files: one a day. A file that cannot be written never stops the server."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ _FLAGS: Final = (
 
 
 class Limits(NamedTuple):
-    """What a journal may take of the disk; 0 = no limit."""
+    """How much of the disk the logs may use; 0 = no limit."""
 
     keep_days: int = 90
     max_bytes_per_day: int = 1 << 30
@@ -31,16 +31,15 @@ class Limits(NamedTuple):
 
 
 class DatedLog:
-    """Writes lines to `directory`/YYYY-MM-DD.log, all of a loop turn with one system call.
+    """Writes lines to `directory`/YYYY-MM-DD.log, the lines of a loop turn with one system call.
 
-    Several processes may write to one directory: each write appends whole lines. A file that was renamed or
-    removed is opened anew within a second. What cannot be written is lost, and `account` counts it; when
-    writing works again, a line that was cut short is ended, and `prepare` says what is to be told of the loss.
-    `on_trouble` hears when losing begins.
+    Several processes may write to one directory: each write appends whole lines. If a file was renamed or removed, a
+    new one is opened within a second. `account` counts the lines that could not be written. When writing works again,
+    a partial line is ended first. Calls `on_trouble` with a message when lines begin to be lost.
     """
 
     def __init__(self, directory: Path, limits: Limits, on_trouble: Callable[[str], None]) -> None:
-        self.account = LostLines()
+        self.account = LostLines(on_trouble)
         self._directory = directory
         self._limits = limits
         self._on_trouble = on_trouble
@@ -48,25 +47,24 @@ class DatedLog:
         self._fd = -1
         self._path = directory
         self._day = ""
-        self._bytes = 0  # the size of today's file, as far as we know
+        self._bytes = 0  # the size of today's file at the last check, and the bytes written since then
         self._check_at = 0.0
         self._lines_since_check = 0
-        self._trouble = ""  # why nothing can be written at present
-        self._said = ""
+        self._trouble = ""  # why no line can be written now
 
     def prepare(self, day: str, now: float) -> Lost | None:
-        """See to the file before a `write`; say what was lost, if it can be told now.
+        """Open or check the file before a `write`; return the lost lines that the first line written must report.
 
-        `day` is the local date, `now` monotonic seconds. What is told goes first among the lines written.
+        `day` is the local date, `now` monotonic seconds.
         """
         if day != self._day:
             self._roll(day, now)
         elif now >= self._check_at:
             self._check(now)
-        return self.account.to_tell(can_write=not self._trouble)
+        return self.account.report(can_write=not self._trouble)
 
     def write(self, lines: list[str], now: float) -> int:
-        """Write lines, LF included, or count them as lost; say how many bytes they are."""
+        """Write lines, LF included, or count them as lost; return their size in bytes."""
         account = self.account
         data = account.encode(lines)
         size = len(data)
@@ -78,18 +76,16 @@ class DatedLog:
             self._begin_trouble("log_max_bytes_per_day is reached", now)
         else:
             written = self._append(data, now)
-            if written == size:
-                self._said = ""
-        self._lines_since_check += account.settle(len(lines), data, written)
+        self._lines_since_check += account.record_write(len(lines), data, written)
         return size
 
     def reopen(self) -> None:
-        """Close the file; the next `prepare` opens it anew, under its name of the day."""
+        """Close the file; the next `prepare` opens the file of the day."""
         self._close()
         self._day = ""
 
     def close(self) -> None:
-        """Bring all to the disk and close."""
+        """Flush the file to the disk and close it."""
         if self._fd >= 0:
             try:
                 os.fsync(self._fd)
@@ -108,15 +104,13 @@ class DatedLog:
         return written
 
     def _begin_trouble(self, reason: str, now: float) -> None:
-        """Note that nothing can be written, until a check finds otherwise."""
+        """Count all lines as lost until a check succeeds."""
         self._check_at = now + CHECK_EVERY_S
-        self._trouble = self.account.reason = reason
-        if reason != self._said:
-            self._said = reason
-            self._on_trouble(f"{self._path}: {reason}; log lines are lost until writing works again")
+        self._trouble = reason
+        self.account.begin_trouble(str(self._path), reason)
 
     def _roll(self, day: str, now: float) -> None:
-        """Begin a new day's file."""
+        """Open the file of a new day."""
         self._close()
         self._day = day
         self._path = self._directory / f"{day}.log"
@@ -125,12 +119,12 @@ class DatedLog:
         self._old_logs.begin_day(day, now)
 
     def _check(self, now: float) -> None:
-        """Once a second: is the file still the one under its name, and may it grow?"""
+        """Check, at most once a second, that the open file still has its name and may grow."""
         self._check_at = now + CHECK_EVERY_S
         self._trouble = ""
         try:
             if self._fd >= 0:
-                self._leave_if_moved()
+                self._close_if_moved()
             if self._fd < 0:
                 self._open()
             self._check_floor()
@@ -139,21 +133,21 @@ class DatedLog:
             self._begin_trouble(error.strerror or str(error), now)
         self._lines_since_check = 0
 
-    def _leave_if_moved(self) -> None:
-        ours = os.fstat(self._fd)
+    def _close_if_moved(self) -> None:
+        opened = os.fstat(self._fd)
         try:
-            there = self._path.lstat()
+            named = self._path.lstat()
         except FileNotFoundError:
-            there = None
+            named = None
         except OSError:
-            # It cannot be looked at, as when permission was taken away; but what is open can be written to.
-            there = ours if ours.st_nlink else None
-        if there is not None and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
-            self._bytes = ours.st_size  # others may write to it, or truncate it
+            # Without permission on the directory, the open file can still be written.
+            named = opened if opened.st_nlink else None
+        if named is not None and os.path.samestat(named, opened):
+            self._bytes = opened.st_size  # other processes may write to it or truncate it
             return
-        if ours.st_nlink == 0:
+        if opened.st_nlink == 0:
             self.account.reason = "the log file was removed"
-            self._on_trouble(f"{self._path}: the log file was removed; a new one is begun")
+            self._on_trouble(f"{self._path}: the log file was removed; opening a new one")
             self.account.lose(self._lines_since_check)
         self._close()
 
@@ -161,9 +155,9 @@ class DatedLog:
         self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         fd = os.open(self._path, _FLAGS, 0o640)
         try:
-            status = _status_of_log(fd)
-            # After a crash, ours or another's, the last line may have no end.
-            self.account.cut_short = status.st_size > 0 and not _ends_in_line_end(fd)
+            status = _stat_log(fd)
+            # After a crash of this or another process, the last line may lack its LF.
+            self.account.is_cut_short = status.st_size > 0 and not _ends_with_lf(fd)
         except BaseException:
             os.close(fd)
             raise
@@ -186,17 +180,17 @@ class DatedLog:
         if fd >= 0:
             try:
                 os.close(fd)
-            except OSError as error:  # it is closed all the same (close(2)), but what was written may be lost
+            except OSError as error:  # it is closed all the same (close(2)), but written data may be lost
                 self._on_trouble(f"{self._path}: {error.strerror}; the last log lines may be lost")
 
 
-def _status_of_log(fd: int) -> os.stat_result:
+def _stat_log(fd: int) -> os.stat_result:
     status = os.fstat(fd)
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)):
         raise OSError(0, "not a regular file")
     return status
 
 
-def _ends_in_line_end(fd: int) -> bool:
-    os.lseek(fd, -1, os.SEEK_END)  # where O_APPEND writes is not changed by it
+def _ends_with_lf(fd: int) -> bool:
+    os.lseek(fd, -1, os.SEEK_END)  # O_APPEND still writes at the end
     return os.read(fd, 1) == b"\n"

@@ -1,83 +1,99 @@
-"""Lost lines: what became of log lines, where perhaps only a part of what was written was taken."""
+"""Lost lines: counts the log lines that could not be written, also after partial writes."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 
 class Lost(NamedTuple):
-    """Log lines that could not be written, and why the last of them could not."""
+    """How many log lines could not be written, and why the last of them could not."""
 
     reason: str
     lines: int
 
 
 class LostLines:
-    """Counts the lines that are lost, and knows whether that was told.
+    """Counts lost lines until a report of them is written.
 
-    `cut_short` is whether a line is begun that has no end: the next write must begin with that end. `reason` is why
-    lines were lost last. `was_told` is whether the line that was to tell of it, by `to_tell`, has been written.
+    `is_cut_short`: the last line in the log lacks its LF, so the next write begins with it. `reason`: why the last lost
+    line was lost. `was_reported`: the report that `report` returned last has been written.
     """
 
-    __slots__ = ("_telling", "_untold", "cut_short", "lost_lines", "reason", "was_told")
+    __slots__ = (
+        "_is_reporting",
+        "_on_trouble",
+        "_reported_trouble",
+        "_unreported",
+        "is_cut_short",
+        "lost_lines",
+        "reason",
+        "was_reported",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, on_trouble: Callable[[str], None]) -> None:
         self.lost_lines = 0
-        self.cut_short = False
+        self.is_cut_short = False
         self.reason = ""
-        self._untold = 0
-        self._telling = False
-        self.was_told = False
+        self.was_reported = False
+        self._unreported = 0
+        self._is_reporting = False
+        self._on_trouble = on_trouble
+        self._reported_trouble = ""
 
     @property
-    def has_told(self) -> bool:
-        """Whether all that was lost has been told."""
-        return self._untold == 0
+    def is_all_reported(self) -> bool:
+        """Whether every lost line has been reported."""
+        return self._unreported == 0
 
-    def to_tell(self, *, can_write: bool) -> Lost | None:
-        """Say what is to be told by the first line of the next write, if that has a prospect."""
-        self._telling = self._untold > 0 and can_write
-        self.was_told = False
-        return Lost(self.reason, self._untold) if self._telling else None
+    def report(self, *, can_write: bool) -> Lost | None:
+        """Return the lost lines that the first line of the next write must report; None if none, or not `can_write`."""
+        self._is_reporting = self._unreported > 0 and can_write
+        self.was_reported = False
+        return Lost(self.reason, self._unreported) if self._is_reporting else None
 
     def encode(self, lines: list[str]) -> bytes:
-        """Return the bytes to write: those of the lines, after the end of one that was cut short."""
+        """Return the bytes to write: the lines, after the LF of a line that was cut short."""
         data = "".join(lines).encode("ascii", "backslashreplace")
-        return b"\n" + data if self.cut_short else data
+        return b"\n" + data if self.is_cut_short else data
 
-    def settle(self, lines: int, data: bytes, written: int) -> int:
-        """Enter that of bytes that `encode` gave so many were written; return how many lines are whole there."""
+    def record_write(self, lines: int, data: bytes, written: int) -> int:
+        """Record how many bytes of `data`, from `encode`, were written; return the number of whole lines in them."""
         if written == len(data):
-            self.cut_short = False
-            self._enter_telling()
+            self.is_cut_short = False
+            self._reported_trouble = ""
+            self._record_report()
             return lines
         whole = self._cut(data, written)
         lost = lines - whole
         if whole:
-            self._enter_telling()  # its line is the first
-        elif self._telling:
-            lost -= 1  # that line is no loss: it comes again
+            self._record_report()  # the report is the first line
+        elif self._is_reporting:
+            lost -= 1  # the report is not lost: it is repeated
         self.lose(lost)
         return whole
 
+    def begin_trouble(self, place: str, reason: str) -> None:
+        """Set why lines are lost; call `on_trouble` once for each reason, until a write succeeds."""
+        self.reason = reason
+        if reason != self._reported_trouble:
+            self._reported_trouble = reason
+            self._on_trouble(f"{place}: {reason}; log lines are lost until writing works again")
+
     def lose(self, lines: int) -> None:
-        """Enter that lines are lost, which is to be told."""
-        self.give_up(lines)
-        self._untold += lines
-
-    def give_up(self, lines: int) -> None:
-        """Enter that lines are lost that never came to be written; whoever gave them up tells of it."""
+        """Count lost lines, and report them later."""
         self.lost_lines += lines
+        self._unreported += lines
 
-    def _enter_telling(self) -> None:
-        if self._telling:
-            self._untold = 0
-            self.was_told = True
+    def _record_report(self) -> None:
+        if self._is_reporting:
+            self._unreported = 0
+            self.was_reported = True
 
     def _cut(self, data: bytes, written: int) -> int:
-        """Note where the bytes were cut; return how many lines before that are whole."""
+        """Record where a write ended; return the number of whole lines in it."""
         whole = data.count(b"\n", 0, written)
         if written:
-            whole -= self.cut_short  # the first LF ended what was cut short before
-            self.cut_short = data[written - 1] != 0x0A
-            if self.cut_short and data[written] == 0x0A:
-                whole += 1  # only its LF is missing, and that comes
+            whole -= self.is_cut_short  # the first LF ended an earlier line
+            self.is_cut_short = data[written - 1] != 0x0A
+            if self.is_cut_short and data[written] == 0x0A:
+                whole += 1  # only its LF is missing, and the next write adds it
         return whole

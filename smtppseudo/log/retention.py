@@ -1,4 +1,4 @@
-"""Old logs: removed when they have been kept long enough, unless the clock may be to blame."""
+"""Retention: removes old logs, unless the clock may be wrong."""
 
 import re
 from collections.abc import Callable
@@ -10,22 +10,22 @@ _NAME: Final = re.compile(r"\d{4}-\d\d-\d\d\.log")
 
 
 class OldLogs:
-    """Removes logs of `directory` that are older than the last `keep_days` days; 0 = none.
+    """Removes logs of `directory` that are older than `keep_days` days; 0 = removes none.
 
-    A clock that is set a year ahead makes every log look old: such a day, and a first day that finds nothing but
-    old logs, removes none. If the clock is right after all, the next day does. `on_trouble` hears of that, and of what
-    cannot be removed.
+    A clock that jumps ahead makes every log look old. So no log is removed on a day to which the clock jumped, or on a
+    first day with nothing but old logs. If the clock is right, they are removed on the next day. Calls `on_trouble`
+    with a message then, and for each log that cannot be removed.
     """
 
     def __init__(self, directory: Path, keep_days: int, on_trouble: Callable[[str], None]) -> None:
         self._directory = directory
         self._keep_days = keep_days
         self._on_trouble = on_trouble
-        self._day = ""  # the last day that was begun, and when that was
-        self._begun_at = 0.0
+        self._day = ""
+        self._begun_at = 0.0  # when `_day` began, monotonic seconds
 
     def begin_day(self, day: str, now: float) -> None:
-        """Remove what is old when a local date begins, or is come back to; `now` is monotonic seconds."""
+        """Remove old logs if `day` is not the local date of the last call; `now` is monotonic seconds."""
         before, begun_at = self._day, self._begun_at
         self._day, self._begun_at = day, now
         if not self._keep_days or day == before:
@@ -42,7 +42,7 @@ class OldLogs:
         else:
             is_doubtful = old == logs
         if old and is_doubtful:
-            self._on_trouble(f"{of_today}: the clock may have been set; {len(old)} old logs stay until tomorrow")
+            self._on_trouble(f"{of_today}: the clock may be wrong; {len(old)} old logs are kept until tomorrow")
             return
         for path in old:
             try:
@@ -54,4 +54,4 @@ class OldLogs:
         try:
             return [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
         except OSError:
-            return []  # what is wrong with the directory is said when the log is opened
+            return []  # opening the log reports the error

@@ -1,4 +1,4 @@
-"""The log as a stream on a descriptor: standard output, for containers and journald."""
+"""The log on a descriptor: standard output, for containers and journald."""
 
 import os
 import select
@@ -9,32 +9,29 @@ from smtppseudo.log.lost_lines import Lost, LostLines
 
 RETRY_EVERY_S: Final = 1.0
 TOO_SLOW: Final = "its reader is too slow"
-# So much can be written without waiting where select(2) says that anything can (POSIX).
+# POSIX: a write of this size does not block if select(2) reports the pipe as writable.
 _PIECE_BYTES: Final[int] = getattr(select, "PIPE_BUF", 512)
 
 
 class LogStream:
-    """Writes lines to `fd`, and never waits for whoever reads them.
+    """Writes lines to `fd`, and never waits for its reader.
 
-    What cannot be written at once is lost, and `account` counts it, as the journal's does: when writing works again a
-    line that was cut short is ended, and `prepare` says what is to be told of the loss. `on_trouble` hears when
-    losing begins.
+    `account` counts the lines that cannot be written at once, as for DatedLog. When writing works again, a partial line
+    is ended first. Calls `on_trouble` with a message when lines begin to be lost.
     """
 
     def __init__(self, fd: int, on_trouble: Callable[[str], None]) -> None:
-        self.account = LostLines()
+        self.account = LostLines(on_trouble)
         self._fd = fd
-        self._on_trouble = on_trouble
         self._retry_at = 0.0
-        self._said = ""
 
     def prepare(self, day: str, now: float) -> Lost | None:  # noqa: ARG002 - a stream has no days
-        """Say what was lost, if it can be told now; `now` is monotonic seconds."""
-        can_write = self.account.has_told or (now >= self._retry_at and _has_room(self._fd))
-        return self.account.to_tell(can_write=can_write)
+        """Return the lost lines that the first line written must report; `now` is monotonic seconds."""
+        can_write = self.account.is_all_reported or (now >= self._retry_at and _has_room(self._fd))
+        return self.account.report(can_write=can_write)
 
     def write(self, lines: list[str], now: float) -> int:
-        """Write lines, LF included, or count them as lost; say how many bytes they are."""
+        """Write lines, LF included, or count them as lost; return their size in bytes."""
         account = self.account
         data = account.encode(lines)
         written = 0
@@ -42,31 +39,23 @@ class LogStream:
             written, error = write_at_once(self._fd, data)
             if error is not None:
                 self._retry_at = now + RETRY_EVERY_S
-            if written == len(data):
-                self._said = ""
-            else:
-                self._begin_trouble((error.strerror or str(error)) if error else TOO_SLOW)
-        account.settle(len(lines), data, written)
+            if written < len(data):
+                account.begin_trouble("standard output", (error.strerror or str(error)) if error else TOO_SLOW)
+        account.record_write(len(lines), data, written)
         return len(data)
 
     def reopen(self) -> None:
-        """Look at the next `write` whether it works again."""
+        """Retry at the next `write`, even soon after an error."""
         self._retry_at = 0.0
 
     def close(self) -> None:
-        """Leave it open: it is whoever started us that gave it."""
-
-    def _begin_trouble(self, reason: str) -> None:
-        self.account.reason = reason
-        if reason != self._said:
-            self._said = reason
-            self._on_trouble(f"standard output: {reason}; log lines are lost until writing works again")
+        """Do nothing: the parent process owns the descriptor."""
 
 
 def write_at_once(fd: int, data: bytes) -> tuple[int, OSError | None]:
-    """Write as much as can be written without waiting; return how much that was, and what else prevented more.
+    """Write as many bytes as possible without waiting; return their number, and the error that prevented more.
 
-    The descriptor need not be non-blocking: others may have it, too, who do not expect that of it.
+    The descriptor need not be non-blocking: other processes may share it and rely on its blocking mode.
     """
     written = 0
     try:
@@ -78,7 +67,7 @@ def write_at_once(fd: int, data: bytes) -> tuple[int, OSError | None]:
 
 
 def _end_of_piece(data: bytes, start: int) -> int:
-    """Return where a piece ends that can be written at once: behind a line, if one ends in it."""
+    """Return the end of the longest piece that can be written at once: after its last LF, if it has one."""
     most = start + _PIECE_BYTES
     if most >= len(data):
         return len(data)
@@ -86,6 +75,6 @@ def _end_of_piece(data: bytes, start: int) -> int:
 
 
 def _has_room(fd: int) -> bool:
-    if os.name == "nt":  # select() takes sockets alone
+    if os.name == "nt":  # select() accepts only sockets
         return True
     return bool(select.select([], [fd], [], 0)[1])

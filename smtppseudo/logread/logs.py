@@ -1,15 +1,13 @@
-"""Logs: finds the dated log files of one or several directories, and reads them, plain or gzipped.
+"""Logs: finds the dated log files of directories and reads them, plain or gzipped.
 
     files = [file for directory in directories for file in find(directory, since, until)]
     reading = Reading(files, since, until)
-    for rows in reading:                      # a list of `scan.Row`s, of 128 KiB of log at a time
-        for time, kind, session, ip, port, data, code, marks, reason, amount in rows:
-            ...
+    for rows in reading:  # lists of `scan.Row`, each from about 128 KiB of log
+        ...
     reading.lines, reading.damaged, reading.problems
 
-`since` and `until` are times as the logs have them (`2026-11-24T13:54:36.350Z`, see `instant`), since included,
-until not; empty where there is no such bound. The rows of a file come in the file's order, the files in the order
-given; `find` sorts them by date. What a row holds, and what tells sessions apart, is said in `scan`.
+`since` (inclusive) and `until` (exclusive) are times in the form of the logs (`2026-11-24T13:54:36.350Z`, see
+`instant`); empty = no limit. Rows keep the order of their file, and files the given order; `find` sorts by date.
 """
 
 import os
@@ -24,27 +22,27 @@ from typing import Final
 from smtppseudo.logread.scan import Row, scan
 
 STDIN: Final = Path("/dev/stdin")
-"""Stands for standard input, also on systems without this file."""
+"""Means standard input, also on systems without this file."""
 
-_BLOCK_BYTES: Final = 1 << 17  # what is made of it stays in the processor's cache
-_LINE_BYTES_MAX: Final = 1 << 16  # thrice what the longest line takes
-_NO_RECORD: Final = b"\0"  # stands for the beginning of a line that is too long to be one
+_BLOCK_BYTES: Final = 1 << 17  # the rows of one block stay in the processor's cache
+_LINE_BYTES_MAX: Final = 1 << 16  # three times the longest line
+_NO_RECORD: Final = b"\0"  # replaces the beginning of a line that is too long to be a record
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_GZIP_WINDOW: Final = 31  # zlib's sign for a gzip header and trailer
+_GZIP_WINDOW: Final = 31  # makes zlib expect a gzip header and trailer
 _NAME: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.log((?:[.-]\d+)*)(\.gz)?", re.ASCII)
 _ONE_DAY: Final = timedelta(days=1)
 
 
 def instant(at: datetime) -> str:
-    """Render a time as the logs have it."""
+    """Render a time in the form of the logs."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def find(directory: Path, since: str = "", until: str = "") -> list[Path]:
-    """Return the dated logs of a directory, rotated (`.log.1`) and gzipped ones too, oldest first.
+    """Return the dated logs of a directory, oldest first, with rotated (`.log.1`) and gzipped ones.
 
-    With `since` or `until` only those that can hold something of that time, and a day more at each end, for names
-    are local dates, perhaps another machine's. Raises OSError where the directory cannot be read.
+    `since` and `until` exclude files of other days, with a margin of one day: file names are local dates, and may be
+    those of another machine. Raises OSError if the directory cannot be read.
     """
     earliest = _day_of(since, -_ONE_DAY) if since else ""
     latest = _day_of(until, _ONE_DAY) if until else "9999-12-31"
@@ -55,7 +53,7 @@ def find(directory: Path, since: str = "", until: str = "") -> list[Path]:
         if match is None or not earliest <= match[1] <= latest or not path.is_file():
             continue
         if match[3] and name.removesuffix(".gz") in paths:
-            continue  # it is being made of that one
+            continue  # gzip is still writing it
         rotation = int(re.sub(r"\D", "", match[2]) or 0)
         found.append((match[1], -rotation, name, path))
     return [path for *_, path in sorted(found)]
@@ -70,11 +68,10 @@ def _day_of(time: str, offset: timedelta) -> str:
 
 
 class Reading:
-    """One pass over log files, block by block.
+    """One pass over log files, block by block. No error is fatal.
 
-    A line that is damaged, partial or longer than any log line is counted in `damaged` and left out; what cannot be
-    read of a file is named in `problems`. Nothing is fatal. `bytes_read` counts what was read so far of the files as
-    they are on the disk, of `total_bytes`.
+    `damaged` counts the lines that are cut, too long or no records; they are skipped. `problems` names the files that
+    could not be read to their end. `bytes_read` and `total_bytes` count bytes on the disk, before decompression.
     """
 
     def __init__(self, paths: Sequence[Path], since: str = "", until: str = "") -> None:
@@ -88,11 +85,11 @@ class Reading:
 
     @property
     def total_bytes(self) -> int:
-        """What the files take on the disk."""
+        """The size of the files on the disk."""
         return sum(path.stat().st_size for path in self._paths if path.is_file())
 
     def __iter__(self) -> Iterator[list[Row]]:
-        """Yield the rows of the period, a block at a time."""
+        """Yield the rows of the period, one list a block."""
         for path in self._paths:
             try:
                 yield from self._read(path)
@@ -108,7 +105,7 @@ class Reading:
                 yield self._of_period(rows)
 
     def _blocks(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Cut what is read into whole lines; count a last line that lacks its LF."""
+        """Join pieces into blocks of whole lines; count a last line without LF as damaged."""
         rest = b""
         for piece in pieces:
             end = piece.rfind(b"\n") + 1
@@ -124,7 +121,7 @@ class Reading:
             self.damaged += 1
 
     def _pieces(self, file: BufferedReader, path: Path) -> Iterator[bytes]:
-        """Read a file to its end, unpacked if it is gzipped, whatever its name."""
+        """Read a file to its end. Its first bytes, not its name, tell whether it is gzipped."""
         if not file.peek(2).startswith(_GZIP_MAGIC):
             yield from self._raw(file)
             return
@@ -133,15 +130,15 @@ class Reading:
             for data in self._raw(file):
                 packed = data
                 while packed:
-                    if decoder.eof:  # several files, one after the other (RFC 1952 section 2.2)
+                    if decoder.eof:  # several members in one file (RFC 1952 section 2.2)
                         decoder = zlib.decompressobj(_GZIP_WINDOW)
                     yield decoder.decompress(packed, _BLOCK_BYTES)
                     packed = decoder.unused_data or decoder.unconsumed_tail
         except zlib.error:
-            self.problems.append(f"{path}: damaged; what follows the damage was not read")
+            self.problems.append(f"{path}: damaged; the rest of the file was not read")
             return
         if not decoder.eof:
-            self.problems.append(f"{path}: cut short; its end is missing")
+            self.problems.append(f"{path}: truncated; the end of the file is missing")
 
     def _raw(self, file: BufferedReader) -> Iterator[bytes]:
         while data := file.read(_BLOCK_BYTES):

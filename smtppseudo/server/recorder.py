@@ -83,7 +83,7 @@ class Recorder:
         if lost is not None:
             lines.insert(0, lines.pop())  # the loss is reported where the gap is
         size = log.write(lines, clock.now)
-        if lost is not None and not log.account.was_told:
+        if lost is not None and not log.account.was_reported:
             batch.pop()  # this report was lost, too; the next one includes its count
             self.seq -= 1
         self._written_seq = self.seq
@@ -97,7 +97,7 @@ class Recorder:
         """Drop the events that a bug kept `flush` from logging; count and return the lost lines."""
         lines, self._batch = self.seq - self._written_seq, []
         self._written_seq = self.seq
-        self.log.account.give_up(lines)
+        self.log.account.lost_lines += lines  # the caller reports them
         return lines
 
     def _stamp(self, event: Event, slot: int, session_id: int, ip: str, port: int) -> None:

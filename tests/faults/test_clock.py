@@ -83,7 +83,7 @@ def test_a_jump_ends_no_session_and_no_stream(servers: Servers, monitors: Monito
     if abs(days) == YEAR:
         assert abs(years[1] - years[0]) == 1
         assert years[0] == years[2] == years[3]
-    assert ("old logs stay until tomorrow" in server.stderr) is (abs(days) == YEAR)
+    assert ("old logs are kept until tomorrow" in server.stderr) is (abs(days) == YEAR)
     server.stop()
     assert not re.search("lost", server.stderr)
 

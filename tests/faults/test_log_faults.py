@@ -1,4 +1,4 @@
-"""The log cannot be written: the server answers all the same, counts what is lost, and resumes by itself."""
+"""Failures of the log: the server replies, counts lost lines, and resumes logging without a restart."""
 
 import os
 import re
@@ -24,7 +24,7 @@ from tests.running import Servers, events, matching, read_records, without_capab
 BEING_LOST = "log lines are lost until writing works again"
 
 
-def test_a_file_in_place_of_the_log_directory(servers: Servers, tmp_path: Path) -> None:
+def test_file_in_place_of_the_log_directory(servers: Servers, tmp_path: Path) -> None:
     log_dir = tmp_path / "no-directory"
     log_dir.touch()
     server = servers.start(log_dir=log_dir)
@@ -36,7 +36,7 @@ def test_a_file_in_place_of_the_log_directory(servers: Servers, tmp_path: Path) 
     assert account.check() >= 1 + 3 * LINES_PER_SESSION
 
 
-def test_a_directory_that_may_not_be_written(servers: Servers, tmp_path: Path) -> None:
+def test_unwritable_log_directory(servers: Servers, tmp_path: Path) -> None:
     log_dir = tmp_path / "log"
     log_dir.mkdir(0o500)
     server = servers.start(log_dir=log_dir, prefix=without_capabilities("dac_override"))
@@ -48,7 +48,7 @@ def test_a_directory_that_may_not_be_written(servers: Servers, tmp_path: Path) -
     assert account.check() >= 1 + 3 * LINES_PER_SESSION
 
 
-def test_a_directory_whose_permission_is_taken_away_and_given_back(servers: Servers, tmp_path: Path) -> None:
+def test_directory_permission_removed_and_restored(servers: Servers, tmp_path: Path) -> None:
     """The file is open and can be written, so no line is lost."""
     log_dir = tmp_path / "log"
     server = servers.start(log_dir=log_dir, prefix=without_capabilities("dac_override", "dac_read_search"))
@@ -64,7 +64,7 @@ def test_a_directory_whose_permission_is_taken_away_and_given_back(servers: Serv
     assert account.check() == 0
 
 
-def test_a_directory_that_is_removed(servers: Servers) -> None:
+def test_removed_log_directory(servers: Servers) -> None:
     server = servers.start()
     account = Account(server)
     account.play(2)
@@ -85,7 +85,7 @@ def can_mount() -> bool:
     return os.geteuid() == 0 and subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
-def test_a_disk_that_is_full(servers: Servers, tmp_path: Path) -> None:
+def test_full_disk(servers: Servers, tmp_path: Path) -> None:
     if not can_mount():
         pytest.skip("needs root and mounts of its own")
     log_dir = tmp_path / "log"
@@ -108,13 +108,13 @@ def test_a_disk_that_is_full(servers: Servers, tmp_path: Path) -> None:
         os.close(disk)
 
 
-def test_a_device_that_is_full(servers: Servers, tmp_path: Path) -> None:
+def test_full_device(servers: Servers, tmp_path: Path) -> None:
     log_dir = tmp_path / "log"
     log_dir.mkdir()
     paths = [log_dir / f"{date.today() + timedelta(days=days)}.log" for days in (-1, 0, 1)]  # noqa: DTZ011
     try:
         for path in paths:
-            os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 7))  # what /dev/full is
+            os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 7))  # the device /dev/full
             path.open("ab").close()
     except PermissionError:
         pytest.skip("may not make a device here")
@@ -127,7 +127,7 @@ def test_a_device_that_is_full(servers: Servers, tmp_path: Path) -> None:
         path.unlink()
 
 
-def test_a_write_that_is_cut_short(servers: Servers) -> None:
+def test_partial_write(servers: Servers) -> None:
     server = servers.start()
     account = Account(server)
     account.play()
@@ -143,7 +143,7 @@ def test_a_write_that_is_cut_short(servers: Servers) -> None:
     assert len(server.log_text.splitlines()) - len(account.records()) == 1
 
 
-def test_rotation_by_rename_loses_nothing(servers: Servers) -> None:
+def test_rotation_by_rename_loses_no_line(servers: Servers) -> None:
     server = servers.start()
     account = Account(server)
     for number in range(2):
@@ -155,7 +155,7 @@ def test_rotation_by_rename_loses_nothing(servers: Servers) -> None:
     assert len(list(server.log_dir.iterdir())) == 3
 
 
-def test_sighup_opens_the_log_anew_at_once(servers: Servers) -> None:
+def test_sighup_reopens_the_log_at_once(servers: Servers) -> None:
     server = servers.start()
     server.play("HELO before")
     server.wait_for_event(Closed)
@@ -183,15 +183,15 @@ def test_two_servers_share_a_directory(servers: Servers, tmp_path: Path) -> None
         assert len(matching(records, Connected, local_port=server.port)) == 150
 
 
-def test_the_log_and_stderr_on_one_full_disk(servers: Servers, tmp_path: Path) -> None:
-    """That nobody can be told of the trouble is no reason to stop."""
+def test_log_and_stderr_on_one_full_disk(servers: Servers, tmp_path: Path) -> None:
+    """The server goes on even if it cannot report the trouble."""
     log_dir = tmp_path / "no-directory"
     log_dir.touch()
     server = servers.start(log_dir=log_dir, stderr=Path("/dev/full"))
     server.play("HELO x")
 
 
-def test_the_end_comes_in_order_without_a_log(servers: Servers, tmp_path: Path) -> None:
+def test_server_stops_cleanly_without_a_log(servers: Servers, tmp_path: Path) -> None:
     log_dir = tmp_path / "no-directory"
     log_dir.touch()
     server = servers.start(log_dir=log_dir)
@@ -201,15 +201,15 @@ def test_the_end_comes_in_order_without_a_log(servers: Servers, tmp_path: Path) 
         client.expect("421")
 
 
-def test_the_log_in_trouble_and_no_stderr_at_all(servers: Servers, tmp_path: Path) -> None:
+def test_failing_log_with_closed_stderr(servers: Servers, tmp_path: Path) -> None:
     log_dir = tmp_path / "no-directory"
     log_dir.touch()
     server = servers.start(log_dir=log_dir, prefix=["sh", "-c", 'exec "$@" 2>&-', "sh"])
     server.play("HELO x")
 
 
-def test_the_last_lines_are_tried_whatever_was_before(servers: Servers, tmp_path: Path) -> None:
-    """Between two checks nothing is written; but after the end there is no other."""
+def test_last_lines_are_written_despite_earlier_trouble(servers: Servers, tmp_path: Path) -> None:
+    """Nothing is written between two checks, except the last lines, which have no later check."""
     log_dir = tmp_path / "no-directory"
     log_dir.touch()
     server = servers.start(log_dir=log_dir)
@@ -230,7 +230,7 @@ def five_hours_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def test_the_log_rolls_at_local_midnight(five_hours_east: None, inside: MakeInside) -> None:
+def test_log_rolls_at_local_midnight(five_hours_east: None, inside: MakeInside) -> None:
     server = inside(quiet_timeout_s=0)  # at 2026-09-21T14:13:20Z
     server.advance(4 * 3600 + 46 * 60 + 39.5)
     client = server.greeted()
@@ -247,7 +247,7 @@ def test_the_log_rolls_at_local_midnight(five_hours_east: None, inside: MakeInsi
     assert second.read_text().splitlines()[0].startswith("2026-09-21T19:00:00.500Z command ")
 
 
-def test_the_real_process_passes_midnight(servers: Servers) -> None:
+def test_server_process_passes_midnight(servers: Servers) -> None:
     library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
     if library is None:
         pytest.skip("faketime is not installed")

@@ -1,4 +1,4 @@
-"""`blocklist`: lists and explanations of logs, and what it does not write."""
+"""`blocklist`: lists and explanations from logs, and lists that it refuses to write."""
 
 import gzip
 import json
@@ -54,11 +54,11 @@ def blocklist(log: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_list(log: Path) -> None:
+def test_list_is_checked(log: Path) -> None:
     assert blocklist(log) == (0, f"{A}\n2a01:4f8:1:2::/64\n", "")
 
 
-def test_the_policy_is_given(log: Path) -> None:
+def test_policy_options_override_the_default(log: Path) -> None:
     assert blocklist(log, "--min-hits", "2") == (0, f"{A}\n{B}\n2a01:4f8:1:2::/64\n", "")
     assert blocklist(log, "--window", "4d") == (0, "2a01:4f8:1:2::/64\n", "")
     assert blocklist(log, "--expire", "12h")[0] == 1
@@ -69,7 +69,7 @@ def test_the_policy_is_given(log: Path) -> None:
     assert blocklist(log, "--never", str(log.parent / "never")) == (0, "2a01:4f8:1:2::/64\n", "")
 
 
-def test_the_evidence_is_given(log: Path) -> None:
+def test_evidence_option_overrides_the_default(log: Path) -> None:
     write(log, [*hits(A, 1, 1, 1, data=b"MAIL FROM:<>"), *hits(B, 1, 1, 1, data=b"AUTH LOGIN [redacted]")])
     assert blocklist(log) == (0, f"{B}\n", "")
     assert blocklist(log, "--evidence", "bounce") == (0, f"{A}\n", "")
@@ -79,7 +79,7 @@ def test_the_evidence_is_given(log: Path) -> None:
     assert (status, stderr.startswith("smtppseudo: blocklist_evidence must be a list of some of mail, ")) == (78, True)
 
 
-def test_the_settings_file_holds_the_policy_too(log: Path) -> None:
+def test_settings_file_sets_the_policy(log: Path) -> None:
     config = log.parent.parent / "empty.toml"
     config.write_text(
         f'log_dir = "{log.parent}"\nblocklist_min_hits = 2\nblocklist_never = ["{A}"]\nblocklist_format = "json"\n'
@@ -89,8 +89,8 @@ def test_the_settings_file_holds_the_policy_too(log: Path) -> None:
     assert [entry["source"] for entry in json.loads(done.stdout)["entries"]] == [B]
 
 
-def test_one_list_of_several_machines(log: Path) -> None:
-    """A called each of three machines once: that is three hits, though each time in session 1 from one port."""
+def test_one_list_from_logs_of_several_machines(log: Path) -> None:
+    """A connected to three machines once each, as session 1 from the same port: three hits."""
     day = f"{NOW:%Y-%m-%d}"
     paths = [
         write(log.parent / "mx1" / f"{day}.log", hits(A, 1.2)),
@@ -107,13 +107,13 @@ def test_one_list_of_several_machines(log: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["plain", "rbldnsd", "nft", "json"])
-def test_a_list_is_the_same_whenever_it_is_made(log: Path, name: str) -> None:
+def test_list_is_reproducible(log: Path, name: str) -> None:
     first, second = (blocklist(log, "--format", name) for _ in range(2))
     assert first == second
     assert (first[0], first[2]) == (0, "")
 
 
-def test_a_file_is_replaced_whole_and_readable_by_all(log: Path, tmp_path: Path) -> None:
+def test_output_is_replaced_atomically_and_world_readable(log: Path, tmp_path: Path) -> None:
     output = tmp_path / "list"
     output.write_text("1.2.3.4\n")
     output.chmod(0o600)
@@ -126,7 +126,7 @@ def test_a_file_is_replaced_whole_and_readable_by_all(log: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["plain", "rbldnsd", "nft", "json"])
-def test_a_list_that_would_shrink_by_more_than_half_stays(log: Path, tmp_path: Path, name: str) -> None:
+def test_list_that_would_shrink_by_half_is_not_replaced(log: Path, tmp_path: Path, name: str) -> None:
     output = tmp_path / "list"
     many = [record for number in range(5) for record in hits(f"20.2.2.{number}", 3, 2, 1)]
     before = write(tmp_path / "before" / "x.log", many)
@@ -138,13 +138,13 @@ def test_a_list_that_would_shrink_by_more_than_half_stays(log: Path, tmp_path: P
     assert output.read_bytes() == old
     assert blocklist(log, *to_file, "--force") == (0, "", "")
     assert A in output.read_text()
-    # Half of it may go.
+    # Shrinking to half is allowed.
     write(before, many[: len(many) // 5 * 4])
     assert blocklist(before, *to_file) == (0, "", "")
     assert blocklist(log, *to_file) == (0, "", "")
 
 
-def test_an_empty_list_stays_unwritten(log: Path, tmp_path: Path) -> None:
+def test_empty_list_is_not_written(log: Path, tmp_path: Path) -> None:
     output = tmp_path / "list"
     write(log, hits(B, 1))
     for more in ((), ("--output", str(output))):
@@ -156,37 +156,37 @@ def test_an_empty_list_stays_unwritten(log: Path, tmp_path: Path) -> None:
     assert output.read_bytes() == b""
 
 
-def test_a_log_that_cannot_be_read_leaves_the_list_as_it_was(log: Path, tmp_path: Path) -> None:
+def test_unreadable_log_leaves_the_list_unchanged(log: Path, tmp_path: Path) -> None:
     (log.parent / "cut.log.gz").write_bytes(gzip.compress(b"x" * 1_000)[:-9])
     output = tmp_path / "list"
     given = (str(log.parent / "cut.log.gz"), "--output", str(output))
     status, _, stderr = blocklist(log, *given)
     assert status == 1
-    assert "cut.log.gz: cut short" in stderr
+    assert "cut.log.gz: truncated" in stderr
     assert not output.exists()
     assert blocklist(log, *given, "--force")[0] == 0
     assert output.read_text() == f"{A}\n2a01:4f8:1:2::/64\n"
 
 
-def test_damaged_lines_are_left_out(log: Path) -> None:
+def test_damaged_lines_are_ignored(log: Path) -> None:
     with log.open("a") as file:
         file.write("nonsense\n2026-")
     assert blocklist(log) == (0, f"{A}\n2a01:4f8:1:2::/64\n", "smtppseudo: damaged lines left out: 2\n")
 
 
-def test_a_file_that_cannot_be_written_is_an_error(log: Path) -> None:
+def test_unwritable_output_is_an_error(log: Path) -> None:
     status, _, stderr = blocklist(log, "--output", "/nowhere/list")
     assert (status, stderr.startswith("smtppseudo: /nowhere/list: No such file or directory; ")) == (1, True)
     status, _, stderr = blocklist(log, "--output", "/dev/null")
     assert (status, stderr.startswith("smtppseudo: /dev/null: not a regular file; ")) == (1, True)
 
 
-def test_what_is_in_the_future_does_not_count(log: Path) -> None:
+def test_future_hits_do_not_count(log: Path) -> None:
     write(log, hits(A, 2, 1, -1))
     assert blocklist(log)[0] == 1
 
 
-def test_why_it_is_listed(log: Path) -> None:
+def test_explain_says_why_an_address_is_listed(log: Path) -> None:
     day = timedelta(days=1)
     status, text, _ = blocklist(log, "--explain", C)
     until, *times = [f"{NOW + days * day:%Y-%m-%dT%H:%M:%SZ}" for days in (6, -3, -2, -1)]
@@ -207,20 +207,20 @@ def test_why_it_is_listed(log: Path) -> None:
     [
         ((B,), [f"{B} is not listed.", "Hits in the logs: 2; 3 within 30 days"]),
         (("20.9.9.9",), ["20.9.9.9 is not listed.", "Hits in the logs: 0; "]),
-        ((A, "--expire", "12h"), [f"{A} is not listed.", "It was, until "]),
-        ((A, "--never", A), [f"{A} is never listed: {A}/32 is named as never", "Hits in the logs: 3; "]),
+        ((A, "--expire", "12h"), [f"{A} is not listed.", "It was listed until "]),
+        ((A, "--never", A), [f"{A} is never listed: {A}/32 is in blocklist_never", "Hits in the logs: 3; "]),
         (("192.168.1.1",), ["192.168.1.1 is never listed: 192.168.0.0/16 is special-purpose: private."]),
         (("127.0.0.1",), ["127.0.0.1 is never listed: 127.0.0.0/8 is special-purpose: loopback."]),
     ],
 )
-def test_why_it_is_not_listed(log: Path, arguments: tuple[str, ...], lines: list[str]) -> None:
+def test_explain_says_why_an_address_is_not_listed(log: Path, arguments: tuple[str, ...], lines: list[str]) -> None:
     status, text, stderr = blocklist(log, "--explain", *arguments)
     assert (status, stderr) == (1, "")
     for line, start in zip(text.splitlines(), lines, strict=False):
         assert line.startswith(start)
 
 
-def test_what_is_no_address_cannot_be_explained(log: Path) -> None:
+def test_explain_of_invalid_address_is_a_usage_error(log: Path) -> None:
     assert blocklist(log, "--explain", "mx.example.org") == (
         2,
         "",
@@ -228,7 +228,7 @@ def test_what_is_no_address_cannot_be_explained(log: Path) -> None:
     )
 
 
-def test_a_filter_and_a_jail_are_printed(log: Path) -> None:
+def test_fail2ban_filter_and_jail_are_printed(log: Path) -> None:
     filters, jail, both = (
         blocklist(log, "--print", which)[1] for which in ("fail2ban-filter", "fail2ban-jail", "fail2ban")
     )

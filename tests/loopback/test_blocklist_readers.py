@@ -1,4 +1,4 @@
-"""Lists as their real readers take them: rbldnsd, nft, Postfix; and the filter as fail2ban has it."""
+"""Block lists in the programs that read them: rbldnsd, nft and Postfix."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def zone() -> Iterator[Path]:
-    """A zone file, still empty of entries."""
+    """A zone file without entries."""
     if not rbldnsd.is_installed():
         pytest.skip("rbldnsd or dig is not installed")
     with rbldnsd.open_directory() as directory:
@@ -48,7 +48,7 @@ def server(zone: Path) -> Iterator[Rbldnsd]:
 
 
 def assert_test_entries(server: Rbldnsd) -> None:
-    """RFC 5782 section 5."""
+    """Assert that the server has the test entries of RFC 5782 section 5."""
     for listed in ("127.0.0.2", "::ffff:7f00:2"):
         assert server.look_up(listed) == ["127.0.0.2"]
         assert server.look_up(listed, "TXT") == ['"127.0.0.2 called mx.example.org, which takes no mail; last: test"']
@@ -63,7 +63,7 @@ def test_rbldnsd_serves_an_empty_list(server: Rbldnsd) -> None:
     assert server.ask("bl.test", "SOA")[0].startswith("mx.example.org. hostmaster.mx.example.org. ")
 
 
-def test_rbldnsd_takes_a_new_list_by_itself(zone: Path, server: Rbldnsd) -> None:
+def test_rbldnsd_reloads_a_new_list(zone: Path, server: Rbldnsd) -> None:
     aside = zone.with_name("new")
     aside.write_text(render("rbldnsd", ENTRIES))
     aside.replace(zone)
@@ -76,7 +76,7 @@ def test_rbldnsd_takes_a_new_list_by_itself(zone: Path, server: Rbldnsd) -> None
         assert server.look_up(ip) == []
 
 
-def test_rbldnsd_has_nothing_to_complain_of(zone: Path) -> None:
+def test_rbldnsd_logs_no_warning(zone: Path) -> None:
     zone.write_text(render("rbldnsd", ENTRIES))
     server = Rbldnsd(zone, free_port())
     server.wait_until_loaded()
@@ -88,8 +88,8 @@ def test_rbldnsd_has_nothing_to_complain_of(zone: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("nft", path=PATH) is None, reason="needs root and nft")
-def test_nft_takes_the_sets_again_and_again(tmp_path: Path) -> None:
-    """In a network namespace of its own, with a chain that uses the sets."""
+def test_nft_replaces_the_sets_repeatedly(tmp_path: Path) -> None:
+    """The test runs in its own network namespace, with a chain that uses the sets."""
     rules = tmp_path / "rules"
     rules.write_text(
         "add chain inet smtppseudo input { type filter hook input priority -10; }\n"
@@ -124,7 +124,7 @@ def test_nft_takes_the_sets_again_and_again(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("postmap", path=PATH) is None, reason="postmap is not installed")
 @pytest.mark.parametrize(("ip", "found"), [("9.9.9.9", "reject"), ("9.9.9.8", ""), ("2a01:4f8:1:2::25", "reject")])
-def test_postscreen_takes_the_plain_list_as_the_readme_says(tmp_path: Path, ip: str, found: str) -> None:
+def test_postscreen_uses_the_plain_list_as_documented(tmp_path: Path, ip: str, found: str) -> None:
     table = tmp_path / "callers.cidr"
     table.write_text(render("plain", ENTRIES))
     subprocess.run(["sed", "-i", "s/$/ reject/", str(table)], check=True, timeout=LIMIT_S)

@@ -1,4 +1,4 @@
-"""From a caller to the answer of rbldnsd, between two network namespaces: nobody on loopback is ever listed."""
+"""From a session to the reply of rbldnsd, between two network namespaces, because loopback is never listed."""
 
 import subprocess
 import sys
@@ -40,8 +40,8 @@ def assert_answers(server: Rbldnsd, *, listed: Sequence[str] = (), not_listed: S
 
 @pytest.mark.skipif(not rbldnsd.is_installed(), reason="rbldnsd or dig is not installed")
 @pytest.mark.parametrize("log_data_events", [True, False])
-def test_who_calls_again_and_again_is_in_the_dns(servers: Servers, log_data_events: bool) -> None:
-    """Each caller comes twice, and once more after a restart; it matters not what is logged, nor that we call us."""
+def test_repeated_caller_is_listed_in_dns(servers: Servers, log_data_events: bool) -> None:
+    """Each caller connects twice, and again after a restart. Logging options and own addresses change nothing."""
     with cable() as ends, rbldnsd.open_directory() as directory:
         zone = directory / "zone"
         settings = {"blocklist_file": str(zone), "blocklist_format": "rbldnsd", "log_data_events": log_data_events}
@@ -62,6 +62,6 @@ def test_who_calls_again_and_again_is_in_the_dns(servers: Servers, log_data_even
             )
             assert_answers(dns, listed=["127.0.0.2"], not_listed=[CLIENT_6, *OURS])
             call(ends.client, second.port, SERVER_6)
-            second.stop()  # the list is written once more, though the minute has not passed
+            second.stop()  # the list is written once more, before the minute has passed
             wait_until(lambda: dns.look_up(CLIENT_6), "an answer that the other caller is listed")
             assert_answers(dns, listed=[CLIENT_4, "2a01:4f8:1:2:9::9"], not_listed=["2a01:4f8:1:3::9", *OURS])

@@ -1,4 +1,4 @@
-"""The filter for fail2ban, by the real program: each refusal in our logs, its address and time, and nothing else."""
+"""The fail2ban filter, run by fail2ban: it matches each refusal with address and time, and no other line."""
 
 import shutil
 import subprocess
@@ -47,7 +47,7 @@ def is_refusal(stamped: Stamped) -> bool:
 
 
 def matched(directory: Path, text: str) -> tuple[list[str], list[str]]:
-    """Return the lines that match, and the time and address that fail2ban takes from each."""
+    """Return the lines that match, and the time and address that fail2ban finds in each."""
     rules, log = directory / "smtppseudo.conf", directory / "log"
     rules.write_text(FILTER)
     log.write_text(text)
@@ -64,7 +64,7 @@ def matched(directory: Path, text: str) -> tuple[list[str], list[str]]:
 
 
 def assert_refusals_match(directory: Path, text: str) -> int:
-    """See that every refusal matches and nothing else; return how many there are."""
+    """Assert that exactly the refusals match; return their number."""
     lines = text.splitlines()
     refusals = [(line, parse(line)) for line in lines if is_refusal(parse(line))]
     assert 0 < len(refusals) < len(lines)
@@ -80,7 +80,9 @@ def assert_refusals_match(directory: Path, text: str) -> int:
 @pytest.mark.parametrize(
     ("reject_at", "refusals"), [("connect", 13), ("helo", 13), ("mail", 7), ("rcpt", 4), ("message", 3)]
 )
-def test_the_log_of_a_server(servers: Servers, tmp_path: Path, log_format: str, reject_at: str, refusals: int) -> None:
+def test_filter_matches_refusals_in_the_log_of_a_server(
+    servers: Servers, tmp_path: Path, log_format: str, reject_at: str, refusals: int
+) -> None:
     server = servers.start({"log_format": log_format, "reject_at": reject_at, "slots_per_client": 0})
     with server.connect("127.0.0.9") as client:
         client.expect("5" if reject_at == "connect" else "220")
@@ -109,12 +111,12 @@ def test_the_log_of_a_server(servers: Servers, tmp_path: Path, log_format: str, 
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_the_log_of_an_old_version(tmp_path: Path, log_format: str) -> None:
+def test_filter_matches_the_log_of_an_old_version(tmp_path: Path, log_format: str) -> None:
     assert_refusals_match(tmp_path, (CHECKOUT / f"tests/data/before-bytes/{log_format}/log/2026-11-28.log").read_text())
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whatever_peers_say_they_are_taken_for_nobody_else(tmp_path: Path, seed: int) -> None:
+def test_hostile_data_never_matches_another_address(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     records = []
     for number in range(1, 400):

@@ -38,7 +38,7 @@ def test_the_list_is_written_when_the_server_starts(servers: Servers, tmp_path: 
 def test_a_file_of_blocklist_never_must_be_readable(servers: Servers, tmp_path: Path) -> None:
     never = tmp_path / "never"
     settings = {"blocklist_file": str(tmp_path / "list"), "blocklist_never": [str(never)]}
-    with pytest.raises(NotStartedError, match="No such file or directory; who is never listed is") as caught:
+    with pytest.raises(NotStartedError, match="No such file or directory; blocklist_never and --never allow") as caught:
         servers.start(settings)
     assert caught.value.status == 78
     never.write_text("192.0.2.0/24\n")

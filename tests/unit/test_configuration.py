@@ -1,4 +1,4 @@
-"""The configuration: layers, what a monitor may change in them, and that it is changed whole or not at all."""
+"""The configuration: layers, and atomic changes by monitors."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ def no_warning(text: str) -> None:
 
 
 def another(name: str) -> Any:
-    """Return a value that a key may have, and has not by default."""
+    """Return a valid value of a key that is not its default."""
     for value in (True, False, 20.0, 20, "rcpt"):
         try:
             if check(name, value) != getattr(Settings(), name):
@@ -36,7 +36,7 @@ def configuration(
     return Configuration(file or {}, monitor or {}, command_line or {}, {"hostname": "mx.example.org"})
 
 
-def test_later_layers_win() -> None:
+def test_later_layers_override() -> None:
     layers = ({"greeting": "file", "port": 1, "slots": 7}, {"greeting": "monitor"}, {"port": 2})
     made = configuration(*layers)
     assert made.settings == Settings(hostname="mx.example.org", greeting="monitor", port=2, slots=7)
@@ -48,7 +48,7 @@ def test_later_layers_win() -> None:
 
 
 @pytest.mark.parametrize("name", BY_MONITOR)
-def test_a_monitor_sets_a_key(name: str) -> None:
+def test_monitor_sets_a_key(name: str) -> None:
     before = configuration({name: getattr(Settings(), name)})
     after = before.with_set({name: BY_MONITOR[name]}, no_warning)
     assert getattr(after.settings, name) == BY_MONITOR[name]
@@ -58,7 +58,7 @@ def test_a_monitor_sets_a_key(name: str) -> None:
     assert after.revision == before.revision + 1
 
 
-def test_several_are_set_together_and_those_set_before_stay() -> None:
+def test_setting_several_keys_keeps_earlier_ones() -> None:
     first = configuration().with_set({"greeting": "one", "quiet_timeout_s": 5}, no_warning)
     made = first.with_set({"greeting": "two"}, no_warning)
     assert made.monitor == {"greeting": "two", "quiet_timeout_s": 5.0}
@@ -85,7 +85,7 @@ def test_several_are_set_together_and_those_set_before_stay() -> None:
         ({"greetings": "x"}, "unknown setting 'greetings'; did you mean greeting?"),
     ],
 )
-def test_a_bad_change_names_the_key_and_what_is_allowed(changes: dict[str, object], message: str) -> None:
+def test_invalid_change_names_the_key_and_the_allowed_values(changes: dict[str, object], message: str) -> None:
     before = configuration(monitor={"greeting": "old"})
     with pytest.raises(SettingsError) as caught:
         before.with_set(changes, no_warning)
@@ -95,7 +95,7 @@ def test_a_bad_change_names_the_key_and_what_is_allowed(changes: dict[str, objec
 
 
 @pytest.mark.parametrize("name", NOT_BY_MONITOR)
-def test_other_keys_cannot_be_set(name: str) -> None:
+def test_monitor_cannot_set_other_keys(name: str) -> None:
     with pytest.raises(SettingsError) as caught:
         configuration().with_set({name: getattr(Settings(), name)}, no_warning)
     assert str(caught.value).startswith(f"{name} cannot be set while the server runs; these can: ")
@@ -104,14 +104,14 @@ def test_other_keys_cannot_be_set(name: str) -> None:
         configuration().with_unset([name], no_warning)
 
 
-def test_a_key_of_the_command_line_is_pinned() -> None:
+def test_command_line_pins_a_key() -> None:
     before = configuration(command_line={"greeting": "mine"})
     with pytest.raises(Pinned, match=r"^greeting was given on the command line of the server"):
         before.with_set({"accept_mail": True, "greeting": "theirs"}, no_warning)
     assert (before.settings.greeting, before.settings.accept_mail) == ("mine", False)
 
 
-def test_unset_gives_a_key_back_to_the_file() -> None:
+def test_unset_restores_the_value_of_the_file() -> None:
     before = configuration({"greeting": "file"}, {"greeting": "monitor", "accept_mail": True})
     after = before.with_unset(["greeting"], no_warning)
     assert (after.settings.greeting, after.origins["greeting"]) == ("file", "file")
@@ -128,7 +128,7 @@ def test_unset_of_an_unknown_key_changes_nothing() -> None:
     assert before.settings.greeting == "monitor"
 
 
-def test_another_file_keeps_what_monitors_set() -> None:
+def test_new_file_keeps_the_values_of_monitors() -> None:
     before = configuration({"greeting": "one", "slots": 5}, {"greeting": "monitor"})
     after = before.with_file({"greeting": "two", "hostname": "h"})
     assert after.settings == Settings(greeting="monitor", hostname="h")
@@ -136,14 +136,14 @@ def test_another_file_keeps_what_monitors_set() -> None:
     assert after.revision == 2
 
 
-def test_what_was_kept_is_taken_back() -> None:
+def test_stored_values_are_restored() -> None:
     stored = json.loads(json.dumps(configuration().with_set(BY_MONITOR, no_warning).monitor))
     made = configuration({"greeting": "file"}).with_monitor(stored, no_warning)
     assert made.monitor == BY_MONITOR
     assert {name: getattr(made.settings, name) for name in BY_MONITOR} == BY_MONITOR
 
 
-def test_what_was_kept_and_is_not_valid_any_more_is_left_out() -> None:
+def test_invalid_stored_values_are_ignored_with_warnings() -> None:
     stored = {"greeting": "kept", "accept_mail": "yes", "port": 2525, "gone": 1, "idle_timeout_s": -1}
     warnings: list[str] = []
     made = configuration().with_monitor(stored, warnings.append)
@@ -152,7 +152,7 @@ def test_what_was_kept_and_is_not_valid_any_more_is_left_out() -> None:
     assert [warning.split()[0] for warning in warnings] == ["accept_mail", "port", "unknown", "idle_timeout_s"]
 
 
-def test_the_command_line_wins_over_what_was_kept() -> None:
+def test_command_line_overrides_stored_values() -> None:
     made = configuration(command_line={"greeting": "mine"}).with_monitor({"greeting": "kept"}, no_warning)
     assert (made.settings.greeting, made.origins["greeting"]) == ("mine", "command line")
 
@@ -167,14 +167,14 @@ def test_old_names_work_with_one_warning_each() -> None:
     assert warnings == ["stutter_octets_per_s is now called stutter_bytes_per_s; the old name still works"] * 3
 
 
-def test_a_change_by_both_names_of_a_key_changes_nothing() -> None:
+def test_change_by_old_and_current_name_is_an_error() -> None:
     with pytest.raises(SettingsError, match=r"^stutter_octets_per_s is the old name of stutter_bytes_per_s"):
         configuration().with_set({"stutter_octets_per_s": 5, "stutter_bytes_per_s": 6}, no_warning)
 
 
-def test_of_both_names_of_a_stored_key_the_current_one_counts() -> None:
+def test_current_name_of_a_stored_key_overrides_the_old_one() -> None:
     warnings: list[str] = []
     made = configuration().with_monitor({"stutter_bytes_per_s": 6, "stutter_octets_per_s": 5}, warnings.append)
     assert made.monitor == {"stutter_bytes_per_s": 6}
     assert len(warnings) == 1
-    assert "remove the old one" in warnings[0]
+    assert "remove stutter_octets_per_s" in warnings[0]

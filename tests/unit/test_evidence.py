@@ -1,4 +1,4 @@
-"""Evidence: what counts against a peer, and which sessions are hits."""
+"""Evidence: what counts against a caller, and which sessions are hits."""
 
 import pytest
 
@@ -38,19 +38,19 @@ def of_command(data: bytes, *, pregreet: bool = False) -> tuple[str, ...]:
         (b"", ()),
     ],
 )
-def test_a_command(data: bytes, kinds: tuple[str, ...]) -> None:
+def test_evidence_of_a_command(data: bytes, kinds: tuple[str, ...]) -> None:
     assert of_command(data) == kinds
     assert of_command(data, pregreet=True) == (*kinds, "pregreet")
 
 
-def test_other_events() -> None:
+def test_evidence_of_other_events() -> None:
     assert evidence_of("connected", "", "", pregreet=False) == ("connected",)
     assert evidence_of("closed", "", "errors", pregreet=False) == ("errors",)
     for event, reason in (("closed", "quit"), ("refused", "client"), ("message", ""), ("error", "")):
         assert evidence_of(event, "MAIL FROM:<a@b>", reason, pregreet=False) == ()
 
 
-def test_every_kind_can_be_found() -> None:
+def test_every_kind_of_evidence_can_occur() -> None:
     found = {
         kind
         for data in (b"MAIL", b"MAIL FROM:<>", b"RCPT", b"DATA", b"AUTH")
@@ -59,8 +59,8 @@ def test_every_kind_can_be_found() -> None:
     assert found | {"errors", "connected"} == set(EVIDENCE)
 
 
-def test_what_honest_senders_do_often_does_not_count() -> None:
-    """A bounce, a callout, and a sender that retries for days because it heard 521 or 421 in place of a greeting."""
+def test_default_ignores_frequent_acts_of_honest_senders() -> None:
+    """A bounce, a callout, and a sender that retries for days because it got 521 or 421 instead of a greeting."""
     sessions = Sessions(USUAL)
     for number in range(100):
         for event, data in (
@@ -80,7 +80,7 @@ def hits(sessions: Sessions, *events: tuple[object, str, tuple[str, ...], int]) 
     return [at for key, event, evidence, at in events if sessions.is_hit(key, event, evidence, at)]
 
 
-def test_a_session_is_one_hit_at_its_first_evidence() -> None:
+def test_session_is_one_hit_at_its_first_evidence() -> None:
     events = [
         (1, "connected", ("connected",), 10),
         (1, "command", ("rcpt",), 11),
@@ -93,7 +93,7 @@ def test_a_session_is_one_hit_at_its_first_evidence() -> None:
     assert hits(Sessions(frozenset({"errors"})), *events) == [14]
 
 
-def test_sessions_are_told_apart() -> None:
+def test_keys_distinguish_sessions() -> None:
     mail = ("mail",)
     assert hits(Sessions(USUAL), (1, "command", mail, 1), (2, "command", mail, 2), (1, "command", mail, 3)) == [1, 2]
     closed = [(1, "command", mail, 1), (1, "closed", (), 2), (1, "command", mail, 3)]
@@ -102,7 +102,7 @@ def test_sessions_are_told_apart() -> None:
     assert hits(Sessions(USUAL), *another_run) == [1, 3]
 
 
-def test_a_key_that_comes_again_after_the_longest_session_is_another() -> None:
+def test_key_after_the_longest_session_is_another_session() -> None:
     sessions = Sessions(USUAL)
     mail = ("mail",)
     week = LONGEST_SESSION_S
@@ -112,7 +112,7 @@ def test_a_key_that_comes_again_after_the_longest_session_is_another() -> None:
     ]
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_remembered_sessions_are_limited() -> None:
     sessions = Sessions(USUAL, open_max=10)
     for key in range(5_000):
         assert sessions.is_hit(key, "command", ("mail",), key)

@@ -1,4 +1,4 @@
-"""Formats: one line an entry, sorted, the same bytes for the same entries."""
+"""Formats: one line for each entry, sorted, and the same bytes for the same entries."""
 
 import json
 from datetime import UTC, datetime
@@ -19,23 +19,23 @@ def render(name: str, entries: list[Entry], hostname: str = "mx.example.org") ->
     return "".join(RENDERERS[name](entries, hostname))
 
 
-def test_every_format_of_the_settings_can_be_rendered() -> None:
+def test_every_format_has_a_renderer() -> None:
     assert tuple(RENDERERS) == BLOCKLIST_FORMATS
 
 
-def test_the_order_is_by_address_ipv4_first() -> None:
+def test_order_is_ipv4_first_then_by_address() -> None:
     shuffled = list(ENTRIES)
     for seed in range(20):
         Random(seed).shuffle(shuffled)
         assert sorted(shuffled, key=order) == ENTRIES
 
 
-def test_plain() -> None:
+def test_plain_format() -> None:
     assert render("plain", ENTRIES) == "".join(f"{source}\n" for source in SORTED)
     assert render("plain", []) == ""
 
 
-def test_rbldnsd() -> None:
+def test_rbldnsd_format() -> None:
     assert render("rbldnsd", ENTRIES[1:3]) == (
         "$NS 1h mx.example.org\n"
         "$SOA 1h mx.example.org hostmaster.mx.example.org 0 10m 5m 7d 5m\n"
@@ -53,7 +53,7 @@ def test_rbldnsd() -> None:
     )
 
 
-def test_nft() -> None:
+def test_nft_format() -> None:
     text = render("nft", ENTRIES[1:3])
     assert text.endswith(
         "flush set inet smtppseudo blocklist4\n"
@@ -67,7 +67,7 @@ def test_nft() -> None:
     )
 
 
-def test_json() -> None:
+def test_json_format() -> None:
     document = json.loads(render("json", ENTRIES[:2]))
     assert document == {
         "hostname": "mx.example.org",
@@ -81,20 +81,20 @@ def test_json() -> None:
 
 @pytest.mark.parametrize("name", BLOCKLIST_FORMATS)
 @pytest.mark.parametrize("count", range(len(ENTRIES) + 1))
-def test_the_entries_of_a_list_can_be_counted(name: str, count: int) -> None:
+def test_entries_are_counted_in_every_format(name: str, count: int) -> None:
     text = render(name, ENTRIES[:count])
     assert count_entries(text.splitlines(keepends=True)) == count
     only_6 = render(name, ENTRIES[2 : 2 + count])
     assert count_entries(only_6.splitlines(keepends=True)) == len(ENTRIES[2 : 2 + count])
 
 
-def test_what_is_no_list_has_no_entries() -> None:
+def test_other_text_has_no_entries() -> None:
     lines = ["", "\n", "# 9.9.9.9\n", "$NS 1h a\n", "dead:beef\n", "1.2.3.4.5\n", "root:x:0:0::/root:/bin/sh\n"]
     assert count_entries(lines) == 0
 
 
 @pytest.mark.parametrize("name", BLOCKLIST_FORMATS)
-def test_the_name_of_the_host_cannot_break_a_list(name: str) -> None:
+def test_host_name_cannot_break_a_list(name: str) -> None:
     text = render(name, ENTRIES, 'a"\n$b\\ {c}')
     assert len(text.splitlines()) == len(render(name, ENTRIES).splitlines())
     if name == "json":
@@ -103,6 +103,6 @@ def test_the_name_of_the_host_cannot_break_a_list(name: str) -> None:
     render(name, ENTRIES, "")
 
 
-def test_a_time() -> None:
+def test_rfc3339_renders_utc() -> None:
     assert rfc3339(0) == "1970-01-01T00:00:00Z"
     assert rfc3339(LAST) == "2026-11-24T13:54:36Z"

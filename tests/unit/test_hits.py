@@ -1,4 +1,4 @@
-"""Hits in the logs: one a session, whatever else is in the file."""
+"""Hits in the logs: at most one for each session."""
 
 from smtppseudo.blocklist.evidence import Sessions
 from smtppseudo.blocklist.hits import Hit, hits_in
@@ -17,7 +17,7 @@ def record(second: int, peer: tuple[str, int], session: int, event: Event) -> St
 
 
 def hits(*records: Stamped) -> list[Hit]:
-    """Return the hits, the same from either format."""
+    """Return the hits, after asserting that both formats yield the same."""
     found = []
     for render in (render_text, render_json):
         rows, damaged = scan("".join(render(records)).encode())
@@ -27,7 +27,7 @@ def hits(*records: Stamped) -> list[Hit]:
     return found[0]
 
 
-def test_a_session_is_one_hit_of_its_source() -> None:
+def test_session_is_one_hit_of_its_source() -> None:
     assert hits(
         record(1, B, 7, Connected(25)),
         record(2, B, 7, Command(b"EHLO x", b"250 x")),
@@ -37,7 +37,7 @@ def test_a_session_is_one_hit_of_its_source() -> None:
     ) == [Hit("2a01:4f8:1:2::/64", 3, ("mail",))]
 
 
-def test_servers_that_share_a_directory_number_their_sessions_alike() -> None:
+def test_equal_session_numbers_of_two_callers_are_two_sessions() -> None:
     assert hits(
         record(1, A, 1, Connected(25)),
         record(2, B, 1, Connected(25)),
@@ -48,7 +48,7 @@ def test_servers_that_share_a_directory_number_their_sessions_alike() -> None:
     ) == [Hit("20.1.1.1", 3, ("mail",)), Hit("2a01:4f8:1:2::/64", 4, ("mail",))]
 
 
-def test_sessions_of_two_servers_are_told_apart_by_the_server_name() -> None:
+def test_server_name_distinguishes_sessions() -> None:
     """Both have the same number and the same caller with the same port."""
     lines = [
         renderer("text", name)([record(second, A, 1, MAIL)])[0] for second, name in ((1, ""), (2, "mx1"), (3, "mx2"))
@@ -57,15 +57,15 @@ def test_sessions_of_two_servers_are_told_apart_by_the_server_name() -> None:
     assert [hit.at for hit in hits_in(rows, Sessions(KINDS))] == [1, 2, 3]
 
 
-def test_another_run_begins_anew() -> None:
-    """The first ended by a power cut: its session was never closed in the log."""
+def test_restart_reuses_session_numbers() -> None:
+    """A power cut ended the first run, so the log has no `closed` event of its session."""
     assert [hit.at for hit in hits(record(1, A, 1, MAIL), record(2, A, 1, Connected(25)), record(3, A, 1, MAIL))] == [
         1,
         3,
     ]
 
 
-def test_marks_and_ends_are_evidence_too() -> None:
+def test_pregreet_and_errors_are_evidence() -> None:
     found = hits(
         record(1, A, 1, Command(b"QUIT", b"221 bye", eol_lf=True, pregreet=True)),
         record(2, B, 2, Closed("errors", 1, 2, 3, 4)),
@@ -74,7 +74,7 @@ def test_marks_and_ends_are_evidence_too() -> None:
     assert [(hit.at, hit.evidence) for hit in found] == [(1, ("pregreet",)), (2, ("errors",))]
 
 
-def test_what_belongs_to_no_session_is_no_hit() -> None:
+def test_event_without_a_session_is_no_hit() -> None:
     nobody = ("", 0)
     assert not hits(
         record(1, ("20.1.1.1", 0), 0, TurnedAway("client", 5)),
@@ -83,7 +83,7 @@ def test_what_belongs_to_no_session_is_no_hit() -> None:
     )
 
 
-def test_what_is_no_address_is_left_out() -> None:
+def test_invalid_address_is_ignored() -> None:
     """Somebody edited the log."""
     rows, _ = scan(render_text([record(1, (":::", 1), 1, MAIL)])[0].encode())
     assert len(rows) == 1

@@ -1,4 +1,4 @@
-"""Finding and reading logs: names, dates, formats, gzip, and whatever may be wrong with a file."""
+"""Finding and reading logs: names, dates, formats, gzip, and damaged files."""
 
 import gzip
 import tracemalloc
@@ -30,12 +30,12 @@ def stamped(*events: Event, day: str = DAY, session: int = 1) -> list[Stamped]:
 
 
 def text(*events: Event, day: str = DAY) -> bytes:
-    """Render a session as a log has it."""
+    """Render a session in the form of a log."""
     return "".join(render_text(stamped(*events, day=day))).encode()
 
 
 def read(reading: Reading) -> list[Row]:
-    """Read it to the end."""
+    """Return all rows."""
     return [row for rows in reading for row in rows]
 
 
@@ -45,7 +45,7 @@ def write(path: Path, data: bytes) -> Path:
     return path
 
 
-def test_dated_logs_are_found_whatever_became_of_them(tmp_path: Path) -> None:
+def test_rotated_and_gzipped_logs_are_found(tmp_path: Path) -> None:
     names = [f"{DAY}.log", f"{DAY}.log.1", f"{DAY}.log.2.gz", f"{DAY}.log-20261125.gz", "2026-11-23.log.gz"]
     others = ["notes.log", "2026-11-24.txt", "2026-11-24.log.xz", "2026-11-24.log.1.bak", "26-11-24.log"]
     for name in [*names, *others]:
@@ -54,20 +54,20 @@ def test_dated_logs_are_found_whatever_became_of_them(tmp_path: Path) -> None:
     assert {path.name for path in find(tmp_path)} == set(names)
 
 
-def test_they_come_oldest_first(tmp_path: Path) -> None:
+def test_logs_are_sorted_oldest_first(tmp_path: Path) -> None:
     names = ["2026-11-23.log", f"{DAY}.log.10.gz", f"{DAY}.log.2.gz", f"{DAY}.log.1", f"{DAY}.log", "2026-11-25.log"]
     for name in reversed(names):
         (tmp_path / name).touch()
     assert [path.name for path in find(tmp_path)] == names
 
 
-def test_a_log_that_is_being_gzipped_is_found_once(tmp_path: Path) -> None:
+def test_log_is_found_once_during_gzip(tmp_path: Path) -> None:
     for name in (f"{DAY}.log", f"{DAY}.log.gz"):
         (tmp_path / name).touch()
     assert [path.name for path in find(tmp_path)] == [f"{DAY}.log"]
 
 
-def test_a_period_leaves_a_day_at_each_end_for_local_time(tmp_path: Path) -> None:
+def test_period_includes_a_margin_of_one_day(tmp_path: Path) -> None:
     for day in range(20, 30):
         (tmp_path / f"2026-11-{day}.log").touch()
     found = find(tmp_path, "2026-11-24T00:00:00.000Z", "2026-11-25T12:00:00.000Z")
@@ -77,14 +77,14 @@ def test_a_period_leaves_a_day_at_each_end_for_local_time(tmp_path: Path) -> Non
     assert len(find(tmp_path, "0001-01-01T00:00:00.000Z", "9999-12-31T00:00:00.000Z")) == 10
 
 
-def test_an_instant_is_rendered_in_utc() -> None:
+def test_instant_is_rendered_in_utc() -> None:
     assert instant(datetime(2026, 11, 24, 1, 2, 3, 4_999, tzinfo=UTC)) == "2026-11-24T01:02:03.004Z"
     assert instant(datetime(2026, 11, 24, 1, tzinfo=timezone(timedelta(hours=2)))) == "2026-11-23T23:00:00.000Z"
     assert instant(datetime.min.replace(tzinfo=UTC)).startswith("0001-01-01T")
 
 
 @pytest.mark.parametrize("name", [f"{DAY}.log", f"{DAY}.log.gz"])
-def test_text_and_json_are_read_in_any_mix(tmp_path: Path, name: str) -> None:
+def test_mixed_text_and_json_is_read(tmp_path: Path, name: str) -> None:
     records = stamped(*SESSION)
     mixed = render_text(records) + render_json(records) + render_text(records[:1])
     reading = Reading([write(tmp_path / name, "".join(mixed).encode())])
@@ -94,7 +94,7 @@ def test_text_and_json_are_read_in_any_mix(tmp_path: Path, name: str) -> None:
     assert (reading.lines, reading.damaged, reading.problems) == (9, 0, [])
 
 
-def test_the_period_includes_its_beginning_and_not_its_end(tmp_path: Path) -> None:
+def test_period_includes_since_and_excludes_until(tmp_path: Path) -> None:
     path = write(tmp_path / "log", text(*SESSION))
     since, until = f"{DAY}T12:00:01.000Z", f"{DAY}T12:00:03.000Z"
     assert [row[1] for row in read(Reading([path], since, until))] == ["command", "command"]
@@ -102,8 +102,8 @@ def test_the_period_includes_its_beginning_and_not_its_end(tmp_path: Path) -> No
     assert [row[1] for row in read(Reading([path], "", until))] == ["connected", "command", "command"]
 
 
-def test_a_last_line_without_its_end_is_partial(tmp_path: Path) -> None:
-    """Even one that could be taken for a whole record."""
+def test_last_line_without_lf_is_damaged(tmp_path: Path) -> None:
+    """The line is damaged even if it looks like a whole record."""
     reading = Reading([write(tmp_path / "log", text(*SESSION)[:-1])])
     assert [row[1] for row in read(reading)] == ["connected", "command", "command"]
     assert (reading.lines, reading.damaged) == (4, 1)
@@ -129,7 +129,7 @@ def test_a_last_line_without_its_end_is_partial(tmp_path: Path) -> None:
         b"[" * 1_000_000 + b"\n",
     ],
 )
-def test_a_damaged_line_is_counted_and_costs_no_other(tmp_path: Path, damage: bytes) -> None:
+def test_damaged_line_is_counted_and_others_are_read(tmp_path: Path, damage: bytes) -> None:
     whole = text(*SESSION)
     for data in (damage + whole, whole + damage, whole[: whole.index(b"\n") + 1] + damage + whole):
         reading = Reading([write(tmp_path / "log", data)])
@@ -146,7 +146,7 @@ def test_a_damaged_line_is_counted_and_costs_no_other(tmp_path: Path, damage: by
         '"server":"mx1"}\n',
     ],
 )
-def test_an_event_of_a_later_version_is_no_damage(tmp_path: Path, line: str) -> None:
+def test_event_of_a_later_version_is_not_damaged(tmp_path: Path, line: str) -> None:
     reading = Reading([write(tmp_path / "log", line.encode())])
     assert read(reading) == [(f"{DAY}T12:00:00.000Z", "greylisted", "7", "192.0.2.1", "9", "", "", "", "", "", "mx1")]
     assert reading.damaged == 0
@@ -155,7 +155,7 @@ def test_an_event_of_a_later_version_is_no_damage(tmp_path: Path, line: str) -> 
 @pytest.mark.parametrize(
     ("more", "of"), [(b" tls=1.3 server=mx1", "connected"), (b" a=b", "command"), (b' note="x y"', "closed")]
 )
-def test_a_field_of_a_later_version_is_no_damage(tmp_path: Path, more: bytes, of: str) -> None:
+def test_field_of_a_later_version_is_not_damaged(tmp_path: Path, more: bytes, of: str) -> None:
     whole = text(*SESSION).splitlines(keepends=True)
     lines = [line.replace(b"\n", more + b"\n") if of.encode() in line.split() else line for line in whole]
     reading = Reading([write(tmp_path / "log", b"".join(lines))])
@@ -165,21 +165,21 @@ def test_a_field_of_a_later_version_is_no_damage(tmp_path: Path, more: bytes, of
 
 
 @pytest.mark.parametrize("line", ["conn", "greylisted", "greylisted ip", "Greylisted ip=1", 'greylisted ip="'])
-def test_a_line_cut_before_the_end_of_its_first_field_is_damaged(tmp_path: Path, line: str) -> None:
+def test_line_cut_in_its_first_field_is_damaged(tmp_path: Path, line: str) -> None:
     reading = Reading([write(tmp_path / "log", f"{DAY}T12:00:00.000Z {line}\n".encode())])
     assert read(reading) == []
     assert reading.damaged == 1
 
 
-def test_a_line_that_began_anew_after_a_crash_is_one_damaged_line(tmp_path: Path) -> None:
+def test_line_joined_by_a_crash_is_one_damaged_line(tmp_path: Path) -> None:
     whole = text(*SESSION)
     reading = Reading([write(tmp_path / "log", whole[:30] + whole)])
     assert len(read(reading)) == 3
     assert reading.damaged == 1
 
 
-def test_no_line_makes_the_memory_grow(tmp_path: Path) -> None:
-    """16 MiB without a line end are one damaged line, and never held whole."""
+def test_huge_line_uses_no_more_memory(tmp_path: Path) -> None:
+    """16 MiB without LF are one damaged line, which is never in memory as a whole."""
     path = write(tmp_path / "log", b"x" * (16 << 20) + b"\n" + text(*SESSION))
     reading = Reading([path])
     tracemalloc.start()
@@ -192,7 +192,7 @@ def test_no_line_makes_the_memory_grow(tmp_path: Path) -> None:
     assert (reading.lines, reading.damaged) == (5, 1)
 
 
-def test_a_gzipped_file_that_is_cut_short_gives_what_it_holds(tmp_path: Path) -> None:
+def test_truncated_gzip_file_yields_its_lines(tmp_path: Path) -> None:
     path = tmp_path / f"{DAY}.log.gz"
     session = [Online("start"), *(TurnedAway("slots", count) for count in range(20_000)), *SESSION]
     packed = gzip.compress(
@@ -203,20 +203,20 @@ def test_a_gzipped_file_that_is_cut_short_gives_what_it_holds(tmp_path: Path) ->
     rows = read(reading)
     assert 5_000 < len(rows) < 15_000
     assert rows[-1][1] == "closed"
-    assert reading.problems == [f"{path}: cut short; its end is missing"]
+    assert reading.problems == [f"{path}: truncated; the end of the file is missing"]
     assert reading.damaged == 1
 
 
-def test_a_damaged_gzipped_file_is_named(tmp_path: Path) -> None:
+def test_damaged_gzip_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / f"{DAY}.log.gz"
     packed = gzip.compress(text(*SESSION))
     path.write_bytes(packed[:20] + bytes(byte ^ 0xFF for byte in packed[20:]))
     reading = Reading([path])
     read(reading)
-    assert reading.problems == [f"{path}: damaged; what follows the damage was not read"]
+    assert reading.problems == [f"{path}: damaged; the rest of the file was not read"]
 
 
-def test_gzipped_files_may_be_strung_together(tmp_path: Path) -> None:
+def test_concatenated_gzip_members_are_read(tmp_path: Path) -> None:
     path = tmp_path / f"{DAY}.log.gz"
     path.write_bytes(gzip.compress(text(*SESSION)) * 3)
     reading = Reading([path])
@@ -224,14 +224,14 @@ def test_gzipped_files_may_be_strung_together(tmp_path: Path) -> None:
     assert reading.problems == []
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_unreadable_file_is_named_and_others_are_read(tmp_path: Path) -> None:
     there = write(tmp_path / "log", text(*SESSION))
     reading = Reading([tmp_path / "gone", tmp_path, there])
     assert len(read(reading)) == 4
     assert reading.problems == [f"{tmp_path / 'gone'}: No such file or directory", f"{tmp_path}: Is a directory"]
 
 
-def test_it_says_how_far_it_is(tmp_path: Path) -> None:
+def test_bytes_read_reach_total_bytes(tmp_path: Path) -> None:
     paths = [write(tmp_path / name, text(*SESSION) * 5_000) for name in ("a.log", "b.gz")]
     reading = Reading(paths)
     assert reading.total_bytes == sum(path.stat().st_size for path in paths)

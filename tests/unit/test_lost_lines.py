@@ -1,4 +1,4 @@
-"""The account of lost lines: whether the line that tells of them came to be written."""
+"""Lost lines: whether the report of them was written."""
 
 import pytest
 
@@ -6,18 +6,18 @@ from smtppseudo.log.lost_lines import LostLines
 
 
 @pytest.mark.parametrize(
-    ("written", "told", "left"),
-    [(11, True, 0), (10, True, 0), (9, True, 1), (5, True, 1), (3, False, 4), (0, False, 4)],
+    ("written", "is_reported", "left"),
+    [(13, True, 0), (12, True, 0), (11, True, 1), (7, True, 1), (5, False, 4), (0, False, 4)],
 )
-def test_it_is_told_once_its_line_is_whole(written: int, told: bool, left: int) -> None:
-    account = LostLines()
+def test_lost_lines_are_reported_when_the_report_line_is_whole(written: int, is_reported: bool, left: int) -> None:
+    account = LostLines(lambda text: None)
     account.lose(3)
     account.reason = "full"
-    lost = account.to_tell(can_write=True)
+    lost = account.report(can_write=True)
     assert lost == ("full", 3)
-    data = account.encode(["told\n", "other\n"])
-    account.settle(2, data, written)
-    assert account.was_told is told
-    again = account.to_tell(can_write=True)
+    data = account.encode(["report\n", "other\n"])
+    account.record_write(2, data, written)
+    assert account.was_reported is is_reported
+    again = account.report(can_write=True)
     assert (again.lines if again else 0) == left
-    assert not account.was_told
+    assert not account.was_reported

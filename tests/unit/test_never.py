@@ -1,4 +1,4 @@
-"""Never: whom no list may hold, and why."""
+"""The networks that are never listed, and why."""
 
 from pathlib import Path
 
@@ -28,33 +28,33 @@ from smtppseudo.net.addresses import machine_addresses
         ("1.2.3.4/5", "it is not an address"),
     ],
 )
-def test_special_purpose(source: str, why: str) -> None:
+def test_special_purpose_networks_have_a_reason(source: str, why: str) -> None:
     assert Never().reason(source) == why
 
 
 @pytest.mark.parametrize("source", ["1.1.1.1", "11.0.0.0", "126.255.255.255", "223.255.255.255", "2a01:4f8::/64"])
-def test_all_others_may_be_listed(source: str) -> None:
+def test_other_addresses_may_be_listed(source: str) -> None:
     assert Never().reason(source) is None
 
 
-def test_who_is_named(tmp_path: Path) -> None:
+def test_named_networks_and_files_are_never_listed(tmp_path: Path) -> None:
     file = tmp_path / "never"
     file.write_text("# ours\n\n20.1.0.0/16   # the office\n2a01:4f8:1:2::25\n21.2.2.2/8\n")
     never = never_of(["9.9.9.9", "2a02::/32", str(file)], ["8.8.8.8", "2a03::1%eth0"])
-    assert never.reason("9.9.9.9") == "9.9.9.9 is named as never to be listed"
+    assert never.reason("9.9.9.9") == "9.9.9.9 is in blocklist_never or --never"
     assert never.reason("9.9.9.8") is None
-    assert never.reason("2a02:0:5::/64") == "2a02::/32 is named as never to be listed"
-    assert never.reason("20.1.200.3") == f"20.1.0.0/16 is named in {file}, line 3"
-    assert never.reason("2a01:4f8:1:2::/64") == f"2a01:4f8:1:2::25 is named in {file}, line 4"
+    assert never.reason("2a02:0:5::/64") == "2a02::/32 is in blocklist_never or --never"
+    assert never.reason("20.1.200.3") == f"20.1.0.0/16 is in {file}, line 3"
+    assert never.reason("2a01:4f8:1:2::/64") == f"2a01:4f8:1:2::25 is in {file}, line 4"
     assert never.reason("2a01:4f8:1:3::/64") is None
-    assert never.reason("21.9.9.9") == f"21.2.2.2/8 is named in {file}, line 5"
+    assert never.reason("21.9.9.9") == f"21.2.2.2/8 is in {file}, line 5"
     assert never.reason("8.8.8.8") == "8.8.8.8 is an address of this machine"
     assert never.reason("2a03::/64") == "2a03::1%eth0 is an address of this machine"
 
 
-def test_a_file_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
-    """Else a slip of the pen would have somebody listed who was to be spared."""
-    with pytest.raises(SettingsError, match=r"^/nowhere/never: No such file or directory; who is never listed is"):
+def test_unusable_file_is_an_error(tmp_path: Path) -> None:
+    """A typing error must not cause a protected network to be listed."""
+    with pytest.raises(SettingsError, match=r"^/nowhere/never: No such file or directory; blocklist_never "):
         never_of(["/nowhere/never"], [])
     file = tmp_path / "never"
     file.write_text("9.9.9.9\nmx.example.org\n")
@@ -62,7 +62,7 @@ def test_a_file_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
         never_of([str(file)], [])
 
 
-def test_the_addresses_of_the_machine(tmp_path: Path) -> None:
+def test_addresses_of_the_machine_are_found(tmp_path: Path) -> None:
     (tmp_path / "fib_trie").write_text(
         "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n"
         "     +-- 192.0.2.0/24 2 0 2\n        |-- 192.0.2.0\n           /24 link UNICAST\n"

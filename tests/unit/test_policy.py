@@ -1,4 +1,4 @@
-"""Policy: who is listed, from when, until when."""
+"""Policy: which sources are listed, and for how long."""
 
 import pytest
 
@@ -11,18 +11,18 @@ IP = "192.0.2.7"
 
 
 def listed(times: list[int], now: int, policy: Policy = POLICY) -> int | None:
-    """Return until when it is listed."""
+    """Return when the listing expires; None if there is none."""
     entry = entry_of(policy, IP, times, now)
     return entry.expires if entry is not None else None
 
 
-def test_the_default() -> None:
+def test_default_policy() -> None:
     assert policy_of(Settings()) == Policy(3, 30 * DAY_S, 7 * DAY_S)
     half = Settings(blocklist_min_hits=1, blocklist_window_days=0.5, blocklist_expire_days=0.01)
     assert policy_of(half) == Policy(1, DAY_S // 2, 864)
 
 
-def test_an_honest_sender_that_was_bounced_once_or_twice_is_not_listed() -> None:
+def test_default_policy_does_not_list_two_hits() -> None:
     policy = policy_of(Settings())
     assert listed([0], 1, policy) is None
     assert listed([0, DAY_S], DAY_S, policy) is None
@@ -37,32 +37,32 @@ def test_an_honest_sender_that_was_bounced_once_or_twice_is_not_listed() -> None
         ([10, 20, 30], 30, 330),
         ([10, 10, 10], 10, 310),
         ([10, 20, 30], 329, 330),
-        ([10, 20, 30], 330, None),  # the moment it expires it is gone
-        ([10, 20, 30], 29, None),  # the third is still to come
-        ([0, 500, WINDOW], WINDOW, WINDOW + EXPIRE),  # the window's ends belong to it
+        ([10, 20, 30], 330, None),  # no longer listed at the moment of expiry
+        ([10, 20, 30], 29, None),  # the third hit is in the future
+        ([0, 500, WINDOW], WINDOW, WINDOW + EXPIRE),  # both ends belong to the window
         ([0, 500, WINDOW + 1], WINDOW + 1, None),
         ([0, 10, 20, 900], 900, 1_200),  # each further hit within the window renews it
         ([0, 10, 20, 900, 950], 1_000, 1_250),
         ([0, 10, 20, 1_100], 1_100, None),
-        ([0, 980, 990, 1_290], 1_290, 1_590),  # expired at that moment, and listed again by one more hit
+        ([0, 980, 990, 1_290], 1_290, 1_590),  # expired at that moment, but one more hit lists it again
     ],
 )
 def test_window_and_expiry(times: list[int], now: int, until: int | None) -> None:
     assert listed(times, now) == until
 
 
-def test_a_later_hit_that_does_not_list_leaves_it_listed_as_long_as_it_was() -> None:
+def test_later_hit_outside_the_window_does_not_extend_the_listing() -> None:
     policy = Policy(3, 100, 1_000)
     assert listed([0, 10, 20, 500], 600, policy) == 1_020
 
 
-def test_one_hit_is_enough_where_min_hits_is_1() -> None:
+def test_one_hit_lists_with_min_hits_1() -> None:
     policy = Policy(1, WINDOW, EXPIRE)
     assert listed([5], 5, policy) == 305
     assert policy.kept_hits == 1
 
 
-def test_hits_are_kept_in_order_and_not_more_than_matter() -> None:
+def test_hits_are_sorted_and_limited() -> None:
     hits = Hits(POLICY)
     for at in (50, 10, 40, 20, 30, 60, 5):
         hits.add(IP, at)
@@ -71,12 +71,12 @@ def test_hits_are_kept_in_order_and_not_more_than_matter() -> None:
     assert hits.times_of("192.0.2.8") == ()
 
 
-def test_add_says_which_hit_lists() -> None:
+def test_add_returns_the_hit_that_lists() -> None:
     hits = Hits(POLICY)
     assert [hits.add(IP, at) for at in (10, 20, 30, 5_000)] == [None, None, 30, 30]
 
 
-def test_review_gives_the_listed_and_forgets_the_old() -> None:
+def test_review_yields_listed_sources_and_removes_old_ones() -> None:
     hits = Hits(POLICY)
     for source, times in {"192.0.2.1": (0, 1, 2), "192.0.2.2": (1_500,), "192.0.2.3": (1_400, 1_401, 1_402)}.items():
         for at in times:
@@ -86,7 +86,7 @@ def test_review_gives_the_listed_and_forgets_the_old() -> None:
     assert len(hits) == 2
 
 
-def test_sources_are_bounded_and_the_quiet_longest_go_first() -> None:
+def test_sources_are_limited_and_the_oldest_are_removed_first() -> None:
     hits = Hits(POLICY, sources_max=3)
     for at, source in enumerate("abcad"):
         hits.add(source, at)
@@ -103,7 +103,7 @@ def test_sources_are_bounded_and_the_quiet_longest_go_first() -> None:
     assert len(many) + many.forgotten == 20_001
 
 
-def test_hits_outlast_a_run() -> None:
+def test_rendered_hits_can_be_parsed() -> None:
     hits = Hits(POLICY)
     hits.add(IP, 1_800_000_000)
     hits.add(IP, 1_700_000_000)
@@ -119,6 +119,6 @@ def test_hits_outlast_a_run() -> None:
 @pytest.mark.parametrize(
     "line", ["", "\n", "192.0.2.7", "192.0.2.7 x", "192.0.2.7 -1", f"192.0.2.7 {1 << 70}", "1 2 \0"]
 )
-def test_what_is_no_line_of_hits_is_a_value_error(line: str) -> None:
+def test_invalid_line_of_hits_is_a_value_error(line: str) -> None:
     with pytest.raises(ValueError, match=r"unpack|invalid literal|not a source"):
         parse_hits(line)

@@ -1,4 +1,4 @@
-"""Settings: what is allowed, where an error is, which layer wins."""
+"""Settings: allowed values, places of errors, and the order of layers."""
 
 import re
 import tomllib
@@ -7,7 +7,8 @@ from typing import Any, Final, get_args
 import pytest
 
 from smtppseudo.config.file import default_file, parse_file, to_toml
-from smtppseudo.config.settings import KEYS, STAGES, TARPIT, Settings, SettingsError, Stage, check, combine
+from smtppseudo.config.layers import Configuration
+from smtppseudo.config.settings import KEYS, STAGES, TARPIT, Settings, SettingsError, Stage, check
 
 PLACE: Final = "/etc/smtppseudo/smtppseudo.toml"
 DEFAULTS: Final = Settings()._asdict()
@@ -44,13 +45,13 @@ def no_warning(text: str) -> None:
     pytest.fail(f"warned: {text}")
 
 
-def test_the_table_has_every_setting() -> None:
+def test_table_has_every_setting() -> None:
     assert set(KEYS) == set(Settings._fields)
     assert all(name == key.name for name, key in KEYS.items())
     assert {*WHOLE, *SECONDS, *DAYS, *SWITCHES, *LISTS, *TEXTS} == set(KEYS)
 
 
-def test_the_defaults() -> None:
+def test_defaults_are_as_documented() -> None:
     expected: dict[str, Any] = {
         "listen": ("0.0.0.0", "::"),
         "port": 25,
@@ -83,7 +84,7 @@ def test_the_defaults() -> None:
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_a_default_is_allowed(name: str) -> None:
+def test_default_passes_its_check(name: str) -> None:
     value = check(name, DEFAULTS[name])
     assert value == DEFAULTS[name]
     assert type(value) is type(DEFAULTS[name])
@@ -101,7 +102,7 @@ def refusal(name: str, value: object) -> str:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_whole_number(name: str) -> None:
+def test_whole_number_is_checked(name: str) -> None:
     low, high = WHOLE[name]
     assert (check(name, low), check(name, high)) == (low, high)
     for value in (low - 1, high + 1, True, False, 1.0, float("nan"), "1", [1], None):
@@ -109,7 +110,7 @@ def test_a_whole_number(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SECONDS)
-def test_seconds(name: str) -> None:
+def test_seconds_are_checked(name: str) -> None:
     low, high = SECONDS[name]
     for value in (low, high, low + 0.5):
         assert check(name, value) == value
@@ -120,7 +121,7 @@ def test_seconds(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DAYS)
-def test_days(name: str) -> None:
+def test_days_are_checked(name: str) -> None:
     low, high = DAYS[name]
     for value in (low, high, 7, 0.5):
         assert check(name, value) == value
@@ -129,11 +130,11 @@ def test_days(name: str) -> None:
         assert refusal(name, wrong) == f"{name} must be a number of days from 0.01 to 3650"
 
 
-def test_seconds_beyond_all_bounds() -> None:
+def test_infinite_and_nan_seconds_are_refused() -> None:
     assert refusal("idle_timeout_s", 10**400) == "idle_timeout_s must be a number of seconds from 1 to 86400"
 
 
-def test_a_time_out_of_0_is_allowed_where_it_may_be_off() -> None:
+def test_zero_seconds_are_allowed_only_where_they_mean_off() -> None:
     for name in MAY_BE_OFF:
         assert check(name, 0) == 0
     for name in SECONDS.keys() - MAY_BE_OFF:
@@ -141,7 +142,7 @@ def test_a_time_out_of_0_is_allowed_where_it_may_be_off() -> None:
 
 
 @pytest.mark.parametrize("name", SWITCHES)
-def test_a_switch(name: str) -> None:
+def test_switch_is_checked(name: str) -> None:
     assert check(name, True) is True
     assert check(name, False) is False
     wrong: tuple[object, ...] = (0, 1, "true", "", None, [])
@@ -157,14 +158,14 @@ def test_a_switch(name: str) -> None:
         ("blocklist_format", ("plain", "rbldnsd", "nft", "json")),
     ],
 )
-def test_a_choice(name: str, allowed: tuple[str, ...]) -> None:
+def test_choice_is_checked(name: str, allowed: tuple[str, ...]) -> None:
     assert [check(name, word) for word in allowed] == list(allowed)
     words = ", ".join(f'"{word}"' for word in allowed)
     for value in ("", "nothing", allowed[0].upper(), allowed[0] + " ", True, 1, None, [allowed[0]]):
         assert refusal(name, value) == f"{name} must be one of {words}"
 
 
-def test_the_stages() -> None:
+def test_stage_type_has_all_stages() -> None:
     assert get_args(Stage) == STAGES
     assert STAGES == ("connect", "helo", "mail", "rcpt", "data", "message")
 
@@ -189,7 +190,7 @@ def test_the_stages() -> None:
         ("metrics_file", ["", "/var/lib/x/m.prom"], ["m.prom", "/"]),
     ],
 )
-def test_a_text(name: str, right: list[str], wrong: list[object]) -> None:
+def test_text_is_checked(name: str, right: list[str], wrong: list[object]) -> None:
     for value in right:
         assert check(name, value) == value
     for refused in wrong:
@@ -215,7 +216,7 @@ def test_a_text(name: str, right: list[str], wrong: list[object]) -> None:
         ),
     ],
 )
-def test_a_list(name: str, right: list[list[str]], wrong: list[list[str]]) -> None:
+def test_list_is_checked(name: str, right: list[list[str]], wrong: list[list[str]]) -> None:
     for value in right:
         assert check(name, value) == check(name, tuple(value)) == tuple(value)
     others: tuple[object, ...] = ("x", 1, None, {}, [1], [None], [["x"]], [True])
@@ -223,7 +224,7 @@ def test_a_list(name: str, right: list[list[str]], wrong: list[list[str]]) -> No
         assert refusal(name, refused).startswith(f"{name} must be a list of ")
 
 
-def test_a_network_of_one_address_is_written_as_a_network() -> None:
+def test_address_becomes_a_network() -> None:
     assert check("limit_exempt", ["192.0.2.1", "2001:DB8::1"]) == ("192.0.2.1/32", "2001:db8::1/128")
 
 
@@ -231,18 +232,18 @@ def test_a_network_of_one_address_is_written_as_a_network() -> None:
     ("name", "near"),
     [("gretting", "greeting"), ("slot", "slots"), ("reject-at", "reject_at"), ("idle_timeout", "idle_timeout_s")],
 )
-def test_an_unknown_key_and_what_may_have_been_meant(name: str, near: str) -> None:
+def test_unknown_key_suggests_a_similar_key(name: str, near: str) -> None:
     assert refusal(name, 1) == f"unknown setting {name!r}; did you mean {near}?"
 
 
-def test_an_unknown_key_like_no_other() -> None:
+def test_unknown_key_without_a_similar_key_names_the_config_command() -> None:
     assert refusal("xyzzy", 1) == "unknown setting 'xyzzy'; `smtppseudo config --default` lists all"
 
 
 # The file
 
 
-def test_a_file() -> None:
+def test_file_is_parsed() -> None:
     text = '# comment\nport = 2525\ngreeting = "Hi, {ip}"\nlisten = [\n  "::1",\n]\nidle_timeout_s = 5\n'
     values = parse_file(text, PLACE, no_warning)
     assert values == {"port": 2525, "greeting": "Hi, {ip}", "listen": ("::1",), "idle_timeout_s": 5.0}
@@ -266,7 +267,7 @@ def test_a_file() -> None:
         ("idle_timeout_s = inf", "line 1: idle_timeout_s must be a number of seconds from 1 to 86400"),
     ],
 )
-def test_an_error_in_a_file_names_place_line_key_and_what_is_allowed(text: str, error: str) -> None:
+def test_error_in_a_file_names_place_line_key_and_allowed_values(text: str, error: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_file(text, PLACE, no_warning)
     assert str(caught.value) == f"{PLACE}, {error}"
@@ -276,7 +277,7 @@ def test_an_error_in_a_file_names_place_line_key_and_what_is_allowed(text: str, 
     "text",
     ["port", "port = ", "port = 25\nport = 26", "= 1", 'greeting = "x', "port = 25 # \0", "[port", "port = 0x"],
 )
-def test_what_is_no_toml_names_the_place(text: str) -> None:
+def test_invalid_toml_names_the_place(text: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{PLACE}: not valid TOML: .+"):
         parse_file(text, PLACE, no_warning)
 
@@ -286,7 +287,7 @@ def test_what_is_no_toml_names_the_place(text: str) -> None:
     ["port = " + "9" * 5000, "listen = " + "[" * 5000, "idle_timeout_s = " + "9" * 400],
     ids=["digits", "nesting", "seconds"],
 )
-def test_a_file_beyond_all_bounds_is_an_error_like_another(text: str) -> None:
+def test_huge_number_or_deep_nesting_is_a_settings_error(text: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{PLACE}"):
         parse_file(text, PLACE, no_warning)
 
@@ -299,98 +300,95 @@ def test_a_file_beyond_all_bounds_is_an_error_like_another(text: str) -> None:
         ("log_min_free_octets", "log_min_free_bytes"),
     ],
 )
-def test_a_key_by_its_old_name_works_with_a_warning(old: str, current: str) -> None:
+def test_old_name_of_a_key_works_with_a_warning(old: str, current: str) -> None:
     warnings: list[str] = []
     assert parse_file(f"slots = 7\n{old} = 5\n", PLACE, warnings.append) == {"slots": 7, current: 5}
     assert warnings == [f"{PLACE}, line 2: {old} is now called {current}; the old name still works"]
 
 
-def test_an_old_name_is_checked_as_the_current_one() -> None:
+def test_value_of_an_old_name_is_checked() -> None:
     with pytest.raises(SettingsError, match=rf"^{PLACE}, line 1: log_min_free_bytes must be a whole number "):
         parse_file("log_min_free_octets = -1", PLACE, lambda text: None)
 
 
-def test_a_key_by_both_its_names_is_an_error() -> None:
+def test_old_and_current_name_together_are_an_error() -> None:
     with pytest.raises(SettingsError) as caught:
         parse_file("log_min_free_bytes = 1\nlog_min_free_octets = 1\n", PLACE, no_warning)
     assert str(caught.value) == (
-        f"{PLACE}, line 2: log_min_free_octets is the old name of log_min_free_bytes, which is given, too;"
-        " remove the old one"
+        f"{PLACE}, line 2: log_min_free_octets is the old name of log_min_free_bytes, which is also given;"
+        " remove log_min_free_octets"
     )
 
 
 # Layers
 
 
-def test_later_layers_win_and_each_key_knows_where_it_came_from() -> None:
-    sourced = combine(
-        [
-            ("file", {"port": 1, "slots": 2, "greeting": "file", "log_dir": ""}),
-            ("monitor", {"greeting": "monitor", "accept_mail": False}),
-            ("command line", {"port": 3}),
-        ],
-        {"hostname": "mx", "log_dir": "/log"},
+def test_later_layers_override_and_origins_name_the_layer() -> None:
+    configuration = Configuration(
+        file={"port": 1, "slots": 2, "greeting": "file", "log_dir": ""},
+        monitor={"greeting": "monitor", "accept_mail": False},
+        command_line={"port": 3},
+        of_machine={"hostname": "mx", "log_dir": "/log"},
     )
     changed = {"port": 3, "slots": 2, "greeting": "monitor", "accept_mail": False, "hostname": "mx", "log_dir": "/log"}
-    assert sourced.settings._asdict() == DEFAULTS | changed
-    origins = {name: origin for name, origin in sourced.origins.items() if origin != "default"}
+    assert configuration.settings._asdict() == DEFAULTS | changed
+    origins = {name: origin for name, origin in configuration.origins.items() if origin != "default"}
     assert origins == {"port": "command line", "slots": "file", "greeting": "monitor", "accept_mail": "monitor"}
-    assert set(sourced.origins) == set(KEYS)
+    assert set(configuration.origins) == set(KEYS)
 
 
-def test_a_value_like_the_default_still_came_from_somewhere() -> None:
-    sourced = combine([("file", {"port": 25})], {})
-    assert sourced.settings == Settings()
-    assert sourced.origins["port"] == "file"
+def test_value_equal_to_the_default_keeps_its_origin() -> None:
+    configuration = Configuration({"port": 25}, {}, {}, {})
+    assert configuration.settings == Settings()
+    assert configuration.origins["port"] == "file"
 
 
-def test_the_default_of_the_machine_gives_way_to_a_value() -> None:
-    sourced = combine([("file", {"hostname": "mail.example.com"})], {"hostname": "mx"})
-    assert (sourced.settings.hostname, sourced.origins["hostname"]) == ("mail.example.com", "file")
+def test_value_overrides_the_default_of_the_machine() -> None:
+    configuration = Configuration({"hostname": "mail.example.com"}, {}, {}, {"hostname": "mx"})
+    assert (configuration.settings.hostname, configuration.origins["hostname"]) == ("mail.example.com", "file")
 
 
-def test_no_layer_is_all_defaults() -> None:
-    sourced = combine([], {})
-    assert sourced.settings == Settings()
-    assert set(sourced.origins.values()) == {"default"}
+def test_without_layers_all_values_are_defaults() -> None:
+    configuration = Configuration({}, {}, {}, {})
+    assert configuration.settings == Settings()
+    assert set(configuration.origins.values()) == {"default"}
 
 
 # The preset
 
 
-def test_the_tarpit_preset_stands_under_all_that_is_set() -> None:
-    sourced = combine(
-        [
-            ("file", {"tarpit": True, "idle_timeout_s": 60.0}),
-            ("monitor", {"reply_delay_s": 0.0}),
-            ("command line", {"quiet_timeout_s": 30.0}),
-        ],
-        {},
+def test_tarpit_changes_only_values_that_no_layer_sets() -> None:
+    configuration = Configuration(
+        file={"tarpit": True, "idle_timeout_s": 60.0},
+        monitor={"reply_delay_s": 0.0},
+        command_line={"quiet_timeout_s": 30.0},
+        of_machine={},
     )
     explicit = {"tarpit": True, "idle_timeout_s": 60.0, "reply_delay_s": 0.0, "quiet_timeout_s": 30.0}
-    assert sourced.settings._asdict() == {**DEFAULTS, **TARPIT, **explicit}
-    preset = {name for name, origin in sourced.origins.items() if origin == "tarpit"}
+    assert configuration.settings._asdict() == {**DEFAULTS, **TARPIT, **explicit}
+    preset = {name for name, origin in configuration.origins.items() if origin == "tarpit"}
     assert preset == {"greet_delay_s", "stutter_bytes_per_s", "session_timeout_s"}
-    assert (sourced.origins["quiet_timeout_s"], sourced.origins["reply_delay_s"]) == ("command line", "monitor")
+    origins = configuration.origins
+    assert (origins["quiet_timeout_s"], origins["reply_delay_s"]) == ("command line", "monitor")
 
 
-def test_a_later_layer_can_switch_the_preset_off() -> None:
-    sourced = combine([("file", {"tarpit": True}), ("monitor", {"tarpit": False})], {})
-    assert sourced.settings == Settings()
-    assert "tarpit" not in sourced.origins.values()
+def test_later_layer_can_switch_tarpit_off() -> None:
+    configuration = Configuration({"tarpit": True}, {"tarpit": False}, {}, {})
+    assert configuration.settings == Settings()
+    assert "tarpit" not in configuration.origins.values()
 
 
-def test_the_preset_is_allowed_settable_and_told() -> None:
+def test_tarpit_values_are_valid_settable_and_in_the_help() -> None:
     assert all(check(name, value) == value for name, value in TARPIT.items())
     assert all(KEYS[name].by_monitor for name in TARPIT)
     assert all(name in KEYS["tarpit"].help for name in TARPIT)
 
 
-def test_what_a_monitor_sets_acts_without_a_restart() -> None:
+def test_keys_that_monitors_set_need_no_restart() -> None:
     assert not any(key.by_monitor and key.at_start for key in KEYS.values())
 
 
-# TOML, written
+# Rendering as TOML
 
 
 @pytest.mark.parametrize(
@@ -408,7 +406,7 @@ def test_what_a_monitor_sets_acts_without_a_restart() -> None:
         (("a", 'b"'), '["a", "b\\""]'),
     ],
 )
-def test_a_value_as_toml(value: object, text: str) -> None:
+def test_value_is_rendered_as_toml(value: object, text: str) -> None:
     assert to_toml(value) == text
 
 
@@ -426,12 +424,12 @@ def test_a_value_as_toml(value: object, text: str) -> None:
         ("ehlo_keywords", ("A", 'X "\\"')),
     ],
 )
-def test_a_value_as_toml_is_read_back(name: str, value: object) -> None:
+def test_value_survives_rendering_and_parsing(name: str, value: object) -> None:
     assert parse_file(f"{name} = {to_toml(value)}\n", PLACE, no_warning) == {name: value}
 
 
 @pytest.mark.parametrize("path", ["a\nb", "a\rb", "a\tb", "a\x1bb", "a\x7fb", "a\ud800b"])
-def test_a_path_is_refused_or_can_be_written_and_read_back(path: str) -> None:
+def test_accepted_path_survives_rendering_and_parsing(path: str) -> None:
     try:
         value = check("log_dir", path)
     except SettingsError:
@@ -439,22 +437,22 @@ def test_a_path_is_refused_or_can_be_written_and_read_back(path: str) -> None:
     assert tomllib.loads(f"x = {to_toml(value)}") == {"x": path}
 
 
-def test_the_default_file_sets_nothing() -> None:
+def test_default_file_sets_nothing() -> None:
     assert parse_file(default_file(), PLACE, no_warning) == {}
 
 
-def test_the_default_file_without_its_comment_signs_sets_every_default() -> None:
+def test_uncommented_default_file_sets_every_default() -> None:
     text = re.sub(r"^# ([a-z_]+ = )", r"\1", default_file(), flags=re.MULTILINE)
     assert parse_file(text, PLACE, no_warning) == DEFAULTS
     assert list(parse_file(text, PLACE, no_warning)) == list(KEYS)
 
 
-def test_the_default_file_explains_every_key() -> None:
+def test_default_file_explains_every_key() -> None:
     text = default_file()
     assert all(f"\n# {key.help}\n# {key.name} = " in text for key in KEYS.values())
     assert re.fullmatch(r"(?:#? ?[ -~]*\n)+", text)
 
 
-def test_settings_are_frozen() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(AttributeError):
         Settings().port = 1  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The journal alone: dated files, limits, and what is lost counted right to the line, whatever the disk does."""
+"""Dated log files: names, limits, and exact counts of lost lines after any failure of the disk."""
 
 import contextlib
 import os
@@ -14,31 +14,31 @@ import pytest
 from smtppseudo.log.dated_files import CHECK_EVERY_S, DatedLog, Limits
 
 DAY, NEXT_DAY = "2026-01-31", "2026-02-01"
-TOLD = re.compile(r"told (\d+) (.*)")
+REPORT = re.compile(r"report (\d+) (.*)")
 
 
 class Book:
-    """A journal that is written to as the recorder does, on a clock that the test moves."""
+    """A dated log that is written as by the recorder, on a clock that the test advances."""
 
     def __init__(
         self, directory: Path, keep_days: int = 0, max_bytes_per_day: int = 0, min_free_bytes: int = 0
     ) -> None:
         self.directory = directory
         self.troubles: list[str] = []
-        self.journal = DatedLog(directory, Limits(keep_days, max_bytes_per_day, min_free_bytes), self.troubles.append)
+        self.log = DatedLog(directory, Limits(keep_days, max_bytes_per_day, min_free_bytes), self.troubles.append)
         self.day = DAY
         self.now = 100.0
 
     def write(self, *texts: str) -> None:
         """Write the lines of one turn."""
-        lost = self.journal.prepare(self.day, self.now)
+        lost = self.log.prepare(self.day, self.now)
         lines = [f"{text}\n" for text in texts]
         if lost is not None:
-            lines.insert(0, f"told {lost.lines} {lost.reason}\n")
-        self.journal.write(lines, self.now)
+            lines.insert(0, f"report {lost.lines} {lost.reason}\n")
+        self.log.write(lines, self.now)
 
     def write_later(self, *texts: str) -> None:
-        """Write after the next check has become due."""
+        """Write when the next check is due."""
         self.now += CHECK_EVERY_S
         self.write(*texts)
 
@@ -49,21 +49,21 @@ class Book:
 
     @property
     def lines(self) -> list[str]:
-        """What stands in today's file, the rest after the last LF included."""
+        """The lines of today's file, and the rest after its last LF."""
         return self.path.read_text().split("\n")
 
 
 @pytest.fixture
 def book(tmp_path: Path) -> Iterator[Book]:
-    """A journal without limits in a directory that is not there yet."""
+    """A log without limits, in a directory that does not exist yet."""
     book = Book(tmp_path / "log")
     yield book
-    book.journal.close()
+    book.log.close()
 
 
 @contextlib.contextmanager
 def files_limited_to(data: int) -> Iterator[None]:
-    """Let the kernel cut short whatever would make a file longer: a write is partial, the next one fails."""
+    """Limit the size of files in the kernel: a write beyond it is partial, the next one fails."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (data, hard))
     try:
@@ -72,7 +72,7 @@ def files_limited_to(data: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_lines_go_to_a_dated_file_that_not_everybody_can_read(book: Book) -> None:
+def test_lines_go_to_a_dated_file_without_access_for_others(book: Book) -> None:
     umask = os.umask(0)
     try:
         book.write("one", "two")
@@ -82,10 +82,10 @@ def test_lines_go_to_a_dated_file_that_not_everybody_can_read(book: Book) -> Non
     assert book.lines == ["one", "two", "three", ""]
     assert stat.S_IMODE(book.path.stat().st_mode) == 0o640
     assert stat.S_IMODE(book.directory.stat().st_mode) == 0o750
-    assert (book.journal.account.lost_lines, book.troubles) == (0, [])
+    assert (book.log.account.lost_lines, book.troubles) == (0, [])
 
 
-def test_a_new_day_is_a_new_file(book: Book) -> None:
+def test_new_day_opens_a_new_file(book: Book) -> None:
     book.write("old")
     book.day = NEXT_DAY
     book.write("new")
@@ -93,19 +93,19 @@ def test_a_new_day_is_a_new_file(book: Book) -> None:
     assert (book.directory / f"{DAY}.log").read_text() == "old\n"
 
 
-def test_a_file_is_continued(book: Book) -> None:
+def test_existing_file_is_appended_to(book: Book) -> None:
     book.directory.mkdir()
     book.path.write_text("before\n")
     book.write("after")
     assert book.lines == ["before", "after", ""]
 
 
-def test_a_line_that_was_cut_short_before_is_ended_first(book: Book) -> None:
+def test_partial_last_line_is_ended_first(book: Book) -> None:
     book.directory.mkdir()
     book.path.write_text("before\ncut sho")
     book.write("after")
     assert book.lines == ["before", "cut sho", "after", ""]
-    assert book.journal.account.lost_lines == 0
+    assert book.log.account.lost_lines == 0
 
 
 BEFORE = "2026-01-30.log"
@@ -123,10 +123,10 @@ def test_logs_older_than_the_limit_are_removed(tmp_path: Path) -> None:
     book.write("tomorrow")
     assert not (tmp_path / "2026-01-29.log").exists()
     assert (tmp_path / f"{DAY}.log").exists()
-    book.journal.close()
+    book.log.close()
 
 
-def test_what_cannot_be_removed_does_not_save_the_others(tmp_path: Path) -> None:
+def test_old_log_that_cannot_be_removed_does_not_protect_others(tmp_path: Path) -> None:
     book = Book(tmp_path, keep_days=2)
     for year in range(1990, 2020, 2):
         (tmp_path / f"{year}-01-01.log").touch()
@@ -135,14 +135,14 @@ def test_what_cannot_be_removed_does_not_save_the_others(tmp_path: Path) -> None
     book.write("today")
     assert [path.name for path in sorted(tmp_path.glob("*.log")) if path.is_file()] == [BEFORE, f"{DAY}.log"]
     assert book.lines == ["today", ""]
-    book.journal.close()
+    book.log.close()
 
 
-STAY = "old logs stay until tomorrow"
+KEPT = "old logs are kept until tomorrow"
 
 
 @pytest.mark.parametrize("wrong", ["2027-01-31", "2026-04-15", "2036-01-31"])
-def test_a_clock_that_jumps_ahead_removes_nothing(tmp_path: Path, wrong: str) -> None:
+def test_clock_jump_removes_no_logs(tmp_path: Path, wrong: str) -> None:
     book = Book(tmp_path, keep_days=2)
     names = ["2026-01-29.log", "2026-01-30.log", f"{DAY}.log"]
     for name in names[:2]:
@@ -150,38 +150,38 @@ def test_a_clock_that_jumps_ahead_removes_nothing(tmp_path: Path, wrong: str) ->
     book.write("before")
     book.day = wrong
     book.write_later("ahead")
-    book.journal.reopen()  # as SIGHUP does
+    book.log.reopen()  # as SIGHUP does
     book.write_later("ahead still")
     book.day = DAY
     book.write_later("right again")
     book.day = wrong
     book.write_later("ahead again")
     assert sorted(path.name for path in tmp_path.iterdir()) == [*names, f"{wrong}.log"]
-    assert [STAY in trouble for trouble in book.troubles] == [True, True]
-    book.journal.close()
+    assert [KEPT in trouble for trouble in book.troubles] == [True, True]
+    book.log.close()
 
 
-def test_a_clock_that_stays_ahead_for_a_day_is_believed(tmp_path: Path) -> None:
+def test_old_logs_are_removed_a_day_after_a_clock_jump(tmp_path: Path) -> None:
     book = Book(tmp_path, keep_days=2)
     book.write("before")
     for book.day in ("2026-06-01", "2026-06-02"):
         book.now += 86_400
         book.write("after")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2026-06-01.log", "2026-06-02.log"]
-    book.journal.close()
+    book.log.close()
 
 
-def test_days_without_a_line_are_no_jump(tmp_path: Path) -> None:
+def test_days_without_lines_are_not_a_clock_jump(tmp_path: Path) -> None:
     book = Book(tmp_path, keep_days=2)
     book.write("before")
     book.day, book.now = "2026-02-20", book.now + 20 * 86_400
     book.write("after")
     assert [path.name for path in tmp_path.iterdir()] == ["2026-02-20.log"]
     assert book.troubles == []
-    book.journal.close()
+    book.log.close()
 
 
-def test_a_first_day_that_finds_only_old_logs_waits_for_the_next(tmp_path: Path) -> None:
+def test_first_day_with_only_old_logs_removes_none(tmp_path: Path) -> None:
     (tmp_path / "2025-01-31.log").touch()
     book = Book(tmp_path, keep_days=2)
     book.write("today")
@@ -189,18 +189,18 @@ def test_a_first_day_that_finds_only_old_logs_waits_for_the_next(tmp_path: Path)
     book.day, book.now = NEXT_DAY, book.now + 86_400
     book.write("tomorrow")
     assert not (tmp_path / "2025-01-31.log").exists()
-    book.journal.close()
+    book.log.close()
 
 
-def test_no_limit_of_days_keeps_all(tmp_path: Path) -> None:
+def test_zero_keep_days_removes_nothing(tmp_path: Path) -> None:
     book = Book(tmp_path, keep_days=0)
     (tmp_path / "1999-01-01.log").touch()
     book.write("today")
     assert (tmp_path / "1999-01-01.log").exists()
-    book.journal.close()
+    book.log.close()
 
 
-def test_a_day_has_at_most_its_bytes(tmp_path: Path) -> None:
+def test_log_of_a_day_stays_within_its_limit(tmp_path: Path) -> None:
     book = Book(tmp_path, max_bytes_per_day=100)
     book.path.write_text("x" * 49 + "\n")
     for number in range(30):
@@ -208,16 +208,16 @@ def test_a_day_has_at_most_its_bytes(tmp_path: Path) -> None:
     size = book.path.stat().st_size
     assert 90 < size <= 100
     written = sum(line.startswith("line") for line in book.lines)
-    assert written + book.journal.account.lost_lines == 30
+    assert written + book.log.account.lost_lines == 30
     assert len(book.troubles) == 1
     assert "log_max_bytes_per_day is reached" in book.troubles[0]
     book.day = NEXT_DAY
     book.write("morning")
-    assert book.lines == [f"told {book.journal.account.lost_lines} log_max_bytes_per_day is reached", "morning", ""]
-    book.journal.close()
+    assert book.lines == [f"report {book.log.account.lost_lines} log_max_bytes_per_day is reached", "morning", ""]
+    book.log.close()
 
 
-def test_the_floor_stops_and_resumes(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logging_stops_and_resumes_with_free_space(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     book = Book(tmp_path / "floor", min_free_bytes=1000)
     free = SimpleNamespace(f_bavail=10, f_frsize=100)
     monkeypatch.setattr(os, "fstatvfs", lambda fd: free)
@@ -226,54 +226,54 @@ def test_the_floor_stops_and_resumes(book: Book, tmp_path: Path, monkeypatch: py
     book.write_later("two")
     book.write("three")
     assert book.lines == ["one", ""]
-    assert (book.journal.account.lost_lines, len(book.troubles)) == (2, 1)
+    assert (book.log.account.lost_lines, len(book.troubles)) == (2, 1)
     assert "log_min_free_bytes" in book.troubles[0]
     free.f_bavail = 10
     book.write_later("four")
-    assert book.lines == ["one", "told 2 fewer than log_min_free_bytes are free on the disk", "four", ""]
-    book.journal.close()
+    assert book.lines == ["one", "report 2 fewer than log_min_free_bytes are free on the disk", "four", ""]
+    book.log.close()
 
 
-def test_the_real_floor_is_asked_of_the_disk(tmp_path: Path) -> None:
+def test_free_space_of_the_real_disk_is_checked(tmp_path: Path) -> None:
     book = Book(tmp_path, min_free_bytes=1 << 60)
     book.write("one")
-    assert book.journal.account.lost_lines == 1
-    book.journal.close()
+    assert book.log.account.lost_lines == 1
+    book.log.close()
 
 
-def test_a_renamed_file_is_left_within_a_second(book: Book) -> None:
+def test_new_file_replaces_a_renamed_one_within_a_second(book: Book) -> None:
     book.write("one")
     book.path.rename(book.directory / "rotated")
     book.write("two")
     book.write_later("three")
     assert (book.directory / "rotated").read_text() == "one\ntwo\n"
     assert book.lines == ["three", ""]
-    assert (book.journal.account.lost_lines, book.troubles) == (0, [])
+    assert (book.log.account.lost_lines, book.troubles) == (0, [])
 
 
-def test_reopen_leaves_a_renamed_file_at_once(book: Book) -> None:
+def test_reopen_replaces_a_renamed_file_at_once(book: Book) -> None:
     book.write("one")
     book.path.rename(book.directory / "rotated")
-    book.journal.reopen()
+    book.log.reopen()
     book.write("two")
     assert (book.directory / "rotated").read_text() == "one\n"
     assert book.lines == ["two", ""]
 
 
-def test_what_went_to_a_removed_file_is_counted(book: Book) -> None:
+def test_lines_in_a_removed_file_are_counted_as_lost(book: Book) -> None:
     book.write("one")
     book.write_later("two")
     book.path.unlink()
     book.write("three")
     book.write_later("four")
-    told = TOLD.fullmatch(book.lines[0])
-    assert told is not None
-    assert 1 <= int(told[1]) == book.journal.account.lost_lines <= 2  # nobody saw whether "two" was still read
+    report = REPORT.fullmatch(book.lines[0])
+    assert report is not None
+    assert 1 <= int(report[1]) == book.log.account.lost_lines <= 2  # "two" may have been read before the removal
     assert book.lines[1:] == ["four", ""]
     assert "removed" in book.troubles[0]
 
 
-def test_a_removed_directory_is_made_anew(book: Book) -> None:
+def test_removed_directory_is_created_again(book: Book) -> None:
     book.write("one")
     book.path.unlink()
     book.directory.rmdir()
@@ -282,7 +282,7 @@ def test_a_removed_directory_is_made_anew(book: Book) -> None:
 
 
 @pytest.mark.parametrize("kind", ["symlink", "fifo", "directory"])
-def test_only_a_file_is_written_to(book: Book, tmp_path: Path, kind: str) -> None:
+def test_only_a_regular_file_is_written(book: Book, tmp_path: Path, kind: str) -> None:
     book.directory.mkdir()
     target = tmp_path / "target"
     target.write_text("untouched")
@@ -293,34 +293,34 @@ def test_only_a_file_is_written_to(book: Book, tmp_path: Path, kind: str) -> Non
     else:
         book.path.mkdir()
     book.write("lost")
-    assert (book.journal.account.lost_lines, len(book.troubles)) == (1, 1)
+    assert (book.log.account.lost_lines, len(book.troubles)) == (1, 1)
     assert target.read_text() == "untouched"
     book.path.rename(tmp_path / "away")
     book.write_later("written")
-    assert TOLD.fullmatch(book.lines[0])
+    assert REPORT.fullmatch(book.lines[0])
     assert book.lines[1:] == ["written", ""]
 
 
-def test_a_full_device_loses_every_line_and_says_so_once(book: Book) -> None:
+def test_full_device_loses_every_line_and_reports_once(book: Book) -> None:
     book.directory.mkdir()
     try:
-        os.mknod(book.path, stat.S_IFCHR | 0o600, os.makedev(1, 7))  # what /dev/full is
+        os.mknod(book.path, stat.S_IFCHR | 0o600, os.makedev(1, 7))  # the device /dev/full
         book.path.open("ab").close()
     except PermissionError:
         pytest.skip("may not make a device here")
     for number in range(10):
         book.write_later(f"line {number}", "and another")
-    assert book.journal.account.lost_lines == 20
+    assert book.log.account.lost_lines == 20
     assert book.troubles == [f"{book.path}: No space left on device; log lines are lost until writing works again"]
     book.path.unlink()
     book.write_later("written")
-    told = TOLD.fullmatch(book.lines[0])
-    assert told is not None
-    assert int(told[1]) == book.journal.account.lost_lines == 20
+    report = REPORT.fullmatch(book.lines[0])
+    assert report is not None
+    assert int(report[1]) == book.log.account.lost_lines == 20
     assert book.lines[1:] == ["written", ""]
 
 
-def test_lines_are_counted_and_ended_right_wherever_a_write_is_cut_short(tmp_path: Path) -> None:
+def test_lost_lines_are_exact_wherever_a_write_is_cut(tmp_path: Path) -> None:
     texts = ["first of all", "second", "third and last"]
     whole = len("".join(texts)) + len(texts)
     for limit in range(whole + 1):
@@ -332,10 +332,10 @@ def test_lines_are_counted_and_ended_right_wherever_a_write_is_cut_short(tmp_pat
         book.write_later("the end")
         expect_account(book, [*texts, "lost at the limit", "as well", "within the second after", "the end"])
         assert len(book.troubles) == 1
-        book.journal.close()
+        book.log.close()
 
 
-def test_so_are_they_when_what_tells_of_the_loss_is_cut_short_too(tmp_path: Path) -> None:
+def test_lost_lines_are_exact_when_the_report_is_cut_too(tmp_path: Path) -> None:
     texts = ["first", "second"]
     for first in range(0, len("first\nsecond\n"), 2):
         for second in range(first, first + 50):
@@ -346,35 +346,35 @@ def test_so_are_they_when_what_tells_of_the_loss_is_cut_short_too(tmp_path: Path
                 book.write_later("third", "fourth")
             book.write_later("the end")
             expect_account(book, [*texts, "third", "fourth", "the end"])
-            book.journal.close()
+            book.log.close()
 
 
 def expect_account(book: Book, given: list[str]) -> None:
-    """Each line given is there whole, or counted as lost and told of; what was cut short is ended."""
+    """Assert that each given line is in the file, or counted and reported as lost, and that partial lines are ended."""
     *lines, rest = book.lines
     assert rest == ""
     whole = [line for line in lines if line in given]
     assert whole == sorted(set(whole), key=given.index)
-    assert len(whole) + book.journal.account.lost_lines == len(given)
-    told = [int(match[1]) for match in map(TOLD.fullmatch, lines) if match and match[2] == "File too large"]
-    assert sum(told) == book.journal.account.lost_lines
+    assert len(whole) + book.log.account.lost_lines == len(given)
+    reported = [int(match[1]) for match in map(REPORT.fullmatch, lines) if match and match[2] == "File too large"]
+    assert sum(reported) == book.log.account.lost_lines
     pieces = [line for line in lines if line not in given and not line.endswith("File too large")]
-    tellings = [f"told {count} File too large" for count in range(len(given))]
-    assert all(any(line.startswith(piece) for line in given + tellings) for piece in pieces)
+    reports = [f"report {count} File too large" for count in range(len(given))]
+    assert all(any(line.startswith(piece) for line in given + reports) for piece in pieces)
     assert len(pieces) <= len(book.troubles) + 1
 
 
-def test_a_trouble_that_comes_again_is_said_again(book: Book) -> None:
+def test_repeated_trouble_is_reported_again(book: Book) -> None:
     for number in range(2):
         with files_limited_to(0):
             book.write_later(f"lost {number}")
             book.write_later("lost too")
         book.write_later("written")
     assert len(book.troubles) == 2
-    assert book.journal.account.lost_lines == 4
+    assert book.log.account.lost_lines == 4
 
 
-def test_nothing_is_inherited_by_other_programs(book: Book) -> None:
+def test_descriptor_is_not_inheritable(book: Book) -> None:
     book.write("one")
     opened = [fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink() and fd.readlink() == book.path]
     assert len(opened) == 1

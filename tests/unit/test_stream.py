@@ -1,4 +1,4 @@
-"""The log on a descriptor: readers that are slow, that leave, and that come back."""
+"""The log on a descriptor: slow readers, closed pipes, and new readers."""
 
 import fcntl
 import os
@@ -10,11 +10,11 @@ import pytest
 from smtppseudo.log.stream import RETRY_EVERY_S, TOO_SLOW, LogStream, write_at_once
 
 PIPE_BYTES = 16_384
-TEXTS = [f"{number:03} {'x' * 95}" for number in range(300)]  # twice what the pipe takes
+TEXTS = [f"{number:03} {'x' * 95}" for number in range(300)]  # twice the capacity of the pipe
 
 
 class Pipe:
-    """A small pipe, written to as the recorder does, on a clock that the test moves."""
+    """A small pipe, written as by the recorder, on a clock that the test advances."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
@@ -34,11 +34,11 @@ class Pipe:
         lost = self.stream.prepare("2026-01-31", self.now)
         lines = [f"{text}\n" for text in texts]
         if lost is not None:
-            lines.insert(0, f"told {lost.lines} {lost.reason}\n")
+            lines.insert(0, f"report {lost.lines} {lost.reason}\n")
         self.stream.write(lines, self.now)
 
     def read(self) -> list[str]:
-        """Read all there is, lines and the rest after the last LF."""
+        """Read all data: lines, and the rest after the last LF."""
         data = b""
         try:
             while piece := os.read(self._reads, 65_536):
@@ -47,23 +47,23 @@ class Pipe:
             pass
         return data.decode().split("\n")
 
-    def leave(self) -> None:
-        """Let the reader go."""
+    def close_reader(self) -> None:
+        """Close the reading end."""
         os.close(self._reads)
 
-    def come_back(self) -> None:
-        """Let another reader come."""
+    def reopen_reader(self) -> None:
+        """Open the reading end again."""
         self._reads = self._open()
 
     def close(self) -> None:
-        """Give all back."""
+        """Close both ends."""
         os.close(self._reads)
         os.close(self._writes)
 
 
 @pytest.fixture
 def pipe(tmp_path: Path) -> Iterator[Pipe]:
-    """A pipe whose reader reads when the test says so."""
+    """A pipe that is read only by the test."""
     pipe = Pipe(tmp_path / "pipe")
     yield pipe
     pipe.close()
@@ -76,7 +76,7 @@ def test_lines_arrive_in_order(pipe: Pipe) -> None:
     assert (pipe.stream.account.lost_lines, pipe.troubles) == (0, [])
 
 
-def test_a_slow_reader_is_not_waited_for(pipe: Pipe) -> None:
+def test_write_does_not_wait_for_a_slow_reader(pipe: Pipe) -> None:
     for text in TEXTS:
         pipe.write(text)
     arrived = pipe.read()
@@ -85,14 +85,14 @@ def test_a_slow_reader_is_not_waited_for(pipe: Pipe) -> None:
     assert arrived == [*TEXTS[:kept], ""]
     lost = len(TEXTS) - kept
     assert pipe.stream.account.lost_lines == lost
-    assert not pipe.stream.account.has_told
+    assert not pipe.stream.account.is_all_reported
     assert pipe.troubles == [f"standard output: {TOO_SLOW}; log lines are lost until writing works again"]
     pipe.write("again")
-    assert pipe.read() == [f"told {lost} {TOO_SLOW}", "again", ""]
-    assert pipe.stream.account.has_told
+    assert pipe.read() == [f"report {lost} {TOO_SLOW}", "again", ""]
+    assert pipe.stream.account.is_all_reported
 
 
-def test_of_many_lines_at_once_whole_ones_arrive(pipe: Pipe) -> None:
+def test_large_write_delivers_whole_lines(pipe: Pipe) -> None:
     pipe.write(*TEXTS)
     arrived = pipe.read()
     assert arrived == [*TEXTS[: len(arrived) - 1], ""]
@@ -100,15 +100,15 @@ def test_of_many_lines_at_once_whole_ones_arrive(pipe: Pipe) -> None:
     assert pipe.stream.account.lost_lines == len(TEXTS) - len(arrived) + 1
 
 
-def test_a_line_longer_than_the_pipe_is_cut_and_ended_later(pipe: Pipe) -> None:
+def test_line_longer_than_the_pipe_is_cut_and_ended_later(pipe: Pipe) -> None:
     pipe.write("y" * 50_000)
     assert pipe.read() == ["y" * PIPE_BYTES]
     pipe.write("next")
-    assert pipe.read() == ["", f"told 1 {TOO_SLOW}", "next", ""]
+    assert pipe.read() == ["", f"report 1 {TOO_SLOW}", "next", ""]
     assert pipe.stream.account.lost_lines == 1
 
 
-def test_every_slow_time_is_said_once(pipe: Pipe) -> None:
+def test_each_slow_period_is_reported_once(pipe: Pipe) -> None:
     for _ in range(2):
         for text in TEXTS:
             pipe.write(text)
@@ -118,32 +118,32 @@ def test_every_slow_time_is_said_once(pipe: Pipe) -> None:
     assert len(pipe.troubles) == 2
 
 
-def test_a_reader_that_left_costs_lines_until_another_comes(pipe: Pipe) -> None:
+def test_lines_are_lost_until_the_pipe_has_a_reader_again(pipe: Pipe) -> None:
     pipe.write("a")
     pipe.read()
-    pipe.leave()
+    pipe.close_reader()
     pipe.write("lost 1")
     pipe.write("lost 2", "lost 3")
-    pipe.come_back()
+    pipe.reopen_reader()
     pipe.write("lost 4: it is not tried again so soon")
     assert pipe.read() == [""]
     assert pipe.stream.account.lost_lines == 4
     assert pipe.troubles == ["standard output: Broken pipe; log lines are lost until writing works again"]
     pipe.now += RETRY_EVERY_S
     pipe.write("b")
-    assert pipe.read() == ["told 4 Broken pipe", "b", ""]
+    assert pipe.read() == ["report 4 Broken pipe", "b", ""]
 
 
-def test_on_reopen_it_is_tried_again_at_once(pipe: Pipe) -> None:
-    pipe.leave()
+def test_reopen_retries_at_once(pipe: Pipe) -> None:
+    pipe.close_reader()
     pipe.write("lost")
-    pipe.come_back()
+    pipe.reopen_reader()
     pipe.stream.reopen()
     pipe.write("b")
-    assert pipe.read() == ["told 1 Broken pipe", "b", ""]
+    assert pipe.read() == ["report 1 Broken pipe", "b", ""]
 
 
-def test_a_full_device_loses_all() -> None:
+def test_full_device_loses_every_line() -> None:
     troubles: list[str] = []
     fd = os.open("/dev/full", os.O_WRONLY)
     try:
@@ -156,7 +156,7 @@ def test_a_full_device_loses_all() -> None:
     assert troubles == ["standard output: No space left on device; log lines are lost until writing works again"]
 
 
-def test_a_file_takes_all(tmp_path: Path) -> None:
+def test_write_at_once_writes_everything_to_a_file(tmp_path: Path) -> None:
     with (tmp_path / "file").open("wb") as file:
         data = b"x" * 99_999 + b"\n"
         assert write_at_once(file.fileno(), data) == (len(data), None)
