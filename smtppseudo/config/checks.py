@@ -101,7 +101,7 @@ def address(value: object) -> str:
 
 
 def is_absolute(path: str) -> bool:
-    """Return whether a path is absolute on this system. pathlib is not for this: on Windows `::/0` would be absolute."""
+    """Return whether a path is absolute on this system. For pathlib, `::/0` would be absolute on Windows."""
     return re.match(ROOT, path) is not None
 
 
