@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from smtppseudo.config.checks import is_absolute
 from smtppseudo.config.settings import SettingsError
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -95,7 +96,7 @@ def read_never_listed(named: Iterable[str], own: Iterable[str]) -> NeverListed:
     for ip in own:
         never.add_own(ip)
     for text in named:
-        if Path(text).is_absolute():
+        if is_absolute(text):
             _add_file(never, Path(text))
         else:
             never.add(ip_network(text, strict=False), f"{text} is in blocklist_never or --never")
