@@ -4,6 +4,7 @@ import ipaddress
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 ROOT: Final = r"(?:[A-Za-z]:[\\/]|\\\\)" if sys.platform == "win32" else "/"
@@ -21,17 +22,9 @@ def whole(low: int, high: int) -> Callable[[object], int]:
     return check
 
 
-def seconds(low: float, high: float, *, off: bool = False) -> Callable[[object], float]:
-    """Allow seconds, and 0 if it means off."""
-    return _time("a number of seconds", low, high, off=off)
+def number(unit: str, low: float, high: float, *, off: bool = False) -> Callable[[object], float]:
+    """Allow numbers from `low` to `high`, whole or fractional, and 0 if it means off."""
 
-
-def days(low: float, high: float) -> Callable[[object], float]:
-    """Allow days, whole or fractional."""
-    return _time("a number of days", low, high, off=False)
-
-
-def _time(unit: str, low: float, high: float, *, off: bool) -> Callable[[object], float]:
     def check(value: object) -> float:
         if (
             isinstance(value, int | float)
@@ -39,9 +32,13 @@ def _time(unit: str, low: float, high: float, *, off: bool) -> Callable[[object]
             and (low <= value <= high or (off and value == 0))
         ):
             return float(value)
-        raise ValueError(f"{unit} from {low:g} to {high:g}" + (", or 0 for off" if off else ""))
+        raise ValueError(f"a number of {unit} from {low:g} to {high:g}" + (", or 0 for off" if off else ""))
 
     return check
+
+
+seconds = partial(number, "seconds")
+days = partial(number, "days")
 
 
 def switch(value: object) -> bool:

@@ -129,6 +129,14 @@ class Key(NamedTuple):
     at_start: bool = False
 
 
+def _by_monitor(name: str, check: Callable[[object], Any], help: str) -> Key:  # noqa: A002
+    return Key(name, check, help, by_monitor=True)
+
+
+def _at_start(name: str, check: Callable[[object], Any], help: str) -> Key:  # noqa: A002
+    return Key(name, check, help, at_start=True)
+
+
 _GREETING: Final = "1 to 200 printable ASCII characters"
 _PORT: Final = whole(0, 65_535)
 _PATH: Final = text("a path without control characters", r"[^\x00-\x1f\x7f]{0,1024}")
@@ -137,21 +145,19 @@ _FILE: Final = text("an absolute path without control characters", rf"({ROOT}[^\
 KEYS: Final[dict[str, Key]] = {
     key.name: key
     for key in (
-        Key(
+        _at_start(
             "listen",
             list_of(address, 'a list of IP addresses, as in ["0.0.0.0", "::"]', least=1),
             "The addresses on which senders connect.",
-            at_start=True,
         ),
-        Key("port", _PORT, "The SMTP port. 0 = any free port.", at_start=True),
-        Key(
+        _at_start("port", _PORT, "The SMTP port. 0 = any free port."),
+        _at_start(
             "monitor_listen",
             list_of(address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
             "The addresses on which monitors connect. Addresses other than loopback need monitor_tls_cert and"
             " monitor_tls_key, or monitor_cleartext.",
-            at_start=True,
         ),
-        Key("monitor_port", _PORT, "The monitor port. 0 = any free port.", at_start=True),
+        _at_start("monitor_port", _PORT, "The monitor port. 0 = any free port."),
         Key(
             "monitor_tls_cert",
             _PATH,
@@ -159,82 +165,60 @@ KEYS: Final[dict[str, Key]] = {
             " $CREDENTIALS_DIRECTORY.",
         ),
         Key("monitor_tls_key", _PATH, "The private key of monitor_tls_cert: PEM. SIGHUP reads both again."),
-        Key(
+        _at_start(
             "monitor_cleartext",
             switch,
             "Accept monitors on other machines without TLS. Anyone on the network path can then read and change"
             " everything except the magic word. With monitor_tls_cert, TLS is still used.",
-            at_start=True,
         ),
-        Key("slots", whole(1, 60_000), "How many connections are served at the same time.", at_start=True),
+        _at_start("slots", whole(1, 60_000), "How many connections are served at the same time."),
         Key("slots_per_client", whole(0, 60_000), "How many slots an IPv4 address or IPv6 /64 may use. 0 = no limit."),
         Key(
             "limit_exempt",
             list_of(network, 'a list of networks, as in ["127.0.0.0/8", "::1/128"]', most=500),
             "Networks that slots_per_client does not apply to.",
         ),
-        Key(
+        _at_start(
             "evict_after_s",
             seconds(1, 86_400),
             "When all slots are in use, a new caller gets the slot of a session that has been idle for this long.",
-            at_start=True,
         ),
-        Key(
-            "idle_timeout_s",
-            seconds(1, 86_400),
-            "A session is closed this long after its last reply.",
-            by_monitor=True,
-        ),
-        Key("session_timeout_s", seconds(1, 604_800), "The longest a session may last.", by_monitor=True),
-        Key(
+        _by_monitor("idle_timeout_s", seconds(1, 86_400), "A session is closed this long after its last reply."),
+        _by_monitor("session_timeout_s", seconds(1, 604_800), "The longest a session may last."),
+        _by_monitor(
             "quiet_timeout_s",
             seconds(1, 86_400, off=True),
             "All sessions are closed when no new caller has connected for this long. 0 = off.",
-            by_monitor=True,
         ),
-        Key(
+        _by_monitor(
             "tarpit",
             switch,
             "Make every caller wait. Changes these defaults: "
             + ", ".join(f"{name} = {value:g}" for name, value in TARPIT.items())
             + ". Settings that are given keep their values.",
-            by_monitor=True,
         ),
-        Key(
-            "greet_delay_s",
-            seconds(0.1, 60, off=True),
-            "How long a caller waits for the greeting. 0 = off.",
-            by_monitor=True,
-        ),
-        Key(
-            "reply_delay_s",
-            seconds(0.1, 60, off=True),
-            "How long a caller waits for each reply. 0 = off.",
-            by_monitor=True,
-        ),
-        Key(
+        _by_monitor("greet_delay_s", seconds(0.1, 60, off=True), "How long a caller waits for the greeting. 0 = off."),
+        _by_monitor("reply_delay_s", seconds(0.1, 60, off=True), "How long a caller waits for each reply. 0 = off."),
+        _by_monitor(
             "stutter_bytes_per_s",
             whole(0, 1000),
             "How many bytes of a reply are sent per second. While fewer than a fifth of the slots are free, replies"
             " are sent without delay. 0 = off.",
-            by_monitor=True,
         ),
-        Key(
+        _by_monitor(
             "greeting",
             text(_GREETING, r"[ -~]{1,200}"),
             "The text after 220. {hostname}, {date} and {ip} are replaced; without any of them the date is appended.",
-            by_monitor=True,
         ),
         Key(
             "hostname",
             text("a host name of at most 255 characters (letters, digits, - . _)", r"[A-Za-z0-9._-]{0,255}"),
             "The name of this server in its replies. Empty = the name of this machine.",
         ),
-        Key(
+        _at_start(
             "server_name",
             text("at most 64 letters, digits and - . _", r"[A-Za-z0-9._-]{0,64}"),
             "The name of this server in its logs and metrics, for readers of several servers. Empty = none.",
-            at_start=True,
         ),
         Key(
             "ehlo_keywords",
@@ -256,82 +240,62 @@ KEYS: Final[dict[str, Key]] = {
             switch,
             "Announce ENHANCEDSTATUSCODES and put RFC 3463 codes such as 5.7.1 into replies.",
         ),
-        Key(
+        _by_monitor(
             "reject_at",
             choice(STAGES),
             "The stage at which mail is refused. At connect, some senders (Postfix, OpenSMTPD) retry for days instead"
             " of bouncing.",
-            by_monitor=True,
         ),
-        Key(
-            "accept_mail",
-            switch,
-            "Accept every message and discard it. Honest mail is then lost without a bounce.",
-            by_monitor=True,
+        _by_monitor(
+            "accept_mail", switch, "Accept every message and discard it. Honest mail is then lost without a bounce."
         ),
-        Key(
-            "log_data_events",
-            switch,
-            "Log and show what callers send and the replies, not only their connections.",
-            by_monitor=True,
+        _by_monitor(
+            "log_data_events", switch, "Log and show what callers send and the replies, not only their connections."
         ),
-        Key("log_dir", _PATH, "The log directory. Empty = the default; - = standard output.", at_start=True),
-        Key(
+        _at_start("log_dir", _PATH, "The log directory. Empty = the default; - = standard output."),
+        _at_start(
             "log_format",
             choice(("text", "json")),
             "The format of a log line: `time event key=value ...`, or a JSON object.",
-            at_start=True,
         ),
-        Key("log_keep_days", whole(0, 36_500), "Logs older than this many days are removed. 0 = never.", at_start=True),
-        Key(
+        _at_start("log_keep_days", whole(0, 36_500), "Logs older than this many days are removed. 0 = never."),
+        _at_start(
             "log_max_bytes_per_day",
             whole(0, 1 << 50),
             "When the log of a day reaches this many bytes, logging stops until the next day. 0 = no limit.",
-            at_start=True,
         ),
-        Key(
+        _at_start(
             "log_min_free_bytes",
             whole(0, 1 << 50),
             "Logging stops while fewer than this many bytes of the disk are free. 0 = no limit.",
-            at_start=True,
         ),
-        Key(
+        _at_start(
             "metrics_file",
             _FILE,
             "A file with the counters, for node_exporter's textfile collector (.prom). Empty = none.",
-            at_start=True,
         ),
-        Key(
+        _at_start(
             "state_dir",
             _PATH,
             "The state directory, which keeps the settings that monitors change. Empty = the default.",
-            at_start=True,
         ),
-        Key(
+        _at_start(
             "blocklist_file",
             _FILE,
             "A file with a block list of repeated callers, which the server keeps up to date. Empty = none.",
-            at_start=True,
         ),
-        Key("blocklist_format", choice(BLOCKLIST_FORMATS), "The format of the block list.", at_start=True),
-        Key(
+        _at_start("blocklist_format", choice(BLOCKLIST_FORMATS), "The format of the block list."),
+        _at_start(
             "blocklist_min_hits",
             whole(1, 1_000),
             "An IPv4 address or an IPv6 /64 is listed at this many hits. A hit is a session with evidence.",
-            at_start=True,
         ),
-        Key("blocklist_window_days", days(0.01, 3_650), "The time within which these hits must lie.", at_start=True),
-        Key(
-            "blocklist_expire_days",
-            days(0.01, 3_650),
-            "How long an address stays listed after its latest hit.",
-            at_start=True,
-        ),
-        Key(
+        _at_start("blocklist_window_days", days(0.01, 3_650), "The time within which these hits must lie."),
+        _at_start("blocklist_expire_days", days(0.01, 3_650), "How long an address stays listed after its latest hit."),
+        _at_start(
             "blocklist_evidence",
             list_of(choice(tuple(EVIDENCE)), f"a list of some of {', '.join(EVIDENCE)}", least=1),
             "What counts as evidence: " + "; ".join(f"{name} ({what})" for name, what in EVIDENCE.items()) + ".",
-            at_start=True,
         ),
         Key(
             "blocklist_never",

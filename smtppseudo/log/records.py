@@ -1,9 +1,9 @@
 r"""Records: a stamped event as one line of a log, and back.
 
-Text is logfmt: ``time event key=value ...``. A value that is empty or holds a space, ``=`` or ``"`` stands
-in double quotes; a ``"`` inside is ``\x22``. JSON is one object a line, ``time`` first, the same fields in
-the same order. Numbers that are absent (slot 0, port 0, ...) are left out. If the server has a name, the last field
-of every record is `server`.
+Text is logfmt: ``time event key=value ...``. A value that is empty or contains a space, ``=`` or ``"`` stands in
+double quotes; a ``"`` in it is ``\x22``. JSON is one object a line, with the same fields in the same order. Fields
+without a value (slot 0, port 0, ...) are left out. If the server has a name, the last field of every record is
+`server`.
 """
 
 import re
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Value: TypeAlias = str | int | bool
 Renderer: TypeAlias = Callable[[Iterable[Stamped]], list[str]]
 
-# The names of commit 6869f68, in logs and streams of servers of that time.
+# The names of commit 6869f68, which older servers log and stream.
 OLD_EVENTS: Final = {"refused": "turned_away"}
 OLD_FIELDS: Final = {
     "received_octets": "received_bytes",
@@ -29,14 +29,17 @@ OLD_FIELDS: Final = {
 }
 
 KINDS: Final[dict[str, type[Event]]] = {name: kind for kind, name in NAMES.items()}
+TIME: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+_TIME: Final = re.compile(TIME, re.ASCII)
 _EVENT: Final = re.compile(r"[a-z_]+")
+_TEXT: Final = re.compile(r'(\S+) (\S+)((?: [a-z_]+=(?:"[^"]*"|[^ "=]*))+)')
+_PAIR: Final = re.compile(r' ([a-z_]+)=(?:"([^"]*)"|([^ "=]*))')
 _ESCAPE: Final = re.compile(r"\\(?:\\|x22)")
 _UNPRINTABLE: Final = re.compile(r"[^ -~]")
-_PAIR: Final = re.compile(r' ([a-z_]+)=(?:"([^"]*)"|([^ "=]*))')
 
 
 def fields(stamped: Stamped) -> Iterator[tuple[str, Value]]:
-    """Yield every field of an event after `time` and `event`, in the order of the documents."""
+    """Yield every field of an event after `time` and `event`, in the documented order."""
     for name in ("slot", "session", "ip", "port"):
         value = getattr(stamped, name)
         if value:
@@ -71,14 +74,14 @@ def render_text(batch: Iterable[Stamped]) -> list[str]:
     """Render events as logfmt lines, LF included."""
     lines = []
     for stamped in batch:
-        # The lines that every session has are written out, at a quarter of the cost of `_render_any`;
-        # a test holds them to it.
+        # The lines of every session have their own code, which takes a quarter of the time of `_render_any`. A test
+        # compares the two.
         _, time, slot, session, ip, port, event = stamped
         if isinstance(event, Command) and event[2:] == _UNMARKED:
             reply = event.reply
             line = (
-                f"{time} command slot={slot} session={session} ip={ip} port={port} data={_bytes_value(event.data)}"
-                f" code={reply[:3].decode()} reply={_bytes_value(reply[4:])}\n"
+                f"{time} command slot={slot} session={session} ip={ip} port={port} data={_quoted(escape(event.data))}"
+                f" code={reply[:3].decode()} reply={_quoted(escape(reply[4:]))}\n"
             )
         elif isinstance(event, Connected):
             line = f"{time} connected slot={slot} session={session} ip={ip} port={port} local_port={event.local_port}\n"
@@ -108,7 +111,7 @@ def render_json(batch: Iterable[Stamped]) -> list[str]:
 
 
 def renderer(log_format: "LogFormat", server_name: str) -> Renderer:
-    """Return the function that renders events as lines of a log. A `server_name` becomes the last field of each."""
+    """Return the function that renders events as lines of a log; a `server_name` is the last field of each."""
     render: Renderer = render_json if log_format == "json" else render_text
     if not server_name:
         return render
@@ -119,10 +122,9 @@ def renderer(log_format: "LogFormat", server_name: str) -> Renderer:
 
 
 def render_record(record: Mapping[str, object]) -> str:
-    """Render what a JSON record holds as the line that `render_text` makes of the same event, LF included.
+    """Render the fields of a record as `render_text` renders the event, LF included.
 
-    A kind or a field that this version does not know is rendered all the same, and whatever the server sends,
-    the line is printable ASCII.
+    Unknown events and fields are rendered, too. The line is printable ASCII, no matter what the server sent.
     """
     pairs = [f" {name}={_any_value(value)}" for name, value in record.items() if name not in ("time", "event")]
     return _UNPRINTABLE.sub(_escape_character, f"{record['time']} {record['event']}{''.join(pairs)}") + "\n"
@@ -133,10 +135,10 @@ def _escape_character(character: re.Match[str]) -> str:
 
 
 def json_members(batch: Iterable[Stamped]) -> list[str]:
-    """Render events as the members of a JSON object, `time` first, braces left out."""
+    """Render events as the members of a JSON object, without the braces."""
     members = []
     for stamped in batch:
-        # Written out as in render_text, for the same reason.
+        # As in render_text, and for the same reason.
         _, time, slot, session, ip, port, event = stamped
         origin = f'"slot":{slot},"session":{session},"ip":"{ip}","port":{port}'
         if isinstance(event, Command) and event[2:] == _UNMARKED:
@@ -161,29 +163,29 @@ def json_members(batch: Iterable[Stamped]) -> list[str]:
 
 
 def parse(line: str) -> Stamped:
-    """Return the event on one line of either format; the LF may be missing. `seq` is 0 unless the line holds it.
+    """Return the event on one line of either format; the LF may be missing. `seq` is 0 if the line has none.
 
-    Fields that this version does not know are ignored. Raises ValueError where the line is not a whole record, or the
-    event is unknown.
+    Unknown fields are ignored. Raises ValueError if the line is not a whole record, or the event is unknown.
     """
-    fields = read_fields(line)
-    return Stamped(_whole(fields.get("seq", 0)), fields["time"], *place_of(fields), event_of(fields))
+    record = read_record(line)
+    return Stamped(_int(record.get("seq", 0)), record["time"], *place_of(record), event_of(record))
 
 
-def read_fields(line: str) -> dict[str, Any]:
-    """Return every field of one line, `time` and `event` included, by the names of this version.
+def read_record(line: str) -> dict[str, Any]:
+    """Return the fields of one line, `time` and `event` included, with the names of this version.
 
-    The event may be unknown. Raises ValueError where the line is not a whole record.
+    The event may be unknown. Raises ValueError if the line is not a whole record.
     """
-    fields = _json_fields(line) if line.startswith("{") else _text_fields(line)
-    time, event = str(fields.get("time")), str(fields.get("event"))
-    if len(time) != len("2026-01-01T00:00:00.000Z") or not _EVENT.fullmatch(event) or len(fields) == len((time, event)):
+    record = _read_json(line) if line.startswith("{") else _read_text(line)
+    time, event = str(record.get("time")), str(record.get("event"))
+    is_cut = len(record) == len((time, event))  # every event has at least one more field
+    if is_cut or not _TIME.fullmatch(time) or not _EVENT.fullmatch(event):
         raise ValueError(f"not a record: {line[:40]!r}")
-    return with_current_names(fields | {"time": time, "event": event})
+    return with_current_names(record | {"time": time, "event": event})
 
 
 def with_current_names(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record, `event` among its fields, with the names of this version in place of old ones."""
+    """Return a record with current names instead of old ones."""
     event = record["event"]
     if event not in OLD_EVENTS and OLD_FIELDS.keys().isdisjoint(record):
         return record
@@ -191,82 +193,74 @@ def with_current_names(record: dict[str, Any]) -> dict[str, Any]:
     return {**current, "event": OLD_EVENTS.get(event, event)}
 
 
-def _text_fields(line: str) -> dict[str, Any]:
-    line = line.removesuffix("\n")
-    time, _, rest = line.partition(" ")
-    name, _, tail = rest.partition(" ")
-    values = {"time": time, "event": name}
-    position = 0
-    tail = " " + tail if tail else ""
-    while position < len(tail):
-        pair = _PAIR.match(tail, position)
-        if pair is None:
-            raise ValueError(f"no key=value at {tail[position : position + 40]!r}")
-        position = pair.end()
-        quoted = pair[2]
-        values[pair[1]] = pair[3] if quoted is None else _ESCAPE.sub(_restore_quote, quoted)
-    return values
+def _read_text(line: str) -> dict[str, Any]:
+    match = _TEXT.fullmatch(line.removesuffix("\n"))
+    if match is None:
+        raise ValueError(f"not a record: {line[:40]!r}")
+    time, event, pairs = match.groups()
+    own = {name: bare or _ESCAPE.sub(_restore_quote, quoted) for name, quoted, bare in _PAIR.findall(pairs)}
+    return {"time": time, "event": event, **own}
 
 
 def _restore_quote(escaped: re.Match[str]) -> str:
     return '"' if escaped[0] == "\\x22" else escaped[0]
 
 
-def _json_fields(line: str) -> dict[str, Any]:
+def _read_json(line: str) -> dict[str, Any]:
     import json  # noqa: PLC0415 - 3 ms of start-up, only for readers of JSON logs
 
     try:
-        values = json.loads(line)
+        record = json.loads(line)
     except RecursionError:
         raise ValueError("nested too deep") from None
-    if not isinstance(values, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - a damaged line is one kind of error
-    return values
+    if not isinstance(record, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - one kind of error for all damaged lines
+    return record
 
 
-def place_of(fields: Mapping[str, Any]) -> tuple[int, int, str, int]:
-    """Return slot, session, ip and port of a record of any event; 0 or empty if it has none. Raises ValueError."""
-    slot, session, port = (_whole(fields.get(name, 0)) for name in ("slot", "session", "port"))
-    return slot, session, str(fields.get("ip", "")), port
+def place_of(record: Mapping[str, Any]) -> tuple[int, int, str, int]:
+    """Return slot, session, ip and port of a record; 0 or empty if it has none. Raises ValueError."""
+    slot, session, port = (_int(record.get(name, 0)) for name in ("slot", "session", "port"))
+    return slot, session, str(record.get("ip", "")), port
 
 
-def event_of(fields: Mapping[str, Any]) -> Event:
-    """Return the event that the fields of a record describe. Raises ValueError if one is missing or wrong."""
-    name = fields["event"]
+def event_of(record: Mapping[str, Any]) -> Event:
+    """Return the event that a record describes. Raises ValueError if it is unknown, or a field is missing or wrong."""
+    name = record["event"]
     kind = KINDS.get(name)
     if kind is None:
         raise ValueError(f"unknown event: {name}")
     try:
-        return _command(fields) if kind is Command else _event(kind, fields)
+        return _command(record) if kind is Command else _event(kind, record)
     except (KeyError, TypeError) as error:
         raise ValueError(f"a {name} record without {error}") from None
 
 
-def _whole(value: Any) -> int:
+def _command(record: Mapping[str, Any]) -> Command:
+    return Command(
+        data=unescape(str(record["data"])),
+        reply=f"{record['code']} ".encode("ascii") + unescape(str(record["reply"])),
+        eol_lf="eol" in record,
+        pregreet="pregreet" in record,
+        pipelined="pipelined" in record,
+        truncated_bytes=_int(record.get("truncated_bytes", 0)),
+    )
+
+
+def _event(kind: type[Event], record: Mapping[str, Any]) -> Event:
+    own = {
+        name: _int(record[name]) if type_ is int else str(record[name])
+        for name, type_ in kind.__annotations__.items()
+        if name in record
+    }
+    return kind(**own)  # type: ignore[arg-type]
+
+
+def _int(value: Any) -> int:
     try:
         return int(value)
     except (TypeError, OverflowError):
         raise ValueError(f"not a whole number: {value!a:.40}") from None
-
-
-def _command(fields: Mapping[str, Any]) -> Command:
-    return Command(
-        data=unescape(str(fields["data"])),
-        reply=f"{fields['code']} ".encode("ascii") + unescape(str(fields["reply"])),
-        eol_lf="eol" in fields,
-        pregreet="pregreet" in fields,
-        pipelined="pipelined" in fields,
-        truncated_bytes=_whole(fields.get("truncated_bytes", 0)),
-    )
-
-
-def _event(kind: type[Event], fields: Mapping[str, Any]) -> Event:
-    own = {
-        name: _whole(fields[name]) if type_ is int else str(fields[name])
-        for name, type_ in kind.__annotations__.items()
-        if name in fields
-    }
-    return kind(**own)  # type: ignore[arg-type]
 
 
 def _json_value(value: Value) -> str:
@@ -289,13 +283,9 @@ def _text_value(value: Value) -> str:
 def _any_value(value: object) -> str:
     if isinstance(value, str | int) and value is not False:
         return _text_value(value)
-    import json  # noqa: PLC0415 - as in _json_fields
+    import json  # noqa: PLC0415 - as in _read_json
 
     return _quoted(json.dumps(value))
-
-
-def _bytes_value(data: bytes) -> str:
-    return _quoted(escape(data))
 
 
 def _quoted(text: str) -> str:

@@ -26,7 +26,7 @@ from functools import cache
 from typing import Final, NamedTuple, TypeAlias
 
 from smtppseudo.events import Closed, Command, Error, Event, TurnedAway, escape
-from smtppseudo.log.records import KINDS, event_of, place_of, read_fields
+from smtppseudo.log.records import KINDS, TIME, event_of, place_of, read_record
 
 Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str, str]
 
@@ -45,7 +45,6 @@ class _Format(NamedTuple):
 
 
 # Quantifiers are possessive: nothing is tried twice.
-_TIME: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 _NUMBER: Final = r"(?:0|[1-9]\d{0,17}+)"
 _ID: Final = r"[1-9]\d{0,17}+"
 
@@ -66,7 +65,7 @@ def _text_format() -> _Format:
         "o": rf"(closed) {place}()()() reason=([a-z]+) duration_ms=({_NUMBER}) {sizes}",
         "r": rf"(turned_away)()(?: ip=({bare}))?()()()() reason=([a-z]+) count=({_NUMBER})",
     }
-    lines = {letter: rf"({_TIME}) {event}(?: server=({bare}))?" for letter, event in events.items()}
+    lines = {letter: rf"({TIME}) {event}(?: server=({bare}))?" for letter, event in events.items()}
     return _Format(len("2026-11-24T13:54:36.350Z co"), _compiled(lines), _restore_text)
 
 
@@ -84,8 +83,7 @@ def _json_format() -> _Format:
         "r": rf'(turned_away)"()(?:,"ip":"({plain})")?()()()(),"reason":"([a-z]+)","count":({_NUMBER})',
     }
     lines = {
-        letter: rf'{{"time":"({_TIME})","event":"{event}(?:,"server":"({plain})")?}}'
-        for letter, event in events.items()
+        letter: rf'{{"time":"({TIME})","event":"{event}(?:,"server":"({plain})")?}}' for letter, event in events.items()
     }
     return _Format(len('{"time":"2026-11-24T13:54:36.350Z","event":"co'), _compiled(lines), _restore_json)
 
@@ -104,7 +102,6 @@ def _restore_json(data: str) -> str:
 
 _TEXT_QUOTE: Final = re.compile(r"\\(\\|x22)")
 _JSON_ESCAPE: Final = re.compile(r'\\(["\\])')
-_WHOLE_TIME: Final = re.compile(_TIME, re.ASCII)
 _CODE: Final = re.compile(r"(?:\d\d\d)?", re.ASCII)
 _AMOUNT: Final = re.compile(r"\d{0,18}", re.ASCII)
 _NOTHING: Final = ("", "", "", "", "")
@@ -134,23 +131,16 @@ def _row_of_line(line: str) -> Row | None:
     if not line.isascii():
         return None
     try:
-        fields = read_fields(line)
-        own = _own_fields(event_of(fields)) if fields["event"] in KINDS else _NOTHING
-        _, session, ip, port = place_of(fields)
+        record = read_record(line)
+        own = _own_fields(event_of(record)) if record["event"] in KINDS else _NOTHING
+        _, session, ip, port = place_of(record)
     except ValueError:
         return None
-    row = (
-        fields["time"],
-        fields["event"],
-        str(session or ""),
-        ip,
-        str(port or ""),
-        *own,
-        str(fields.get("server", "")),
-    )
+    server = str(record.get("server", ""))
+    row = (record["time"], record["event"], str(session or ""), ip, str(port or ""), *own, server)
     whole = "".join(row)
     is_plain = whole.isascii() and whole.isprintable()
-    is_sound = is_plain and _WHOLE_TIME.fullmatch(row[0]) and _CODE.fullmatch(row[6]) and _AMOUNT.fullmatch(row[9])
+    is_sound = is_plain and _CODE.fullmatch(row[6]) and _AMOUNT.fullmatch(row[9])
     return row if is_sound else None
 
 

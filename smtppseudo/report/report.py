@@ -1,4 +1,4 @@
-"""The report: sums over the rows of a log, in bounded memory."""
+"""The report: counts over the rows of logs, in bounded memory."""
 
 import re
 from bisect import bisect_right
@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from ipaddress import ip_network
-from typing import Final, TypeVar, get_args
+from typing import Final, get_args
 
 from smtppseudo.events import TurnedAwayReason, escape, unescape
 from smtppseudo.logread.scan import Row
 from smtppseudo.report.tally import KEPT, Tally
 
 KINDS: Final = ("address", "network", "helo", "domain", "sender", "verb", "reason", "duration", "hour", "day")
-"""What can be counted by: `domain` and `sender` are those of MAIL, `reason` is why sessions ended, `duration` how long
-they took."""
+"""What connections and commands are counted by. `domain` and `sender` come from MAIL, `reason` and `duration` from
+ended sessions."""
 HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
 SPANS: Final = ("under 1 s", "1 to 10 s", "10 s to 1 min", "1 to 10 min", "over 10 min")
 _SPAN_ENDS_MS: Final = (1_000, 10_000, 60_000, 600_000)
@@ -25,13 +25,11 @@ _NO_SENDER: Final = "<>"
 _OF_COMMANDS: Final = ("verb", "helo", "domain", "sender")
 _REASONS: Final = get_args(TurnedAwayReason)
 
-T = TypeVar("T")
-
 
 class Report:
-    """Sums up rows by those `kinds` of `KINDS`. `zone` (None: that of this machine) is for hour and day.
+    """Counts rows by some `kinds` of `KINDS`. Hours and days are in `zone` (None: the zone of this machine).
 
-    `kept` is the limit of each tally. Times of day are exact to the minute.
+    `kept` is the limit of each tally.
     """
 
     def __init__(self, kinds: Iterable[str], zone: tzinfo | None = None, kept: int = KEPT) -> None:
@@ -47,7 +45,7 @@ class Report:
         self._day_and_hour = lru_cache(4_096)(lambda minute: _day_and_hour(minute, zone))
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Add rows, best some thousands at a time."""
+        """Count rows; fastest with some thousands at a time."""
         callers: list[str] = []
         minutes: list[str] = []
         said: list[str] = []
@@ -63,7 +61,7 @@ class Report:
                 ends.append(reason)
                 spans.append(int(amount))
             elif kind == "turned_away":
-                self._add_refused(reason, int(amount))
+                self._add_turned_away(reason, int(amount))
             elif kind == "error":
                 self.lost += int(amount)
         self._note_times(rows)
@@ -77,12 +75,12 @@ class Report:
         self._tally("reason", Counter(ends))
         self._tally("duration", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
 
-    def _add_refused(self, reason: str, count: int) -> None:
-        known = reason if reason in _REASONS else "other"  # a later version's
+    def _add_turned_away(self, reason: str, count: int) -> None:
+        known = reason if reason in _REASONS else "other"  # the reason of a later version
         self.turned_away[known] = self.turned_away.get(known, 0) + count
 
     def _note_times(self, rows: Sequence[Row]) -> None:
-        times = [row[0] for row in rows]  # servers that share a file write a little out of order
+        times = [row[0] for row in rows]  # several servers that share a file write a little out of order
         if times:
             self.first = min(self.first or times[0], *times)
             self.last = max(self.last, *times)
@@ -121,11 +119,11 @@ class Report:
             self.tallies[kind].add(sums)
 
 
-def _sums(counts: Mapping[T, int], name_of: Callable[[T], str]) -> dict[str, int]:
-    """Sum up counts by the name of each item."""
+def _sums(counts: Mapping[str, int], name_of: Callable[[str], str]) -> dict[str, int]:
+    """Sum up counts by the name of each key."""
     sums: dict[str, int] = {}
-    for each, count in counts.items():
-        name = name_of(each)
+    for key, count in counts.items():
+        name = name_of(key)
         sums[name] = sums.get(name, 0) + count
     return sums
 
@@ -158,7 +156,7 @@ def domain_of(sender: str) -> str:
 
 @lru_cache(4_096)
 def network_of(ip: str) -> str:
-    """Return the /24 of an IPv4 address, the /48 of an IPv6 address, nothing for what is no address."""
+    """Return the /24 of an IPv4 address, the /48 of an IPv6 address; empty for other text."""
     match = _IPV4.fullmatch(ip)
     if match:
         return f"{match[1]}.0/24"

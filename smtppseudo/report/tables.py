@@ -1,4 +1,4 @@
-"""Tables: a report as text for people, and as one JSON object for programs."""
+"""Tables: a report as text for people, or as one JSON object for programs."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,14 +23,15 @@ _TITLES: Final = {
     "day": "Days",
 }
 _WHOLE: Final[Mapping[str, Sequence[str]]] = {"hour": HOURS, "duration": SPANS}
-"""The kinds whose every value is shown, in this order."""
+"""The kinds of which every value is shown, in this order."""
 
 
 class View(NamedTuple):
     """How a report is shown.
 
-    `since` and `until` are the bounds asked for, or empty; `zone` names the time of hours and days; `names` are those
-    of addresses, where they were looked up; `bar` is what bars are made of. `damaged` counts the lines left out.
+    `since` and `until` are the bounds that the user gave, or empty. `zone` names the time zone of hours and days.
+    `names` has the host names of addresses that were looked up. Bars are made of the character `bar`. Of all `lines`,
+    `damaged` were left out.
     """
 
     since: str = ""
@@ -45,7 +46,7 @@ class View(NamedTuple):
 
 
 def shown(kind: str, tally: Tally, top: int) -> list[tuple[str, int]]:
-    """Return the rows of a kind's table: the `top` most frequent, or all where the kind has an order of its own."""
+    """Return the rows of a table: the `top` most frequent values, or all values of a kind with its own order."""
     if kind == "day":
         return tally.in_order()
     if kind in _WHOLE:
@@ -92,7 +93,7 @@ def _table(kind: str, tally: Tally, view: View) -> Iterator[str]:
     named = [(f"{name}  {view.names[name]}" if view.names.get(name) else name, count) for name, count in rows]
     digits = len(f"{most:,}")
     longest = max(len(name) for name, _ in named)
-    # The bar gets what the names leave, and no less than a little; the names get the rest.
+    # Names are shortened only if bars would become shorter than _BAR_MIN.
     room = view.width - digits - 11
     bar = max(_BAR_MIN, min(_BAR_MAX, room - longest - 2))
     fits = min(longest, room - bar - 2)
@@ -114,7 +115,7 @@ def _title(kind: str, tally: Tally, count: int, view: View) -> str:
 
 
 def render_json(report: Report, view: View) -> str:
-    """Render a report as one JSON object, LF included. Times are RFC 3339; a count may be too low by `short`."""
+    """Render a report as one JSON object, LF included. Times are RFC 3339; a count can be too low by `short`."""
     found = {
         "since": view.since or None,
         "until": view.until or None,

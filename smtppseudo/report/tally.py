@@ -1,4 +1,4 @@
-"""Tallies: how often each of any number of names was seen, in bounded memory."""
+"""Tallies: counts by name, in bounded memory."""
 
 import heapq
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ NAME_MAX: Final = 128
 
 
 class Tally:
-    """Counts names. As long as there are at most `2 * kept` of them, exactly.
+    """Counts names; exact for at most `2 * kept` of them. Names longer than 128 characters are cut.
 
-    With more the rarest are forgotten (Misra and Gries, 1982): a count may then be too low, by at most `short`, which
-    is at most the sum of all that was counted / `kept`; so what is frequent stays. A name takes about 200 bytes.
+    With more names the rarest are forgotten (Misra and Gries, 1982). A count can then be too low by at most `short`,
+    which is at most `total / kept`. A name takes about 200 bytes.
     """
 
     __slots__ = ("_counts", "_kept", "short", "total")
@@ -24,7 +24,7 @@ class Tally:
         self._counts: dict[str, int] = {}
 
     def __len__(self) -> int:
-        """Return how many names are known; where `short` is not 0, there were more."""
+        """Return the number of names; if `short` is not 0, there were more."""
         return len(self._counts)
 
     def add(self, counts: Mapping[str, int]) -> None:
@@ -39,11 +39,11 @@ class Tally:
             self._forget()
 
     def top(self, count: int) -> list[tuple[str, int]]:
-        """Return the most frequent names with their counts; equal ones by name."""
+        """Return the most frequent names with their counts; names with equal counts are sorted."""
         return heapq.nsmallest(count, self._counts.items(), key=lambda item: (-item[1], item[0]))
 
     def in_order(self) -> list[tuple[str, int]]:
-        """Return all names with their counts, by name."""
+        """Return all names with their counts, sorted by name."""
         return sorted(self._counts.items())
 
     def _forget(self) -> None:

@@ -4,7 +4,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smtppseudo.events import NAMES, Closed, Command, Event, Stamped, escape, unescape
-from smtppseudo.log.records import KINDS, fields, parse, read_fields, render_json, render_text, renderer
+from smtppseudo.log.records import KINDS, fields, parse, read_record, render_json, render_text, renderer
 from smtppseudo.logread.scan import Row, scan
 from tests.property.test_records import records
 
@@ -19,7 +19,7 @@ _FIELDS = {"closed": ("reason", "duration_ms"), "turned_away": ("reason", "count
 
 def row_of(line: str) -> Row:
     """Make the row of a line from its record's fields; of a command's marks, each that holds."""
-    server = str(read_fields(line).get("server", ""))
+    server = str(read_record(line).get("server", ""))
     record = parse(line)
     event: Event = record.event
     kind = NAMES[type(event)]
