@@ -30,7 +30,7 @@ _RENDER: dict[str, Callable[[list[Stamped]], list[str]]] = {"text": render_text,
 
 
 def visits(data: int) -> Iterator[list[Stamped]]:
-    """Make up sessions that take about so much log."""
+    """Yield the events of invented sessions, for about `data` bytes of log."""
     dice = random.Random(5)
     sessions = data // (5 * _LINE_BYTES)
     step_ms = _MONTH_MS / sessions

@@ -1,4 +1,4 @@
-"""Settings by the names of commit 6869f68, through every way in: file, state directory, commands, protocol."""
+"""Old names of settings (commit 6869f68): in file and state directory, from commands and monitors."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Escapes and records, for any bytes: there and back, and never more than one printable line."""
+"""Escapes and records, for any bytes: reversible, and always one printable line."""
 
 import json
 import re
@@ -24,7 +24,7 @@ commands = st.builds(Command, data, replies, st.booleans(), st.booleans(), st.bo
 
 
 def of_kind(kind: type[Event]) -> st.SearchStrategy[Event]:
-    """Make events of a kind, by the types of its fields."""
+    """Return a strategy for events of a kind, from the types of its fields."""
 
     def values(field: Any) -> st.SearchStrategy[Any]:
         return {int: counts, str: texts}[field] if field in (int, str) else st.sampled_from(get_args(field))
@@ -49,20 +49,20 @@ records = st.builds(
 
 
 @given(data)
-def test_an_escaped_text_is_printable_and_comes_back(data: bytes) -> None:
+def test_escaped_data_is_printable_and_reversible(data: bytes) -> None:
     text = escape(data)
     assert re.fullmatch("[ -~]*", text)
     assert unescape(text) == data
 
 
 @given(data, data)
-def test_texts_are_escaped_piece_by_piece(first: bytes, second: bytes) -> None:
+def test_escaping_pieces_equals_escaping_the_whole(first: bytes, second: bytes) -> None:
     assert escape(first + second) == escape(first) + escape(second)
 
 
 @settings(max_examples=300)
 @given(records)
-def test_a_record_is_one_printable_line_and_comes_back(record: Stamped) -> None:
+def test_record_is_one_printable_line_and_is_parsed(record: Stamped) -> None:
     for (line,) in (render_text([record]), render_json([record])):
         assert re.fullmatch(r"[ -~]+\n", line)
         assert parse(line) == record
@@ -70,7 +70,7 @@ def test_a_record_is_one_printable_line_and_comes_back(record: Stamped) -> None:
 
 @settings(max_examples=200)
 @given(records)
-def test_both_formats_hold_the_same(record: Stamped) -> None:
+def test_both_formats_have_the_same_fields(record: Stamped) -> None:
     (text,), (line,) = render_text([record]), render_json([record])
     members = {"time": record.time, "event": NAMES[type(record.event)], **dict(fields(record))}
     assert line == json.dumps(members, separators=(",", ":")) + "\n"
@@ -79,7 +79,7 @@ def test_both_formats_hold_the_same(record: Stamped) -> None:
 
 @settings(max_examples=100)
 @given(st.lists(records, max_size=5))
-def test_a_batch_is_its_records_one_by_one(batch: list[Stamped]) -> None:
+def test_batch_equals_its_records_one_by_one(batch: list[Stamped]) -> None:
     for render in (render_text, render_json):
         assert render(batch) == [line for record in batch for line in render([record])]
 
@@ -90,7 +90,7 @@ def test_a_batch_is_its_records_one_by_one(batch: list[Stamped]) -> None:
     st.integers(0, 200),
     st.text(max_size=3),
 )
-def test_what_is_damaged_is_a_record_or_a_value_error(line: str, at: int, more: str) -> None:
+def test_damaged_line_is_a_record_or_a_value_error(line: str, at: int, more: str) -> None:
     for damaged in (line, line[:at], line[:at] + more + line[at:], "{" + line):
         try:
             event: Event = parse(damaged).event

@@ -1,4 +1,4 @@
-"""Scanning: whatever the server can write is read as `records.parse` reads it, and damage stays where it is."""
+"""The scanner agrees with `records.parse`, and a damaged line does not affect others."""
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ _FIELDS = {"closed": ("reason", "duration_ms"), "turned_away": ("reason", "count
 
 
 def row_of(line: str) -> Row:
-    """Make the row of a line from its record's fields; of a command's marks, each that holds."""
+    """Return the row of a line from its parsed record; its marks are the names of the command's flags."""
     server = str(read_record(line).get("server", ""))
     record = parse(line)
     event: Event = record.event
@@ -32,14 +32,14 @@ def row_of(line: str) -> Row:
 
 
 def with_names_of_marks(row: Row) -> Row:
-    """Take of a row's marks the names alone, for their notation is the line's."""
+    """Return a row whose marks are only names: their notation depends on the format of the line."""
     held = [name for name in ("eol", "pregreet", "pipelined", "truncated_bytes") if name in row[7]]
     return (*row[:7], " ".join(held), *row[8:])
 
 
 @settings(max_examples=500)
 @given(lines)
-def test_a_line_is_read_as_parse_reads_it(line: str) -> None:
+def test_scan_agrees_with_parse(line: str) -> None:
     rows, damaged = scan(line.encode())
     assert [with_names_of_marks(row) for row in rows] == [row_of(line)]
     assert damaged == 0
@@ -47,7 +47,7 @@ def test_a_line_is_read_as_parse_reads_it(line: str) -> None:
 
 @settings(max_examples=200)
 @given(st.lists(lines, max_size=6))
-def test_a_block_is_its_lines_one_by_one(block: list[str]) -> None:
+def test_block_equals_its_lines_one_by_one(block: list[str]) -> None:
     rows, damaged = scan("".join(block).encode())
     alone = [row for line in block for row in scan(line.encode())[0]]
     assert list(map(with_names_of_marks, rows)) == list(map(with_names_of_marks, alone))
@@ -56,7 +56,7 @@ def test_a_block_is_its_lines_one_by_one(block: list[str]) -> None:
 
 @settings(max_examples=300)
 @given(st.lists(lines, min_size=1, max_size=4), st.data())
-def test_a_damaged_line_costs_no_other(block: list[str], data: st.DataObject) -> None:
+def test_damaged_line_does_not_affect_others(block: list[str], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(block) - 1))
     line = block[at].encode()
     cut = data.draw(st.integers(0, len(line) - 1))
@@ -77,8 +77,8 @@ def test_a_damaged_line_costs_no_other(block: list[str], data: st.DataObject) ->
 @example(render_text([COMMAND])[0], render_text([COMMAND])[0].index("x00"), "0")
 @example(render_text([COMMAND])[0], render_text([COMMAND])[0].index("session=") + len("session="), "0")
 @example(render_text([CLOSED])[0], render_text([CLOSED])[0].index("duration_ms=") + len("duration_ms="), "0")
-def test_what_is_damaged_is_never_read_otherwise_than_parse_reads_it(line: str, at: int, more: str) -> None:
-    """Escapes that the server does not write are left as they are: they stand for the same bytes."""
+def test_scan_agrees_with_parse_on_damaged_lines(line: str, at: int, more: str) -> None:
+    """Escapes that the server does not write are compared by their bytes."""
     damaged_line = line[: at % len(line)] + more + line[at % len(line) :]
     rows, damaged = scan(damaged_line.encode("utf-8", "surrogatepass"))
     assert len(rows) + damaged == 1

@@ -1,8 +1,7 @@
-"""Logs, state and settings of commit 6869f68, before bytes got their names: read as that version read them.
+"""Logs, state and settings of commit 6869f68, with names from before "bytes", are read as that version read them.
 
-A server of that commit wrote what `tests/data/before-bytes` holds, in two runs, `text` and `json`. In each,
-`report.json` and `blocklist.json` are what its commands said of the logs; `config.txt` is what its `config` said of
-the settings file and the state.
+A server of that commit wrote `tests/data/before-bytes` in two runs, `text` and `json`. `report.json`, `blocklist.json`
+and `config.txt` are the output of its commands `report`, `blocklist` and `config` for these files.
 """
 
 import gzip
@@ -59,7 +58,7 @@ def rows_of(log_format: str) -> list[Row]:
 
 
 def lines_of(log_format: str) -> list[str]:
-    """Return the lines of the run's log that is not gzipped."""
+    """Return the lines of the log of a run that is not gzipped."""
     return (DATA / log_format / "log/2026-11-28.log").read_text("ascii").splitlines()
 
 
@@ -68,7 +67,7 @@ def with_current_names(members: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("log_format", FORMATS)
-def test_the_report_is_the_old_one(log_format: str) -> None:
+def test_report_equals_the_old_report(log_format: str) -> None:
     old = with_current_names(json.loads((DATA / log_format / "report.json").read_text()))
     old["by"] = with_current_names(old["by"])
     report = Report(KINDS, None)
@@ -80,7 +79,7 @@ def test_the_report_is_the_old_one(log_format: str) -> None:
 
 
 @pytest.mark.parametrize("log_format", FORMATS)
-def test_the_block_list_is_the_old_one(log_format: str) -> None:
+def test_block_list_equals_the_old_one(log_format: str) -> None:
     old = (DATA / log_format / "blocklist.json").read_text()
     now = max(int(at) for at in re.findall(r" (\d{10})\b", (DATA / "text/state/blocklist_hits").read_text())) + 3_600
     never = read_never_listed((), ())
@@ -91,7 +90,7 @@ def test_the_block_list_is_the_old_one(log_format: str) -> None:
     assert "".join(RENDERERS["json"](sorted(entries, key=order), "sink.test")) == old
 
 
-def test_every_event_that_was_renamed_is_in_the_logs() -> None:
+def test_logs_have_every_renamed_event_and_field() -> None:
     events = [parse(line).event for line in lines_of("text")]
     assert any(isinstance(event, TurnedAway) and event.count for event in events)
     assert any(isinstance(event, Message) and event.bytes for event in events)
@@ -106,7 +105,7 @@ def gunzipped(path: Path) -> list[str]:
 
 
 def renamed_line(line: str) -> str:
-    """Return a line with the current names, by another way than the readers'."""
+    """Return a line with the current names, without the code under test."""
     line = re.sub(r"^(\S{24} )refused ", r"\1turned_away ", line.replace('"event":"refused"', '"event":"turned_away"'))
     for old, current in RENAMED.items():
         line = re.sub(rf'(?<= ){old}(?==\d)|(?<="){old}(?=":\d)', current, line)
@@ -114,13 +113,13 @@ def renamed_line(line: str) -> str:
 
 
 @pytest.mark.parametrize("log_format", FORMATS)
-def test_every_line_is_read_and_rendered_by_the_current_names(log_format: str) -> None:
+def test_every_line_is_read_with_current_names(log_format: str) -> None:
     render = render_text if log_format == "text" else render_json
     for line in lines_of(log_format):
         assert render([parse(line)]) == [renamed_line(line) + "\n"]
 
 
-def test_events_streamed_by_an_old_server_get_the_current_names() -> None:
+def test_events_of_an_old_server_get_current_names() -> None:
     for seq, line in enumerate(lines_of("json") + gunzipped(DATA / "json/log/2026-11-28.log.1.gz")):
         event = parse_event({"type": "event", "seq": seq, **json.loads(line)})
         assert event.seq == seq
@@ -128,7 +127,7 @@ def test_events_streamed_by_an_old_server_get_the_current_names() -> None:
         assert render_record(event.record) == render_text([parse(line)])[0]
 
 
-def test_the_settings_are_the_old_ones_with_one_warning_for_each_old_name() -> None:
+def test_settings_equal_the_old_ones_with_one_warning_for_each_old_name() -> None:
     warnings: list[str] = []
     file = parse_file((DATA / "text/smtppseudo.toml").read_text(), "smtppseudo.toml", warnings.append)
     stored = json.loads((DATA / "text/state/settings.json").read_text())
@@ -149,7 +148,7 @@ def test_the_settings_are_the_old_ones_with_one_warning_for_each_old_name() -> N
     ]
 
 
-def test_the_hits_kept_in_the_state_directory_are_read() -> None:
+def test_stored_hits_are_read() -> None:
     text = (DATA / "text/state/blocklist_hits").read_text()
     hits = Hits(policy_of(Settings()))
     for source, times in map(parse_hits, text.splitlines()):
@@ -158,12 +157,12 @@ def test_the_hits_kept_in_the_state_directory_are_read() -> None:
     assert "".join(hits.render(hits.sources())) == text
 
 
-def test_the_magic_word_is_the_old_one() -> None:
+def test_stored_magic_word_is_valid() -> None:
     credentials = Credentials.from_text((DATA / "text/state/credentials").read_text())
     assert derive(WORD, credentials.salt, credentials.iterations) == credentials
 
 
-def test_no_line_of_the_logs_is_damaged() -> None:
+def test_no_line_is_damaged() -> None:
     for log_format in FORMATS:
         reading = reading_of(log_format)
         assert sum(map(len, reading)) == reading.lines > 0

@@ -100,12 +100,12 @@ KINDS: Final[list[tuple[Event, str, str]]] = [
 ]
 
 
-def test_every_kind_of_event_is_among_the_examples() -> None:
+def test_examples_have_every_kind_of_event() -> None:
     assert {type(event) for event, _, _ in KINDS} == set(NAMES)
 
 
 @pytest.mark.parametrize(("event", "text", "json_text"), KINDS)
-def test_an_event_of_a_session(event: Event, text: str, json_text: str) -> None:
+def test_event_of_a_session_is_rendered(event: Event, text: str, json_text: str) -> None:
     name = NAMES[type(event)]
     assert as_text(stamped(event)) == f"{TIME} {name} slot=3 session=7 ip=2001:db8::1 port=50000 {text}\n"
     place = '"slot":3,"session":7,"ip":"2001:db8::1","port":50000'
@@ -113,7 +113,7 @@ def test_an_event_of_a_session(event: Event, text: str, json_text: str) -> None:
 
 
 @pytest.mark.parametrize(("event", "text", "json_text"), [kind for kind in KINDS if isinstance(kind[0], OF_NO_SESSION)])
-def test_an_event_of_no_session(event: Event, text: str, json_text: str) -> None:
+def test_event_without_a_session_is_rendered(event: Event, text: str, json_text: str) -> None:
     name = NAMES[type(event)]
     assert as_text(stamped(event, OUTSIDE)) == f"{TIME} {name} {text}\n"
     assert as_json(stamped(event, OUTSIDE)) == f'{{"time":"{TIME}","event":"{name}",{json_text}}}\n'
@@ -122,13 +122,13 @@ def test_an_event_of_no_session(event: Event, text: str, json_text: str) -> None
 @pytest.mark.parametrize("render", RENDERERS)
 @pytest.mark.parametrize("place", [IN_SESSION, OUTSIDE, (0, 0, "192.0.2.1", 0)])
 @pytest.mark.parametrize("event", [event for event, _, _ in KINDS])
-def test_a_record_is_read_back(render: Render, place: tuple[int, int, str, int], event: Event) -> None:
+def test_rendered_record_is_parsed(render: Render, place: tuple[int, int, str, int], event: Event) -> None:
     line = render(stamped(event, place))
     assert parse(line) == parse(line.removesuffix("\n")) == stamped(event, place)
 
 
 @pytest.mark.parametrize("render", RENDERERS)
-def test_of_a_reply_in_several_lines_code_and_text_are_kept(render: Render) -> None:
+def test_multiline_reply_keeps_code_and_text(render: Render) -> None:
     event = parse(render(stamped(Command(b"EHLO x", b"250-Hello x")))).event
     assert isinstance(event, Command)
     assert (event.reply[:3], event.reply[4:]) == (b"250", b"Hello x")
@@ -140,7 +140,7 @@ def test_seq_is_not_logged(render: Render) -> None:
 
 
 def by_fields(record: Stamped) -> str:
-    """Render a record the long way round."""
+    """Render a record field by field, without the code under test."""
     line = f"{record.time} {NAMES[type(record.event)]}"
     for name, value in fields(record):
         text = "true" if value is True else str(value).replace('"', r"\x22")
@@ -150,7 +150,7 @@ def by_fields(record: Stamped) -> str:
 
 
 @pytest.mark.parametrize("data", [*(bytes([byte]) for byte in range(256)), b"", b"a b", b'"="', b"MAIL FROM:<a@b>"])
-def test_the_short_way_of_a_command_is_the_long_one(data: bytes) -> None:
+def test_fast_rendering_of_commands_equals_the_general_one(data: bytes) -> None:
     for event in (Command(data, b"250 OK"), Command(b"NOOP", b"250 " + data)):
         record = stamped(event)
         assert as_text(record) == by_fields(record)
@@ -158,12 +158,12 @@ def test_the_short_way_of_a_command_is_the_long_one(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("event", [event for event, _, _ in KINDS])
-def test_the_short_way_is_the_long_one(event: Event) -> None:
+def test_fast_rendering_equals_the_general_one(event: Event) -> None:
     assert as_text(stamped(event)) == by_fields(stamped(event))
 
 
 @pytest.mark.parametrize("text", ["\n", "\x1b[2J", "\x7f", "\x9b31m", "\u2028", "\u00e4", "\ud800"])
-def test_no_server_can_reach_a_monitors_terminal(text: str) -> None:
+def test_rendered_record_has_no_terminal_escapes(text: str) -> None:
     hostile: list[dict[str, object]] = [
         {"time": TIME, "event": "error", "message": text},
         {"time": TIME, "event": f"error{text}"},
@@ -175,7 +175,7 @@ def test_no_server_can_reach_a_monitors_terminal(text: str) -> None:
         assert re.fullmatch(r"[ -~]+\n", render_record(record))
 
 
-def test_a_batch_is_rendered_in_its_order() -> None:
+def test_batch_is_rendered_in_order() -> None:
     batch = [stamped(event) for event, _, _ in KINDS]
     assert render_text(batch) == [as_text(record) for record in batch]
     assert render_json(batch) == [as_json(record) for record in batch]
@@ -208,7 +208,7 @@ def test_a_batch_is_rendered_in_its_order() -> None:
         b"=",
     ],
 )
-def test_nothing_a_peer_sends_can_forge_a_line(render: Render, data: bytes) -> None:
+def test_data_of_a_caller_cannot_forge_a_line(render: Render, data: bytes) -> None:
     record = stamped(Command(data, b"500 " + data))
     line = render(record)
     assert re.fullmatch(r"[ -~]+\n", line)
@@ -216,7 +216,7 @@ def test_nothing_a_peer_sends_can_forge_a_line(render: Render, data: bytes) -> N
     assert parse(line) == record
 
 
-def test_a_json_line_has_no_key_twice() -> None:
+def test_json_line_has_no_duplicate_key() -> None:
     pairs = json.loads(as_json(stamped(Command(b"x", b"250 OK", pipelined=True))), object_pairs_hook=list)
     names = [name for name, _ in pairs]
     assert names == ["time", "event", "slot", "session", "ip", "port", "data", "code", "reply", "pipelined"]
@@ -262,7 +262,7 @@ def test_a_json_line_has_no_key_twice() -> None:
         '{"time":1,"event":"online","by":"x"}',
     ],
 )
-def test_what_is_no_record_is_a_value_error(line: str) -> None:
+def test_invalid_line_is_a_value_error(line: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse(line)
 
@@ -297,7 +297,7 @@ def test_unknown_fields_are_ignored(line: str) -> None:
         ),
     ],
 )
-def test_old_names_are_read_as_the_current_ones(line: str, current: str) -> None:
+def test_old_names_become_current_names(line: str, current: str) -> None:
     assert as_text(parse(line)) == current + "\n"
     time, event, *pairs = line.split(" ")
     old = {"time": time, "event": event, **dict(pair.split("=") for pair in pairs)}
@@ -305,12 +305,12 @@ def test_old_names_are_read_as_the_current_ones(line: str, current: str) -> None
     assert render_record(with_current_names(old)) == current + "\n"
 
 
-def test_a_record_with_current_names_is_left_as_it_is() -> None:
+def test_record_with_current_names_is_not_copied() -> None:
     record = {"time": TIME, "event": "online", "by": "x"}
     assert with_current_names(record) is record
 
 
-def test_a_server_name_is_the_last_field_of_every_record() -> None:
+def test_server_name_is_the_last_field_of_every_record() -> None:
     for event, text, members in KINDS:
         (line,) = renderer("text", "mx-1.a_B")([stamped(event)])
         assert line.endswith(f" {text} server=mx-1.a_B\n")
@@ -320,18 +320,18 @@ def test_a_server_name_is_the_last_field_of_every_record() -> None:
         assert parse(line) == stamped(event)
 
 
-def test_without_a_server_name_a_record_is_rendered_with_no_step_more() -> None:
+def test_empty_server_name_adds_no_step() -> None:
     assert renderer("text", "") is render_text
     assert renderer("json", "") is render_json
 
 
-def test_nesting_without_end_is_a_value_error() -> None:
+def test_deep_nesting_is_a_value_error() -> None:
     with pytest.raises(ValueError, match=r"."):
         parse('{"time":' + "[" * 100_000)
 
 
 @pytest.mark.parametrize("render", RENDERERS)
-def test_half_a_record_of_a_session_is_none(render: Render) -> None:
+def test_truncated_line_is_a_value_error(render: Render) -> None:
     line = render(stamped(Closed("quit", 1, 2, 3, 4)))
     least = line.index("commands=") if render is as_text else len(line) - 2
     for end in range(least):

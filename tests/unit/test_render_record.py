@@ -1,4 +1,4 @@
-"""Records that came as JSON, rendered as the log's lines."""
+"""`render_record`: JSON records rendered as lines of a text log."""
 
 import json
 from typing import Final
@@ -17,15 +17,15 @@ RECORDS: Final = [
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_the_line_is_the_logs_own(record: Stamped) -> None:
+def test_line_equals_the_line_in_the_log(record: Stamped) -> None:
     assert render_record(json.loads(render_json([record])[0])) == render_text([record])[0]
 
 
-def test_kinds_and_fields_of_a_later_version() -> None:
+def test_unknown_events_and_fields_are_rendered() -> None:
     record = {"time": TIME, "event": "eclipse", "totality": 1.5, "seen": False, "of": ["sun moon"], "by": None}
     assert render_record(record) == f'{TIME} eclipse totality=1.5 seen=false of="[\\x22sun moon\\x22]" by=null\n'
 
 
-def test_the_line_is_read_back() -> None:
+def test_rendered_line_is_parsed() -> None:
     record = {"time": TIME, "event": "error", "message": 'a "b" c=d'}
     assert parse(render_record(record)).event == Error('a "b" c=d')

@@ -1,4 +1,4 @@
-"""The report's sums, and how they are shown."""
+"""Reports: the counts, and their text and JSON forms."""
 
 import json
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ from smtppseudo.report.tables import View, render_json, render_text
 
 
 def session(ip: str, *commands: bytes, time: str = "2026-11-24T12:30:00.000Z", wasted_ms: int = 500) -> list[Stamped]:
-    """Make the events of a session."""
+    """Return the events of a session."""
     events: list[Event] = [Connected(25), *(Command(line, b"250 OK") for line in commands)]
     events.append(Closed("quit", wasted_ms, 1, 1, len(commands)))
     return [Stamped(0, time, 1, 1, ip, 4000, event) for event in events]
 
 
 def report_of(records: Iterable[Stamped], kinds: Iterable[str] = KINDS, **more: object) -> Report:
-    """Sum up events as a log has them."""
+    """Return the report of events that went through a log."""
     report = Report(kinds, UTC, **more)  # type: ignore[arg-type]
     rows, damaged = scan("".join(render_log(records)).encode())
     assert not damaged
@@ -31,11 +31,11 @@ def report_of(records: Iterable[Stamped], kinds: Iterable[str] = KINDS, **more: 
 
 
 def by(report: Report, kind: str) -> dict[str, int]:
-    """Return what a kind was counted by."""
+    """Return the counts of a kind."""
     return dict(report.tallies[kind].in_order())
 
 
-def test_what_is_counted() -> None:
+def test_every_kind_is_counted() -> None:
     visitors = [
         *session("192.0.2.1", b"EHLO Mail.Example", b"MAIL FROM:<A@Example.ORG> SIZE=9", b"QUIT"),
         *session("192.0.2.9", b"helo mail.example", b"mail from: b@example.org", wasted_ms=10_000),
@@ -60,13 +60,13 @@ def test_what_is_counted() -> None:
     assert by(report, "day") == {"2026-11-24": 2, "2026-11-25": 1}
 
 
-def test_nothing_is_counted_that_was_not_asked_for() -> None:
+def test_only_requested_kinds_are_counted() -> None:
     report = report_of(session("192.0.2.1", b"HELO a"), ["verb"])
     assert set(report.tallies) == {"verb"}
     assert by(report, "verb") == {"HELO": 1}
 
 
-def test_hours_are_those_of_the_zone() -> None:
+def test_hours_and_days_use_the_zone() -> None:
     report = Report(["hour", "day"], timezone(timedelta(hours=5, minutes=45)))
     rows, _ = scan("".join(render_log(session("192.0.2.1", time="2026-11-24T18:15:00.000Z"))).encode())
     report.add(rows)
@@ -74,7 +74,7 @@ def test_hours_are_those_of_the_zone() -> None:
     assert by(report, "day") == {"2026-11-25": 1}
 
 
-def test_a_time_that_is_none_has_no_hour() -> None:
+def test_invalid_time_has_no_hour() -> None:
     report = report_of(session("192.0.2.1", time="2026-99-99T99:99:99.999Z"))
     assert report.connected == 1
     assert by(report, "hour") == {}
@@ -93,7 +93,7 @@ def test_a_time_that_is_none_has_no_hour() -> None:
         ("x" * 300, ("X" * 300, "")),
     ],
 )
-def test_a_command_is_split_as_the_server_does(data: str, parts: tuple[str, str]) -> None:
+def test_command_is_split_as_in_the_server(data: str, parts: tuple[str, str]) -> None:
     assert split(data) == parts
 
 
@@ -111,7 +111,7 @@ def test_a_command_is_split_as_the_server_does(data: str, parts: tuple[str, str]
         ("", ("", "")),
     ],
 )
-def test_a_sender_is_found(argument: str, found: tuple[str, str]) -> None:
+def test_sender_and_domain_of_mail(argument: str, found: tuple[str, str]) -> None:
     domain, sender = found
     assert sender_of(argument) == sender
     assert domain_of(sender) == domain
@@ -128,11 +128,11 @@ def test_a_sender_is_found(argument: str, found: tuple[str, str]) -> None:
         (":::", ""),
     ],
 )
-def test_the_network_of_an_address(ip: str, network: str) -> None:
+def test_network_of_an_address(ip: str, network: str) -> None:
     assert network_of(ip) == network
 
 
-def test_no_name_is_kept_longer_than_is_needed() -> None:
+def test_long_names_are_cut() -> None:
     long = "x" * 5_000
     line = render_log(session("192.0.2.1", b"HELO " + long.encode(), b"MAIL FROM:<" + long.encode() + b"@b>"))
     rows, _ = scan("".join(line).replace("192.0.2.1", long).replace("=quit", f"={long}").encode())
@@ -144,11 +144,11 @@ def test_no_name_is_kept_longer_than_is_needed() -> None:
 
 
 def lines_of(report: Report, **view: object) -> list[str]:
-    """Show a report as text."""
+    """Return the lines of a report as text."""
     return render_text(report, View(**view)).splitlines()  # type: ignore[arg-type]
 
 
-def test_a_table_shows_counts_shares_and_bars() -> None:
+def test_table_shows_counts_shares_and_bars() -> None:
     report = report_of([*session("192.0.2.1") * 3, *session("192.0.2.2")], ["address"])
     lines = lines_of(report, width=60, lines=9, damaged=2)
     assert "log lines       9, 2 damaged, left out" in lines
@@ -159,13 +159,13 @@ def test_a_table_shows_counts_shares_and_bars() -> None:
     ]
 
 
-def test_the_top_is_cut_and_says_of_how_many() -> None:
+def test_title_of_a_cut_table_names_the_number_of_values() -> None:
     report = report_of([each for number in range(5) for each in session(f"192.0.2.{number}")], ["address"])
     lines = lines_of(report, top=2)
     assert lines[-3:-1] == ["Addresses, top 2 of 5", "  1  20.0%  192.0.2.0  " + "#" * 40]
 
 
-def test_a_tally_that_overflowed_says_so() -> None:
+def test_title_of_an_inexact_table_names_the_possible_error() -> None:
     visitors = [*session("192.0.2.1") * 9, *(each for number in range(9) for each in session(f"198.51.100.{number}"))]
     report = report_of(visitors, ["address"], kept=2)
     (title,) = [line for line in lines_of(report) if line.startswith("Addresses")]
@@ -186,7 +186,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert [line for line in lines if "..." in line]
 
 
-def test_every_hour_and_every_span_is_shown() -> None:
+def test_all_hours_and_durations_are_shown() -> None:
     report = report_of(session("192.0.2.1"), ["hour", "duration"])
     lines = lines_of(report, zone="UTC")
     hours = lines[lines.index("Hours of the day (UTC)") + 1 :][:24]
@@ -195,7 +195,7 @@ def test_every_hour_and_every_span_is_shown() -> None:
     assert sum(" s" in line or " min" in line for line in lines[lines.index("How long sessions lasted") + 1 :]) == 5
 
 
-def test_names_stand_beside_their_addresses() -> None:
+def test_host_names_are_shown_after_addresses() -> None:
     report = report_of([*session("192.0.2.1"), *session("192.0.2.2")], ["address"])
     view = View(names={"192.0.2.2": "two.example"})
     text = render_text(report, view)
@@ -204,14 +204,14 @@ def test_names_stand_beside_their_addresses() -> None:
     assert top == [{"value": "192.0.2.1", "count": 1}, {"value": "192.0.2.2", "count": 1, "name": "two.example"}]
 
 
-def test_a_period_without_events_says_so() -> None:
+def test_period_without_events() -> None:
     report = Report(KINDS)
     assert lines_of(report, since="2026-11-01T00:00:00.000Z")[0] == "no events since 2026-11-01T00:00:00.000Z"
     assert "connections     0" in lines_of(report)
     assert json.loads(render_json(report, View()))["first"] is None
 
 
-def test_the_object_for_programs() -> None:
+def test_json_report() -> None:
     report = report_of(session("192.0.2.1", b"HELO a"), ["address", "hour"])
     found = json.loads(render_json(report, View(since="2026-11-01T00:00:00.000Z", lines=3, zone="UTC")))
     by_hour = found["by"].pop("hour")

@@ -1,4 +1,4 @@
-"""Tallies: exact while there is room, honest when there is none."""
+"""Tallies: exact up to a number of names, with a known error above it."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from smtppseudo.report.tally import Tally
 names = st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), max_size=200)
 
 
-def test_counts_are_exact_while_there_is_room() -> None:
+def test_counts_are_exact_up_to_the_limit() -> None:
     tally = Tally(kept=2)
     tally.add({"a": 1, "b": 5})
     tally.add({"a": 2, "c": 5, "d": 1})
@@ -20,7 +20,7 @@ def test_counts_are_exact_while_there_is_room() -> None:
 
 
 @given(st.lists(names, max_size=20), st.integers(1, 8))
-def test_a_count_is_never_too_high_and_at_most_so_much_too_low(batches: list[list[str]], kept: int) -> None:
+def test_count_is_never_too_high_and_at_most_short_too_low(batches: list[list[str]], kept: int) -> None:
     tally, truth = Tally(kept), Counter[str]()
     for batch in batches:
         tally.add(Counter(batch))
@@ -34,7 +34,7 @@ def test_a_count_is_never_too_high_and_at_most_so_much_too_low(batches: list[lis
     assert tally.short == 0 or len(truth) > 2 * kept
 
 
-def test_what_is_frequent_outlasts_any_number_of_rare_names() -> None:
+def test_frequent_name_survives_any_number_of_rare_names() -> None:
     tally = Tally(kept=10)
     for number in range(1_000):
         tally.add({"often": 3, **{f"once{number}-{index}": 1 for index in range(20)}})
