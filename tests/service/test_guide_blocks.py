@@ -18,7 +18,7 @@ from tests.running import CHECKOUT
 from tests.service.machine import LIMIT_S, SERVICE, SETTINGS, VENV, Machine, require_containers
 from tests.service.tree import wheels_of_others
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 CLONE = "/root/smtppseudo"
 ADDRESS = "192.0.2.25"
