@@ -14,30 +14,26 @@ class Lost(NamedTuple):
 class LostLines:
     """Counts lost lines until a report of them is written.
 
-    `is_cut_short`: the last line in the log lacks its LF, so the next write begins with it. `reason`: why the last lost
-    line was lost. `was_reported`: the report that `report` returned last has been written.
+    `unreported` counts those that no report includes yet; `reason` is why the last one was lost. `was_reported`: the
+    report that `report` returned last has been written. `is_cut_short`: the last line in the log lacks its LF, so the
+    next write begins with it.
     """
 
     def __init__(self, on_trouble: Callable[[str], None]) -> None:
         self.lost_lines = 0
-        self.is_cut_short = False
+        self.unreported = 0
         self.reason = ""
         self.was_reported = False
-        self._unreported = 0
+        self.is_cut_short = False
         self._is_reporting = False
         self._on_trouble = on_trouble
         self._reported_trouble = ""
 
-    @property
-    def is_all_reported(self) -> bool:
-        """Whether every lost line has been reported."""
-        return self._unreported == 0
-
     def report(self, *, can_write: bool) -> Lost | None:
         """Return the lost lines that the first line of the next write must report; None if none, or not `can_write`."""
-        self._is_reporting = self._unreported > 0 and can_write
+        self._is_reporting = self.unreported > 0 and can_write
         self.was_reported = False
-        return Lost(self.reason, self._unreported) if self._is_reporting else None
+        return Lost(self.reason, self.unreported) if self._is_reporting else None
 
     def encode(self, lines: list[str]) -> bytes:
         """Return the bytes to write: the lines, after the LF of a line that was cut short."""
@@ -49,15 +45,14 @@ class LostLines:
         if written == len(data):
             self.is_cut_short = False
             self._reported_trouble = ""
-            self._record_report()
-            return lines
-        whole = self._cut(data, written)
-        lost = lines - whole
-        if whole:
-            self._record_report()  # the report is the first line
-        elif self._is_reporting:
-            lost -= 1  # the report is not lost: it is repeated
-        self.lose(lost)
+            whole = lines
+        else:
+            whole = self._cut(data, written)
+        if self._is_reporting and whole:  # the report is the first line
+            self.unreported = 0
+            self.was_reported = True
+        if whole < lines:
+            self.lose(lines - whole - (self._is_reporting and not whole))  # a report is not lost: it is repeated
         return whole
 
     def begin_trouble(self, place: str, reason: str) -> None:
@@ -70,12 +65,7 @@ class LostLines:
     def lose(self, lines: int) -> None:
         """Count lost lines, and report them later."""
         self.lost_lines += lines
-        self._unreported += lines
-
-    def _record_report(self) -> None:
-        if self._is_reporting:
-            self._unreported = 0
-            self.was_reported = True
+        self.unreported += lines
 
     def _cut(self, data: bytes, written: int) -> int:
         """Record where a write ended; return the number of whole lines in it."""

@@ -27,7 +27,7 @@ class LogStream:
 
     def prepare(self, day: str, now: float) -> Lost | None:  # noqa: ARG002 - a stream has no days
         """Return the lost lines that the first line written must report; `now` is monotonic seconds."""
-        can_write = self.account.is_all_reported or (now >= self._retry_at and _has_room(self._fd))
+        can_write = not self.account.unreported or (now >= self._retry_at and _has_room(self._fd))
         return self.account.report(can_write=can_write)
 
     def write(self, lines: list[str], now: float) -> int:

@@ -6,6 +6,7 @@ from typing import Any, Final, get_args
 
 import pytest
 
+from smtppseudo.config.checks import is_absolute
 from smtppseudo.config.file import default_file, parse_file, to_toml
 from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import KEYS, STAGES, TARPIT, Settings, SettingsError, Stage, check
@@ -222,6 +223,22 @@ def test_list_is_checked(name: str, right: list[list[str]], wrong: list[list[str
     others: tuple[object, ...] = ("x", 1, None, {}, [1], [None], [["x"]], [True])
     for refused in (*wrong, *others):
         assert refusal(name, refused).startswith(f"{name} must be a list of ")
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "most"),
+    [("limit_exempt", "10.0.0.0/8", 500), ("blocklist_never", "/never", 16), ("listen", "::1", 64)],
+)
+def test_list_length_is_limited(name: str, entry: str, most: int) -> None:
+    assert check(name, [entry] * most) == (entry,) * most
+    assert refusal(name, [entry] * (most + 1)).endswith(f", with at most {most} entries")
+
+
+@pytest.mark.parametrize(
+    ("path", "absolute"), [("/", True), ("/a", True), ("a/b", False), ("", False), ("::/0", False)]
+)
+def test_absolute_path_is_recognized(path: str, absolute: bool) -> None:
+    assert is_absolute(path) is absolute
 
 
 def test_address_becomes_a_network() -> None:

@@ -85,11 +85,11 @@ def test_write_does_not_wait_for_a_slow_reader(pipe: Pipe) -> None:
     assert arrived == [*TEXTS[:kept], ""]
     lost = len(TEXTS) - kept
     assert pipe.stream.account.lost_lines == lost
-    assert not pipe.stream.account.is_all_reported
+    assert pipe.stream.account.unreported
     assert pipe.troubles == [f"standard output: {TOO_SLOW}; log lines are lost until writing works again"]
     pipe.write("again")
     assert pipe.read() == [f"report {lost} {TOO_SLOW}", "again", ""]
-    assert pipe.stream.account.is_all_reported
+    assert not pipe.stream.account.unreported
 
 
 def test_large_write_delivers_whole_lines(pipe: Pipe) -> None:
