@@ -389,6 +389,17 @@ def test_tarpit_changes_only_values_that_no_layer_sets() -> None:
     assert (origins["quiet_timeout_s"], origins["reply_delay_s"]) == ("command line", "monitor")
 
 
+def test_tarpit_values_are_as_documented() -> None:
+    assert TARPIT == {
+        "greet_delay_s": 10.0,
+        "reply_delay_s": 2.0,
+        "stutter_bytes_per_s": 1,
+        "idle_timeout_s": 300.0,
+        "session_timeout_s": 7200.0,
+        "quiet_timeout_s": 0.0,
+    }
+
+
 def test_later_layer_can_switch_tarpit_off() -> None:
     configuration = Configuration({"tarpit": True}, {"tarpit": False}, {}, {})
     assert configuration.settings == Settings()
