@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import resource
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +63,7 @@ def book(tmp_path: Path) -> Iterator[Book]:
 @contextlib.contextmanager
 def files_limited_to(data: int) -> Iterator[None]:
     """Limit the size of files in the kernel: a write beyond it is partial, the next one fails."""
+    resource = pytest.importorskip("resource", reason="POSIX only")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (data, hard))
     try:

@@ -1,6 +1,5 @@
 """The demo's directory: it is removed at the end, as are those of killed runs, and nothing else."""
 
-import fcntl
 import os
 import stat
 import tempfile
@@ -9,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.demo.directory import DemoDirectory, remove_leftovers
+
+fcntl = pytest.importorskip("fcntl", reason="POSIX only")
 
 
 @pytest.fixture

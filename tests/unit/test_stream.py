@@ -1,6 +1,5 @@
 """The log on a descriptor: slow readers, closed pipes, and new readers."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.log.stream import RETRY_EVERY_S, TOO_SLOW, LogStream, write_at_once
+
+fcntl = pytest.importorskip("fcntl", reason="POSIX only")
 
 PIPE_BYTES = 16_384
 TEXTS = [f"{number:03} {'x' * 95}" for number in range(300)]  # twice the capacity of the pipe
