@@ -230,7 +230,8 @@ def test_openssl(servers: Servers, certificate: Certificate, version: str) -> No
     assert "TLS session ticket:" not in full.stdout or version == "-tls1_2"
 
 
-def test_tls_sessions_are_not_kept_for_resumption(servers: Servers, certificate: Certificate) -> None:
+def test_a_tls_session_leaves_little_memory_behind(servers: Servers, certificate: Certificate) -> None:
+    """OpenSSL keeps at most 20,480 sessions of TLS 1.2, 1.2 KiB each; Python cannot switch that off."""
     server = servers.start({**certificate.settings(), "log_data_events": False})
     status = Path(f"/proc/{server.pid}/status")
     if not status.exists():
@@ -247,5 +248,5 @@ def test_tls_sessions_are_not_kept_for_resumption(servers: Servers, certificate:
         assert found is not None
         return int(found[1])
 
-    before = memory_after(100)
+    before = memory_after(400)  # until buffers and caches have their usual size
     assert memory_after(400) - before < 1024  # KiB
