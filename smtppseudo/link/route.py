@@ -59,6 +59,8 @@ def connect(target: Target, keyring: Keyring) -> Route:
         try:
             return _log_in(target, port, keyring)
         except NotPrivateError:
+            if target.tls == "on" or keyring.pin_for(target.host, port) is not None:
+                raise  # the user asked for TLS
             # Traffic to an own address does not leave the machine.
             return _log_in(target._replace(host=own, tls="off"), port, keyring)
     except UnreachableError as error:

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from smtppseudo.link.errors import UnreachableError
+from smtppseudo.link.errors import NotPrivateError, UnreachableError
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.pins import Pins
 from smtppseudo.link.route import Target, connect
@@ -16,6 +16,7 @@ from tests.monitors import monitor_port, state_dir
 from tests.running import Servers
 
 NO_PINS: Final = Pins(Path(os.devnull))
+FINGERPRINT: Final = "SHA256:" + ":".join(["0A"] * 32)
 
 
 def own_other_address() -> str:
@@ -55,6 +56,23 @@ def test_clear_text_is_used_to_an_own_address_without_tls(servers: Servers, tmp_
     route = connect(Target(address, monitor_port(server)), Keyring([state_dir(server)], Pins(tmp_path)))
     with route.link as link:
         assert (route.is_own, route.note, link.is_encrypted, link.address) == (True, "", False, address)
+
+
+def test_clear_text_never_replaces_the_tls_that_the_user_asked_for(servers: Servers, tmp_path: Path) -> None:
+    """Neither `--tls`, `--pin` nor an accepted certificate is given up because the address is this machine's own."""
+    address = own_other_address()
+    server = servers.start({"monitor_cleartext": True}, monitor_listen=[address])
+    port = monitor_port(server)
+    state_dirs = [state_dir(server)]
+    accepted = Pins(tmp_path / "accepted")
+    accepted.accept(address, port, FINGERPRINT)
+    for target, keyring in (
+        (Target(address, port, tls="on"), Keyring(state_dirs, Pins(tmp_path))),
+        (Target(address, port), Keyring(state_dirs, Pins(tmp_path), FINGERPRINT)),
+        (Target(address, port), Keyring(state_dirs, accepted)),
+    ):
+        with pytest.raises(NotPrivateError, match="does not speak TLS"):
+            connect(target, keyring)
 
 
 def test_port_of_a_killed_server_is_skipped(servers: Servers, tmp_path: Path) -> None:
