@@ -4,6 +4,11 @@ import os
 import runpy
 from pathlib import Path
 
-if os.environ.get("SMTPPSEUDO_TEST_SELECTOR"):
+SELECTOR = os.environ.get("SMTPPSEUDO_TEST_SELECTOR", "")
+"""`poll` or `select`; empty = the usual selector."""
+FORCED_SELECTOR = Path(__file__).resolve().parent / "forced_selector"
+"""The directory that makes Python use it, if it is in PYTHONPATH."""
+
+if SELECTOR:
     # Before the first import of the package, which asks once which selector there is.
-    runpy.run_path(str(Path(__file__).parent / "forced_selector" / "sitecustomize.py"))
+    runpy.run_path(str(FORCED_SELECTOR / "sitecustomize.py"))

@@ -17,12 +17,10 @@ from smtppseudo.config.file import to_toml
 from smtppseudo.events import Event, Stamped
 from smtppseudo.files import is_root
 from smtppseudo.log.records import parse
+from tests import FORCED_SELECTOR, SELECTOR
 from tests.clients import LIMIT_S, Client, connect, wait_until
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-SELECTOR = os.environ.get("SMTPPSEUDO_TEST_SELECTOR", "")
-"""The selector that servers use, inside and outside of the test process: `poll` or `select`; empty = the usual one."""
-FORCED_SELECTOR = CHECKOUT / "tests" / "forced_selector"
 STOP_TIMEOUT_S = 10.0
 BASE: dict[str, Any] = {"hostname": "sink.test", "log_min_free_bytes": 0}
 """Settings of every server, so that no test depends on the machine."""

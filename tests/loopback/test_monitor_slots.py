@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import SELECTOR
 from tests.clients import Client
 from tests.load import resident
 from tests.monitors import Frame, Monitors, line_of
-from tests.running import SELECTOR, Running, Servers
+from tests.running import Running, Servers
 
 SLOTS = 10_000
 USED = 1_000

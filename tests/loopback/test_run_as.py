@@ -100,6 +100,21 @@ for call, *arguments in [*users, *groups, (os.chroot, "/")]:
     assert done.stdout.split() == refused.split()
 
 
+def test_privileges_are_dropped_on_systems_without_saved_ids_to_read() -> None:
+    """macOS has neither setresuid nor getresuid."""
+    code = f"""
+import os
+getresuid, getresgid = os.getresuid, os.getresgid
+del os.getresuid, os.getresgid, os.setresuid, os.setresgid
+from smtppseudo.server.privilege import become, find_user
+become(find_user({USER!r}))
+print(*getresuid(), *getresgid())
+"""
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.split() == [str(NOBODY)] * 6
+
+
 def test_it_does_not_start_if_it_could_become_root_again(servers: Servers) -> None:
     prefix = ["setpriv", "--securebits=+no_setuid_fixup"]
     with pytest.raises(NotStartedError, match="user nobody could become root again") as caught:

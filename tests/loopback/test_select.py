@@ -8,8 +8,9 @@ import pytest
 
 from smtppseudo.events import Closed
 from smtppseudo.loop import selector
+from tests import FORCED_SELECTOR
 from tests.conftest import MakeInside
-from tests.running import CHECKOUT, FORCED_SELECTOR, run
+from tests.running import CHECKOUT, run
 
 WITH_SELECT = {"PYTHONPATH": f"{FORCED_SELECTOR}{os.pathsep}{CHECKOUT}", "SMTPPSEUDO_TEST_SELECTOR": "select"}
 

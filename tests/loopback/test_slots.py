@@ -9,13 +9,15 @@ import pytest
 
 from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX
 from smtppseudo.events import Closed, Connected, Error, TurnedAway
+from smtppseudo.loop import listener as loop_listener
 from smtppseudo.loop.clock import Clock
 from smtppseudo.loop.listener import Listener, listen
 from smtppseudo.loop.reactor import READ, Reactor, Watched
 from smtppseudo.server.preconditions import OTHER_DESCRIPTORS
+from tests import SELECTOR
 from tests.clients import Client, wait_until
 from tests.conftest import MakeInside
-from tests.running import SELECTOR, NotStartedError, Running, Servers, limited_to, matching
+from tests.running import NotStartedError, Running, Servers, limited_to, matching
 
 HELD = 5_000
 RESETS = 10_000
@@ -258,6 +260,33 @@ def test_the_port_refuses_connections_while_offline(inside: MakeInside) -> None:
     client.expect_end()
     with socket.socket() as refused:
         assert refused.connect_ex(("127.0.0.1", server.port)) == errno.ECONNREFUSED
+
+
+def test_a_port_that_could_not_be_opened_again_is_not_closed(
+    inside: MakeInside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On BSD a closed port is free, and below 1024 only root can bind it again."""
+    server = inside()
+    listener = server.server.smtp_port._listeners[0]
+    monkeypatch.setattr(loop_listener, "_CAN_SUSPEND", False)
+    monkeypatch.setattr(loop_listener, "is_root", lambda: False)
+    monkeypatch.setattr(listener, "port", 25)
+    with pytest.raises(PermissionError, match="only root can open it again"):
+        server.server.go_offline("test")
+    assert server.server.state == "online"
+    server.greeted().say("NOOP", "250")
+
+
+def test_a_port_is_opened_again_where_it_cannot_be_suspended(
+    inside: MakeInside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_listener, "_CAN_SUSPEND", False)
+    server = inside()
+    server.server.go_offline("test")
+    with socket.socket() as refused:
+        assert refused.connect_ex(("127.0.0.1", server.port)) == errno.ECONNREFUSED
+    server.server.go_online("test")
+    server.greeted().say("NOOP", "250")
 
 
 def test_a_connection_in_the_turn_that_goes_offline_is_no_error(inside: MakeInside) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import SELECTOR
 from tests.bench.soak import soak, table
-from tests.running import SELECTOR
 
 SESSIONS = int(os.environ.get("SMTPPSEUDO_TEST_SOAK", "2000"))
 

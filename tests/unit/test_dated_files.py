@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -232,6 +233,16 @@ def test_logging_stops_and_resumes_with_free_space(book: Book, tmp_path: Path, m
     book.write_later("four")
     assert book.lines == ["one", "report 2 fewer than log_min_free_bytes are free on the disk", "four", ""]
     book.log.close()
+
+
+def test_free_space_is_checked_on_systems_without_fstatvfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "fstatvfs", raising=False)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=999))
+    for min_free_bytes, lost in ((999, 0), (1000, 1)):
+        book = Book(tmp_path / str(min_free_bytes), min_free_bytes=min_free_bytes)
+        book.write("one")
+        assert book.log.account.lost_lines == lost
+        book.log.close()
 
 
 def test_free_space_of_the_real_disk_is_checked(tmp_path: Path) -> None:

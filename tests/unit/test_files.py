@@ -33,6 +33,22 @@ def state(tmp_path: Path) -> StateDir:
     return state
 
 
+def test_a_file_is_written_in_binary_mode_where_there_is_another(
+    state: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows a descriptor translates LF to CRLF without this flag."""
+    binary = 1 << 40  # no flag of this system
+    seen: list[int] = []
+
+    def open_with(path: Path, flags: int, mode: int = 0o777) -> int:
+        seen.append(flags)
+        return os.open(path, flags & ~binary, mode)
+
+    monkeypatch.setattr(files, "os", SimpleNamespace(**{**vars(os), "O_BINARY": binary, "open": open_with}))
+    state.write("name", NEW)
+    assert seen[0] & binary
+
+
 def names(state: StateDir) -> list[str]:
     return sorted(path.name for path in state.path.iterdir())
 

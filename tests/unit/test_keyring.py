@@ -30,6 +30,8 @@ def test_cookie_is_read(tmp_path: Path) -> None:
     assert keyring(tmp_path).cookies() == ()
     (tmp_path / "cookie").write_text("0f" * 32 + "\n")
     assert keyring(tmp_path / "none", tmp_path).cookies() == ("0f" * 32,)
+    (tmp_path / "cookie").write_bytes(b"0f" * 32 + b"\r\n")
+    assert keyring(tmp_path).cookies() == ("0f" * 32,)
 
 
 @pytest.mark.skipif(AS_ROOT, reason="root can read everything")
