@@ -25,6 +25,11 @@ def is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
+def without_line_end(text: str) -> str:
+    """Return a text without the LF or CRLF at its end, if it has one."""
+    return text.removesuffix("\n").removesuffix("\r")
+
+
 class Replacement:
     """A new version of a file, written beside it. `commit` renames it into place; without that the file is unchanged.
 

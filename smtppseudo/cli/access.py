@@ -12,7 +12,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import port
 from smtppseudo.cli.places import user_config, usual_places
-from smtppseudo.files import COOKIE_FILE, SYSTEM_STATE
+from smtppseudo.files import COOKIE_FILE, SYSTEM_STATE, without_line_end
 from smtppseudo.link.errors import (
     ChangedCertificateError,
     LinkError,
@@ -193,7 +193,7 @@ def read_word(path: Path) -> str:
             exits.NOT_AUTHORIZED,
         )
     text = data.decode("latin-1")
-    return _checked(text.removesuffix("\n").removesuffix("\r"), f"{path}: ")
+    return _checked(without_line_end(text), f"{path}: ")
 
 
 def ask(prompt: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from smtppseudo.config.settings import MONITOR_PORT
-from smtppseudo.files import COOKIE_FILE, MONITOR_PORT_FILE, StateDir
+from smtppseudo.files import COOKIE_FILE, MONITOR_PORT_FILE, StateDir, without_line_end
 from smtppseudo.link.errors import LinkError
 from smtppseudo.link.pins import Pins
 
@@ -70,6 +70,6 @@ class Keyring:
                 text = StateDir(directory).read(name)
             except OSError:
                 continue  # not for this user
-            text = (text or "").removesuffix("\n").removesuffix("\r")
+            text = without_line_end(text or "")
             if re.fullmatch(pattern, text):
                 yield text

@@ -56,18 +56,22 @@ class PacedConnection(PartsConnection[TarpitSession]):
         else:
             self._phase = Phase.READ_PAUSED
             if self._rewatch(0, now) and not REPORTS_ERRORS and not self.machine.seconds_per_byte:
-                self._owner.reactor.wheel.schedule(self, min(self.machine.deadline, now + _LOOK_EVERY_S))
+                self._schedule(now)
 
     def _await_next_part(self, now: float) -> None:
-        machine, reactor = self.machine, self._owner.reactor
+        machine = self.machine
         is_paused = self._phase is Phase.READ_PAUSED and not machine.reads
         if is_paused or self._read_again(Phase.PACED, now):
             if byte_s := machine.seconds_per_byte:
-                reactor.stutter.add(self, machine.deadline, byte_s)
-            elif is_paused and not REPORTS_ERRORS:
-                reactor.wheel.schedule(self, min(machine.deadline, now + _LOOK_EVERY_S))
+                self._owner.reactor.stutter.add(self, machine.deadline, byte_s)
             else:
-                reactor.wheel.schedule(self, machine.deadline)
+                self._schedule(now)
+
+    def _schedule(self, now: float) -> None:
+        deadline = self.machine.deadline
+        if self._phase is Phase.READ_PAUSED and not REPORTS_ERRORS:
+            deadline = min(deadline, now + _LOOK_EVERY_S)
+        self._owner.reactor.wheel.schedule(self, deadline)
 
     def _is_reset(self) -> bool:
         return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in GONE

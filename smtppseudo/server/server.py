@@ -62,12 +62,7 @@ class Server:
         self.reactor = Reactor(clock)
         self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
-        log: Log
-        if settings.log_dir == STDOUT:
-            log = LogStream(stdout_fd, on_trouble)
-        else:
-            limits = Limits(settings.log_keep_days, settings.log_max_bytes_per_day, settings.log_min_free_bytes)
-            log = DatedLog(Path(settings.log_dir), limits, on_trouble)
+        log = _make_log(settings, on_trouble, stdout_fd)
         self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
         self.sessions = self.reception.slots
@@ -290,6 +285,13 @@ class Server:
         self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie)
         self.recorder.on_batch = self._console.publish
         return self._console
+
+
+def _make_log(settings: Settings, on_trouble: Callable[[str], None], stdout_fd: int) -> Log:
+    if settings.log_dir == STDOUT:
+        return LogStream(stdout_fd, on_trouble)
+    limits = Limits(settings.log_keep_days, settings.log_max_bytes_per_day, settings.log_min_free_bytes)
+    return DatedLog(Path(settings.log_dir), limits, on_trouble)
 
 
 def _describe_fault(error: Exception) -> str:
