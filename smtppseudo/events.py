@@ -5,6 +5,7 @@ one), and without the start-up time of `dataclasses`.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 CloseReason: TypeAlias = Literal[
@@ -33,14 +34,14 @@ class Connected(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A command and its reply, one data event.
+    """A command and its reply, one data event. Both are text from `escape`.
 
-    `data` is the line as sent, without its line end, at most 2,048 bytes; `reply` is the first line of the reply, with
-    the code, without CRLF. `truncated_bytes` counts the bytes dropped from a line that was too long.
+    `data` is the line as sent, without its line end, of at most 2,048 bytes; `reply` is the first line of the reply,
+    with the code, without CRLF. `truncated_bytes` counts the bytes dropped from a line that was too long.
     """
 
-    data: bytes
-    reply: bytes
+    data: str
+    reply: str
     eol_lf: bool = False
     pregreet: bool = False
     pipelined: bool = False
@@ -122,11 +123,22 @@ NAMES: Final[dict[type[Event], str]] = {
 }
 
 
-class Stamped(NamedTuple):
-    """An event with its time and its connection.
+Entry: TypeAlias = tuple[str, str, Sequence[Event]]
+"""Events of one origin in one loop turn: their time (RFC 3339, UTC, milliseconds), their origin, and the events."""
 
-    `seq` counts the events of a run from 1. `time` is RFC 3339, UTC, milliseconds. `slot` and `session` are 0, `ip` is
-    empty and `port` 0 if the event belongs to no session or address.
+
+class Batch(NamedTuple):
+    """Events in order, with the `seq` of each; a run of the server counts its events from 1."""
+
+    seqs: Sequence[int]
+    entries: Sequence[Entry]
+
+
+class Stamped(NamedTuple):
+    """An event that was read, with its time and its origin.
+
+    `seq` is 0 if the record has none. `slot` and `session` are 0, `ip` is empty and `port` 0 if the event belongs to
+    no session or address.
     """
 
     seq: int
@@ -136,6 +148,24 @@ class Stamped(NamedTuple):
     ip: str
     port: int
     event: Event
+
+
+def origin_of(slot: int, session: int, ip: str, port: int) -> str:
+    """Return the origin of events: the fields of their session in a record, each after a space.
+
+    It is a text, rendered once for a session, because every event needs it so and hardly one needs the values.
+    """
+    if slot:
+        return f" slot={slot} session={session} ip={ip} port={port}"
+    return (f" ip={ip}" if ip else "") + (f" port={port}" if port else "")
+
+
+def split_origin(origin: str) -> tuple[str, str, str, str]:
+    """Return slot, session, ip and port from `origin_of`; an empty text where there is none."""
+    ids, _, address = origin.rpartition(" ip=")
+    slot, _, session = ids.removeprefix(" slot=").partition(" session=")
+    ip, _, port = address.partition(" port=")
+    return slot, session, ip, port
 
 
 _ESCAPES: Final[dict[int, str]] = {
@@ -152,7 +182,7 @@ def escape(data: bytes) -> str:
     Only this function turns them into text. So nobody can forge a line of a log or a frame, and no escape sequence
     reaches a terminal.
     """
-    text = data.decode("latin-1")
+    text = str(data, "latin-1")
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
     return text.translate(_ESCAPES)

@@ -12,14 +12,14 @@ import re
 from collections.abc import Hashable
 from typing import Final
 
-VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"AUTH")
+VERBS: Final = ("MAIL", "RCPT", "DATA", "AUTH")
 
 OPEN_MAX: Final = 100_000
 LONGEST_SESSION_S: Final = 604_800  # as session_timeout_s allows
 _FORGOTTEN_AT_ONCE: Final = 1_000
 
 _BLANK: Final = r"(?: |\\x0[9a-d])"  # white space, as `events.escape` renders it
-_VERB: Final = re.compile(rf"{_BLANK}*({b'|'.join(VERBS).decode()})(?:{_BLANK}|$)", re.IGNORECASE)
+_VERB: Final = re.compile(rf"{_BLANK}*({'|'.join(VERBS)})(?:{_BLANK}|$)", re.IGNORECASE)
 _NULL_PATH: Final = re.compile(rf"{_BLANK}*FROM:{_BLANK}*<>", re.IGNORECASE)
 
 

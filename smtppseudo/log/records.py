@@ -1,4 +1,4 @@
-r"""Records: a stamped event as one line of a log, and back.
+r"""Records: an event as one line of a log, and back.
 
 Text is logfmt: ``time event key=value ...``. A value that is empty or contains a space, ``=`` or ``"`` stands in
 double quotes; a ``"`` in it is ``\x22``. JSON is one object a line, with the same fields in the same order. Fields
@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from smtppseudo.events import NAMES, Closed, Command, Connected, Event, Stamped, escape, unescape
+from smtppseudo.events import NAMES, Closed, Command, Connected, Entry, Event, Stamped, escape, split_origin
 
 if TYPE_CHECKING:
     from smtppseudo.config.settings import LogFormat
 
 Value: TypeAlias = str | int | bool
-Renderer: TypeAlias = Callable[[Iterable[Stamped]], list[str]]
+Renderer: TypeAlias = Callable[[Iterable[Entry]], list[str]]
 
 # The names of commit 6869f68, which older servers log and stream.
 OLD_EVENTS: Final = {"refused": "turned_away"}
@@ -38,15 +38,13 @@ _ESCAPE: Final = re.compile(r"\\(?:\\|x22)")
 _UNPRINTABLE: Final = re.compile(r"[^ -~]")
 
 
-def fields(stamped: Stamped) -> Iterator[tuple[str, Value]]:
-    """Yield every field of an event after `time` and `event`, in the documented order."""
-    for name in ("slot", "session", "ip", "port"):
-        value = getattr(stamped, name)
-        if value:
-            yield name, value
-    event = stamped.event
+def fields(event: Event) -> Iterator[tuple[str, Value]]:
+    """Yield the own fields of an event, those after its origin, in the documented order."""
     if isinstance(event, Command):
-        yield from _command_fields(event)
+        yield "data", event.data
+        yield "code", int(event.reply[:3])
+        yield "reply", event.reply[4:]
+        yield from _marks(event)
         return
     for name, value in event._asdict().items():
         if value or name not in _OMITTED_IF_ZERO:
@@ -56,10 +54,7 @@ def fields(stamped: Stamped) -> Iterator[tuple[str, Value]]:
 _OMITTED_IF_ZERO: Final = ("lost", "not_logged")
 
 
-def _command_fields(event: Command) -> Iterator[tuple[str, Value]]:
-    yield "data", escape(event.data)
-    yield "code", int(event.reply[:3])
-    yield "reply", escape(event.reply[4:])
+def _marks(event: Command) -> Iterator[tuple[str, Value]]:
     if event.eol_lf:
         yield "eol", "lf"
     if event.pregreet:
@@ -70,55 +65,49 @@ def _command_fields(event: Command) -> Iterator[tuple[str, Value]]:
         yield "truncated_bytes", event.truncated_bytes
 
 
-def render_text(batch: Iterable[Stamped]) -> list[str]:
-    """Render events as logfmt lines, LF included."""
+def render_text(entries: Iterable[Entry], end: str = "\n") -> list[str]:
+    """Render events as logfmt lines; `end` is the end of each line, LF included."""
     lines = []
-    for stamped in batch:
-        # The lines of every session have their own code, which takes a quarter of the time of `_render_any`. A test
-        # compares the two.
-        _, time, slot, session, ip, port, event = stamped
-        if isinstance(event, Command) and event[2:] == _UNMARKED:
-            reply = event.reply
-            line = (
-                f"{time} command slot={slot} session={session} ip={ip} port={port} data={_quoted(escape(event.data))}"
-                f" code={reply[:3].decode()} reply={_quoted(escape(reply[4:]))}\n"
-            )
-        elif isinstance(event, Connected):
-            line = f"{time} connected slot={slot} session={session} ip={ip} port={port} local_port={event.local_port}\n"
-        elif isinstance(event, Closed) and not event.not_logged:
-            line = (
-                f"{time} closed slot={slot} session={session} ip={ip} port={port} reason={event.reason}"
-                f" duration_ms={event.duration_ms} received_bytes={event.received_bytes}"
-                f" sent_bytes={event.sent_bytes} commands={event.commands}\n"
-            )
-        else:
-            line = _render_any(stamped)
-        lines.append(line)
+    for time, origin, events in entries:
+        for event in events:
+            # The lines of every session have their own code, which takes a quarter of the time of `fields`. A test
+            # compares the two.
+            if isinstance(event, Command):
+                data, reply, *marks = event
+                line = (
+                    f"{time} command{origin} data={_quoted(data)} code={reply[:3]} reply={_quoted(reply[4:])}"
+                    f"{_text_pairs(_marks(event)) if any(marks) else ''}{end}"
+                )
+            elif isinstance(event, Connected):
+                line = f"{time} connected{origin} local_port={event.local_port}{end}"
+            elif isinstance(event, Closed) and not event.not_logged:
+                reason, duration_ms, received_bytes, sent_bytes, commands, _ = event
+                line = (
+                    f"{time} closed{origin} reason={reason} duration_ms={duration_ms} received_bytes={received_bytes}"
+                    f" sent_bytes={sent_bytes} commands={commands}{end}"
+                )
+            else:
+                line = f"{time} {NAMES[type(event)]}{origin}{_text_pairs(fields(event))}{end}"
+            lines.append(line)
     return lines
 
 
-_UNMARKED: Final = Command(b"", b"")[2:]
+def _text_pairs(pairs: Iterable[tuple[str, Value]]) -> str:
+    return "".join([f" {name}={_text_value(value)}" for name, value in pairs])
 
 
-def _render_any(stamped: Stamped) -> str:
-    pairs = "".join([f" {name}={_text_value(value)}" for name, value in fields(stamped)])
-    return f"{stamped.time} {NAMES[type(stamped.event)]}{pairs}\n"
-
-
-def render_json(batch: Iterable[Stamped]) -> list[str]:
-    """Render events as JSON objects, LF included."""
-    return [f"{{{members}}}\n" for members in json_members(batch)]
+def render_json(entries: Iterable[Entry], end: str = "}\n") -> list[str]:
+    """Render events as JSON objects; `end` is the end of each line, brace and LF included."""
+    return [f"{{{members}{end}" for members in json_members(entries)]
 
 
 def renderer(log_format: "LogFormat", server_name: str) -> Renderer:
     """Return the function that renders events as lines of a log; a `server_name` is the last field of each."""
-    render: Renderer = render_json if log_format == "json" else render_text
-    if not server_name:
-        return render
-    old_end, new_end = "\n", f" server={server_name}\n"
     if log_format == "json":
-        old_end, new_end = "}\n", f',"server":"{server_name}"}}\n'
-    return lambda batch: [line.removesuffix(old_end) + new_end for line in render(batch)]
+        json_end = f',"server":"{server_name}"}}\n' if server_name else "}\n"
+        return lambda entries: render_json(entries, json_end)
+    text_end = f" server={server_name}\n" if server_name else "\n"
+    return lambda entries: render_text(entries, text_end)
 
 
 def render_record(record: Mapping[str, object]) -> str:
@@ -134,32 +123,42 @@ def _escape_character(character: re.Match[str]) -> str:
     return escape(character[0].encode("utf-8", "surrogatepass"))
 
 
-def json_members(batch: Iterable[Stamped]) -> list[str]:
+def json_members(entries: Iterable[Entry]) -> list[str]:
     """Render events as the members of a JSON object, without the braces."""
     members = []
-    for stamped in batch:
-        # As in render_text, and for the same reason.
-        _, time, slot, session, ip, port, event = stamped
-        origin = f'"slot":{slot},"session":{session},"ip":"{ip}","port":{port}'
-        if isinstance(event, Command) and event[2:] == _UNMARKED:
-            reply = event.reply
-            line = (
-                f'"time":"{time}","event":"command",{origin},"data":{_json_string(escape(event.data))}'
-                f',"code":{reply[:3].decode()},"reply":{_json_string(escape(reply[4:]))}'
-            )
-        elif isinstance(event, Connected):
-            line = f'"time":"{time}","event":"connected",{origin},"local_port":{event.local_port}'
-        elif isinstance(event, Closed) and not event.not_logged:
-            line = (
-                f'"time":"{time}","event":"closed",{origin},"reason":"{event.reason}"'
-                f',"duration_ms":{event.duration_ms},"received_bytes":{event.received_bytes}'
-                f',"sent_bytes":{event.sent_bytes},"commands":{event.commands}'
-            )
-        else:
-            pairs = "".join([f',"{name}":{_json_value(value)}' for name, value in fields(stamped)])
-            line = f'"time":"{time}","event":"{NAMES[type(event)]}"{pairs}'
-        members.append(line)
+    for time, origin, events in entries:
+        place = _json_origin(origin)
+        for event in events:
+            # As in render_text, and for the same reason.
+            if isinstance(event, Command):
+                data, reply, *marks = event
+                line = (
+                    f'"time":"{time}","event":"command"{place},"data":{_json_string(data)},"code":{reply[:3]}'
+                    f',"reply":{_json_string(reply[4:])}{_json_pairs(_marks(event)) if any(marks) else ""}'
+                )
+            elif isinstance(event, Connected):
+                line = f'"time":"{time}","event":"connected"{place},"local_port":{event.local_port}'
+            elif isinstance(event, Closed) and not event.not_logged:
+                reason, duration_ms, received_bytes, sent_bytes, commands, _ = event
+                line = (
+                    f'"time":"{time}","event":"closed"{place},"reason":"{reason}","duration_ms":{duration_ms}'
+                    f',"received_bytes":{received_bytes},"sent_bytes":{sent_bytes},"commands":{commands}'
+                )
+            else:
+                line = f'"time":"{time}","event":"{NAMES[type(event)]}"{place}{_json_pairs(fields(event))}'
+            members.append(line)
     return members
+
+
+def _json_origin(origin: str) -> str:
+    slot, session, ip, port = split_origin(origin)
+    ids = f',"slot":{slot},"session":{session}' if slot else ""
+    address = f',"ip":"{ip}"' if ip else ""
+    return f'{ids}{address},"port":{port}' if port else ids + address
+
+
+def _json_pairs(pairs: Iterable[tuple[str, Value]]) -> str:
+    return "".join([f',"{name}":{_json_value(value)}' for name, value in pairs])
 
 
 def parse(line: str) -> Stamped:
@@ -238,8 +237,8 @@ def event_of(record: Mapping[str, Any]) -> Event:
 
 def _command(record: Mapping[str, Any]) -> Command:
     return Command(
-        data=unescape(str(record["data"])),
-        reply=f"{record['code']} ".encode("ascii") + unescape(str(record["reply"])),
+        data=str(record["data"]),
+        reply=f"{record['code']} {record['reply']}",
         eol_lf="eol" in record,
         pregreet="pregreet" in record,
         pipelined="pipelined" in record,

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Final, NamedTuple, TypeAlias
 
-from smtppseudo.events import Closed, Command, Error, Event, TurnedAway, escape
+from smtppseudo.events import Closed, Command, Error, Event, TurnedAway
 from smtppseudo.log.records import KINDS, TIME, event_of, place_of, read_record
 
 Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str, str]
@@ -149,7 +149,7 @@ def _own_fields(event: Event) -> tuple[str, str, str, str, str]:
     match event:
         case Command():
             marks = " ".join([name for name in Command._fields[2:] if getattr(event, name)])
-            return escape(event.data), event.reply.partition(b" ")[0].decode("ascii"), marks, "", ""
+            return event.data, event.reply.partition(" ")[0], marks, "", ""
         case Closed():
             return "", "", "", event.reason, str(event.duration_ms)
         case TurnedAway():

@@ -1,11 +1,11 @@
 """The latest events, kept for monitors that reconnect, and the choice of events that a monitor subscribed to."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final, NamedTuple
 
-from smtppseudo.events import NAMES, Stamped
+from smtppseudo.events import NAMES, Batch, Event, split_origin
 from smtppseudo.log.records import json_members
 
 KEPT_EVENTS: Final = 1_000
@@ -21,20 +21,24 @@ class Subscription(NamedTuple):
     kinds: frozenset[str] | None = None
     network: IPv4Network | IPv6Network | None = None
 
-    def select(self, batch: Sequence[Stamped]) -> Sequence[Stamped]:
+    def select(self, batch: Batch) -> Batch:
         """Return the wanted events of a batch of consecutive events: the batch itself if all are wanted."""
-        if self.kinds is None and self.network is None and batch and batch[0].seq >= self.from_seq:
+        if self.kinds is None and self.network is None and batch.seqs[0] >= self.from_seq:
             return batch
-        return [stamped for stamped in batch if self._wants(stamped)]
+        singles = [(time, origin, (event,)) for time, origin, events in batch.entries for event in events]
+        wanted = [pair for pair in zip(batch.seqs, singles, strict=True) if self._wants(*pair)]
+        return Batch([seq for seq, _ in wanted], [entry for _, entry in wanted])
 
-    def _wants(self, stamped: Stamped) -> bool:
-        if stamped.seq < self.from_seq or (self.kinds is not None and NAMES[type(stamped.event)] not in self.kinds):
+    def _wants(self, seq: int, entry: tuple[str, str, tuple[Event]]) -> bool:
+        _, origin, (event,) = entry
+        if seq < self.from_seq or (self.kinds is not None and NAMES[type(event)] not in self.kinds):
             return False
         if self.network is None:
             return True
-        if not stamped.ip:
+        _, _, ip, _ = split_origin(origin)
+        if not ip:
             return False
-        address = ip_address(stamped.ip)
+        address = ip_address(ip)
         return address.version == self.network.version and address in self.network
 
 
@@ -66,7 +70,7 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._batches: deque[tuple[Sequence[Stamped], int]] = deque()
+        self._batches: deque[tuple[Batch, int]] = deque()
         self._events = 0
         self._bytes = 0
         self.next_seq = 1
@@ -74,30 +78,32 @@ class History:
     @property
     def oldest_seq(self) -> int:
         """The `seq` of the oldest kept event, or of the next event if none is kept."""
-        return self._batches[0][0][0].seq if self._batches else self.next_seq
+        return self._batches[0][0].seqs[0] if self._batches else self.next_seq
 
-    def add(self, batch: Sequence[Stamped], log_bytes: int) -> None:
+    def add(self, batch: Batch, log_bytes: int) -> None:
         """Keep the events of a loop turn; `log_bytes` is the length of their log lines."""
         self._batches.append((batch, log_bytes))
-        self._events += len(batch)
+        self._events += len(batch.seqs)
         self._bytes += log_bytes
-        self.next_seq = batch[-1].seq + 1
-        while self._batches and (self._bytes > KEPT_BYTES or self._events - len(self._batches[0][0]) >= KEPT_EVENTS):
+        self.next_seq = batch.seqs[-1] + 1
+        while self._batches and (
+            self._bytes > KEPT_BYTES or self._events - len(self._batches[0][0].seqs) >= KEPT_EVENTS
+        ):
             oldest, its_bytes = self._batches.popleft()
-            self._events -= len(oldest)
+            self._events -= len(oldest.seqs)
             self._bytes -= its_bytes
 
-    def replay(self, subscription: Subscription) -> Iterator[Sequence[Stamped]]:
+    def replay(self, subscription: Subscription) -> Iterator[Batch]:
         """Return an iterator over the wanted events that are kept now; events added later do not appear in it."""
         selected = map(subscription.select, [batch for batch, _ in self._batches])
-        return filter(None, selected)
+        return (batch for batch in selected if batch.seqs)
 
 
-def event_frames(batch: Sequence[Stamped]) -> list[bytes]:
+def event_frames(batch: Batch) -> list[bytes]:
     """Return each event as a frame."""
     return [
-        f'{{"type":"event","seq":{stamped.seq},{members}}}\n'.encode("ascii")
-        for stamped, members in zip(batch, json_members(batch), strict=True)
+        f'{{"type":"event","seq":{seq},{members}}}\n'.encode("ascii")
+        for seq, members in zip(batch.seqs, json_members(batch.entries), strict=True)
     ]
 
 

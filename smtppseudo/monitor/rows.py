@@ -10,7 +10,8 @@ from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
 
 ROWS_PER_FRAME: Final = 100
-_NO_COMMAND: Final = Command(b"", b"")
+_NO_COMMAND: Final = Command("", "")
+_SILENT: Final = Said("")
 
 
 class Row(NamedTuple):
@@ -29,7 +30,7 @@ def take_rows(sessions: Iterable[SmtpSession]) -> list[Row]:
     """Return the present state of all sessions. This is fast, because there may be thousands."""
     rows = []
     for session in sessions:
-        said = session.said or Said()
+        said = session.said or _SILENT
         helo, mail_from, last = said.helo or b"", said.mail_from or b"", said.last or _NO_COMMAND
         close_reason = None if session.is_open else session.close_reason
         rows.append(Row(session, helo, mail_from, last, said.commands, session.idle_since, close_reason))
@@ -78,8 +79,8 @@ def _show(row: Row, now: float, stamp_at: Callable[[float], str]) -> dict[str, o
         "port": session.port,
         "helo": escape(row.helo),
         "mail_from": escape(row.mail_from),
-        "last": escape(row.last.data),
-        "error": escape(row.last.reply) if row.last.reply[:1] in (b"4", b"5") else "",
+        "last": row.last.data,
+        "error": row.last.reply if row.last.reply[:1] in ("4", "5") else "",
         "commands": row.commands,
         "connected_at": stamp_at(session.started_at),
         "idle_ms": max(0, round((now - row.idle_since) * 1000)),

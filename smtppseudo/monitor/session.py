@@ -82,9 +82,6 @@ class MonitorSession:
     16 KiB after. `nonce` must be new for each connection. With `awaits_tls`, the hello is queued by `secured`.
     """
 
-    slot = 0  # a monitor has none
-    session_id = 0
-
     def __init__(
         self, backend: Backend, nonce: str, ip: str, port: int, now: float, *, awaits_tls: bool = False
     ) -> None:

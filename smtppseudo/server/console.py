@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from smtppseudo import __version__
 from smtppseudo.config.layers import Configuration, Pinned
 from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
-from smtppseudo.events import Monitor, Stamped
+from smtppseudo.events import Batch, Event, Monitor
 from smtppseudo.files import CREDENTIALS_FILE, StateDir
 from smtppseudo.loop.connection import Connection, PartsConnection
 from smtppseudo.loop.listener import ListenError, close_with_reply
@@ -152,7 +152,7 @@ class Console:
                 self._attempts.failed(source_of(machine.ip), self.reactor.clock.now)
                 self._record(machine, Monitor("not_authorized", "magic"))
             else:
-                self._recorder.record_session(machine, (event,))
+                self._record(machine, event)
 
     def released(self, connection: Connection[MonitorSession], now: float) -> None:
         """Forget a closed connection."""
@@ -161,7 +161,7 @@ class Console:
         self._subscriptions.pop(session, None)
         self._snapshot_seq.pop(session, None)
 
-    def publish(self, batch: Sequence[Stamped]) -> None:
+    def publish(self, batch: Batch) -> None:
         """Send a batch of events to the monitors that subscribed to them."""
         now = self.reactor.clock.now
         for_all: list[tuple[bytes, int]] | None = None  # most want all events, which are rendered once
@@ -199,8 +199,8 @@ class Console:
     def _credentials_of(self, user: str) -> Credentials | None:
         return {"magic": self._word, "cookie": self._cookie}.get(user)
 
-    def _record(self, session: MonitorSession, event: Monitor) -> None:
-        self._recorder.record_session(session, (event,))
+    def _record(self, session: MonitorSession, event: Event) -> None:
+        self._recorder.record(event, session.ip, session.port)
 
     def _admit(self, session: MonitorSession, proof: ValidProof) -> None:
         if session.close_reason is not None:

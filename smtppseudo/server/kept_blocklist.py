@@ -12,12 +12,12 @@ from smtppseudo.blocklist.formats import RENDERERS, order
 from smtppseudo.blocklist.never_listed import read_never_listed
 from smtppseudo.blocklist.policy import Entry, Hits, entry_of, parse_hits, policy_of
 from smtppseudo.config.settings import Settings
-from smtppseudo.events import NAMES, Closed, Command, Event, escape
+from smtppseudo.events import NAMES, Closed, Command, Event
 from smtppseudo.files import HITS_FILE, SECRET_MODE, Replacement
 from smtppseudo.loop.reactor import Reactor, Timer
 from smtppseudo.net.addresses import machine_addresses
-from smtppseudo.server.recorder import EventSource
 from smtppseudo.smtp.client_limits import source_of
+from smtppseudo.smtp.session import SmtpSession
 
 REFRESH_EVERY_S: Final = 60.0
 SOURCES_MAX: Final = 200_000  # 60 MiB at most
@@ -71,13 +71,13 @@ class KeptBlocklist:
         self._never = read_never_listed(named, self._own)
         self._mark_stale()
 
-    def record(self, session: EventSource, events: Sequence[Event]) -> None:
+    def record(self, session: SmtpSession, events: Sequence[Event]) -> None:
         """Count a hit where the events of a session hold evidence."""
         for event in events:
             if isinstance(event, Command):
-                if not event.pregreet and event.data.lstrip()[:4].upper() not in VERBS:
+                if not event.pregreet and event.data[:4].upper() not in VERBS and event.data[:1] not in (" ", "\\"):
                     continue  # most commands end here, at a fifth of the cost
-                evidence = evidence_of("command", escape(event.data), "", pregreet=event.pregreet)
+                evidence = evidence_of("command", event.data, "", pregreet=event.pregreet)
             else:
                 reason = event.reason if isinstance(event, Closed) else ""
                 evidence = evidence_of(NAMES[type(event)], "", reason, pregreet=False)
@@ -93,7 +93,7 @@ class KeptBlocklist:
         for _ in self._refresh() if self._is_stale else ():
             pass
 
-    def _count(self, session: EventSource, at: int) -> None:
+    def _count(self, session: SmtpSession, at: int) -> None:
         source = source_of(session.ip)
         if self._never.reason(source) is not None:
             return

@@ -1,26 +1,15 @@
-"""The recorder: numbers and stamps each event, then logs and passes on the events of each loop turn."""
+"""The recorder: stamps and numbers each event, then logs and passes on the events of each loop turn."""
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from smtppseudo.config.settings import LogFormat
-from smtppseudo.events import Command, Error, Event, Message, Stamped, escape
+from smtppseudo.events import Batch, Command, Entry, Error, Event, Message, escape, origin_of
 from smtppseudo.log.lost_lines import Lost, LostLines
 from smtppseudo.log.records import renderer
 from smtppseudo.loop.clock import Clock
 from smtppseudo.monitor.history import History
-
-_new: Final = tuple.__new__
-
-
-class EventSource(Protocol):
-    """The session that an event belongs to: the fields that a record takes from it."""
-
-    ip: str
-    slot: int
-    session_id: int
-    port: int
-
+from smtppseudo.smtp.session import SmtpSession
 
 class Log(Protocol):
     """Where log lines are written: `DatedLog` or `LogStream`. `account` counts the lines that are lost."""
@@ -42,29 +31,34 @@ class Recorder:
     """
 
     def __init__(self, clock: Clock, log: Log, log_format: LogFormat, server_name: str = "") -> None:
-        self.seq = 0
         self.log_data_events = True
-        self.on_session_events: Callable[[EventSource, Sequence[Event]], None] | None = None
-        self.on_batch: Callable[[Sequence[Stamped]], None] | None = None
+        self.on_session_events: Callable[[SmtpSession, Sequence[Event]], None] | None = None
+        self.on_batch: Callable[[Batch], None] | None = None
         self.on_lines: Callable[[str], None] | None = None
         self.log = log
         self.history = History()
         self._clock = clock
         self._render = renderer(log_format, server_name)
-        self._batch: list[Stamped] = []
+        self._entries: list[Entry] = []
         self._written_seq = 0
+
+    @property
+    def seq(self) -> int:
+        """How many events were recorded."""
+        return self._written_seq + sum(len(events) for _, _, events in self._entries)
 
     def record(self, event: Event, ip: str = "", port: int = 0) -> None:
         """Record an event that belongs to no session."""
-        self._stamp(event, 0, 0, ip, port)
+        self._entries.append((self._clock.stamp, origin_of(0, 0, ip, port), (event,)))
 
-    def record_session(self, session: EventSource, events: Sequence[Event]) -> None:
+    def record_session(self, session: SmtpSession, events: Sequence[Event]) -> None:
         """Record events of a session."""
         if self.on_session_events is not None:
             self.on_session_events(session, events)
-        for event in events:
-            if self.log_data_events or not isinstance(event, Command | Message):
-                self._stamp(event, session.slot, session.session_id, session.ip, session.port)
+        if not self.log_data_events:
+            events = [event for event in events if not isinstance(event, Command | Message)]
+        if events:
+            self._entries.append((self._clock.stamp, session.origin, events))
 
     def error(self, message: str) -> None:
         """Record an error of the server. `message` may hold any characters."""
@@ -72,38 +66,36 @@ class Recorder:
 
     def flush(self) -> None:
         """Log the events of this turn and pass them on."""
-        if not self._batch:
+        if not self._entries:
             return
         clock, log = self._clock, self.log
         lost = log.prepare(clock.day, clock.now)
         if lost is not None:
-            self._stamp(Error(_plain(f"log lines were lost: {lost.reason}"), lost.lines), 0, 0, "", 0)
-        batch, self._batch = self._batch, []
-        lines = self._render(batch)
+            self.record(Error(_plain(f"log lines were lost: {lost.reason}"), lost.lines))
+        entries, self._entries = self._entries, []
+        lines = self._render(entries)
+        seqs = range(self._written_seq + 1, self._written_seq + 1 + len(lines))
         if lost is not None:
             lines.insert(0, lines.pop())  # the loss is reported where the gap is
         size = log.write(lines, clock.now)
         if lost is not None and not log.account.was_reported:
-            batch.pop()  # this report was lost, too; the next one includes its count
-            self.seq -= 1
-        self._written_seq = self.seq
+            entries.pop()  # this report was lost, too; the next one includes its count
+            seqs = seqs[:-1]
+        self._written_seq += len(seqs)
         if self.on_lines is not None:
             self.on_lines("".join(lines))
+        batch = Batch(seqs, entries)
         self.history.add(batch, size)
         if self.on_batch is not None:
             self.on_batch(batch)
 
     def drop(self) -> int:
         """Drop the events that a bug kept `flush` from logging; count and return the lost lines."""
-        lines, self._batch = self.seq - self._written_seq, []
-        self._written_seq = self.seq
+        lines = self.seq - self._written_seq
+        self._written_seq += lines
+        self._entries = []
         self.log.account.lost_lines += lines  # the caller reports them
         return lines
-
-    def _stamp(self, event: Event, slot: int, session_id: int, ip: str, port: int) -> None:
-        self.seq = seq = self.seq + 1
-        # tuple.__new__ takes half the time of Stamped(...), which counts here: every event is stamped.
-        self._batch.append(_new(Stamped, (seq, self._clock.stamp, slot, session_id, ip, port, event)))
 
 
 def _plain(text: str) -> str:

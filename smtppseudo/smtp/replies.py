@@ -19,10 +19,9 @@ class Reply(NamedTuple):
     enhanced: str = ""
 
     def encode(self, hostname: str, *, enhanced: bool) -> bytes:
-        """Return the reply as a template for `%`: `{echo}` and `{ip}` become `%b`, in their order."""
+        """Return the bytes of the reply; `{echo}` and `{ip}` stay in them."""
         status = f"{self.enhanced} " if enhanced and self.enhanced else ""
-        line = status + self.text.replace("{hostname}", hostname).replace("%", "%%")
-        return encode_lines(self.code, [line]).replace(b"{echo}", b"%b").replace(b"{ip}", b"%b")
+        return encode_lines(self.code, [status + self.text.replace("{hostname}", hostname)])
 
 
 def encode_lines(code: int, lines: list[str]) -> bytes:

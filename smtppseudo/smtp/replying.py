@@ -17,8 +17,23 @@ HasRoom: TypeAlias = Callable[[], bool]  # whether one more TLS handshake is pos
 # RFC 5321 section 4.1.2; a quoted local part may hold spaces and ">". Each alternative begins with a different byte,
 # so the match takes linear time for any input.
 _PATH: Final = rb'\s*(<(?:"(?:[^"\\]|\\.)*"|[^">])*>|\S+)'
+_PLACEHOLDER: Final = re.compile(rb"\{(?:echo|ip)\}")
 _FROM: Final = re.compile(rb"(?i:FROM):" + _PATH)
 _TO: Final = re.compile(rb"(?i:TO):" + _PATH)
+
+
+def path_in(argument: bytes, keyword: bytes, grammar: re.Pattern[bytes]) -> bytes | None:
+    """Return the path in the argument of MAIL or RCPT; None if there is none.
+
+    `keyword` is `FROM:<` or `TO:<`. The usual path, in angle brackets and without a quoted string, is cut out at a
+    fifth of the cost of the `grammar`. A test compares the two.
+    """
+    start, end, _ = argument.partition(b">")
+    size = len(keyword)
+    if end and start[:size].upper() == keyword and 0x22 not in start:
+        return start[size - 1 :] + end
+    match = grammar.match(argument)
+    return None if match is None else match[1]
 
 
 class ReplyTemplates:
@@ -30,7 +45,7 @@ class ReplyTemplates:
 
     def encode(self, reply: Reply) -> bytes:
         """Return the bytes of a reply without placeholders."""
-        return self._template(reply) % ()
+        return reply.encode(self._hostname, enhanced=self._enhanced)
 
     def always(self, reply: Reply) -> ReplyFunction:
         """Send the same reply for any argument."""
@@ -44,41 +59,45 @@ class ReplyTemplates:
 
     def hello(self, absent: Reply, keywords: tuple[str, ...] = ()) -> ReplyFunction:
         """Greet the caller by name, and list the keywords (HELO, EHLO)."""
-        template, missing = self._template(replies.R250_HELLO), self.encode(absent)
+        before, between, after = self._parts(replies.R250_HELLO)
+        missing = self.encode(absent)
         if keywords:
-            template = b"250-" + template[4:] + encode_lines(250, list(keywords)).replace(b"%", b"%%")
+            before = before.replace(b"250 ", b"250-")
+            after += encode_lines(250, list(keywords))
 
         def reply_to(said: Said, ip: str, argument: bytes) -> bytes:
             if not argument:
                 return missing
             said.helo = name = echo(argument.split(None, 1)[0])
-            return template % (name, ip.encode())
+            return before + name + between + ip.encode() + after
 
         return reply_to
 
     def sender(self, reply: Reply) -> ReplyFunction:
         """Send a reply that echoes the reverse-path (MAIL)."""
-        template, missing = self._template(reply), self.encode(replies.R501_SENDER)
+        before, after = self._parts(reply)
+        missing = self.encode(replies.R501_SENDER)
 
         def reply_to(said: Said, ip: str, argument: bytes) -> bytes:
-            match = _FROM.match(argument)
-            if match is None:
+            path = path_in(argument, b"FROM:<", _FROM)
+            if path is None:
                 return missing
-            said.mail_from = path = echo(match[1])
-            return template % path
+            said.mail_from = path = echo(path)
+            return before + path + after
 
         return reply_to
 
     def recipient(self, reply: Reply) -> ReplyFunction:
         """Send a reply that echoes the forward-path or the caller's address (RCPT)."""
-        template, missing = self._template(reply), self.encode(replies.R501_RECIPIENT)
+        before, after = self._parts(reply)
+        missing = self.encode(replies.R501_RECIPIENT)
         by_ip = "{ip}" in reply.text
 
         def reply_to(said: Said, ip: str, argument: bytes) -> bytes:
-            match = _TO.match(argument)
-            if match is None:
+            path = path_in(argument, b"TO:<", _TO)
+            if path is None:
                 return missing
-            return template % (ip.encode() if by_ip else echo(match[1]))
+            return before + (ip.encode() if by_ip else echo(path)) + after
 
         return reply_to
 
@@ -96,8 +115,9 @@ class ReplyTemplates:
 
     def unrecognized(self) -> ReplyFunction:
         """Refuse an unknown verb, and echo it."""
-        template = self._template(replies.R500_UNRECOGNIZED)
-        return lambda said, ip, verb: template % echo(verb)
+        before, after = self._parts(replies.R500_UNRECOGNIZED)
+        return lambda said, ip, verb: before + echo(verb) + after
 
-    def _template(self, reply: Reply) -> bytes:
-        return reply.encode(self._hostname, enhanced=self._enhanced)
+    def _parts(self, reply: Reply) -> list[bytes]:
+        """Return what stands before, between and after the placeholders. To join it costs half of a `%`."""
+        return _PLACEHOLDER.split(self.encode(reply))

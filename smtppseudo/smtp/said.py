@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from smtppseudo.events import Command
+from smtppseudo.events import Command, escape
 
-REDACTED: Final = b"[redacted]"
+REDACTED: Final = "[redacted]"
 
 _AUTH: Final = re.compile(
     rb"\s*AUTH"
@@ -17,12 +17,24 @@ _AUTH: Final = re.compile(
 class Said:
     """What the caller has said so far. Created at its first command, because most open connections say nothing.
 
-    `not_logged` counts the data events that were not logged.
+    `origin` is that of its events, from `origin_of`. `follows_auth`: the last command was AUTH, or a line after AUTH
+    that may be a user name or a password. `not_logged` counts the data events that were not logged.
     """
 
-    __slots__ = ("commands", "errors", "helo", "last", "logged_bytes", "mail_from", "not_logged")
+    __slots__ = (
+        "commands",
+        "errors",
+        "follows_auth",
+        "helo",
+        "last",
+        "logged_bytes",
+        "mail_from",
+        "not_logged",
+        "origin",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
         self.commands = 0
         self.errors = 0
         self.helo: bytes | None = None
@@ -30,23 +42,23 @@ class Said:
         self.last: Command | None = None
         self.logged_bytes = 0
         self.not_logged = 0
-
-    @property
-    def follows_auth(self) -> bool:
-        """Whether the last command was AUTH, or a line after AUTH that may be a user name or a password."""
-        last = self.last
-        return last is not None and (last.data is REDACTED or _AUTH.match(last.data) is not None)
+        self.follows_auth = False
 
 
-def redact_auth(line: bytes) -> bytes:
-    """Return an AUTH line for the log: everything after the verb and a known mechanism may be a password."""
+def starts_with_auth(line: bytes) -> bool:
+    """Return whether a line starts with AUTH."""
+    return _AUTH.match(line) is not None
+
+
+def redact_auth(line: bytes) -> str:
+    """Return a line as text for the log; in an AUTH line, what follows the verb and a known mechanism is redacted."""
     match = _AUTH.match(line)
     if match is None or not line[match.end() :].strip():
-        return line
-    return match[0] + b" " + REDACTED
+        return escape(line)
+    return f"{escape(match[0])} {REDACTED}"
 
 
-def redact_echo(first_line: bytes) -> bytes:
+def redact_echo(first_line: str) -> str:
     """Return a reply line for the log without the echoed text, which follows the colon."""
-    code_and_text, colon, _ = first_line.partition(b": ")
+    code_and_text, colon, _ = first_line.partition(": ")
     return code_and_text + colon + REDACTED if colon else first_line

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from smtppseudo.events import Closed, CloseReason, Command, Event, Message, escape
+from smtppseudo.events import Closed, CloseReason, Command, Event, Message, escape, origin_of
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
 from smtppseudo.smtp.lines import LINE_BYTES, Line, LineSplitter, MessageCounter
-from smtppseudo.smtp.said import REDACTED, Said, redact_auth, redact_echo
+from smtppseudo.smtp.said import REDACTED, Said, redact_auth, redact_echo, starts_with_auth
 
 ERRORS_MAX: Final = 20
 COMMANDS_MAX: Final = 1000
@@ -75,14 +75,10 @@ class SmtpSession:
         events: list[Event] = []
         if self.close_reason is not None:
             return events
-        if (
-            self._held is None
-            and data.find(b"\n") == len(data) - 1
-            and data.endswith(b"\r\n")
-            and len(data) <= LINE_BYTES
-        ):
+        line, crlf, rest = data.partition(b"\r\n")
+        if crlf and not rest and self._held is None and 0x0A not in line and len(line) < LINE_BYTES:
             # The usual case, one whole line: the same as below, without the splitter.
-            self._to_send += self._command(data[:-2], False, False, False, events)
+            self._to_send += self._command(line, False, False, False, events)
             return events
         replies: list[bytes] = []
         at = 0
@@ -110,6 +106,12 @@ class SmtpSession:
     def flushed(self, now: float) -> None:
         """Restart the idle clock: the kernel has accepted all bytes only now."""
         self.idle_since = now
+
+    @property
+    def origin(self) -> str:
+        """The origin of the session's events; see `origin_of`."""
+        said = self.said
+        return origin_of(self.slot, self.session_id, self.ip, self.port) if said is None else said.origin
 
     @property
     def is_open(self) -> bool:
@@ -218,54 +220,67 @@ class SmtpSession:
         said, dialogue = self._ensure_said(), self._dialogue
         reply = dialogue.farewells["errors"] if self.close_reason == "errors" else dialogue.line_too_long
         shown = REDACTED if said.follows_auth else redact_auth(line.text)
+        said.follows_auth = said.follows_auth or starts_with_auth(line.text)
         marks = (line.eol_lf, splitter.pregreet, splitter.pipelined, line.truncated_bytes)
-        return Command(shown, reply[:-2], *marks)
+        return Command(shown, escape(reply[:-2]), *marks)
 
     def _ensure_said(self) -> Said:
-        said = self.said
-        if said is None:
-            said = self.said = Said()
-        return said
+        if self.said is None:
+            self.said = Said(self.origin)
+        return self.said
 
     def _command(self, line: bytes, eol_lf: bool, pregreet: bool, pipelined: bool, events: list[Event]) -> bytes:
         dialogue, said = self._dialogue, self.said
         if said is None:
             said = self._ensure_said()
         said.commands += 1
-        words = line.split(None, 1)
-        verb = words[0].upper() if words else b""
+        # The usual case: a verb in capitals, one space. `split_command` does the same for every line.
+        verb, _, argument = line.partition(b" ")
         rule = dialogue.rules.get(verb)
+        if rule is None or (argument and argument[0] <= 0x20):
+            sent_verb, argument = split_command(line)
+            verb = sent_verb.upper()
+            rule = dialogue.rules.get(verb)
         if rule is None:
             rule = dialogue.unknown
-            reply = rule.reply(said, self.ip, words[0] if words else b"")
+            reply = rule.reply(said, self.ip, sent_verb)
         elif rule.states is not None and self.state not in rule.states:
             reply = rule.out_of_sequence
             said.errors += not reply.startswith(b"50")  # _counted counts a 50z
         else:
-            reply = rule.reply(said, self.ip, words[1] if len(words) > 1 else b"")
+            reply = rule.reply(said, self.ip, argument)
             # 2yz and 3yz: the command was accepted (RFC 5321 section 4.2.1).
             if rule.then is not None and reply[0] < 0x34:
                 self.state = rule.then
                 self.close_reason = rule.close_reason
                 if rule.then is _DATA:
                     self._held = MessageCounter()
-        if reply.startswith(b"50") or said.errors >= ERRORS_MAX or said.commands >= COMMANDS_MAX:
+        # Of our replies only those of 50z have a 0 there.
+        if reply[1] == 0x30 or said.errors >= ERRORS_MAX or said.commands >= COMMANDS_MAX:
             reply = self._counted(said, reply)
-        first_line = reply[: reply.index(b"\r")]
+        first_line = str(reply[:-2] if reply[3] == 0x20 else reply[: reply.index(b"\r")], "ascii")
+        if "\\" in first_line:  # the only character in a reply that `escape` changes
+            first_line = first_line.replace("\\", "\\\\")
+        shown = escape(line)
         if verb == b"AUTH":
-            line = redact_auth(line)
-        elif rule is dialogue.unknown and said.follows_auth:
+            said.follows_auth = True
+            shown = redact_auth(line)
+        elif said.follows_auth:
             # Some clients send user name and password although AUTH was refused.
-            line, first_line = REDACTED, redact_echo(first_line)
+            said.follows_auth = rule is dialogue.unknown
+            if said.follows_auth:
+                shown, first_line = REDACTED, redact_echo(first_line)
+        elif rule is dialogue.unknown:
+            said.follows_auth = starts_with_auth(line)
         # tuple.__new__ takes half the time of Command(...), and every command passes here.
-        event = _new(Command, (line, first_line, eol_lf, pregreet, pipelined, 0))
+        event = _new(Command, (shown, first_line, eol_lf, pregreet, pipelined, 0))
         self._note(said, event, events)
         return reply
 
     def _note(self, said: Said, event: Command, events: list[Event]) -> None:
         said.last = event
         if said.logged_bytes < LOGGED_BYTES_MAX:
-            said.logged_bytes += _RECORD_BYTES + len(escape(event.data)) + len(event.reply)
+            said.logged_bytes += _RECORD_BYTES + len(event.data) + len(event.reply)
             events.append(event)
         else:
             said.not_logged += 1
@@ -282,3 +297,12 @@ class SmtpSession:
             return reply
         self.close_reason = "errors"
         return self._dialogue.farewells["errors"]
+
+
+def split_command(line: bytes) -> tuple[bytes, bytes]:
+    """Return the verb of a line as sent, and its argument; both may be empty.
+
+    White space of any kind may precede the verb and must separate the two.
+    """
+    words = line.split(None, 1)
+    return words[0] if words else b"", words[1] if len(words) > 1 else b""
