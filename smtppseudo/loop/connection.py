@@ -113,14 +113,31 @@ class Connection(Generic[M_co]):
         reactor.wheel.schedule(self, self.machine.deadline)
         self._send_next(now)
 
-    def ready(self, mask: int, now: float) -> None:
+    def ready(self, now: float) -> None:
         """Read or write."""
         if self._phase is _OPEN:
-            data = self._receive(now)
-            if data:
-                machine = self.machine
-                self._owner.record(machine, machine.receive(data, now))
-                self._send_next(now)
+            # Every command passes here. One frame, from the command to its reply, saves 4 % of a session's
+            # instructions: the same as `_receive`, then `_send_next`.
+            try:
+                data = self.sock.recv(RECEIVE_BYTES, DONTWAIT)
+            except OSError as error:
+                self._on_receive_error(error, now)
+                return
+            if not 0 < len(data) <= _FEW_BYTES and not self._is_served(data, now):
+                return
+            machine = self.machine
+            self._owner.record(machine, machine.receive(data, now))
+            data = machine.data_to_send(now)
+            if not data or machine.close_reason is not None:
+                self._send_or_wait(data, now)
+                return
+            try:
+                sent = self.sock.send(data, DONTWAIT)
+            except OSError as error:
+                self.on_short_send(data, error, now)
+                return
+            if sent != len(data):
+                self.on_short_send(data, sent, now)
         elif self._phase is _FLUSHING:
             self._send(self._unsent or self.machine.data_to_send(now), now)
         elif self._phase is _LINGERING:
@@ -164,7 +181,7 @@ class Connection(Generic[M_co]):
         """Close now and say nothing more."""
         reactor = self._owner.reactor
         reactor.wheel.cancel(self)
-        reactor.unwatch(self.sock.fileno())
+        reactor.unwatch_own(self.sock.fileno())  # we accepted it, and we start no process
         self._release(reason, now)
 
     def fault(self, error: Exception, /) -> None:
@@ -182,7 +199,7 @@ class Connection(Generic[M_co]):
         if self._rewatch(READ, now):
             self.machine.secured(now)
             self._owner.reactor.wheel.schedule(self, self.machine.deadline)
-            self.ready(READ, now)  # the last bytes of the handshake may have brought more
+            self.ready(now)  # the last bytes of the handshake may have brought more
             self.push(now)
 
     def on_short_send(self, data: bytes, sent: int | OSError, now: float) -> None:
@@ -198,22 +215,36 @@ class Connection(Generic[M_co]):
     def _receive(self, now: float) -> bytes:
         try:
             data = self.sock.recv(RECEIVE_BYTES, DONTWAIT)
-            # The kernel still returns data that came before an RST: it can be hundreds of commands.
-            is_gone = len(data) > _FEW_BYTES and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in GONE
-        except (BlockingIOError, InterruptedError):
-            return b""
         except OSError as error:
-            self.close(_reason_of(error), now)
+            self._on_receive_error(error, now)
             return b""
+        return data if self._is_served(data, now) else b""
+
+    def _on_receive_error(self, error: OSError, now: float) -> None:
+        if not isinstance(error, BlockingIOError | InterruptedError):
+            self.close(_reason_of(error), now)
+
+    def _is_served(self, data: bytes, now: float) -> bool:
+        """Return whether the peer is still there, and reads what the data is replied with; else it is closed now.
+
+        The kernel still returns data that came before an RST: it can be hundreds of commands.
+        """
         if not data:
             self.close("peer", now)
-        elif is_gone:
+            return False
+        try:
+            is_gone = len(data) > _FEW_BYTES and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in GONE
+        except OSError as error:
+            self._on_receive_error(error, now)
+            return False
+        if is_gone:
             self.close("reset", now)
-            return b""
-        return data
+        return not is_gone
 
     def _send_next(self, now: float) -> None:
-        data = self.machine.data_to_send(now)
+        self._send_or_wait(self.machine.data_to_send(now), now)
+
+    def _send_or_wait(self, data: bytes, now: float) -> None:
         if data:
             self._send(data, now)
         else:
@@ -221,10 +252,10 @@ class Connection(Generic[M_co]):
 
     def _send(self, data: bytes, now: float) -> None:
         machine = self.machine
-        last = machine.close_reason is not None
+        reason = machine.close_reason
         sent: int | OSError
         try:
-            sent = self.sock.send(data, DONTWAIT_MORE if last and not machine.awaits_tls else DONTWAIT)
+            sent = self.sock.send(data, DONTWAIT if reason is None or reason == "tls" else DONTWAIT_MORE)
         except OSError as error:
             sent = error
         if sent != len(data):
@@ -234,7 +265,7 @@ class Connection(Generic[M_co]):
             if not self._read_again(_OPEN, now):
                 return
             self._owner.reactor.wheel.schedule(self, machine.deadline)
-        if last:
+        if reason is not None:
             self._finish(now)
 
     def _on_nothing_to_send(self, now: float) -> None:
@@ -281,11 +312,12 @@ class Connection(Generic[M_co]):
 
     def _finish(self, now: float) -> None:
         """Close, everything being sent. After too many errors the peer may still be sending: linger first."""
-        if self.machine.awaits_tls:
+        reason = self.machine.close_reason
+        if reason == "tls" and self.machine.awaits_tls:
             self._start_tls(now)
             return
-        if self.machine.close_reason != "errors":
-            self.close(self.machine.close_reason or "peer", now)
+        if reason != "errors":
+            self.close(reason or "peer", now)
             return
         try:
             self.sock.shutdown(socket.SHUT_WR)
@@ -326,6 +358,14 @@ class PartsConnection(Connection[P_co]):
 
     __slots__ = ()
 
+    def ready(self, now: float) -> None:
+        """Read or write."""
+        if self._phase is not _OPEN:
+            super().ready(now)
+        elif data := self._receive(now):
+            self._owner.record(self.machine, self.machine.receive(data, now))
+            self._send_next(now)
+
     def _send(self, data: bytes, now: float) -> None:
         if not self.machine.has_more:
             super()._send(data, now)
@@ -360,7 +400,7 @@ class _Handshake:
         self._tls = tls
         self._reactor = reactor
 
-    def ready(self, mask: int, now: float) -> None:
+    def ready(self, now: float) -> None:
         """Do the next step. After too many in this turn, do nothing: the socket stays ready."""
         if not self._tls.may_step(self._reactor.turns):
             return

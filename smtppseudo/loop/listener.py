@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from smtppseudo.files import is_root
 from smtppseudo.loop.reactor import Reactor, Timer
@@ -34,6 +34,11 @@ class _Socket4(socket.socket):
 
     def __init__(self, fileno: int | None = None) -> None:
         super().__init__(self.family, self.type, fileno=fileno)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection. `socket.socket.accept` would also ask for the default time-out, and set it."""
+        fd, address = self._accept()  # type: ignore[attr-defined]  # not in typeshed, but in CPython and PyPy
+        return socket.socket(self.family, self.type, 0, fd), address
 
 
 class _Socket6(_Socket4):
@@ -156,7 +161,7 @@ class Listener:
             pass  # replies to pipelined commands are slower, nothing else
         self._watch(reactor.clock.now)
 
-    def ready(self, mask: int, now: float) -> None:
+    def ready(self, now: float) -> None:
         """Accept at the end of the turn: sessions that end in this turn free their slots first."""
         self._reactor.at_end_of_turn.append(self._accept_timer)
 

@@ -19,14 +19,14 @@ class PacedConnection(PartsConnection[TarpitSession]):
 
     __slots__ = ()
 
-    def ready(self, mask: int, now: float) -> None:
+    def ready(self, now: float) -> None:
         """Read or write."""
         if self._phase is Phase.PACED:
             self._read_early(now)
         elif self._phase is Phase.READ_PAUSED:
             self.close("reset", now)  # a socket that is watched for nothing reports only this
         else:
-            super().ready(mask, now)
+            super().ready(now)
 
     def due(self, now: float) -> None:
         """Send the part that is due, or handle another deadline."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from smtppseudo.loop.clock import Clock
-from smtppseudo.loop.selector import make_selector
+from smtppseudo.loop.selector import EpollSelector, make_selector
 from smtppseudo.loop.stutter import Stutter
 from smtppseudo.loop.wheel import Timed, Wheel
 
@@ -20,12 +20,12 @@ _BREAK_EVERY_S: Final = 0.01
 
 
 class Watched(Protocol):
-    """An object with a watched descriptor. `ready` reads or writes, as `mask` (READ, WRITE) says.
+    """An object with a watched descriptor. `ready` is called when that can be read or written, or has an error.
 
     `fault` is called with what `ready` raises, as in `Timed`.
     """
 
-    def ready(self, mask: int, now: float) -> None: ...
+    def ready(self, now: float, /) -> None: ...
     def fault(self, error: Exception, /) -> None: ...
 
 
@@ -61,7 +61,8 @@ class Reactor:
         self.at_end_of_turn: list[Timed] = []
         self.turns = 0
         self.fault = self.report_fault
-        self._selector = make_selector()
+        self._selector = selector = make_selector()
+        self._forget = selector.forget if isinstance(selector, EpollSelector) else self.unwatch
         self._is_stopped = False
         self._calls: list[Callable[[float], None]] = []
         self._wake_receiver, self._wake_sender = socket.socketpair()
@@ -82,7 +83,7 @@ class Reactor:
         except BlockingIOError:
             pass  # full of bytes that will wake it
 
-    def ready(self, mask: int, now: float) -> None:
+    def ready(self, now: float) -> None:
         """Make the calls of `call_soon`; a byte has woken the selector."""
         self._wake_receiver.recv(4096)
         self._make_calls(now)
@@ -109,6 +110,10 @@ class Reactor:
             self._selector.unregister(fd)
         except KeyError:
             pass  # a mask of 0, or a `rewatch` that failed, has unregistered it
+
+    def unwatch_own(self, fd: int) -> None:
+        """Stop watching a descriptor that is closed next, of a socket that no other process holds."""
+        self._forget(fd)
 
     def report_fault(self, error: Exception, /) -> None:
         """Report a bug of the server."""
@@ -164,10 +169,10 @@ class Reactor:
                 self.report_fault(error)
 
     def _call_ready(self, ready: Sequence[tuple[selectors.SelectorKey, int]], now: float) -> None:
-        for key, mask in ready:
+        for key, _ in ready:
             watched: Watched = key.data
             try:
-                watched.ready(mask, now)
+                watched.ready(now)
             except Exception as error:  # noqa: BLE001 - a bug costs one connection, not the server
                 watched.fault(error)
 

@@ -1,12 +1,27 @@
 """The selector of the loop, and what it can watch on this system."""
 
+import contextlib
 import errno
 import os
+import select
 import selectors
+from collections.abc import Mapping
 from typing import Any, Final
 
+_HAS_EPOLL: Final = selectors.DefaultSelector is getattr(selectors, "EpollSelector", None)
 _KIND: Final = selectors.DefaultSelector.__name__
 _IS_SELECT: Final = _KIND == "SelectSelector"
+
+_new: Final = tuple.__new__
+_Key: Final = selectors.SelectorKey
+_READ: Final = selectors.EVENT_READ
+_WRITE: Final = selectors.EVENT_WRITE
+_IN: Final[int] = getattr(select, "EPOLLIN", 0)
+_OUT: Final[int] = getattr(select, "EPOLLOUT", 0)
+_EPOLL_EVENTS: Final = {0: 0, _READ: _IN, _WRITE: _OUT, _READ | _WRITE: _IN | _OUT}
+_ANY: Final = 0x1F  # the bits of what epoll reports of a descriptor, errors included
+# By these bits. An error is reported as readable and writable.
+_MASKS: Final = bytes((_READ if event & ~_OUT else 0) | (_WRITE if event & ~_IN else 0) for event in range(_ANY + 1))
 
 WATCHED_MAX: Final = (512 if os.name == "nt" else 1024) if _IS_SELECT else None
 """How many descriptors select(2) can watch (FD_SETSIZE); None without this limit."""
@@ -17,6 +32,8 @@ REPORTS_ERRORS: Final = _KIND not in ("SelectSelector", "KqueueSelector")
 
 def make_selector() -> selectors.BaseSelector:
     """Return the best selector of this system."""
+    if _HAS_EPOLL:
+        return EpollSelector()
     return _BoundedSelector() if _IS_SELECT else selectors.DefaultSelector()
 
 
@@ -29,3 +46,77 @@ class _BoundedSelector(selectors.SelectSelector):
         if (len(self.get_map()) if os.name == "nt" else fd) >= (WATCHED_MAX or 0):
             raise OSError(errno.EMFILE, f"select(2) watches at most {WATCHED_MAX} descriptors")
         return super().register(fileobj, events, data)
+
+
+class EpollSelector(selectors.BaseSelector):
+    """epoll(7) for descriptors, with a list of their objects by descriptor.
+
+    An event costs half of what it costs with `selectors.EpollSelector`. A key is made each time when it is returned,
+    because kept keys would take 0.13 KiB for each descriptor. `data` must not be None.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._data: list[Any] = []  # by descriptor
+        self._events = bytearray()  # the same; 0 = not registered, or registered for errors alone
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Start watching a descriptor. Raises OSError."""
+        self._epoll.register(fileobj, _EPOLL_EVENTS[events])
+        if fileobj >= len(self._data):
+            more = fileobj + 1 - len(self._data)
+            self._data += [None] * more
+            self._events += bytes(more)
+        self._data[fileobj] = data
+        self._events[fileobj] = events
+        return _new(_Key, (fileobj, fileobj, events, data))
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Change what is watched for (0 = errors alone) and the object. Raises OSError, and then has unregistered it."""
+        try:
+            self._epoll.modify(fileobj, _EPOLL_EVENTS[events])
+        except OSError:
+            self.unregister(fileobj)
+            raise
+        self._data[fileobj] = data
+        self._events[fileobj] = events
+        return self._key(fileobj)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """Stop watching a descriptor."""
+        key = self._key(fileobj)
+        self.forget(fileobj)
+        with contextlib.suppress(OSError):  # it is not registered any more
+            self._epoll.unregister(fileobj)
+        return key
+
+    def forget(self, fd: int) -> None:
+        """Stop watching a descriptor that is closed next, without a system call.
+
+        This is right only while no other process holds the socket: epoll watches a socket until its last descriptor is
+        closed (epoll(7), question 6).
+        """
+        self._data[fd] = None
+        self._events[fd] = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait at most `timeout` seconds (None = no limit); return what is ready, at most 1,023 descriptors."""
+        data, events = self._data, self._events
+        return [
+            # tuple.__new__ takes half the time of SelectorKey(...), and every event passes here.
+            (_new(_Key, (fd, fd, events[fd], data[fd])), _MASKS[event & _ANY] & events[fd])
+            for fd, event in self._epoll.poll(timeout)
+        ]
+
+    def close(self) -> None:
+        """Stop watching everything."""
+        self._epoll.close()
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        """Return the keys of all registered descriptors."""
+        return {fd: self._key(fd) for fd, data in enumerate(self._data) if data is not None}
+
+    def _key(self, fd: int) -> selectors.SelectorKey:
+        if not 0 <= fd < len(self._data) or self._data[fd] is None:
+            raise KeyError(f"{fd} is not registered")
+        return selectors.SelectorKey(fd, fd, self._events[fd], self._data[fd])

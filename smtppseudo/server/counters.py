@@ -4,7 +4,6 @@ from typing import get_args
 
 from smtppseudo.events import CloseReason, TurnedAwayReason
 from smtppseudo.smtp.session import SmtpSession
-from smtppseudo.smtp.tarpit import TarpitSession
 
 
 class Counters:
@@ -24,14 +23,15 @@ class Counters:
 
     def add_closed(self, session: SmtpSession, now: float) -> None:
         """Add the sums of a closed session."""
-        if session.close_reason is not None:
-            self.closed[session.close_reason] += 1
-        self.commands += session.said.commands if session.said is not None else 0
+        reason, said = session.close_reason, session.said
+        if reason is not None:
+            self.closed[reason] += 1
+        if said is not None:
+            self.commands += said.commands
         self.received_bytes += session.received_bytes
         self.sent_bytes += session.sent_bytes
         self.wasted_s += now - session.started_at
-        if isinstance(session, TarpitSession):
-            self.delayed_s += session.delayed_s
+        self.delayed_s += session.delayed_s
 
     def as_dict(self) -> dict[str, object]:
         """Return the sums as monitors receive them."""

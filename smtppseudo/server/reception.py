@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import CloseReason, Connected, TurnedAwayReason
@@ -23,6 +23,7 @@ from smtppseudo.smtp.turned_away import Summed, TurnedAwaySummary
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls
 
+_new: Final = tuple.__new__  # takes half the time of the constructor of a named tuple
 _SECOND_S: Final = 1.0
 _RELEASE_OVER_S: Final = 1.0  # the delayed replies are sent over this time, so that they do not hold up the loop
 
@@ -53,6 +54,9 @@ class Reception:
         self.tls = tls
         self._dialogue = Dialogue(settings, None if tls is None else lambda: tls.has_room)
         self._session_type = session_type(self._dialogue)
+        self._connection_type: type[Connection[Any]] = (
+            PacedConnection if self._session_type is TarpitSession else Connection
+        )
         self._limit = ClientLimit(settings.slots_per_client, settings.limit_exempt)
         for session in self.slots:
             if self._connections[session.slot - 1] is not None:
@@ -71,24 +75,21 @@ class Reception:
         is taken: the other callers wait for the next turn, in which sessions may end.
         """
         self._last_admission = now
+        slots = self.slots
         if not self._limit.admits(ip):
             self._turn_away(sock, ip, "client", now)
             return True
-        slot = self.slots.free_slot()
-        if slot is None and (occupant := self.slots.occupant_to_evict(now)) is not None:
+        slot = slots.free_slot()
+        if slot is None and (occupant := slots.occupant_to_evict(now)) is not None:
             self.end(occupant.slot, "evicted", now)
-            slot = self.slots.free_slot()
+            slot = slots.free_slot()
         if slot is None:
             self._turn_away(sock, ip, "slots", now)
             return True
-        self._session_id += 1
-        session = self._session_type(self._dialogue, self._session_id, slot, ip, port, self._greeting(ip), now)
-        connection: Connection[SmtpSession]
-        if isinstance(session, TarpitSession):
-            connection = PacedConnection(sock, session, self)
-        else:
-            connection = Connection(sock, session, self)
-        self.slots.enter(session)
+        self._session_id = session_id = self._session_id + 1
+        session = self._session_type(self._dialogue, session_id, slot, ip, port, self._greeting(ip), now)
+        connection: Connection[SmtpSession] = self._connection_type(sock, session, self)
+        slots.enter(session)
         self._limit.enter(ip)
         if slot > len(self._connections):
             self._connections.append(connection)
@@ -96,7 +97,7 @@ class Reception:
             self._connections[slot - 1] = connection
         self.counters.connected += 1
         try:
-            self.record(session, (Connected(local_port),))
+            self.record(session, (_new(Connected, (local_port,)),))
             if isinstance(connection, PacedConnection):
                 self._stop_delaying_if_short(connection, now)
             if self._quiet_timeout_s and not self._quiet_timer.due_tick:
@@ -104,7 +105,7 @@ class Reception:
             connection.begin(now)
         except Exception as error:  # noqa: BLE001 - a bug costs this session, and must not cost its slot
             connection.fault(error)
-        return self.slots.in_use < self.slots.count
+        return slots.in_use < slots.count
 
     def released(self, connection: Connection[SmtpSession], now: float) -> None:
         """Free the slot of a closed connection."""

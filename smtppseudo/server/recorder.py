@@ -11,6 +11,7 @@ from smtppseudo.loop.clock import Clock
 from smtppseudo.monitor.history import History
 from smtppseudo.smtp.session import SmtpSession
 
+
 class Log(Protocol):
     """Where log lines are written: `DatedLog` or `LogStream`. `account` counts the lines that are lost."""
 
@@ -58,7 +59,9 @@ class Recorder:
         if not self.log_data_events:
             events = [event for event in events if not isinstance(event, Command | Message)]
         if events:
-            self._entries.append((self._clock.stamp, session.origin, events))
+            said = session.said
+            origin = session.origin if said is None else said.origin
+            self._entries.append((self._clock.stamp, origin, events))
 
     def error(self, message: str) -> None:
         """Record an error of the server. `message` may hold any characters."""

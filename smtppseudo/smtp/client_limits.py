@@ -25,20 +25,21 @@ class ClientLimit:
 
     def enter(self, ip: str) -> None:
         """Count one more slot."""
-        if ":" in ip and self._is_exempt(ip):
-            return  # it must not count for its /64; an IPv4 address counts only for itself
-        source = source_of(ip)
-        self._counts[source] = self._counts.get(source, 0) + 1
+        source = self._counted_source(ip) if ":" in ip else ip
+        if source:
+            self._counts[source] = self._counts.get(source, 0) + 1
 
     def release(self, ip: str) -> None:
         """Count one slot less."""
-        if ":" in ip and self._is_exempt(ip):
-            return
-        source = source_of(ip)
-        if self._counts[source] == 1:
-            del self._counts[source]
-        else:
-            self._counts[source] -= 1
+        source = self._counted_source(ip) if ":" in ip else ip
+        if source:
+            count = self._counts[source] = self._counts[source] - 1
+            if not count:
+                del self._counts[source]
+
+    def _counted_source(self, ip: str) -> str:
+        """Return the client of an IPv6 address; none if that is exempt, because it must not count for its /64."""
+        return "" if self._is_exempt(ip) else source_of(ip)
 
     def _is_exempt(self, ip: str) -> bool:
         address = ip_address(ip)

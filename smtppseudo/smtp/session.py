@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from smtppseudo.events import Closed, CloseReason, Command, Event, Message, escape, origin_of
-from smtppseudo.smtp.dialogue import Dialogue, SmtpState
+from smtppseudo.smtp.dialogue import Dialogue, Rule, SmtpState
 from smtppseudo.smtp.lines import LINE_BYTES, Line, LineSplitter, MessageCounter
 from smtppseudo.smtp.said import REDACTED, Said, redact_auth, redact_echo, starts_with_auth
 
@@ -33,6 +33,8 @@ class SmtpSession:
     Times (`now`) are monotonic seconds. A peer's misbehaviour is a reply or an event, never an exception.
     A session keeps at most 2,048 bytes of a line and nothing of a message.
     """
+
+    delayed_s = 0.0  # by the tarpit
 
     __slots__ = (
         "_dialogue",
@@ -69,12 +71,12 @@ class SmtpSession:
         self._held: LineSplitter | MessageCounter | None = None  # an unfinished line, or a message
         self._to_send = greeting
 
-    def receive(self, data: bytes, now: float) -> list[Event]:
+    def receive(self, data: bytes, now: float) -> Sequence[Event]:
         """Process bytes from the peer, in chunks of any size; return the events."""
         self.received_bytes += len(data)
-        events: list[Event] = []
         if self.close_reason is not None:
-            return events
+            return ()
+        events: list[Event] = []
         line, crlf, rest = data.partition(b"\r\n")
         if crlf and not rest and self._held is None and 0x0A not in line and len(line) < LINE_BYTES:
             # The usual case, one whole line: the same as below, without the splitter.
@@ -126,7 +128,9 @@ class SmtpSession:
     @property
     def deadline(self) -> float:
         """When `tick` is due."""
-        return min(self.idle_since + self._dialogue.idle_timeout_s, self.expires_at)
+        dialogue = self._dialogue
+        idle_at, expires_at = self.idle_since + dialogue.idle_timeout_s, self.started_at + dialogue.session_timeout_s
+        return min(expires_at, idle_at)
 
     @property
     def expires_at(self) -> float:
@@ -154,14 +158,15 @@ class SmtpSession:
         """Return the last events, once the connection is closed. A reason that the session already has stays."""
         events: list[Event] = []
         if isinstance(self._held, LineSplitter) and (line := self._held.rest()):
-            self._note(self._ensure_said(), self._too_long(line, self._held), events)
+            self._note_too_long(line, self._held, events)
         self._held = None
         self.state = _CLOSING
         self.sent_bytes -= unsent_bytes
         self.close_reason = reason = self.close_reason or reason
         duration_ms = round((now - self.started_at) * 1000)
-        said = self._ensure_said()
-        events.append(Closed(reason, duration_ms, self.received_bytes, self.sent_bytes, said.commands, said.not_logged))
+        said = self.said or self._ensure_said()
+        sums = (reason, duration_ms, self.received_bytes, self.sent_bytes, said.commands, said.not_logged)
+        events.append(_new(Closed, sums))
         return events
 
     def secured(self, now: float) -> None:
@@ -192,11 +197,11 @@ class SmtpSession:
             # Replied to before its end, so that a peer that never ends its line gets a reply, too.
             said = self._ensure_said()
             said.commands += 1
-            replies.append(self._counted(said, self._dialogue.line_too_long))
+            replies.append(self._counted(said, self._dialogue.line_too_long, is_error=True))
         if line is not None:
             self._held = None
             if line.truncated_bytes:
-                self._note(self._ensure_said(), self._too_long(line, splitter), events)
+                self._note_too_long(line, splitter, events)
             else:
                 marks = (line.eol_lf, splitter.pregreet, splitter.pipelined)
                 replies.append(self._command(line.text, *marks, events))
@@ -216,13 +221,14 @@ class SmtpSession:
         self.state = _READY
         return end
 
-    def _too_long(self, line: Line, splitter: LineSplitter) -> Command:
+    def _note_too_long(self, line: Line, splitter: LineSplitter, events: list[Event]) -> None:
         said, dialogue = self._ensure_said(), self._dialogue
         reply = dialogue.farewells["errors"] if self.close_reason == "errors" else dialogue.line_too_long
         shown = REDACTED if said.follows_auth else redact_auth(line.text)
         said.follows_auth = said.follows_auth or starts_with_auth(line.text)
         marks = (line.eol_lf, splitter.pregreet, splitter.pipelined, line.truncated_bytes)
-        return Command(shown, escape(reply[:-2]), *marks)
+        event = Command(shown, escape(reply[:-2]), *marks)
+        self._note(said, event, len(event.data) + len(event.reply), events)
 
     def _ensure_said(self) -> Said:
         if self.said is None:
@@ -230,24 +236,18 @@ class SmtpSession:
         return self.said
 
     def _command(self, line: bytes, eol_lf: bool, pregreet: bool, pipelined: bool, events: list[Event]) -> bytes:
-        dialogue, said = self._dialogue, self.said
-        if said is None:
-            said = self._ensure_said()
+        dialogue, said = self._dialogue, self.said or self._ensure_said()
         said.commands += 1
-        # The usual case: a verb in capitals, one space. `split_command` does the same for every line.
+        # The usual case: a verb in capitals and one space. `split_command` splits every line.
         verb, _, argument = line.partition(b" ")
         rule = dialogue.rules.get(verb)
         if rule is None or (argument and argument[0] <= 0x20):
             sent_verb, argument = split_command(line)
             verb = sent_verb.upper()
             rule = dialogue.rules.get(verb)
-        if rule is None:
-            rule = dialogue.unknown
-            reply = rule.reply(said, self.ip, sent_verb)
-        elif rule.states is not None and self.state not in rule.states:
-            reply = rule.out_of_sequence
-            said.errors += not reply.startswith(b"50")  # _counted counts a 50z
-        else:
+            if rule is None:
+                rule, argument = dialogue.unknown, sent_verb
+        if rule.states is None or self.state in rule.states:
             reply = rule.reply(said, self.ip, argument)
             # 2yz and 3yz: the command was accepted (RFC 5321 section 4.2.1).
             if rule.then is not None and reply[0] < 0x34:
@@ -255,44 +255,44 @@ class SmtpSession:
                 self.close_reason = rule.close_reason
                 if rule.then is _DATA:
                     self._held = MessageCounter()
-        # Of our replies only those of 50z have a 0 there.
-        if reply[1] == 0x30 or said.errors >= ERRORS_MAX or said.commands >= COMMANDS_MAX:
-            reply = self._counted(said, reply)
+            # Replies of 50z are those to malformed and unknown commands (RFC 5321 section 4.2.1). No refusal that
+            # `reject_at` prescribes is among them, and no other reply has a 0 there.
+            if reply[1] == 0x30 or said.commands >= COMMANDS_MAX:
+                reply = self._counted(said, reply, is_error=reply[1] == 0x30)
+        else:
+            reply = self._counted(said, rule.out_of_sequence, is_error=True)
         first_line = str(reply[:-2] if reply[3] == 0x20 else reply[: reply.index(b"\r")], "ascii")
-        if "\\" in first_line:  # the only character in a reply that `escape` changes
-            first_line = first_line.replace("\\", "\\\\")
+        if "\\" in first_line:  # the only character of a reply that `escape` changes
+            first_line = escape(first_line.encode())
         shown = escape(line)
-        if verb == b"AUTH":
-            said.follows_auth = True
-            shown = redact_auth(line)
-        elif said.follows_auth:
-            # Some clients send user name and password although AUTH was refused.
-            said.follows_auth = rule is dialogue.unknown
-            if said.follows_auth:
-                shown, first_line = REDACTED, redact_echo(first_line)
-        elif rule is dialogue.unknown:
-            said.follows_auth = starts_with_auth(line)
+        if said.follows_auth or rule is dialogue.unknown or verb == b"AUTH":
+            shown, first_line = self._redacted(said, rule, line, first_line)
         # tuple.__new__ takes half the time of Command(...), and every command passes here.
         event = _new(Command, (shown, first_line, eol_lf, pregreet, pipelined, 0))
-        self._note(said, event, events)
+        self._note(said, event, len(shown) + len(first_line), events)
         return reply
 
-    def _note(self, said: Said, event: Command, events: list[Event]) -> None:
+    def _redacted(self, said: Said, rule: Rule, line: bytes, first_line: str) -> tuple[str, str]:
+        """Return an AUTH line, an unknown one or one that follows AUTH as text for the log; and its reply."""
+        is_unknown, follows_auth = rule is self._dialogue.unknown, said.follows_auth
+        said.follows_auth = starts_with_auth(line) or (is_unknown and follows_auth)
+        if is_unknown and follows_auth:
+            # Some clients send user name and password although AUTH was refused.
+            return REDACTED, redact_echo(first_line)
+        return redact_auth(line) if not is_unknown else escape(line), first_line
+
+    def _note(self, said: Said, event: Command, size: int, events: list[Event]) -> None:
+        """Report an event, unless the session's share of the log is used; `size` is that of its two texts."""
         said.last = event
         if said.logged_bytes < LOGGED_BYTES_MAX:
-            said.logged_bytes += _RECORD_BYTES + len(event.data) + len(event.reply)
+            said.logged_bytes += _RECORD_BYTES + size
             events.append(event)
         else:
             said.not_logged += 1
 
-    def _counted(self, said: Said, reply: bytes) -> bytes:
-        """Count an error; return the reply, or 421 when a limit is reached.
-
-        Replies of 50z are those to malformed, unknown and out-of-sequence commands (RFC 5321 section 4.2.1).
-        No refusal that `reject_at` prescribes is among them.
-        """
-        if reply.startswith(b"50"):
-            said.errors += 1
+    def _counted(self, said: Said, reply: bytes, *, is_error: bool) -> bytes:
+        """Count an error; return the reply, or 421 when a limit is reached."""
+        said.errors += is_error
         if (said.errors < ERRORS_MAX and said.commands < COMMANDS_MAX) or self.close_reason is not None:
             return reply
         self.close_reason = "errors"

@@ -1,5 +1,6 @@
 """The tarpit: a session that delays its replies and sends them slowly."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from smtppseudo.events import CloseReason, Event
@@ -74,16 +75,16 @@ class TarpitSession(SmtpSession):
         rate = self._dialogue.pace.stutter_bytes_per_s
         return 1 / rate if rate and self._given else 0.0
 
-    def receive(self, data: bytes, now: float) -> list[Event]:
+    def receive(self, data: bytes, now: float) -> Sequence[Event]:
         """Process bytes from the peer; return the events. During a reply, keep the bytes for later."""
         if self.close_reason is not None:
             self.received_bytes += len(data)
             self._refuse_tls()
-            return []
+            return ()
         is_early = self._to_send != b""
         # There is no command, and so nothing in `said`, before the end of the greeting.
         self._early = _Early(data, is_early, is_early and self.said is None)
-        return [] if is_early else self._process_early(now)
+        return () if is_early else self._process_early(now)
 
     def tick(self, now: float) -> list[Event]:
         """End the session if one of its time-outs has passed, or process the next command if it is due."""

@@ -113,7 +113,7 @@ def test_a_listener_that_closes_in_the_turn_of_a_connection_is_no_bug(inside: Ma
     server = inside()
 
     class Closes:
-        def ready(self, mask: int, now: float) -> None:
+        def ready(self, now: float) -> None:
             server.server.go_offline("test")
 
         def fault(self, error: Exception, /) -> None:

@@ -17,7 +17,7 @@ class Probe:
         self.due_tick = 0
         self._call = call
 
-    def ready(self, mask: int, now: float) -> None:
+    def ready(self, now: float) -> None:
         self._call()
 
     def due(self, now: float) -> None:
