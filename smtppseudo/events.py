@@ -168,6 +168,11 @@ def split_origin(origin: str) -> tuple[str, str, str, str]:
     return slot, session, ip, port
 
 
+def ip_of(origin: str) -> str:
+    """Return the address in the origin of a session."""
+    return origin[origin.index(" ip=") + 4 : origin.rindex(" ")]
+
+
 _ESCAPES: Final[dict[int, str]] = {
     byte: "\\\\" if byte == 0x5C else f"\\x{byte:02x}"
     for byte in range(256)

@@ -128,16 +128,18 @@ class Connection(Generic[M_co]):
             machine = self.machine
             self._owner.record(machine, machine.receive(data, now))
             data = machine.data_to_send(now)
-            if not data or machine.close_reason is not None:
-                self._send_or_wait(data, now)
-                return
-            try:
-                sent = self.sock.send(data, DONTWAIT)
-            except OSError as error:
-                self.on_short_send(data, error, now)
-                return
-            if sent != len(data):
-                self.on_short_send(data, sent, now)
+            if not data:
+                self._on_nothing_to_send(now)
+            elif machine.close_reason is not None:
+                self._send(data, now)
+            else:
+                try:
+                    sent = self.sock.send(data, DONTWAIT)
+                except OSError as error:
+                    self.on_short_send(data, error, now)
+                    return
+                if sent != len(data):
+                    self.on_short_send(data, sent, now)
         elif self._phase is _FLUSHING:
             self._send(self._unsent or self.machine.data_to_send(now), now)
         elif self._phase is _LINGERING:
@@ -242,9 +244,7 @@ class Connection(Generic[M_co]):
         return not is_gone
 
     def _send_next(self, now: float) -> None:
-        self._send_or_wait(self.machine.data_to_send(now), now)
-
-    def _send_or_wait(self, data: bytes, now: float) -> None:
+        data = self.machine.data_to_send(now)
         if data:
             self._send(data, now)
         else:

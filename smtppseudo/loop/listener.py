@@ -230,7 +230,10 @@ class Listener:
                         continue
                     raise
                 accepted += 1
-                if not self._on_accept(sock, plain_address(address), address[1], self.port, now):
+                ip, port = address[:2]
+                if ":" in ip:
+                    ip = plain_address(address)
+                if not self._on_accept(sock, ip, port, self.port, now):
                     return  # the others wait for the next turn
         except BlockingIOError:
             self._batch = accepted or self._batch  # none in a break says nothing about the load

@@ -62,7 +62,8 @@ class Reactor:
         self.turns = 0
         self.fault = self.report_fault
         self._selector = selector = make_selector()
-        self._forget = selector.forget if isinstance(selector, EpollSelector) else self.unwatch
+        # Stops watching a descriptor that is closed next, of a socket that no other process holds.
+        self.unwatch_own = selector.forget if isinstance(selector, EpollSelector) else self.unwatch
         self._is_stopped = False
         self._calls: list[Callable[[float], None]] = []
         self._wake_receiver, self._wake_sender = socket.socketpair()
@@ -110,10 +111,6 @@ class Reactor:
             self._selector.unregister(fd)
         except KeyError:
             pass  # a mask of 0, or a `rewatch` that failed, has unregistered it
-
-    def unwatch_own(self, fd: int) -> None:
-        """Stop watching a descriptor that is closed next, of a socket that no other process holds."""
-        self._forget(fd)
 
     def report_fault(self, error: Exception, /) -> None:
         """Report a bug of the server."""

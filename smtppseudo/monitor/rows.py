@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Final, NamedTuple
 
-from smtppseudo.events import CloseReason, Command, escape
+from smtppseudo.events import CloseReason, Command, escape, split_origin
 from smtppseudo.monitor.codec import MAX_BYTES_TO_CLIENT, encode
 from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
 
 ROWS_PER_FRAME: Final = 100
 _NO_COMMAND: Final = Command("", "")
-_SILENT: Final = Said("")
+_SILENT: Final = Said()
 
 
 class Row(NamedTuple):
@@ -71,12 +71,13 @@ def _frames_of(head: Mapping[str, object], chunk: list[dict[str, object]], *, mo
 
 def _show(row: Row, now: float, stamp_at: Callable[[float], str]) -> dict[str, object]:
     session, closed = row.session, row.close_reason is not None
+    _, session_id, ip, port = split_origin(session.origin)
     shown: dict[str, object] = {
         "slot": session.slot,
         "state": "closed" if closed else "open",
-        "session": session.session_id,
-        "ip": session.ip,
-        "port": session.port,
+        "session": int(session_id),
+        "ip": ip,
+        "port": int(port),
         "helo": escape(row.helo),
         "mail_from": escape(row.mail_from),
         "last": row.last.data,

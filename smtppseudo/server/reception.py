@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from smtppseudo.config.settings import Settings
-from smtppseudo.events import CloseReason, Connected, TurnedAwayReason
+from smtppseudo.events import CloseReason, Connected, TurnedAwayReason, ip_of
 from smtppseudo.loop.connection import Connection
 from smtppseudo.loop.listener import close_with_reply
 from smtppseudo.loop.paced import PacedConnection
@@ -112,7 +112,7 @@ class Reception:
         session = connection.machine
         self._connections[session.slot - 1] = None
         self.slots.release(session)
-        self._limit.release(session.ip)
+        self._limit.release(ip_of(session.origin))
         self.counters.add_closed(session, now)
 
     def local_ip(self, slot: int) -> str:

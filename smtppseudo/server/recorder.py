@@ -59,9 +59,7 @@ class Recorder:
         if not self.log_data_events:
             events = [event for event in events if not isinstance(event, Command | Message)]
         if events:
-            said = session.said
-            origin = session.origin if said is None else said.origin
-            self._entries.append((self._clock.stamp, origin, events))
+            self._entries.append((self._clock.stamp, session.origin, events))
 
     def error(self, message: str) -> None:
         """Record an error of the server. `message` may hold any characters."""

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from smtppseudo.config.settings import Settings
+from smtppseudo.events import ip_of
 from smtppseudo.smtp import replies
 from smtppseudo.smtp.replies import Reply, echo, encode_lines
 from smtppseudo.smtp.said import Said
 
-# Arguments: what the caller has said so far, its address, and the argument of the command (for an unknown verb, the
-# verb as sent). Returns the bytes of the reply.
+# Arguments: what the caller has said so far, the origin of its session (`origin_of`), and the argument of the command
+# (for an unknown verb, the verb as sent). Returns the bytes of the reply.
 ReplyFunction: TypeAlias = Callable[[Said, str, bytes], bytes]
 HasRoom: TypeAlias = Callable[[], bool]  # whether one more TLS handshake is possible now
 
@@ -50,12 +51,12 @@ class ReplyTemplates:
     def always(self, reply: Reply) -> ReplyFunction:
         """Send the same reply for any argument."""
         data = self.encode(reply)
-        return lambda said, ip, argument: data
+        return lambda said, origin, argument: data
 
     def by_argument(self, given: Reply, absent: Reply) -> ReplyFunction:
         """Send one reply to a command with an argument, another to a command without."""
         to_argument, to_none = self.encode(given), self.encode(absent)
-        return lambda said, ip, argument: to_argument if argument else to_none
+        return lambda said, origin, argument: to_argument if argument else to_none
 
     def hello(self, absent: Reply, keywords: tuple[str, ...] = ()) -> ReplyFunction:
         """Greet the caller by name, and list the keywords (HELO, EHLO)."""
@@ -65,11 +66,11 @@ class ReplyTemplates:
             before = before.replace(b"250 ", b"250-")
             after += encode_lines(250, list(keywords))
 
-        def reply_to(said: Said, ip: str, argument: bytes) -> bytes:
+        def reply_to(said: Said, origin: str, argument: bytes) -> bytes:
             if not argument:
                 return missing
             said.helo = name = echo(argument.split(None, 1)[0])
-            return before + name + between + ip.encode() + after
+            return before + name + between + ip_of(origin).encode() + after
 
         return reply_to
 
@@ -78,7 +79,7 @@ class ReplyTemplates:
         before, after = self._parts(reply)
         missing = self.encode(replies.R501_SENDER)
 
-        def reply_to(said: Said, ip: str, argument: bytes) -> bytes:
+        def reply_to(said: Said, origin: str, argument: bytes) -> bytes:
             path = path_in(argument, b"FROM:<", _FROM)
             if path is None:
                 return missing
@@ -93,11 +94,11 @@ class ReplyTemplates:
         missing = self.encode(replies.R501_RECIPIENT)
         by_ip = "{ip}" in reply.text
 
-        def reply_to(said: Said, ip: str, argument: bytes) -> bytes:
+        def reply_to(said: Said, origin: str, argument: bytes) -> bytes:
             path = path_in(argument, b"TO:<", _TO)
             if path is None:
                 return missing
-            return before + (ip.encode() if by_ip else echo(path)) + after
+            return before + (ip_of(origin).encode() if by_ip else echo(path)) + after
 
         return reply_to
 
@@ -106,7 +107,7 @@ class ReplyTemplates:
         go_ahead, no_room = self.encode(replies.R220_TLS), self.encode(replies.R454_NO_TLS)
         no_parameters = self.encode(replies.R501_STARTTLS)
 
-        def reply_to(said: Said, ip: str, argument: bytes) -> bytes:
+        def reply_to(said: Said, origin: str, argument: bytes) -> bytes:
             if argument:
                 return no_parameters
             return go_ahead if has_room() else no_room
@@ -116,7 +117,7 @@ class ReplyTemplates:
     def unrecognized(self) -> ReplyFunction:
         """Refuse an unknown verb, and echo it."""
         before, after = self._parts(replies.R500_UNRECOGNIZED)
-        return lambda said, ip, verb: before + echo(verb) + after
+        return lambda said, origin, verb: before + echo(verb) + after
 
     def _parts(self, reply: Reply) -> list[bytes]:
         """Return what stands before, between and after the placeholders. To join it costs half of a `%`."""

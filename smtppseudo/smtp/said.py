@@ -17,8 +17,8 @@ _AUTH: Final = re.compile(
 class Said:
     """What the caller has said so far. Created at its first command, because most open connections say nothing.
 
-    `origin` is that of its events, from `origin_of`. `follows_auth`: the last command was AUTH, or a line after AUTH
-    that may be a user name or a password. `not_logged` counts the data events that were not logged.
+    `follows_auth`: the last command was AUTH, or a line after AUTH that may be a user name or a password. `not_logged`
+    counts the data events that were not logged.
     """
 
     __slots__ = (
@@ -30,11 +30,9 @@ class Said:
         "logged_bytes",
         "mail_from",
         "not_logged",
-        "origin",
     )
 
-    def __init__(self, origin: str) -> None:
-        self.origin = origin
+    def __init__(self) -> None:
         self.commands = 0
         self.errors = 0
         self.helo: bytes | None = None

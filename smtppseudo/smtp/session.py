@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from smtppseudo.events import Closed, CloseReason, Command, Event, Message, escape, origin_of
+from smtppseudo.events import Closed, CloseReason, Command, Event, Message, escape, ip_of, origin_of, split_origin
 from smtppseudo.smtp.dialogue import Dialogue, Rule, SmtpState
 from smtppseudo.smtp.lines import LINE_BYTES, Line, LineSplitter, MessageCounter
 from smtppseudo.smtp.said import REDACTED, Said, redact_auth, redact_echo, starts_with_auth
@@ -31,7 +31,8 @@ class SmtpSession:
       Otherwise, or if the handshake fails, close the connection and log the events that `closed` returns.
 
     Times (`now`) are monotonic seconds. A peer's misbehaviour is a reply or an event, never an exception.
-    A session keeps at most 2,048 bytes of a line and nothing of a message.
+    A session keeps at most 2,048 bytes of a line and nothing of a message. Its number and the caller's address are
+    kept as text, `origin`: every event needs that, and three objects would take more memory.
     """
 
     delayed_s = 0.0  # by the tarpit
@@ -42,12 +43,10 @@ class SmtpSession:
         "_to_send",
         "close_reason",
         "idle_since",
-        "ip",
-        "port",
+        "origin",
         "received_bytes",
         "said",
         "sent_bytes",
-        "session_id",
         "slot",
         "started_at",
         "state",
@@ -57,10 +56,8 @@ class SmtpSession:
         self, dialogue: Dialogue, session_id: int, slot: int, ip: str, port: int, greeting: bytes, now: float
     ) -> None:
         self._dialogue = dialogue
-        self.session_id = session_id
         self.slot = slot
-        self.ip = ip
-        self.port = port
+        self.origin = origin_of(slot, session_id, ip, port)
         self.started_at = now
         self.idle_since = now
         self.state = _GREETED
@@ -110,10 +107,19 @@ class SmtpSession:
         self.idle_since = now
 
     @property
-    def origin(self) -> str:
-        """The origin of the session's events; see `origin_of`."""
-        said = self.said
-        return origin_of(self.slot, self.session_id, self.ip, self.port) if said is None else said.origin
+    def session_id(self) -> int:
+        """The number of the session in this run of the server."""
+        return int(split_origin(self.origin)[1])
+
+    @property
+    def ip(self) -> str:
+        """The caller's address."""
+        return ip_of(self.origin)
+
+    @property
+    def port(self) -> int:
+        """The caller's port."""
+        return int(split_origin(self.origin)[3])
 
     @property
     def is_open(self) -> bool:
@@ -232,11 +238,13 @@ class SmtpSession:
 
     def _ensure_said(self) -> Said:
         if self.said is None:
-            self.said = Said(self.origin)
+            self.said = Said()
         return self.said
 
     def _command(self, line: bytes, eol_lf: bool, pregreet: bool, pipelined: bool, events: list[Event]) -> bytes:
-        dialogue, said = self._dialogue, self.said or self._ensure_said()
+        dialogue, said = self._dialogue, self.said
+        if said is None:
+            said = self.said = Said()
         said.commands += 1
         # The usual case: a verb in capitals and one space. `split_command` splits every line.
         verb, _, argument = line.partition(b" ")
@@ -248,7 +256,7 @@ class SmtpSession:
             if rule is None:
                 rule, argument = dialogue.unknown, sent_verb
         if rule.states is None or self.state in rule.states:
-            reply = rule.reply(said, self.ip, argument)
+            reply = rule.reply(said, self.origin, argument)
             # 2yz and 3yz: the command was accepted (RFC 5321 section 4.2.1).
             if rule.then is not None and reply[0] < 0x34:
                 self.state = rule.then
