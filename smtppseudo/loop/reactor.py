@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from smtppseudo.loop.clock import Clock
-from smtppseudo.loop.selector import EpollSelector, make_selector
+from smtppseudo.loop.selector import EpollSelector, make_selector, ready_objects
 from smtppseudo.loop.stutter import Stutter
 from smtppseudo.loop.wheel import Timed, Wheel
 
@@ -62,6 +62,7 @@ class Reactor:
         self.turns = 0
         self.fault = self.report_fault
         self._selector = selector = make_selector()
+        self._ready_objects = ready_objects(selector)
         # Stops watching a descriptor that is closed next, of a socket that no other process holds.
         self.unwatch_own = selector.forget if isinstance(selector, EpollSelector) else self.unwatch
         self._is_stopped = False
@@ -133,7 +134,7 @@ class Reactor:
         if next_due is not None:
             wait_s = max(0.0, next_due - clock.now)
             timeout_s = wait_s if timeout_s is None else min(timeout_s, wait_s)
-        ready = self._selector.select(timeout_s)
+        ready = self._ready_objects(timeout_s)
         self.turns += 1
         clock.read()
         now = clock.now
@@ -165,9 +166,8 @@ class Reactor:
             except Exception as error:  # noqa: BLE001 - a bug costs one call, not the server
                 self.report_fault(error)
 
-    def _call_ready(self, ready: Sequence[tuple[selectors.SelectorKey, int]], now: float) -> None:
-        for key, _ in ready:
-            watched: Watched = key.data
+    def _call_ready(self, ready: Sequence[Watched], now: float) -> None:
+        for watched in ready:
             try:
                 watched.ready(now)
             except Exception as error:  # noqa: BLE001 - a bug costs one connection, not the server

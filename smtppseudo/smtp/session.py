@@ -73,25 +73,11 @@ class SmtpSession:
         self.received_bytes += len(data)
         if self.close_reason is not None:
             return ()
-        events: list[Event] = []
         line, crlf, rest = data.partition(b"\r\n")
         if crlf and not rest and self._held is None and 0x0A not in line and len(line) < LINE_BYTES:
             # The usual case, one whole line: the same as below, without the splitter.
-            self._to_send += self._command(line, False, False, False, events)
-            return events
-        replies: list[bytes] = []
-        at = 0
-        while at < len(data) and self.close_reason is None:
-            held = self._held
-            if isinstance(held, MessageCounter):
-                self.idle_since = now  # bytes of a message count as progress
-                at = self._take_message(held, data, at, replies, events)
-            else:
-                at = self._take_line(data, at, replies, events)
-        if at < len(data):
-            self._refuse_tls()
-        self._to_send += b"".join(replies)
-        return events
+            return self._command(line, False, False, False)
+        return self._receive_pieces(data, now)
 
     def data_to_send(self, now: float) -> bytes:
         """Return the bytes to send, once. If there are any, the idle clock restarts."""
@@ -160,20 +146,19 @@ class SmtpSession:
             self.close_reason = reason
         self.state = _CLOSING
 
-    def closed(self, reason: CloseReason, now: float, unsent_bytes: int = 0) -> list[Event]:
+    def closed(self, reason: CloseReason, now: float, unsent_bytes: int = 0) -> Sequence[Event]:
         """Return the last events, once the connection is closed. A reason that the session already has stays."""
-        events: list[Event] = []
-        if isinstance(self._held, LineSplitter) and (line := self._held.rest()):
-            self._note_too_long(line, self._held, events)
-        self._held = None
+        events: Sequence[Event] = ()
+        held, self._held = self._held, None
+        if isinstance(held, LineSplitter) and (line := held.rest()):
+            events = self._too_long(line, held)
         self.state = _CLOSING
         self.sent_bytes -= unsent_bytes
         self.close_reason = reason = self.close_reason or reason
         duration_ms = round((now - self.started_at) * 1000)
         said = self.said or self._ensure_said()
         sums = (reason, duration_ms, self.received_bytes, self.sent_bytes, said.commands, said.not_logged)
-        events.append(_new(Closed, sums))
-        return events
+        return (*events, _new(Closed, sums))
 
     def secured(self, now: float) -> None:
         """Restart under TLS: discard what the caller said before (RFC 3207 section 4.2)."""
@@ -184,6 +169,24 @@ class SmtpSession:
         said = self._ensure_said()
         said.helo = said.mail_from = None
 
+    def _receive_pieces(self, data: bytes, now: float) -> list[Event]:
+        events: list[Event] = []
+        replies: list[bytes] = []
+        at = 0
+        while at < len(data) and self.close_reason is None:
+            replies.append(self._to_send)
+            self._to_send = b""
+            held = self._held
+            if isinstance(held, MessageCounter):
+                self.idle_since = now  # bytes of a message count as progress
+                at = self._take_message(held, data, at, events)
+            else:
+                at = self._take_line(data, at, events)
+        if at < len(data):
+            self._refuse_tls()
+        self._to_send = b"".join([*replies, self._to_send])
+        return events
+
     def _refuse_tls(self) -> None:
         """End the session in clear text if bytes followed STARTTLS (RFC 3207 section 6).
 
@@ -192,7 +195,7 @@ class SmtpSession:
         if self.state is _STARTTLS:
             self.state = _CLOSING
 
-    def _take_line(self, data: bytes, at: int, replies: list[bytes], events: list[Event]) -> int:
+    def _take_line(self, data: bytes, at: int, events: list[Event]) -> int:
         splitter = self._held
         if not isinstance(splitter, LineSplitter):
             splitter = self._held = LineSplitter(pipelined=at > 0)
@@ -203,45 +206,42 @@ class SmtpSession:
             # Replied to before its end, so that a peer that never ends its line gets a reply, too.
             said = self._ensure_said()
             said.commands += 1
-            replies.append(self._counted(said, self._dialogue.line_too_long, is_error=True))
+            self._to_send += self._counted(said, self._dialogue.line_too_long, is_error=True)
         if line is not None:
             self._held = None
             if line.truncated_bytes:
-                self._note_too_long(line, splitter, events)
+                events += self._too_long(line, splitter)
             else:
-                marks = (line.eol_lf, splitter.pregreet, splitter.pipelined)
-                replies.append(self._command(line.text, *marks, events))
+                events += self._command(line.text, line.eol_lf, splitter.pregreet, splitter.pipelined)
         return end
 
-    def _take_message(
-        self, message: MessageCounter, data: bytes, at: int, replies: list[bytes], events: list[Event]
-    ) -> int:
+    def _take_message(self, message: MessageCounter, data: bytes, at: int, events: list[Event]) -> int:
         end = message.take(data, at)
         if end is None:
             return len(data)
         limit = self._dialogue.max_message_bytes
         too_big = 0 < limit < message.size_bytes
-        replies.append(self._dialogue.message_too_big if too_big else self._dialogue.message_reply)
+        self._to_send += self._dialogue.message_too_big if too_big else self._dialogue.message_reply
         events.append(Message(message.size_bytes))
         self._held = None
         self.state = _READY
         return end
 
-    def _note_too_long(self, line: Line, splitter: LineSplitter, events: list[Event]) -> None:
+    def _too_long(self, line: Line, splitter: LineSplitter) -> Sequence[Event]:
         said, dialogue = self._ensure_said(), self._dialogue
         reply = dialogue.farewells["errors"] if self.close_reason == "errors" else dialogue.line_too_long
         shown = REDACTED if said.follows_auth else redact_auth(line.text)
         said.follows_auth = said.follows_auth or starts_with_auth(line.text)
         marks = (line.eol_lf, splitter.pregreet, splitter.pipelined, line.truncated_bytes)
         event = Command(shown, escape(reply[:-2]), *marks)
-        self._note(said, event, len(event.data) + len(event.reply), events)
+        return self._logged(said, event, len(event.data) + len(event.reply))
 
     def _ensure_said(self) -> Said:
         if self.said is None:
             self.said = Said()
         return self.said
 
-    def _command(self, line: bytes, eol_lf: bool, pregreet: bool, pipelined: bool, events: list[Event]) -> bytes:
+    def _command(self, line: bytes, eol_lf: bool, pregreet: bool, pipelined: bool) -> Sequence[Event]:
         dialogue, said = self._dialogue, self.said
         if said is None:
             said = self.said = Said()
@@ -269,6 +269,7 @@ class SmtpSession:
                 reply = self._counted(said, reply, is_error=reply[1] == 0x30)
         else:
             reply = self._counted(said, rule.out_of_sequence, is_error=True)
+        self._to_send += reply
         first_line = str(reply[:-2] if reply[3] == 0x20 else reply[: reply.index(b"\r")], "ascii")
         if "\\" in first_line:  # the only character of a reply that `escape` changes
             first_line = escape(first_line.encode())
@@ -277,8 +278,7 @@ class SmtpSession:
             shown, first_line = self._redacted(said, rule, line, first_line)
         # tuple.__new__ takes half the time of Command(...), and every command passes here.
         event = _new(Command, (shown, first_line, eol_lf, pregreet, pipelined, 0))
-        self._note(said, event, len(shown) + len(first_line), events)
-        return reply
+        return self._logged(said, event, len(shown) + len(first_line))
 
     def _redacted(self, said: Said, rule: Rule, line: bytes, first_line: str) -> tuple[str, str]:
         """Return an AUTH line, an unknown one or one that follows AUTH as text for the log; and its reply."""
@@ -289,14 +289,14 @@ class SmtpSession:
             return REDACTED, redact_echo(first_line)
         return redact_auth(line) if not is_unknown else escape(line), first_line
 
-    def _note(self, said: Said, event: Command, size: int, events: list[Event]) -> None:
-        """Report an event, unless the session's share of the log is used; `size` is that of its two texts."""
+    def _logged(self, said: Said, event: Command, size: int) -> Sequence[Event]:
+        """Return the event; nothing if the session's share of the log is used. `size` is that of its two texts."""
         said.last = event
         if said.logged_bytes < LOGGED_BYTES_MAX:
             said.logged_bytes += _RECORD_BYTES + size
-            events.append(event)
-        else:
-            said.not_logged += 1
+            return (event,)
+        said.not_logged += 1
+        return ()
 
     def _counted(self, said: Said, reply: bytes, *, is_error: bool) -> bytes:
         """Count an error; return the reply, or 421 when a limit is reached."""
