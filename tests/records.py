@@ -1,15 +1,35 @@
 """Records as lines of a log, from stamped events."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from smtppseudo.config.settings import LogFormat
-from smtppseudo.events import Entry, Stamped, origin_of
+from smtppseudo.events import Batch, Command, Entry, Stamped, escape, origin_of
 from smtppseudo.log import records
+
+
+def command(data: bytes, reply: bytes, **marks: Any) -> Command:
+    """Return the event of a line and a reply in bytes."""
+    return Command(escape(data), escape(reply), **marks)
 
 
 def entries_of(stamped: Iterable[Stamped]) -> list[Entry]:
     """Return each event as an entry of its own."""
     return [(one.time, origin_of(one.slot, one.session, one.ip, one.port), (one.event,)) for one in stamped]
+
+
+def batch_of(stamped: Iterable[Stamped]) -> Batch:
+    """Return a batch with the numbers of these events."""
+    numbered = list(stamped)
+    return Batch([one.seq for one in numbered], entries_of(numbered))
+
+
+def fields(stamped: Stamped) -> Iterator[tuple[str, records.Value]]:
+    """Yield every field of a record after `time` and `event`, those of the origin first."""
+    for name in ("slot", "session", "ip", "port"):
+        if value := getattr(stamped, name):
+            yield name, value
+    yield from records.fields(stamped.event)
 
 
 def render_text(stamped: Iterable[Stamped], server_name: str = "") -> list[str]:

@@ -18,9 +18,9 @@ from smtppseudo.server.server import Server
 
 SESSION: tuple[Event, ...] = (
     Connected(25),
-    Command(b"HELO mail.example.com", b"250 Hello mail.example.com from 192.0.2.1, pleased to meet you."),
-    Command(b"MAIL FROM:<someone@example.com>", b"553 Sender <someone@example.com> is Invalid!"),
-    Command(b"QUIT", b"221 Server Disconnecting"),
+    Command("HELO mail.example.com", "250 Hello mail.example.com from 192.0.2.1, pleased to meet you."),
+    Command("MAIL FROM:<someone@example.com>", "553 Sender <someone@example.com> is Invalid!"),
+    Command("QUIT", "221 Server Disconnecting"),
     Closed("quit", 12, 60, 190, 3),
 )
 TURN_S = 0.002

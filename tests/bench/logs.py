@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from smtppseudo.events import Closed, Command, Connected, Event, Stamped, TurnedAway
-from smtppseudo.log.records import render_json, render_text
+from tests.records import render_json, render_text
 from tests.running import command, environment
 
 _START_MS = 1_793_491_200_000  # 2026-11-01
@@ -53,15 +53,15 @@ def _address(dice: random.Random) -> str:
 def _dialogue(dice: random.Random, ip: str) -> list[Event]:
     if dice.random() < 0.02:
         return [TurnedAway("client", dice.randrange(1, 9))]
-    host = b"mail%d.example.net" % int(dice.paretovariate(0.5) % 100_000)
-    sender = b"<user%d@domain%d.example>" % (dice.randrange(1 << 24), int(dice.paretovariate(0.5) % 1_000_000))
+    host = "mail%d.example.net" % int(dice.paretovariate(0.5) % 100_000)
+    sender = "<user%d@domain%d.example>" % (dice.randrange(1 << 24), int(dice.paretovariate(0.5) % 1_000_000))
     commands: list[Event] = [
-        Command(b"EHLO " + host, b"250 Hello " + host + b" from " + ip.encode() + b", pleased to meet you."),
-        Command(b"MAIL FROM:" + sender, b"553 Sender " + sender + b" is Invalid!"),
-        Command(b"QUIT", b"221 Server Disconnecting"),
+        Command("EHLO " + host, "250 Hello " + host + " from " + ip + ", pleased to meet you."),
+        Command("MAIL FROM:" + sender, "553 Sender " + sender + " is Invalid!"),
+        Command("QUIT", "221 Server Disconnecting"),
     ]
     if dice.random() < 0.1:
-        commands[0] = Command(b'\x16\x03\x01 "=\\' + host, b"500 Command unrecognized: ???")
+        commands[0] = Command('\\x16\\x03\\x01 "=\\\\' + host, "500 Command unrecognized: ???")
     return [Connected(25), *commands, Closed("quit", int(dice.expovariate(1e-4)), 80, 200, 3)]
 
 

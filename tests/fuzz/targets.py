@@ -13,7 +13,7 @@ from smtppseudo.config.file import parse_file, to_toml
 from smtppseudo.config.settings import Settings, SettingsError
 from smtppseudo.events import Closed, Command, Event, Stamped, escape, unescape
 from smtppseudo.link.machine import MonitorClient, Secrets
-from smtppseudo.log.records import parse, render_json, render_text
+from smtppseudo.log.records import parse
 from smtppseudo.monitor.codec import FrameError, FrameReader, encode
 from smtppseudo.monitor.scram import ClientExchange, ExchangeState, ScramError
 from smtppseudo.monitor.session import Request
@@ -28,6 +28,7 @@ from tests.property.test_smtp_session import (
     split_replies,
     unmarked,
 )
+from tests.records import render_json, render_text
 from tests.unit.monitor_driver import Driver
 from tests.unit.monitor_peer import CLIENT_NONCE, COOKIE, WORD
 from tests.unit.scram_vectors import RFC_CLIENT_FINAL, RFC_CLIENT_FIRST, rfc_client, rfc_server
@@ -98,7 +99,7 @@ def escaper(data: bytes) -> None:
     assert text.isprintable() or not text
     assert unescape(text) == data
     half = len(data) // 2
-    command = Command(data[:half], b"250 " + data[half:], eol_lf=bool(half % 2))
+    command = Command(data[:half], "250 " + data[half:], eol_lf=bool(half % 2))
     _comes_back(Stamped(0, TIME, 1, 1, "2001:db8::1", 25, command))
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Event, Stamped
-from smtppseudo.log.records import render_json, render_text
 from smtppseudo.logread.logs import instant
+from tests.records import render_json, render_text
 from tests.running import run
 
 A, B, C = "20.1.1.1", "20.1.1.2", "2a01:4f8:1:2::25"
 NOW = datetime.now(UTC)
-MAIL = Command(b"MAIL FROM:<a@b>", b"553 Sender <a@b> is Invalid!")
+MAIL = Command("MAIL FROM:<a@b>", "553 Sender <a@b> is Invalid!")
 
 
 def session(ip: str, ago: timedelta, number: int, *commands: Event) -> list[Stamped]:
@@ -26,12 +26,12 @@ def session(ip: str, ago: timedelta, number: int, *commands: Event) -> list[Stam
     return [Stamped(0, time, 1, number, ip, 40_000, event) for event in events]
 
 
-def hits(ip: str, *days_ago: float, data: bytes = b"MAIL FROM:<a@b>") -> list[Stamped]:
+def hits(ip: str, *days_ago: float, data: str = "MAIL FROM:<a@b>") -> list[Stamped]:
     """Return the records of sessions with one command each."""
     return [
         record
         for number, days in enumerate(days_ago, 1)
-        for record in session(ip, timedelta(days=days), number, Command(data, b"553 no"))
+        for record in session(ip, timedelta(days=days), number, Command(data, "553 no"))
     ]
 
 
@@ -70,7 +70,7 @@ def test_policy_options_override_the_default(log: Path) -> None:
 
 
 def test_evidence_option_overrides_the_default(log: Path) -> None:
-    write(log, [*hits(A, 1, 1, 1, data=b"MAIL FROM:<>"), *hits(B, 1, 1, 1, data=b"AUTH LOGIN [redacted]")])
+    write(log, [*hits(A, 1, 1, 1, data="MAIL FROM:<>"), *hits(B, 1, 1, 1, data="AUTH LOGIN [redacted]")])
     assert blocklist(log) == (0, f"{B}\n", "")
     assert blocklist(log, "--evidence", "bounce") == (0, f"{A}\n", "")
     assert blocklist(log, "--evidence", "bounce,auth") == (0, f"{A}\n{B}\n", "")

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Stamped
-from smtppseudo.log.records import render_json, render_text
 from tests.clients import LIMIT_S
+from tests.records import render_json, render_text
 from tests.running import Servers, command, environment, run
 
 
 def session(ip: str, time: str) -> list[Stamped]:
     """Return the events of a session."""
-    events = (Connected(25), Command(b"HELO me", b"250 Hello"), Closed("quit", 1500, 9, 9, 1))
+    events = (Connected(25), Command("HELO me", "250 Hello"), Closed("quit", 1500, 9, 9, 1))
     return [Stamped(0, time, 1, 1, ip, 4000, event) for event in events]
 
 

@@ -45,9 +45,9 @@ def test_a_session_is_logged_line_by_line(servers: Servers) -> None:
     assert {(s.slot, s.session, s.ip, s.port) for s in records} == {(1, 1, "127.0.0.1", port)}
     assert [stamped.event for stamped in records] == [
         Connected(server.port),
-        Command(b"HELO me", b"250 Hello me from 127.0.0.1, pleased to meet you."),
-        Command(b"MAIL FROM:<a@b> SIZE=9", b"553 Sender <a@b> is Invalid!"),
-        Command(b"QUIT", b"221 Server Disconnecting"),
+        Command("HELO me", "250 Hello me from 127.0.0.1, pleased to meet you."),
+        Command("MAIL FROM:<a@b> SIZE=9", "553 Sender <a@b> is Invalid!"),
+        Command("QUIT", "221 Server Disconnecting"),
         closed.event,
     ]
     (path,) = server.log_dir.iterdir()
@@ -173,7 +173,7 @@ def test_sighup_turns_data_events_off_and_on_at_once(servers: Servers) -> None:
     client.say("QUIT", "221")
     client.close()
     server.wait_for_event(Closed)
-    assert [command.data for command in server.events(Command)] == [b"NOOP True", b"QUIT"]
+    assert [command.data for command in server.events(Command)] == ["NOOP True", "QUIT"]
 
 
 def test_sighup_keeps_the_settings_of_the_command_line(servers: Servers) -> None:

@@ -94,7 +94,7 @@ def test_a_slot_keeps_its_last_session_until_the_next(inside: MakeInside) -> Non
     assert (gone.is_open, gone.close_reason, gone.port) == (False, "quit", first.port)
     assert gone.said is not None
     assert gone.said.last is not None
-    assert (gone.said.helo, gone.said.mail_from, gone.said.last.data) == (b"one.test", b"<a@one.test>", b"QUIT")
+    assert (gone.said.helo, gone.said.mail_from, gone.said.last.data) == ("one.test", "<a@one.test>", "QUIT")
     assert (there.is_open, there.port, slots.in_use) == (True, second.port, 1)
     third = server.greeted()
     assert [(row.slot, row.port, row.said) for row in slots] == [(1, third.port, None), (2, second.port, None)]

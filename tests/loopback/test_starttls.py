@@ -103,7 +103,7 @@ def test_the_session_starts_over_under_tls(server: Inside, version: ssl.TLSVersi
     expect_closed(server, "quit")
     (closed,) = server.events(Closed)
     said = [command.data for command in server.events(Command)]
-    assert said[:3] == [b"EHLO me", b"STARTTLS", b"EHLO me"]
+    assert said[:3] == ["EHLO me", "STARTTLS", "EHLO me"]
     assert closed.commands == len(said) == 7
     in_clear = "EHLO me", "STARTTLS", "EHLO me", "AUTH PLAIN AGEAYg==", "STARTTLS", "MAIL FROM:<a@b>", "QUIT"
     assert closed.received_bytes == sum(len(line) + 2 for line in in_clear)
@@ -272,7 +272,7 @@ def test_a_command_behind_starttls_is_never_processed(server: Inside) -> None:
     client.expect("250")
     client.expect("220")
     expect_closed(server, "tls")
-    assert [command.data for command in server.events(Command)] == [b"EHLO me", b"STARTTLS"]
+    assert [command.data for command in server.events(Command)] == ["EHLO me", "STARTTLS"]
 
 
 def test_a_handshake_in_the_same_packet_as_starttls_is_refused(server: Inside) -> None:

@@ -58,7 +58,7 @@ def test_one_message(inside: MakeInside, end: bytes, in_pieces: bool, settings: 
     # Everything before the true end belongs to it; doubled dots count once.
     size = data.index(b"\r\n.\r\nQUIT") + 2
     assert message.bytes == size - data[:size].count(b"\r\n.")
-    assert [event.data.decode() for event in server.events(Command)] == [HELLO, MAIL, RCPT, "DATA", "QUIT"]
+    assert [event.data for event in server.events(Command)] == [HELLO, MAIL, RCPT, "DATA", "QUIT"]
     assert [event.reason for event in server.events(Closed)] == ["quit"]
 
 

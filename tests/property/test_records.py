@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtppseudo.events import NAMES, Closed, Command, Connected, Event, Message, Stamped, escape, unescape
-from smtppseudo.log.records import fields, parse, render_json, render_record, render_text
+from smtppseudo.log.records import parse, render_record
+from tests.records import fields, render_json, render_text
 
 # Bytes of which a good part is special somewhere
 data = st.binary(max_size=40) | st.lists(

@@ -4,14 +4,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smtppseudo.events import NAMES, Closed, Command, Event, Stamped, escape, unescape
-from smtppseudo.log.records import KINDS, fields, parse, read_record, render_json, render_text, renderer
+from smtppseudo.log.records import KINDS, parse, read_record, renderer
 from smtppseudo.logread.scan import Row, scan
 from tests.property.test_records import records
+from tests.records import fields, render_json, render_text
 
-renderers = st.builds(renderer, st.sampled_from(["text", "json"]), st.sampled_from(["", "mx-1"]))
-COMMAND = Stamped(0, "2000-01-01T00:00:00.000Z", 1, 1, "192.0.2.7", 1, Command(b"\0", b"200 "))
+COMMAND = Stamped(0, "2000-01-01T00:00:00.000Z", 1, 1, "192.0.2.7", 1, Command("\\x00", "200 "))
 CLOSED = COMMAND._replace(event=Closed("quit", 1, 2, 3, 4))
-lines = st.builds(lambda record, render: render([record])[0], records, renderers)
+lines = st.builds(
+    lambda record, render, name: render([record], name)[0],
+    records,
+    st.sampled_from([render_text, render_json]),
+    st.sampled_from(["", "mx-1"]),
+)
 
 # The fields of an event that a row's `reason` and `amount` hold; of all others they hold none.
 _FIELDS = {"closed": ("reason", "duration_ms"), "turned_away": ("reason", "count"), "error": ("", "lost")}
@@ -26,7 +31,7 @@ def row_of(line: str) -> Row:
     origin = (record.time, kind, str(record.session or ""), record.ip, str(record.port or ""))
     if isinstance(event, Command):
         held = [name for name, _ in fields(record) if name in ("eol", "pregreet", "pipelined", "truncated_bytes")]
-        return (*origin, escape(event.data), event.reply[:3].decode(), " ".join(held), "", "", server)
+        return (*origin, event.data, event.reply[:3], " ".join(held), "", "", server)
     reason, amount = (str(getattr(event, name)) if name else "" for name in _FIELDS.get(kind, ("", "")))
     return (*origin, "", "", "", reason, amount, server)
 

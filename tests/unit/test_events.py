@@ -38,7 +38,7 @@ def test_the_reasons_for_turning_away() -> None:
 
 
 def test_rare_fields_have_defaults() -> None:
-    assert Command(b"x", b"250 OK")[2:] == (False, False, False, 0)
+    assert Command("x", "250 OK")[2:] == (False, False, False, 0)
     assert Closed("quit", 1, 2, 3, 4).not_logged == Error("x").lost == 0
 
 
@@ -48,7 +48,7 @@ def test_the_fields_are_in_the_order_of_the_log() -> None:
     assert Closed._fields[:5] == ("reason", "duration_ms", "received_bytes", "sent_bytes", "commands")
 
 
-@pytest.mark.parametrize("event", [Command(b"NOOP", b"250 OK"), Stamped(1, "", 0, 0, "", 0, Command(b"", b"250 OK"))])
+@pytest.mark.parametrize("event", [Command("NOOP", "250 OK"), Stamped(1, "", 0, 0, "", 0, Command("", "250 OK"))])
 def test_events_are_immutable(event: Command | Stamped) -> None:
     with pytest.raises(AttributeError):
         event.seq = 2  # type: ignore[misc, union-attr]

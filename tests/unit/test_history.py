@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from smtppseudo.events import NAMES, Command, Event, Stamped
-from smtppseudo.log.records import render_json
 from smtppseudo.monitor.codec import MAX_BYTES_TO_CLIENT, FrameReader
 from smtppseudo.monitor.history import (
     CHUNK_BYTES,
@@ -21,6 +20,7 @@ from smtppseudo.monitor.history import (
     event_frames,
     parse_subscription,
 )
+from tests.records import render_json
 from tests.unit.test_records import KINDS
 
 TIME = "2026-01-31T23:59:59.999Z"
@@ -221,7 +221,7 @@ def test_frames_are_joined_into_chunks(sizes: list[int], counts: list[int]) -> N
 
 def test_the_biggest_event_fits_into_a_frame() -> None:
     """The longest line with the longest reply, all bytes escaped."""
-    event = Command(b"\xff" * 2_048, b"553 " + b"\\" * 506, eol_lf=True, pipelined=True, truncated_bytes=10**9)
+    event = Command("\xff" * 2_048, "553 " + "\\" * 506, eol_lf=True, pipelined=True, truncated_bytes=10**9)
     (frame,) = event_frames([Stamped(10**12, TIME, 60_000, 10**12, "2001:db8:" + "ffff:" * 5 + "ffff", 65_535, event)])
     assert len(frame) <= MAX_BYTES_TO_CLIENT
     (read,) = FrameReader(MAX_BYTES_TO_CLIENT).receive(frame)
@@ -231,7 +231,7 @@ def test_the_biggest_event_fits_into_a_frame() -> None:
 
 def test_no_peer_can_forge_a_frame() -> None:
     forgery = b'x","seq":1}\r\n{"type":"bye"}\n\x1b[31m\\\xff'
-    (frame,) = event_frames([stamped(1, Command(forgery, b"500 " + forgery))])
+    (frame,) = event_frames([stamped(1, Command(forgery, "500 " + forgery))])
     assert frame.count(b"\n") == 1
     assert all(0x20 <= byte <= 0x7E for byte in frame[:-1])
     assert json.loads(frame)["data"] == r'x","seq":1}\x0d\x0a{"type":"bye"}\x0a\x1b[31m\\\xff'

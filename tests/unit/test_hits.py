@@ -3,10 +3,10 @@
 from smtppseudo.blocklist.evidence import HitFinder
 from smtppseudo.blocklist.hits import Hit, hits_in
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Online, Stamped, TurnedAway
-from smtppseudo.log.records import render_json, render_text, renderer
 from smtppseudo.logread.scan import scan
+from tests.records import render_json, render_text
 
-MAIL = Command(b"MAIL FROM:<a@b>", b"553 no")
+MAIL = Command("MAIL FROM:<a@b>", "553 no")
 CLOSED = Closed("quit", 1, 2, 3, 4)
 A, B = ("20.1.1.1", 40_000), ("2a01:4f8:1:2::25", 50_000)
 KINDS = frozenset({"mail", "pregreet", "errors"})
@@ -30,7 +30,7 @@ def hits(*records: Stamped) -> list[Hit]:
 def test_session_is_one_hit_of_its_source() -> None:
     assert hits(
         record(1, B, 7, Connected(25)),
-        record(2, B, 7, Command(b"EHLO x", b"250 x")),
+        record(2, B, 7, Command("EHLO x", "250 x")),
         record(3, B, 7, MAIL),
         record(4, B, 7, MAIL),
         record(5, B, 7, CLOSED),
@@ -51,7 +51,7 @@ def test_equal_session_numbers_of_two_callers_are_two_sessions() -> None:
 def test_server_name_distinguishes_sessions() -> None:
     """Both have the same number and the same caller with the same port."""
     lines = [
-        renderer("text", name)([record(second, A, 1, MAIL)])[0] for second, name in ((1, ""), (2, "mx1"), (3, "mx2"))
+        render_text([record(second, A, 1, MAIL)], name)[0] for second, name in ((1, ""), (2, "mx1"), (3, "mx2"))
     ]
     rows, _ = scan("".join([*lines, *lines]).encode())
     assert [hit.at for hit in hits_in(rows, HitFinder(KINDS))] == [1, 2, 3]
@@ -67,9 +67,9 @@ def test_restart_reuses_session_numbers() -> None:
 
 def test_pregreet_and_errors_are_evidence() -> None:
     found = hits(
-        record(1, A, 1, Command(b"QUIT", b"221 bye", eol_lf=True, pregreet=True)),
+        record(1, A, 1, Command("QUIT", "221 bye", eol_lf=True, pregreet=True)),
         record(2, B, 2, Closed("errors", 1, 2, 3, 4)),
-        record(3, B, 3, Command(b"pregreet", b"500 pregreet")),
+        record(3, B, 3, Command("pregreet", "500 pregreet")),
     )
     assert [(hit.at, hit.evidence) for hit in found] == [(1, ("pregreet",)), (2, ("errors",))]
 

@@ -17,8 +17,8 @@ from smtppseudo.loop.reactor import Reactor
 from smtppseudo.server.kept_blocklist import KeptBlocklist
 from tests.inside import FakeTime
 
-MAIL = Command(b"MAIL FROM:<a@b>", b"553 no")
-HELO = Command(b"HELO x", b"250 hello")
+MAIL = Command("MAIL FROM:<a@b>", "553 no")
+HELO = Command("HELO x", "250 hello")
 A, B, C = "20.1.1.1", "20.1.1.2", "2a01:4f8:1:2::25"
 DAY_S = 86_400
 
@@ -127,8 +127,8 @@ def test_a_source_with_min_hits_sessions_is_listed(make: Callable[..., Bench]) -
 
 def test_only_evidence_counts(make: Callable[..., Bench]) -> None:
     bench = make()
-    bench.call(*[A] * 9, command=Command(b"MAIL FROM:<>", b"553 no"))
-    bench.call(*[B] * 9, command=Command(b"NOOP", b"250 OK", pregreet=True))
+    bench.call(*[A] * 9, command=Command("MAIL FROM:<>", "553 no"))
+    bench.call(*[B] * 9, command=Command("NOOP", "250 OK", pregreet=True))
     bench.pass_time(61)
     assert bench.listed == [B]
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.records import fields
+
 from smtppseudo.events import Stamped
 from smtppseudo.link.errors import (
     BadPeerError,
@@ -26,7 +28,6 @@ from smtppseudo.link.incoming import (
     Streamed,
 )
 from smtppseudo.link.machine import SLOTS_MAX, ClientState, MonitorClient, Secrets, checked_word
-from smtppseudo.log.records import fields
 from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import cookie_id, derive
 from smtppseudo.monitor.session import Backend, MonitorSession, ValidProof, WrongMagicWord

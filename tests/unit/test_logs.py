@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Event, Online, Stamped, TurnedAway
-from smtppseudo.log.records import render_json, render_text
 from smtppseudo.logread.logs import Reading, find, instant
 from smtppseudo.logread.scan import Row
+from tests.records import render_json, render_text
 
 DAY = "2026-11-24"
 SESSION: tuple[Event, ...] = (
     Connected(25),
-    Command(b"HELO a b", b"250 Hello"),
-    Command(b"QUIT", b"221 Bye"),
+    Command("HELO a ", "250 Hello"),
+    Command("QUIT", "221 Bye"),
     Closed("quit", 12, 1, 2, 2),
 )
 

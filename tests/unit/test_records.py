@@ -22,15 +22,8 @@ from smtppseudo.events import (
     Stamped,
     TurnedAway,
 )
-from smtppseudo.log.records import (
-    fields,
-    parse,
-    render_json,
-    render_record,
-    render_text,
-    renderer,
-    with_current_names,
-)
+from smtppseudo.log.records import parse, render_record, renderer, with_current_names
+from tests.records import fields, render_json, render_text
 
 TIME: Final = "2026-01-31T23:59:59.999Z"
 Render = Callable[[Stamped], str]
@@ -60,22 +53,22 @@ RENDERERS: Final = (as_text, as_json)
 KINDS: Final[list[tuple[Event, str, str]]] = [
     (Connected(25), "local_port=25", '"local_port":25'),
     (
-        Command(b"NOOP", b"250 OK"),
+        Command("NOOP", "250 OK"),
         "data=NOOP code=250 reply=OK",
         '"data":"NOOP","code":250,"reply":"OK"',
     ),
     (
-        Command(b"", b"500 Command unrecognized: ", eol_lf=True),
+        Command("", "500 Command unrecognized: ", eol_lf=True),
         'data="" code=500 reply="Command unrecognized: " eol=lf',
         '"data":"","code":500,"reply":"Command unrecognized: ","eol":"lf"',
     ),
     (
-        Command(b"a=b", b"421 x", eol_lf=True, pregreet=True, pipelined=True, truncated_bytes=9),
+        Command("a=", "421 x", eol_lf=True, pregreet=True, pipelined=True, truncated_bytes=9),
         'data="a=b" code=421 reply=x eol=lf pregreet=true pipelined=true truncated_bytes=9',
         '"data":"a=b","code":421,"reply":"x","eol":"lf","pregreet":true,"pipelined":true,"truncated_bytes":9',
     ),
     (
-        Command(b'"\\\n\xff', b"250 \xff"),
+        Command('"\\\n\xff', "250 \xff"),
         r'data="\x22\\\x0a\xff" code=250 reply=\xff',
         r'"data":"\"\\\\\\x0a\\xff","code":250,"reply":"\\xff"',
     ),
@@ -129,9 +122,9 @@ def test_rendered_record_is_parsed(render: Render, place: tuple[int, int, str, i
 
 @pytest.mark.parametrize("render", RENDERERS)
 def test_multiline_reply_keeps_code_and_text(render: Render) -> None:
-    event = parse(render(stamped(Command(b"EHLO x", b"250-Hello x")))).event
+    event = parse(render(stamped(Command("EHLO x", "250-Hello x")))).event
     assert isinstance(event, Command)
-    assert (event.reply[:3], event.reply[4:]) == (b"250", b"Hello x")
+    assert (event.reply[:3], event.reply[4:]) == ("250", "Hello x")
 
 
 @pytest.mark.parametrize("render", RENDERERS)
@@ -151,7 +144,7 @@ def by_fields(record: Stamped) -> str:
 
 @pytest.mark.parametrize("data", [*(bytes([byte]) for byte in range(256)), b"", b"a b", b'"="', b"MAIL FROM:<a@b>"])
 def test_fast_rendering_of_commands_equals_the_general_one(data: bytes) -> None:
-    for event in (Command(data, b"250 OK"), Command(b"NOOP", b"250 " + data)):
+    for event in (Command(data, "250 OK"), Command("NOOP", "250 " + data)):
         record = stamped(event)
         assert as_text(record) == by_fields(record)
         assert parse(as_text(record)) == record
@@ -209,7 +202,7 @@ def test_batch_is_rendered_in_order() -> None:
     ],
 )
 def test_data_of_a_caller_cannot_forge_a_line(render: Render, data: bytes) -> None:
-    record = stamped(Command(data, b"500 " + data))
+    record = stamped(Command(data, "500 " + data))
     line = render(record)
     assert re.fullmatch(r"[ -~]+\n", line)
     assert line.splitlines() == [line[:-1]]
@@ -217,7 +210,7 @@ def test_data_of_a_caller_cannot_forge_a_line(render: Render, data: bytes) -> No
 
 
 def test_json_line_has_no_duplicate_key() -> None:
-    pairs = json.loads(as_json(stamped(Command(b"x", b"250 OK", pipelined=True))), object_pairs_hook=list)
+    pairs = json.loads(as_json(stamped(Command("x", "250 OK", pipelined=True))), object_pairs_hook=list)
     names = [name for name, _ in pairs]
     assert names == ["time", "event", "slot", "session", "ip", "port", "data", "code", "reply", "pipelined"]
 

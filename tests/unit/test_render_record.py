@@ -6,7 +6,8 @@ from typing import Final
 import pytest
 
 from smtppseudo.events import Error, Stamped
-from smtppseudo.log.records import parse, render_json, render_record, render_text
+from smtppseudo.log.records import parse, render_record
+from tests.records import render_json, render_text
 from tests.unit.test_records import IN_SESSION, KINDS, OF_NO_SESSION, OUTSIDE, TIME, stamped
 
 EVENTS: Final = [event for event, _, _ in KINDS]

@@ -7,15 +7,15 @@ from datetime import UTC, timedelta, timezone
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Stamped, TurnedAway
-from smtppseudo.log.records import render_text as render_log
 from smtppseudo.logread.scan import scan
 from smtppseudo.report.report import KINDS, Report, domain_of, network_of, sender_of, split
 from smtppseudo.report.tables import View, render_json, render_text
+from tests.records import render_text as render_log
 
 
-def session(ip: str, *commands: bytes, time: str = "2026-11-24T12:30:00.000Z", wasted_ms: int = 500) -> list[Stamped]:
+def session(ip: str, *commands: str, time: str = "2026-11-24T12:30:00.000Z", wasted_ms: int = 500) -> list[Stamped]:
     """Return the events of a session."""
-    events: list[Event] = [Connected(25), *(Command(line, b"250 OK") for line in commands)]
+    events: list[Event] = [Connected(25), *(Command(line, "250 OK") for line in commands)]
     events.append(Closed("quit", wasted_ms, 1, 1, len(commands)))
     return [Stamped(0, time, 1, 1, ip, 4000, event) for event in events]
 
@@ -37,9 +37,9 @@ def by(report: Report, kind: str) -> dict[str, int]:
 
 def test_every_kind_is_counted() -> None:
     visitors = [
-        *session("192.0.2.1", b"EHLO Mail.Example", b"MAIL FROM:<A@Example.ORG> SIZE=9", b"QUIT"),
-        *session("192.0.2.9", b"helo mail.example", b"mail from: b@example.org", wasted_ms=10_000),
-        *session("2001:db8:1:2::3", b"MAIL FROM:<>", b"\t noop", time="2026-11-25T00:00:59.999Z", wasted_ms=600_000),
+        *session("192.0.2.1", "EHLO Mail.Example", "MAIL FROM:<A@Example.ORG> SIZE=9", "QUIT"),
+        *session("192.0.2.9", "helo mail.example", "mail from: b@example.org", wasted_ms=10_000),
+        *session("2001:db8:1:2::3", "MAIL FROM:<>", "\t noop", time="2026-11-25T00:00:59.999Z", wasted_ms=600_000),
         Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "192.0.2.1", 0, TurnedAway("client", 3)),
         Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "", 0, TurnedAway("slots", 4)),
         Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "", 0, Error("log lines were lost: disk full", 5)),
@@ -61,7 +61,7 @@ def test_every_kind_is_counted() -> None:
 
 
 def test_only_requested_kinds_are_counted() -> None:
-    report = report_of(session("192.0.2.1", b"HELO a"), ["verb"])
+    report = report_of(session("192.0.2.1", "HELO a"), ["verb"])
     assert set(report.tallies) == {"verb"}
     assert by(report, "verb") == {"HELO": 1}
 
@@ -134,7 +134,7 @@ def test_network_of_an_address(ip: str, network: str) -> None:
 
 def test_long_names_are_cut() -> None:
     long = "x" * 5_000
-    line = render_log(session("192.0.2.1", b"HELO " + long.encode(), b"MAIL FROM:<" + long.encode() + b"@b>"))
+    line = render_log(session("192.0.2.1", "HELO " + long.encode(), "MAIL FROM:<" + long.encode() + "@b>"))
     rows, _ = scan("".join(line).replace("192.0.2.1", long).replace("=quit", f"={long}").encode())
     report = Report(KINDS)
     report.add(rows)
@@ -177,7 +177,7 @@ def test_title_of_an_inexact_table_names_the_possible_error() -> None:
 @pytest.mark.parametrize("width", [40, 41, 60, 80, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     visitors = session(
-        "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", b"HELO " + b"x" * 500, b"MAIL FROM:<" + b"y@" * 300 + b"z>"
+        "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "HELO " + "x" * 500, "MAIL FROM:<" + "y@" * 300 + "z>"
     )
     report = report_of(visitors * 1000)
     lines = lines_of(report, width=width, names={"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff": "n" * 250})
@@ -212,7 +212,7 @@ def test_period_without_events() -> None:
 
 
 def test_json_report() -> None:
-    report = report_of(session("192.0.2.1", b"HELO a"), ["address", "hour"])
+    report = report_of(session("192.0.2.1", "HELO a"), ["address", "hour"])
     found = json.loads(render_json(report, View(since="2026-11-01T00:00:00.000Z", lines=3, zone="UTC")))
     by_hour = found["by"].pop("hour")
     assert found == {

@@ -1,15 +1,16 @@
 """A session's events, sums, times and limits. The transcripts test its replies."""
 
+from collections.abc import Sequence
 from typing import Final, get_args
 
 import pytest
 
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import Closed, CloseReason, Command, Event, Message, Stamped
-from smtppseudo.log.records import render_text
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
 from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import COMMANDS_MAX, ERRORS_MAX, LOGGED_BYTES_MAX, SmtpSession
+from tests.records import render_text
 
 DEFAULTS: Final = Settings(hostname="mx.example.org")
 ACCEPTING: Final = DEFAULTS._replace(accept_mail=True)
@@ -33,7 +34,7 @@ def heard(session: SmtpSession) -> Said:
     return session.said
 
 
-def commands(events: list[Event]) -> list[Command]:
+def commands(events: Sequence[Event]) -> list[Command]:
     found = [event for event in events if isinstance(event, Command)]
     assert len(found) == len(events)
     return found
@@ -59,29 +60,29 @@ def test_data_to_send_returns_all_replies_once() -> None:
 @pytest.mark.parametrize(
     ("data", "event"),
     [
-        (b"NOOP\r\n", Command(b"NOOP", b"250 OK")),
-        (b"NOOP\n", Command(b"NOOP", b"250 OK", eol_lf=True)),
-        (b"  noop \t\r\n", Command(b"  noop \t", b"250 OK")),
-        (b"\0\xff\x1b\r\n", Command(b"\0\xff\x1b", b"500 Command unrecognized: ???")),
-        (b"\r\n", Command(b"", b"500 Command unrecognized: ")),
-        (b"HELO " + b"x" * 99 + b"\r\n", Command(b"HELO " + b"x" * 99, b"250 Hello " + b"x" * 64)),
-        (b"x" * 2050 + b"\r\n", Command(b"x" * 2048, b"500 Line too long", truncated_bytes=2)),
-        (b"x" * 2049 + b"\n", Command(b"x" * 2048, b"500 Line too long", eol_lf=True, truncated_bytes=1)),
+        (b"NOOP\r\n", Command("NOOP", "250 OK")),
+        (b"NOOP\n", Command("NOOP", "250 OK", eol_lf=True)),
+        (b"  noop \t\r\n", Command("  noop \t", "250 OK")),
+        (b"\0\xff\x1b\r\n", Command("\\x00\\xff\\x1b", "500 Command unrecognized: ???")),
+        (b"\r\n", Command("", "500 Command unrecognized: ")),
+        (b"HELO " + b"x" * 99 + b"\r\n", Command("HELO " + "x" * 99, "250 Hello " + "x" * 64)),
+        (b"x" * 2050 + b"\r\n", Command("x" * 2048, "500 Line too long", truncated_bytes=2)),
+        (b"x" * 2049 + b"\n", Command("x" * 2048, "500 Line too long", eol_lf=True, truncated_bytes=1)),
     ],
 )
 def test_a_command_is_an_event(data: bytes, event: Command) -> None:
     session = greeted()
     (found,) = commands(session.receive(data, START))
     assert found._replace(reply=found.reply[: len(event.reply)]) == event
-    assert session.data_to_send(START).startswith(found.reply + b"\r\n")
+    assert session.data_to_send(START).startswith(found.reply.encode() + b"\r\n")
     assert heard(session).last == found
 
 
 def test_the_event_holds_the_first_line_of_a_long_reply() -> None:
     session = greeted()
     (event,) = commands(session.receive(b"EHLO x\r\n", START))
-    assert event.reply[:3] == b"250"
-    assert event.reply[4:] == b"Hello x from 192.0.2.1, pleased to meet you."
+    assert event.reply[:3] == "250"
+    assert event.reply[4:] == "Hello x from 192.0.2.1, pleased to meet you."
 
 
 def test_pipelined_commands_are_marked() -> None:
@@ -90,9 +91,9 @@ def test_pipelined_commands_are_marked() -> None:
     assert [event.pipelined for event in events] == [False, True, True]
     assert [event.eol_lf for event in events] == [False, False, True]
     (begun_behind,) = commands(session.receive(b"OP\r\n", START))
-    assert begun_behind == Command(b"NOOP", b"250 OK", pipelined=True)
+    assert begun_behind == Command("NOOP", "250 OK", pipelined=True)
     (event,) = commands(session.receive(b"NOOP\r\n", START))
-    assert event == Command(b"NOOP", b"250 OK")
+    assert event == Command("NOOP", "250 OK")
 
 
 def test_a_command_pipelined_after_an_empty_line_is_marked() -> None:
@@ -104,9 +105,9 @@ def test_a_command_pipelined_after_a_message_is_marked() -> None:
     session = greeted(ACCEPTING)
     events = session.receive(TO_DATA + b"Text\r\n.\r\nNOOP\r\n", START)
     assert events[2:] == [
-        Command(b"DATA", b"354 Enter mail, end with '.' on a line by itself", pipelined=True),
+        Command("DATA", "354 Enter mail, end with '.' on a line by itself", pipelined=True),
         Message(6),
-        Command(b"NOOP", b"250 OK", pipelined=True),
+        Command("NOOP", "250 OK", pipelined=True),
     ]
 
 
@@ -117,7 +118,7 @@ def test_said_holds_helo_sender_and_last_command() -> None:
     assert heard(session).mail_from == b"<" + b"a" * 63
     session.receive(b"HELO\r\nMAIL\r\n", START)
     assert heard(session).helo == b"?mail.example.net"
-    assert heard(session).last == Command(b"MAIL", b"501 Domain name required.", pipelined=True)
+    assert heard(session).last == Command("MAIL", "501 Domain name required.", pipelined=True)
 
 
 def test_a_message_is_an_event() -> None:
@@ -280,9 +281,9 @@ def test_a_line_that_is_too_long_is_one_event_with_its_dropped_bytes() -> None:
     assert session.data_to_send(START) == b"500 Line too long\r\n"
     assert heard(session).commands == 1
     assert session.receive(b"x" * 5000, START) == []
-    event = Command(b"x" * 2048, b"500 Line too long", truncated_bytes=5001)
+    event = Command("x" * 2048, "500 Line too long", truncated_bytes=5001)
     assert session.receive(b"\r\n", START) == [event]
-    assert session.receive(b"NOOP\r\n", START) == [Command(b"NOOP", b"250 OK")]
+    assert session.receive(b"NOOP\r\n", START) == [Command("NOOP", "250 OK")]
     assert session.data_to_send(START) == b"250 OK\r\n"
     assert heard(session).commands == 2
 
@@ -292,14 +293,14 @@ def test_a_long_line_without_an_end_is_an_event_at_the_close() -> None:
     session.receive(b"x" * 2049, START)
     sent = len(GREETING) + len(session.data_to_send(START))
     event, closed = session.closed("peer", START)
-    assert event == Command(b"x" * 2048, b"500 Line too long", eol_lf=True, truncated_bytes=1)
+    assert event == Command("x" * 2048, "500 Line too long", eol_lf=True, truncated_bytes=1)
     assert closed == Closed("peer", 0, 2049, sent, 1)
 
 
 def test_an_unfinished_line_is_no_event_at_the_close() -> None:
     session = greeted()
     session.receive(b"x" * 2048, START)
-    assert session.closed("peer", START) == [Closed("peer", 0, 2048, len(GREETING), 0)]
+    assert list(session.closed("peer", START)) == [Closed("peer", 0, 2048, len(GREETING), 0)]
     assert held_bytes(session) == 0
 
 
@@ -314,8 +315,8 @@ def test_the_event_of_the_last_error_holds_the_421() -> None:
     session = greeted()
     events = commands(session.receive(b"x\r\n" * 21, START))
     assert len(events) == heard(session).commands == 20
-    assert {event.reply for event in events[:19]} == {b"500 Command unrecognized: x"}
-    assert events[19].reply == b"421 Too many errors"
+    assert {event.reply for event in events[:19]} == {"500 Command unrecognized: x"}
+    assert events[19].reply == "421 Too many errors"
 
 
 @pytest.mark.parametrize("end", [b"", b"\r\n"])
@@ -325,9 +326,9 @@ def test_the_last_error_may_be_a_line_that_is_too_long(end: bytes) -> None:
     session.data_to_send(START)
     events = session.receive(b"y" * 2049 + end, START)
     assert session.data_to_send(START) == b"421 Too many errors\r\n"
-    event, closed = events + session.closed("peer", START)
+    event, closed = [*events, *session.closed("peer", START)]
     assert isinstance(event, Command)
-    assert (event.data, event.reply) == (b"y" * 2048, b"421 Too many errors")
+    assert (event.data, event.reply) == ("y" * 2048, "421 Too many errors")
     assert isinstance(closed, Closed)
     assert (closed.reason, closed.commands) == ("errors", 20)
 

@@ -96,7 +96,7 @@ def test_a_delay_applies_to_the_greeting_and_each_reply() -> None:
     session.receive(b"NOOP\r\nNOOP\r\n", START + 11)
     assert session.deadline == START + 13
     assert session.data_to_send(START + 13) == OK
-    assert session.tick(START + 13.05) == [Command(b"NOOP", b"250 OK", pipelined=True)]
+    assert session.tick(START + 13.05) == [Command("NOOP", "250 OK", pipelined=True)]
     assert session.data_to_send(START + 15) == b""
     assert session.data_to_send(START + 15.05) == OK
 
@@ -118,23 +118,23 @@ def test_commands_before_the_greeting_are_marked_and_processed_in_order() -> Non
     assert said.startswith(GREETING + b"250 Hello x")
     assert said.endswith(OK)
     marks = [(event.data, event.pregreet, event.pipelined) for event in events if isinstance(event, Command)]
-    assert marks == [(b"HELO x", True, True), (b"NOOP", True, True)]
+    assert marks == [("HELO x", True, True), ("NOOP", True, True)]
     (rest,) = session.receive(b"ET\r\n", now)
     assert isinstance(rest, Command)
-    assert (rest.data, rest.pregreet, rest.pipelined) == (b"RSET", True, True)
+    assert (rest.data, rest.pregreet, rest.pipelined) == ("RSET", True, True)
     run_until_quiet(session, now)
-    assert session.receive(b"NOOP\r\n", now + 10) == [Command(b"NOOP", b"250 OK")]
+    assert session.receive(b"NOOP\r\n", now + 10) == [Command("NOOP", "250 OK")]
 
 
 def test_a_command_during_a_reply_is_marked_as_pipelined() -> None:
     session = begin(stutter_bytes_per_s=1)
     now = greeted(session)
-    assert session.receive(b"NOOP\r\n", now) == [Command(b"NOOP", b"250 OK")]
+    assert session.receive(b"NOOP\r\n", now) == [Command("NOOP", "250 OK")]
     session.data_to_send(now + 6)
     assert session.receive(b"RSET\r\n", now + 6.5) == []
     _, now, events = run_until_quiet(session, now + 6.5)
-    assert events == [Command(b"RSET", b"250 Reset state.", pipelined=True)]
-    assert session.receive(b"NOOP\r\n", now) == [Command(b"NOOP", b"250 OK")]
+    assert events == [Command("RSET", "250 Reset state.", pipelined=True)]
+    assert session.receive(b"NOOP\r\n", now) == [Command("NOOP", "250 OK")]
 
 
 def test_one_read_is_accepted_during_a_reply() -> None:
