@@ -53,7 +53,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "sudo ufw allow 25/tcp": Skip("it would change the firewall of this machine"),
         "sudo nft add rule": runs.accept_rule,
         "smtppseudo probe": BOOTED,
-        "sudo adduser alice smtppseudo": BOOTED,
+        "sudo usermod -aG smtppseudo alice": BOOTED,
         "sudo sh -c": BOOTED,
         "sudo systemctl stop": BOOTED,
         "sudo /opt/smtppseudo/bin/pip install .": BOOTED,

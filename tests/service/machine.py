@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 import pytest
 
 from tests.clients import Client, connect, wait_until
-from tests.service.tree import build_wheel, pristine_tree, wheels_of_others
+from tests.service.tree import Suite, build_wheel, pristine_tree, wheels_of_others
 
 T = TypeVar("T")
 
@@ -42,7 +42,8 @@ def require_containers() -> None:
 class Machine:
     """A copy of the pristine tree, in memory, that is booted and powered off."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, suite: Suite) -> None:
+        self._suite = suite
         self.root = directory / "root"
         self._name = f"smtppseudo-test-{os.getpid()}"
         self._console = directory / "console"
@@ -52,7 +53,7 @@ class Machine:
 
     def __enter__(self) -> Self:
         with self._cleanup:
-            tree = pristine_tree()
+            tree = pristine_tree(self._suite)
             self.root.mkdir()
             # On a disk, the files that a machine is made of cost up to a minute to write and to remove.
             _run("mount", "-t", "tmpfs", "-o", "size=1g,mode=755", "smtppseudo-test", str(self.root))
@@ -206,12 +207,12 @@ class Machine:
 
 
 @contextmanager
-def machine_with_program(directory: Path) -> Iterator[Machine]:
+def machine_with_program(directory: Path, suite: Suite) -> Iterator[Machine]:
     """Boot a machine with the program installed as in README, from a wheel and without a network; no service yet."""
     require_containers()
-    with Machine(directory) as machine:
+    with Machine(directory, suite) as machine:
         wheels = machine.path("/root/wheels")
-        shutil.copytree(wheels_of_others(), wheels)
+        shutil.copytree(wheels_of_others(suite), wheels)
         shutil.copy(build_wheel(directory), wheels)
         machine.run("python3", "-m", "venv", VENV)
         machine.run(f"{VENV}/bin/pip", "install", "--quiet", "--no-index", "--find-links=/root/wheels", "smtppseudo")

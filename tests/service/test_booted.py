@@ -11,6 +11,7 @@ import pytest
 
 from tests.clients import wait_until
 from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, Machine, machine_with_program
+from tests.service.tree import SUITES
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -18,10 +19,10 @@ LOGS = "/var/log/smtppseudo"
 DROP_IN = f"/etc/systemd/system/{SERVICE}.d/test.conf"
 
 
-@pytest.fixture(scope="module")
-def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+@pytest.fixture(scope="module", params=SUITES)
+def booted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with the service installed as in README, a user in its group and a user outside it."""
-    with machine_with_program(tmp_path_factory.mktemp("booted")) as machine:
+    with machine_with_program(tmp_path_factory.mktemp("booted"), request.param) as machine:
         done = machine.run(PROGRAM, "install-service")
         assert done.stdout.splitlines()[-2:] == [
             "port 25 answers, on 0.0.0.0 and ::",
