@@ -152,9 +152,13 @@ SystemCallErrorNumber=EPERM
 
 _ALSO: Final = f"Also={' '.join(SOCKETS)}\n"
 
+# journald's own limit is some 10,000 lines in 30 s. This one is above what one process can write. 0 does not mean "no
+# limit" here: systemd then tells journald nothing. A user's manager cannot tell it anything.
 _SYSTEM_SERVICE: Final = f"""\
 {_UNIT}TasksMax=16
 MemoryMax=512M
+LogRateLimitIntervalSec=1s
+LogRateLimitBurst=1000000
 
 # Members of the group can read the logs and the cookie.
 User={USER}

@@ -119,6 +119,12 @@ def test_a_users_service_has_neither_user_nor_name_spaces() -> None:
     assert lines(text, "WantedBy") == ["default.target"]
 
 
+def test_the_rate_limit_of_the_journal_is_above_what_the_server_writes() -> None:
+    text = unit_texts(PLANS["system"])[SERVICE]
+    assert lines(text, "LogRateLimitIntervalSec") == ["1s"]  # not 0, which leaves journald's limit in force
+    assert int(lines(text, "LogRateLimitBurst")[0]) >= 1_000_000
+
+
 def test_all_files_carry_the_marker() -> None:
     texts = [*unit_texts(PLANS["system"]).values(), *unit_texts(PLANS["user"]).values(), sysusers_text()]
     assert all(map(is_generated, texts))
