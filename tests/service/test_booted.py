@@ -10,13 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients import wait_until
-from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, Machine, machine_with_program
+from tests.service.machine import DROP_IN, LIMIT_S, PROGRAM, SERVICE, SETTINGS, Machine, machine_with_program
 from tests.service.tree import SUITES
 
 pytestmark = pytest.mark.timeout(600)
 
 LOGS = "/var/log/smtppseudo"
-DROP_IN = f"/etc/systemd/system/{SERVICE}.d/test.conf"
 
 
 @pytest.fixture(scope="module", params=SUITES)
@@ -44,19 +43,6 @@ def machine(booted: Machine) -> Iterator[Machine]:
         booted.path(each).unlink(missing_ok=True)
     booted.run("systemctl", "daemon-reload")
     booted.run("systemctl", "restart", SERVICE)
-
-
-def write_settings(machine: Machine, text: str) -> None:
-    """Write the settings file."""
-    machine.path(SETTINGS).write_text(text)
-
-
-def write_drop_in(machine: Machine, text: str) -> None:
-    """Change the unit as `systemctl edit` does."""
-    path = machine.path(DROP_IN)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text)
-    machine.run("systemctl", "daemon-reload")
 
 
 def kill(machine: Machine, number: int) -> str:
@@ -123,7 +109,7 @@ def test_report_says_who_may_read_the_logs(machine: Machine) -> None:
 
 def test_a_reload_applies_the_settings_file(machine: Machine) -> None:
     pid = machine.show("MainPID")
-    write_settings(machine, 'greeting = "Reloaded "\n')
+    machine.write_settings('greeting = "Reloaded "\n')
     machine.run("systemctl", "reload", SERVICE)
 
     def has_new_greeting() -> bool:
@@ -212,7 +198,7 @@ def test_after_crashes_without_callers_it_answers(machine: Machine) -> None:
 
 
 def test_a_hanging_server_is_restarted_by_the_watchdog(machine: Machine) -> None:
-    write_drop_in(machine, "[Service]\nWatchdogSec=1\n")
+    machine.write_drop_in("[Service]\nWatchdogSec=1\n")
     machine.run("systemctl", "restart", SERVICE)
     pid = kill(machine, signal.SIGSTOP)
     wait_for_another(machine, pid)
@@ -221,7 +207,7 @@ def test_a_hanging_server_is_restarted_by_the_watchdog(machine: Machine) -> None
 
 
 def test_systemctl_status_shows_a_mistake_in_the_settings(machine: Machine) -> None:
-    write_settings(machine, "\nslots = 0\n")
+    machine.write_settings("\nslots = 0\n")
     said = f"{SETTINGS}, line 2: slots must be a whole number from 1 to 60000"
     assert machine.run("systemctl", "restart", SERVICE, check=False).returncode != 0
     status = machine.run("systemctl", "status", SERVICE, check=False).stdout
@@ -285,7 +271,7 @@ def test_the_sandbox_allows_an_attacker_nothing(machine: Machine) -> None:
     machine.path("/home/member/secret").chmod(0o644)
     machine.path("/home/member").chmod(0o755)
     probe = "ExecStart=\nExecStart=/usr/bin/python3 -I /opt/probe.py\n"
-    write_drop_in(machine, f"[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\n{probe}")
+    machine.write_drop_in(f"[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\n{probe}")
     machine.run("systemctl", "restart", SERVICE)
     tried = json.loads(machine.path("/var/lib/smtppseudo/tried.json").read_text())
     assert {each: tried.pop(f"write {each}") for each in OWN} == dict.fromkeys(OWN, "1")

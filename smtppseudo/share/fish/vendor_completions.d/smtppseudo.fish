@@ -190,7 +190,7 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l never -x -d 'ne
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l evidence -x -d 'what counts as evidence: some of mail, bounce, rcpt, data, auth, pregreet, errors, connected (mail,auth,pregreet,errors)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l explain -x -d 'print why an address is listed (exit status 0) or not listed (1), instead of a list'
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l force -d 'write the list even if it is empty, shrinks, or a log cannot be read'
-complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l print -xka "fail2ban fail2ban-filter fail2ban-jail" -d 'print a filter and a jail for fail2ban, or one of them, instead of a list'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l print -xka "fail2ban fail2ban-filter fail2ban-jail" -d 'print a filter and a jail for fail2ban, or one of them, instead of a list: for log files; for the journal with log_dir = "-"'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a config -d 'print every setting with its value and where the value comes from'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the settings file (/etc/smtppseudo/smtppseudo.toml; not as root: ~/.config/smtppseudo/smtppseudo.toml)'
