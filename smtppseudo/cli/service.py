@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.places import usual_places
+from smtppseudo.cli.places import require_home, usual_places
 from smtppseudo.files import is_root
 from smtppseudo.service.checks import check_platform, check_root, check_units, check_user_manager
 from smtppseudo.service.layout import system_layout, user_layout
@@ -39,6 +39,7 @@ class ServiceTarget:
             raise exits.CommandError("--user is for users other than root; as root, leave it out", exits.USAGE)
         else:
             places = usual_places()
+            require_home(*places)
             self.layout = user_layout(places.config.parent, places.config, (places.state, places.log))
 
     @property

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -256,6 +257,28 @@ def test_deeply_nested_monitor_settings_are_ignored_with_a_warning(tmp_path: Pat
     done = run("config", "--state-dir", str(tmp_path), HOME=str(tmp_path))
     assert done.returncode == 0
     assert done.stderr.endswith("settings.json: not a JSON object; settings changed by monitors are not in force\n")
+
+
+def test_serve_needs_no_home_directory(tmp_path: Path) -> None:
+    user = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]  # not in /etc/passwd
+    if sys.platform != "linux" or subprocess.run([*user, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs user namespaces")
+    (tmp_path / "config").touch()
+    serve = ["serve", "--port", "0", "--monitor-port", "0", "--listen", "127.0.0.1"]
+    for home in (["-u", "HOME"], ["HOME=relative"]):
+        prefix = [*user, "env", "-u", "XDG_STATE_HOME", *home]
+        assert "this user has no home directory" in complaint(78, *serve, prefix=prefix)
+        places = ["--config", str(tmp_path / "config"), "--state-dir", str(tmp_path), "--log-dir", str(tmp_path)]
+        words = command(*serve, *places, prefix=prefix)
+        with subprocess.Popen(
+            words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert "SMTP on 127.0.0.1 port" in process.stdout.readline()
+            process.terminate()
+            assert process.communicate(timeout=30)[1] == ""
+        assert process.returncode == 0
+    assert not (tmp_path / "relative").exists()
 
 
 def test_only_listen_address_must_exist(tmp_path: Path) -> None:
