@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.certificates import Certificate
 from tests.clients import wait_until
 from tests.service.machine import DROP_IN, LIMIT_S, PROGRAM, SERVICE, SETTINGS, Machine, machine_with_program
 from tests.service.tree import SUITES
@@ -121,6 +122,49 @@ def test_a_reload_applies_the_settings_file(machine: Machine) -> None:
     assert machine.show("ActiveState") == "active"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\nslots = 0\n", f"{SETTINGS}, line 2: slots must be a whole number from 1 to 60000"),
+        ('tls_cert = "/nowhere"\ntls_key = "/nowhere"\n', "tls_cert: /nowhere: No such file or directory; "),
+    ],
+)
+def test_a_reload_with_a_mistake_fails_and_the_server_says_so_until_it_is_mended(
+    machine: Machine, text: str, said: str
+) -> None:
+    pid = machine.show("MainPID")
+    machine.write_settings(text)
+    assert machine.run("systemctl", "reload", SERVICE, check=False).returncode != 0
+    machine.wait_for_log(f"smtppseudo: {said}")
+    assert machine.answers()
+    status = machine.read(PROGRAM, "status")
+    assert f"\nsettings        not changed by the last reload: {said}" in status
+    assert json.loads(machine.read(PROGRAM, "status", "--format=json"))["settings_error"].startswith(said)
+    metric = "\nsmtppseudo_config_last_reload_successful"
+    assert f"{metric} 0\n" in machine.read(PROGRAM, "status", "--format=prometheus")
+    assert f"; settings not changed by the last reload: {said}" in machine.show("StatusText")
+    assert (machine.show("MainPID"), machine.show("ActiveState")) == (pid, "active")
+
+    machine.write_settings("slots = 25\n")
+    machine.run("systemctl", "reload", SERVICE)
+    wait_until(lambda: "not changed" not in machine.show("StatusText"), "the new status line", LIMIT_S)
+    assert "not changed" not in machine.read(PROGRAM, "status")
+    assert f"{metric} 1\n" in machine.read(PROGRAM, "status", "--format=prometheus")
+
+
+def test_a_reload_checks_what_only_the_service_can_read(machine: Machine, certificate: Certificate) -> None:
+    for name, file in (("cert", certificate.cert), ("key", certificate.key)):
+        machine.path(f"/root/{name}.pem").write_bytes(file.read_bytes())
+    machine.write_drop_in("[Service]\nLoadCredential=cert.pem:/root/cert.pem\nLoadCredential=key.pem:/root/key.pem\n")
+    machine.write_settings('tls_cert = "%d/cert.pem"\ntls_key = "%d/key.pem"\n')
+    machine.run("systemctl", "restart", SERVICE)
+    machine.run("systemctl", "reload", SERVICE)
+    assert 'settings_error": ""' in machine.read(PROGRAM, "status", "--format=json")
+    with machine.connect() as client:
+        client.expect("220 ")
+        assert "STARTTLS" in client.say("EHLO x", "250")
+
+
 def test_a_restart_loses_no_connection(machine: Machine) -> None:
     restarts_over = threading.Event()
     greeted = 0
@@ -213,15 +257,20 @@ def test_systemctl_status_shows_a_mistake_in_the_settings(machine: Machine) -> N
     status = machine.run("systemctl", "status", SERVICE, check=False).stdout
     assert f"smtppseudo: {said}" in status
     assert f'Status: "{said}' in status
-    # Without a connection it is not restarted; with one, the trigger limit ends the restarts.
+    # Without a connection it is not restarted; with some, the trigger limit ends the restarts.
     assert machine.show("SubState") == "failed"
-    with machine.connect():
+    with contextlib.ExitStack() as callers:
+        for _ in range(10):
+            with contextlib.suppress(ConnectionRefusedError):
+                callers.enter_context(machine.connect())
         wait_until(
             lambda: machine.show("Result", "smtppseudo.socket") == "trigger-limit-hit", "the trigger limit", LIMIT_S
         )
     machine.path(SETTINGS).unlink()
-    machine.run("systemctl", "restart", SERVICE)
+    machine.run("systemctl", "restart", "smtppseudo")
     assert machine.answers()
+    with machine.connect(26) as monitor:
+        assert monitor.sock.makefile("rb").readline().startswith(b'{"type":"hello"')
 
 
 def test_settings_of_monitors_survive_a_reboot(machine: Machine) -> None:

@@ -103,7 +103,7 @@ def test_a_settings_file_is_made(machine: Machine, page: str) -> None:
 
 def test_a_changed_settings_file_is_checked_and_read_again(machine: Machine) -> None:
     machine.write_settings('greeting = "Changed "\n')
-    assert run(machine, "settings", "sudo smtppseudo config > /dev/null") == ""
+    assert run(machine, "settings", "sudo smtppseudo config --check") == ""
     wait_until(lambda: greets_with(machine, "Changed "), "the new greeting", LIMIT_S)
 
 
