@@ -79,7 +79,7 @@ def _plan(options: argparse.Namespace, target: ServiceTarget, program: Program) 
             f"with --user, --port and --monitor-port must be {_UNPRIVILEGED_PORT} or above", exits.USAGE
         )
     has_ipv6 = target.root is not None or _IPV6.exists()
-    return Plan((*program.argv, "serve"), port, monitor_port, target.is_for_user, has_ipv6)
+    return Plan(tuple(program.argv), port, monitor_port, target.is_for_user, has_ipv6)
 
 
 def _check_program(target: ServiceTarget, program: Program) -> Iterator[str]:
