@@ -220,7 +220,7 @@ def _callbacks(
         try:
             need_restart = server.reload(server.configuration.with_file(file.read(server.warn)))
         except SettingsError as error:
-            server.warn(f"settings not changed: {error}")
+            server.reject_reload(str(error))
         else:
             if need_restart:
                 _print_error(f"a restart is needed to change {', '.join(need_restart)}")

@@ -11,6 +11,7 @@ import pytest
 
 from smtppseudo.config.file import to_toml
 from smtppseudo.config.settings import KEYS, Settings
+from tests.certificates import Certificate
 from tests.running import command, environment, limited_to, run, without_capabilities
 
 PORT_25 = 25
@@ -100,8 +101,8 @@ def test_foreign_listen_address_is_one_line(tmp_path: Path) -> None:
 def test_mistake_in_the_file_names_place_and_allowed_values(tmp_path: Path, text: str, place: str, said: str) -> None:
     config = tmp_path / "smtppseudo.toml"
     config.write_text(text)
-    for name in ("config", "serve"):
-        line = complaint(78, name, "--config", str(config))
+    for words in (["config", "--config"], ["config", "--check"], ["serve", "--config"]):
+        line = complaint(78, *words, str(config))
         assert line.startswith(f"smtppseudo: {config}")
         assert place in line
         assert said in line
@@ -188,6 +189,38 @@ def test_config_prints_every_value_and_its_origin(tmp_path: Path) -> None:
     assert table["log_dir"] == ('"/var/log/elsewhere"', "command line")
     assert table["port"] == ("25", "default")
     assert table["hostname"] == (f'"{socket.gethostname()}"', "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("port = 26\n", "port and monitor_port must differ; both are 26"),
+        ('tls_cert = "/nowhere"\n', "tls_cert and tls_key go together; only one of them is set"),
+        ('tls_cert = "/nowhere"\ntls_key = "/nowhere"\n', "tls_cert: /nowhere: No such file or directory; "),
+        ('monitor_listen = ["0.0.0.0"]\n', "monitor_listen: 0.0.0.0 is not a loopback address, "),
+        ("slots = 60000\n", "slots = 60000 needs "),
+        ('blocklist_file = "/l"\nblocklist_never = ["/nowhere"]\n', "/nowhere: No such file or directory; "),
+    ],
+)
+def test_config_check_finds_what_would_keep_the_server_from_starting(tmp_path: Path, text: str, said: str) -> None:
+    config = tmp_path / "smtppseudo.toml"
+    config.write_text(text)
+    few_files = limited_to("RLIMIT_NOFILE", 500)
+    for words in (["config", "--check"], ["serve", "--config"]):
+        line = complaint(78, *words, str(config), "--state-dir", str(tmp_path), prefix=few_files)
+        assert line.startswith(f"smtppseudo: {said}")
+
+
+def test_config_check_prints_nothing_if_all_is_well(tmp_path: Path, certificate: Certificate) -> None:
+    good, bad = tmp_path / "smtppseudo.toml", tmp_path / "bad.toml"
+    good.write_text(f'tls_cert = "{certificate.cert}"\ntls_key = "%d/only-the-service-can-read-it"\n')
+    bad.write_text("slots = 0\n")
+    places = {"HOME": str(tmp_path), "CONFIGURATION_DIRECTORY": str(tmp_path), "STATE_DIRECTORY": str(tmp_path)}
+    for words in (["--check"], ["--check", str(good)], ["--check", str(good), "--config", str(bad)]):
+        done = run("config", *words, **places)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "slots must be" in complaint(78, "config", "--config", str(bad), "--check")
+    assert "no such file" in complaint(78, "config", "--check", str(tmp_path / "none.toml"))
 
 
 def test_config_uses_the_directories_that_systemd_names(tmp_path: Path) -> None:

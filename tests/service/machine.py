@@ -24,6 +24,7 @@ VENV = "/opt/smtppseudo"
 PROGRAM = f"{VENV}/bin/smtppseudo"
 SERVICE = "smtppseudo.service"
 SETTINGS = "/etc/smtppseudo/smtppseudo.toml"
+DROP_IN = f"/etc/systemd/system/{SERVICE}.d/test.conf"
 _CLONE_NEWNET = 0x40000000  # sched.h
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"}
 
@@ -141,6 +142,17 @@ class Machine:
     def path(self, inside: str) -> Path:
         """Return the path of one of its files outside the machine."""
         return self.root / inside.removeprefix("/")
+
+    def write_settings(self, text: str) -> None:
+        """Write the settings file."""
+        self.path(SETTINGS).write_text(text)
+
+    def write_drop_in(self, text: str) -> None:
+        """Change the unit as `systemctl edit` does."""
+        path = self.path(DROP_IN)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        self.run("systemctl", "daemon-reload")
 
     def connect(self, port: int = 25, address: str = "127.0.0.1") -> Client:
         """Connect a client to one of its ports, from its own network."""

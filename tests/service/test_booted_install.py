@@ -199,6 +199,7 @@ def test_a_user_can_install_a_service_of_his_own(machine: Machine) -> None:
         "port 2626 answers, on 127.0.0.1 and ::1",
     ]
     assert run(PROGRAM, "status").stdout.startswith("server          smtppseudo")
+    run("systemctl", "--user", "reload", SERVICE)
     pid = run("systemctl", "--user", "show", SERVICE, "--property=MainPID", "--value").stdout.strip()
     machine.run("kill", "-KILL", pid)
     wait_until(lambda: machine.answers(2525), "an answer from another process", LIMIT_S)

@@ -65,11 +65,6 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield machine
 
 
-def write_settings(machine: Machine, text: str) -> None:
-    """Write the settings file."""
-    machine.path(SETTINGS).write_text(text)
-
-
 def greets_with(machine: Machine, text: str) -> bool:
     """Whether a caller is greeted so."""
     with machine.connect() as client:
@@ -107,8 +102,8 @@ def test_a_settings_file_is_made(machine: Machine, page: str) -> None:
 
 
 def test_a_changed_settings_file_is_checked_and_read_again(machine: Machine) -> None:
-    write_settings(machine, 'greeting = "Changed "\n')
-    assert run(machine, "settings", "sudo smtppseudo config > /dev/null") == ""
+    machine.write_settings('greeting = "Changed "\n')
+    assert run(machine, "settings", "sudo smtppseudo config --check") == ""
     wait_until(lambda: greets_with(machine, "Changed "), "the new greeting", LIMIT_S)
 
 
@@ -141,7 +136,7 @@ def test_another_address_for_monitors(machine: Machine, certificate: Certificate
         shutil.copy(file, machine.path("/etc/smtppseudo"))
         machine.run("chgrp", "smtppseudo", f"/etc/smtppseudo/{file.name}")
         machine.run("chmod", mode, f"/etc/smtppseudo/{file.name}")
-    write_settings(machine, block("monitor", "monitor_listen = ").text)
+    machine.write_settings(block("monitor", "monitor_listen = ").text)
     drop_in = machine.path("/etc/systemd/system/smtppseudo-monitor.socket.d/override.conf")
     drop_in.parent.mkdir()
     drop_in.write_text(take("monitor", "[Socket]"))
