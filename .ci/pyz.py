@@ -15,17 +15,6 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 EXCLUDED: Final = ("smtppseudo/tui/", "smtppseudo/share/")
 
-START: Final = b"""\
-import sys
-
-if sys.version_info < (3, 11):
-    sys.exit("smtppseudo: this is Python %d.%d; smtppseudo needs 3.11 or later" % sys.version_info[:2])
-
-from smtppseudo.cli import main
-
-sys.exit(main())
-"""
-
 
 def main() -> None:
     """Write the file and make it executable."""
@@ -43,9 +32,9 @@ def main() -> None:
 
 def members() -> Iterator[tuple[str, bytes]]:
     """Yield the name and the bytes of each member."""
-    yield "__main__.py", START
-    yield "LICENSE", (CHECKOUT / "LICENSE").read_bytes()
     package = CHECKOUT / "smtppseudo"
+    yield "__main__.py", (package / "__main__.py").read_bytes()
+    yield "LICENSE", (CHECKOUT / "LICENSE").read_bytes()
     for path in sorted([*package.rglob("*.py"), *package.glob("guide/*.md")]):
         name = path.relative_to(CHECKOUT).as_posix()
         if not name.startswith(EXCLUDED):

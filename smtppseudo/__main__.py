@@ -1,6 +1,9 @@
-"""`python3 -m smtppseudo` is the same as `smtppseudo`."""
+"""`python3 -m smtppseudo` is the same as `smtppseudo`. Older Pythons must be able to read this file."""
 
 import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit("smtppseudo: this is Python %d.%d; smtppseudo needs 3.11 or later" % sys.version_info[:2])  # noqa: UP031
 
 from smtppseudo.cli import main
 

@@ -92,9 +92,9 @@ class StateDir:
         self.path = path
 
     def read(self, name: str) -> str | None:
-        """Return a file's text; None if there is no such file."""
+        """Return a file's text, without a byte order mark; None if there is no such file."""
         try:
-            return (self.path / name).read_bytes().decode("utf-8", "replace")
+            return (self.path / name).read_bytes().decode("utf-8-sig", "replace")
         except FileNotFoundError:
             return None
 

@@ -82,7 +82,8 @@ def _repeated(text: str) -> str:
     return _REPEATED.sub(lambda match: match[1] * int(match[2]), text)
 
 
-def _bytes(line: str) -> bytes:
+def client_bytes(line: str) -> bytes:
+    """Return the bytes of a line of the client."""
     mark, text = line[:2], _repeated(line[3:]).encode("ascii")
     return text + b"\r\n" if mark == "C:" else codecs.escape_decode(text)[0]
 
@@ -108,7 +109,7 @@ class Player:
             lines = list(run)
             if mark == "C":
                 yield from lines
-                yield from self._hear(self._say(b"".join(map(_bytes, lines))))
+                yield from self._hear(self._say(b"".join(map(client_bytes, lines))))
             elif mark == "+":
                 for line in lines:
                     yield line
@@ -227,8 +228,8 @@ def test_a_failure_shows_the_whole_transcript(right: str, wrong: str, shown: str
 
 
 def test_repetitions_and_escapes() -> None:
-    assert _bytes("C: {A*3}b{ *1}") == b"AAAb \r\n"
-    assert _bytes(r"C< \0{\xff*2}\r\n") == b"\0\xff\xff\r\n"
+    assert client_bytes("C: {A*3}b{ *1}") == b"AAAb \r\n"
+    assert client_bytes(r"C< \0{\xff*2}\r\n") == b"\0\xff\xff\r\n"
     assert parse("S: x{y*3}\nC:\nC< {\\n*3}\n", "").script == ["S: xyyy", "C: ", "C< {\\n*3}"]
 
 

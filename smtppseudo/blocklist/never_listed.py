@@ -105,7 +105,7 @@ def read_never_listed(named: Iterable[str], own: Iterable[str]) -> NeverListed:
 
 def _add_file(never: NeverListed, path: Path) -> None:
     try:
-        lines = path.read_bytes().decode("utf-8", "replace").splitlines()
+        lines = path.read_bytes().decode("utf-8-sig", "replace").splitlines()
     except OSError as error:
         raise SettingsError(
             f"{path}: {error.strerror}; blocklist_never and --never allow addresses, networks, and files of these"

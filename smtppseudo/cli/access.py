@@ -1,6 +1,7 @@
 """Access: the options and questions with which a command reaches a server and logs in."""
 
 import argparse
+import codecs
 import contextlib
 import os
 import shlex
@@ -192,8 +193,12 @@ def read_word(path: Path) -> str:
             f"{path}: every user can read or write it; `chmod o= {shlex.quote(str(path))}` prevents that",
             exits.NOT_AUTHORIZED,
         )
-    text = data.decode("latin-1")
-    return _checked(without_line_end(text), f"{path}: ")
+    return _checked(word_in(data), f"{path}: ")
+
+
+def word_in(line: bytes) -> str:
+    """Return the magic word in a line, without byte order mark and line end."""
+    return without_line_end(line.removeprefix(codecs.BOM_UTF8).decode("latin-1"))
 
 
 def ask(prompt: str) -> str:

@@ -57,7 +57,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--print",
         dest="text",
         choices=("fail2ban", "fail2ban-filter", "fail2ban-jail"),
-        help="print a filter and a jail for fail2ban, or one of them, instead of a list",
+        help="print a filter and a jail for fail2ban, or one of them, instead of a list: for log files; for the journal"
+        ' with log_dir = "-"',
     )
 
 
@@ -175,16 +176,12 @@ def _count_in(path: Path) -> int:
 
 
 def _fail2ban(which: str, settings: Settings) -> str:
+    rules = fail2ban.rules(settings.log_dir, settings.port)
     if which == "fail2ban-filter":
-        return fail2ban.FILTER
-    if settings.log_dir == "-":
-        raise exits.CommandError(
-            'log_dir = "-": the log goes to standard output, and a jail needs files; set log_dir to a directory'
-        )
-    jail = fail2ban.jail(settings.log_dir, settings.port)
+        return rules.filter
     if which == "fail2ban-jail":
-        return jail
-    return f"### {fail2ban.FILTER_PATH}\n\n{fail2ban.FILTER}\n### {fail2ban.JAIL_PATH}\n\n{jail}"
+        return rules.jail
+    return f"### {fail2ban.FILTER_PATH}\n\n{rules.filter}\n### {fail2ban.JAIL_PATH}\n\n{rules.jail}"
 
 
 def _network_or_path(text: str) -> str:

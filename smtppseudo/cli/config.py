@@ -1,29 +1,59 @@
-"""`config`: prints the current settings, or a file with the defaults."""
+"""`config`: prints the current settings, checks a settings file, or prints one with the defaults."""
 
 import argparse
+import os
+from typing import Any
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.places import add_places, read_configuration, with_monitor_settings
 from smtppseudo.config.file import default_file, to_toml
+from smtppseudo.config.settings import Settings
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Define the arguments."""
-    describe(command, "smtppseudo config --default > smtppseudo.toml")
+    describe(command, "smtppseudo config --default > smtppseudo.toml\n  smtppseudo config --check smtppseudo.toml")
     add_places(command)
-    command.add_argument(
-        "--default", action="store_true", help="print a settings file with all defaults, commented out"
+    action = command.add_mutually_exclusive_group()
+    action.add_argument("--default", action="store_true", help="print a settings file with all defaults, commented out")
+    action.add_argument(
+        "--check",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="print only mistakes in FILE, or in the settings file; exit status 78 if there is one",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the settings."""
+    """Print the settings, or check them."""
     if options.default:
         print(default_file(), end="")
         return exits.GOOD
+    options.config = options.check or options.config
     configuration = with_monitor_settings(read_configuration(options, say), say)
+    if options.check is not None:
+        _check(configuration.settings)
+        return exits.GOOD
     for name, value in configuration.settings._asdict().items():
         print(f"{name} = {to_toml(value)}  # {configuration.origins[name]}")
     return exits.GOOD
+
+
+def _check(settings: Settings) -> None:
+    """Check what a start of the server checks, except the ports. Raises SettingsError."""
+    from smtppseudo.net.pem import CREDENTIALS
+    from smtppseudo.server.certificates import Certificates
+    from smtppseudo.server.preconditions import check_start
+
+    check_start(settings)
+    for prefix in ("", "monitor_"):
+        names = (f"{prefix}tls_cert", f"{prefix}tls_key")
+        is_credential = any(getattr(settings, name).startswith(CREDENTIALS) for name in names)
+        # The server can read systemd's credentials. This process cannot, not even as ExecReload= of systemd 257.
+        if is_credential and "CREDENTIALS_DIRECTORY" not in os.environ:
+            without: dict[str, Any] = dict.fromkeys(names, "")
+            settings = settings._replace(**without)
+    Certificates(settings)

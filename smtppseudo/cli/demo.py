@@ -14,6 +14,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.access import Access, escape_unprintable, explained
 from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe, seconds, whole_number
+from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, no_screen, require_screen
 from smtppseudo.cli.watch import Watch
 from smtppseudo.config.settings import check
 from smtppseudo.demo.arrivals import arrivals
@@ -24,7 +25,6 @@ from smtppseudo.link.errors import ClosedError, ConnectionLostError
 
 _SEED: Final = 25
 _NO_SCREEN: Final = "`smtppseudo demo --no-screen` prints the events instead"
-_SIGNALS: Final = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -48,23 +48,22 @@ def run(options: argparse.Namespace) -> int:
     if not options.no_screen:
         _require_screen()
     callers = arrivals(Random(_SEED), slots)  # noqa: S311 - not used for secrets
-    with _ended_by_signals(), _server(slots) as (directory, server), Traffic(server.port, callers):
+    with handled_by(_end), _server(slots) as (directory, server), Traffic(server.port, callers):
         if options.no_screen:
             _print_events(server, options.seconds)
             return exits.GOOD
         from smtppseudo.cli.demo_screen import show
 
-        return show(server, directory.path, options.seconds, _SIGNALS)
+        return show(server, directory.path, options.seconds)
 
 
 def _require_screen() -> None:
     """Require a terminal, and import the screen, which takes long, before the callers start. Raises CommandError."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise exits.CommandError(f"the screen needs a terminal; {_NO_SCREEN}", exits.USAGE)
+    require_screen(_NO_SCREEN)
     try:
         import smtppseudo.cli.demo_screen  # noqa: F401
     except ImportError as error:
-        raise exits.no_screen(error, f", or: {_NO_SCREEN}") from None
+        raise no_screen(error, _NO_SCREEN) from None
 
 
 @contextlib.contextmanager
@@ -83,25 +82,9 @@ def _server(slots: int) -> Iterator[tuple[DemoDirectory, ServerProcess]]:
             yield directory, server
 
 
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Make a signal end the block like an exception, so that everything is removed; ignore all later signals.
-
-    A signal that is ignored already, as under `nohup`, stays ignored.
-    """
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, _end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    for each in _SIGNALS:
+    """End the block like an exception, so that everything is removed; ignore all later signals."""
+    for each in ENDING_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)  # as shells report it
 

@@ -17,12 +17,3 @@ class CommandError(Exception):
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
         self.status = status
-
-
-def no_screen(error: ImportError, alternative: str = "") -> CommandError:
-    """Return the error for a failed import of the screen: the screen itself (as in smtppseudo.pyz) or Textual."""
-    if (error.name or "").startswith("smtppseudo."):
-        missing = "this file does not contain the screen; run `pipx install .` in a clone of the repository"
-    else:
-        missing = f"the screen needs Textual ({error}); run `pip install 'textual>=8.2,<9'`"
-    return CommandError(missing + alternative)

@@ -11,7 +11,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.options import describe, port
 from smtppseudo.cli.service import ServiceTarget, add_target, carry_out, fail_on_problem
 from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
-from smtppseudo.service.checks import check_endpoint, check_program, check_sandbox
+from smtppseudo.service.checks import check_endpoint, check_lasting, check_program, check_sandbox
 from smtppseudo.service.program import Program, running_program
 from smtppseudo.service.steps import install_steps, service_files
 from smtppseudo.service.systemd import ToolError
@@ -79,10 +79,11 @@ def _plan(options: argparse.Namespace, target: ServiceTarget, program: Program) 
             f"with --user, --port and --monitor-port must be {_UNPRIVILEGED_PORT} or above", exits.USAGE
         )
     has_ipv6 = target.root is not None or _IPV6.exists()
-    return Plan((*program.argv, "serve"), port, monitor_port, target.is_for_user, has_ipv6)
+    return Plan(tuple(program.argv), port, monitor_port, target.is_for_user, has_ipv6)
 
 
 def _check_program(target: ServiceTarget, program: Program) -> Iterator[str]:
+    yield from check_lasting(program, is_for_user=target.is_for_user)
     if not target.is_for_user:
         yield from check_sandbox(program)
     yield from check_program(program)

@@ -7,9 +7,8 @@ import sys
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import add_access, ask, logged_in
+from smtppseudo.cli.access import add_access, ask, logged_in, word_in
 from smtppseudo.cli.options import describe
-from smtppseudo.files import without_line_end
 from smtppseudo.link.machine import MAX_WORD_CHARS, checked_word
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, derive
 
@@ -56,8 +55,7 @@ def _new_word(options: argparse.Namespace) -> str:
     if options.generate:
         return secrets.token_urlsafe(_GENERATED_BYTES)
     if options.stdin:
-        line = sys.stdin.buffer.readline(2 * MAX_WORD_CHARS).decode("latin-1")
-        return checked_word(without_line_end(line))
+        return checked_word(word_in(sys.stdin.buffer.readline(2 * MAX_WORD_CHARS)))
     if not sys.stdin.isatty():
         raise exits.CommandError("stdin is not a terminal to type the word on; give --generate or --stdin", exits.USAGE)
     word = checked_word(ask("New magic word: "))

@@ -6,14 +6,16 @@ import gc
 import shlex
 import signal
 import subprocess
-import sys
 from pathlib import Path
+from typing import Final
 
-from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, read_word, user_keyring
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.places import user_config
+from smtppseudo.cli.screen import no_screen, require_screen, show
 from smtppseudo.files import StateDir
+
+_ALTERNATIVE: Final = "`smtppseudo watch` prints the events instead"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -28,15 +30,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show the screen until it is closed."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise exits.CommandError(
-            "the screen needs a terminal; `smtppseudo watch` prints events without one", exits.USAGE
-        )
+    require_screen(_ALTERNATIVE)
     word = None if options.magic_file is None else read_word(Path(options.magic_file))
     try:
         from smtppseudo.tui.app import MonitorApp
     except ImportError as error:
-        raise exits.no_screen(error) from None
+        raise no_screen(error, _ALTERNATIVE) from None
     from smtppseudo.tui.dialogs.service import ServiceControl
     from smtppseudo.tui.memory import Memory, target_for
     from smtppseudo.tui.server_view import Dependencies
@@ -48,13 +47,10 @@ def run(options: argparse.Namespace) -> int:
         target_for(Memory.load(store), *given),
         Dependencies(keyring, store, service=ServiceControl(run=run_in_terminal)),
     )
-    # A second thread reads events while this one draws: switch between them more often than every 5 ms.
-    sys.setswitchinterval(0.001)
     # The events in memory form no reference cycles: frequent collections would only delay keys.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    app.run()
-    return app.return_code or exits.GOOD
+    return show(app)
 
 
 def run_in_terminal(argv: list[str]) -> None:

@@ -44,7 +44,10 @@ def add_places(command: argparse.ArgumentParser) -> None:
 
 
 def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
-    """Return the default directories: root's, or the user's (XDG). systemd's variables override each of them."""
+    """Return the default directories: root's, or the user's (XDG). systemd's variables override each of them.
+
+    For a user without a home directory they are below a directory that does not exist; see `require_home`.
+    """
     if os.name == "nt":
         base = Path(environ.get("PROGRAMDATA", r"C:\ProgramData")) / _NAME
         places = Places(base, base / "state", base / "log")
@@ -61,23 +64,35 @@ def user_config() -> Path:
     """Return the directory of this user's (also root's) pins and screen settings."""
     if os.name == "nt":
         return Path(os.environ.get("APPDATA") or Path.home()) / _NAME
-    try:
-        return _xdg(os.environ, "XDG_CONFIG_HOME", ".config")
-    except SettingsError:
-        return _NO_HOME / _NAME
+    return _xdg(os.environ, "XDG_CONFIG_HOME", ".config")
+
+
+def require_home(*directories: str | Path) -> None:
+    """Raise SettingsError if one of these is a default directory of a user without a home directory."""
+    if any(Path(each).is_relative_to(_NO_HOME) for each in directories):
+        raise SettingsError(
+            "this user has no home directory for state and logs; set HOME or XDG_STATE_HOME, or name both:"
+            " `smtppseudo serve --state-dir DIR --log-dir DIR`"
+        )
 
 
 def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
     base = environ.get(variable, "")
     # The XDG specification: a relative path is ignored.
-    if base.startswith("/"):
-        return Path(base) / _NAME
-    try:
-        return Path.home() / below_home / _NAME
-    except RuntimeError:
-        raise SettingsError(
-            "this user has no home directory; set HOME, or XDG_CONFIG_HOME and XDG_STATE_HOME"
-        ) from None
+    return (Path(base) if base.startswith("/") else _home(environ) / below_home) / _NAME
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    """Return the home directory: HOME, or the one in /etc/passwd. A relative path is none."""
+    home = environ.get("HOME", "")
+    if not home.startswith("/"):
+        import pwd
+
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            return _NO_HOME
+    return Path(home) if home.startswith("/") else _NO_HOME
 
 
 def read_configuration(
@@ -88,14 +103,31 @@ def read_configuration(
     `handed_over` values come from the service manager. They override the command line, and belong to its layer.
     """
     places = usual_places()
+    file = SettingsFile(options).read(warn)
     given: dict[str, Any] = {}
     for name in KEYS:
         value = getattr(options, name, None)
         if value is not None:
             given[name] = check(name, value)
-    given |= handed_over or {}
+    if handed_over:
+        _warn_of_ignored({**file, **given}, handed_over, warn)
+        given |= handed_over
     defaults = {"hostname": socket.gethostname(), "log_dir": str(places.log), "state_dir": str(places.state)}
-    return Configuration(SettingsFile(options).read(warn), {}, given, defaults)
+    return Configuration(file, {}, given, defaults)
+
+
+def _warn_of_ignored(given: Mapping[str, Any], handed_over: Mapping[str, Any], warn: Warn) -> None:
+    """Warn of addresses and ports that are not used, because the service manager has opened the ports."""
+    ignored = [name for name, value in handed_over.items() if given.get(name) and not _is_same(given[name], value)]
+    if ignored:
+        warn(
+            f"warning: {' and '.join(ignored)} not used: the service manager has opened the ports, as its socket units"
+            " say; `sudo systemctl edit smtppseudo-monitor.socket` or `smtppseudo.socket` changes that"
+        )
+
+
+def _is_same(given: Any, used: Any) -> bool:
+    return set(given) == set(used) if isinstance(given, tuple) else bool(given == used)
 
 
 def with_monitor_settings(configuration: Configuration, warn: Warn) -> Configuration:
@@ -131,7 +163,7 @@ class SettingsFile:
     def read(self, warn: Warn) -> dict[str, Any]:
         """Return the checked values; none if the default file is missing. Raises SettingsError."""
         try:
-            text = self.path.read_bytes().decode("utf-8")
+            text = self.path.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
             if self.must_exist:
                 advice = f"`smtppseudo config --default > {self.path}` creates one"

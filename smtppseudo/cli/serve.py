@@ -20,6 +20,7 @@ from smtppseudo.cli.places import (
     add_places,
     may_share_cookie,
     read_configuration,
+    require_home,
     with_monitor_settings,
 )
 from smtppseudo.config.settings import STAGES, STDOUT, Settings, SettingsError
@@ -101,11 +102,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     user = None if options.run_as is None else _find_user(options.run_as)
-    inherited = inherit_sockets(os.environ)
+    inherited = inherit_sockets(os.environ, _print_error)
     file = SettingsFile(options)  # before the user changes, and with it the usual places
     configuration = with_monitor_settings(
         read_configuration(options, _print_error, inherited.as_settings()), _print_error
     )
+    require_home(configuration.settings.state_dir, configuration.settings.log_dir)
     require_descriptors(configuration.settings.slots)
     logs_to_stdout = configuration.settings.log_dir == STDOUT
     if logs_to_stdout and options.verbose:
@@ -218,7 +220,7 @@ def _callbacks(
         try:
             need_restart = server.reload(server.configuration.with_file(file.read(server.warn)))
         except SettingsError as error:
-            server.warn(f"settings not changed: {error}")
+            server.reject_reload(str(error))
         else:
             if need_restart:
                 _print_error(f"a restart is needed to change {', '.join(need_restart)}")

@@ -1,12 +1,13 @@
 """What `install-service` and `uninstall-service` share: their target, its checks, and carrying out steps."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.places import usual_places
+from smtppseudo.cli.places import require_home, usual_places
 from smtppseudo.files import is_root
 from smtppseudo.service.checks import check_platform, check_root, check_units, check_user_manager
 from smtppseudo.service.layout import system_layout, user_layout
@@ -31,7 +32,7 @@ class ServiceTarget:
     def __init__(self, options: argparse.Namespace) -> None:
         fail_on_problem(check_platform(sys.platform))
         self.is_for_user: bool = options.user
-        self.root = None if options.root is None else Path(options.root).absolute()
+        self.root = None if options.root is None else _tree(options.root)
         self.systemd = Systemd(is_for_user=options.user, root=self.root)
         if not self.is_for_user:
             self.layout = system_layout(self.root or Path("/"))
@@ -39,6 +40,7 @@ class ServiceTarget:
             raise exits.CommandError("--user is for users other than root; as root, leave it out", exits.USAGE)
         else:
             places = usual_places()
+            require_home(*places)
             self.layout = user_layout(places.config.parent, places.config, (places.state, places.log))
 
     @property
@@ -56,6 +58,14 @@ class ServiceTarget:
             else:
                 yield from check_root(program, command)
         yield from check_units(self.layout)
+
+
+def _tree(name: str) -> Path:
+    """Return the root directory of a tree as systemctl needs it: absolute and without `..`. Raises CommandError."""
+    root = Path(os.path.realpath(name))
+    if not name or not root.is_dir():
+        raise exits.CommandError(f"--root: {name!r} is not a directory", exits.USAGE)
+    return root
 
 
 def fail_on_problem(problems: Iterator[str]) -> None:

@@ -1,16 +1,16 @@
 """Retention: removes old logs, unless the clock may be wrong."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from smtppseudo.log.names import LOG_NAME
+
 _DAY_S: Final = 86_400
-_NAME: Final = re.compile(r"\d{4}-\d\d-\d\d\.log")
 
 
 class OldLogs:
-    """Removes logs of `directory` that are older than `keep_days` days; 0 = removes none.
+    """Removes logs of `directory` that are older than `keep_days` days, also rotated and compressed ones; 0 = none.
 
     A clock that jumps ahead makes every log look old. So no log is removed on a day to which the clock jumped, or on a
     first day with nothing but old logs. If the clock is right, they are removed on the next day. Calls `on_trouble`
@@ -33,19 +33,20 @@ class OldLogs:
         from datetime import date, timedelta  # noqa: PLC0415 - once a day
 
         today = date.fromisoformat(day)
-        oldest = f"{today - timedelta(days=self._keep_days)}.log"
-        of_today = self._directory / f"{day}.log"
+        oldest = str(today - timedelta(days=self._keep_days))
         try:
-            logs = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name) and path != of_today]
+            logs = [path for path in self._directory.iterdir() if LOG_NAME.fullmatch(path.name)]
         except OSError:
             return  # opening the log reports the error
-        old = [path for path in logs if path.name < oldest]
+        logs = [path for path in logs if path.name[:10] != day]
+        old = [path for path in logs if path.name[:10] < oldest]
         if before:
             is_doubtful = (today - date.fromisoformat(before)).days > (now - begun_at) / _DAY_S + 1
         else:
             is_doubtful = old == logs
         if old and is_doubtful:
-            self._on_trouble(f"{of_today}: the clock may be wrong; {len(old)} old logs are kept until tomorrow")
+            log = self._directory / f"{day}.log"
+            self._on_trouble(f"{log}: the clock may be wrong; {len(old)} old logs are kept until tomorrow")
             return
         for path in old:
             try:

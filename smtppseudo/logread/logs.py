@@ -19,6 +19,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
+from smtppseudo.log.names import LOG_NAME
 from smtppseudo.logread.scan import Row, scan
 
 STDIN: Final = Path("/dev/stdin")
@@ -29,7 +30,7 @@ _LINE_BYTES_MAX: Final = 1 << 16  # three times the longest line
 _NO_RECORD: Final = b"\0"  # replaces the beginning of a line that is too long to be a record
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31  # makes zlib expect a gzip header and trailer
-_NAME: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.log((?:[.-]\d+)*)(\.gz)?", re.ASCII)
+_FIRST_DATE: Final = 1990_01_01
 _ONE_DAY: Final = timedelta(days=1)
 
 
@@ -46,17 +47,22 @@ def find(directory: Path, since: str = "", until: str = "") -> list[Path]:
     """
     earliest = _day_of(since, -_ONE_DAY) if since else ""
     latest = _day_of(until, _ONE_DAY) if until else "9999-12-31"
-    found: list[tuple[str, int, str, Path]] = []
+    found: list[tuple[str, float, str, Path]] = []
     paths = {path.name: path for path in directory.iterdir()}
     for name, path in paths.items():
-        match = _NAME.fullmatch(name)
-        if match is None or not earliest <= match[1] <= latest or not path.is_file():
+        match = LOG_NAME.fullmatch(name)
+        if match is None or not earliest <= match["day"] <= latest or not path.is_file():
             continue
-        if match[3] and name.removesuffix(".gz") in paths:
-            continue  # gzip is still writing it
-        rotation = int(re.sub(r"\D", "", match[2]) or 0)
-        found.append((match[1], -rotation, name, path))
+        if match["packed"] is not None and (match["packed"] != ".gz" or name.removesuffix(".gz") in paths):
+            continue  # it cannot be read here, or gzip is still writing it
+        found.append((match["day"], _order_of(match["inner"] + match["outer"]), name, path))
     return [path for *_, path in sorted(found)]
+
+
+def _order_of(rotation: str) -> float:
+    """Return a number that grows with time: `.2` is older than `.1`, but `-20261124` than `-20261125`."""
+    number = int(re.sub(r"\D", "", rotation) or 0)
+    return -number if number < _FIRST_DATE else -1 / number
 
 
 def _day_of(time: str, offset: timedelta) -> str:

@@ -12,12 +12,14 @@ A `Row` is a plain tuple of strings, because there are millions of them. Unpack 
 - `code`: of `command`, three digits
 - `marks`: of `command`, a text that contains the names of its other fields: `eol`, `pregreet`, `pipelined`, ...
 - `reason`: of `closed` and `turned_away`
-- `amount`: decimal; of `closed` `duration_ms`, of `turned_away` `count`, of `error` `lost`
+- `amount`: decimal; of `closed` `duration_ms`, of `turned_away` `count`, of `error` `lost`, of `Suppressed` lines
 - `server`: the name of the server, if it has one
 
 A field that does not apply is empty, and all is printable ASCII. Session ids start again at 1 with each start of a
 server, and several servers give the same ids: server, session, ip and port together identify a session, from
 `connected` to `closed`. An event that this version does not know has a row of its kind, without `data` to `amount`.
+
+A row of the kind `Suppressed` is no event: journald's rate limit dropped `amount` lines before the next row.
 """
 
 import re
@@ -105,6 +107,10 @@ _JSON_ESCAPE: Final = re.compile(r'\\(["\\])')
 _CODE: Final = re.compile(r"(?:\d\d\d)?", re.ASCII)
 _AMOUNT: Final = re.compile(r"\d{0,18}", re.ASCII)
 _NOTHING: Final = ("", "", "", "", "")
+SUPPRESSED: Final = "Suppressed"  # not the name of an event: those are lower case
+_SUPPRESSED: Final = re.compile(
+    r"Suppressed (\d{1,18}) messages from \S+", re.ASCII
+)  # as `journalctl -o cat` prints it
 
 
 def scan(data: bytes) -> tuple[list[Row], int]:
@@ -113,6 +119,7 @@ def scan(data: bytes) -> tuple[list[Row], int]:
     lines = data.decode("latin-1").split("\n")
     lines.pop()  # what follows the last LF: nothing
     rows: list[Row] = []
+    suppressed: list[tuple[int, str]] = []
     for line in lines:
         try:
             match = match_of[line[letter]](line)
@@ -123,6 +130,11 @@ def scan(data: bytes) -> tuple[list[Row], int]:
             rows.append((*row[:5], restore(row[5]), *row[6:]) if "\\" in row[5] else row)
         elif other := _row_of_line(line):
             rows.append(other)
+        elif match := _SUPPRESSED.fullmatch(line):
+            suppressed.append((len(rows), match[1]))
+    for place, amount in reversed(suppressed if rows else ()):  # without another row there is no time for them
+        time = rows[min(place, len(rows) - 1)][0]
+        rows.insert(place, (time, SUPPRESSED, "", "", "", "", "", "", "", amount, ""))
     return rows, len(lines) - len(rows)
 
 

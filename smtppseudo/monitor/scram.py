@@ -39,7 +39,9 @@ MAX_MESSAGE_CHARS = 1_024  # a security limit, for either direction
 REFUSED = "e=invalid-proof"  # for an unknown user too: RFC 5802 section 7 allows this
 
 _GS2_HEADER = "n,,"
-_CHANNEL_BINDING = "biws"  # base64 of the header
+# The value of c= for each flag: the header in base64. `n` is from a client that cannot bind to a channel, `y` from one
+# that could, but knows that the server cannot (RFC 5802 section 6).
+_CHANNEL_BINDINGS = {"n": "biws", "y": "eSws"}
 _RESERVED = frozenset("anmrcsipve")  # RFC 5802 section 5.1: never the name of an extension
 
 
@@ -105,13 +107,15 @@ class ServerExchange(_Exchange):
         self.user = ""  # as the client claims in its first message; proved only when `final` returns ok
         self._known = False
         self._credentials = Credentials(b"", 0, b"", b"")
+        self._binding = ""
         self._client_first_bare = ""
         self._server_first = ""
 
     def first(self, client_first: str) -> str:
         """Process the client-first-message, return the server-first-message. Raises ScramError."""
         self._begin(ExchangeState.AWAITS_FIRST)
-        user, client_nonce, self._client_first_bare = _parse_client_first(client_first)
+        flag, user, client_nonce, self._client_first_bare = _parse_client_first(client_first)
+        self._binding = _CHANNEL_BINDINGS[flag]
         stand_in = self._decoy_for(user)
         found = self._lookup(user)
         self.user = user
@@ -130,7 +134,9 @@ class ServerExchange(_Exchange):
         as a replayed message has.
         """
         self._begin(ExchangeState.AWAITS_FINAL)
-        without_proof, nonce, proof = _parse_client_final(client_final)
+        without_proof, binding, nonce, proof = _parse_client_final(client_final)
+        if binding != self._binding:
+            raise ScramError("the channel binding is not that of the first message")
         if not hmac.compare_digest(nonce.encode("ascii"), self._nonce.encode("ascii")):
             raise ScramError("the nonce is not the one of this exchange")
         auth_message = f"{self._client_first_bare},{self._server_first},{without_proof}".encode("ascii")
@@ -177,7 +183,7 @@ class ClientExchange(_Exchange):
         if not nonce.startswith(self._nonce) or len(nonce) == len(self._nonce):
             raise ScramError("the server's nonce does not extend ours")
         client_key, credentials = derive_client_key(secret, salt, iterations)
-        without_proof = f"c={_CHANNEL_BINDING},r={nonce}"
+        without_proof = f"c={_CHANNEL_BINDINGS['n']},r={nonce}"
         auth_message = f"{self._first_bare},{server_first},{without_proof}".encode("ascii")
         proof = _xor(client_key, hmac_sha256(credentials.stored_key, auth_message))
         self._signature = hmac_sha256(credentials.server_key, auth_message)
@@ -196,29 +202,27 @@ class ClientExchange(_Exchange):
         self.state = ExchangeState.DONE
 
 
-def _parse_client_first(message: str) -> tuple[str, str, str]:
-    """Return user, client nonce and client-first-message-bare (RFC 5802 section 7)."""
+def _parse_client_first(message: str) -> tuple[str, str, str, str]:
+    """Return flag, user, client nonce and client-first-message-bare (RFC 5802 section 7)."""
     flag, _, rest = _checked_message(message).partition(",")
     authzid, comma, bare = rest.partition(",")
-    if flag == "y" or flag.startswith("p="):
+    if flag.startswith("p="):
         raise ScramError("channel binding is not supported")
-    if flag != "n" or not comma:
-        raise ScramError("the message does not begin with n,,")
+    if flag not in _CHANNEL_BINDINGS or not comma:
+        raise ScramError("the message does not begin with n,, or y,,")
     if authzid:
         raise ScramError("an authorization identity is not supported")
     name, nonce = _values(bare, "nr")
-    return _user(name), _nonce(nonce, MAX_NONCE_CHARS), bare
+    return flag, _user(name), _nonce(nonce, MAX_NONCE_CHARS), bare
 
 
-def _parse_client_final(message: str) -> tuple[str, str, bytes]:
-    """Return client-final-message-without-proof, nonce and proof (RFC 5802 section 7)."""
+def _parse_client_final(message: str) -> tuple[str, str, str, bytes]:
+    """Return client-final-message-without-proof, channel binding, nonce and proof (RFC 5802 section 7)."""
     without_proof, comma, proof = _checked_message(message).rpartition(",p=")
     if not comma:
         raise ScramError("the message does not end with a proof")
     binding, nonce = _values(without_proof, "cr")
-    if binding != _CHANNEL_BINDING:
-        raise ScramError("the channel binding is not that of n,,")
-    return without_proof, _nonce(nonce, MAX_MESSAGE_CHARS), _hash(proof, "the proof")
+    return without_proof, binding, _nonce(nonce, MAX_MESSAGE_CHARS), _hash(proof, "the proof")
 
 
 def _parse_server_first(message: str) -> tuple[str, bytes, int]:

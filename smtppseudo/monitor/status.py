@@ -9,9 +9,13 @@ Labelled: TypeAlias = Mapping[str, Number]
 
 
 class Status(NamedTuple):
-    """A server's state and the sums of its run. Times are in seconds."""
+    """A server's state and the sums of its run. Times are in seconds.
+
+    `settings_error` says why the last reload changed nothing; empty if it succeeded.
+    """
 
     state: str
+    settings_error: str
     uptime_s: Number
     monitors: Number
     lost_log_lines: Number
@@ -34,10 +38,13 @@ class Status(NamedTuple):
         counters, state = fields.get("counters"), fields.get("state")
         if not isinstance(counters, dict) or not isinstance(state, str):
             raise ValueError("the status that the server sent lacks its counters or its state")  # noqa: TRY004 - one kind of error
+        error = fields.get("settings_error", "")  # absent in the first servers of this protocol version
+        if not isinstance(error, str):
+            raise ValueError("settings_error in the status that the server sent is not a string")  # noqa: TRY004
         given = {**dict.fromkeys(_OPTIONAL, 0), **fields, **counters}
         given |= {new: counters[old] for old, new in _ALIASES.items() if old in counters}
         sums = [_sums(name, given.get(name)) if name in _LABELLED else _sum(name, given.get(name)) for name in _SUMS]
-        return cls(state, *sums)  # type: ignore[arg-type]
+        return cls(state, error, *sums)  # type: ignore[arg-type]
 
 
 _LABELLED: Final = ("turned_away", "closed")
@@ -49,7 +56,7 @@ _ALIASES: Final = {  # the counters' old names
     "kept_s": "wasted_s",
     "hurried": "undelayed",
 }
-_SUMS: Final = Status._fields[1:]
+_SUMS: Final = Status._fields[2:]
 
 
 def _sum(name: str, value: object) -> Number:
@@ -67,8 +74,12 @@ def _sums(name: str, value: object) -> Labelled:
 def render_text(status: Status) -> str:
     """Return a status as lines for people."""
     turned_away, closed = sum(status.turned_away.values()), sum(status.closed.values())
+    mistake = (
+        [("settings", f"not changed by the last reload: {status.settings_error}")] if status.settings_error else []
+    )
     rows = (
         ("state", f"{status.state}, up {_duration(status.uptime_s)}"),
+        *mistake,
         ("slots", f"{status.slots_in_use} of {status.slots} in use"),
         ("connected", str(status.connected)),
         ("closed", f"{closed}{_shares(status.closed)}"),
@@ -112,6 +123,7 @@ _METRICS: Final = (
     _Metric("build_info", "Always 1; the label is the version that runs.", "version", "version"),
     _Metric("start_time_seconds", "When the server started, in seconds since 1970.", "started_at"),
     _Metric("online", "Whether the SMTP port is open.", "online"),
+    _Metric("config_last_reload_successful", "Whether the last reload changed the settings; 1 before it.", "reloaded"),
     _Metric("slots", "How many connections are served at once.", "slots"),
     _Metric("slots_in_use", "Slots that are in use now.", "slots_in_use"),
     _Metric("monitors", "Monitors that are logged in.", "monitors"),
@@ -152,6 +164,7 @@ def render_prometheus(status: Status, version: str, started_at: str, server_name
         "version": {version: 1},
         "started_at": datetime.fromisoformat(started_at).timestamp(),
         "online": int(status.state == "online"),
+        "reloaded": int(not status.settings_error),
     }
     lines: list[str] = []
     for metric in _METRICS:

@@ -7,7 +7,7 @@ from typing import Final
 
 from smtppseudo.config.settings import SettingsError
 
-_CREDENTIALS: Final = "%d/"  # a path that begins with this is one of systemd's credentials
+CREDENTIALS: Final = "%d/"  # a path that begins with this is one of systemd's credentials
 
 _NOT_ITS_KEY: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
@@ -52,14 +52,14 @@ def _refuse_password() -> str:
 
 
 def _path(name: str, path: str) -> Path:
-    if not path.startswith(_CREDENTIALS):
+    if not path.startswith(CREDENTIALS):
         return Path(path)
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         raise SettingsError(
             f"{name}: %d is systemd's $CREDENTIALS_DIRECTORY, which is not set; LoadCredential= in the unit sets it"
         )
-    return Path(directory, path.removeprefix(_CREDENTIALS))
+    return Path(directory, path.removeprefix(CREDENTIALS))
 
 
 def _require_pem(name: str, path: Path, mark: bytes, what: str) -> None:

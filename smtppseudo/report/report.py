@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from typing import Final, get_args
 
 from smtppseudo.events import TurnedAwayReason, escape, unescape
-from smtppseudo.logread.scan import Row
+from smtppseudo.logread.scan import SUPPRESSED, Row
 from smtppseudo.report.tally import KEPT, Tally
 
 KINDS: Final = ("address", "network", "helo", "domain", "sender", "verb", "reason", "duration", "hour", "day")
@@ -38,6 +38,7 @@ class Report:
         self.closed = 0
         self.wasted_ms = 0
         self.lost = 0
+        self.suppressed = 0
         self.turned_away: dict[str, int] = {}
         self.first = ""
         self.last = ""
@@ -64,6 +65,8 @@ class Report:
                 self._add_turned_away(reason, int(amount))
             elif kind == "error":
                 self.lost += int(amount)
+            elif kind == SUPPRESSED:
+                self.suppressed += int(amount)
         self._note_times(rows)
         self.connected += len(callers)
         self.commands += len(said)

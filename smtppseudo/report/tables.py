@@ -83,6 +83,8 @@ def _summary(report: Report, view: View) -> Iterator[str]:
     yield f"{'log lines':<16}{view.lines:,}" + (f", {view.damaged:,} damaged, left out" if view.damaged else "")
     if report.lost:
         yield f"{'lines lost':<16}{report.lost:,} could not be written by the server"
+    if report.suppressed:
+        yield f"{'suppressed':<16}{report.suppressed:,} lines, by journald's rate limit"
 
 
 def _table(kind: str, tally: Tally, view: View) -> Iterator[str]:
@@ -129,6 +131,7 @@ def render_json(report: Report, view: View) -> str:
         "lines": view.lines,
         "damaged": view.damaged,
         "lost": report.lost,
+        "suppressed": report.suppressed,
         "zone": view.zone,
     }
     by = {kind: _members(kind, tally, view) for kind, tally in report.tallies.items()}

@@ -9,6 +9,19 @@ from smtppseudo.net.addresses import is_loopback
 OTHER_DESCRIPTORS: Final = 16
 
 
+def check_start(settings: Settings) -> None:
+    """Check everything in the settings that can keep a server from starting, except certificates and ports.
+
+    Raises SettingsError.
+    """
+    check_consistency(settings)
+    require_descriptors(settings.slots)
+    if settings.blocklist_file:
+        from smtppseudo.blocklist.never_listed import read_never_listed  # noqa: PLC0415 - most servers keep no list
+
+        read_never_listed(settings.blocklist_never, ())
+
+
 def check_consistency(settings: Settings) -> None:
     """Check settings that depend on each other. Raises SettingsError."""
     if settings.port == settings.monitor_port != 0:

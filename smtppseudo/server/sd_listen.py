@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final, NamedTuple
 
-from smtppseudo.config.settings import SettingsError
+from smtppseudo.config.settings import SettingsError, Warn
 from smtppseudo.loop.listener import adopt
 from smtppseudo.net.addresses import plain_address
 from smtppseudo.net.errnos import reason_of
@@ -35,9 +35,16 @@ class InheritedSockets(NamedTuple):
         return values
 
 
-def inherit_sockets(environ: MutableMapping[str, str]) -> InheritedSockets:
+def inherit_sockets(environ: MutableMapping[str, str], warn: Warn) -> InheritedSockets:
     """Return the sockets meant for this process; remove the variables from `environ`. Raises SettingsError."""
-    named = parse_environment(environ, os.getpid())
+    pid = os.getpid()
+    named = parse_environment(environ, pid)
+    meant_for = environ.get(_PID, str(pid))
+    if meant_for != str(pid):
+        warn(
+            f"warning: {_PID} is {meant_for!r} and this process is {pid}, so that it does not use the sockets of the"
+            " service manager; a script that starts the server must start it with exec"
+        )
     for variable in _VARIABLES:
         environ.pop(variable, None)  # child processes must not use them
     socks = [(name, _adopt(fd, name)) for fd, name in named]

@@ -19,7 +19,7 @@ from smtppseudo.loop.port import Port
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.server.certificates import Certificates
-from smtppseudo.server.preconditions import check_consistency
+from smtppseudo.server.preconditions import check_consistency, check_start
 from smtppseudo.server.reception import Reception
 from smtppseudo.server.recorder import Log, Recorder
 from smtppseudo.server.sd_listen import InheritedSockets
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from smtppseudo.server.metrics import MetricsFile
 
 _REPORT_DROP_EVERY_S: Final = 60.0
+_SETTINGS_ERROR_MAX_CHARS: Final = 1_000  # a frame and a status line have room for it
 _NOTHING_INHERITED: Final = InheritedSockets()
 
 ACCEPT_MAIL_WARNING: Final = (
@@ -79,6 +80,7 @@ class Server:
         self._blocklist: KeptBlocklist | None = None
         self._metrics: MetricsFile | None = None
         self.state = "offline"  # or online: whether the SMTP port is open
+        self.settings_error = ""  # why the last reload changed nothing
         error = self.recorder.error
         self.smtp_port = Port(self.reactor, lambda _: self.reception.admit, on_trouble, error)
         self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error)
@@ -142,14 +144,21 @@ class Server:
     def reload(self, configuration: Configuration) -> list[str]:
         """Apply another settings file, and load the certificates again; return the changed keys that need a restart.
 
-        Raises SettingsError; nothing is changed then.
+        Raises SettingsError, also for what would only keep the next start from succeeding; nothing is changed then.
         """
+        check_start(configuration.settings)
         settings = self._applicable(configuration.settings)
         check_consistency(settings)
         if self._blocklist is not None:
             self._blocklist.set_never_listed(settings.blocklist_never)
         self._certificates.load(settings)
+        self.settings_error = ""
         return self._apply(configuration, "SIGHUP", "", 0)
+
+    def reject_reload(self, reason: str) -> None:
+        """Report why a reload changed nothing, also in status and metrics until a reload succeeds."""
+        self.settings_error = reason[:_SETTINGS_ERROR_MAX_CHARS]
+        self.warn(f"settings not changed: {reason}")
 
     def summary(self) -> str:
         """Return state and use in one line, for the service manager."""
@@ -158,7 +167,8 @@ class Server:
             f"{count} {name}{'' if count == 1 else 's'}"
             for count, name in ((counters.connected, "connection"), (self.monitors, "monitor"))
         )
-        return f"{self.state.capitalize()}: {slots.in_use} of {slots.count} slots, {counts}"
+        mistake = f"; settings not changed by the last reload: {self.settings_error}" if self.settings_error else ""
+        return f"{self.state.capitalize()}: {slots.in_use} of {slots.count} slots, {counts}{mistake}"
 
     def counters(self) -> dict[str, object]:
         """Return the sums of the run, and the slots."""
@@ -173,6 +183,7 @@ class Server:
             "uptime_s": round(self.reactor.clock.now - self._started, 3),
             "monitors": self.monitors,
             "lost_log_lines": self.recorder.log.account.lost_lines,
+            "settings_error": self.settings_error,
         }
 
     def warn(self, text: str) -> None:

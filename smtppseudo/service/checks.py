@@ -23,6 +23,10 @@ _REINSTALL: Final = (
     "install it with `sudo /usr/bin/python3 -m venv /opt/smtppseudo && sudo /opt/smtppseudo/bin/pip install .` or, with"
     " pipx 1.5 or newer, `sudo pipx install --global .`, in a clone of its repository, or with a wheel for the dot"
 )
+_REINSTALL_FOR_USER: Final = (
+    "install it with `pipx install .` in a clone of its repository, or with a wheel for the dot"
+)
+_TEMPORARY: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - named, not used
 _MAIL_SERVERS: Final = {"master": "postfix", "exim4": "exim4", "sendmail": "sendmail", "smtpd": "opensmtpd"}
 _OTHER_PLATFORMS: Final = {
     "win32": "Windows services are not supported yet; until then run `smtppseudo serve` in a terminal, or let the Task"
@@ -43,6 +47,18 @@ def check_program(program: Program) -> Iterator[str]:
         run_tool(*program.argv, "--version")
     except ToolError:
         yield f"smtppseudo is not installed for {program.python}, but runs from its source; {_REINSTALL}"
+
+
+def check_lasting(program: Program, *, is_for_user: bool) -> Iterator[str]:
+    """Check that the program is in no directory whose files are removed after a while."""
+    for path in program.prefix.parents:
+        # A cache has this file (https://bford.info/cachedir/), but so have some virtual environments.
+        is_temporary = str(path) in _TEMPORARY
+        if is_temporary or path.name == ".cache" or (path / "CACHEDIR.TAG").exists():
+            use = "for temporary files" if is_temporary else "a cache, as of uvx and `pipx run`"
+            remedy = _REINSTALL_FOR_USER if is_for_user else _REINSTALL
+            yield f"{program.prefix} does not last, because {path} is {use}; {remedy}"
+            return
 
 
 def check_sandbox(program: Program) -> Iterator[str]:

@@ -20,7 +20,7 @@ MARKER: Final = "# Written by `smtppseudo install-service`"
 
 
 class Plan(NamedTuple):
-    """The parameters of the units. `argv` is what the service runs; it begins with an absolute path."""
+    """The parameters of the units. `argv` runs the program, without a command; it begins with an absolute path."""
 
     argv: tuple[str, ...]
     port: int = SMTP_PORT
@@ -44,7 +44,10 @@ def unit_texts(plan: Plan) -> dict[str, str]:
     return {
         SMTP_SOCKET: head(SMTP_SOCKET) + _socket("senders", "smtp", smtp),
         MONITOR_SOCKET: head(MONITOR_SOCKET) + _socket("monitors", "monitor", monitor),
-        SERVICE: head(SERVICE) + service.format(command=_command_line(plan.argv)),
+        SERVICE: head(SERVICE)
+        + service.format(
+            serve=_command_line((*plan.argv, "serve")), check=_command_line((*plan.argv, "config", "--check"))
+        ),
     }
 
 
@@ -111,7 +114,8 @@ WantedBy=sockets.target
 """
 
 # A server that is killed while its port is closed takes the socket unit down with it. The next start brings the unit
-# back (Requires=, Sockets=), and StartLimitIntervalSec=0 makes sure that there is a next start.
+# back (Requires=, Sockets=), and StartLimitIntervalSec=0 makes sure that there is a next start. On SIGHUP the server
+# checks its settings itself, and keeps the old ones if they are wrong; the second ExecReload= tells that to systemctl.
 _UNIT: Final = f"""\
 [Unit]
 Description=smtppseudo, a mail server that takes no mail
@@ -123,8 +127,9 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 Sockets={" ".join(SOCKETS)}
-ExecStart={{command}}
+ExecStart={{serve}}
 ExecReload=/bin/kill -HUP $MAINPID
+ExecReload={{check}}
 SyslogIdentifier=smtppseudo
 Restart=on-failure
 RestartSec=1
@@ -152,9 +157,13 @@ SystemCallErrorNumber=EPERM
 
 _ALSO: Final = f"Also={' '.join(SOCKETS)}\n"
 
+# journald's own limit is some 10,000 lines in 30 s. This one is above what one process can write. 0 does not mean "no
+# limit" here: systemd then tells journald nothing. A user's manager cannot tell it anything.
 _SYSTEM_SERVICE: Final = f"""\
 {_UNIT}TasksMax=16
 MemoryMax=512M
+LogRateLimitIntervalSec=1s
+LogRateLimitBurst=1000000
 
 # Members of the group can read the logs and the cookie.
 User={USER}

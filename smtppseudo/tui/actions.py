@@ -41,5 +41,6 @@ OTHER_KEYS: Final = (
     ("Tab", "Go to the other pane or to the buttons; Enter presses a button"),
     ("Arrows", "Move, like Page, Home and End; End in the events follows the newest"),
     ("Esc", "Leave a dialog or a filter"),
+    ("Ctrl+Z", "Suspend the screen; `fg` in the shell shows it again (not on Windows)"),
     ("Ctrl+P", "Command palette: every action by name"),
 )

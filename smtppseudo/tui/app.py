@@ -1,10 +1,16 @@
 """The application: passes updates from the feeder to the model, and decides when the screen is drawn."""
 
+import os
+import signal
+import sys
 from collections.abc import Iterable
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 
+from textual import constants
 from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
 from smtppseudo.link.route import Target
@@ -29,6 +35,7 @@ class MonitorApp(App[None]):
     CSS_PATH = "style.tcss"
     TITLE = "smtppseudo"
     ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+z", "suspend_process", show=False, priority=True)]
 
     def __init__(self, target: Target, dependencies: Dependencies) -> None:
         super().__init__()
@@ -50,6 +57,19 @@ class MonitorApp(App[None]):
         """Return the commands of the palette: every action."""
         for action in ACTIONS:
             yield SystemCommand(action.title, action.help, partial(self.main.run_action, action.name))
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return the class that reads and writes the terminal."""
+        if sys.platform == "win32" or constants.DRIVER is not None:
+            return super().get_driver_class()
+        from smtppseudo.tui.terminal import TerminalDriver  # noqa: PLC0415 - not on Windows
+
+        return TerminalDriver
+
+    def action_suspend_process(self) -> None:
+        """Suspend the screen and all of its process group, as the terminal does it for other programs."""
+        if sys.platform != "win32" and self._driver is not None and self._driver.can_suspend:
+            os.kill(0, signal.SIGTSTP)
 
     def on_mount(self) -> None:
         self.view.source.start(self.view.target, ResumePoint())

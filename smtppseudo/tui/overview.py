@@ -61,6 +61,8 @@ def notice(view: ServerView) -> str:
             warnings.append("Accept Mail is on: every message is thrown away, and honest senders get no bounce")
         if model.settings.get("log_data_events") is False:
             warnings.append("data events are off: what callers send is neither logged nor shown")
+        if model.settings_error:
+            warnings.append(f"settings not changed by the last reload: {model.settings_error}")
         return "\n".join(map(sentence, warnings))
     if link.error is None:
         return "Connecting ..."

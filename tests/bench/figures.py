@@ -2,12 +2,13 @@
 
 import os
 import platform
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import median
 
-from tests.bench.servers import OURS
+from tests.bench.servers import OURS, PYTHON
 
 PER = 10_000
 """CPU time is given for this number of sessions."""
@@ -33,12 +34,25 @@ class Sample:
 
 @dataclass(frozen=True)
 class Standing:
-    """The cost of a server apart from its sessions: memory and start, and the failures meanwhile."""
+    """The cost of a server apart from its sessions: memory and start, and the failures meanwhile.
+
+    `watched_growth_kib` is the growth with a monitor attached; None for a server without monitors.
+    """
 
     held_kib: float
     growth_kib: int
+    watched_growth_kib: int | None
     listening_ms: float
     listening_rss_kib: float
+    failures: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """System calls by name and instructions per reject session; None where the tool is not installed."""
+
+    calls: dict[str, float] | None
+    instructions: float | None
     failures: int
 
 
@@ -46,13 +60,14 @@ class Standing:
 class Plan:
     """How much is measured: rounds, and counts of sessions, connections and starts."""
 
-    rounds: int = 5
+    rounds: int = 9
     sessions: int = 20_000
     warm_up: int = 4_000
     held: int = 10_000
     growth_warm_up: int = 10_000
     growth: int = 100_000
     traced: int = 5_000
+    counted: int = 1_000
     starts: int = 10
 
 
@@ -60,15 +75,15 @@ class Plan:
 class Results:
     """All figures, as far as they have been taken.
 
-    samples: by scenario and server, one a round. calls: by sessions at a time, then by system call, per
-    session; traced_failures: sessions that failed meanwhile. notes: sentences on what was left out.
+    samples: by scenario and server, one a round. counts: by server and sessions at a time. python: the interpreter
+    of the servers. notes: sentences on what was left out.
     """
 
     plan: Plan
+    python: str = PYTHON
     samples: dict[Scenario, dict[str, list[Sample]]] = field(default_factory=dict)
     standing: dict[str, Standing] = field(default_factory=dict)
-    calls: dict[int, dict[str, float]] = field(default_factory=dict)
-    traced_failures: int = 0
+    counts: dict[tuple[str, int], Counts] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     load_average: float = field(default_factory=lambda: os.getloadavg()[0])
 
@@ -76,13 +91,14 @@ class Results:
         """Count the sessions and connections that this server failed, in all parts."""
         turns = [sample for by_name in self.samples.values() for sample in by_name.get(name, [])]
         standing = self.standing[name].failures if name in self.standing else 0
-        traced = self.traced_failures if name == OURS else 0
-        return sum(sample.failures for sample in turns) + standing + traced
+        counted = sum(counts.failures for (server, _), counts in self.counts.items() if server == name)
+        return sum(sample.failures for sample in turns) + standing + counted
 
 
-def paired(mine: list[Sample], theirs: list[Sample], ratio: Callable[[Sample, Sample], float]) -> float:
-    """Return the median of the ratios between the turns of the same round."""
-    return median(ratio(a, b) for a, b in zip(mine, theirs, strict=True))
+def paired(mine: list[Sample], theirs: list[Sample], ratio: Callable[[Sample, Sample], float]) -> str:
+    """Return the least and the median of the ratios between the turns of the same round."""
+    ratios = [ratio(a, b) for a, b in zip(mine, theirs, strict=True)]
+    return f"{min(ratios):.2f} / {median(ratios):.2f}"
 
 
 def per_cpu_s(mine: Sample, theirs: Sample) -> float:
@@ -97,21 +113,25 @@ def latency(mine: Sample, theirs: Sample) -> float:
 
 def markdown(results: Results) -> str:
     """Return all tables, with machine and date."""
-    parts = [_heading(results), _sessions(results)]
+    parts = [_heading(results)]
+    if results.samples:
+        parts.append(_sessions(results))
     if results.standing:
         parts.append(_standing(results))
-    if results.calls:
-        parts.append(_calls(results))
+    if results.counts:
+        parts.append(_counts(results))
     parts += [f"- {note}" for note in results.notes]
     return "\n\n".join(parts) + "\n"
 
 
 def _heading(results: Results) -> str:
     today = datetime.now(UTC).date().isoformat()
+    version = subprocess.run([results.python, "-V"], capture_output=True, text=True, check=True).stdout.strip()
     return (
-        f"{today}, {os.cpu_count()} cores, {platform.python_implementation()} {platform.python_version()}, "
+        f"{today}, {os.cpu_count()} cores, {version} ({results.python}), "
         f"{platform.system()} {platform.release()}, load average at the start {results.load_average:.2f}. "
-        f"Medians of {results.plan.rounds} rounds of {results.plan.sessions:,} sessions, the servers in turn."
+        f"Medians of {results.plan.rounds} rounds of {results.plan.sessions:,} sessions, the servers in turn; "
+        "ratios: the least and the median of those of the rounds."
     )
 
 
@@ -147,8 +167,8 @@ def _figures(turns: list[Sample], reference: list[Sample]) -> list[str]:
         f"{median(turn.sessions_per_s for turn in turns):,.0f}",
         f"{median(turn.p99_ms for turn in turns):.1f}",
         f"{sum(turn.failures for turn in turns):,}",
-        f"{paired(reference, turns, per_cpu_s):.2f}",
-        f"{paired(reference, turns, latency):.2f}",
+        paired(reference, turns, per_cpu_s),
+        paired(reference, turns, latency),
     ]
 
 
@@ -158,6 +178,7 @@ def _standing(results: Results) -> str:
         "server",
         f"KiB per held connection, {plan.held:,} held",
         f"MiB grown in {plan.growth:,} sessions",
+        "with a monitor",
     ]
     head += ["ms from exec to listening", "MiB then", "failures"]
     rows = [
@@ -165,6 +186,7 @@ def _standing(results: Results) -> str:
             name,
             f"{standing.held_kib:.2f}",
             f"{standing.growth_kib / 1024:.2f}",
+            _or_dash(standing.watched_growth_kib and standing.watched_growth_kib / 1024),
             f"{standing.listening_ms:.1f}",
             f"{standing.listening_rss_kib / 1024:.1f}",
             f"{standing.failures:,}",
@@ -174,13 +196,19 @@ def _standing(results: Results) -> str:
     return _table(head, rows)
 
 
-def _calls(results: Results) -> str:
-    """Return the calls per session. Calls rarer than one in a hundred sessions only count in the sum."""
-    names = sorted({name for calls in results.calls.values() for name in calls})
-    often = [name for name in names if any(calls.get(name, 0) >= 0.01 for calls in results.calls.values())]
-    head = [f"{OURS}: system calls per reject session, at a time", "all", *often]
-    rows = [
-        [str(concurrency), f"{sum(calls.values()):.2f}", *(f"{calls.get(name, 0):.2f}" for name in often)]
-        for concurrency, calls in results.calls.items()
-    ]
+def _counts(results: Results) -> str:
+    """Return the counts per session. Calls rarer than one in a hundred sessions only count in the sum."""
+    numbers = [each for counts in results.counts.values() for each in (counts.calls or {}).items()]
+    often = sorted({call for call, number in numbers if number >= 0.01})
+    head = ["per reject session", "at a time", "k instructions (user space)", "system calls", *often]
+    rows = []
+    for (name, concurrency), counts in results.counts.items():
+        thousands = None if counts.instructions is None else counts.instructions / 1000
+        calls, all_calls = (counts.calls, sum(counts.calls.values())) if counts.calls else ({}, None)
+        row = [name, str(concurrency), _or_dash(thousands, 1), _or_dash(all_calls)]
+        rows.append(row + [_or_dash(calls.get(call, 0)) for call in often])
     return _table(head, rows)
+
+
+def _or_dash(figure: float | None, places: int = 2) -> str:
+    return "-" if figure is None else f"{figure:.{places}f}"

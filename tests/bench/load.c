@@ -7,7 +7,8 @@
  *                                                  (a pipe or terminal), or until SECONDS have passed
  *
  * HOST is an IPv4 address of 127.0.0.0/8. CONCURRENCY sessions are kept going: as one ends, the next
- * begins. Sources spread over 127.0.1.1-250 to 127.0.20.1-250, so that ports do not run out.
+ * begins. Sources spread over 127.0.1.1-250 to 127.0.20.1-250, so that ports do not run out. Each session
+ * has its own names in HELO and MAIL, as callers do, so that no server profits from a cache of them.
  *
  * Prints one JSON line; hold prints it as soon as its connections are open. A reply that is not the
  * expected one, an error, an early EOF, bytes behind the last reply, or ten seconds in which nothing
@@ -37,6 +38,7 @@
 enum {
     BATCH = 256,             /* events taken from one epoll_wait */
     REPLY_MAX = 512,         /* bytes of one reply line, RFC 5321 4.5.3.1.5 */
+    SEND_MAX = 64,           /* bytes of one command */
     STALL_MS = 10 * 1000,    /* nothing happening for so long ends the run */
     CONNECTING_MAX = 200,    /* hold: connections that still wait for their greeting */
     SPARE_DESCRIPTORS = 16,
@@ -47,12 +49,12 @@ static const uint64_t STDIN_TAG = UINT64_MAX;
 /* One row of a dialogue: what the reply must begin with, and what to send then. */
 struct step {
     const char *expect;
-    const char *send; /* NULL: the last row; EOF is to follow, or silence in hold */
+    const char *send; /* a format for the session's name; NULL: the last row, before EOF, or silence in hold */
 };
 
 static const struct step CONNECT_STEPS[] = {{"220", "QUIT\r\n"}, {"221", NULL}};
 static const struct step REJECT_STEPS[] = {
-    {"220", "HELO bench\r\n"}, {"250", "MAIL FROM:<a@b>\r\n"}, {"5", "QUIT\r\n"}, {"221", NULL}};
+    {"220", "HELO bench%08u\r\n"}, {"250", "MAIL FROM:<a%08u@b>\r\n"}, {"5", "QUIT\r\n"}, {"221", NULL}};
 static const struct step HOLD_STEPS[] = {{"220", NULL}};
 
 struct session {
@@ -60,6 +62,7 @@ struct session {
     int step;
     int finished; /* the last reply has come */
     int used;
+    unsigned name; /* 8 digits */
     int64_t started_ns;
     char buffer[REPLY_MAX];
 };
@@ -126,6 +129,7 @@ static void begin_session(struct run *run, long place)
     while (run->begun < run->total) {
         s->started_ns = now_ns();
         s->step = s->used = s->finished = 0;
+        s->name = (unsigned)((run->started_ns / 1000 + run->begun) % 100000000);
         s->fd = open_connection(run, run->begun++);
         if (s->fd >= 0) {
             struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)place};
@@ -149,8 +153,9 @@ static enum progress answer(const struct run *run, struct session *s)
         return run->holding ? DONE : WAITING;
     }
     s->step++;
-    size_t length = strlen(step->send);
-    return send(s->fd, step->send, length, MSG_NOSIGNAL) == (ssize_t)length ? WAITING : FAILED;
+    char text[SEND_MAX];
+    int length = snprintf(text, sizeof text, step->send, s->name);
+    return send(s->fd, text, (size_t)length, MSG_NOSIGNAL) == length ? WAITING : FAILED;
 }
 
 /* Reads what there is. DONE is EOF in its place, or the greeting in hold. */

@@ -1,8 +1,7 @@
-"""The CPU time, memory and system calls of a server, and the load generator."""
+"""The CPU time, memory, system calls and instructions of a server, and the load generator."""
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -15,8 +14,8 @@ from tests.bench.servers import BenchError, Tools, stop
 
 LOAD_TIMEOUT_S = 300.0
 HOLD_LIMIT_S = 60
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
+TOTALS = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 SUMMARY_ROW = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(?P<calls>\d+)\s+(?:\d+\s+)?(?P<name>[a-z]\w+)$", re.MULTILINE)
 
 
@@ -85,12 +84,9 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_s(pid: int) -> float:
-    """Return the CPU seconds of a process, its threads and its children, running or waited for."""
-    ticks = 0
-    for member in family(pid):
-        after_name = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        ticks += sum(map(int, after_name[11:15]))  # utime, stime, cutime, cstime: proc(5)
-    return ticks / TICKS_PER_S
+    """Return the CPU seconds of a process and its children, of all threads that still run."""
+    threads = [path for member in family(pid) for path in Path(f"/proc/{member}/task").glob("*/schedstat")]
+    return sum(int(path.read_text().split()[0]) for path in threads) / 1e9
 
 
 def rss_kib(pid: int) -> int:
@@ -128,3 +124,33 @@ def traced(pid: int, summary: Path) -> Iterator[Trace]:
     for row in SUMMARY_ROW.finditer(summary.read_text()):
         if row["name"] != "total":
             trace.calls[row["name"]] = int(row["calls"])
+
+
+def can_count() -> bool:
+    """Whether valgrind is installed."""
+    return shutil.which("valgrind") is not None
+
+
+def under_callgrind(command: list[str], result: Path) -> list[str]:
+    """Return the command line that runs a program under callgrind, which counts nothing yet."""
+    return ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={result}", *command]
+
+
+@contextlib.contextmanager
+def counting(pid: int) -> Iterator[None]:
+    """Make callgrind count the instructions of its process during the block."""
+    _tell_callgrind(pid, "on")
+    yield
+    _tell_callgrind(pid, "off")
+
+
+def _tell_callgrind(pid: int, switch: str) -> None:
+    command = ["vgdb", f"--pid={pid}", "instrumentation", switch]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if told.returncode != 0:
+        raise BenchError(f"callgrind cannot be switched {switch}: {told.stderr.strip()}")
+
+
+def instructions(result: Path) -> int:
+    """Return the instructions that callgrind has counted, from its result."""
+    return sum(int(total) for total in TOTALS.findall(result.read_text()))

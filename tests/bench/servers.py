@@ -1,5 +1,6 @@
 """The servers that are compared, each a subprocess on a free loopback port, and the build of the C programs."""
 
+import argparse
 import contextlib
 import importlib.util
 import os
@@ -18,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 
 SLOTS = 15_000
+_SETTINGS = f"slots = {SLOTS}\n"
 BACKLOG = 4096
 READY_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 10.0
@@ -26,6 +28,9 @@ PORTS = range(20_000, 32_768)
 """Below Linux's ephemeral ports, so that a probe of a closed port cannot connect to itself."""
 
 OURS = "smtppseudo"
+_DEBIAN_PYTHON = Path("/usr/bin/python3.11")
+PYTHON = str(_DEBIAN_PYTHON if _DEBIAN_PYTHON.exists() else Path(sys.executable).resolve())
+"""The interpreter of a distribution, as on servers. Those of pyenv are built without profile: sessions cost more."""
 
 
 class BenchError(Exception):
@@ -34,8 +39,9 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Tools:
-    """The C programs, built."""
+    """The interpreter that runs the servers in Python, and the C programs, built."""
 
+    python: str
     load: Path
     epoll_server: Path
     tarpit_load: Path
@@ -58,32 +64,33 @@ class Server:
         return BenchError(f"{self.name} {text}" + (f"; it said:\n{said}" if said else ""))
 
 
-def build(directory: Path) -> Tools:
+def add_python_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--python`."""
+    parser.add_argument(
+        "--python",
+        default=PYTHON,
+        metavar="FILE",
+        help="the interpreter that runs the servers in Python, not a shim; default: %(default)s",
+    )
+
+
+def build(directory: Path, python: str = PYTHON) -> Tools:
     """Compile the C programs into `directory`. Raises BenchError without a compiler, or if it fails."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise BenchError("no C compiler (cc, gcc or clang) found: on Debian, apt-get install gcc libc6-dev")
-    programs = [directory / name for name in Tools.__dataclass_fields__]
+    programs = [directory / name for name in ("load", "epoll_server", "tarpit_load", "wheel_server")]
     for program in programs:
         command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(HERE / f"{program.name}.c")]
         built = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if built.returncode != 0:
             raise BenchError(f"{compiler} cannot build {program.name}.c:\n{built.stderr}")
-    return Tools(*programs)
+    return Tools(python, *programs)
 
 
-def python() -> str:
-    """Return the interpreter's real file: the link of a venv or a shim starts slower."""
-    return str(Path(sys.executable).resolve())
-
-
-def _ours(port: int, directory: Path, tools: Tools) -> list[str]:
-    return ours(port, directory, f"slots = {SLOTS}\n")
-
-
-def ours(port: int, directory: Path, settings: str) -> list[str]:
-    """Return the command line of this server with a settings file of its own."""
-    code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); from smtppseudo.cli import main; sys.exit(main())"
+def ours(port: int, directory: Path, tools: Tools, settings: str, place: Path = CHECKOUT) -> list[str]:
+    """Return the command line of this server with a settings file of its own; its package is in `place`."""
+    code = f"import sys; sys.path.insert(0, {str(place)!r}); from smtppseudo.cli import main; sys.exit(main())"
     for name in ("log", "state"):
         (directory / name).mkdir(exist_ok=True)
     (directory / "settings.toml").write_text(settings, encoding="ascii")
@@ -91,11 +98,17 @@ def ours(port: int, directory: Path, settings: str) -> list[str]:
     arguments += ["--port", str(port), "--listen", "127.0.0.1"]
     arguments += ["--monitor-port", "0", "--monitor-listen", "127.0.0.1"]
     arguments += ["--log-dir", str(directory / "log"), "--state-dir", str(directory / "state")]
-    return [python(), "-I", "-S", "-c", code, *arguments]
+    return [tools.python, "-I", "-S", "-c", code, *arguments]
+
+
+def _ours(port: int, directory: Path, tools: Tools) -> list[str]:
+    return ours(port, directory, tools, _SETTINGS)
 
 
 def _aiosmtpd(port: int, directory: Path, tools: Tools) -> list[str]:
-    return [sys.executable, str(HERE / "aiosmtpd_server.py"), str(port), str(directory / "log.txt")]
+    packages = ":".join(path for path in sys.path if path.endswith("site-packages"))
+    command = [tools.python, str(HERE / "aiosmtpd_server.py"), str(port), str(directory / "log.txt")]
+    return ["env", f"PYTHONPATH={packages}", *command]
 
 
 def _smtp_sink(port: int, directory: Path, tools: Tools) -> list[str]:
@@ -121,8 +134,22 @@ def _smtp_sink_path() -> str | None:
     return shutil.which("smtp-sink", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
+def is_ours(name: str) -> bool:
+    """Whether a server is smtppseudo: the one of this checkout, or, with a slash, that in another directory."""
+    return name == OURS or "/" in name
+
+
+def command_for(name: str, port: int, directory: Path, tools: Tools) -> list[str]:
+    """Return the command line of a server."""
+    if "/" in name:
+        return ours(port, directory, tools, _SETTINGS, Path(name).resolve())
+    return COMMANDS[name](port, directory, tools)
+
+
 def missing(name: str) -> str | None:
     """Return why this server cannot run here, or None."""
+    if "/" in name and not (Path(name) / "smtppseudo").is_dir():
+        return f"{name} has no smtppseudo"
     if name == OURS and importlib.util.find_spec("smtppseudo.cli") is None:
         return f"{CHECKOUT} has no smtppseudo.cli"
     if name == "aiosmtpd" and importlib.util.find_spec("aiosmtpd") is None:
@@ -141,10 +168,15 @@ def free_port() -> int:
     raise BenchError(f"no free port from {PORTS.start} to {PORTS.stop - 1}")
 
 
-@contextlib.contextmanager
-def running(name: str, directory: Path, tools: Tools) -> Iterator[Server]:
+def running(name: str, directory: Path, tools: Tools) -> contextlib.AbstractContextManager[Server]:
     """Start a server with its files below `directory`, wait for its 220, and stop it after the block."""
-    with started(name, directory, tools) as server:
+    return running_by(name, lambda port: command_for(name, port, directory, tools), directory)
+
+
+@contextlib.contextmanager
+def running_by(name: str, command_on: Callable[[int], list[str]], directory: Path) -> Iterator[Server]:
+    """Start a server by the command line for its port; as `running`."""
+    with started_by(name, command_on, directory) as server:
         wait_until_connectable(server)
         wait_until_greeted(server)
         yield server
@@ -152,19 +184,30 @@ def running(name: str, directory: Path, tools: Tools) -> Iterator[Server]:
 
 def started(name: str, directory: Path, tools: Tools) -> contextlib.AbstractContextManager[Server]:
     """Start a server without waiting, and stop it after the block. Its output goes to `directory`/output."""
-    return started_by(name, lambda port: COMMANDS[name](port, directory, tools), directory)
+    return started_by(name, lambda port: command_for(name, port, directory, tools), directory)
 
 
 @contextlib.contextmanager
-def started_by(name: str, command_for: Callable[[int], list[str]], directory: Path) -> Iterator[Server]:
+def started_by(name: str, command_on: Callable[[int], list[str]], directory: Path) -> Iterator[Server]:
     """Start a server by the command line for its port; as `started`."""
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = command_for(port)
+    command = command_on(port)
     with (directory / "output").open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory)
     try:
         yield Server(name, port, process.pid, process, directory)
+    finally:
+        stop(process)
+
+
+@contextlib.contextmanager
+def watching(server: Server) -> Iterator[None]:
+    """Connect a monitor that reads every event of this server."""
+    words = [sys.executable, "-m", "smtppseudo", "watch", "--json", "--state-dir", str(server.directory / "state")]
+    process = subprocess.Popen(words, cwd=CHECKOUT, stdout=subprocess.DEVNULL)
+    try:
+        yield
     finally:
         stop(process)
 

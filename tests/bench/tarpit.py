@@ -1,6 +1,6 @@
 """Hold 10,000 callers at one byte a second, and compare with a timer wheel in C; print the figures as Markdown.
 
-    python -m tests.bench.tarpit [--quick]
+    python -m tests.bench.tarpit [--quick] [--python FILE]
 
 The servers take turns, and only one runs at a time. Linux only; needs a C compiler and 10,100 open files.
 """
@@ -76,7 +76,7 @@ def take_turn(name: str, tools: Tools, directory: Path, plan: Plan) -> Turn:
 
     def command(port: int) -> list[str]:
         if name == OURS:
-            return servers.ours(port, directory, SETTINGS)
+            return servers.ours(port, directory, tools, SETTINGS)
         return [str(tools.wheel_server), str(port), str(RATE)]
 
     with servers.started_by(name, command, directory) as server:
@@ -127,12 +127,14 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.tarpit", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer callers, shorter: to see that it works")
-    plan = Plan(callers=1_000, seconds=5, rounds=1) if parser.parse_args().quick else Plan()
+    servers.add_python_option(parser)
+    options = parser.parse_args()
+    plan = Plan(callers=1_000, seconds=5, rounds=1) if options.quick else Plan()
     turns: dict[str, list[Turn]] = {OURS: [], WHEEL: []}
     try:
         with tempfile.TemporaryDirectory(prefix="smtppseudo-bench-") as temporary:
             directory = Path(temporary)
-            tools = servers.build(directory)
+            tools = servers.build(directory, options.python)
             for number in range(plan.rounds):
                 for name, taken in turns.items():
                     print(f"round {number + 1} of {plan.rounds}: {name}", file=sys.stderr, flush=True)

@@ -1,15 +1,14 @@
 """The cost of a monitor to the server: CPU seconds per 10,000 sessions, with and without one, in turns.
 
-    python -m tests.bench.watched
+    python -m tests.bench.watched [--python FILE]
 
 Two servers run; all that happens on one is streamed to `smtppseudo watch --json`. Linux only; wants a C compiler.
 """
 
+import argparse
 import contextlib
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -22,26 +21,18 @@ SESSIONS = 20_000
 SCENARIO = Scenario("reject", 200)
 
 
-@contextlib.contextmanager
-def watching(state_dir: Path) -> Iterator[None]:
-    """Connect a monitor that reads every event."""
-    words = [sys.executable, "-m", "smtppseudo", "watch", "--json", "--state-dir", str(state_dir)]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        servers.stop(process)
-
-
 def main() -> None:
     """Measure in turns; print both figures and the median of their ratios."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.watched", description=__doc__.partition("\n")[0])
+    servers.add_python_option(parser)
+    python = parser.parse_args().python
     with tempfile.TemporaryDirectory(prefix="smtppseudo-bench-") as temporary, contextlib.ExitStack() as stack:
         directory = Path(temporary)
-        tools = servers.build(directory)
+        tools = servers.build(directory, python)
         alone, watched = (
             stack.enter_context(servers.running(servers.OURS, directory / name, tools)) for name in ("a", "b")
         )
-        stack.enter_context(watching(watched.directory / "state"))
+        stack.enter_context(servers.watching(watched))
         turns = []
         for number in range(ROUNDS + 1):
             pair = [take_turn(tools, server, SCENARIO, SESSIONS).cpu_s for server in (alone, watched)]

@@ -237,5 +237,7 @@ def test_fail2ban_filter_and_jail_are_printed(log: Path) -> None:
     assert filters in both
     assert jail in both
     (log.parent.parent / "empty.toml").write_text('log_dir = "-"\n')
-    assert blocklist(log, "--print", "fail2ban-filter")[:2] == (0, filters)
-    assert blocklist(log, "--print", "fail2ban-jail")[0] == 1
+    for_journal, its_jail = (blocklist(log, "--print", which)[1] for which in ("fail2ban-filter", "fail2ban-jail"))
+    assert "\njournalmatch = _SYSTEMD_UNIT=smtppseudo.service\n" in for_journal
+    assert "\nbackend  = systemd\n" in its_jail
+    assert "logpath" not in its_jail

@@ -4,12 +4,14 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from smtppseudo.config.file import to_toml
 from smtppseudo.config.settings import KEYS, Settings
+from tests.certificates import Certificate
 from tests.running import command, environment, limited_to, run, without_capabilities
 
 PORT_25 = 25
@@ -99,8 +101,8 @@ def test_foreign_listen_address_is_one_line(tmp_path: Path) -> None:
 def test_mistake_in_the_file_names_place_and_allowed_values(tmp_path: Path, text: str, place: str, said: str) -> None:
     config = tmp_path / "smtppseudo.toml"
     config.write_text(text)
-    for name in ("config", "serve"):
-        line = complaint(78, name, "--config", str(config))
+    for words in (["config", "--config"], ["config", "--check"], ["serve", "--config"]):
+        line = complaint(78, *words, str(config))
         assert line.startswith(f"smtppseudo: {config}")
         assert place in line
         assert said in line
@@ -189,6 +191,38 @@ def test_config_prints_every_value_and_its_origin(tmp_path: Path) -> None:
     assert table["hostname"] == (f'"{socket.gethostname()}"', "default")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("port = 26\n", "port and monitor_port must differ; both are 26"),
+        ('tls_cert = "/nowhere"\n', "tls_cert and tls_key go together; only one of them is set"),
+        ('tls_cert = "/nowhere"\ntls_key = "/nowhere"\n', "tls_cert: /nowhere: No such file or directory; "),
+        ('monitor_listen = ["0.0.0.0"]\n', "monitor_listen: 0.0.0.0 is not a loopback address, "),
+        ("slots = 60000\n", "slots = 60000 needs "),
+        ('blocklist_file = "/l"\nblocklist_never = ["/nowhere"]\n', "/nowhere: No such file or directory; "),
+    ],
+)
+def test_config_check_finds_what_would_keep_the_server_from_starting(tmp_path: Path, text: str, said: str) -> None:
+    config = tmp_path / "smtppseudo.toml"
+    config.write_text(text)
+    few_files = limited_to("RLIMIT_NOFILE", 500)
+    for words in (["config", "--check"], ["serve", "--config"]):
+        line = complaint(78, *words, str(config), "--state-dir", str(tmp_path), prefix=few_files)
+        assert line.startswith(f"smtppseudo: {said}")
+
+
+def test_config_check_prints_nothing_if_all_is_well(tmp_path: Path, certificate: Certificate) -> None:
+    good, bad = tmp_path / "smtppseudo.toml", tmp_path / "bad.toml"
+    good.write_text(f'tls_cert = "{certificate.cert}"\ntls_key = "%d/only-the-service-can-read-it"\n')
+    bad.write_text("slots = 0\n")
+    places = {"HOME": str(tmp_path), "CONFIGURATION_DIRECTORY": str(tmp_path), "STATE_DIRECTORY": str(tmp_path)}
+    for words in (["--check"], ["--check", str(good)], ["--check", str(good), "--config", str(bad)]):
+        done = run("config", *words, **places)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "slots must be" in complaint(78, "config", "--config", str(bad), "--check")
+    assert "no such file" in complaint(78, "config", "--check", str(tmp_path / "none.toml"))
+
+
 def test_config_uses_the_directories_that_systemd_names(tmp_path: Path) -> None:
     (tmp_path / "smtppseudo.toml").write_text("slots = 9\n")
     table = shown(CONFIGURATION_DIRECTORY=str(tmp_path), STATE_DIRECTORY="/a/state", LOGS_DIRECTORY="/a/log:/b/log")
@@ -256,6 +290,28 @@ def test_deeply_nested_monitor_settings_are_ignored_with_a_warning(tmp_path: Pat
     done = run("config", "--state-dir", str(tmp_path), HOME=str(tmp_path))
     assert done.returncode == 0
     assert done.stderr.endswith("settings.json: not a JSON object; settings changed by monitors are not in force\n")
+
+
+def test_serve_needs_no_home_directory(tmp_path: Path) -> None:
+    user = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]  # not in /etc/passwd
+    if sys.platform != "linux" or subprocess.run([*user, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs user namespaces")
+    (tmp_path / "config").touch()
+    serve = ["serve", "--port", "0", "--monitor-port", "0", "--listen", "127.0.0.1"]
+    for home in (["-u", "HOME"], ["HOME=relative"]):
+        prefix = [*user, "env", "-u", "XDG_STATE_HOME", *home]
+        assert "this user has no home directory" in complaint(78, *serve, prefix=prefix)
+        places = ["--config", str(tmp_path / "config"), "--state-dir", str(tmp_path), "--log-dir", str(tmp_path)]
+        words = command(*serve, *places, prefix=prefix)
+        with subprocess.Popen(
+            words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert "SMTP on 127.0.0.1 port" in process.stdout.readline()
+            process.terminate()
+            assert process.communicate(timeout=30)[1] == ""
+        assert process.returncode == 0
+    assert not (tmp_path / "relative").exists()
 
 
 def test_only_listen_address_must_exist(tmp_path: Path) -> None:

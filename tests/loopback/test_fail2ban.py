@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from smtppseudo.blocklist.fail2ban import FILTER
+from smtppseudo.blocklist import fail2ban
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Stamped, TurnedAway
 from smtppseudo.log.records import parse, render_json, render_text, renderer
 from tests.clients import LIMIT_S
@@ -46,10 +46,32 @@ def is_refusal(stamped: Stamped) -> bool:
     )
 
 
+def hostile_records(seed: int) -> list[Stamped]:
+    """Return records, many of them of callers that forge lines about another address."""
+    random = Random(seed)
+    records = []
+    for number in range(1, 400):
+        said = "".join(random.choices(HOSTILE, k=random.randrange(5))).encode("latin-1")
+        code = random.choice((220, 250, 354, 421, 500, 501, 502, 503, 521, 550, 552, 553, 554))
+        event: Event = random.choice(
+            (
+                Command(said, b"%d %b" % (code, said)),
+                Command(said, b"%d %b" % (code, said), eol_lf=True, pregreet=True, truncated_bytes=9),
+                Connected(25),
+                Closed("quit", 1, 2, 3, 4),
+                TurnedAway("client", 3),
+                Error("ip=9.9.9.9 code=553"),
+            )
+        )
+        ip = random.choice(("20.1.2.3", "2a01:4f8:1:2::25", "127.0.0.1"))
+        records.append(Stamped(0, f"2026-11-24T13:54:36.{number:03}Z", number, number, ip, 40_000, event))
+    return records
+
+
 def matched(directory: Path, text: str) -> tuple[list[str], list[str]]:
     """Return the lines that match, and the time and address that fail2ban finds in each."""
     rules, log = directory / "smtppseudo.conf", directory / "log"
-    rules.write_text(FILTER)
+    rules.write_text(fail2ban.rules("/var/log/smtppseudo", 25).filter)
     log.write_text(text)
     done = subprocess.run(
         ["fail2ban-regex", "--usedns=no", "-o", "<time> <ip> <msg>", str(log), str(rules)],
@@ -117,24 +139,9 @@ def test_filter_matches_the_log_of_an_old_version(tmp_path: Path, log_format: st
 
 @pytest.mark.parametrize("seed", range(3))
 def test_hostile_data_never_matches_another_address(tmp_path: Path, seed: int) -> None:
-    random = Random(seed)
-    records = []
-    for number in range(1, 400):
-        said = "".join(random.choices(HOSTILE, k=random.randrange(5))).encode("latin-1")
-        code = random.choice((220, 250, 354, 421, 500, 501, 502, 503, 521, 550, 552, 553, 554))
-        event: Event = random.choice(
-            (
-                Command(said, b"%d %b" % (code, said)),
-                Command(said, b"%d %b" % (code, said), eol_lf=True, pregreet=True, truncated_bytes=9),
-                Connected(25),
-                Closed("quit", 1, 2, 3, 4),
-                TurnedAway("client", 3),
-                Error("ip=9.9.9.9 code=553"),
-            )
-        )
-        ip = random.choice(("20.1.2.3", "2a01:4f8:1:2::25", "127.0.0.1"))
-        records.append(Stamped(0, f"2026-11-24T13:54:36.{number:03}Z", number, number, ip, 40_000, event))
+    records = hostile_records(seed)
     for render in (render_text, render_json, renderer("text", "mx1"), renderer("json", "mx1")):
         assert_refusals_match(tmp_path, "".join(render(records)))
+    random = Random(seed)
     mixed = "".join(random.choice((render_text, render_json))([record])[0] for record in records)
     assert_refusals_match(tmp_path, mixed)

@@ -128,11 +128,14 @@ def test_the_monitor_port_is_in_the_state_directory(inside: MakeInside) -> None:
 
 @pytest.mark.parametrize("iterations", [ITERATIONS, 600_000])
 @pytest.mark.parametrize("word", [WORD, "x" * 128, "~!@#$%^&*()_+,=<>?\"'`\\| "])
-def test_a_foreign_scram_client_logs_in(inside: MakeInside, monitors: Monitors, word: str, iterations: int) -> None:
+@pytest.mark.parametrize("binding", [None, ("tls-unique", b"data")])  # the second sends the flag `y`
+def test_a_foreign_scram_client_logs_in(
+    inside: MakeInside, monitors: Monitors, word: str, iterations: int, binding: tuple[str, bytes] | None
+) -> None:
     server = inside()
     monitors.log_in(server).ok("magic_word", **word_fields(word, iterations))
     peer = monitors.greeted(server)
-    client = scramp.ScramClient(peer.hello["mechanisms"], "magic", word)
+    client = scramp.ScramClient(peer.hello["mechanisms"], "magic", word, channel_binding=binding)
     challenge = peer.ask("auth", mechanism=client.mechanism_name, data=client.get_client_first())
     client.set_server_first(challenge["data"])
     reply = peer.ask("auth", mechanism=client.mechanism_name, data=client.get_client_final())

@@ -70,6 +70,16 @@ def test_pyz_serves_on_a_bare_python(pyz: Path, tmp_path: Path, version: str) ->
     assert "Traceback" not in stderr
 
 
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7", "3.8", "3.9", "3.10"])
+@pytest.mark.parametrize("is_pyz", [True, False])
+def test_an_old_python_says_which_one_is_needed(pyz: Path, version: str, is_pyz: bool) -> None:
+    interpreter = python(version)
+    words = [interpreter, str(pyz)] if is_pyz else [interpreter, "-m", "smtppseudo"]
+    done = subprocess.run([*words, "serve"], cwd=CHECKOUT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    said = f"smtppseudo: this is Python {version}; smtppseudo needs 3.11 or later\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
 @pytest.mark.parametrize(("command", "otherwise"), [("monitor", ""), ("demo", "demo --no-screen")])
 def test_monitor_in_pyz_says_in_one_line_what_to_install(
     pyz: Path, tmp_path: Path, command: str, otherwise: str

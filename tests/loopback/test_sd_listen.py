@@ -82,6 +82,15 @@ def test_a_port_without_inherited_socket_is_opened(servers: Servers) -> None:
 def test_sockets_for_another_process_are_ignored(held: Held, servers: Servers) -> None:
     server = held.start(servers, env={"LISTEN_PID": "1"})
     assert server.port not in held.ports
+    (line,) = server.stderr.splitlines()
+    assert line.startswith("smtppseudo: warning: LISTEN_PID is '1' and this process is ")
+
+
+def test_addresses_that_the_service_manager_overrides_are_one_warning(held: Held, servers: Servers) -> None:
+    server = held.start(servers, monitor_listen=["127.0.0.2"])
+    (line,) = server.stderr.splitlines()
+    assert "warning: monitor_listen not used: the service manager has opened the ports" in line
+    assert "systemctl edit smtppseudo-monitor.socket" in line
 
 
 def test_inherited_sockets_are_closed_on_exec(held: Held, servers: Servers) -> None:

@@ -1,5 +1,6 @@
 """`serve`: its output and log, how it stops, and what SIGHUP changes."""
 
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Error, Offline, Online, SettingsChanged
 from tests.clients import LIMIT_S, Client, connect, wait_until
-from tests.running import Running, Servers, command, environment, keep_user_options
+from tests.running import Running, Servers, command, environment, keep_user_options, run
 
 STOP_S = 2.0
 
@@ -142,6 +143,8 @@ def test_sighup_changes_new_sessions_only(servers: Servers) -> None:
         ("slots = =\n", "not valid TOML"),
         ('greeting = "new"\nreject_at = "nowhere"\n', "line 2: reject_at must be one of"),
         ("greeeting = 'new'\n", "did you mean greeting?"),
+        # Only a restart would use it, and would fail.
+        ('blocklist_file = "/l"\nblocklist_never = ["/nowhere"]\n', "/nowhere: No such file or directory"),
     ],
 )
 def test_sighup_with_a_bad_file_changes_nothing_and_says_why(servers: Servers, text: str, said: str) -> None:
@@ -157,10 +160,17 @@ def test_sighup_with_a_bad_file_changes_nothing_and_says_why(servers: Servers, t
     with server.connect() as client:
         assert client.expect("220").startswith("220 Welcome!")
         client.say("MAIL FROM:<a@b>", "553")
+    for format_, shown in (("text", "not changed by the last reload: "), ("prometheus", "reload_successful 0\n")):
+        done = run("status", "--format", format_, "--state-dir", str(server.directory / "state"))
+        assert done.returncode == 0
+        assert shown in done.stdout
+        assert format_ != "text" or said in done.stdout
     server.reload({"greeting": "good again"})
     server.wait_for_event(SettingsChanged)
     with server.connect() as client:
         client.expect("220 good again")
+    status = json.loads(run("status", "--format", "json", "--state-dir", str(server.directory / "state")).stdout)
+    assert status["settings_error"] == ""
 
 
 def test_sighup_turns_data_events_off_and_on_at_once(servers: Servers) -> None:

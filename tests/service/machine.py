@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 import pytest
 
 from tests.clients import Client, connect, wait_until
-from tests.service.tree import build_wheel, pristine_tree, wheels_of_others
+from tests.service.tree import Suite, build_wheel, pristine_tree, wheels_of_others
 
 T = TypeVar("T")
 
@@ -24,6 +24,7 @@ VENV = "/opt/smtppseudo"
 PROGRAM = f"{VENV}/bin/smtppseudo"
 SERVICE = "smtppseudo.service"
 SETTINGS = "/etc/smtppseudo/smtppseudo.toml"
+DROP_IN = f"/etc/systemd/system/{SERVICE}.d/test.conf"
 _CLONE_NEWNET = 0x40000000  # sched.h
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"}
 
@@ -42,7 +43,8 @@ def require_containers() -> None:
 class Machine:
     """A copy of the pristine tree, in memory, that is booted and powered off."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, suite: Suite) -> None:
+        self._suite = suite
         self.root = directory / "root"
         self._name = f"smtppseudo-test-{os.getpid()}"
         self._console = directory / "console"
@@ -52,7 +54,7 @@ class Machine:
 
     def __enter__(self) -> Self:
         with self._cleanup:
-            tree = pristine_tree()
+            tree = pristine_tree(self._suite)
             self.root.mkdir()
             # On a disk, the files that a machine is made of cost up to a minute to write and to remove.
             _run("mount", "-t", "tmpfs", "-o", "size=1g,mode=755", "smtppseudo-test", str(self.root))
@@ -141,6 +143,17 @@ class Machine:
         """Return the path of one of its files outside the machine."""
         return self.root / inside.removeprefix("/")
 
+    def write_settings(self, text: str) -> None:
+        """Write the settings file."""
+        self.path(SETTINGS).write_text(text)
+
+    def write_drop_in(self, text: str) -> None:
+        """Change the unit as `systemctl edit` does."""
+        path = self.path(DROP_IN)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        self.run("systemctl", "daemon-reload")
+
     def connect(self, port: int = 25, address: str = "127.0.0.1") -> Client:
         """Connect a client to one of its ports, from its own network."""
         return self.in_its_network(lambda: connect(address, port))
@@ -206,12 +219,12 @@ class Machine:
 
 
 @contextmanager
-def machine_with_program(directory: Path) -> Iterator[Machine]:
+def machine_with_program(directory: Path, suite: Suite) -> Iterator[Machine]:
     """Boot a machine with the program installed as in README, from a wheel and without a network; no service yet."""
     require_containers()
-    with Machine(directory) as machine:
+    with Machine(directory, suite) as machine:
         wheels = machine.path("/root/wheels")
-        shutil.copytree(wheels_of_others(), wheels)
+        shutil.copytree(wheels_of_others(suite), wheels)
         shutil.copy(build_wheel(directory), wheels)
         machine.run("python3", "-m", "venv", VENV)
         machine.run(f"{VENV}/bin/pip", "install", "--quiet", "--no-index", "--find-links=/root/wheels", "smtppseudo")

@@ -9,19 +9,20 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.certificates import Certificate
 from tests.clients import wait_until
-from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, Machine, machine_with_program
+from tests.service.machine import DROP_IN, LIMIT_S, PROGRAM, SERVICE, SETTINGS, Machine, machine_with_program
+from tests.service.tree import SUITES
 
 pytestmark = pytest.mark.timeout(600)
 
 LOGS = "/var/log/smtppseudo"
-DROP_IN = f"/etc/systemd/system/{SERVICE}.d/test.conf"
 
 
-@pytest.fixture(scope="module")
-def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+@pytest.fixture(scope="module", params=SUITES)
+def booted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with the service installed as in README, a user in its group and a user outside it."""
-    with machine_with_program(tmp_path_factory.mktemp("booted")) as machine:
+    with machine_with_program(tmp_path_factory.mktemp("booted"), request.param) as machine:
         done = machine.run(PROGRAM, "install-service")
         assert done.stdout.splitlines()[-2:] == [
             "port 25 answers, on 0.0.0.0 and ::",
@@ -43,19 +44,6 @@ def machine(booted: Machine) -> Iterator[Machine]:
         booted.path(each).unlink(missing_ok=True)
     booted.run("systemctl", "daemon-reload")
     booted.run("systemctl", "restart", SERVICE)
-
-
-def write_settings(machine: Machine, text: str) -> None:
-    """Write the settings file."""
-    machine.path(SETTINGS).write_text(text)
-
-
-def write_drop_in(machine: Machine, text: str) -> None:
-    """Change the unit as `systemctl edit` does."""
-    path = machine.path(DROP_IN)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text)
-    machine.run("systemctl", "daemon-reload")
 
 
 def kill(machine: Machine, number: int) -> str:
@@ -122,7 +110,7 @@ def test_report_says_who_may_read_the_logs(machine: Machine) -> None:
 
 def test_a_reload_applies_the_settings_file(machine: Machine) -> None:
     pid = machine.show("MainPID")
-    write_settings(machine, 'greeting = "Reloaded "\n')
+    machine.write_settings('greeting = "Reloaded "\n')
     machine.run("systemctl", "reload", SERVICE)
 
     def has_new_greeting() -> bool:
@@ -132,6 +120,49 @@ def test_a_reload_applies_the_settings_file(machine: Machine) -> None:
     wait_until(has_new_greeting, "the new greeting", LIMIT_S)
     assert machine.show("MainPID") == pid
     assert machine.show("ActiveState") == "active"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\nslots = 0\n", f"{SETTINGS}, line 2: slots must be a whole number from 1 to 60000"),
+        ('tls_cert = "/nowhere"\ntls_key = "/nowhere"\n', "tls_cert: /nowhere: No such file or directory; "),
+    ],
+)
+def test_a_reload_with_a_mistake_fails_and_the_server_says_so_until_it_is_mended(
+    machine: Machine, text: str, said: str
+) -> None:
+    pid = machine.show("MainPID")
+    machine.write_settings(text)
+    assert machine.run("systemctl", "reload", SERVICE, check=False).returncode != 0
+    machine.wait_for_log(f"smtppseudo: {said}")
+    assert machine.answers()
+    status = machine.read(PROGRAM, "status")
+    assert f"\nsettings        not changed by the last reload: {said}" in status
+    assert json.loads(machine.read(PROGRAM, "status", "--format=json"))["settings_error"].startswith(said)
+    metric = "\nsmtppseudo_config_last_reload_successful"
+    assert f"{metric} 0\n" in machine.read(PROGRAM, "status", "--format=prometheus")
+    assert f"; settings not changed by the last reload: {said}" in machine.show("StatusText")
+    assert (machine.show("MainPID"), machine.show("ActiveState")) == (pid, "active")
+
+    machine.write_settings("slots = 25\n")
+    machine.run("systemctl", "reload", SERVICE)
+    wait_until(lambda: "not changed" not in machine.show("StatusText"), "the new status line", LIMIT_S)
+    assert "not changed" not in machine.read(PROGRAM, "status")
+    assert f"{metric} 1\n" in machine.read(PROGRAM, "status", "--format=prometheus")
+
+
+def test_a_reload_checks_what_only_the_service_can_read(machine: Machine, certificate: Certificate) -> None:
+    for name, file in (("cert", certificate.cert), ("key", certificate.key)):
+        machine.path(f"/root/{name}.pem").write_bytes(file.read_bytes())
+    machine.write_drop_in("[Service]\nLoadCredential=cert.pem:/root/cert.pem\nLoadCredential=key.pem:/root/key.pem\n")
+    machine.write_settings('tls_cert = "%d/cert.pem"\ntls_key = "%d/key.pem"\n')
+    machine.run("systemctl", "restart", SERVICE)
+    machine.run("systemctl", "reload", SERVICE)
+    assert 'settings_error": ""' in machine.read(PROGRAM, "status", "--format=json")
+    with machine.connect() as client:
+        client.expect("220 ")
+        assert "STARTTLS" in client.say("EHLO x", "250")
 
 
 def test_a_restart_loses_no_connection(machine: Machine) -> None:
@@ -211,7 +242,7 @@ def test_after_crashes_without_callers_it_answers(machine: Machine) -> None:
 
 
 def test_a_hanging_server_is_restarted_by_the_watchdog(machine: Machine) -> None:
-    write_drop_in(machine, "[Service]\nWatchdogSec=1\n")
+    machine.write_drop_in("[Service]\nWatchdogSec=1\n")
     machine.run("systemctl", "restart", SERVICE)
     pid = kill(machine, signal.SIGSTOP)
     wait_for_another(machine, pid)
@@ -220,21 +251,26 @@ def test_a_hanging_server_is_restarted_by_the_watchdog(machine: Machine) -> None
 
 
 def test_systemctl_status_shows_a_mistake_in_the_settings(machine: Machine) -> None:
-    write_settings(machine, "\nslots = 0\n")
+    machine.write_settings("\nslots = 0\n")
     said = f"{SETTINGS}, line 2: slots must be a whole number from 1 to 60000"
     assert machine.run("systemctl", "restart", SERVICE, check=False).returncode != 0
     status = machine.run("systemctl", "status", SERVICE, check=False).stdout
     assert f"smtppseudo: {said}" in status
     assert f'Status: "{said}' in status
-    # Without a connection it is not restarted; with one, the trigger limit ends the restarts.
+    # Without a connection it is not restarted; with some, the trigger limit ends the restarts.
     assert machine.show("SubState") == "failed"
-    with machine.connect():
+    with contextlib.ExitStack() as callers:
+        for _ in range(10):
+            with contextlib.suppress(ConnectionRefusedError):
+                callers.enter_context(machine.connect())
         wait_until(
             lambda: machine.show("Result", "smtppseudo.socket") == "trigger-limit-hit", "the trigger limit", LIMIT_S
         )
     machine.path(SETTINGS).unlink()
-    machine.run("systemctl", "restart", SERVICE)
+    machine.run("systemctl", "restart", "smtppseudo")
     assert machine.answers()
+    with machine.connect(26) as monitor:
+        assert monitor.sock.makefile("rb").readline().startswith(b'{"type":"hello"')
 
 
 def test_settings_of_monitors_survive_a_reboot(machine: Machine) -> None:
@@ -284,7 +320,7 @@ def test_the_sandbox_allows_an_attacker_nothing(machine: Machine) -> None:
     machine.path("/home/member/secret").chmod(0o644)
     machine.path("/home/member").chmod(0o755)
     probe = "ExecStart=\nExecStart=/usr/bin/python3 -I /opt/probe.py\n"
-    write_drop_in(machine, f"[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\n{probe}")
+    machine.write_drop_in(f"[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\n{probe}")
     machine.run("systemctl", "restart", SERVICE)
     tried = json.loads(machine.path("/var/lib/smtppseudo/tried.json").read_text())
     assert {each: tried.pop(f"write {each}") for each in OWN} == dict.fromkeys(OWN, "1")

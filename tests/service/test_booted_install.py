@@ -9,16 +9,17 @@ import pytest
 
 from tests.clients import wait_until
 from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, VENV, Machine, machine_with_program
+from tests.service.tree import SUITES
 
 pytestmark = pytest.mark.timeout(600)
 
 MEMBER_HOME = "/home/member"
 
 
-@pytest.fixture(scope="module")
-def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+@pytest.fixture(scope="module", params=SUITES)
+def booted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with the program, and a user whose systemd manager runs, as after a login."""
-    with machine_with_program(tmp_path_factory.mktemp("booted")) as machine:
+    with machine_with_program(tmp_path_factory.mktemp("booted"), request.param) as machine:
         machine.run("useradd", "--create-home", "member")
         machine.run("systemctl", "start", f"user@{machine.read('id', '-u', 'member')}.service")
         yield machine
@@ -198,6 +199,7 @@ def test_a_user_can_install_a_service_of_his_own(machine: Machine) -> None:
         "port 2626 answers, on 127.0.0.1 and ::1",
     ]
     assert run(PROGRAM, "status").stdout.startswith("server          smtppseudo")
+    run("systemctl", "--user", "reload", SERVICE)
     pid = run("systemctl", "--user", "show", SERVICE, "--property=MainPID", "--value").stdout.strip()
     machine.run("kill", "-KILL", pid)
     wait_until(lambda: machine.answers(2525), "an answer from another process", LIMIT_S)

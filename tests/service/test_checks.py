@@ -36,6 +36,34 @@ def test_a_program_under_a_hidden_directory_is_a_problem(place: str) -> None:
     assert "pipx install --global" in found
 
 
+@pytest.mark.parametrize("is_for_user", [False, True])
+@pytest.mark.parametrize(
+    ("place", "tag"),
+    [
+        ("/home/a/.cache/uv/archive-v0/x", None),
+        ("/home/a/.local/pipx/.cache/x", None),
+        ("/tmp/uv/x", None),
+        ("cache/uv/archive-v0/x", "cache/uv"),
+        ("opt/x", "opt/x"),  # as `uv venv` makes it
+        ("home/a/.local/share/pipx/venvs/x", None),
+    ],
+)
+def test_a_program_in_a_cache_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, tag: str | None, is_for_user: bool
+) -> None:
+    if not place.startswith("/tmp"):
+        monkeypatch.setattr(checks, "_TEMPORARY", ())  # the tests run there
+    prefix = tmp_path / place
+    if tag is not None:
+        prefix.mkdir(parents=True)
+        (tmp_path / tag / "CACHEDIR.TAG").touch()
+    found = list(checks.check_lasting(program_at(str(prefix)), is_for_user=is_for_user))
+    assert len(found) == ("cache" in place or place.startswith("/tmp"))
+    for each in found:
+        assert each.startswith(f"{prefix} does not last")
+        assert ("sudo" in each) != is_for_user
+
+
 def test_a_venv_with_its_base_under_a_hidden_directory_is_a_problem() -> None:
     (found,) = checks.check_sandbox(program_at("/opt/venv")._replace(base=Path("/root/.pyenv/versions/3.11.7")))
     assert "cannot read /root/.pyenv" in found

@@ -16,7 +16,7 @@ from tests.documents import README, Block, block
 from tests.loopback.test_guide_blocks import BOOTED, HOW
 from tests.running import CHECKOUT
 from tests.service.machine import LIMIT_S, SERVICE, SETTINGS, VENV, Machine, require_containers
-from tests.service.tree import wheels_of_others
+from tests.service.tree import SUITES, wheels_of_others
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
@@ -44,12 +44,13 @@ def run(machine: Machine, page: str, start: str, env: Mapping[str, str] | None =
     return machine.run(*words, env={**ENVIRONMENT, **(env or {})}, user=user).stdout
 
 
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+@pytest.fixture(scope="module", params=SUITES)
+def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with a clone of the repository, in which the first block of the page `install` was run."""
     require_containers()
-    with Machine(tmp_path_factory.mktemp("booted")) as machine:
-        shutil.copytree(wheels_of_others(), machine.path("/root/wheels"))
+    RUN.clear()
+    with Machine(tmp_path_factory.mktemp("booted"), request.param) as machine:
+        shutil.copytree(wheels_of_others(request.param), machine.path("/root/wheels"))
         ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "snapshots")
         shutil.copytree(CHECKOUT, machine.path(CLONE), ignore=ignored)
         machine.path("/etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
@@ -62,11 +63,6 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         ]
         assert take(README, "sudo apt install") == take("install", "sudo apt install")
         yield machine
-
-
-def write_settings(machine: Machine, text: str) -> None:
-    """Write the settings file."""
-    machine.path(SETTINGS).write_text(text)
 
 
 def greets_with(machine: Machine, text: str) -> bool:
@@ -95,7 +91,7 @@ def test_a_new_member_of_the_group_needs_no_magic_word(machine: Machine) -> None
     machine.run("useradd", "--create-home", "alice")
     status = ("/usr/local/bin/smtppseudo", "status")
     assert machine.run(*status, user="alice", check=False).returncode == NOT_AUTHORIZED
-    run(machine, "install", "sudo adduser alice smtppseudo")
+    run(machine, "install", "sudo usermod -aG smtppseudo alice")
     assert machine.run(*status, user="alice").stdout.startswith("server ")
 
 
@@ -106,8 +102,8 @@ def test_a_settings_file_is_made(machine: Machine, page: str) -> None:
 
 
 def test_a_changed_settings_file_is_checked_and_read_again(machine: Machine) -> None:
-    write_settings(machine, 'greeting = "Changed "\n')
-    assert run(machine, "settings", "sudo smtppseudo config > /dev/null") == ""
+    machine.write_settings('greeting = "Changed "\n')
+    assert run(machine, "settings", "sudo smtppseudo config --check") == ""
     wait_until(lambda: greets_with(machine, "Changed "), "the new greeting", LIMIT_S)
 
 
@@ -140,7 +136,7 @@ def test_another_address_for_monitors(machine: Machine, certificate: Certificate
         shutil.copy(file, machine.path("/etc/smtppseudo"))
         machine.run("chgrp", "smtppseudo", f"/etc/smtppseudo/{file.name}")
         machine.run("chmod", mode, f"/etc/smtppseudo/{file.name}")
-    write_settings(machine, block("monitor", "monitor_listen = ").text)
+    machine.write_settings(block("monitor", "monitor_listen = ").text)
     drop_in = machine.path("/etc/systemd/system/smtppseudo-monitor.socket.d/override.conf")
     drop_in.parent.mkdir()
     drop_in.write_text(take("monitor", "[Socket]"))

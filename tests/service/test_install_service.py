@@ -65,6 +65,28 @@ def test_uninstall_removes_what_install_wrote_into_a_tree(tmp_path: Path) -> Non
     assert not (tmp_path / "etc/smtppseudo").exists()
 
 
+@pytest.mark.parametrize("form", ["../tree", "./../tree/.", "../link", "tree/../../tree", "../the tree"])
+def test_a_relative_root_is_installed_whole(tmp_path: Path, form: str) -> None:
+    require_systemctl()
+    tree = tmp_path / Path(form).name.replace("link", "tree")
+    (tmp_path / "here/tree").mkdir(parents=True)
+    tree.mkdir()
+    (tmp_path / "link").symlink_to("tree")
+    prefix = ["env", "-C", str(tmp_path / "here")]
+    assert run("install-service", "--root", form, prefix=prefix).returncode == 0
+    assert (tree / "etc/systemd/system/multi-user.target.wants/smtppseudo.service").is_symlink()
+    assert run("uninstall-service", "--root", form, prefix=prefix).returncode == 0
+    assert files(tmp_path) == {"link"}
+
+
+@pytest.mark.parametrize("form", ["", "no/such/tree", "/dev/null"])
+@pytest.mark.parametrize("command", ["install-service", "uninstall-service"])
+def test_a_root_that_is_no_directory_is_refused(tmp_path: Path, command: str, form: str) -> None:
+    done = run(command, "--root", form, prefix=["env", "-C", str(tmp_path)])
+    assert (done.returncode, done.stderr) == (2, f"smtppseudo: --root: {form!r} is not a directory\n")
+    assert files(tmp_path) == set()
+
+
 def test_install_makes_the_user_in_a_tree_and_purge_removes_it(tmp_path: Path) -> None:
     require_systemctl()
     if os.geteuid() != 0:

@@ -21,7 +21,7 @@ from smtppseudo.service.units import (
     unit_texts,
 )
 
-COMMAND = (sys.executable, "-I", "-m", "smtppseudo", "serve")
+COMMAND = (sys.executable, "-I", "-m", "smtppseudo")
 PLANS = {
     "system": Plan(COMMAND),
     "user": Plan(COMMAND, 2525, 2626, is_for_user=True),
@@ -78,7 +78,7 @@ def test_a_program_path_with_special_characters_is_quoted(tmp_path: Path) -> Non
     program = directory / "python"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    paths = write_units(tmp_path, Plan((str(program), "serve")))
+    paths = write_units(tmp_path, Plan((str(program),)))
     assert analyze(tmp_path, "verify", *paths).stderr == ""
     program.unlink()
     assert f"Command {program} is not executable" in analyze(tmp_path, "verify", *paths).stderr
@@ -86,7 +86,14 @@ def test_a_program_path_with_special_characters_is_quoted(tmp_path: Path) -> Non
 
 def test_arguments_with_special_characters_are_quoted() -> None:
     text = unit_texts(Plan(("/bin/a", "b", "$c", "50%", 'the "d"', "e\\")))[SERVICE]
-    assert lines(text, "ExecStart") == [r'''/bin/a b "$$c" 50%% "the \"d\"" "e\\"''']
+    assert lines(text, "ExecStart") == [r"""/bin/a b "$$c" 50%% "the \"d\"" "e\\" serve"""]
+
+
+def test_a_reload_ends_with_a_check_of_the_settings() -> None:
+    for plan in PLANS.values():
+        signal, check = lines(unit_texts(plan)[SERVICE], "ExecReload")
+        assert signal == "/bin/kill -HUP $MAINPID"
+        assert check == f"{' '.join(COMMAND)} config --check"
 
 
 def test_the_socket_units_have_the_names_that_the_server_expects() -> None:
@@ -117,6 +124,12 @@ def test_a_users_service_has_neither_user_nor_name_spaces() -> None:
     assert not lines(text, "User")
     assert not lines(text, "PrivateNetwork")
     assert lines(text, "WantedBy") == ["default.target"]
+
+
+def test_the_rate_limit_of_the_journal_is_above_what_the_server_writes() -> None:
+    text = unit_texts(PLANS["system"])[SERVICE]
+    assert lines(text, "LogRateLimitIntervalSec") == ["1s"]  # not 0, which leaves journald's limit in force
+    assert int(lines(text, "LogRateLimitBurst")[0]) >= 1_000_000
 
 
 def test_all_files_carry_the_marker() -> None:

@@ -1,4 +1,4 @@
-"""A small Debian tree and the wheels for it, for the booted tests. Made once, kept in the user's cache."""
+"""Small Debian trees and the wheels for them, for the booted tests. Made once, kept in the user's cache."""
 
 import fcntl
 import hashlib
@@ -9,35 +9,57 @@ import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import pytest
 
 from tests.running import CHECKOUT
 
-SUITE = "bookworm"
-PYTHON = "3.11"
-"""The Python version of that suite."""
-PACKAGES = ("systemd", "systemd-sysv", "libpam-systemd", "dbus", "python3", "python3-venv", "iproute2", "procps")
+
+class Suite(NamedTuple):
+    """A release of Debian, and the version of its Python."""
+
+    name: str
+    python: str
+
+
+DEBIAN_12 = Suite("bookworm", "3.11")
+DEBIAN_13 = Suite("trixie", "3.13")
+SUITES = [
+    pytest.param(DEBIAN_12, id=DEBIAN_12.name),
+    pytest.param(DEBIAN_13, id=DEBIAN_13.name, marks=pytest.mark.slow),
+]
+"""The parameters of a fixture that boots a machine."""
+
+PACKAGES = (
+    *("systemd", "systemd-sysv", "libpam-systemd", "dbus", "python3", "python3-venv", "iproute2", "procps"),
+    *("fail2ban", "python3-systemd"),
+)
+_HOOK = 'chroot "$1" systemctl disable fail2ban'  # a test starts it
 _LIMIT_S = 480.0
 
 
-def pristine_tree() -> Path:
+def pristine_tree(suite: Suite) -> Path:
     """Return a Debian tree that was never booted; do not boot it, copy it."""
 
     def make(directory: Path) -> None:
-        _run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(directory)])
+        include = f"--include={','.join(PACKAGES)}"
+        hook = f"--customize-hook={_HOOK}"
+        _run(["mmdebstrap", "--quiet", "--variant=minbase", include, hook, suite.name, str(directory)])
 
-    return _cached(f"{SUITE}-{_digest(PACKAGES)}", make)
+    return _cached(f"{suite.name}-{_digest([*PACKAGES, _HOOK])}", make)
 
 
-def wheels_of_others() -> Path:
+def wheels_of_others(suite: Suite) -> Path:
     """Return a directory with the wheels that the package needs, at run time and to be built."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
     needs: list[str] = project["project"]["dependencies"] + project["build-system"]["requires"]
 
     def make(directory: Path) -> None:
-        only_wheels = ["--only-binary=:all:", f"--python-version={PYTHON}"]
+        only_wheels = ["--only-binary=:all:", f"--python-version={suite.python}"]
         _run([sys.executable, "-m", "pip", "download", "--quiet", *only_wheels, f"--dest={directory}", *needs])
 
-    return _cached(f"wheels-{PYTHON}-{_digest(needs)}", make)
+    return _cached(f"wheels-{suite.python}-{_digest(needs)}", make)
 
 
 def build_wheel(directory: Path) -> Path:

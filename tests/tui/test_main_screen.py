@@ -173,6 +173,19 @@ def test_events_are_paused_filtered_searched_and_followed() -> None:
     play(Scene(), act)
 
 
+def test_a_failed_reload_is_shown_until_it_is_mended() -> None:
+    said = "slots must be a whole number from 1 to 60000"
+
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning(), status(settings_error=f"smtppseudo.toml, line 2: {said}"))
+        assert "Settings not changed by the last reload: smtppseudo.toml, line 2:" in scene.text()
+        assert said in " ".join(scene.text().split())
+        await scene.tell(status())
+        assert "last reload" not in scene.text()
+
+    play(Scene(), act, (80, 24))
+
+
 def test_help_and_palette_have_every_action() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(*busy_morning())

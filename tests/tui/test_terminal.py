@@ -107,3 +107,49 @@ def test_without_a_terminal_it_ends_with_an_error() -> None:
     done = run("monitor")
     assert done.returncode == 2
     assert "needs a terminal" in done.stderr
+
+
+def in_shell(tmux: Tmux, tmp_path: Path, *words: str) -> None:
+    """Run a command in a shell with job control; wait for its screen."""
+    env = environment(TERM="tmux-256color", LANG="C.UTF-8", HOME=str(tmp_path), TMPDIR=str(tmp_path), PS1="$ ")
+    tmux.start(["bash", "--norc", "--noprofile", "-i"], env)
+    tmux.wait_for("$")
+    tmux.press(shlex.join(command(*words)), "Enter")
+    tmux.wait_for("Setup")
+
+
+@pytest.mark.parametrize("words", [("demo",), ("monitor", "--monitor-port", "1")], ids=["demo", "monitor"])
+def test_ctrl_z_suspends_it_and_fg_shows_it_again(tmux: Tmux, tmp_path: Path, words: tuple[str, ...]) -> None:
+    in_shell(tmux, tmp_path, *words)
+    tmux.press("C-z")
+    tmux.wait_for("Stopped")
+    tmux.press("clear; stty -a | grep -o ' icanon'", "Enter")
+    tmux.wait_for("icanon")
+    tmux.press("bg", "Enter")  # it needs the terminal: it is stopped again
+    tmux.wait_for("&")
+    tmux.press("fg", "Enter")
+    tmux.wait_for("Quit")
+    assert "Setup" in tmux.text()
+    tmux.press("s")
+    tmux.wait_for("IP to monitor")
+    tmux.press("C-z")  # in a dialog, too
+    tmux.wait_for("Stopped")
+    tmux.press("fg", "Enter")
+    tmux.wait_for("IP to monitor")
+    tmux.press("Escape")
+    wait_until(lambda: "IP to monitor" not in tmux.text(), "the main screen")
+    tmux.press("q")
+    wait_until(lambda: "Quit" not in tmux.text(), "the shell")
+    tmux.press("echo ended with $?", "Enter")
+    tmux.wait_for("ended with 0")
+
+
+def test_ctrl_z_does_nothing_where_no_shell_could_continue_it(tmux: Tmux, tmp_path: Path) -> None:
+    env = environment(TERM="tmux-256color", LANG="C.UTF-8", HOME=str(tmp_path))
+    tmux.start(command("monitor", "--monitor-port", "1"), env)
+    tmux.wait_for("Cannot reach")
+    tmux.press("C-z")
+    tmux.press("?")
+    tmux.wait_for("Help: What the keys do")
+    tmux.press("q", "q")
+    tmux.wait_for("ended with 0")

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import pytest
 from smtppseudo.log.dated_files import CHECK_EVERY_S, DatedLog, Limits
 
 DAY, NEXT_DAY = "2026-01-31", "2026-02-01"
+LOGROTATE = shutil.which("logrotate", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 REPORT = re.compile(r"report (\d+) (.*)")
 
 
@@ -114,8 +116,8 @@ BEFORE = "2026-01-30.log"
 
 def test_logs_older_than_the_limit_are_removed(tmp_path: Path) -> None:
     book = Book(tmp_path, keep_days=2)
-    kept = ["2026-01-29.log", "2026-01-30.log", "1999-01-01.log.gz", "1999-01-01.txt", "x1999-01-01.log", "notes"]
-    old = ["2026-01-28.log", "2025-12-31.log", "1999-01-01.log"]
+    kept = ["2026-01-29.log", "2026-01-30.log.gz", "1999-01-01.txt", "1999-01-01.log.bak", "x1999-01-01.log", "notes"]
+    old = ["2026-01-28.log", "2025-12-31.log", "1999-01-01.log", "1999-01-02.log.1", "1999-01-03.1.log.xz"]
     for name in kept + old:
         (tmp_path / name).touch()
     book.write("today")
@@ -125,6 +127,45 @@ def test_logs_older_than_the_limit_are_removed(tmp_path: Path) -> None:
     assert not (tmp_path / "2026-01-29.log").exists()
     assert (tmp_path / f"{DAY}.log").exists()
     book.log.close()
+
+
+LOGROTATE_FORMS = [
+    "",
+    "compress",
+    "compress\ndelaycompress",
+    "compress\ncompresscmd /usr/bin/xz\ncompressext .xz",
+    "start 0",
+    "dateext",
+    "dateext\ncompress",
+    "dateext\ndateformat .%Y-%m-%d-%s",
+    "dateext\ndateformat _%Y%m%d",
+    "extension .log",
+    "extension .log\ndateext\ncompress",
+    "addextension .log",
+    "copytruncate",
+    "nocopy\ncreate",
+]
+
+
+@pytest.mark.skipif(LOGROTATE is None, reason="logrotate is not installed")
+@pytest.mark.parametrize("options", LOGROTATE_FORMS)
+def test_old_logs_are_removed_whatever_logrotate_made_of_them(tmp_path: Path, options: str) -> None:
+    directory = tmp_path / "log"
+    directory.mkdir(mode=0o750)
+    (directory / "1999-01-01.log").write_text("line\n")
+    (directory / BEFORE).touch()
+    config = tmp_path / "config"
+    config.write_text(f"{directory}/1999-01-01.log {{\nrotate 9\n{options}\n}}\n")
+    config.chmod(0o644)
+    assert LOGROTATE
+    for _ in range(3 if "dateext" not in options else 1):
+        (directory / "1999-01-01.log").write_text("line\n")
+        subprocess.run([LOGROTATE, "--force", "--state", str(tmp_path / "state"), str(config)], check=True)
+    assert len(list(directory.iterdir())) > 1
+    book = Book(directory, keep_days=2)
+    book.write("today")
+    book.log.close()
+    assert sorted(path.name for path in directory.iterdir()) == [BEFORE, f"{DAY}.log"]
 
 
 def test_old_log_that_cannot_be_removed_does_not_protect_others(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.events import NAMES, Command, Event, Stamped
+from smtppseudo.events import NAMES, Batch, Event, Stamped, split_origin
 from smtppseudo.monitor.codec import MAX_BYTES_TO_CLIENT, FrameReader
 from smtppseudo.monitor.history import (
     CHUNK_BYTES,
@@ -20,7 +20,7 @@ from smtppseudo.monitor.history import (
     event_frames,
     parse_subscription,
 )
-from tests.records import render_json
+from tests.records import batch_of, command, render_json
 from tests.unit.test_records import KINDS
 
 TIME = "2026-01-31T23:59:59.999Z"
@@ -31,8 +31,12 @@ def stamped(seq: int, event: Event = OF_EACH_KIND[0], ip: str = "192.0.2.1") -> 
     return Stamped(seq, TIME, 1, 7, ip, 50_000, event)
 
 
-def batch(first_seq: int, size: int) -> list[Stamped]:
-    return [stamped(seq) for seq in range(first_seq, first_seq + size)]
+def batch(first_seq: int, size: int) -> Batch:
+    return batch_of(stamped(seq) for seq in range(first_seq, first_seq + size))
+
+
+def only_events(chosen: Batch) -> list[Event]:
+    return [event for _, _, events in chosen.entries for event in events]
 
 
 def history_of(*sizes: int, data: int = 1) -> History:
@@ -45,7 +49,7 @@ def history_of(*sizes: int, data: int = 1) -> History:
 
 
 def replayed(history: History, from_seq: int = 0, **wishes: Any) -> list[int]:
-    return [one.seq for part in history.replay(Subscription(from_seq, **wishes)) for one in part]
+    return [seq for part in history.replay(Subscription(from_seq, **wishes)) for seq in part.seqs]
 
 
 def test_a_subscription_without_fields_is_for_all_coming_events() -> None:
@@ -91,15 +95,16 @@ def test_a_subscription_to_everything_selects_the_batch_itself() -> None:
     events = batch(5, 3)
     assert Subscription(5).select(events) is events
     assert Subscription(1).select(events) is events
-    assert Subscription(6).select(events) == events[1:]
-    assert list(Subscription(8).select(events)) == []
+    assert Subscription(6).select(events) == batch(6, 2)
+    assert Subscription(8).select(events) == Batch([], [])
 
 
 @pytest.mark.parametrize("event", OF_EACH_KIND, ids=NAMES.values())
 def test_events_selects_by_name(event: Event) -> None:
-    events = [stamped(seq, each) for seq, each in enumerate(OF_EACH_KIND, 1)]
+    events = batch_of(stamped(seq, each) for seq, each in enumerate(OF_EACH_KIND, 1))
     chosen = Subscription(0, frozenset({NAMES[type(event)]})).select(events)
-    assert [one.event for one in chosen] == [event]
+    assert only_events(chosen) == [event]
+    assert chosen.seqs == [OF_EACH_KIND.index(event) + 1]
 
 
 @pytest.mark.parametrize(
@@ -116,8 +121,9 @@ def test_events_selects_by_name(event: Event) -> None:
 def test_ip_selects_by_network(network: str, addresses: list[str]) -> None:
     """An event without an address is in no network."""
     all_addresses = ["192.0.2.1", "192.0.2.255", "198.51.100.1", "2001:db8::1", "::1", ""]
-    events = [stamped(seq, ip=ip) for seq, ip in enumerate(all_addresses, 1)]
-    assert [one.ip for one in Subscription(0, None, ip_network(network)).select(events)] == addresses
+    events = batch_of(stamped(seq, ip=ip) for seq, ip in enumerate(all_addresses, 1))
+    chosen = Subscription(0, None, ip_network(network)).select(events)
+    assert [split_origin(origin)[2] for _, origin, _ in chosen.entries] == addresses
 
 
 def test_an_empty_history() -> None:
@@ -178,7 +184,7 @@ def test_a_replay_holds_the_events_kept_when_it_was_requested() -> None:
     history = history_of(1, 1)
     replay = history.replay(Subscription(0))
     history.add(batch(3, 1), 1)
-    assert [one.seq for part in replay for one in part] == [1, 2]
+    assert [seq for part in replay for seq in part.seqs] == [1, 2]
 
 
 def test_a_running_replay_is_not_cut_short() -> None:
@@ -187,13 +193,13 @@ def test_a_running_replay_is_not_cut_short() -> None:
     first = next(replay)
     for seq in range(3, 2 * KEPT_EVENTS):
         history.add(batch(seq, 1), 1)
-    assert [one.seq for part in [first, *replay] for one in part] == [1, 2]
+    assert [seq for part in [first, *replay] for seq in part.seqs] == [1, 2]
 
 
 @pytest.mark.parametrize("event", OF_EACH_KIND, ids=NAMES.values())
 def test_a_frame_is_the_json_record_with_type_and_seq(event: Event) -> None:
     one = stamped(9_121, event)
-    (frame,) = event_frames([one])
+    (frame,) = event_frames(batch_of([one]))
     (record,) = render_json([one])
     assert list(json.loads(frame).items()) == [("type", "event"), ("seq", 9_121), *json.loads(record).items()]
     assert frame.endswith(b"}\n")
@@ -221,8 +227,9 @@ def test_frames_are_joined_into_chunks(sizes: list[int], counts: list[int]) -> N
 
 def test_the_biggest_event_fits_into_a_frame() -> None:
     """The longest line with the longest reply, all bytes escaped."""
-    event = Command("\xff" * 2_048, "553 " + "\\" * 506, eol_lf=True, pipelined=True, truncated_bytes=10**9)
-    (frame,) = event_frames([Stamped(10**12, TIME, 60_000, 10**12, "2001:db8:" + "ffff:" * 5 + "ffff", 65_535, event)])
+    event = command(b"\xff" * 2_048, b"553 " + b"\\" * 506, eol_lf=True, pipelined=True, truncated_bytes=10**9)
+    one = Stamped(10**12, TIME, 60_000, 10**12, "2001:db8:" + "ffff:" * 5 + "ffff", 65_535, event)
+    (frame,) = event_frames(batch_of([one]))
     assert len(frame) <= MAX_BYTES_TO_CLIENT
     (read,) = FrameReader(MAX_BYTES_TO_CLIENT).receive(frame)
     assert isinstance(read, dict)
@@ -231,12 +238,12 @@ def test_the_biggest_event_fits_into_a_frame() -> None:
 
 def test_no_peer_can_forge_a_frame() -> None:
     forgery = b'x","seq":1}\r\n{"type":"bye"}\n\x1b[31m\\\xff'
-    (frame,) = event_frames([stamped(1, Command(forgery, "500 " + forgery))])
+    (frame,) = event_frames(batch_of([stamped(1, command(forgery, b"500 " + forgery))]))
     assert frame.count(b"\n") == 1
     assert all(0x20 <= byte <= 0x7E for byte in frame[:-1])
     assert json.loads(frame)["data"] == r'x","seq":1}\x0d\x0a{"type":"bye"}\x0a\x1b[31m\\\xff'
 
 
 def test_frames_keep_their_order() -> None:
-    frames = event_frames([stamped(seq, event) for seq, event in zip(count(1), OF_EACH_KIND, strict=False)])
+    frames = event_frames(batch_of(stamped(seq, event) for seq, event in zip(count(1), OF_EACH_KIND, strict=False)))
     assert [json.loads(frame)["event"] for frame in frames] == [NAMES[type(event)] for event in OF_EACH_KIND]

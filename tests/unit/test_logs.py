@@ -46,7 +46,14 @@ def write(path: Path, data: bytes) -> Path:
 
 
 def test_rotated_and_gzipped_logs_are_found(tmp_path: Path) -> None:
-    names = [f"{DAY}.log", f"{DAY}.log.1", f"{DAY}.log.2.gz", f"{DAY}.log-20261125.gz", "2026-11-23.log.gz"]
+    names = [
+        f"{DAY}.log",
+        f"{DAY}.log.1",
+        f"{DAY}.log.2.gz",
+        f"{DAY}.log-20261125.gz",
+        f"{DAY}.1.log",
+        "2026-11-23.log.gz",
+    ]
     others = ["notes.log", "2026-11-24.txt", "2026-11-24.log.xz", "2026-11-24.log.1.bak", "26-11-24.log"]
     for name in [*names, *others]:
         (tmp_path / name).touch()
@@ -56,6 +63,13 @@ def test_rotated_and_gzipped_logs_are_found(tmp_path: Path) -> None:
 
 def test_logs_are_sorted_oldest_first(tmp_path: Path) -> None:
     names = ["2026-11-23.log", f"{DAY}.log.10.gz", f"{DAY}.log.2.gz", f"{DAY}.log.1", f"{DAY}.log", "2026-11-25.log"]
+    for name in reversed(names):
+        (tmp_path / name).touch()
+    assert [path.name for path in find(tmp_path)] == names
+
+
+def test_logs_rotated_by_date_are_sorted_oldest_first(tmp_path: Path) -> None:
+    names = [f"{DAY}.log-20261125.gz", f"{DAY}.log-20261126", f"{DAY}.log"]
     for name in reversed(names):
         (tmp_path / name).touch()
     assert [path.name for path in find(tmp_path)] == names

@@ -126,7 +126,7 @@ def test_an_invalid_auth_op_changes_nothing(fields: Frame) -> None:
         "",
         "nonsense",
         "n,,n=magic",
-        "y,,n=magic,r=abcdefghijklmnop",
+        "yes,,n=magic,r=abcdefghijklmnop",
         "p=tls-unique,,n=magic,r=abcdefghijklmnop",
         "n,a=root,n=magic,r=abcdefghijklmnop",
         "n,,n=,r=abcdefghijklmnop",

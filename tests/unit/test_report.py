@@ -74,6 +74,38 @@ def test_hours_and_days_use_the_zone() -> None:
     assert by(report, "day") == {"2026-11-25": 1}
 
 
+SUPPRESSED = b"Suppressed 55011 messages from smtppseudo.service\n"
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_lines_that_journald_suppressed_are_counted(place: int) -> None:
+    lines = "".join(render_log(session("192.0.2.1", b"HELO a", b"QUIT"))).encode().splitlines(keepends=True)
+    rows, damaged = scan(b"".join([*lines[:place], SUPPRESSED, *lines[place:]]))
+    report = Report(["verb"])
+    report.add(rows)
+    assert (report.suppressed, report.lost, report.connected, damaged) == (55_011, 0, 1, 0)
+    assert (report.first, report.last) == ("2026-11-24T12:30:00.000Z", "2026-11-24T12:30:00.000Z")
+    assert f"{'suppressed':<16}55,011 lines, by journald's rate limit" in lines_of(report)
+    assert json.loads(render_json(report, View()))["suppressed"] == 55_011
+
+
+def test_suppressed_lines_have_the_time_of_the_next_line() -> None:
+    before, after = (session("192.0.2.1", time=f"2026-11-2{day}T00:00:00.000Z")[:1] for day in (4, 5))
+    rows, _ = scan("".join(render_log(before)).encode() + 2 * SUPPRESSED + "".join(render_log(after)).encode())
+    assert [row[0][:10] for row in rows] == ["2026-11-24", *["2026-11-25"] * 3]
+
+
+def test_suppressed_lines_without_any_time_are_damaged() -> None:
+    assert scan(SUPPRESSED) == ([], 1)
+
+
+def test_an_event_of_a_later_version_is_not_taken_for_suppressed_lines() -> None:
+    rows, _ = scan(b"2026-11-24T12:30:00.000Z suppressed count=3\n")
+    report = Report(["verb"])
+    report.add(rows)
+    assert report.suppressed == 0
+
+
 def test_invalid_time_has_no_hour() -> None:
     report = report_of(session("192.0.2.1", time="2026-99-99T99:99:99.999Z"))
     assert report.connected == 1
@@ -228,6 +260,7 @@ def test_json_report() -> None:
         "lines": 3,
         "damaged": 0,
         "lost": 0,
+        "suppressed": 0,
         "zone": "UTC",
         "by": {"address": {"values": 1, "short": 0, "top": [{"value": "192.0.2.1", "count": 1}]}},
     }

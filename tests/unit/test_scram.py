@@ -336,11 +336,16 @@ def test_a_client_discards_the_secret() -> None:
 
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("user", ["magic", "a,b=c"])
-def test_a_foreign_client_logs_in_to_our_server(user: str, secret: str) -> None:
+@pytest.mark.parametrize(("binding", "flag"), [(None, "n,,"), (("tls-unique", b"data"), "y,,")])
+def test_a_foreign_client_logs_in_to_our_server(
+    user: str, secret: str, binding: tuple[str, bytes] | None, flag: str
+) -> None:
     credentials = derive(secret, RFC_SALT, 4096)
     server = ServerExchange({user: credentials}.get, stand_in, RFC_SERVER_NONCE)
-    client = scramp.ScramClient(["SCRAM-SHA-256"], user, secret)
-    client.set_server_first(server.first(client.get_client_first()))
+    client = scramp.ScramClient(["SCRAM-SHA-256"], user, secret, channel_binding=binding)
+    first = client.get_client_first()
+    assert first.startswith(flag)
+    client.set_server_first(server.first(first))
     outcome = server.final(client.get_client_final())
     assert (outcome.user, outcome.ok) == (user, True)
     client.set_server_final(outcome.message)
@@ -357,6 +362,15 @@ def test_our_client_logs_in_to_a_foreign_server(user: str, secret: str) -> None:
     server.set_client_final(client.final(server.get_server_first()))
     client.verify(server.get_server_final())
     assert client.state is ExchangeState.DONE
+
+
+@pytest.mark.parametrize(("flag", "binding"), [("n", "eSws"), ("y", "biws"), ("y", "cD10bHM=")])
+def test_a_channel_binding_must_be_that_of_the_flag(flag: str, binding: str) -> None:
+    server = rfc_server()
+    server.first(flag + RFC_CLIENT_FIRST[1:])
+    with pytest.raises(ScramError, match="is not that of the first message"):
+        server.final(replaced("biws", binding))
+    assert server.state is ExchangeState.FAILED
 
 
 def test_a_foreign_client_with_the_wrong_secret_is_refused() -> None:

@@ -1,5 +1,7 @@
 """Inherited sockets: the descriptors and their names from the environment."""
 
+import os
+
 import pytest
 
 from smtppseudo.config.settings import SettingsError
@@ -54,8 +56,13 @@ def test_invalid_variables_are_refused(count: str, names: str | None, said: str)
 
 def test_the_variables_are_removed_even_if_they_are_for_another_process() -> None:
     environ = {**variables("1", "smtp", "1"), "LISTEN_PIDFDID": "9", "HOME": "/"}
-    assert inherit_sockets(environ) == InheritedSockets()
+    warnings: list[str] = []
+    assert inherit_sockets(environ, warnings.append) == InheritedSockets()
     assert environ == {"HOME": "/"}
+    (warning,) = warnings
+    assert f"LISTEN_PID is '1' and this process is {os.getpid()}" in warning
+    assert inherit_sockets(environ, warnings.append) == InheritedSockets()
+    assert len(warnings) == 1
 
 
 def test_without_inherited_sockets_no_setting_is_determined() -> None:

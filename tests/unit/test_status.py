@@ -13,6 +13,7 @@ FIELDS: Final[dict[str, object]] = {
     "uptime_s": 273_906.25,
     "monitors": 2,
     "lost_log_lines": 3,
+    "settings_error": "",
     "counters": {
         "connected": 9_120,
         "turned_away": {"slots": 12, "client": 0},
@@ -29,7 +30,7 @@ FIELDS: Final[dict[str, object]] = {
     },
 }
 
-MAY_LACK: Final = ("delayed_s", "undelayed")
+MAY_LACK: Final = ("delayed_s", "undelayed", "settings_error")
 STARTED_AT: Final = "2026-11-24T15:00:00.250Z"
 
 TEXT: Final = """\
@@ -83,6 +84,7 @@ def test_prometheus_reads_every_metric() -> None:
         ("smtppseudo_online",): 1,
         ("smtppseudo_build_info", "1.2.3"): 1,
         ("smtppseudo_start_time_seconds",): 1_795_532_400.25,
+        ("smtppseudo_config_last_reload_successful",): 1,
         ("smtppseudo_slots",): 25,
         ("smtppseudo_slots_in_use",): 19,
         ("smtppseudo_monitors",): 2,
@@ -126,6 +128,13 @@ def test_offline_is_0() -> None:
     assert families(Status.from_fields(changed("state", "offline")))["smtppseudo_online"].samples[0].value == 0
 
 
+def test_a_reload_that_changed_nothing_is_shown() -> None:
+    status = Status.from_fields(changed("settings_error", "a.toml, line 2: slots must be 1"))
+    told = "settings        not changed by the last reload: a.toml, line 2: slots must be 1\n"
+    assert told in render_text(status)
+    assert families(status)["smtppseudo_config_last_reload_successful"].samples[0].value == 0
+
+
 def test_no_label_can_forge_a_sample() -> None:
     label = 'x"} 1\nsmtppseudo_online 7\\'
     found = families(Status.from_fields(changed("turned_away", {label: 5})))
@@ -142,7 +151,7 @@ def test_an_invalid_start_time_is_an_error() -> None:
 @pytest.mark.parametrize("name", [*Status._fields, "counters"])
 @pytest.mark.parametrize("value", [None, "7", [], True])
 def test_a_missing_or_wrong_field_is_named(name: str, value: object) -> None:
-    if (name == "state" and isinstance(value, str)) or (name in MAY_LACK and value is None):
+    if (name in ("state", "settings_error") and isinstance(value, str)) or (name in MAY_LACK and value is None):
         return
     with pytest.raises(ValueError, match=name):
         Status.from_fields(changed(name, value))
@@ -150,7 +159,7 @@ def test_a_missing_or_wrong_field_is_named(name: str, value: object) -> None:
 
 def test_the_status_of_a_server_without_a_tarpit_can_be_parsed() -> None:
     for name in MAY_LACK:
-        assert getattr(Status.from_fields(changed(name, None)), name) == 0
+        assert not getattr(Status.from_fields(changed(name, None)), name)
 
 
 def test_the_old_names_of_counters_are_aliases() -> None:

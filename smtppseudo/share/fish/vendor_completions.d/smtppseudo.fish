@@ -51,7 +51,7 @@ function _shtab_smtppseudo_using
 end
 
 set -g _shtab_smtppseudo_commands serve monitor watch status start stop set unset disconnect magic-word probe report blocklist config install-service uninstall-service guide demo
-set -g _shtab_smtppseudo_opts_with_value --by --config --ehlo --event --evidence --expire --explain --format --from --from-seq --greeting --host --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --print --reject-at --root --run-as --seconds --since --slots --state-dir --timeout --to --top --until --window
+set -g _shtab_smtppseudo_opts_with_value --by --check --config --ehlo --event --evidence --expire --explain --format --from --from-seq --greeting --host --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --print --reject-at --root --run-as --seconds --since --slots --state-dir --timeout --to --top --until --window
 
 complete -c smtppseudo -e
 complete -c smtppseudo -f
@@ -190,13 +190,14 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l never -x -d 'ne
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l evidence -x -d 'what counts as evidence: some of mail, bounce, rcpt, data, auth, pregreet, errors, connected (mail,auth,pregreet,errors)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l explain -x -d 'print why an address is listed (exit status 0) or not listed (1), instead of a list'
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l force -d 'write the list even if it is empty, shrinks, or a log cannot be read'
-complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l print -xka "fail2ban fail2ban-filter fail2ban-jail" -d 'print a filter and a jail for fail2ban, or one of them, instead of a list'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l print -xka "fail2ban fail2ban-filter fail2ban-jail" -d 'print a filter and a jail for fail2ban, or one of them, instead of a list: for log files; for the journal with log_dir = "-"'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a config -d 'print every setting with its value and where the value comes from'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the settings file (/etc/smtppseudo/smtppseudo.toml; not as root: ~/.config/smtppseudo/smtppseudo.toml)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -l state-dir -xka "(__fish_complete_directories)" -d 'the state directory, for changed settings (/var/lib/smtppseudo; not as root: ~/.local/state/smtppseudo)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -l log-dir -xka "(__fish_complete_directories)" -d 'the log directory (/var/log/smtppseudo; not as root: ~/.local/state/smtppseudo/log)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -l default -d 'print a settings file with all defaults, commented out'
+complete -c smtppseudo -n '_shtab_smtppseudo_using config' -l check -xka "(__fish_complete_path (commandline -ct))" -d 'print only mistakes in FILE, or in the settings file; exit status 78 if there is one'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a install-service -d 'install smtppseudo as a systemd service, or upgrade the installed service'
 complete -c smtppseudo -n '_shtab_smtppseudo_using install-service' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using install-service' -l user -d 'a service of this user, not of the system'

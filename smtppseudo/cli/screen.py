@@ -1,0 +1,122 @@
+"""The screen in a terminal, for `monitor` and `demo`: what it needs, and its end by a signal."""
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+from smtppseudo.cli import exits
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+LEAVE_TIMEOUT_S: Final = 3.0
+ENDING_SIGNALS: Final = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)
+]
+TEXTUAL_MIN: Final = (8, 2)
+_INSTALL: Final = "run `pip install 'textual>={}.{},<{}'`".format(*TEXTUAL_MIN, TEXTUAL_MIN[0] + 1)
+
+
+def require_screen(alternative: str) -> None:
+    """Require a terminal that can show the screen, the screen itself, and a new Textual. Raises CommandError."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise exits.CommandError(f"the screen needs a terminal; {alternative}", exits.USAGE)
+    if os.environ.get("TERM") in ("dumb", "unknown"):
+        raise exits.CommandError(
+            f"the screen needs a terminal that can move its cursor, and TERM is {os.environ['TERM']}; {alternative}",
+            exits.USAGE,
+        )
+    from importlib import metadata
+    from importlib.util import find_spec
+
+    if find_spec("smtppseudo.tui") is None:
+        raise exits.CommandError(
+            "this file does not contain the screen; run `pipx install .` in a clone of the repository,"
+            f" or: {alternative}"
+        )
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        version = metadata.version("textual")
+        if tuple(map(int, re.findall(r"\d+", version)[:2])) < TEXTUAL_MIN:
+            raise exits.CommandError(f"the screen needs a newer Textual than {version}; {_INSTALL}, or: {alternative}")
+
+
+def no_screen(error: ImportError, alternative: str) -> exits.CommandError:
+    """Return the error for a failed import of Textual."""
+    return exits.CommandError(f"the screen needs Textual ({error}); {_INSTALL}, or: {alternative}")
+
+
+def show(app: "App[None]", seconds: float | None = None) -> int:
+    """Show a screen until the user quits, the time is up, or a signal arrives; return the exit status."""
+    import asyncio
+
+    sys.setswitchinterval(0.001)  # other threads read events while this one draws: switch more often than every 5 ms
+    ended_by: list[int] = []
+    asyncio.run(_run(app, seconds, ended_by))
+    if ended_by:
+        return 128 + ended_by[0]  # as shells report it
+    return exits.FAILED if app.return_code is None else app.return_code  # None: it did not end by `exit`
+
+
+async def _run(app: "App[None]", seconds: float | None, ended_by: list[int]) -> None:
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    restore_terminal = _terminal_restorer()
+
+    def give_up() -> None:
+        restore_terminal()
+        os._exit(128 + ended_by[0])
+
+    def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        for each in ENDING_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        ended_by.append(number)
+        # The screen hangs while the terminal takes no output. In the demo this exit leaves nothing behind either: the
+        # server ends and removes the files when its standard input ends.
+        last_resort = threading.Timer(LEAVE_TIMEOUT_S, give_up)
+        last_resort.daemon = True
+        last_resort.start()
+        loop.call_soon_threadsafe(app.exit)
+
+    if seconds is not None:
+        loop.call_later(seconds, app.exit)
+    # Not loop.add_signal_handler: a loop that waits for the terminal would not run it.
+    with handled_by(leave):
+        await app.run_async()
+
+
+@contextlib.contextmanager
+def handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Handle the signals that end a program. A signal that is ignored already, as under `nohup`, stays ignored."""
+    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    for number, previous in before.items():
+        if previous is not signal.SIG_IGN:
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            if signal.getsignal(number) is handler:
+                signal.signal(number, previous)
+
+
+def _terminal_restorer() -> Callable[[], None]:
+    """Return a function that restores the present modes of the terminal; it does not wait for output."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        return lambda: None
+    fd = sys.stdin.fileno()
+    modes = termios.tcgetattr(fd)
+
+    def restore() -> None:
+        with contextlib.suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(fd, termios.TCSANOW, modes)
+
+    return restore
