@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from smtppseudo.events import NAMES, Closed, Command, Connected, Entry, Event, Stamped, escape, split_origin
+from smtppseudo.events import NAMES, Closed, Command, Connected, Entry, Event, Stamped, escape, split_origin, unescape
 
 if TYPE_CHECKING:
     from smtppseudo.config.settings import LogFormat
@@ -240,13 +240,18 @@ def event_of(record: Mapping[str, Any]) -> Event:
 
 def _command(record: Mapping[str, Any]) -> Command:
     return Command(
-        data=str(record["data"]),
-        reply=f"{record['code']} {record['reply']}",
+        data=_escaped(record["data"]),
+        reply=_escaped(f"{record['code']} {record['reply']}"),
         eol_lf="eol" in record,
         pregreet="pregreet" in record,
         pipelined="pipelined" in record,
         truncated_bytes=_int(record.get("truncated_bytes", 0)),
     )
+
+
+def _escaped(text: Any) -> str:
+    """Return text as `escape` renders it, also if somebody else made the record. Raises ValueError."""
+    return escape(unescape(str(text)))
 
 
 def _event(kind: type[Event], record: Mapping[str, Any]) -> Event:

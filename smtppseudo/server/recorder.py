@@ -73,7 +73,7 @@ class Recorder:
         lost = log.prepare(clock.day, clock.now)
         if lost is not None:
             self.record(Error(_plain(f"log lines were lost: {lost.reason}"), lost.lines))
-        entries, self._entries = self._entries, []
+        entries = self._entries
         lines = self._render(entries)
         seqs = range(self._written_seq + 1, self._written_seq + 1 + len(lines))
         if lost is not None:
@@ -82,6 +82,7 @@ class Recorder:
         if lost is not None and not log.account.was_reported:
             entries.pop()  # this report was lost, too; the next one includes its count
             seqs = seqs[:-1]
+        self._entries = []
         self._written_seq += len(seqs)
         if self.on_lines is not None:
             self.on_lines("".join(lines))

@@ -146,7 +146,7 @@ class SmtpSession:
             self.close_reason = reason
         self.state = _CLOSING
 
-    def closed(self, reason: CloseReason, now: float, unsent_bytes: int = 0) -> Sequence[Event]:
+    def closed(self, reason: CloseReason, now: float, unsent_bytes: int = 0) -> list[Event]:
         """Return the last events, once the connection is closed. A reason that the session already has stays."""
         events: Sequence[Event] = ()
         held, self._held = self._held, None
@@ -158,7 +158,7 @@ class SmtpSession:
         duration_ms = round((now - self.started_at) * 1000)
         said = self.said or self._ensure_said()
         sums = (reason, duration_ms, self.received_bytes, self.sent_bytes, said.commands, said.not_logged)
-        return (*events, _new(Closed, sums))
+        return [*events, _new(Closed, sums)]
 
     def secured(self, now: float) -> None:
         """Restart under TLS: discard what the caller said before (RFC 3207 section 4.2)."""

@@ -143,7 +143,7 @@ class TarpitSession(SmtpSession):
         self._drop_early()
         super().end(reason)
 
-    def closed(self, reason: CloseReason, now: float, unsent_bytes: int = 0) -> Sequence[Event]:
+    def closed(self, reason: CloseReason, now: float, unsent_bytes: int = 0) -> list[Event]:
         """Return the last events, once the connection is closed."""
         self._drop_early()
         if self._to_send:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from smtppseudo.config.layers import Configuration
-from smtppseudo.config.settings import check
+from smtppseudo.config.settings import Settings, check
 from smtppseudo.events import Closed, Command, Connected, Event
 from smtppseudo.server.server import Server
+from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.session import SmtpSession
 
 SESSION: tuple[Event, ...] = (
     Connected(25),
@@ -26,14 +28,10 @@ SESSION: tuple[Event, ...] = (
 TURN_S = 0.002
 
 
-class Caller:
-    """The fields of a session that an event has."""
-
-    def __init__(self, number: int, slots: int) -> None:
-        self.slot = number % slots + 1
-        self.session_id = number + 1
-        self.ip = f"192.0.2.{number % 250 + 1}"
-        self.port = 1_024 + number % 60_000
+def session_of(dialogue: Dialogue, number: int, slots: int) -> SmtpSession:
+    """Return the session with a number."""
+    ip = f"192.0.2.{number % 250 + 1}"
+    return SmtpSession(dialogue, number + 1, number % slots + 1, ip, 1_024 + number % 60_000, b"", 0.0)
 
 
 def serve(directory: Path, slots: int, per_second: int, seconds: float) -> int:
@@ -50,6 +48,7 @@ def serve(directory: Path, slots: int, per_second: int, seconds: float) -> int:
     checked = {name: check(name, value) for name, value in table.items()}
     server = Server(Configuration(checked, {}, {}, {"hostname": "mx.example.org"}), print)
     server.open()
+    dialogue = Dialogue(Settings())
     print(f"monitors on {server.monitor_port.places[0][1]}", flush=True)
     began: float | None = None
     made = 0
@@ -62,7 +61,7 @@ def serve(directory: Path, slots: int, per_second: int, seconds: float) -> int:
             due = int(min(now - began, seconds) * per_second)
             for at in range(made, due):
                 session, step = divmod(at, len(SESSION) * slots)
-                caller = Caller(session * slots + step % slots, slots)
+                caller = session_of(dialogue, session * slots + step % slots, slots)
                 server.recorder.record_session(caller, (SESSION[step // slots],))
             made = due
     seq = server.recorder.seq

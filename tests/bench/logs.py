@@ -53,8 +53,8 @@ def _address(dice: random.Random) -> str:
 def _dialogue(dice: random.Random, ip: str) -> list[Event]:
     if dice.random() < 0.02:
         return [TurnedAway("client", dice.randrange(1, 9))]
-    host = "mail%d.example.net" % int(dice.paretovariate(0.5) % 100_000)
-    sender = "<user%d@domain%d.example>" % (dice.randrange(1 << 24), int(dice.paretovariate(0.5) % 1_000_000))
+    host = f"mail{int(dice.paretovariate(0.5) % 100_000)}.example.net"
+    sender = f"<user{dice.randrange(1 << 24)}@domain{int(dice.paretovariate(0.5) % 1_000_000)}.example>"
     commands: list[Event] = [
         Command("EHLO " + host, "250 Hello " + host + " from " + ip + ", pleased to meet you."),
         Command("MAIL FROM:" + sender, "553 Sender " + sender + " is Invalid!"),

@@ -1,32 +1,31 @@
 """Bugs of the server: each costs some log lines or one session, is reported, and the server continues."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smtppseudo.events import Command, Connected, Error, Event, Stamped
+from smtppseudo.events import Command, Connected, Entry, Error, Event
 from smtppseudo.loop.reactor import Timer
 from tests.inside import Inside
-
-Render = Callable[[Sequence[Stamped]], list[str]]
 
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Iterator[Inside]:
     """A server that cannot render one command."""
     inside = Inside(tmp_path)
-    render: Render = inside.server.recorder._render
+    render = inside.server.recorder._render
 
-    def stumble(batch: Sequence[Stamped]) -> list[str]:
-        if any(isinstance(stamped.event, Command) and stamped.event.data == "NOOP bug" for stamped in batch):
+    def stumble(entries: Iterable[Entry]) -> list[str]:
+        events = [event for _, _, some in entries for event in some]
+        if any(isinstance(event, Command) and event.data == "NOOP bug" for event in events):
             raise KeyError("NOOP")
-        return render(batch)
+        return render(entries)
 
-    inside.server.recorder._render = stumble  # type: ignore[assignment]
+    inside.server.recorder._render = stumble
     yield inside
-    inside.server.recorder._render = render  # type: ignore[assignment]
+    inside.server.recorder._render = render
     inside.server.stop()
     inside.server.reactor.close()
 

@@ -28,7 +28,7 @@ from tests.property.test_smtp_session import (
     split_replies,
     unmarked,
 )
-from tests.records import render_json, render_text
+from tests.records import command, render_json, render_text
 from tests.unit.monitor_driver import Driver
 from tests.unit.monitor_peer import CLIENT_NONCE, COOKIE, WORD
 from tests.unit.scram_vectors import RFC_CLIENT_FINAL, RFC_CLIENT_FIRST, rfc_client, rfc_server
@@ -89,7 +89,7 @@ def session(data: bytes) -> None:
 
 def _as_logged(event: Event) -> Event:
     # The log does not show whether a reply has more lines.
-    return event._replace(reply=event.reply[:3] + b" " + event.reply[4:]) if isinstance(event, Command) else event
+    return event._replace(reply=f"{event.reply[:3]} {event.reply[4:]}") if isinstance(event, Command) else event
 
 
 def escaper(data: bytes) -> None:
@@ -99,8 +99,8 @@ def escaper(data: bytes) -> None:
     assert text.isprintable() or not text
     assert unescape(text) == data
     half = len(data) // 2
-    command = Command(data[:half], "250 " + data[half:], eol_lf=bool(half % 2))
-    _comes_back(Stamped(0, TIME, 1, 1, "2001:db8::1", 25, command))
+    event = command(data[:half], b"250 " + data[half:], eol_lf=bool(half % 2))
+    _comes_back(Stamped(0, TIME, 1, 1, "2001:db8::1", 25, event))
 
 
 def _comes_back(stamped: Stamped) -> None:

@@ -12,7 +12,7 @@ from smtppseudo.events import Closed, Connected, Error, TurnedAway
 from smtppseudo.loop import listener as loop_listener
 from smtppseudo.loop.clock import Clock
 from smtppseudo.loop.listener import Listener, listen
-from smtppseudo.loop.reactor import READ, Reactor, Watched
+from smtppseudo.loop.reactor import Reactor, Watched
 from smtppseudo.server.preconditions import OTHER_DESCRIPTORS
 from tests import SELECTOR
 from tests.clients import Client, wait_until
@@ -94,7 +94,7 @@ def test_a_slot_keeps_its_last_session_until_the_next(inside: MakeInside) -> Non
     assert (gone.is_open, gone.close_reason, gone.port) == (False, "quit", first.port)
     assert gone.said is not None
     assert gone.said.last is not None
-    assert (gone.said.helo, gone.said.mail_from, gone.said.last.data) == ("one.test", "<a@one.test>", "QUIT")
+    assert (gone.said.helo, gone.said.mail_from, gone.said.last.data) == (b"one.test", b"<a@one.test>", "QUIT")
     assert (there.is_open, there.port, slots.in_use) == (True, second.port, 1)
     third = server.greeted()
     assert [(row.slot, row.port, row.said) for row in slots] == [(1, third.port, None), (2, second.port, None)]
@@ -293,7 +293,7 @@ def test_a_connection_in_the_turn_that_goes_offline_is_no_error(inside: MakeInsi
     server = inside()
     listener = server.server.smtp_port._listeners[0]
     server.server.go_offline("test")
-    listener.ready(READ, server.server.reactor.clock.now)  # the selector reported it before
+    listener.ready(server.server.reactor.clock.now)  # the selector reported it before
     server.advance(2)
     server.server.go_online("test")
     server.greeted()

@@ -20,8 +20,8 @@ data = st.binary(max_size=40) | st.lists(
 ).map(b"".join)
 texts = data.map(escape)
 counts = st.integers(0, 1 << 40)
-replies = st.builds(lambda code, text: b"%d " % code + text, st.integers(200, 599), data)
-commands = st.builds(Command, data, replies, st.booleans(), st.booleans(), st.booleans(), counts)
+replies = st.builds(lambda code, text: f"{code} {text}", st.integers(200, 599), texts)
+commands = st.builds(Command, texts, replies, st.booleans(), st.booleans(), st.booleans(), counts)
 
 
 def of_kind(kind: type[Event]) -> st.SearchStrategy[Event]:
@@ -35,7 +35,7 @@ def of_kind(kind: type[Event]) -> st.SearchStrategy[Event]:
     return st.builds(kind, **{name: values(field) for name, field in kind.__annotations__.items()})
 
 
-in_session = commands | st.builds(Command, data, replies) | st.one_of(*map(of_kind, (Connected, Message, Closed)))
+in_session = commands | st.builds(Command, texts, replies) | st.one_of(*map(of_kind, (Connected, Message, Closed)))
 outside = st.one_of(*[of_kind(kind) for kind in NAMES if kind not in (Command, Connected, Message, Closed)])
 ips = st.ip_addresses().map(str)
 times = st.datetimes().map(lambda at: f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z".rjust(24, "0"))

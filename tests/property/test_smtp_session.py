@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtppseudo.config.settings import STAGES, Settings
-from smtppseudo.events import Closed, Command, Event, Message
+from smtppseudo.events import Closed, Command, Event, Message, unescape
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.lines import LINE_BYTES
 from smtppseudo.smtp.session import SmtpSession

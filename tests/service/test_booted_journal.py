@@ -3,12 +3,14 @@
 import json
 import threading
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 
-from smtppseudo.log.records import parse, render_json, render_text, renderer
+from smtppseudo.log.records import parse
 from tests.clients import connect, wait_until
 from tests.loopback.test_fail2ban import VICTIM, hostile_records, is_refusal
+from tests.records import render_json, render_text
 from tests.service.machine import DROP_IN, LIMIT_S, PROGRAM, SERVICE, Machine, machine_with_program
 from tests.service.tree import SUITES
 
@@ -140,8 +142,8 @@ def test_fail2ban_bans_a_caller_by_the_journal(machine: Machine, settings: str) 
 
 def test_no_hostile_line_in_the_journal_bans_another_address(machine: Machine) -> None:
     """The unit prints hostile lines in place of the server."""
-    renders = (render_text, render_json, renderer("text", "mx1"), renderer("json", "mx1"))
-    lines = [line for seed, render in enumerate(renders) for line in render(hostile_records(seed))]
+    kinds = product((render_text, render_json), ("", "mx1"))
+    lines = [line for seed, (render, name) in enumerate(kinds) for line in render(hostile_records(seed), name)]
     machine.path("/opt/lines").write_text("".join(lines))
     restart(machine, TO_JOURNAL, "Type=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\nExecStart=/bin/cat /opt/lines\n")
     wait_until(lambda: lines[-1].rstrip() in journal(machine).splitlines(), "the last line", LIMIT_S)

@@ -50,9 +50,7 @@ def test_equal_session_numbers_of_two_callers_are_two_sessions() -> None:
 
 def test_server_name_distinguishes_sessions() -> None:
     """Both have the same number and the same caller with the same port."""
-    lines = [
-        render_text([record(second, A, 1, MAIL)], name)[0] for second, name in ((1, ""), (2, "mx1"), (3, "mx2"))
-    ]
+    lines = [render_text([record(second, A, 1, MAIL)], name)[0] for second, name in ((1, ""), (2, "mx1"), (3, "mx2"))]
     rows, _ = scan("".join([*lines, *lines]).encode())
     assert [hit.at for hit in hits_in(rows, HitFinder(KINDS))] == [1, 2, 3]
 

@@ -4,7 +4,6 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,8 @@ from smtppseudo.files import HITS_FILE
 from smtppseudo.loop.clock import Clock
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.server.kept_blocklist import KeptBlocklist
+from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.session import SmtpSession
 from tests.inside import FakeTime
 
 MAIL = Command("MAIL FROM:<a@b>", "553 no")
@@ -23,12 +24,11 @@ A, B, C = "20.1.1.1", "20.1.1.2", "2a01:4f8:1:2::25"
 DAY_S = 86_400
 
 
-@dataclass
-class Peer:
-    session_id: int
-    ip: str
-    slot: int = 1
-    port: int = 40_000
+DIALOGUE = Dialogue(Settings())
+
+
+def session_of(ip: str, number: int) -> SmtpSession:
+    return SmtpSession(DIALOGUE, number, 1, ip, 40_000, b"", 0.0)
 
 
 class Bench:
@@ -88,9 +88,9 @@ class Bench:
         """Record one session of each address."""
         for ip in ips:
             self.session_id += 1
-            peer = Peer(self.session_id, ip)
+            session = session_of(ip, self.session_id)
             for event in (Connected(25), HELO, command, Closed("quit", 1, 2, 3, 4)):
-                self.blocklist.record(peer, (event,))
+                self.blocklist.record(session, (event,))
 
     @property
     def listed(self) -> list[str]:
@@ -205,7 +205,7 @@ def test_hits_during_the_restore_are_not_lost(make: Callable[..., Bench]) -> Non
     settings = Settings(blocklist_file=str(bench.path), state_dir=str(bench.directory))
     blocklist = KeptBlocklist(settings, bench.reactor, bench.local_ip, bench.troubles.append)
     blocklist.begin()
-    blocklist.record(Peer(1, A), (Connected(25), MAIL))
+    blocklist.record(session_of(A, 1), (Connected(25), MAIL))
     blocklist.close()
     assert bench.listed == [A, B]
 

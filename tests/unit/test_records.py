@@ -63,7 +63,7 @@ KINDS: Final[list[tuple[Event, str, str]]] = [
         '"data":"","code":500,"reply":"Command unrecognized: ","eol":"lf"',
     ),
     (
-        Command("a=", "421 x", eol_lf=True, pregreet=True, pipelined=True, truncated_bytes=9),
+        Command("a=b", "421 x", eol_lf=True, pregreet=True, pipelined=True, truncated_bytes=9),
         'data="a=b" code=421 reply=x eol=lf pregreet=true pipelined=true truncated_bytes=9',
         '"data":"a=b","code":421,"reply":"x","eol":"lf","pregreet":true,"pipelined":true,"truncated_bytes":9',
     ),

@@ -21,7 +21,7 @@ def test_a_constant_is_one_reply(name: str, enhanced: bool) -> None:
     assert int(name[1:4]) == reply.code
     assert LINE.fullmatch(data)
     assert data.startswith(b"%d " % reply.code)
-    assert b"{" not in data
+    assert b"{" not in data.replace(b"{echo}", b"").replace(b"{ip}", b"")
 
 
 @pytest.mark.parametrize("name", CONSTANTS)
@@ -35,10 +35,9 @@ def test_an_enhanced_status_code_is_of_the_replys_class(name: str) -> None:
     assert f"{reply.code} {reply.text.partition('{')[0]}".encode() in reply.encode("", enhanced=False)
 
 
-def test_placeholders_are_filled_in_order() -> None:
+def test_the_host_name_is_filled_in_at_once() -> None:
     reply = Reply(250, "{hostname} {echo} {ip} 100%", "2.0.0")
-    data = reply.encode("mx", enhanced=True)
-    assert data % (b"%b{ip}", b"192.0.2.1") == b"250 2.0.0 mx %b{ip} 192.0.2.1 100%\r\n"
+    assert reply.encode("mx", enhanced=True) == b"250 2.0.0 mx {echo} {ip} 100%\r\n"
 
 
 def test_the_last_line_of_a_reply_has_a_space_after_the_code() -> None:

@@ -39,7 +39,7 @@ def test_every_kind_is_counted() -> None:
     visitors = [
         *session("192.0.2.1", "EHLO Mail.Example", "MAIL FROM:<A@Example.ORG> SIZE=9", "QUIT"),
         *session("192.0.2.9", "helo mail.example", "mail from: b@example.org", wasted_ms=10_000),
-        *session("2001:db8:1:2::3", "MAIL FROM:<>", "\t noop", time="2026-11-25T00:00:59.999Z", wasted_ms=600_000),
+        *session("2001:db8:1:2::3", "MAIL FROM:<>", "\\x09 noop", time="2026-11-25T00:00:59.999Z", wasted_ms=600_000),
         Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "192.0.2.1", 0, TurnedAway("client", 3)),
         Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "", 0, TurnedAway("slots", 4)),
         Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "", 0, Error("log lines were lost: disk full", 5)),
@@ -79,7 +79,7 @@ SUPPRESSED = b"Suppressed 55011 messages from smtppseudo.service\n"
 
 @pytest.mark.parametrize("place", range(5))
 def test_lines_that_journald_suppressed_are_counted(place: int) -> None:
-    lines = "".join(render_log(session("192.0.2.1", b"HELO a", b"QUIT"))).encode().splitlines(keepends=True)
+    lines = "".join(render_log(session("192.0.2.1", "HELO a", "QUIT"))).encode().splitlines(keepends=True)
     rows, damaged = scan(b"".join([*lines[:place], SUPPRESSED, *lines[place:]]))
     report = Report(["verb"])
     report.add(rows)
@@ -166,7 +166,7 @@ def test_network_of_an_address(ip: str, network: str) -> None:
 
 def test_long_names_are_cut() -> None:
     long = "x" * 5_000
-    line = render_log(session("192.0.2.1", "HELO " + long.encode(), "MAIL FROM:<" + long.encode() + "@b>"))
+    line = render_log(session("192.0.2.1", "HELO " + long, "MAIL FROM:<" + long + "@b>"))
     rows, _ = scan("".join(line).replace("192.0.2.1", long).replace("=quit", f"={long}").encode())
     report = Report(KINDS)
     report.add(rows)
@@ -208,9 +208,7 @@ def test_title_of_an_inexact_table_names_the_possible_error() -> None:
 
 @pytest.mark.parametrize("width", [40, 41, 60, 80, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
-    visitors = session(
-        "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "HELO " + "x" * 500, "MAIL FROM:<" + "y@" * 300 + "z>"
-    )
+    visitors = session("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "HELO " + "x" * 500, "MAIL FROM:<" + "y@" * 300 + "z>")
     report = report_of(visitors * 1000)
     lines = lines_of(report, width=width, names={"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff": "n" * 250})
     assert max(map(len, lines)) <= width

@@ -62,7 +62,7 @@ def test_data_to_send_returns_all_replies_once() -> None:
     [
         (b"NOOP\r\n", Command("NOOP", "250 OK")),
         (b"NOOP\n", Command("NOOP", "250 OK", eol_lf=True)),
-        (b"  noop \t\r\n", Command("  noop \t", "250 OK")),
+        (b"  noop \t\r\n", Command("  noop \\x09", "250 OK")),
         (b"\0\xff\x1b\r\n", Command("\\x00\\xff\\x1b", "500 Command unrecognized: ???")),
         (b"\r\n", Command("", "500 Command unrecognized: ")),
         (b"HELO " + b"x" * 99 + b"\r\n", Command("HELO " + "x" * 99, "250 Hello " + "x" * 64)),
@@ -159,7 +159,7 @@ def test_a_closed_session_stays_closed() -> None:
     assert len(session.closed("peer", START)) == 2
     assert session.state is SmtpState.CLOSING
     assert not session.is_open
-    assert session.receive(b"NOOP\r\n", START) == []
+    assert not session.receive(b"NOOP\r\n", START)
     assert len(session.closed("reset", START)) == 1
 
 
@@ -182,7 +182,7 @@ def test_a_second_end_sends_nothing() -> None:
     session.tick(START + 10_000)
     assert session.close_reason == "quit"
     assert session.data_to_send(START) == b""
-    assert session.receive(b"NOOP\r\n", START) == []
+    assert not session.receive(b"NOOP\r\n", START)
     assert session.data_to_send(START) == b""
     assert session.closed("peer", START) == [Closed("quit", 0, 12, len(GREETING + b"221 Server Disconnecting\r\n"), 1)]
 
@@ -282,8 +282,8 @@ def test_a_line_that_is_too_long_is_one_event_with_its_dropped_bytes() -> None:
     assert heard(session).commands == 1
     assert session.receive(b"x" * 5000, START) == []
     event = Command("x" * 2048, "500 Line too long", truncated_bytes=5001)
-    assert session.receive(b"\r\n", START) == [event]
-    assert session.receive(b"NOOP\r\n", START) == [Command("NOOP", "250 OK")]
+    assert commands(session.receive(b"\r\n", START)) == [event]
+    assert commands(session.receive(b"NOOP\r\n", START)) == [Command("NOOP", "250 OK")]
     assert session.data_to_send(START) == b"250 OK\r\n"
     assert heard(session).commands == 2
 
