@@ -26,8 +26,8 @@ _TO: Final = re.compile(rb"(?i:TO):" + _PATH)
 def path_in(argument: bytes, keyword: bytes, grammar: re.Pattern[bytes]) -> bytes | None:
     """Return the path in the argument of MAIL or RCPT; None if there is none.
 
-    `keyword` is `FROM:<` or `TO:<`. The usual path, in angle brackets and without a quoted string, is cut out at a
-    fifth of the cost of the `grammar`. A test compares the two.
+    `keyword` is `FROM:<` or `TO:<`. The usual path, in angle brackets and without a quoted string, is cut out without
+    the `grammar`: this saves 3 % of a session's instructions. A test compares the two.
     """
     start, end, _ = argument.partition(b">")
     size = len(keyword)

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import io
 import os
-import selectors
+import select
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -114,9 +114,8 @@ class Layer:
         monkeypatch.setattr(io, "open", self.around("fopen", io.open))
         for attribute, name in OF_SOCKET.items():
             monkeypatch.setattr(socket.socket, attribute, self.around(name, getattr(socket.socket, attribute)))
-        selector_class: Any = selectors.EpollSelector
-        real_epoll = selector_class._selector_cls
-        monkeypatch.setattr(selector_class, "_selector_cls", staticmethod(lambda: _Epoll(self, real_epoll())))
+        real_epoll = select.epoll
+        monkeypatch.setattr(select, "epoll", lambda: _Epoll(self, real_epoll()))
 
 
 class _Epoll:

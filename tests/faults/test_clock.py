@@ -57,7 +57,7 @@ def test_a_jump_ends_no_session_and_no_stream(servers: Servers, monitors: Monito
     with server.connect() as client:
         client.expect("220")
         client.say("NOOP before", "250")
-        server.wait_for_event(Command, data=b"NOOP before")
+        server.wait_for_event(Command, data="NOOP before")
         today = day_of(server)
         older = [server.log_dir / f"{today - timedelta(days=back)}.log" for back in (2, KEPT_DAYS - 1)]
         for path in older:

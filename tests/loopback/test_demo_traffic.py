@@ -89,7 +89,7 @@ def test_a_reset_is_logged(servers: Servers) -> None:
 
 def test_hostile_bytes_are_sent_unchanged(servers: Servers) -> None:
     (said, *_) = [event.data for event in events(of_kind(servers, callers.hostile_sender), Command)]
-    assert said == "HELO \x1b[2J\x1b[31mowned.invalid"
+    assert said == r"HELO \x1b[2J\x1b[31mowned.invalid"
 
 
 def test_replies_are_read_whole_and_none_is_lost(servers: Servers) -> None:

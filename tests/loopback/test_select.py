@@ -29,6 +29,7 @@ def test_more_slots_than_select_can_watch_are_an_error_of_one_line(tmp_path: Pat
 
 @pytest.fixture
 def on_select(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selector, "_HAS_EPOLL", False)
     monkeypatch.setattr(selector, "_IS_SELECT", True)
     monkeypatch.setattr(selector, "WATCHED_MAX", 1024)
 

@@ -242,4 +242,4 @@ def test_watch_escapes_data_like_the_log(server: Running, watchers: Watchers) ->
     server.play("HELO \xff\xfe")
     (line, _) = watching.wait_for("QUIT")
     assert line in server.log_text
-    assert server.events(Command)[0].data == "HELO \xff\xfe"
+    assert server.events(Command)[0].data == r"HELO \xff\xfe"

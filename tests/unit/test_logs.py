@@ -15,7 +15,7 @@ from tests.records import render_json, render_text
 DAY = "2026-11-24"
 SESSION: tuple[Event, ...] = (
     Connected(25),
-    Command("HELO a ", "250 Hello"),
+    Command("HELO a b", "250 Hello"),
     Command("QUIT", "221 Bye"),
     Closed("quit", 12, 1, 2, 2),
 )
