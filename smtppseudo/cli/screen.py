@@ -93,7 +93,7 @@ async def _run(app: "App[None]", seconds: float | None, ended_by: list[int]) -> 
 
 @contextlib.contextmanager
 def handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Handle the signals that end a program, except those that are ignored already, as under `nohup`."""
+    """Handle the signals that end a program. A signal that is ignored already, as under `nohup`, stays ignored."""
     before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     for number, previous in before.items():
         if previous is not signal.SIG_IGN:

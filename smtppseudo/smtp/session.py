@@ -73,7 +73,8 @@ class SmtpSession:
         """Process bytes from the peer, in chunks of any size; return the events."""
         self.received_bytes += len(data)
         events: list[Event] = []
-        if self.close_reason is not None:
+        close_reason = self.close_reason  # not narrowed to None below, where it changes: mypyc would check that
+        if close_reason is not None:
             return events
         if (
             self._held is None

@@ -126,6 +126,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "python3 -m venv .venv": Skip("it was run before this test"),
         ".venv/bin/pytest -n 0 tests/unit/test_slots.py": runs.one_test_file,
         "bash .ci/run": Skip("it runs this test"),
+        ".venv/bin/hatchling build -t sdist": Skip("CI builds it; it takes half a minute"),
         ".venv/bin/pytest -m slow": Skip("CI runs it; it takes minutes"),
         ".venv/bin/python .ci/share.py": Skip("it would change the checkout; test_share.py runs it elsewhere"),
         ".venv/bin/pip install -q -e '.[fuzz]'": Skip("CI runs it where atheris can be installed"),

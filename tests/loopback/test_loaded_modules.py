@@ -80,7 +80,7 @@ def modules_of_a_run(directory: Path, flags: Sequence[str]) -> list[str]:
 @pytest.mark.parametrize("flags", [["-I", "-S"], []], ids=["alone", "with site-packages"])
 def test_a_server_loads_only_the_standard_library_and_smtppseudo(tmp_path: Path, flags: list[str]) -> None:
     modules = modules_of_a_run(tmp_path, flags)
-    roots = {name.partition(".")[0] for name in modules}
+    roots = {name.partition(".")[0] for name in modules if not name.endswith("__mypyc")}  # of the compiled wheel
     assert "smtppseudo" in roots
     assert roots - set(sys.stdlib_module_names) == {"smtppseudo"}
     assert roots & NOT_FOR_SERVE == set()

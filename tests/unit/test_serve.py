@@ -22,6 +22,7 @@ BEFORE = {
 
 def late_imports(path: Path) -> set[str]:
     """Return the modules that a module imports inside functions."""
+    path = path.with_name(f"{path.name.partition('.')[0]}.py")  # the source of a compiled module
     found: set[str] = set()
     for function in ast.walk(ast.parse(path.read_text())):
         if isinstance(function, ast.FunctionDef):
