@@ -93,8 +93,8 @@ def _socket(clients: str, name: str, endpoint: Endpoint) -> str:
     return _SOCKET.format(clients=clients, listen=listen, name=name, service=SERVICE)
 
 
-# FreeBind: ::1 can be bound even where a sysctl turns IPv6 off. The trigger limit stops a service that ends at once,
-# for example because of a mistake in its settings: a waiting connection would restart it without end.
+# FreeBind: ::1 can be bound even where a sysctl turns IPv6 off. A trigger limit would close the port when the service
+# fails again and again, and once more after it was mended, by the first caller. The service itself limits its starts.
 _SOCKET: Final = """\
 [Unit]
 Description=smtppseudo, the port for {clients}
@@ -106,8 +106,7 @@ FreeBind=yes
 Backlog=4096
 FileDescriptorName={name}
 Service={service}
-TriggerLimitIntervalSec=30
-TriggerLimitBurst=20
+TriggerLimitIntervalSec=0
 
 [Install]
 WantedBy=sockets.target
@@ -116,6 +115,7 @@ WantedBy=sockets.target
 # A server that is killed while its port is closed takes the socket unit down with it. The next start brings the unit
 # back (Requires=, Sockets=), and StartLimitIntervalSec=0 makes sure that there is a next start. On SIGHUP the server
 # checks its settings itself, and keeps the old ones if they are wrong; the second ExecReload= tells that to systemctl.
+# A mistake in the settings (78) does not restart the service, but the next caller does: not more than every 3 s.
 _UNIT: Final = f"""\
 [Unit]
 Description=smtppseudo, a mail server that takes no mail
@@ -134,6 +134,7 @@ SyslogIdentifier=smtppseudo
 Restart=on-failure
 RestartSec=1
 RestartPreventExitStatus=78
+ExecStopPost=/bin/sh -c 'test "$$EXIT_STATUS" != 78 || exec sleep 3'
 WatchdogSec=30
 TimeoutStopSec=10
 LimitNOFILE=65536

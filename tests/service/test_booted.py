@@ -6,11 +6,12 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from tests.certificates import Certificate
-from tests.clients import wait_until
+from tests.clients import connect, wait_until
 from tests.service.machine import DROP_IN, LIMIT_S, PROGRAM, SERVICE, SETTINGS, Machine, machine_with_program
 from tests.service.tree import SUITES
 
@@ -257,20 +258,45 @@ def test_systemctl_status_shows_a_mistake_in_the_settings(machine: Machine) -> N
     status = machine.run("systemctl", "status", SERVICE, check=False).stdout
     assert f"smtppseudo: {said}" in status
     assert f'Status: "{said}' in status
-    # Without a connection it is not restarted; with some, the trigger limit ends the restarts.
     assert machine.show("SubState") == "failed"
-    with contextlib.ExitStack() as callers:
-        for _ in range(10):
-            with contextlib.suppress(ConnectionRefusedError):
-                callers.enter_context(machine.connect())
-        wait_until(
-            lambda: machine.show("Result", "smtppseudo.socket") == "trigger-limit-hit", "the trigger limit", LIMIT_S
+    with machine.connect() as caller:  # for which the service is started again, until that succeeds
+        wait_until(lambda: machine.show("SubState") != "failed", "another start", LIMIT_S)
+        machine.path(SETTINGS).unlink()
+        caller.expect("220 ")
+
+
+def test_after_a_mistake_in_the_settings_a_restart_is_enough_whoever_calls(machine: Machine) -> None:
+    """Without the pause after each mistake, so that the starts in a row are many."""
+    machine.write_drop_in("[Service]\nExecStopPost=\n")
+    machine.write_settings("slots = 0\n")
+    is_over = threading.Event()
+
+    def count_starts() -> int:
+        return machine.read("journalctl", "--output=cat", "--boot", "--unit", SERVICE).count(
+            f"{SETTINGS}, line 1: slots"
         )
-    machine.path(SETTINGS).unlink()
-    machine.run("systemctl", "restart", "smtppseudo")
+
+    def call(port: int) -> None:
+        while not is_over.wait(0.01):
+            with contextlib.suppress(OSError):
+                connect("127.0.0.1", port).close()
+
+    callers = [threading.Thread(target=machine.in_its_network, args=(partial(call, port),)) for port in (25, 26)]
+    for caller in callers:
+        caller.start()
+    try:
+        before = count_starts()
+        assert machine.run("systemctl", "restart", "smtppseudo", check=False).returncode != 0
+        wait_until(lambda: count_starts() >= before + 30, "many starts", LIMIT_S, 0.5)
+        machine.path(SETTINGS).unlink()
+        machine.run("systemctl", "restart", "smtppseudo")
+        for unit in (SERVICE, "smtppseudo.socket", "smtppseudo-monitor.socket"):
+            assert machine.show("ActiveState", unit) == "active"
+    finally:
+        is_over.set()
+        for caller in callers:
+            caller.join()
     assert machine.answers()
-    with machine.connect(26) as monitor:
-        assert monitor.sock.makefile("rb").readline().startswith(b'{"type":"hello"')
 
 
 def test_settings_of_monitors_survive_a_reboot(machine: Machine) -> None:

@@ -132,6 +132,12 @@ def test_the_rate_limit_of_the_journal_is_above_what_the_server_writes() -> None
     assert int(lines(text, "LogRateLimitBurst")[0]) >= 1_000_000
 
 
+def test_no_limit_closes_the_port() -> None:
+    for text in unit_texts(PLANS["system"]).values():
+        limits = lines(text, "TriggerLimitIntervalSec") + lines(text, "StartLimitIntervalSec")
+        assert limits == ["0"]
+
+
 def test_all_files_carry_the_marker() -> None:
     texts = [*unit_texts(PLANS["system"]).values(), *unit_texts(PLANS["user"]).values(), sysusers_text()]
     assert all(map(is_generated, texts))
