@@ -99,7 +99,7 @@ class EpollSelector(selectors.BaseSelector):
         This is right only while no other process holds the socket: epoll watches a socket until its last descriptor is
         closed (epoll(7), question 6).
         """
-        if fd < len(self._data):
+        if 0 <= fd < len(self._data):
             self._data[fd] = None
             self._events[fd] = 0
 
