@@ -188,7 +188,8 @@ KEYS: Final[dict[str, Key]] = {
         _by_monitor(
             "quiet_timeout_s",
             seconds(1, 86_400, off=True),
-            "All sessions are closed when no new caller has connected for this long. 0 = off.",
+            "When no new caller has connected for this long, sessions that have been idle for evict_after_s are closed."
+            " 0 = off.",
         ),
         _by_monitor(
             "tarpit",

@@ -102,6 +102,11 @@ class Connection(Generic[M_co]):
         if NEEDS_NONBLOCKING:
             sock.setblocking(False)
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether a reply is not wholly sent: it waits for its time, or for the kernel."""
+        return self._phase in (_PACED, _READ_PAUSED, _FLUSHING)
+
     def begin(self, now: float) -> None:
         """Watch the socket and send the machine's first data."""
         reactor = self._owner.reactor

@@ -37,7 +37,7 @@ class Reception:
     def __init__(self, settings: Settings, reactor: Reactor, recorder: Recorder, tls: "Tls | None" = None) -> None:
         self.reactor = reactor
         self.backlog_bytes = 0
-        self.slots = SlotTable(settings.slots, settings.evict_after_s)
+        self.slots = SlotTable(settings.slots, settings.evict_after_s, self._is_idle)
         self.counters = Counters()
         self.record = recorder.record_session
         self._recorder = recorder
@@ -143,6 +143,11 @@ class Reception:
             self.reactor.wheel.cancel(timer)
         self._record_turned_away(self._turned_away.rest())
 
+    def _is_idle(self, session: SmtpSession) -> bool:
+        """Return whether a session waits for its caller, and has waited since `idle_since`."""
+        connection = self._connections[session.slot - 1]
+        return connection is not None and session.is_idle and not connection.is_sending
+
     def _stop_delaying_if_short(self, newest: PacedConnection, now: float) -> None:
         """While free slots are short, delay no new session; when they become short, release the delayed ones too."""
         was_short = self.slots.is_short
@@ -180,7 +185,9 @@ class Reception:
         if not self._quiet_timeout_s:
             return  # switched off in this turn
         due_at = self._last_admission + self._quiet_timeout_s
-        if now < due_at:
+        if now >= due_at:
+            for session in self.slots.idle_occupants(now):
+                self.end(session.slot, "quiet", now)
+            due_at = now + self.slots.evict_after_s
+        if self.slots.in_use:
             self.reactor.wheel.schedule(self._quiet_timer, due_at)
-        else:
-            self.end_all("quiet", now)
