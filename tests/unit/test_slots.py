@@ -148,7 +148,9 @@ def test_slots_are_short_below_a_fifth_free_until_a_quarter_is_free() -> None:
 
 
 actions = st.lists(
-    st.tuples(st.sampled_from(["come", "come", "act", "begin", "finish", "close", "leave", "wait", "wait"]), st.integers(0, 9)),
+    st.tuples(
+        st.sampled_from(["come", "come", "act", "begin", "finish", "close", "leave", "wait", "wait"]), st.integers(0, 9)
+    ),
     max_size=80,
 )
 
