@@ -24,7 +24,7 @@ CloseReason: TypeAlias = Literal[
     "fault",  # our bug
     "shutdown",
 ]
-TurnedAwayReason: TypeAlias = Literal["slots", "client"]
+TurnedAwayReason: TypeAlias = Literal["slots", "client", "proxy"]
 
 
 class Connected(NamedTuple):

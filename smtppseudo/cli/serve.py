@@ -41,6 +41,7 @@ LOADED_LATE: Final = (
     "datetime",
     "difflib",
     "json",
+    "smtppseudo.loop.proxies",
     "smtppseudo.server.console",
     "smtppseudo.server.kept_blocklist",
     "smtppseudo.server.metrics",
@@ -108,7 +109,7 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
         read_configuration(options, _print_error, inherited.as_settings()), _print_error
     )
     require_home(configuration.settings.state_dir, configuration.settings.log_dir)
-    require_descriptors(configuration.settings.slots)
+    require_descriptors(configuration.settings)
     logs_to_stdout = configuration.settings.log_dir == STDOUT
     if logs_to_stdout and options.verbose:
         raise exits.CommandError('-v prints what log_dir = "-" prints already; leave one of them out', exits.USAGE)

@@ -112,3 +112,11 @@ def network_or_file(value: object) -> str:
 def network(value: object) -> str:
     """Allow a network, and return it in its canonical form."""
     return str(ipaddress.ip_network(value if isinstance(value, str) else ""))
+
+
+def network_of_few(value: object) -> str:
+    """Allow a network, except one with all addresses."""
+    checked = network(value)
+    if checked.endswith("/0"):
+        raise ValueError
+    return checked

@@ -13,6 +13,7 @@ from smtppseudo.config.checks import (
     days,
     list_of,
     network,
+    network_of_few,
     network_or_file,
     seconds,
     switch,
@@ -64,6 +65,7 @@ class Settings(NamedTuple):
     slots: int = 25
     slots_per_client: int = 5
     limit_exempt: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    proxies: tuple[str, ...] = ()
     evict_after_s: float = 5.0
     idle_timeout_s: float = 30.0
     session_timeout_s: float = 600.0
@@ -178,6 +180,15 @@ KEYS: Final[dict[str, Key]] = {
             list_of(network, 'a list of networks, as in ["127.0.0.0/8", "::1/128"]', most=500),
             "Networks that slots_per_client does not apply to.",
         ),
+        Key(
+            "proxies",
+            list_of(
+                network_of_few,
+                'a list of networks, as in ["192.0.2.10", "10.1.0.0/16"], but not 0.0.0.0/0 or ::/0',
+            ),
+            "Networks of proxies, such as HAProxy with send-proxy. A connection from them must begin with a header of"
+            " the PROXY protocol, version 1 or 2, which has the caller's address and port.",
+        ),
         _at_start(
             "evict_after_s",
             seconds(1, 86_400),
@@ -188,7 +199,8 @@ KEYS: Final[dict[str, Key]] = {
         _by_monitor(
             "quiet_timeout_s",
             seconds(1, 86_400, off=True),
-            "All sessions are closed when no new caller has connected for this long. 0 = off.",
+            "When no new caller has connected for this long, sessions that have been idle for evict_after_s are closed."
+            " 0 = off.",
         ),
         _by_monitor(
             "tarpit",

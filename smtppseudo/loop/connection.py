@@ -102,11 +102,19 @@ class Connection(Generic[M_co]):
         if NEEDS_NONBLOCKING:
             sock.setblocking(False)
 
-    def begin(self, now: float) -> None:
-        """Watch the socket and send the machine's first data."""
+    @property
+    def is_sending(self) -> bool:
+        """Whether a reply is not wholly sent: it waits for its time, or for the kernel."""
+        return self._phase in (_PACED, _READ_PAUSED, _FLUSHING)
+
+    def begin(self, now: float, *, is_watched: bool = False) -> None:
+        """Watch the socket and send the machine's first data. `is_watched`: for another object, so far."""
         reactor = self._owner.reactor
         try:
-            reactor.watch(self.sock.fileno(), self)
+            if is_watched:
+                reactor.rewatch(self.sock.fileno(), self, READ)
+            else:
+                reactor.watch(self.sock.fileno(), self)
         except OSError:  # the kernel cannot watch one more (ENOSPC, ENOMEM)
             self._release("fault", now)
             return

@@ -143,7 +143,7 @@ class Listener:
         self.fault = reactor.report_fault
         self._sock = sock
         self._reactor = reactor
-        self._on_accept = on_accept
+        self.on_accept = on_accept
         self._on_trouble = on_trouble
         self._accept_timer = Timer(reactor, self._accept)
         self._retry_timer = Timer(reactor, self._watch)
@@ -230,7 +230,7 @@ class Listener:
                         continue
                     raise
                 accepted += 1
-                if not self._on_accept(sock, plain_address(address), address[1], self.port, now):
+                if not self.on_accept(sock, plain_address(address), address[1], self.port, now):
                     return  # the others wait for the next turn
         except BlockingIOError:
             self._batch = accepted or self._batch  # none in a break says nothing about the load

@@ -58,6 +58,11 @@ class Port:
             self.close()
             raise
 
+    def renew_handlers(self) -> None:
+        """Use the accept handlers that `handler_for` returns now, for new connections."""
+        for listener in self._listeners:
+            listener.on_accept = self._handler_for(plain_address((listener.address,)))
+
     def suspend(self) -> None:
         """Refuse connections. Raises OSError; then all listeners still listen."""
         listening = [listener for listener in self._listeners if not listener.is_suspended]

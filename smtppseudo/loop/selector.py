@@ -77,7 +77,8 @@ class EpollSelector(selectors.BaseSelector):
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Change the events and the object. Raises OSError; the descriptor is then no longer registered."""
         try:
-            self._epoll.modify(fileobj, _EPOLL_EVENTS[events])
+            if events != self._key(fileobj).events:
+                self._epoll.modify(fileobj, _EPOLL_EVENTS[events])
         except OSError:
             self.unregister(fileobj)
             raise

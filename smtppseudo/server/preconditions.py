@@ -15,7 +15,7 @@ def check_start(settings: Settings) -> None:
     Raises SettingsError.
     """
     check_consistency(settings)
-    require_descriptors(settings.slots)
+    require_descriptors(settings)
     if settings.blocklist_file:
         from smtppseudo.blocklist.never_listed import read_never_listed  # noqa: PLC0415 - most servers keep no list
 
@@ -43,16 +43,18 @@ def check_consistency(settings: Settings) -> None:
             )
 
 
-def require_descriptors(slots: int) -> None:
-    """Raise the soft limit of open files to what the slots need.
+def require_descriptors(settings: Settings) -> None:
+    """Raise the soft limit of open files to what the slots need; with proxies as many connections may wait.
 
     Raises SettingsError if the hard limit is lower, or if the selector can watch fewer.
     """
-    needed = slots + MONITORS_MAX + UNAUTHENTICATED_MAX + OTHER_DESCRIPTORS
+    slots, for_each = settings.slots, 2 if settings.proxies else 1
+    others = MONITORS_MAX + UNAUTHENTICATED_MAX + OTHER_DESCRIPTORS
+    needed = for_each * slots + others
     if WATCHED_MAX is not None and needed > WATCHED_MAX:
         raise SettingsError(
             f"slots = {slots} needs {needed} descriptors, and select(2) on this system can watch {WATCHED_MAX};"
-            f" set slots to at most {WATCHED_MAX - needed + slots}"
+            f" set slots to at most {(WATCHED_MAX - others) // for_each}"
         )
     try:
         import resource  # noqa: PLC0415 - POSIX only
@@ -62,7 +64,7 @@ def require_descriptors(slots: int) -> None:
     if soft >= needed or soft == resource.RLIM_INFINITY:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
-        most = hard - needed + slots
+        most = (hard - others) // for_each
         lower_slots = f", or set slots to at most {most}" if most > 0 else ""
         raise SettingsError(
             f"slots = {slots} needs {needed} open files, and the limit is {hard}; raise it (ulimit -n, LimitNOFILE=)"

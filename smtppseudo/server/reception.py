@@ -13,7 +13,7 @@ from smtppseudo.loop.reactor import Reactor, Timer
 from smtppseudo.net.addresses import plain_address
 from smtppseudo.server.counters import Counters
 from smtppseudo.server.recorder import Recorder
-from smtppseudo.smtp.client_limits import ClientLimit
+from smtppseudo.smtp.client_limits import ClientLimit, Networks
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.session import SmtpSession
 from smtppseudo.smtp.slots import SlotTable
@@ -21,6 +21,8 @@ from smtppseudo.smtp.tarpit import TarpitSession, session_type
 from smtppseudo.smtp.turned_away import Summed, TurnedAwaySummary
 
 if TYPE_CHECKING:
+    from smtppseudo.loop.listener import OnAccept
+    from smtppseudo.loop.proxies import ProxyGate
     from smtppseudo.net.tls import Tls
 
 _new: Final = tuple.__new__  # see SmtpSession._command
@@ -31,13 +33,15 @@ _RELEASE_OVER_S: Final = 1.0  # the delayed replies are sent over this time, so 
 class Reception:
     """Owns the slots and the SMTP connections. STARTTLS uses `tls`.
 
+    `on_accept` is the accept handler for the listeners: `admit`, because the peer is the caller. With proxies it reads
+    the caller's address from a header first.
     A session keeps the dialogue that it began with when `apply` brings another.
     """
 
     def __init__(self, settings: Settings, reactor: Reactor, recorder: Recorder, tls: "Tls | None" = None) -> None:
         self.reactor = reactor
         self.backlog_bytes = 0
-        self.slots = SlotTable(settings.slots, settings.evict_after_s)
+        self.slots = SlotTable(settings.slots, settings.evict_after_s, self._is_idle)
         self.counters = Counters()
         self.record = recorder.record_session
         self._recorder = recorder
@@ -45,6 +49,7 @@ class Reception:
         self._session_id = 0
         self._turned_away = TurnedAwaySummary()
         self._summary_timer = Timer(reactor, self._summarize_turned_away)
+        self._proxy_gate: ProxyGate | None = None
         self._last_admission = 0.0
         self._quiet_timer = Timer(reactor, self._check_quiet)
         self.apply(settings, tls)
@@ -61,6 +66,7 @@ class Reception:
         for session in self.slots:
             if self._connections[session.slot - 1] is not None:
                 self._limit.enter(session.ip)
+        self.on_accept: OnAccept = self._gate_of(settings.proxies).accept if settings.proxies else self.admit
         self._quiet_timeout_s = settings.quiet_timeout_s
         self.reactor.wheel.cancel(self._quiet_timer)
         if self._quiet_timeout_s and self.slots.in_use:
@@ -68,23 +74,32 @@ class Reception:
         self._greeting_date = ""
         self._recorder.log_data_events = settings.log_data_events
 
-    def admit(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:
+    def admit(
+        self,
+        sock: socket.socket,
+        ip: str,
+        port: int,
+        local_port: int,
+        now: float,
+        early: bytes = b"",
+        is_watched: bool = False,
+    ) -> bool:
         """Start a session with a caller whose address is known, or turn the caller away.
 
-        The listener calls this as its accept handler, because the peer is the caller. Return False when the last slot
-        is taken: the other callers wait for the next turn, in which sessions may end.
+        `early` is what the caller has sent so far. `is_watched`: the reactor watches the socket already. Return False
+        when the last slot is taken: the other callers wait for the next turn, in which sessions may end.
         """
         self._last_admission = now
         slots = self.slots
         if not self._limit.admits(ip):
-            self._turn_away(sock, ip, "client", now)
+            self._turn_away(sock, ip, "client", now, is_watched=is_watched)
             return True
         slot = slots.free_slot()
         if slot is None and (occupant := slots.occupant_to_evict(now)) is not None:
             self.end(occupant.slot, "evicted", now)
             slot = slots.free_slot()
         if slot is None:
-            self._turn_away(sock, ip, "slots", now)
+            self._turn_away(sock, ip, "slots", now, is_watched=is_watched)
             return True
         self._session_id = session_id = self._session_id + 1
         session = self._session_type(self._dialogue, session_id, slot, ip, port, self._greeting(ip), now)
@@ -98,11 +113,13 @@ class Reception:
         self.counters.connected += 1
         try:
             self.record(session, (_new(Connected, (local_port,)),))
+            if early:
+                self.record(session, session.receive_early(early, now))
             if isinstance(connection, PacedConnection):
                 self._stop_delaying_if_short(connection, now)
             if self._quiet_timeout_s and not self._quiet_timer.due_tick:
                 self.reactor.wheel.schedule(self._quiet_timer, now + self._quiet_timeout_s)
-            connection.begin(now)
+            connection.begin(now, is_watched=is_watched)
         except Exception as error:  # noqa: BLE001 - a bug costs this session, and must not cost its slot
             connection.fault(error)
         return slots.in_use < slots.count
@@ -132,7 +149,9 @@ class Reception:
         return True
 
     def end_all(self, reason: CloseReason, now: float) -> None:
-        """End every session."""
+        """End every session, and close the connections that wait for a proxy's header."""
+        if self._proxy_gate is not None:
+            self._proxy_gate.close_waiting()
         for slot in range(1, len(self._connections) + 1):
             self.end(slot, reason, now)
 
@@ -142,6 +161,11 @@ class Reception:
         for timer in (self._quiet_timer, self._summary_timer):
             self.reactor.wheel.cancel(timer)
         self._record_turned_away(self._turned_away.rest())
+
+    def _is_idle(self, session: SmtpSession) -> bool:
+        """Return whether a session waits for its caller, and has waited since `idle_since`."""
+        connection = self._connections[session.slot - 1]
+        return connection is not None and session.is_idle and not connection.is_sending
 
     def _stop_delaying_if_short(self, newest: PacedConnection, now: float) -> None:
         """While free slots are short, delay no new session; when they become short, release the delayed ones too."""
@@ -160,8 +184,26 @@ class Reception:
             self._greeting_bytes = self._dialogue.greeting(ip, date)
         return self._greeting_bytes
 
-    def _turn_away(self, sock: socket.socket, ip: str, reason: TurnedAwayReason, now: float) -> None:
+    def _gate_of(self, proxies: tuple[str, ...]) -> "ProxyGate":
+        from smtppseudo.loop.proxies import ProxyGate  # noqa: PLC0415 - most servers have no proxy
+
+        if self._proxy_gate is None:
+            self._proxy_gate = ProxyGate(self.reactor, self.admit, self._on_no_header, self.slots.count)
+        self._proxy_gate.proxies = Networks(proxies)
+        return self._proxy_gate
+
+    def _turn_away(
+        self, sock: socket.socket, ip: str, reason: TurnedAwayReason, now: float, *, is_watched: bool
+    ) -> None:
+        if is_watched:
+            self.reactor.unwatch_own(sock.fileno())
         close_with_reply(sock, self._dialogue.too_many_connections)
+        self._count_turned_away(ip, reason, now)
+
+    def _on_no_header(self, ip: str, now: float) -> None:
+        self._count_turned_away(ip, "proxy", now)
+
+    def _count_turned_away(self, ip: str, reason: TurnedAwayReason, now: float) -> None:
         self.counters.turned_away[reason] += 1
         self._record_turned_away(self._turned_away.note(ip, reason))
         if not self._summary_timer.due_tick:
@@ -180,7 +222,9 @@ class Reception:
         if not self._quiet_timeout_s:
             return  # switched off in this turn
         due_at = self._last_admission + self._quiet_timeout_s
-        if now < due_at:
+        if now >= due_at:
+            for session in self.slots.idle_occupants(now):
+                self.end(session.slot, "quiet", now)
+            due_at = now + self.slots.evict_after_s
+        if self.slots.in_use:
             self.reactor.wheel.schedule(self._quiet_timer, due_at)
-        else:
-            self.end_all("quiet", now)

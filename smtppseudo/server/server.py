@@ -82,7 +82,7 @@ class Server:
         self.state = "offline"  # or online: whether the SMTP port is open
         self.settings_error = ""  # why the last reload changed nothing
         error = self.recorder.error
-        self.smtp_port = Port(self.reactor, lambda _: self.reception.admit, on_trouble, error)
+        self.smtp_port = Port(self.reactor, lambda _: self.reception.on_accept, on_trouble, error)
         self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error)
 
     @property
@@ -243,6 +243,7 @@ class Server:
         applied = [name for name in changed if not KEYS[name].at_start]
         if applied:
             self.reception.apply(self.settings, self._certificates.tls)
+            self.smtp_port.renew_handlers()
             self.recorder.record(SettingsChanged(",".join(applied), by), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
             self.warn(ACCEPT_MAIL_WARNING)

@@ -10,18 +10,32 @@ def source_of(ip: str) -> str:
     return str(ip_network((ip.partition("%")[0], 64), strict=False))
 
 
+class Networks:
+    """A set of networks, which contains addresses."""
+
+    __slots__ = ("_networks",)
+
+    def __init__(self, networks: tuple[str, ...]) -> None:
+        parsed = [ip_network(network) for network in networks]
+        self._networks = [(network.version, int(network.network_address), int(network.netmask)) for network in parsed]
+
+    def __contains__(self, ip: str) -> bool:
+        address = ip_address(ip)
+        number = int(address)
+        return any(version == address.version and number & mask == first for version, first, mask in self._networks)
+
+
 class ClientLimit:
     """Counts the slots of each client, except of clients in the exempt networks. A `most` of 0 means no limit."""
 
     def __init__(self, most: int, exempt: tuple[str, ...]) -> None:
         self._most = most
-        networks = [ip_network(network) for network in exempt]
-        self._exempt = [(network.version, int(network.network_address), int(network.netmask)) for network in networks]
+        self._exempt = Networks(exempt)
         self._counts: dict[str, int] = {}
 
     def admits(self, ip: str) -> bool:
         """Return whether the client of this address may have one more slot."""
-        return not self._most or self._counts.get(source_of(ip), 0) < self._most or self._is_exempt(ip)
+        return not self._most or self._counts.get(source_of(ip), 0) < self._most or ip in self._exempt
 
     def enter(self, ip: str) -> None:
         """Count one more slot."""
@@ -39,9 +53,4 @@ class ClientLimit:
 
     def _counted_source(self, ip: str) -> str:
         """Return the client of an IPv6 address; none if that is exempt, because it must not count for its /64."""
-        return "" if self._is_exempt(ip) else source_of(ip)
-
-    def _is_exempt(self, ip: str) -> bool:
-        address = ip_address(ip)
-        number = int(address)
-        return any(version == address.version and number & mask == network for version, network, mask in self._exempt)
+        return "" if ip in self._exempt else source_of(ip)

@@ -79,6 +79,11 @@ class SmtpSession:
             return self._command(line, False, False, False)
         return self._receive_pieces(data, now)
 
+    def receive_early(self, data: bytes, now: float) -> Sequence[Event]:
+        """Process bytes that came before the greeting is sent; return the events."""
+        self._held = LineSplitter(pipelined=True, pregreet=True)
+        return self.receive(data, now)
+
     def data_to_send(self, now: float) -> bytes:
         """Return the bytes to send, once. If there are any, the idle clock restarts."""
         data = self._to_send
@@ -111,6 +116,11 @@ class SmtpSession:
     def is_open(self) -> bool:
         """Whether the session still replies to commands, or may do so after a TLS handshake."""
         return self.close_reason is None or self.state is _STARTTLS
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the session waits for a command or a TLS handshake. During a message the caller is working."""
+        return self.is_open and self.state is not _DATA
 
     @property
     def awaits_tls(self) -> bool:
@@ -198,7 +208,7 @@ class SmtpSession:
     def _take_line(self, data: bytes, at: int, events: list[Event]) -> int:
         splitter = self._held
         if not isinstance(splitter, LineSplitter):
-            splitter = self._held = LineSplitter(pipelined=at > 0)
+            splitter = self._held = LineSplitter(pipelined=at > 0, pregreet=self.sent_bytes == 0)
         was_overflowed = splitter.overflowed
         line, end = splitter.take(data, at)
         too_long = splitter.overflowed if line is None else line.truncated_bytes > 0

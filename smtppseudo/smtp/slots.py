@@ -1,7 +1,7 @@
 """Slots: which one a caller gets, and which session is evicted if none is free."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from smtppseudo.smtp.session import SmtpSession
 
@@ -9,15 +9,18 @@ from smtppseudo.smtp.session import SmtpSession
 class SlotTable:
     """The slots, numbered from 1. A released slot keeps its last occupant, to be shown, until the next one enters.
 
-    `evict_after_s` is how long an occupant must have been idle before it can be evicted.
+    `evict_after_s` is how long an occupant must have been idle before it can be evicted. `is_idle` returns whether it
+    is idle now; each occupant's `idle_since` must restart when it becomes idle.
     """
 
-    def __init__(self, count: int, evict_after_s: float) -> None:
+    def __init__(self, count: int, evict_after_s: float, is_idle: Callable[[SmtpSession], bool]) -> None:
         self.count = count
-        self._evict_after_s = evict_after_s
+        self.evict_after_s = evict_after_s
+        self._is_idle = is_idle
         self._occupants: list[SmtpSession] = []  # as long as the highest slot ever used
         self._free: list[int] = []  # a heap of the indexes in _occupants of released slots
         self._candidates: list[tuple[float, int, SmtpSession]] = []  # sorted; the last has been idle longest
+        self._next_sort_at = 0.0
         self.in_use = 0
         self.is_short = False
 
@@ -33,8 +36,12 @@ class SlotTable:
 
     def occupant_to_evict(self, now: float) -> SmtpSession | None:
         """Return the occupant that has been idle longest, if that is long enough; else None."""
-        occupant = self._idle_longest()
-        return occupant if occupant is not None and now - occupant.idle_since >= self._evict_after_s else None
+        occupant = self._idle_longest(now)
+        return occupant if occupant is not None and self._may_evict(occupant, now) else None
+
+    def idle_occupants(self, now: float) -> list[SmtpSession]:
+        """Return all occupants that have been idle long enough to be evicted."""
+        return [each for each in self._occupants if self._may_evict(each, now) and self._is_idle(each)]
 
     def enter(self, occupant: SmtpSession) -> None:
         """Put an occupant into its slot, the one that `free_slot` returned."""
@@ -60,16 +67,22 @@ class SlotTable:
         self.is_short = free * (4 if self.is_short else 5) < self.count
         return self.is_short
 
-    def _idle_longest(self) -> SmtpSession | None:
+    def _may_evict(self, occupant: SmtpSession, now: float) -> bool:
+        return now - occupant.idle_since >= self.evict_after_s
+
+    def _idle_longest(self, now: float) -> SmtpSession | None:
         # A list sorted once stays usable: a session that was active since, or is new, comes after all the others and is
-        # skipped here. So one sorting serves as many evictions as there are slots.
-        for _ in range(2):
+        # skipped here. So one sorting serves as many evictions as there are slots. A session that was not idle then
+        # cannot be evicted before `evict_after_s` have passed, nor can a new one. So a flood of callers while all
+        # sessions are at work does not sort them each time.
+        while True:
             while self._candidates:
                 idle_since, _, occupant = self._candidates[-1]
-                if occupant.is_open and occupant.idle_since == idle_since:
+                if occupant.idle_since == idle_since and self._is_idle(occupant):
                     return occupant
                 self._candidates.pop()
-            self._candidates = sorted(
-                ((each.idle_since, each.slot, each) for each in self._occupants if each.is_open), reverse=True
-            )
-        return None
+            if now < self._next_sort_at:
+                return None
+            self._next_sort_at = now + self.evict_after_s
+            idle = [(each.idle_since, each.slot, each) for each in self._occupants if self._is_idle(each)]
+            self._candidates = sorted(idle, reverse=True)

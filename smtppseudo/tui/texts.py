@@ -138,7 +138,11 @@ def _other(record: Frame) -> str:
     return printable(" ".join([f"{name}={value}" for name, value in record.items() if name not in usual]))
 
 
-_TURNED_AWAY: Final = {"slots": "all slots are taken", "client": "this address has its share of the slots"}
+_TURNED_AWAY: Final = {
+    "slots": "all slots are taken",
+    "client": "this address has its share of the slots",
+    "proxy": "this proxy sent no valid header",
+}
 _DESCRIPTIONS: Final[Mapping[str, Callable[[Frame], str]]] = {
     "connected": lambda record: f"on port {number_of(record, 'local_port')}",
     "command": lambda record: f"{text_of(record, 'data')} -> {reply_of(record)}{remarks_on(record)}",

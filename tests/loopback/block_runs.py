@@ -362,6 +362,18 @@ def fail2ban(stage: Stage, block: Block) -> None:
     assert f"{stage.log_dir}/2026-11-03.log" in stage.run("fail2ban-client -c /etc/fail2ban --dump")
 
 
+def haproxy(stage: Stage, block: Block) -> None:
+    """Serve behind an HAProxy; the log has the caller's address."""
+    require("haproxy")
+    (stage.root / "haproxy.cfg").write_text(block.text)
+    server = stage.serve(2525, **stage.settings_of("install", "proxies = "))
+    with stage.background(f"haproxy -db -f {stage.root}/haproxy.cfg", ends_with=-signal.SIGINT):
+        wait_until(lambda: stage.run("smtppseudo probe", 0, 69).endswith("refused permanently\n"), "HAProxy")
+        stage.run(f"smtppseudo probe {ADDRESS}")
+    assert f" ip={ADDRESS} " in server.log_text
+    assert "reason=proxy" not in server.log_text
+
+
 def probe_elsewhere(stage: Stage, block: Block) -> None:
     """Probe this machine in place of one elsewhere."""
     stage.serve()

@@ -155,8 +155,8 @@ class Stage:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def serve(self, **settings: Any) -> Running:
-        """Start a server on ports 25 and 26, with the stage's directories."""
+    def serve(self, port: int = 25, **settings: Any) -> Running:
+        """Start a server on ports 25, or another, and 26, with the stage's directories."""
         monitors = settings.pop("monitor_listen", ["127.0.0.1"])
         server = self._servers.start(
             settings,
@@ -164,7 +164,7 @@ class Stage:
             "26",
             prefix=self._prefix,
             log_dir=self.log_dir,
-            port=25,
+            port=port,
             monitor_listen=monitors,
         )
         assert monitor_port(server) == 26

@@ -60,6 +60,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "sudo smtppseudo uninstall-service --purge": BOOTED,
         "smtppseudo install-service --user": BOOTED,
         "useradd --system": BOOTED,
+        "defaults": runs.haproxy,
         "python3 .ci/pyz.py": runs.serves(2525),
     },
     "saying-no": {

@@ -215,6 +215,19 @@ def test_a_new_caller_evicts_the_session_that_is_idle_longest(inside: MakeInside
     server.connect().expect(TURNED_AWAY)
 
 
+def test_a_caller_at_work_is_not_evicted(inside: MakeInside) -> None:
+    server = inside(slots=1, quiet_timeout_s=0, reject_at="message")
+    first = server.greeted()
+    for line, start in (("MAIL FROM:<a@b>", "250"), ("RCPT TO:<c@d>", "250"), ("DATA", "354")):
+        first.say(line, start)
+    server.advance(20)
+    server.connect().expect(TURNED_AWAY)
+    first.say(".", "554")
+    server.advance(5.1)
+    server.greeted()
+    assert [stamped.port for stamped in server.records(Closed, reason="evicted")] == [first.port]
+
+
 def test_an_immediate_reset_is_no_error(inside: MakeInside) -> None:
     server = inside()
     for _ in range(100):

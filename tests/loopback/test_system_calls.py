@@ -2,13 +2,16 @@
 
 import re
 import shutil
+import socket
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from smtppseudo.events import Closed
-from tests.clients import Client
+from tests.clients import LIMIT_S, Client
 from tests.running import Running, Servers
 
 SESSIONS = 200
@@ -16,10 +19,20 @@ CLIENTS = 25
 CALLS_PER_SESSION_MAX = 14.0
 
 
-def play_together(server: Running, rounds: int) -> None:
+def connect_as_proxy(server: Running) -> Client:
+    """Connect and send a header. As with HAProxy, it comes in the segment that acknowledges the handshake."""
+    sock = socket.socket()
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+    sock.settimeout(LIMIT_S)
+    sock.connect(("127.0.0.1", server.port))
+    sock.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.25 50000 25\r\n")
+    return Client(sock)
+
+
+def play_together(server: Running, rounds: int, connect: Callable[[Running], Client] = Running.connect) -> None:
     """Play reject sessions, 25 at once; all clients do each step before the next."""
     for _ in range(rounds):
-        clients = [server.connect() for _ in range(CLIENTS)]
+        clients = [connect(server) for _ in range(CLIENTS)]
         for line, start in (("HELO me", "220"), ("MAIL FROM:<a@b>", "250"), ("QUIT", "553")):
             step(clients, line, start)
         for client in clients:
@@ -43,14 +56,30 @@ def calls_between_sessions(trace: Path) -> Counter[str]:
     return Counter(names[first : last + 1])
 
 
-def test_system_calls_per_session(servers: Servers, tmp_path: Path) -> None:
+def count_calls(
+    servers: Servers, directory: Path, settings: dict[str, Any], connect: Callable[[Running], Client]
+) -> Counter[str]:
+    """Count the calls of a server that serves all sessions."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
-    trace = tmp_path / "trace"
-    server = servers.start(prefix=["strace", "-D", "-f", "-qq", "-o", str(trace)])
-    play_together(server, SESSIONS // CLIENTS)
+    trace = directory / "trace"
+    server = servers.start(settings, prefix=["strace", "-D", "-f", "-qq", "-o", str(trace)])
+    play_together(server, SESSIONS // CLIENTS, connect)
     server.wait_for_event(Closed, count=SESSIONS, reason="quit")
     calls = calls_between_sessions(trace)
     assert calls["accept4"] >= SESSIONS
-    per_session = calls.total() / SESSIONS
-    assert per_session <= CALLS_PER_SESSION_MAX, calls
+    return calls
+
+
+def test_system_calls_per_session(servers: Servers, tmp_path: Path) -> None:
+    calls = count_calls(servers, tmp_path, {}, Running.connect)
+    assert calls.total() / SESSIONS <= CALLS_PER_SESSION_MAX, calls
+
+
+def test_a_header_costs_one_more_system_call(servers: Servers, tmp_path: Path) -> None:
+    if not hasattr(socket, "TCP_QUICKACK"):
+        pytest.skip("needs Linux's TCP_QUICKACK")
+    settings = {"proxies": ["127.0.0.1"], "slots_per_client": 0}
+    calls = count_calls(servers, tmp_path, settings, connect_as_proxy)
+    assert calls["recvfrom"] == 4 * SESSIONS, calls  # the header, and three commands
+    assert calls.total() / SESSIONS <= CALLS_PER_SESSION_MAX + 1, calls

@@ -2,7 +2,9 @@
 
 from smtppseudo.events import Closed
 from smtppseudo.loop.connection import BACKLOG_BYTES_MAX
+from tests.clients import Client
 from tests.conftest import MakeInside
+from tests.inside import Inside
 
 LONG_KEYWORDS = [f"X{number:02d} " + "x" * 480 for number in range(64)]
 EHLOS = b"EHLO x\r\n" * 256
@@ -61,7 +63,7 @@ def test_a_busy_session_ends_at_the_session_timeout(inside: MakeInside) -> None:
     assert (closed.reason, closed.duration_ms) == ("session", 600_100)
 
 
-def test_without_new_callers_every_session_ends_at_the_quiet_timeout(inside: MakeInside) -> None:
+def test_without_new_callers_idle_sessions_end_at_the_quiet_timeout(inside: MakeInside) -> None:
     server = inside(idle_timeout_s=600)
     first = server.greeted()
     server.advance(20)
@@ -76,6 +78,60 @@ def test_without_new_callers_every_session_ends_at_the_quiet_timeout(inside: Mak
     third = server.greeted()
     server.advance(30.1)
     third.expect("421")
+
+
+def test_the_quiet_timeout_spares_a_session_until_it_is_idle(inside: MakeInside) -> None:
+    server = inside(idle_timeout_s=600, quiet_timeout_s=10, evict_after_s=5)
+    client = server.greeted()
+    for _ in range(10):
+        server.advance(4)
+        client.say("NOOP", "250")
+    server.advance(5.1)
+    client.expect("421 Connection timed out")
+    client.expect_end()
+    assert [closed.reason for closed in server.events(Closed)] == ["quiet"]
+
+
+def begin_message(server: Inside) -> Client:
+    client = server.greeted()
+    for line, start in (("MAIL FROM:<a@b>", "250"), ("RCPT TO:<c@d>", "250"), ("DATA", "354")):
+        client.say(line, start)
+    return client
+
+
+def test_the_quiet_timeout_spares_a_message_in_progress(inside: MakeInside) -> None:
+    server = inside(reject_at="message")
+    client = begin_message(server)
+    for _ in range(5):
+        server.advance(20)
+        client.send("One more line.")
+        server.turn()
+    client.say(".", "554 Message refused.")
+    client.say("QUIT", "221")
+
+
+def test_the_quiet_timeout_spares_a_session_whose_reply_is_not_sent(inside: MakeInside) -> None:
+    server = inside(quiet_timeout_s=10, idle_timeout_s=600, ehlo_keywords=LONG_KEYWORDS)
+    client = server.connect(receive_buffer_bytes=65_536)
+    client.sock.sendall(EHLOS)
+    server.turn()
+    server.advance(20)
+    client.expect("220")
+    for _ in range(256):
+        client.expect("250")
+    client.say("QUIT", "221")
+
+
+def test_the_quiet_timeout_spares_a_session_of_the_tarpit_that_waits_for_its_reply(inside: MakeInside) -> None:
+    server = inside(quiet_timeout_s=10, greet_delay_s=60)
+    client = server.connect()
+    server.advance(20)
+    server.advance(30)
+    server.advance(11)
+    client.expect("220")
+    server.advance(5.1)
+    client.expect("421")
+    assert [closed.reason for closed in server.events(Closed)] == ["quiet"]
 
 
 def test_the_quiet_timeout_can_be_switched_off(inside: MakeInside) -> None:

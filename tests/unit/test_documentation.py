@@ -185,7 +185,7 @@ def test_a_default_on_a_page_is_the_real_one() -> None:
 def test_the_table_of_settings_in_readme_has_their_defaults() -> None:
     section = TEXTS[README].partition("\n## Settings that matter\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`\w+`.*?) \| (`.*?`) \| ", section, re.MULTILINE)
-    assert len(rows) == 10
+    assert len(rows) == 11
     for names, defaults in rows:
         stated = zip(re.findall(r"`(\w+)`", names), re.findall(r"`(.*?)`", defaults), strict=False)
         for name, default in stated:

@@ -34,7 +34,7 @@ def test_the_reasons_for_a_close() -> None:
 
 
 def test_the_reasons_for_turning_away() -> None:
-    assert get_args(TurnedAwayReason) == ("slots", "client")
+    assert get_args(TurnedAwayReason) == ("slots", "client", "proxy")
 
 
 def test_rare_fields_have_defaults() -> None:

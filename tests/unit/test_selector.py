@@ -66,6 +66,13 @@ def test_modify_changes_events_and_object(pair: Pair) -> None:
     assert pair.ready() == ["reads again"]
 
 
+def test_modify_with_the_same_events_changes_the_object(pair: Pair) -> None:
+    pair.selector.register(pair.fd, READ, "before")
+    pair.theirs.send(b"x")
+    assert pair.selector.modify(pair.fd, READ, "after") == (pair.fd, pair.fd, READ, "after")
+    assert pair.ready() == ["after"]
+
+
 def test_without_events_only_the_loss_of_the_connection_is_reported(pair: Pair) -> None:
     pair.selector.register(pair.fd, READ, "object")
     key = pair.selector.modify(pair.fd, 0, "object")

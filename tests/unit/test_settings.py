@@ -36,7 +36,15 @@ SECONDS: Final = {
 MAY_BE_OFF: Final = {"quiet_timeout_s", "greet_delay_s", "reply_delay_s"}
 DAYS: Final = {"blocklist_window_days": (0.01, 3_650), "blocklist_expire_days": (0.01, 3_650)}
 SWITCHES: Final = ("monitor_cleartext", "tarpit", "enhanced_status_codes", "accept_mail", "log_data_events")
-LISTS: Final = ("listen", "monitor_listen", "limit_exempt", "ehlo_keywords", "blocklist_evidence", "blocklist_never")
+LISTS: Final = (
+    "listen",
+    "monitor_listen",
+    "limit_exempt",
+    "proxies",
+    "ehlo_keywords",
+    "blocklist_evidence",
+    "blocklist_never",
+)
 TLS: Final = ("tls_cert", "tls_key", "monitor_tls_cert", "monitor_tls_key")
 PATHS: Final = ("log_dir", "metrics_file", "state_dir", "blocklist_file", *TLS)
 TEXTS: Final = ("greeting", "hostname", "server_name", "reject_at", "log_format", "blocklist_format", *PATHS)
@@ -61,6 +69,7 @@ def test_defaults_are_as_documented() -> None:
         "slots": 25,
         "slots_per_client": 5,
         "limit_exempt": ("127.0.0.0/8", "::1/128"),
+        "proxies": (),
         "evict_after_s": 5,
         "idle_timeout_s": 30,
         "session_timeout_s": 600,
@@ -203,7 +212,8 @@ def test_text_is_checked(name: str, right: list[str], wrong: list[object]) -> No
     [
         ("listen", [["127.0.0.1"], ["::", "0.0.0.0"], ["fe80::1%eth0"]], [[], ["localhost"], ["1.2.3"], [" ::1"]]),
         ("monitor_listen", [["::1"]], [[], ["127.0.0.1:26"], ["[::1]"]]),
-        ("limit_exempt", [[], ["10.0.0.0/8"]], [["10.0.0.1/8"], ["10.0.0.0/33"], ["x"]]),
+        ("limit_exempt", [[], ["10.0.0.0/8"], ["0.0.0.0/0"]], [["10.0.0.1/8"], ["10.0.0.0/33"], ["x"]]),
+        ("proxies", [[], ["10.0.0.0/8", "2001:db8::/32"]], [["0.0.0.0/0"], ["::/0"], ["10.0.0.1/8"], ["x"]]),
         ("blocklist_evidence", [["mail"], ["auth", "connected"]], [[], ["quit"], ["mail,auth"]]),
         (
             "blocklist_never",

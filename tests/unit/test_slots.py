@@ -7,12 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtppseudo.config.settings import Settings
-from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.dialogue import Dialogue, SmtpState
 from smtppseudo.smtp.session import SmtpSession
 from smtppseudo.smtp.slots import SlotTable
 
 EVICT_AFTER_S: Final = 5
 DIALOGUE: Final = Dialogue(Settings())
+
+
+def table_of(count: int) -> SlotTable:
+    return SlotTable(count, EVICT_AFTER_S, lambda guest: guest.is_idle)
 
 
 def come(table: SlotTable, now: float) -> SmtpSession:
@@ -29,7 +33,7 @@ def leave(table: SlotTable, guest: SmtpSession) -> None:
 
 
 def test_callers_get_the_lowest_free_slot() -> None:
-    table = SlotTable(5, EVICT_AFTER_S)
+    table = table_of(5)
     guests = [come(table, 0) for _ in range(4)]
     assert [guest.slot for guest in guests] == [1, 2, 3, 4]
     for index in (2, 0, 1):
@@ -39,7 +43,7 @@ def test_callers_get_the_lowest_free_slot() -> None:
 
 
 def test_asking_for_a_slot_changes_nothing() -> None:
-    table = SlotTable(1, EVICT_AFTER_S)
+    table = table_of(1)
     assert table.free_slot() == table.free_slot() == 1
     assert table.in_use == 0
     guest = come(table, 0)
@@ -49,7 +53,7 @@ def test_asking_for_a_slot_changes_nothing() -> None:
 
 
 def test_a_slot_keeps_its_last_occupant() -> None:
-    table = SlotTable(3, EVICT_AFTER_S)
+    table = table_of(3)
     first, second = come(table, 0), come(table, 0)
     leave(table, first)
     assert list(table) == [first, second]
@@ -58,7 +62,7 @@ def test_a_slot_keeps_its_last_occupant() -> None:
 
 
 def test_the_table_grows_only_to_the_highest_slot_used() -> None:
-    table = SlotTable(60_000, EVICT_AFTER_S)
+    table = table_of(60_000)
     for _ in range(100):
         leave(table, come(table, 0))
     assert len(list(table)) == 1
@@ -66,13 +70,13 @@ def test_the_table_grows_only_to_the_highest_slot_used() -> None:
 
 @pytest.mark.parametrize(("now", "evicted"), [(104.9, False), (105.0, True), (199.0, True)])
 def test_an_occupant_is_evicted_when_idle_long_enough(now: float, evicted: bool) -> None:
-    table = SlotTable(1, EVICT_AFTER_S)
+    table = table_of(1)
     guest = come(table, 100)
     assert table.occupant_to_evict(now) is (guest if evicted else None)
 
 
 def test_the_occupant_idle_longest_is_evicted() -> None:
-    table = SlotTable(3, EVICT_AFTER_S)
+    table = table_of(3)
     first, second, third = come(table, 0), come(table, 1), come(table, 2)
     first.idle_since = 3
     assert table.occupant_to_evict(20) is second
@@ -81,7 +85,7 @@ def test_the_occupant_idle_longest_is_evicted() -> None:
 
 
 def test_a_closing_occupant_is_not_evicted() -> None:
-    table = SlotTable(2, EVICT_AFTER_S)
+    table = table_of(2)
     first, second = come(table, 0), come(table, 1)
     first.close_reason = "quit"
     assert table.occupant_to_evict(20) is second
@@ -92,8 +96,47 @@ def test_a_closing_occupant_is_not_evicted() -> None:
     assert table.free_slot() == 2
 
 
+def test_an_occupant_at_work_is_not_evicted() -> None:
+    table = table_of(2)
+    first, second = come(table, 0), come(table, 1)
+    first.state = SmtpState.DATA
+    assert table.occupant_to_evict(20) is second
+    second.state = SmtpState.DATA
+    assert table.occupant_to_evict(20) is None
+    first.state, first.idle_since = SmtpState.READY, 21
+    assert table.occupant_to_evict(25.9) is None
+    assert table.occupant_to_evict(26) is first
+
+
+def test_idle_occupants_have_been_idle_long_enough() -> None:
+    table = table_of(4)
+    first, second, third, fourth = (come(table, 0) for _ in range(4))
+    second.state = SmtpState.DATA
+    third.close_reason = "quit"
+    fourth.idle_since = 1
+    assert table.idle_occupants(4.9) == []
+    assert table.idle_occupants(5) == [first]
+    assert table.idle_occupants(6) == [first, fourth]
+
+
+def test_a_flood_looks_at_occupants_at_work_once_a_while() -> None:
+    looks = 0
+
+    def is_idle(guest: SmtpSession) -> bool:
+        nonlocal looks
+        looks += 1
+        return False
+
+    table = SlotTable(100, EVICT_AFTER_S, is_idle)
+    for _ in range(100):
+        come(table, 0)
+    for number in range(1000):
+        assert table.occupant_to_evict(20 + number / 100) is None
+    assert looks == 200
+
+
 def test_slots_are_short_below_a_fifth_free_until_a_quarter_is_free() -> None:
-    table = SlotTable(24, EVICT_AFTER_S)
+    table = table_of(24)
     guests = [come(table, 0) for _ in range(19)]  # 5 of 24 are free, more than a fifth
     assert not table.update_shortage()
     guests.append(come(table, 0))
@@ -105,7 +148,9 @@ def test_slots_are_short_below_a_fifth_free_until_a_quarter_is_free() -> None:
 
 
 actions = st.lists(
-    st.tuples(st.sampled_from(["come", "come", "act", "close", "leave", "wait", "wait"]), st.integers(0, 9)),
+    st.tuples(
+        st.sampled_from(["come", "come", "act", "begin", "finish", "close", "leave", "wait", "wait"]), st.integers(0, 9)
+    ),
     max_size=80,
 )
 
@@ -113,7 +158,7 @@ actions = st.lists(
 @settings(max_examples=200)
 @given(st.integers(1, 6), actions)
 def test_against_a_simple_model(count: int, actions: list[tuple[str, int]]) -> None:
-    table = SlotTable(count, EVICT_AFTER_S)
+    table = table_of(count)
     occupants: dict[int, SmtpSession] = {}  # by slot
     shown: dict[int, SmtpSession] = {}
     now = 0.0
@@ -127,6 +172,10 @@ def test_against_a_simple_model(count: int, actions: list[tuple[str, int]]) -> N
             now += number
         elif present is not None and action == "act" and present.is_open:
             present.idle_since = now
+        elif present is not None and action == "begin":
+            present.state = SmtpState.DATA
+        elif present is not None and action == "finish" and present.state is SmtpState.DATA:
+            present.state, present.idle_since = SmtpState.READY, now
         elif present is not None and action == "close":
             present.close_reason = "quit"
         elif present is not None and action == "leave":
@@ -141,14 +190,14 @@ def admitted_as_modelled(
     """Admit a caller, after an eviction if the model demands it; return None if the model turns it away."""
     if len(occupants) == count:
         assert table.free_slot() is None
-        longest = min((guest.idle_since for guest in occupants.values() if guest.is_open), default=now)
+        longest = min((guest.idle_since for guest in occupants.values() if guest.is_idle), default=now)
         occupant = table.occupant_to_evict(now)
         if now - longest < EVICT_AFTER_S:
             assert occupant is None
             return None
         assert occupant is not None
         assert occupants[occupant.slot] is occupant
-        assert occupant.is_open
+        assert occupant.is_idle
         assert occupant.idle_since == longest
         leave(table, occupants.pop(occupant.slot))
     guest = come(table, now)

@@ -111,7 +111,7 @@ def test_the_rest_is_one_sum_for_each_reason() -> None:
     assert summary.rest() == []
 
 
-REASONS: Final[tuple[TurnedAwayReason, ...]] = ("slots", "client")
+REASONS: Final[tuple[TurnedAwayReason, ...]] = ("slots", "client", "proxy")
 moments = st.lists(st.none() | st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(REASONS)), max_size=120)
 
 
