@@ -128,13 +128,14 @@ def markdown(results: Results) -> str:
 def _heading(results: Results) -> str:
     today = datetime.now(UTC).date().isoformat()
     version = subprocess.run([results.python, "-V"], capture_output=True, text=True, check=True).stdout.strip()
-    return (
-        f"{today}, {os.cpu_count()} cores, {version} ({results.python}), "
-        f"{platform.system()} {platform.release()}; other programs took {max(results.others, default=0):.0%} of a core "
-        f"or less. "
-        f"Medians of {results.plan.rounds} rounds of {results.plan.sessions:,} sessions, the servers in turn; "
-        "ratios: the least and the median of those of the rounds."
-    )
+    text = f"{today}, {os.cpu_count()} cores, {version} ({results.python}), {platform.system()} {platform.release()}."
+    if results.samples:
+        text += (
+            f" Medians of {results.plan.rounds} rounds of {results.plan.sessions:,} sessions, the servers in turn;"
+            " ratios: the least and the median of those of the rounds."
+            f" Other programs took at most {max(results.others):.0%} of a core."
+        )
+    return text
 
 
 def _table(head: list[str], rows: list[list[str]], texts: int = 1) -> str:
