@@ -111,7 +111,8 @@ class EpollSelector(selectors.BaseSelector):
     def objects(self, timeout: float | None) -> list[Any]:
         """Return the objects of what is ready, without keys: this saves 3 % of a session's instructions."""
         data = self._data
-        return [data[fd] for fd, _ in self._epoll.poll(timeout)]
+        # None: forgotten, but another process holds the socket. That costs time, and must not cost the server.
+        return [data[fd] for fd, _ in self._epoll.poll(timeout) if data[fd] is not None]
 
     def close(self) -> None:
         """Stop watching everything."""

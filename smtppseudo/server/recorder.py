@@ -41,12 +41,13 @@ class Recorder:
         self._clock = clock
         self._render = renderer(log_format, server_name)
         self._entries: list[Entry] = []
+        self._in_flush: list[Entry] = []
         self._written_seq = 0
 
     @property
     def seq(self) -> int:
         """How many events were recorded."""
-        return self._written_seq + sum(len(events) for _, _, events in self._entries)
+        return self._written_seq + sum(len(events) for _, _, events in (*self._in_flush, *self._entries))
 
     def record(self, event: Event, ip: str = "", port: int = 0) -> None:
         """Record an event that belongs to no session."""
@@ -73,7 +74,8 @@ class Recorder:
         lost = log.prepare(clock.day, clock.now)
         if lost is not None:
             self.record(Error(_plain(f"log lines were lost: {lost.reason}"), lost.lines))
-        entries = self._entries
+        self._in_flush = entries = self._entries
+        self._entries = []
         lines = self._render(entries)
         seqs = range(self._written_seq + 1, self._written_seq + 1 + len(lines))
         if lost is not None:
@@ -82,7 +84,7 @@ class Recorder:
         if lost is not None and not log.account.was_reported:
             entries.pop()  # this report was lost, too; the next one includes its count
             seqs = seqs[:-1]
-        self._entries = []
+        self._in_flush = []
         self._written_seq += len(seqs)
         if self.on_lines is not None:
             self.on_lines("".join(lines))
@@ -95,7 +97,7 @@ class Recorder:
         """Drop the events that a bug kept `flush` from logging; count and return the lost lines."""
         lines = self.seq - self._written_seq
         self._written_seq += lines
-        self._entries = []
+        self._in_flush, self._entries = [], []
         self.log.account.lost_lines += lines  # the caller reports them
         return lines
 

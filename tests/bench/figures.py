@@ -75,8 +75,9 @@ class Plan:
 class Results:
     """All figures, as far as they have been taken.
 
-    samples: by scenario and server, one a round. counts: by server and sessions at a time. python: the interpreter
-    of the servers. notes: sentences on what was left out.
+    samples: by scenario and server, one a round. others: the share of a core that other programs took, one a round.
+    counts: by server and sessions at a time. python: the interpreter of the servers. notes: sentences on what was left
+    out.
     """
 
     plan: Plan
@@ -85,7 +86,7 @@ class Results:
     standing: dict[str, Standing] = field(default_factory=dict)
     counts: dict[tuple[str, int], Counts] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    load_average: float = field(default_factory=lambda: os.getloadavg()[0])
+    others: list[float] = field(default_factory=list)
 
     def failures_of(self, name: str) -> int:
         """Count the sessions and connections that this server failed, in all parts."""
@@ -129,7 +130,8 @@ def _heading(results: Results) -> str:
     version = subprocess.run([results.python, "-V"], capture_output=True, text=True, check=True).stdout.strip()
     return (
         f"{today}, {os.cpu_count()} cores, {version} ({results.python}), "
-        f"{platform.system()} {platform.release()}, load average at the start {results.load_average:.2f}. "
+        f"{platform.system()} {platform.release()}; other programs took {max(results.others, default=0):.0%} of a core "
+        f"or less. "
         f"Medians of {results.plan.rounds} rounds of {results.plan.sessions:,} sessions, the servers in turn; "
         "ratios: the least and the median of those of the rounds."
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -87,6 +88,13 @@ def cpu_s(pid: int) -> float:
     """Return the CPU seconds of a process and its children, of all threads that still run."""
     threads = [path for member in family(pid) for path in Path(f"/proc/{member}/task").glob("*/schedstat")]
     return sum(int(path.read_text().split()[0]) for path in threads) / 1e9
+
+
+def other_cpu_s(pids: list[int]) -> float:
+    """Return the CPU seconds of all programs of this machine, except these processes, this one and its children."""
+    ticks = [int(number) for number in Path("/proc/stat").read_text().split(maxsplit=9)[1:9]]
+    idle, waiting = ticks[3:5]
+    return (sum(ticks) - idle - waiting) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4]) - sum(map(cpu_s, pids))
 
 
 def rss_kib(pid: int) -> int:

@@ -178,3 +178,20 @@ def test_more_wake_ups_than_the_socket_holds_are_no_error(scenes: list[Scene]) -
         scene.reactor.call_soon(called.append)
     scene.reactor.turn()
     assert len(called) == 10_000
+
+
+def test_a_socket_of_our_own_that_is_not_watched_any_more_reports_nothing(scenes: list[Scene]) -> None:
+    """Not even to the next socket, which often gets the same number."""
+    scene = Scene(0.0)
+    scenes.append(scene)
+    reactor = scene.reactor
+    for _ in range(3):
+        fd = scene.readable()
+        reactor.watch(fd, Probe(lambda: fail(ValueError("it is closed"))))
+        reactor.unwatch_own(fd)
+        scene.sockets.pop().close()
+        reactor.turn(0)
+    reactor.unwatch_own(scene.readable())  # it never was
+    reactor.watch(scene.readable(), scene.probe())
+    reactor.turn(0)
+    assert scene.seen == ["other"]

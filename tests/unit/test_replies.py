@@ -4,8 +4,12 @@ import re
 
 import pytest
 
+from smtppseudo.config.settings import Settings
+from smtppseudo.events import origin_of
 from smtppseudo.smtp import replies
 from smtppseudo.smtp.replies import ECHO_BYTES, REPLY_BYTES, Reply, echo, encode_lines
+from smtppseudo.smtp.replying import ReplyTemplates
+from smtppseudo.smtp.said import Said
 
 CONSTANTS = {name: value for name, value in vars(replies).items() if isinstance(value, Reply)}
 LINE = re.compile(rb"[2-5][0-9][0-9][ -][ -~]*\r\n")
@@ -38,6 +42,23 @@ def test_an_enhanced_status_code_is_of_the_replys_class(name: str) -> None:
 def test_the_host_name_is_filled_in_at_once() -> None:
     reply = Reply(250, "{hostname} {echo} {ip} 100%", "2.0.0")
     assert reply.encode("mx", enhanced=True) == b"250 2.0.0 mx {echo} {ip} 100%\r\n"
+
+
+def test_placeholders_that_a_caller_sends_are_not_filled_in() -> None:
+    templates = ReplyTemplates(Settings(hostname="mx"))
+    origin, sent = origin_of(1, 1, "2001:db8::1", 25), b"<%b{ip}{echo}{hostname}>"
+    hello = templates.hello(replies.R501_EHLO, ("X-{echo}{ip}",))(Said(), origin, sent)
+    assert hello == b"250-Hello %b from 2001:db8::1, pleased to meet you.\r\n250 X-{echo}{ip}\r\n" % sent
+    assert (
+        templates.sender(replies.R553_SENDER)(Said(), origin, b"FROM:" + sent)
+        == b"553 Sender %b is Invalid!\r\n" % sent
+    )
+    assert (
+        templates.recipient(replies.R250_RECIPIENT)(Said(), origin, b"TO:" + sent) == b"250 Recipient %b Ok!\r\n" % sent
+    )
+    assert templates.unrecognized()(Said(), origin, sent) == b"500 Command unrecognized: %b\r\n" % sent
+    no_users = templates.recipient(replies.R550_NO_USERS)(Said(), origin, b"TO:" + sent)
+    assert no_users == b"550 2001:db8::1 will not find any valid users on this server.\r\n"
 
 
 def test_the_last_line_of_a_reply_has_a_space_after_the_code() -> None:

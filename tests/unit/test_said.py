@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from smtppseudo.config.settings import STAGES, Stage
-from smtppseudo.events import Event
+from smtppseudo.events import Event, escape
 from smtppseudo.smtp.session import SmtpSession
 from tests.unit.test_smtp_session import DEFAULTS, START, commands, greeted, heard
 
@@ -78,6 +78,16 @@ def test_a_password_without_a_line_end_is_redacted(pieces: int) -> None:
 def test_a_line_after_a_long_auth_line_is_redacted() -> None:
     session = greeted()
     events = session.receive(b"AUTH PLAIN " + b"x" * 3000 + b"\r\n" + SECRET + b"\r\n", START)
+    assert_hidden(session, events)
+
+
+@pytest.mark.parametrize("verb", [b"AUTHLOGIN", b"auth=login", b"\tAuth\0LOGIN", b"AUTH\xa0LOGIN"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_unknown_lines_after_a_misspelt_auth_are_redacted(stage: Stage, verb: bytes) -> None:
+    session = greeted(DEFAULTS._replace(reject_at=stage))
+    first, *events = commands(session.receive(b"%b\r\n%b\r\nx %b\r\n" % (verb, SECRET, SECRET), START))
+    assert first.data == escape(verb)
+    assert [event.data for event in events] == ["[redacted]"] * 2
     assert_hidden(session, events)
 
 
