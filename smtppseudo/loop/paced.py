@@ -3,7 +3,8 @@
 import socket
 from typing import Final
 
-from smtppseudo.loop.connection import PartsConnection, Phase
+from smtppseudo.loop.connection import Phase
+from smtppseudo.loop.parts import PartsConnection
 from smtppseudo.loop.selector import REPORTS_ERRORS
 from smtppseudo.net.errnos import GONE
 from smtppseudo.smtp.tarpit import TarpitSession

@@ -11,8 +11,9 @@ from smtppseudo.config.layers import Configuration, Pinned
 from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
 from smtppseudo.events import Batch, Event, Monitor
 from smtppseudo.files import CREDENTIALS_FILE, StateDir
-from smtppseudo.loop.connection import Connection, PartsConnection
+from smtppseudo.loop.connection import Connection
 from smtppseudo.loop.listener import ListenError, close_with_reply
+from smtppseudo.loop.parts import PartsConnection
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.monitor import rows
 from smtppseudo.monitor.attempts import Attempts

@@ -19,6 +19,7 @@ from smtppseudo.monitor.scram import ClientExchange, ExchangeState, ScramError
 from smtppseudo.monitor.session import Request
 from smtppseudo.smtp.lines import LineSplitter, MessageCounter
 from tests.property.test_lines import LIMIT, reference_lines, reference_message
+from tests.property.test_proxy_header import assert_judged_once
 from tests.property.test_smtp_session import (
     DIALOGUES,
     MODES,
@@ -209,6 +210,12 @@ def client(data: bytes) -> None:
     machine.end_of_stream()
 
 
+def proxy_header(data: bytes) -> None:
+    """A proxy's header is incomplete until one verdict, which more bytes do not change."""
+    assert_judged_once(data[:300])
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
-    target.__name__: target for target in (lines, session, escaper, frames, scram, settings, records, monitor, client)
+    target.__name__: target
+    for target in (lines, session, escaper, frames, scram, settings, records, monitor, client, proxy_header)
 }

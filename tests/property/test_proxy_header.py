@@ -36,13 +36,19 @@ def test_every_caller_is_found(
 
 @given(starts, st.binary(max_size=300))
 def test_random_bytes_are_judged_once_and_for_all(start: bytes, rest: bytes) -> None:
-    data = start + rest
+    assert_judged_once(start + rest)
+
+
+def assert_judged_once(data: bytes) -> None:
+    """Check that a header byte by byte is incomplete, up to one verdict that more bytes do not change."""
     verdicts = [parse_proxy_header(data[:end]) for end in range(len(data) + 1)]
     decided = [verdict for verdict in verdicts if verdict != "incomplete"]
-    assert verdicts[: len(verdicts) - len(decided)] == ["incomplete"] * (len(verdicts) - len(decided))
+    undecided_bytes = len(verdicts) - len(decided)
+    assert verdicts[:undecided_bytes] == ["incomplete"] * undecided_bytes
     assert len(set(decided)) <= 1
     for verdict in decided[:1]:
         if isinstance(verdict, ProxyHeader):
-            assert len(verdicts) - len(decided) == verdict.size <= V2_BYTES_MAX
+            assert undecided_bytes == verdict.size <= V2_BYTES_MAX
+            ipaddress.ip_address(verdict.ip or "::")
     if data.startswith(b"PROXY ") and len(data) >= V1_BYTES_MAX:
         assert decided
