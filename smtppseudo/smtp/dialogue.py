@@ -5,6 +5,7 @@ same settings share it.
 """
 
 import re
+from copy import copy
 from enum import Enum
 from typing import Final
 
@@ -32,11 +33,12 @@ class Rule:
     """How the server replies to a verb.
 
     With `states`, the verb is in sequence only there; elsewhere the reply is `out_of_sequence`. A reply of 2yz or 3yz
-    leads to the state `then`, and sets the session's `close_reason` to that of the rule.
+    leads to the state `then`, and sets the session's `close_reason` to that of the rule. With `may_redact`,
+    `Said.redact` decides what is logged of the command.
     """
 
     # Not a named tuple: every command reads some of these, and Python 3.11 reads slots faster.
-    __slots__ = ("close_reason", "out_of_sequence", "reply", "states", "then")
+    __slots__ = ("close_reason", "may_redact", "out_of_sequence", "reply", "states", "then")
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Rule:
         self.out_of_sequence = out_of_sequence
         self.then = then
         self.close_reason = close_reason
+        self.may_redact = False
 
 
 _NOT_IMPLEMENTED: Final = (b"AUTH", b"ETRN", b"EXPN")
@@ -71,6 +74,10 @@ class Dialogue:
         self.under_tls = None if tls_has_room is None else Dialogue(settings, is_under_tls=True)
         tls = _tls_rule(templates, tls_has_room, is_under_tls=is_under_tls)
         self.rules, self.unknown = _rules_of_stage(settings, templates, tls)
+        self.unknown.may_redact = True
+        for verb in (b"AUTH", b"DATA"):
+            self.rules[verb] = rule = copy(self.rules[verb])  # other verbs may share it
+            rule.may_redact = True
         self._greeting = _greeting_template(settings)
         self.greets_by_ip = "{ip}" in self._greeting
         self.farewells = {reason: templates.encode(reply) for reason, reply in _FAREWELLS.items()}
@@ -145,7 +152,8 @@ def _rules_of_stage(settings: Settings, templates: ReplyTemplates, tls: Rule) ->
         # The reply to HELO and EHLO never holds an enhanced status code (RFC 2034 section 4).
         hello, other = Rule(templates.always(reply._replace(enhanced=""))), Rule(templates.always(reply))
         rules = {**dict.fromkeys(_VERBS, other), b"HELO": hello, b"EHLO": hello, b"QUIT": farewell}
-        return rules, Rule(templates.always(reply))
+        # An unknown verb is out of sequence everywhere, so that it counts as an error.
+        return rules, Rule(other.reply, states=(), out_of_sequence=templates.encode(reply))
     rules = _accepting_rules(templates, _keywords(settings, announces_tls=tls.then is not None))
     rules[b"QUIT"], rules[b"STARTTLS"] = farewell, tls
     # From the stage of refusal on, the order of commands no longer matters: every reply is a refusal.
@@ -197,6 +205,5 @@ def _keywords(settings: Settings, *, announces_tls: bool) -> tuple[str, ...]:
         keywords = (*keywords, "ENHANCEDSTATUSCODES")
     # STARTTLS is announced if and only if it is available, whatever the setting lists (RFC 3207 section 4.2).
     keywords = tuple(keyword for keyword in keywords if keyword.upper() != "STARTTLS")
-    if announces_tls:
-        keywords = (*keywords, "STARTTLS")
-    return keywords
+    # It comes first, for probes that expect `250-STARTTLS`.
+    return ("STARTTLS", *keywords) if announces_tls else keywords
