@@ -237,9 +237,11 @@ class SmtpSession:
         end = message.take(data, at)
         if end is None:
             return len(data)
-        limit = self._dialogue.max_message_bytes
-        too_big = 0 < limit < message.size_bytes
-        self._to_send += self._dialogue.message_too_big if too_big else self._dialogue.message_reply
+        dialogue = self._dialogue
+        if 0 < dialogue.max_message_bytes < message.size_bytes:
+            self._to_send += dialogue.message_too_big
+        else:
+            self._to_send += dialogue.message_reply(self._ensure_said(), self.origin, b"")
         events.append(Message(message.size_bytes))
         self._held = None
         self.state = _READY
@@ -282,10 +284,10 @@ class SmtpSession:
                 self.close_reason = rule.close_reason
                 if rule.then is _DATA:
                     self._held = MessageCounter()
-            # Replies of 50z are those to malformed and unknown commands (RFC 5321 section 4.2.1). No refusal that
-            # `reject_at` prescribes is among them, and no other reply has a 0 there.
-            if reply[1] == 0x30 or said.commands >= COMMANDS_MAX:
-                reply = self._counted(said, reply, is_error=reply[1] == 0x30)
+            # Replies of 50z are those to malformed commands (RFC 5321 section 4.2.1). No refusal that `reject_at`
+            # prescribes is among them, and no other reply has a 0 there.
+            if reply[1] == 0x30 or rule.is_error or said.commands >= COMMANDS_MAX:
+                reply = self._counted(said, reply, is_error=reply[1] == 0x30 or rule.is_error)
         else:
             reply = self._counted(said, rule.out_of_sequence, is_error=True)
         self._to_send += reply
