@@ -4,6 +4,7 @@ import argparse
 import os
 import socket
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +12,7 @@ from smtppseudo.config.file import parse_file
 from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import KEYS, SettingsError, Warn, check, warn_at
 from smtppseudo.files import SETTINGS_FILE, SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, StateDir, is_root
+from smtppseudo.net.addresses import address_literal, machine_addresses
 
 _NAME: Final = "smtppseudo"
 _NO_HOME: Final = Path("/nonexistent")  # as in /etc/passwd for users without a home directory
@@ -112,8 +114,28 @@ def read_configuration(
     if handed_over:
         _warn_of_ignored({**file, **given}, handed_over, warn)
         given |= handed_over
-    defaults = {"hostname": socket.gethostname(), "log_dir": str(places.log), "state_dir": str(places.state)}
+    used = {**file, **given}
+    hostname = machine_name(used.get("listen", ()), None if used.get("hostname") else warn)
+    defaults = {"hostname": hostname, "log_dir": str(places.log), "state_dir": str(places.state)}
     return Configuration(file, {}, given, defaults)
+
+
+def machine_name(listen: tuple[str, ...] = (), warn: Warn | None = None) -> str:
+    """Return the name of this machine; if that is no host name, the literal of an address that the server listens on.
+
+    A machine can be named anything: `(none)`, or text that would break a reply.
+    """
+    name = socket.gethostname()
+    try:
+        if check("hostname", name):
+            return name
+    except SettingsError:
+        pass
+    own = [each for each in (*listen, *machine_addresses()) if not ip_address(each).is_unspecified]
+    literal = address_literal(own[0] if own else "127.0.0.1")
+    if warn is not None:
+        warn(f"warning: the name of this machine is no host name, so replies name {literal}; set hostname")
+    return literal
 
 
 def _warn_of_ignored(given: Mapping[str, Any], handed_over: Mapping[str, Any], warn: Warn) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.options import describe, port, seconds
+from smtppseudo.cli.places import machine_name
 from smtppseudo.events import escape
 from smtppseudo.net.errnos import reason_of
 from smtppseudo.smtp.prober import Probe, Prober, Verdict
@@ -46,7 +47,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Play the dialogue; return the verdict as the exit status."""
     probe = Probe(
-        name=options.ehlo or socket.gethostname(),
+        name=options.ehlo or machine_name(),
         sender=_path(options.sender),
         recipient=_path(options.recipient),
         helo=options.helo,

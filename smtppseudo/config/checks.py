@@ -89,6 +89,23 @@ def list_of(
     return check
 
 
+_keyword_list: Final = list_of(
+    text("", r"(?=.{1,500}$)[A-Za-z0-9][!-~]*( [!-~]+)*"),
+    'a list of keywords in printable ASCII, as in ["8BITMIME", "SIZE 4000000"]',
+)
+_NOT_SPOKEN: Final = ("CHUNKING", "BINARYMIME", "AUTH", "XCLIENT", "XFORWARD")
+
+
+def keywords(value: object) -> tuple[str, ...]:
+    """Allow a list of EHLO keywords, without those that make senders use commands that the server does not have."""
+    allowed = _keyword_list(value)
+    for keyword in allowed:
+        name = keyword.partition(" ")[0].upper()
+        if name in _NOT_SPOKEN:
+            raise ValueError(f"a list of keywords without {name}: senders would use it, and this server cannot")
+    return allowed
+
+
 def address(value: object) -> str:
     """Allow an IP address."""
     if not isinstance(value, str):

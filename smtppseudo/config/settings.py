@@ -11,6 +11,7 @@ from smtppseudo.config.checks import (
     address,
     choice,
     days,
+    keywords,
     list_of,
     network,
     network_of_few,
@@ -78,6 +79,7 @@ class Settings(NamedTuple):
     hostname: str = ""
     server_name: str = ""
     enhanced_status_codes: bool = False
+    refusal: str = ""
     ehlo_keywords: tuple[str, ...] = ("8BITMIME", "SIZE 4000000", "DSN", "HELP")
     tls_cert: str = ""
     tls_key: str = ""
@@ -232,12 +234,15 @@ KEYS: Final[dict[str, Key]] = {
             text("at most 64 letters, digits and - . _", r"[A-Za-z0-9._-]{0,64}"),
             "The name of this server in its logs and metrics, for readers of several servers. Empty = none.",
         ),
+        _by_monitor(
+            "refusal",
+            text("at most 400 printable ASCII characters", r"[ -~]{0,400}"),
+            "The text of the refusal, for the reader of the bounce. {hostname} and {ip} are replaced; {sender} from"
+            " reject_at = mail on; {recipient} at rcpt. Empty = the usual text.",
+        ),
         Key(
             "ehlo_keywords",
-            list_of(
-                text("", r"(?=.{1,500}$)[A-Za-z0-9][!-~]*( [!-~]+)*"),
-                'a list of keywords in printable ASCII, as in ["8BITMIME", "SIZE 4000000"]',
-            ),
+            keywords,
             "What EHLO announces. SIZE also limits the messages of accept_mail.",
         ),
         Key(

@@ -35,6 +35,11 @@ def plain_address(address: Any) -> str:
     return ip[7:] if ip.startswith("::ffff:") and "." in ip else ip
 
 
+def address_literal(ip: str) -> str:
+    """Return an address in place of a host name (RFC 5321 section 4.1.3)."""
+    return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
+
+
 def machine_addresses(proc_net: Path = Path("/proc/net")) -> list[str]:
     """Return the IP addresses of the interfaces in this network namespace; none on systems other than Linux."""
     four = _LOCAL_4.findall(_read(proc_net / "fib_trie"))

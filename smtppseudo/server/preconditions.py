@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settings, SettingsError
+from smtppseudo.config.settings import MONITORS_MAX, STAGES, UNAUTHENTICATED_MAX, Settings, SettingsError
 from smtppseudo.loop.selector import WATCHED_MAX
 from smtppseudo.net.addresses import is_loopback
 
@@ -34,6 +34,12 @@ def check_consistency(settings: Settings) -> None:
         cert, key = (f"{prefix}tls_{part}" for part in ("cert", "key"))
         if bool(getattr(settings, cert)) != bool(getattr(settings, key)):
             raise SettingsError(f"{cert} and {key} go together; only one of them is set")
+    for name, stages in (("sender", STAGES[2:]), ("recipient", ("rcpt",))):
+        if f"{{{name}}}" in settings.refusal and settings.reject_at not in stages:
+            known = " or ".join(stages)
+            raise SettingsError(
+                f'refusal: {{{name}}} is known only at reject_at = {known}, and reject_at is "{settings.reject_at}"'
+            )
     for address in settings.monitor_listen:
         if not (is_loopback(address) or settings.monitor_tls_cert or settings.monitor_cleartext):
             raise SettingsError(

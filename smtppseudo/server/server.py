@@ -135,9 +135,13 @@ class Server:
         return self.reception.end(slot, "disconnected", self.reactor.clock.now)
 
     def configure(self, configuration: Configuration, ip: str, port: int) -> None:
-        """Apply what a monitor changed, and store it for the next start. Raises OSError; nothing is changed then."""
+        """Apply what a monitor changed, and store it for the next start.
+
+        Raises OSError, and SettingsError for settings that do not go together; nothing is changed then.
+        """
         import json  # noqa: PLC0415 - loaded with the console already
 
+        check_consistency(self._applicable(configuration.settings))
         self._state_dir.write(SETTINGS_FILE, json.dumps(configuration.monitor, indent=2) + "\n")
         self._apply(configuration, "monitor", ip, port)
 

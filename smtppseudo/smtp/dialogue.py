@@ -5,6 +5,7 @@ same settings share it.
 """
 
 import re
+from copy import copy
 from enum import Enum
 from typing import Final
 
@@ -32,11 +33,12 @@ class Rule:
     """How the server replies to a verb.
 
     With `states`, the verb is in sequence only there; elsewhere the reply is `out_of_sequence`. A reply of 2yz or 3yz
-    leads to the state `then`, and sets the session's `close_reason` to that of the rule.
+    leads to the state `then`, and sets the session's `close_reason` to that of the rule. With `may_redact`,
+    `Said.redact` decides what is logged of the command. With `is_error`, the command counts as an error of the caller.
     """
 
     # Not a named tuple: every command reads some of these, and Python 3.11 reads slots faster.
-    __slots__ = ("close_reason", "out_of_sequence", "reply", "states", "then")
+    __slots__ = ("close_reason", "is_error", "may_redact", "out_of_sequence", "reply", "states", "then")
 
     def __init__(
         self,
@@ -51,8 +53,16 @@ class Rule:
         self.out_of_sequence = out_of_sequence
         self.then = then
         self.close_reason = close_reason
+        self.may_redact = False
+        self.is_error = False
 
 
+# By stage: the verb that is refused, and its refusal.
+_REFUSALS: Final = {
+    "mail": (b"MAIL", replies.R553_SENDER),
+    "rcpt": (b"RCPT", replies.R550_NO_USERS),
+    "data": (b"DATA", replies.R554_NO_RECIPIENTS),
+}
 _NOT_IMPLEMENTED: Final = (b"AUTH", b"ETRN", b"EXPN")
 _VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", b"STARTTLS", *_NOT_IMPLEMENTED)
 
@@ -71,13 +81,18 @@ class Dialogue:
         self.under_tls = None if tls_has_room is None else Dialogue(settings, is_under_tls=True)
         tls = _tls_rule(templates, tls_has_room, is_under_tls=is_under_tls)
         self.rules, self.unknown = _rules_of_stage(settings, templates, tls)
+        self.unknown.is_error = self.unknown.may_redact = True
+        for verb in (b"AUTH", b"DATA"):
+            self.rules[verb] = rule = copy(self.rules[verb])  # other verbs may share it
+            rule.may_redact = True
         self._greeting = _greeting_template(settings)
         self.greets_by_ip = "{ip}" in self._greeting
         self.farewells = {reason: templates.encode(reply) for reason, reply in _FAREWELLS.items()}
         self.too_many_connections = templates.encode(replies.R421_TOO_MANY_CONNECTIONS)
         self.line_too_long = templates.encode(replies.R500_TOO_LONG)
         self.message_too_big = templates.encode(replies.R552_TOO_BIG)
-        self.message_reply = templates.encode(replies.R250_BIT_BUCKET if settings.accept_mail else replies.R554_REFUSED)
+        accepted, refused = templates.always(replies.R250_BIT_BUCKET), templates.refusing(replies.R554_REFUSED)
+        self.message_reply = accepted if settings.accept_mail else refused
         self.max_message_bytes = _announced_size(settings.ehlo_keywords)
         self.idle_timeout_s = settings.idle_timeout_s
         self.session_timeout_s = settings.session_timeout_s
@@ -90,7 +105,9 @@ class Dialogue:
     def greeting(self, ip: str, date: str) -> bytes:
         """Return the first reply. It is the same for all callers in one second, unless `greets_by_ip`."""
         code, _, text = self._greeting.partition(" ")
-        return encode_lines(int(code), [text.replace("{date}", date).replace("{ip}", ip)])
+        if code == "220":
+            text = text.replace("{date}", date)
+        return encode_lines(int(code), [text.replace("{ip}", ip)])
 
 
 _FAREWELLS: Final[dict[CloseReason, Reply]] = {
@@ -108,7 +125,7 @@ _FAREWELLS: Final[dict[CloseReason, Reply]] = {
 
 def _greeting_template(settings: Settings) -> str:
     if settings.reject_at == "connect" and not settings.accept_mail:
-        code, text = replies.R521_NO_MAIL.code, replies.R521_NO_MAIL.text
+        code, text = replies.R521_NO_MAIL.code, settings.refusal or replies.R521_NO_MAIL.text
     else:
         code, text = 220, settings.greeting
         if not re.search(r"\{(hostname|date|ip)\}", text):
@@ -143,9 +160,9 @@ def _rules_of_stage(settings: Settings, templates: ReplyTemplates, tls: Rule) ->
     if stage <= STAGES.index("helo"):
         reply = replies.R521_NO_MAIL if settings.reject_at == "connect" else replies.R550_NO_MAIL
         # The reply to HELO and EHLO never holds an enhanced status code (RFC 2034 section 4).
-        hello, other = Rule(templates.always(reply._replace(enhanced=""))), Rule(templates.always(reply))
+        hello, other = Rule(templates.refusing(reply._replace(enhanced=""))), Rule(templates.refusing(reply))
         rules = {**dict.fromkeys(_VERBS, other), b"HELO": hello, b"EHLO": hello, b"QUIT": farewell}
-        return rules, Rule(templates.always(reply))
+        return rules, Rule(other.reply)
     rules = _accepting_rules(templates, _keywords(settings, announces_tls=tls.then is not None))
     rules[b"QUIT"], rules[b"STARTTLS"] = farewell, tls
     # From the stage of refusal on, the order of commands no longer matters: every reply is a refusal.
@@ -155,6 +172,9 @@ def _rules_of_stage(settings: Settings, templates: ReplyTemplates, tls: Rule) ->
         rules[b"RCPT"] = Rule(templates.recipient(replies.R550_NO_USERS))
     if stage <= STAGES.index("data"):
         rules[b"DATA"] = Rule(templates.always(replies.R554_NO_RECIPIENTS))
+    if not settings.accept_mail and settings.reject_at in _REFUSALS:
+        verb, reply = _REFUSALS[settings.reject_at]
+        rules[verb] = Rule(templates.refusing(reply, rules[verb].reply))
     return rules, Rule(templates.unrecognized())
 
 
@@ -197,6 +217,5 @@ def _keywords(settings: Settings, *, announces_tls: bool) -> tuple[str, ...]:
         keywords = (*keywords, "ENHANCEDSTATUSCODES")
     # STARTTLS is announced if and only if it is available, whatever the setting lists (RFC 3207 section 4.2).
     keywords = tuple(keyword for keyword in keywords if keyword.upper() != "STARTTLS")
-    if announces_tls:
-        keywords = (*keywords, "STARTTLS")
-    return keywords
+    # It comes first, for probes that expect `250-STARTTLS`.
+    return ("STARTTLS", *keywords) if announces_tls else keywords

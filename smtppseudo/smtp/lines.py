@@ -101,3 +101,18 @@ class MessageCounter:
     def _count(self, data: bytes) -> None:
         # The sender doubles a dot at the beginning of a line; the extra dot does not count (RFC 5321 section 4.5.2).
         self.size_bytes += len(data) - data.count(b"\r\n.")
+
+
+class ChunkDropper:
+    """Drops the bytes of a chunk (RFC 3030); `left` counts those that are still to come."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, size_bytes: int) -> None:
+        self.left = size_bytes
+
+    def take(self, data: bytes, start: int) -> int:
+        """Consume `data` from `start`; return the position after what belongs to the chunk."""
+        end = min(start + self.left, len(data))
+        self.left -= end - start
+        return end

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import ip_of
 from smtppseudo.smtp import replies
-from smtppseudo.smtp.replies import Reply, echo, encode_lines
+from smtppseudo.smtp.replies import REPLY_BYTES, Reply, echo, encode_lines
 from smtppseudo.smtp.said import Said
 
 # Arguments: what the caller has said so far, the origin of its session (`origin_of`), and the argument of the command
@@ -19,6 +19,7 @@ HasRoom: TypeAlias = Callable[[], bool]  # whether one more TLS handshake is pos
 # so the match takes linear time for any input.
 _PATH: Final = rb'\s*(<(?:"(?:[^"\\]|\\.)*"|[^">])*>|\S+)'
 _PLACEHOLDER: Final = re.compile(rb"\{(?:echo|ip)\}")
+_FILLED_IN: Final = re.compile(rb"\{(ip|sender|recipient)\}")
 _FROM: Final = re.compile(rb"(?i:FROM):" + _PATH)
 _TO: Final = re.compile(rb"(?i:TO):" + _PATH)
 
@@ -43,6 +44,7 @@ class ReplyTemplates:
     def __init__(self, settings: Settings) -> None:
         self._hostname = settings.hostname
         self._enhanced = settings.enhanced_status_codes
+        self._refusal = settings.refusal
 
     def encode(self, reply: Reply) -> bytes:
         """Return the bytes of a reply without placeholders."""
@@ -52,6 +54,28 @@ class ReplyTemplates:
         """Send the same reply for any argument."""
         data = self.encode(reply)
         return lambda said, origin, argument: data
+
+    def refusing(self, reply: Reply, usual: ReplyFunction | None = None) -> ReplyFunction:
+        """Send a refusal with the operator's text, if there is one; `usual` is the function without that text."""
+        send_usual = usual or self.always(reply)
+        if not self._refusal:
+            return send_usual
+        code, head = b"%d " % reply.code, self.encode(reply._replace(text="")).removesuffix(b"\r\n")
+        pieces = _FILLED_IN.split(self._refusal.replace("{hostname}", self._hostname).encode())  # text, name, text, ...
+
+        def reply_to(said: Said, origin: str, argument: bytes) -> bytes:
+            given = send_usual(said, origin, argument)
+            if not given.startswith(code):
+                return given  # the command was malformed
+            values = {
+                b"ip": ip_of(origin).encode(),
+                b"sender": said.mail_from or b"",
+                b"recipient": echo(path_in(argument, b"TO:<", _TO) or b""),
+            }
+            line = head + b"".join([values[piece] if at % 2 else piece for at, piece in enumerate(pieces)])
+            return line[: REPLY_BYTES - 2] + b"\r\n"
+
+        return reply_to
 
     def by_argument(self, given: Reply, absent: Reply) -> ReplyFunction:
         """Send one reply to a command with an argument, another to a command without."""

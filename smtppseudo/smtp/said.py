@@ -12,13 +12,18 @@ _AUTH: Final = re.compile(
     rb"(?:\s+(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|ANONYMOUS|XOAUTH2|OAUTHBEARER|SCRAM-[A-Z0-9-]{1,20})(?!\S))?",
     re.IGNORECASE,
 )
+# What ends the text of a message: a command that hardly any text looks like.
+_ENDS_TEXT: Final = re.compile(
+    rb"\s*(?:QUIT|RSET|DATA|\.|(?:HELO|EHLO)\s+\S+|MAIL\s+FROM:\s*\S.*|RCPT\s+TO:\s*\S.*|(?:AUTH|STARTTLS)(?:\s.*)?)\s*",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class Said:
     """What the caller has said so far. Created at its first command, because most open connections say nothing.
 
-    `follows_auth`: the last command was AUTH, or a line after AUTH that may be a user name or a password. `not_logged`
-    counts the data events that were not logged.
+    `follows_auth`: the caller said AUTH, so unknown lines may be user names or passwords. `is_text`: DATA was refused,
+    and the caller may send the message all the same. `not_logged` counts the data events that were not logged.
     """
 
     __slots__ = (
@@ -26,6 +31,7 @@ class Said:
         "errors",
         "follows_auth",
         "helo",
+        "is_text",
         "last",
         "logged_bytes",
         "mail_from",
@@ -41,11 +47,21 @@ class Said:
         self.logged_bytes = 0
         self.not_logged = 0
         self.follows_auth = False
+        self.is_text = False
 
-
-def starts_with_auth(line: bytes) -> bool:
-    """Return whether a line starts with AUTH."""
-    return _AUTH.match(line) is not None
+    def redact(self, line: bytes, first_line: str, verb: bytes, *, is_unknown: bool) -> tuple[str, str]:
+        """Return a line and the first line of its reply as text for the log, without passwords and mail."""
+        if self.is_text and _ENDS_TEXT.fullmatch(line):
+            self.is_text = False
+        hides = self.is_text or (is_unknown and self.follows_auth)
+        if _AUTH.match(line):
+            self.follows_auth = True
+        if not hides:
+            return redact_auth(line) if verb == b"AUTH" else escape(line), first_line
+        if verb in (b"HELO", b"EHLO"):
+            self.helo = None
+            return REDACTED, first_line[:4] + REDACTED
+        return REDACTED, redact_echo(first_line)
 
 
 def redact_auth(line: bytes) -> str:

@@ -1,16 +1,19 @@
 """A session: one SMTP connection from accept to close, as a pure machine."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from smtppseudo.events import Closed, CloseReason, Command, Event, Message, escape, ip_of, origin_of, split_origin
-from smtppseudo.smtp.dialogue import Dialogue, Rule, SmtpState
-from smtppseudo.smtp.lines import LINE_BYTES, Line, LineSplitter, MessageCounter
-from smtppseudo.smtp.said import REDACTED, Said, redact_auth, redact_echo, starts_with_auth
+from smtppseudo.smtp.dialogue import Dialogue, SmtpState
+from smtppseudo.smtp.lines import LINE_BYTES, ChunkDropper, Line, LineSplitter, MessageCounter
+from smtppseudo.smtp.said import REDACTED, Said
 
 ERRORS_MAX: Final = 20
 COMMANDS_MAX: Final = 1000
 LOGGED_BYTES_MAX: Final = 65_536  # of data events, in one session
+CHUNK_BYTES_MAX: Final = 4_000_000  # of a BDAT that is dropped, unless SIZE is announced
+_BDAT: Final = re.compile(rb"\s*BDAT\s+(\d{1,20})(?:\s+LAST)?\s*", re.IGNORECASE)
 _RECORD_BYTES: Final = 120  # of a log line, without the command and the reply
 
 _new: Final = tuple.__new__
@@ -65,7 +68,7 @@ class SmtpSession:
         self.sent_bytes = 0
         self.said: Said | None = None
         self.close_reason: CloseReason | None = None
-        self._held: LineSplitter | MessageCounter | None = None  # an unfinished line, or a message
+        self._held: LineSplitter | MessageCounter | ChunkDropper | None = None  # what is not finished
         self._to_send = greeting
 
     def receive(self, data: bytes, now: float) -> Sequence[Event]:
@@ -190,6 +193,11 @@ class SmtpSession:
             if isinstance(held, MessageCounter):
                 self.idle_since = now  # bytes of a message count as progress
                 at = self._take_message(held, data, at, events)
+            elif isinstance(held, ChunkDropper):
+                self.idle_since = now
+                at = held.take(data, at)
+                if not held.left:
+                    self._held = None
             else:
                 at = self._take_line(data, at, events)
         if at < len(data):
@@ -229,9 +237,11 @@ class SmtpSession:
         end = message.take(data, at)
         if end is None:
             return len(data)
-        limit = self._dialogue.max_message_bytes
-        too_big = 0 < limit < message.size_bytes
-        self._to_send += self._dialogue.message_too_big if too_big else self._dialogue.message_reply
+        dialogue = self._dialogue
+        if 0 < dialogue.max_message_bytes < message.size_bytes:
+            self._to_send += dialogue.message_too_big
+        else:
+            self._to_send += dialogue.message_reply(self._ensure_said(), self.origin, b"")
         events.append(Message(message.size_bytes))
         self._held = None
         self.state = _READY
@@ -240,8 +250,8 @@ class SmtpSession:
     def _too_long(self, line: Line, splitter: LineSplitter) -> Sequence[Event]:
         said, dialogue = self._ensure_said(), self._dialogue
         reply = dialogue.farewells["errors"] if self.close_reason == "errors" else dialogue.line_too_long
-        shown = REDACTED if said.follows_auth else redact_auth(line.text)
-        said.follows_auth = said.follows_auth or starts_with_auth(line.text)
+        verb = split_command(line.text)[0].upper()
+        shown, _ = said.redact(line.text, "", verb, is_unknown=True)
         marks = (line.eol_lf, splitter.pregreet, splitter.pipelined, line.truncated_bytes)
         event = Command(shown, escape(reply[:-2]), *marks)
         return self._logged(said, event, len(event.data) + len(event.reply))
@@ -274,10 +284,10 @@ class SmtpSession:
                 self.close_reason = rule.close_reason
                 if rule.then is _DATA:
                     self._held = MessageCounter()
-            # Replies of 50z are those to malformed and unknown commands (RFC 5321 section 4.2.1). No refusal that
-            # `reject_at` prescribes is among them, and no other reply has a 0 there.
-            if reply[1] == 0x30 or said.commands >= COMMANDS_MAX:
-                reply = self._counted(said, reply, is_error=reply[1] == 0x30)
+            # Replies of 50z are those to malformed commands (RFC 5321 section 4.2.1). No refusal that `reject_at`
+            # prescribes is among them, and no other reply has a 0 there.
+            if reply[1] == 0x30 or rule.is_error or said.commands >= COMMANDS_MAX:
+                reply = self._counted(said, reply, is_error=reply[1] == 0x30 or rule.is_error)
         else:
             reply = self._counted(said, rule.out_of_sequence, is_error=True)
         self._to_send += reply
@@ -285,20 +295,27 @@ class SmtpSession:
         if "\\" in first_line:  # the only character of a reply that `escape` changes: this saves 2 %
             first_line = escape(first_line.encode())
         shown = escape(line)
-        if said.follows_auth or rule is dialogue.unknown or verb == b"AUTH":
-            shown, first_line = self._redacted(said, rule, line, first_line)
+        if rule.may_redact or said.follows_auth or said.is_text:
+            shown, first_line = said.redact(line, first_line, verb, is_unknown=rule is dialogue.unknown)
+            self._expect_text(said, verb, line, is_hidden=shown is REDACTED, is_refused=reply[0] == 0x35)
         # tuple.__new__ in place of Command(...) saves 2 % of a session's instructions.
         event = _new(Command, (shown, first_line, eol_lf, pregreet, pipelined, 0))
         return self._logged(said, event, len(shown) + len(first_line))
 
-    def _redacted(self, said: Said, rule: Rule, line: bytes, first_line: str) -> tuple[str, str]:
-        """Return an AUTH line, an unknown one or one that follows AUTH as text for the log; and its reply."""
-        is_unknown, follows_auth = rule is self._dialogue.unknown, said.follows_auth
-        said.follows_auth = starts_with_auth(line) or (is_unknown and follows_auth)
-        if is_unknown and follows_auth:
-            # Some clients send user name and password although AUTH was refused.
-            return REDACTED, redact_echo(first_line)
-        return redact_auth(line) if not is_unknown else escape(line), first_line
+    def _expect_text(self, said: Said, verb: bytes, line: bytes, *, is_hidden: bool, is_refused: bool) -> None:
+        """Prepare for a message that is sent although DATA or BDAT was refused.
+
+        The sender of a BDAT does not wait for the reply (RFC 3030 section 2), so its chunk is dropped.
+        """
+        if is_hidden:
+            return
+        match = _BDAT.fullmatch(line) if verb == b"BDAT" else None
+        if match is None:
+            said.is_text = is_refused and verb in (b"DATA", b"BDAT")
+        elif int(match[1]) > (self._dialogue.max_message_bytes or CHUNK_BYTES_MAX):
+            self.close_reason = "errors"
+        elif int(match[1]):
+            self._held = ChunkDropper(int(match[1]))
 
     def _logged(self, said: Said, event: Command, size: int) -> Sequence[Event]:
         """Return the event; nothing if the session's share of the log is used. `size` is that of its two texts."""

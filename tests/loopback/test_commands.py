@@ -119,6 +119,19 @@ def test_stop_and_start(server: Running) -> None:
     assert len(server.events(Online)) == 2
 
 
+def test_refusal_and_reject_at_must_go_together(server: Running) -> None:
+    ask(server, "set", "reject_at=rcpt", "refusal={recipient} is unknown")
+    assert 'refusal: {recipient} is known only at reject_at = rcpt, and reject_at is "mail"' in ask(
+        server, "set", "reject_at=mail", status=78
+    )
+    assert "{sender}" in ask(server, "set", "refusal={sender}", "reject_at=helo", status=78)
+    with server.connect() as client:
+        client.expect("220")
+        client.say("HELO me", "250")
+        client.say("MAIL FROM:<a@b>", "250")
+        client.say("RCPT TO:<c@d>", "550 <c@d> is unknown")
+
+
 def test_set_and_unset(server: Running) -> None:
     shown = ask(server, "set", "greeting={hostname} ESMTP", "idle_timeout_s=60", "accept_mail=false")
     assert shown.splitlines() == [

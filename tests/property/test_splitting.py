@@ -76,16 +76,16 @@ def by_the_table(dialogue: Dialogue, state: SmtpState, said: Said, line: bytes) 
 @given(dialogues, st.lists(lines, min_size=1, max_size=ERRORS_MAX - 1))
 def test_each_line_is_replied_to_by_the_table(dialogue: Dialogue, stream: list[bytes]) -> None:
     session, said = begin(dialogue), Said()
-    has_auth = b"AUTH" in b" ".join(stream).upper()  # then texts may be redacted
+    may_redact = re.search(rb"AUTH|DATA|BDAT", b" ".join(stream), re.IGNORECASE) is not None
     for line in stream:
         if session.close_reason is not None:
             break
         expected = by_the_table(dialogue, session.state, said, line)
         event, reply = say(session, line)
         assert reply == expected
-        assert has_auth or event == Command(escape(line), escape(expected.partition(b"\r\n")[0]))
+        assert may_redact or event == Command(escape(line), escape(expected.partition(b"\r\n")[0]))
         assert session.said is not None
-        assert (session.said.helo, session.said.mail_from) == (said.helo, said.mail_from)
+        assert may_redact or (session.said.helo, session.said.mail_from) == (said.helo, said.mail_from)
 
 
 @settings(max_examples=400)

@@ -9,6 +9,7 @@ from smtppseudo.config.settings import STAGES, Settings, Stage
 from smtppseudo.events import CloseReason
 from smtppseudo.smtp import replies
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
+from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
 
 DATE: Final = "06/01/2012 2:41:11 PM -0700"
@@ -279,7 +280,39 @@ def test_prepared_replies_are_the_constants() -> None:
     for data, reply in {
         dialogue.line_too_long: replies.R500_TOO_LONG,
         dialogue.message_too_big: replies.R552_TOO_BIG,
-        dialogue.message_reply: replies.R250_BIT_BUCKET,
-        Dialogue(DEFAULTS).message_reply: replies.R554_REFUSED,
+        dialogue.message_reply(Said(), "", b""): replies.R250_BIT_BUCKET,
+        Dialogue(DEFAULTS).message_reply(Said(), "", b""): replies.R554_REFUSED,
     }.items():
         assert data == f"{reply.code} {reply.text}\r\n".encode()
+
+
+@pytest.mark.parametrize("enhanced", [False, True])
+@pytest.mark.parametrize(
+    ("stage", "refusal", "reply"),
+    [
+        ("connect", "Call {hostname}, {ip} {date} {x} 100%", b"521 Call mx.example.org, 192.0.2.1 {date} {x} 100%"),
+        ("helo", "Not for {ip} {echo}", b"550 Not for 192.0.2.1 {echo}"),
+        ("mail", "{sender} from {ip} {", b"553 <a@b.test> from 192.0.2.1 {"),
+        ("rcpt", "{sender} to {recipient}", b"550 <a@b.test> to <c@d.test>"),
+        ("data", "no mail from {sender} %b", b"554 no mail from <a@b.test> %b"),
+        ("message", "no mail from {sender}", b"554 no mail from <a@b.test>"),
+        ("mail", "x" * 400 + "{sender}" * 20, b"553 " + b"x" * 400 + b"<a@b.test>" * 20),
+    ],
+)
+def test_the_refusal_has_the_text_of_the_setting(stage: Stage, refusal: str, reply: bytes, enhanced: bool) -> None:
+    dialogue = Dialogue(DEFAULTS._replace(reject_at=stage, refusal=refusal, enhanced_status_codes=enhanced))
+    session = SmtpSession(dialogue, 1, 1, "192.0.2.1", 50_000, dialogue.greeting("192.0.2.1", DATE), 0.0)
+    lines = (b"EHLO x", b"MAIL FROM:<a@b.test>", b"RCPT TO:<c@d.test>", b"DATA", b"Text", b".")
+    session.receive(b"\r\n".join(lines) + b"\r\n", 0.0)
+    replies = session.data_to_send(0.0).split(b"\r\n")
+    assert all(len(line) <= 510 for line in replies)
+    without_status = [re.sub(rb"^(\d{3} )[245]\.\d\.\d ", rb"\1", line) for line in replies]
+    assert [line for line in without_status if line and reply.startswith(line)]
+    assert any(len(line) > 500 for line in without_status) is (len(reply) > 510)
+
+
+def test_a_malformed_command_keeps_its_own_reply() -> None:
+    dialogue = Dialogue(DEFAULTS._replace(refusal="no {sender}"))
+    session = SmtpSession(dialogue, 1, 1, "192.0.2.1", 50_000, b"", 0.0)
+    session.receive(b"MAIL\r\n", 0.0)
+    assert session.data_to_send(0.0) == b"501 Domain name required.\r\n"

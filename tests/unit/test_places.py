@@ -1,6 +1,7 @@
 """Places: the directories of a user and of a service, and text files with a byte order mark."""
 
 import argparse
+import socket
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,28 @@ def test_addresses_that_the_service_manager_overrides_are_one_warning(
     assert [warning.partition(" not used")[0] for warning in warnings] == (
         [f"warning: {' and '.join(ignored)}"] if ignored else []
     )
+
+
+@pytest.mark.parametrize("name", ["", "(none)", "a%s{date}", "x\r\ny", "x" * 300, "\udcff"])
+@pytest.mark.parametrize(
+    ("options", "literal"),
+    [
+        ({"listen": ("192.0.2.7", "::1")}, "[192.0.2.7]"),
+        ({"listen": ("2001:db8::7",)}, "[IPv6:2001:db8::7]"),
+        ({"listen": ("0.0.0.0", "192.0.2.7")}, "[192.0.2.7]"),
+    ],
+)
+def test_an_address_replaces_a_machine_name_that_is_no_host_name(
+    name: str, options: dict[str, tuple[str, ...]], literal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    (tmp_path / "smtppseudo.toml").touch()
+    warnings: list[str] = []
+    given = argparse.Namespace(config=str(tmp_path / "smtppseudo.toml"), **options)
+    assert read_configuration(given, warnings.append).settings.hostname == literal
+    assert warnings == [
+        f"warning: the name of this machine is no host name, so replies name {literal}; set hostname",
+    ]
+    (tmp_path / "smtppseudo.toml").write_text('hostname = "mx.example.org"\n')
+    assert read_configuration(given, warnings.append).settings.hostname == "mx.example.org"
+    assert len(warnings) == 1

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from smtppseudo.config.settings import STAGES, Stage
+from smtppseudo.config.settings import STAGES, Settings, Stage
 from smtppseudo.events import Event, escape
 from smtppseudo.smtp.session import SmtpSession
 from tests.unit.test_smtp_session import DEFAULTS, START, commands, greeted, heard
@@ -92,11 +92,92 @@ def test_unknown_lines_after_a_misspelt_auth_are_redacted(stage: Stage, verb: by
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_redaction_ends_with_the_next_known_command(stage: Stage) -> None:
+def test_unknown_lines_stay_redacted_after_auth_and_a_known_command(stage: Stage) -> None:
     session = greeted(DEFAULTS._replace(reject_at=stage))
-    lines = (b"AUTH LOGIN", b"x", b"MAIL FROM:<a@b>", b"xyzzy")
+    lines = (b"AUTH LOGIN", b"x", b"MAIL FROM:<a@b>", b"NOOP", b"xyzzy")
     events = commands(session.receive(b"\r\n".join(lines) + b"\r\n", START))
-    assert [event.data for event in events] == ["AUTH LOGIN", "[redacted]", "MAIL FROM:<a@b>", "xyzzy"]
+    shown = ["AUTH LOGIN", "[redacted]", "MAIL FROM:<a@b>", "NOOP", "[redacted]"]
+    assert [event.data for event in events] == shown
+
+
+MESSAGE: Final = (
+    b"From: someone",
+    b"Subject: password is %b" % SECRET,
+    b"",
+    b"helo %b and more" % SECRET,
+    b"mail %b" % SECRET,
+    b"NOOP %b" % SECRET,
+    b"%b: x" % SECRET,
+)
+
+
+@pytest.mark.parametrize("stage", ["connect", "helo", "mail", "rcpt", "data"])
+def test_a_message_that_is_sent_although_data_was_refused_is_redacted(stage: Stage) -> None:
+    session = greeted(DEFAULTS._replace(reject_at=stage))
+    events = commands(session.receive(b"\r\n".join((b"DATA", *MESSAGE, b".", b"QUIT")) + b"\r\n", START))
+    assert [event.data for event in events] == ["DATA", *["[redacted]"] * len(MESSAGE), ".", "QUIT"]
+    assert_hidden(session, events)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            b"QUIT",
+            b"rset",
+            b"data",
+            b".",
+            b"HELO x",
+            b"EHLO [192.0.2.1]",
+            b"MAIL FROM:<a@b>",
+            b"mail from: a@b SIZE=1",
+        ),
+        *(b"RCPT TO:<a@b>", b"AUTH", b"AUTH LOGIN", b"STARTTLS"),
+    ],
+)
+def test_a_command_ends_the_redaction_of_a_message(line: bytes) -> None:
+    events = commands(greeted().receive(b"DATA\r\nhidden\r\n%b\r\nNOOP shown\r\n" % line, START))
+    assert [event.data for event in events[:3]] == ["DATA", "[redacted]", line.decode()]
+    assert [event.data for event in events[3:]] in ([], ["[redacted]"], ["NOOP shown"])  # after QUIT, DATA, others
+
+
+def test_a_line_that_is_too_long_is_redacted_in_a_message() -> None:
+    session = greeted()
+    events = commands(session.receive(b"DATA\r\n" + SECRET * 300 + b"\r\n", START))
+    assert [event.data for event in events] == ["DATA", "[redacted]"]
+    assert_hidden(session, events)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("pieces", [1, 7, 5000])
+def test_the_chunk_of_a_bdat_is_dropped(stage: Stage, pieces: int) -> None:
+    session = greeted(DEFAULTS._replace(reject_at=stage))
+    chunk = b"QUIT\r\nMAIL FROM:<a@b>\r\n"
+    data = b"BDAT %d\r\n%bbdat 3 LAST\r\nx\r\nNOOP\r\n" % (len(chunk), chunk)
+    events: list[Event] = []
+    for at in range(0, len(data), pieces):
+        events += session.receive(data[at : at + pieces], START)
+    assert [event.data for event in commands(events)] == [f"BDAT {len(chunk)}", "bdat 3 LAST", "NOOP"]
+    assert all(event.reply[:1] == "5" for event in commands(events)[:2])
+    assert session.received_bytes == len(data)
+
+
+@pytest.mark.parametrize("settings", [DEFAULTS, DEFAULTS._replace(ehlo_keywords=("SIZE 100",))])
+def test_a_chunk_over_the_limit_ends_the_session(settings: Settings) -> None:
+    most = 100 if settings.ehlo_keywords == ("SIZE 100",) else 4_000_000
+    session = greeted(settings)
+    session.receive(b"BDAT %d\r\n" % most, START)
+    assert session.close_reason is None
+    session = greeted(settings)
+    (event,) = commands(session.receive(b"BDAT %d LAST\r\n" % (most + 1), START))
+    assert session.data_to_send(START) == b"500 Command unrecognized: BDAT\r\n"
+    assert (event.reply[:3], session.close_reason) == ("500", "errors")
+
+
+@pytest.mark.parametrize("line", [b"BDAT", b"BDAT x", b"BDAT -1", b"BDAT 3 FIRST", b"BDAT " + b"9" * 40])
+def test_a_malformed_bdat_drops_nothing(line: bytes) -> None:
+    events = commands(greeted().receive(line + b"\r\nNOOP\r\n.\r\n", START))
+    assert [event.data for event in events] == [line.decode(), "[redacted]", "."]
 
 
 def assert_hidden(session: SmtpSession, events: Sequence[Event]) -> None:

@@ -47,7 +47,7 @@ LISTS: Final = (
 )
 TLS: Final = ("tls_cert", "tls_key", "monitor_tls_cert", "monitor_tls_key")
 PATHS: Final = ("log_dir", "metrics_file", "state_dir", "blocklist_file", *TLS)
-TEXTS: Final = ("greeting", "hostname", "server_name", "reject_at", "log_format", "blocklist_format", *PATHS)
+TEXTS: Final = ("greeting", "refusal", "hostname", "server_name", "reject_at", "log_format", "blocklist_format", *PATHS)
 
 
 def no_warning(text: str) -> None:
@@ -222,8 +222,22 @@ def test_text_is_checked(name: str, right: list[str], wrong: list[object]) -> No
         ),
         (
             "ehlo_keywords",
-            [[], ["8BITMIME"], ["SIZE 4000000", "X-A"], ["AUTH PLAIN LOGIN", "X %b"]],
-            [[""], [" X"], ["X "], ["X  Y"], ["-X"], ["X\n"], ["ä"], ["X\tY"]],
+            [[], ["8BITMIME"], ["SIZE 4000000", "X-A"], ["XAUTH PLAIN LOGIN", "X %b"]],
+            [
+                ["chunking"],
+                ["DSN", "AUTH PLAIN"],
+                ["BINARYMIME"],
+                ["XCLIENT NAME"],
+                ["XFORWARD"],
+                [""],
+                [" X"],
+                ["X "],
+                ["X  Y"],
+                ["-X"],
+                ["X\n"],
+                ["ä"],
+                ["X\tY"],
+            ],
         ),
     ],
 )

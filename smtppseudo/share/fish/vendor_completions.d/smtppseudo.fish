@@ -138,7 +138,7 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using unset' -l magic-file -xka "(_
 complete -c smtppseudo -n '_shtab_smtppseudo_using unset' -l tls -d 'use TLS also to this machine'
 complete -c smtppseudo -n '_shtab_smtppseudo_using unset' -l cleartext -d 'use no TLS to another machine; everybody on the way can then read and change the traffic'
 complete -c smtppseudo -n '_shtab_smtppseudo_using unset' -l pin -x -d 'trust the certificate with this fingerprint from now on (the one accepted at the first connection)'
-complete -c smtppseudo -n '_shtab_smtppseudo_using unset; and test $_shtab_smtppseudo_npos -ge 0' -ka "idle_timeout_s session_timeout_s quiet_timeout_s tarpit greet_delay_s reply_delay_s stutter_bytes_per_s greeting reject_at accept_mail log_data_events" -d 'a setting that `set` or a monitor has changed'
+complete -c smtppseudo -n '_shtab_smtppseudo_using unset; and test $_shtab_smtppseudo_npos -ge 0' -ka "idle_timeout_s session_timeout_s quiet_timeout_s tarpit greet_delay_s reply_delay_s stutter_bytes_per_s greeting refusal reject_at accept_mail log_data_events" -d 'a setting that `set` or a monitor has changed'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a disconnect -d 'end the session in a slot'
 complete -c smtppseudo -n '_shtab_smtppseudo_using disconnect' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using disconnect' -l host -x -d 'the server (this machine)'
