@@ -40,9 +40,13 @@ def to_toml(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(to_toml, value)) + "]"
     if isinstance(value, str):
-        # Values contain only printable ASCII, of which a TOML basic string escapes these two.
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return '"' + re.sub(r"[^ !#-[\]-~]", _toml_escape, value) + '"'
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _toml_escape(character: re.Match[str]) -> str:
+    code = ord(character[0])
+    return f"\\{character[0]}" if character[0] in '"\\' else f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
 
 
 def default_file() -> str:
