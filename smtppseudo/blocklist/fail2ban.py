@@ -8,7 +8,7 @@ can contain neither. So a caller cannot cause another address to be banned.
 from typing import Final, NamedTuple
 
 from smtppseudo.config.settings import STDOUT
-from smtppseudo.log.records import TIME
+from smtppseudo.log.records import TIME_SHAPE
 
 FILTER_PATH: Final = "/etc/fail2ban/filter.d/smtppseudo.conf"
 JAIL_PATH: Final = "/etc/fail2ban/jail.d/smtppseudo.conf"
@@ -66,8 +66,8 @@ _FILE_FILTER: Final = _filter(
 # fail2ban puts host, name and process before a line of the journal, and takes the time from the journal.
 _JOURNAL_FILTER: Final = _filter(
     "the journal",
-    rf"^\S+ \S+\[\d+\]: {TIME} command ",
-    rf'^\S+ \S+\[\d+\]: \{{"time":"{TIME}","event":"command",',
+    rf"^\S+ \S+\[\d+\]: {TIME_SHAPE} command ",
+    rf'^\S+ \S+\[\d+\]: \{{"time":"{TIME_SHAPE}","event":"command",',
     "journalmatch = _SYSTEMD_UNIT=smtppseudo.service",
 )
 

@@ -1,6 +1,7 @@
 """Periods: times on the command line."""
 
 import argparse
+import contextlib
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
@@ -22,10 +23,8 @@ def parse_time(text: str, now: datetime, zone: tzinfo | None) -> datetime:
     `zone` is the time zone of a text without one; None = local time.
     """
     try:
-        return now - parse_duration(text)
-    except argparse.ArgumentTypeError:
-        pass
-    try:
+        with contextlib.suppress(argparse.ArgumentTypeError):
+            return now - parse_duration(text)
         at = datetime.fromisoformat(text)
         if at.tzinfo is None:
             at = at.replace(tzinfo=zone) if zone else at.astimezone()

@@ -29,7 +29,14 @@ OLD_FIELDS: Final = {
 }
 
 KINDS: Final[dict[str, type[Event]]] = {name: kind for kind, name in NAMES.items()}
-TIME: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+_LEAP_YEAR: Final = r"(?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
+_DAY: Final = (
+    r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|1\d|2[0-8])"
+    rf"|(?<={_LEAP_YEAR}-)02-29)"
+)
+TIME_SHAPE: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+# Matches only times that exist, so that readers need not expect others. The server writes no leap seconds.
+TIME: Final = rf"(?!0000)\d{{4}}-{_DAY}T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{{3}}Z"
 _TIME: Final = re.compile(TIME, re.ASCII)
 _EVENT: Final = re.compile(r"[a-z_]+")
 _TEXT: Final = re.compile(r'(\S+) (\S+)((?: [a-z_]+=(?:"[^"]*"|[^ "=]*))+)')

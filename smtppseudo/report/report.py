@@ -172,6 +172,6 @@ def network_of(ip: str) -> str:
 def _day_and_hour(minute: str, zone: tzinfo | None) -> tuple[str, str]:
     try:
         local = datetime.fromisoformat(f"{minute}:00+00:00").astimezone(zone)
-    except (ValueError, OverflowError):
+    except OverflowError:  # no date in that zone
         return "", ""
     return str(local.date()), HOURS[local.hour]

@@ -5,7 +5,7 @@ double-width letters and combining marks could still misalign a table.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Final
 
@@ -48,6 +48,8 @@ def parse_stamp(stamp: str) -> datetime | None:
     try:
         at = datetime.fromisoformat(stamp)
     except ValueError:
+        return None
+    if at.year in (MINYEAR, MAXYEAR):  # in another time zone it might have no date
         return None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 

@@ -174,6 +174,20 @@ def test_damaged_lines_are_ignored(log: Path) -> None:
     assert blocklist(log) == (0, f"{A}\n2a01:4f8:1:2::/64\n", "smtppseudo: damaged lines ignored: 2\n")
 
 
+def test_line_with_an_impossible_date_is_damaged(log: Path) -> None:
+    whole = log.read_text()
+    year = whole[:5]
+    with log.open("a") as file:
+        for day in ("13-28T12:00:00.000Z", "11-31T12:00:00.000Z", "11-24T25:00:00.000Z"):
+            file.write(year + day + whole[whole.index(" ") : whole.index("\n") + 1])
+    damaged = "smtppseudo: damaged lines ignored: 3\n"
+    assert blocklist(log) == (0, f"{A}\n2a01:4f8:1:2::/64\n", damaged)
+    status, _, stderr = blocklist(log, "--explain", A)
+    assert (status, stderr) == (0, damaged)
+    # Every reader counts the same lines.
+    assert " 3 damaged, left out\n" in run("report", str(log)).stdout
+
+
 def test_unwritable_output_is_an_error(log: Path) -> None:
     status, _, stderr = blocklist(log, "--output", "/nowhere/list")
     assert (status, stderr.startswith("smtppseudo: /nowhere/list: No such file or directory; ")) == (1, True)

@@ -27,6 +27,9 @@ def test_spans_and_times() -> None:
     assert [format_span(each) for each in (-1, 7, 247, 3_720, 273_600)] == ["0 s", "7 s", "4:07", "1 h 02", "3 d 04"]
     assert clock_time("2026-06-01T23:30:00.000Z", timezone(timedelta(hours=2))) == "01:30:00"
     assert clock_time("nonsense", UTC) == "--:--:--"
+    for stamp in ("0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"):
+        for hours in (-12, 12):
+            assert clock_time(stamp, timezone(timedelta(hours=hours))) == "--:--:--"
 
 
 def test_every_event_has_a_description() -> None:

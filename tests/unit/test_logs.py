@@ -131,6 +131,11 @@ def test_last_line_without_lf_is_damaged(tmp_path: Path) -> None:
         b"2026-11-24T12:00:00.000Z connected slot=1 sess\n",
         b'{"time":"2026-11-24T12:00:00.000Z","event":"connected","slot":1e999}\n',
         b'{"time":"2026-11-24T12:00:00.000Z","event":"refused","reason":"\\u001b[31m","count":1}\n',
+        b"2026-13-28T12:00:00.000Z connected slot=1 session=2 ip=192.0.2.1 port=1 local_port=25\n",
+        b"2026-11-24T24:00:00.000Z command slot=1 session=2 ip=192.0.2.1 port=1 data=QUIT code=221 reply=Bye\n",
+        b'{"time":"2026-02-29T12:00:00.000Z","event":"refused","reason":"slots","count":1}\n',
+        b'{"time":"2026-11-31T12:00:00.000Z","event":"connected","slot":1,"session":2,"ip":"192.0.2.1","port":1,'
+        b'"local_port":25}\n',
         b"2026-13-24 connected slot=1 session=1 ip=192.0.2.1 port=1 local_port=25\n",
         f"2026-11-24T12:00:00.000Z refused reason=slots count={'9' * 400}\n".encode(),
         f"2026-11-24T12:00:00.000Z closed reason=quit duration_ms=-{'9' * 400}"

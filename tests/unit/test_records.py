@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 import pytest
@@ -22,6 +23,7 @@ from smtppseudo.events import (
     Stamped,
     TurnedAway,
 )
+from smtppseudo.log.records import TIME as TIMES
 from smtppseudo.log.records import parse, render_record, with_current_names
 from tests.records import command, fields, render_json, render_text
 
@@ -258,6 +260,27 @@ def test_json_line_has_no_duplicate_key() -> None:
 def test_invalid_line_is_a_value_error(line: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse(line)
+
+
+def _is_a_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_only_times_that_exist_are_times() -> None:
+    years = (0, 1, 4, 100, 400, 1900, 1996, 2000, 2023, 2024, 2026, 2096, 2100, 2400, 9996, 9999)
+    days = [
+        f"{year:04}-{month:02}-{day:02}T12:00:00.000Z" for year in years for month in range(14) for day in range(34)
+    ]
+    hours = [f"2026-11-24T{hour:02}:00:00.000Z" for hour in range(100)]
+    minutes = [f"2026-11-24T12:{minute:02}:{second:02}.000Z" for minute in range(100) for second in (0, 59, 60, 99)]
+    for text in (*days, *hours, *minutes):
+        # Python 3.13 takes 24:00:00 for the next midnight.
+        is_time = _is_a_time(text) and "T24" not in text
+        assert (re.fullmatch(TIMES, text) is not None) is is_time, text
 
 
 @pytest.mark.parametrize(

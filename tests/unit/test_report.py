@@ -106,8 +106,9 @@ def test_an_event_of_a_later_version_is_not_taken_for_suppressed_lines() -> None
     assert report.suppressed == 0
 
 
-def test_invalid_time_has_no_hour() -> None:
-    report = report_of(session("192.0.2.1", time="2026-99-99T99:99:99.999Z"))
+def test_time_without_a_date_in_the_zone_has_no_hour() -> None:
+    report = Report(["hour"], timezone(timedelta(hours=-1)))
+    report.add(scan("".join(render_log(session("192.0.2.1", time="0001-01-01T00:59:59.999Z"))).encode())[0])
     assert report.connected == 1
     assert by(report, "hour") == {}
 
