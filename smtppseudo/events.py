@@ -168,6 +168,12 @@ def split_origin(origin: str) -> tuple[str, str, str, str]:
     return slot, session, ip, port
 
 
+def slot_and_ip(origin: str) -> tuple[int, str]:
+    """Return the slot and the address in the origin of a session."""
+    _, slot, _, ip, _ = origin.split(" ")
+    return int(slot[5:]), ip[3:]
+
+
 def ip_of(origin: str) -> str:
     """Return the address in the origin of a session."""
     return origin[origin.index(" ip=") + 4 : origin.rindex(" ")]

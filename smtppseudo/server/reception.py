@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from smtppseudo.config.settings import Settings
-from smtppseudo.events import CloseReason, Connected, TurnedAwayReason, ip_of
+from smtppseudo.events import CloseReason, Connected, TurnedAwayReason, slot_and_ip
 from smtppseudo.loop.connection import Connection
 from smtppseudo.loop.listener import close_with_reply
 from smtppseudo.loop.paced import PacedConnection
@@ -127,9 +127,10 @@ class Reception:
     def released(self, connection: Connection[SmtpSession], now: float) -> None:
         """Free the slot of a closed connection."""
         session = connection.machine
-        self._connections[session.slot - 1] = None
-        self.slots.release(session)
-        self._limit.release(ip_of(session.origin))
+        slot, ip = slot_and_ip(session.origin)
+        self._connections[slot - 1] = None
+        self.slots.release(slot)
+        self._limit.release(ip)
         self.counters.add_closed(session, now)
 
     def local_ip(self, slot: int) -> str:

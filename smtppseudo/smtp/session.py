@@ -4,7 +4,18 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from smtppseudo.events import Closed, CloseReason, Command, Event, Message, escape, ip_of, origin_of, split_origin
+from smtppseudo.events import (
+    Closed,
+    CloseReason,
+    Command,
+    Event,
+    Message,
+    escape,
+    ip_of,
+    origin_of,
+    slot_and_ip,
+    split_origin,
+)
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
 from smtppseudo.smtp.lines import LINE_BYTES, ChunkDropper, Line, LineSplitter, MessageCounter
 from smtppseudo.smtp.said import REDACTED, Said
@@ -34,8 +45,8 @@ class SmtpSession:
       Otherwise, or if the handshake fails, close the connection and log the events that `closed` returns.
 
     Times (`now`) are monotonic seconds. A peer's misbehaviour is a reply or an event, never an exception.
-    A session keeps at most 2,048 bytes of a line and nothing of a message. Its number and the caller's address are
-    kept as text, `origin`: every event needs that, and three objects would take more memory.
+    A session keeps at most 2,048 bytes of a line and nothing of a message. Its slot, its number and the
+    caller's address are kept as text, `origin`: every event needs that, and four objects would take more memory.
     """
 
     delayed_s = 0.0  # by the tarpit
@@ -50,7 +61,6 @@ class SmtpSession:
         "received_bytes",
         "said",
         "sent_bytes",
-        "slot",
         "started_at",
         "state",
     )
@@ -59,7 +69,6 @@ class SmtpSession:
         self, dialogue: Dialogue, session_id: int, slot: int, ip: str, port: int, greeting: bytes, now: float
     ) -> None:
         self._dialogue = dialogue
-        self.slot = slot
         self.origin = origin_of(slot, session_id, ip, port)
         self.started_at = now
         self.idle_since = now
@@ -99,6 +108,11 @@ class SmtpSession:
     def flushed(self, now: float) -> None:
         """Restart the idle clock: the kernel has accepted all bytes only now."""
         self.idle_since = now
+
+    @property
+    def slot(self) -> int:
+        """The number of the slot, from 1."""
+        return slot_and_ip(self.origin)[0]
 
     @property
     def session_id(self) -> int:

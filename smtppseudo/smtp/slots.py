@@ -45,17 +45,15 @@ class SlotTable:
 
     def enter(self, occupant: SmtpSession) -> None:
         """Put an occupant into its slot, the one that `free_slot` returned."""
-        index = occupant.slot - 1
-        if index == len(self._occupants):
-            self._occupants.append(occupant)
+        if self._free:
+            self._occupants[heapq.heappop(self._free)] = occupant
         else:
-            heapq.heappop(self._free)
-            self._occupants[index] = occupant
+            self._occupants.append(occupant)
         self.in_use += 1
 
-    def release(self, occupant: SmtpSession) -> None:
-        """Free an occupant's slot; the occupant stays visible there."""
-        heapq.heappush(self._free, occupant.slot - 1)
+    def release(self, slot: int) -> None:
+        """Free a slot; its occupant stays visible there."""
+        heapq.heappush(self._free, slot - 1)
         self.in_use -= 1
 
     def update_shortage(self) -> bool:
@@ -84,5 +82,5 @@ class SlotTable:
             if now < self._next_sort_at:
                 return None
             self._next_sort_at = now + self.evict_after_s
-            idle = [(each.idle_since, each.slot, each) for each in self._occupants if self._is_idle(each)]
+            idle = [(each.idle_since, at, each) for at, each in enumerate(self._occupants) if self._is_idle(each)]
             self._candidates = sorted(idle, reverse=True)

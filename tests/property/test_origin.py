@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from smtppseudo.events import ip_of, origin_of, split_origin
+from smtppseudo.events import ip_of, origin_of, slot_and_ip, split_origin
 
 numbers = st.integers(1, 1 << 60)
 ports = st.integers(1, 65_535)
@@ -21,6 +21,7 @@ def test_the_origin_of_a_session_is_split_again(slot: int, session: int, ip: str
     origin = origin_of(slot, session, ip, port)
     assert split_origin(origin) == (str(slot), str(session), ip, str(port))
     assert ip_of(origin) == ip
+    assert slot_and_ip(origin) == (slot, ip)
 
 
 @given(addresses | st.just(""), ports | st.just(0))

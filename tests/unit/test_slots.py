@@ -29,7 +29,7 @@ def come(table: SlotTable, now: float) -> SmtpSession:
 
 def leave(table: SlotTable, guest: SmtpSession) -> None:
     guest.close_reason = "quit"
-    table.release(guest)
+    table.release(guest.slot)
 
 
 def test_callers_get_the_lowest_free_slot() -> None:
@@ -92,7 +92,7 @@ def test_a_closing_occupant_is_not_evicted() -> None:
     second.close_reason = "quit"
     assert table.occupant_to_evict(20) is None
     assert table.free_slot() is None
-    table.release(second)
+    table.release(second.slot)
     assert table.free_slot() == 2
 
 
