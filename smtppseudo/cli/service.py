@@ -10,7 +10,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.places import require_home, usual_places
 from smtppseudo.files import is_root
-from smtppseudo.service.checks import check_platform, check_root, check_units, check_user_manager
+from smtppseudo.service.checks import check_links, check_platform, check_root, check_units, check_user_manager
 from smtppseudo.service.layout import system_layout, user_layout
 from smtppseudo.service.program import Program
 from smtppseudo.service.steps import Step
@@ -58,6 +58,8 @@ class ServiceTarget:
                 yield from check_user_manager()
             else:
                 yield from check_root(program, command)
+        else:
+            yield from check_links(self.layout, self.root)
         yield from check_units(self.layout)
 
 

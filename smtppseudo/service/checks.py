@@ -100,6 +100,16 @@ def check_user_manager() -> Iterator[str]:
         )
 
 
+def check_links(layout: Layout, root: Path) -> Iterator[str]:
+    """Check that no link in a tree leads out of it, where files are written or removed."""
+    for path in layout.followed():
+        for each in (*reversed(path.parents), path):
+            if each != root and each.is_relative_to(root) and each.is_symlink():
+                target = Path(os.path.realpath(each))
+                if not target.is_relative_to(root):
+                    yield f"{each} is a link that leads out of {root}, to {target}; replace it first"
+
+
 def check_units(layout: Layout) -> Iterator[str]:
     """Check that no other package, person or mask has a unit of the same name."""
     for path in layout.foreign():

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from smtppseudo.files import SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, Replacement
-from smtppseudo.service.units import MONITOR_SOCKET, SMTP_SOCKET, SYSUSERS, UNITS, is_generated, port_in
+from smtppseudo.service.units import MONITOR_SOCKET, SMTP_SOCKET, SYSUSERS, UNITS, WANTS, is_generated, port_in
 
 # In the order in which systemd searches (systemd.unit(5)); units are installed into the first.
 _SYSTEM_UNITS: Final = (
@@ -16,6 +16,10 @@ _SYSTEM_UNITS: Final = (
     "lib/systemd/system",
 )
 _USER_UNITS: Final = ("/etc/systemd/user", "/run/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user")
+# Files in /etc that systemd-sysusers and userdel change, each with its backup.
+_ACCOUNTS: Final = [
+    f"{name}{end}" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid") for end in ("", "-")
+]
 _NEW_FILE_MODE: Final = 0o644
 _NEW_DIRECTORY_MODE: Final = 0o755
 
@@ -50,6 +54,15 @@ class Layout(NamedTuple):
                 path = directory / name
                 if (path.exists() or path.is_symlink()) and not is_generated(read(path)):
                     yield path
+
+    def followed(self) -> Iterator[Path]:
+        """Yield the paths at whose end no link may lead elsewhere: directories whose files change, and accounts."""
+        yield from self.unit_dirs
+        yield from (self.units / name for name in WANTS)
+        yield from (path.parent for path in (self.settings, *self.data))
+        if self.sysusers is not None:
+            yield self.sysusers.parent
+            yield from (self.sysusers.parent.parent / name for name in _ACCOUNTS)
 
     def ports(self) -> tuple[int | None, int | None]:
         """Return the SMTP and the monitor port of the installed units."""

@@ -11,6 +11,8 @@ SMTP_SOCKET: Final = "smtppseudo.socket"
 MONITOR_SOCKET: Final = "smtppseudo-monitor.socket"
 SOCKETS: Final = (SMTP_SOCKET, MONITOR_SOCKET)
 UNITS: Final = (*SOCKETS, SERVICE)
+WANTS: Final = ("sockets.target.wants", "multi-user.target.wants")
+"""Where `systemctl enable` makes links to the units of the system."""
 SYSUSERS: Final = "smtppseudo.conf"
 USER: Final = "smtppseudo"
 USER_GECOS: Final = "smtppseudo mail server"

@@ -122,6 +122,55 @@ def test_purge_removes_a_link_but_not_its_target(tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere/kept").exists()
 
 
+@pytest.mark.parametrize("command", [("install-service",), ("uninstall-service", "--purge")], ids=["install", "purge"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "etc",
+        "etc/systemd",
+        "etc/systemd/system",
+        "etc/systemd/system/multi-user.target.wants",
+        "etc/systemd/system/sockets.target.wants",
+        "etc/sysusers.d",
+        "etc/passwd",
+        "etc/group-",
+        "lib",
+        "var",
+        "var/lib",
+        "var/log",
+    ],
+)
+def test_a_link_that_leads_out_of_the_tree_is_refused(tmp_path: Path, place: str, command: tuple[str, ...]) -> None:
+    tree, outside = tmp_path / "tree", tmp_path / "outside"
+    for name in ("etc", "lib", "log", "systemd/system/smtppseudo.service.d", "lib/smtppseudo", "log/smtppseudo"):
+        (outside / name).mkdir(parents=True, exist_ok=True)
+    before = sorted(outside.rglob("*"))
+    link = tree / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(os.path.relpath(outside, link.parent) if "/" in place else outside)
+    done = run(*command, "--root", str(tree))
+    said = f"smtppseudo: {link} is a link that leads out of {tree}, to {outside}; replace it first"
+    assert (done.returncode, done.stdout, done.stderr.splitlines()[-1]) == (1, "", said)
+    assert sorted(outside.rglob("*")) == before
+    assert files(tree) == {place}
+
+
+def test_links_that_stay_in_the_tree_are_followed(tmp_path: Path) -> None:
+    require_systemctl()
+    for path in ("usr/lib", "srv/log/smtppseudo", "config"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "lib").symlink_to("usr/lib")
+    (tmp_path / "etc").symlink_to(tmp_path / "config")
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var/log").symlink_to("../srv/log")
+    assert run("install-service", "--root", str(tmp_path)).returncode == 0
+    assert "config/systemd/system/smtppseudo.service" in files(tmp_path)
+    done = run("uninstall-service", "--root", str(tmp_path), "--purge")
+    assert done.returncode == 0, done.stderr
+    assert files(tmp_path) == {"lib", "etc", "var/log"}
+    assert not (tmp_path / "srv/log/smtppseudo").exists()
+
+
 def test_an_upgrade_keeps_the_ports_and_writes_only_changed_files(tmp_path: Path) -> None:
     where = ("--root", str(tmp_path), "--no-enable")
     assert run("install-service", *where, "--port", "2525").returncode == 0
