@@ -203,6 +203,7 @@ _ESCAPES: Final[dict[int, str]] = {
     for byte in range(256)
     if byte == 0x5C or not 0x20 <= byte <= 0x7E
 }
+_UNPRINTABLE: Final = re.compile(r"[^ -~]+")
 _ESCAPED: Final = re.compile(rb"\\(?:\\|x([0-9A-Fa-f]{2}))")
 
 
@@ -216,6 +217,28 @@ def escape(data: bytes) -> str:
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
     return text.translate(_ESCAPES)
+
+
+def printable(text: str) -> str:
+    r"""Render text that may hold text from outside as printable ASCII, like `escape`, but leave ``\`` as it is.
+
+    Names of files and processes, and the texts of servers, reach a terminal only through this function.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNPRINTABLE.sub(_escape_characters, text)
+
+
+def printable_lines(text: str) -> str:
+    """Render text of several lines like `printable`, but leave each LF as it is."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _escape_characters(found: re.Match[str]) -> str:
+    try:
+        return escape(found[0].encode("utf-8", "surrogateescape"))  # bytes that are not UTF-8, as in a file's name
+    except UnicodeEncodeError:
+        return escape(found[0].encode("utf-8", "surrogatepass"))
 
 
 def unescape(text: str) -> bytes:

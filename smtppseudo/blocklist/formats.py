@@ -40,8 +40,8 @@ def _nft(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
     yield (
         f"# Block list of {_UNFIT.sub('-', hostname)}\n"
         "table inet smtppseudo {\n"
-        "\tset blocklist4 {\n\t\ttype ipv4_addr\n\t\tflags interval\n\t}\n"
-        "\tset blocklist6 {\n\t\ttype ipv6_addr\n\t\tflags interval\n\t}\n"
+        "    set blocklist4 {\n        type ipv4_addr\n        flags interval\n    }\n"
+        "    set blocklist6 {\n        type ipv6_addr\n        flags interval\n    }\n"
         "}\n"
         "flush set inet smtppseudo blocklist4\n"
         "flush set inet smtppseudo blocklist6\n"
@@ -52,7 +52,7 @@ def _nft(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
         if wanted != family:
             yield ("}\n" if family else "") + f"add element inet smtppseudo blocklist{wanted} {{\n"
             family = wanted
-        yield f"\t{entry.source},\n"
+        yield f"    {entry.source},\n"
     if family:
         yield "}\n"
 

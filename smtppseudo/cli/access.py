@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.messages import say
+from smtppseudo.cli.messages import ask, say
 from smtppseudo.cli.options import port
 from smtppseudo.cli.places import user_config, usual_places
+from smtppseudo.events import printable
 from smtppseudo.files import COOKIE_FILE, SYSTEM_STATE, without_line_end
 from smtppseudo.link.errors import (
     ChangedCertificateError,
@@ -101,14 +102,11 @@ class Access:
         place = "{} port {}".format(*error.place)
         if not sys.stdin.isatty():
             raise exits.CommandError(f"{error}; if it is the same, give --pin {error.fingerprint}", exits.UNREACHABLE)
-        print(
+        reply = ask(
             f"The server at {place} shows a certificate with the fingerprint\n{error.fingerprint}.\n"
-            f"On the server, `{SHOW_COMMAND}` prints the right one.\nTrust it from now on? [y/N] ",
-            end="",
-            file=sys.stderr,
-            flush=True,
+            f"On the server, `{SHOW_COMMAND}` prints the right one.\nTrust it from now on? [y/N] "
         )
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        if reply.strip().lower() not in ("y", "yes"):
             raise exits.CommandError(f"{place}: its certificate is not trusted; nothing was sent to it")
         self._keyring.pin = error.fingerprint
         warning = self._keyring.save_pin(*error.place)
@@ -123,7 +121,7 @@ class Access:
                 f" {cookies}",
                 exits.NOT_AUTHORIZED,
             )
-        self._target = self._target._replace(magic_word=_checked(ask(f"Magic word of {place}: ")))
+        self._target = self._target._replace(magic_word=_checked(ask_word(f"Magic word of {place}: ")))
 
 
 @contextlib.contextmanager
@@ -142,7 +140,6 @@ def explained() -> Iterator[None]:
 @contextlib.contextmanager
 def logged_in(options: argparse.Namespace) -> Iterator[MonitorLink]:
     """Log in to the server that the options name."""
-    escape_unprintable()
     with explained(), Access(options).connect() as link:
         yield link
 
@@ -155,14 +152,6 @@ def _status_of(error: LinkError) -> int:
     if isinstance(error, RefusedError) and error.code == "rate":
         return exits.NOT_AUTHORIZED  # too many wrong words
     return exits.UNREACHABLE
-
-
-def escape_unprintable() -> None:
-    """Escape characters that the terminal's encoding lacks, instead of failing: a server may send any."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
 
 
 def user_keyring(state_dir: str | None, pin: str | None = None) -> Keyring:
@@ -201,12 +190,12 @@ def word_in(line: bytes) -> str:
     return without_line_end(line.removeprefix(codecs.BOM_UTF8).decode("latin-1"))
 
 
-def ask(prompt: str) -> str:
-    """Read a line from the terminal without echo. Raises CommandError."""
+def ask_word(prompt: str) -> str:
+    """Read a magic word from the terminal without echo. Raises CommandError."""
     import getpass
 
     try:
-        return getpass.getpass(prompt)
+        return getpass.getpass(printable(prompt))
     except EOFError:
         raise exits.CommandError("no magic word was typed; nothing was done", exits.NOT_AUTHORIZED) from None
 

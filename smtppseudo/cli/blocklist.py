@@ -1,7 +1,6 @@
 """`blocklist`: makes a block list for name servers, firewalls and mail servers from the logs."""
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -17,7 +16,7 @@ from smtppseudo.blocklist.never_listed import read_never_listed
 from smtppseudo.blocklist.policy import Entry, Hits, policy_of
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
-from smtppseudo.cli.messages import say
+from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, whole_number
 from smtppseudo.cli.periods import parse_duration
 from smtppseudo.cli.places import read_configuration
@@ -105,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
     """Print or write a list, or explain whether an address is listed."""
     settings = read_configuration(options, say).settings
     if options.text:
-        print(_fail2ban(options.text, settings), end="")
+        print_text(_fail2ban(options.text, settings))
         return exits.GOOD
     named = [*settings.blocklist_never, *map(_network_or_path, options.never)]
     never = read_never_listed(named, [*settings.listen, *machine_addresses()])
@@ -114,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
         source = _source(options.explain)
         hits = [hit for hit in _hits(options, settings, now) if hit.source == source]
         text, is_listed = explain(source, hits, policy_of(settings), never.reason(source), now)
-        print(text, end="")
+        print_text(text)
         return exits.GOOD if is_listed else exits.FAILED
     known = Hits(policy_of(settings))
     for hit in _hits(options, settings, now):
@@ -150,7 +149,8 @@ def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Se
         raise exits.CommandError("the list would be empty; --explain ADDRESS says why, --force writes it anyway")
     lines = RENDERERS[settings.blocklist_format](entries, settings.hostname)
     if options.output is None:
-        sys.stdout.writelines(lines)
+        for line in lines:
+            print_text(line)
         return
     path = Path(options.output)
     try:

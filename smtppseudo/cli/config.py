@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.messages import say
+from smtppseudo.cli.messages import print_line, print_text, say
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.places import add_places, read_configuration, with_monitor_settings
 from smtppseudo.config.file import default_file, to_toml
@@ -30,7 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the settings, or check them."""
     if options.default:
-        print(default_file(), end="")
+        print_text(default_file())
         return exits.GOOD
     options.config = options.check or options.config
     configuration = with_monitor_settings(read_configuration(options, say), say)
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         _check(configuration.settings)
         return exits.GOOD
     for name, value in configuration.settings._asdict().items():
-        print(f"{name} = {to_toml(value)}  # {configuration.origins[name]}")
+        print_line(f"{name} = {to_toml(value)}  # {configuration.origins[name]}")
     return exits.GOOD
 
 

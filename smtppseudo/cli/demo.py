@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, escape_unprintable, explained
+from smtppseudo.cli.access import Access, explained
 from smtppseudo.cli.messages import say
 from smtppseudo.cli.options import describe, seconds, whole_number
 from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, no_screen, require_screen
@@ -104,7 +104,6 @@ def _called_after(seconds: float | None, callback: Callable[[], object]) -> Iter
 
 
 def _print_events(server: ServerProcess, seconds: float | None) -> None:
-    escape_unprintable()
     say(f"SMTP on {ADDRESS} port {server.port}, monitors on port {server.monitor_port}; Ctrl-C ends it")
     watch = Watch(argparse.Namespace(json=False, event=None, ip=None, from_seq=1))
     access = argparse.Namespace(

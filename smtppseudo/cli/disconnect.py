@@ -4,6 +4,7 @@ import argparse
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, logged_in
+from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.options import describe, whole_number
 
 
@@ -18,5 +19,5 @@ def run(options: argparse.Namespace) -> int:
     """End the session."""
     with logged_in(options) as link:
         link.request("disconnect", slot=options.slot)
-        print(f"slot {options.slot}: the session is ended")
+        print_line(f"slot {options.slot}: the session is ended")
     return exits.GOOD

@@ -5,6 +5,7 @@ import sys
 from typing import Final
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.messages import print_line, print_text
 from smtppseudo.cli.options import describe
 
 TOPICS: Final = (
@@ -34,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
     """Print the page, through a pager on a terminal. Raises CommandError."""
     topic: str | None = options.topic
     if topic is None:
-        print("Pages of the guide. `smtppseudo guide TOPIC` prints one of them.\n")
+        print_text("Pages of the guide. `smtppseudo guide TOPIC` prints one of them.\n\n")
         for each in TOPICS:
-            print(f"  {each:<14} {title(each)}")
+            print_line(f"  {each:<14} {title(each)}")
     elif topic not in TOPICS:
         raise exits.CommandError(f"the guide has no page {topic!a}; {_advice(topic)}", exits.USAGE)
     elif sys.stdout.isatty():
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
         pydoc.pager(page(topic))
     else:
-        print(page(topic), end="")
+        print_text(page(topic))
     return exits.GOOD
 
 

@@ -2,15 +2,16 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.messages import print_line, print_text, say
 from smtppseudo.cli.options import describe, port
 from smtppseudo.cli.service import ServiceTarget, add_target, carry_out, fail_on_problem
 from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
+from smtppseudo.events import printable
 from smtppseudo.service.checks import check_endpoint, check_lasting, check_program, check_sandbox
 from smtppseudo.service.program import Program, running_program
 from smtppseudo.service.steps import install_steps, service_files
@@ -48,12 +49,12 @@ def run(options: argparse.Namespace) -> int:
     plan = _plan(options, target, program)
     if options.dry_run or target.root is not None:
         for problem in _check_program(target, program):
-            print(f"smtppseudo: warning: {problem}", file=sys.stderr)
+            say(f"warning: {problem}")
     else:
         fail_on_problem(_check_program(target, program))
     if options.dry_run:
-        texts = (f"# {path}\n{text}" for path, text in service_files(plan, target.layout).items())
-        print("\n".join(texts), end="")
+        texts = (f"# {printable(str(path))}\n{text}" for path, text in service_files(plan, target.layout).items())
+        print_text("\n".join(texts))
         return exits.GOOD
     fail_on_problem(target.check(program, "install-service"))
     will_start = target.root is None and not options.no_start
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     steps = install_steps(plan, target.layout, target.systemd, enable=not options.no_enable, start=will_start)
     carry_out(steps, f"`{undo}` undoes it")
     if target.is_for_user and not options.no_enable:
-        print("it runs while you are logged in; `sudo loginctl enable-linger $USER` makes it start at boot")
+        print_line("it runs while you are logged in; `sudo loginctl enable-linger $USER` makes it start at boot")
     return exits.GOOD
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.messages import say
+from smtppseudo.cli.messages import say, show_progress
 from smtppseudo.cli.places import read_configuration
 from smtppseudo.files import SYSTEM_LOGS
 from smtppseudo.logread.logs import STDIN, Reading, find
@@ -81,10 +81,5 @@ def with_progress(reading: Reading) -> Iterator[list[Row]]:
         if time.monotonic() >= print_at:
             print_at += _PROGRESS_EVERY_S
             share = min(1.0, reading.bytes_read / total)
-            print(
-                f"\rsmtppseudo: read {reading.bytes_read >> 20:,} of {total >> 20:,} MiB, {share:.0%} ",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
-    print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            show_progress(f"smtppseudo: read {reading.bytes_read >> 20:,} of {total >> 20:,} MiB, {share:.0%} ")
+    show_progress("")

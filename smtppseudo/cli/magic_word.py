@@ -7,7 +7,8 @@ import sys
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import add_access, ask, logged_in, word_in
+from smtppseudo.cli.access import add_access, ask_word, logged_in, word_in
+from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.options import describe
 from smtppseudo.link.machine import MAX_WORD_CHARS, checked_word
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, derive
@@ -44,9 +45,9 @@ def run(options: argparse.Namespace) -> int:
         credentials = derive(word, os.urandom(WORD_SALT_BYTES), WORD_ITERATIONS)
         link.request("magic_word", **credentials.to_fields())
     if options.generate:
-        print(word)  # not before the server has it
+        print_line(word)  # not before the server has it
     else:
-        print("the magic word is set")
+        print_line("the magic word is set")
     return exits.GOOD
 
 
@@ -58,7 +59,7 @@ def _new_word(options: argparse.Namespace) -> str:
         return checked_word(word_in(sys.stdin.buffer.readline(2 * MAX_WORD_CHARS)))
     if not sys.stdin.isatty():
         raise exits.CommandError("stdin is not a terminal to type the word on; give --generate or --stdin", exits.USAGE)
-    word = checked_word(ask("New magic word: "))
-    if ask("The same again: ") != word:
+    word = checked_word(ask_word("New magic word: "))
+    if ask_word("The same again: ") != word:
         raise exits.CommandError("the two typed words differ; nothing was changed")
     return word

@@ -1,9 +1,50 @@
-"""Messages: lines on standard error, apart from a command's output."""
+"""What commands print: every text reaches the terminal through these functions, as printable ASCII.
 
+So no name of a file or a process, and no text of a server, can send commands to the terminal.
+"""
+
+import contextlib
+import os
 import sys
+from typing import Final, TextIO
+
+from smtppseudo.events import printable, printable_lines
+
+BAR: Final = "█"
+"""The only other character: the bars of a report are made of it."""
+
+
+def print_line(line: str, out: TextIO | None = None) -> None:
+    """Print one line on standard output, or on `out`, at once."""
+    print(printable(line), file=out, flush=True)
+
+
+def print_text(text: str) -> None:
+    """Print the lines of a text on standard output; its last line ends with LF."""
+    sys.stdout.write(BAR.join(map(printable_lines, text.split(BAR))))
 
 
 def say(text: str) -> None:
-    """Print one line, if standard error is open."""
+    """Print a message of one line on standard error, if that is open."""
     if sys.stderr is not None:
-        print(f"smtppseudo: {text}", file=sys.stderr, flush=True)
+        print(f"smtppseudo: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def say_if_possible(text: str) -> None:
+    """Print a message like `say`, but ignore errors, and keep nothing for later: a server must go on."""
+    stderr: TextIO | None = sys.stderr
+    if stderr is None:  # closed by the parent process; descriptor 2 may be a peer's socket now
+        return
+    with contextlib.suppress(OSError):  # stderr may be a file on the disk that is full
+        os.write(stderr.fileno(), f"smtppseudo: {printable(text)}\n".encode("ascii"))
+
+
+def ask(question: str) -> str:
+    """Print a question of one or more lines on standard error; return the line on standard input."""
+    print(printable_lines(question), end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline()
+
+
+def show_progress(text: str) -> None:
+    """Replace the last line of a terminal on standard error; an empty text removes it."""
+    print(f"\r{printable(text)}" if text else "\r\x1b[K", end="", file=sys.stderr, flush=True)

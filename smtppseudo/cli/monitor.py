@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo.cli.access import add_access, read_word, user_keyring
+from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.places import user_config
 from smtppseudo.cli.screen import no_screen, require_screen, show
@@ -58,10 +59,10 @@ def run_in_terminal(argv: list[str]) -> None:
     # Ctrl-C is for the command. A handler does nothing here and is not inherited, unlike SIG_IGN.
     before = signal.signal(signal.SIGINT, lambda number, frame: None)  # noqa: ARG005
     try:
-        print(f"$ {shlex.join(argv)}", flush=True)
+        print_line(f"$ {shlex.join(argv)}")
         subprocess.run(argv, check=False)  # noqa: S603 - no word comes from outside
     except OSError as error:
-        print(f"smtppseudo: {argv[0]}: {error.strerror}; nothing was done")
+        print_line(f"smtppseudo: {argv[0]}: {error.strerror}; nothing was done")
     finally:
         with contextlib.suppress(EOFError):
             input("Press Enter to go back to the screen. ")

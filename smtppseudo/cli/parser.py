@@ -3,10 +3,11 @@
 import argparse
 import importlib
 from collections.abc import Container
-from typing import Final
+from typing import Final, NoReturn
 
 from smtppseudo import __version__
 from smtppseudo.cli.options import HelpFormatter
+from smtppseudo.events import printable
 
 COMMANDS: Final = {
     "serve": "Run the server in the foreground",
@@ -30,9 +31,17 @@ COMMANDS: Final = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose messages cannot send commands to the terminal: they repeat words of argv, such as file names."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message, and exit."""
+        super().error(printable(message))
+
+
 def parser(load: Container[str] = COMMANDS) -> argparse.ArgumentParser:
     """Return the parser. Only the commands in `load` get their arguments; no other command's module is imported."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="smtppseudo",
         description="A mail server that takes no mail: it answers port 25, refuses permanently, and logs who called.",
         epilog="`smtppseudo COMMAND --help` says more, with an example. `smtppseudo guide` explains every task;"

@@ -7,6 +7,7 @@ import time
 from typing import Final
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.options import describe, port, seconds
 from smtppseudo.cli.places import machine_name
 from smtppseudo.events import escape
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
             exits.UNREACHABLE,
         )
     verdict = prober.verdict or Verdict.DEFERRED
-    print(f"verdict: {verdict.value}")
+    print_line(f"verdict: {verdict.value}")
     return _STATUS[verdict]
 
 
@@ -82,10 +83,10 @@ def _talk(sock: socket.socket, prober: Prober, began: float) -> bool:
         try:
             data = sock.recv(4096)
         except OSError as error:
-            print(f"{time.monotonic() - began:8.3f}  -- {reason_of(error)}")
+            print_line(f"{time.monotonic() - began:8.3f}  -- {reason_of(error)}")
         prober.receive(data)
         for by, line in prober.dialogue[printed:]:
-            print(f"{time.monotonic() - began:8.3f} {by}: {escape(line)}")
+            print_line(f"{time.monotonic() - began:8.3f} {by}: {escape(line)}")
         printed = len(prober.dialogue)
         data_out = prober.data_to_send()
         if not data or (prober.verdict is not None and not data_out and not prober.awaits_reply):

@@ -8,7 +8,7 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
-from smtppseudo.cli.messages import say
+from smtppseudo.cli.messages import BAR, print_text, say
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.periods import parse_time
 from smtppseudo.logread.logs import Reading, instant
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         zone="UTC" if options.utc else f"local time, now {now.astimezone():%z}",
         top=options.top,
         width=max(tables.WIDTH_MIN, shutil.get_terminal_size().columns),
-        bar="█" if "█".encode(sys.stdout.encoding, "ignore") else "#",
+        bar=BAR if BAR.encode(sys.stdout.encoding, "ignore") else "#",
         lines=reading.lines,
         damaged=reading.damaged,
     )
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         from smtppseudo.cli.reverse_dns import look_up
 
         view = view._replace(names=look_up([name for name, _ in report.tallies["address"].top(options.top)]))
-    print(tables.render_json(report, view) if options.json else tables.render_text(report, view), end="")
+    print_text(tables.render_json(report, view) if options.json else tables.render_text(report, view))
     return exits.FAILED if reading.problems else exits.GOOD
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from smtppseudo import __version__
 from smtppseudo.cli import exits
+from smtppseudo.cli.messages import print_line, say_if_possible
 from smtppseudo.cli.options import describe, whole_number
 from smtppseudo.cli.places import (
     SettingsFile,
@@ -103,10 +104,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     user = None if options.run_as is None else _find_user(options.run_as)
-    inherited = inherit_sockets(os.environ, _print_error)
+    inherited = inherit_sockets(os.environ, say_if_possible)
     file = SettingsFile(options)  # before the user changes, and with it the usual places
     configuration = with_monitor_settings(
-        read_configuration(options, _print_error, inherited.as_settings()), _print_error
+        read_configuration(options, say_if_possible, inherited.as_settings()), say_if_possible
     )
     require_home(configuration.settings.state_dir, configuration.settings.log_dir)
     require_descriptors(configuration.settings)
@@ -115,7 +116,7 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
         raise exits.CommandError('-v prints what log_dir = "-" prints already; leave one of them out', exits.USAGE)
     cookie_mode = 0o640 if may_share_cookie(configuration.settings.state_dir) else SECRET_MODE
     server = Server(
-        configuration, _print_error, inherited=inherited, cookie_mode=cookie_mode, stdout_fd=sys.stdout.fileno()
+        configuration, say_if_possible, inherited=inherited, cookie_mode=cookie_mode, stdout_fd=sys.stdout.fileno()
     )
     if options.verbose:
         _print_events(server)
@@ -140,8 +141,7 @@ def _print_places(server: Server, out: TextIO) -> None:
     with contextlib.suppress(OSError):  # the server runs even if nobody can read this
         for service, places in (("SMTP", server.smtp_port.places), ("monitors", server.monitor_port.places)):
             for address, port in places:
-                print(f"smtppseudo {__version__}: {service} on {address} port {port}", file=out)
-        out.flush()
+                print_line(f"smtppseudo {__version__}: {service} on {address} port {port}", out)
 
 
 def _tune_collector() -> None:
@@ -150,14 +150,6 @@ def _tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-
-
-def _print_error(text: str) -> None:
-    stderr: TextIO | None = sys.stderr
-    if stderr is None:  # closed by the parent process; descriptor 2 may be a peer's socket now
-        return
-    with contextlib.suppress(OSError):  # stderr may be a file on the disk that is full
-        os.write(stderr.fileno(), f"smtppseudo: {text}\n".encode("utf-8", "backslashreplace"))
 
 
 def _print_events(server: Server) -> None:
@@ -175,7 +167,7 @@ def _print_events(server: Server) -> None:
         skipped += data.count(b"\n", max(written, len(gap)))
         if error is not None:
             server.recorder.on_lines = None
-            _print_error(f"standard output: {error.strerror}; no more events are printed")
+            say_if_possible(f"standard output: {error.strerror}; no more events are printed")
 
     server.recorder.on_lines = print_lines
 
@@ -224,7 +216,7 @@ def _callbacks(
             server.reject_reload(str(error))
         else:
             if need_restart:
-                _print_error(f"a restart is needed to change {', '.join(need_restart)}")
+                say_if_possible(f"a restart is needed to change {', '.join(need_restart)}")
         heartbeat.ready()
 
     callbacks: dict[int, Callable[[float], None]] = {signal.SIGTERM: stop, signal.SIGINT: stop}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.places import require_home, usual_places
 from smtppseudo.files import is_root
 from smtppseudo.service.checks import check_platform, check_root, check_units, check_user_manager
@@ -84,7 +85,7 @@ def carry_out(steps: Iterable[Step], undo: str) -> list[str]:
             so_far = f"done so far: {', '.join(done)}; {undo}" if done else "nothing was changed"
             raise exits.CommandError(f"cannot {step.doing}: {_reason(error)}; {so_far}") from None
         done.append(step.done)
-        print(step.done, flush=True)
+        print_line(step.done)
     return done
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, logged_in
-from smtppseudo.cli.messages import say
+from smtppseudo.cli.messages import print_line, say
 from smtppseudo.cli.options import describe
 from smtppseudo.config.file import to_toml
 from smtppseudo.config.settings import SettingsError, check, current_name
@@ -45,7 +45,7 @@ def change_settings(options: argparse.Namespace, changed: Iterable[str], **field
     if isinstance(settings, Mapping) and isinstance(origins, Mapping):
         for key in changed:
             value = settings.get(key)
-            print(f"{key} = {to_toml(tuple(value) if isinstance(value, list) else value)}  # {origins.get(key)}")
+            print_line(f"{key} = {to_toml(tuple(value) if isinstance(value, list) else value)}  # {origins.get(key)}")
     return exits.GOOD
 
 

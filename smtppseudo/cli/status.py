@@ -5,6 +5,7 @@ import json
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, logged_in
+from smtppseudo.cli.messages import print_text
 from smtppseudo.cli.options import describe
 from smtppseudo.monitor.status import Status, render_prometheus, render_text
 
@@ -39,5 +40,5 @@ def run(options: argparse.Namespace) -> int:
                 text = render_prometheus(status, link.server.partition(" ")[2], started_at, server_name)
         except ValueError as error:
             raise exits.CommandError(f"{link.place}: {error}", exits.UNREACHABLE) from None
-        print(text, end="")
+        print_text(text)
     return exits.GOOD if status.state == "online" else exits.FAILED

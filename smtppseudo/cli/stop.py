@@ -4,6 +4,7 @@ import argparse
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, logged_in
+from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.options import describe
 
 
@@ -16,5 +17,5 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Switch the server offline, and print its state."""
     with logged_in(options) as link:
-        print(f"{link.place}: {link.request('stop')['state']}")
+        print_line(f"{link.place}: {link.request('stop')['state']}")
     return exits.GOOD

@@ -4,6 +4,7 @@ import argparse
 import shlex
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.service import ServiceTarget, add_target, carry_out, fail_on_problem
 from smtppseudo.service.program import running_program
@@ -28,8 +29,8 @@ def run(options: argparse.Namespace) -> int:
     undo = shlex.join(["smtppseudo", "install-service", *target.options])
     steps = uninstall_steps(target.layout, target.systemd, purge=options.purge)
     if not carry_out(steps, f"`{undo}` brings it back"):
-        print("nothing to remove")
+        print_line("nothing to remove")
     kept = [str(path) for path in (target.layout.settings, *target.layout.data) if path.exists()]
     if kept:
-        print(f"not removed: {', '.join(kept)} (--purge removes them)")
+        print_line(f"not removed: {', '.join(kept)} (--purge removes them)")
     return exits.GOOD

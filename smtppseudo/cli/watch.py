@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_network
 from typing import Final, NoReturn
 
-from smtppseudo.cli.access import Access, add_access, escape_unprintable, explained
-from smtppseudo.cli.messages import say
+from smtppseudo.cli.access import Access, add_access, explained
+from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, whole_number
 from smtppseudo.events import NAMES
 from smtppseudo.link.errors import ConnectionLostError, RefusedError, UnreachableError
@@ -55,7 +55,6 @@ def _network(text: str) -> str:
 
 def run(options: argparse.Namespace) -> NoReturn:
     """Print events until interrupted, or until standard output has no reader."""
-    escape_unprintable()
     watch = Watch(options)
     with explained():
         access = Access(options)
@@ -121,7 +120,7 @@ class Watch:
             elif isinstance(notice, Dropped):
                 say(f"events missed here: {notice.count}; they came faster than they were read")
         if lines:
-            sys.stdout.write("".join(lines))
+            print_text("".join(lines))
             sys.stdout.flush()
 
 

@@ -1,7 +1,7 @@
 """The settings file: parses it, and renders one with every key at its default."""
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from smtppseudo.config.settings import KEYS, Settings, SettingsError, Warn, check, current_name, warn_at
 
@@ -40,9 +40,17 @@ def to_toml(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(to_toml, value)) + "]"
     if isinstance(value, str):
-        # Values contain only printable ASCII, of which a TOML basic string escapes these two.
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return '"' + _ESCAPED_IN_TOML.sub(_toml_escape, value) + '"'
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+# TOML has no escape for half a surrogate pair, which stands for a byte that is not UTF-8.
+_ESCAPED_IN_TOML: Final = re.compile(r"[^ !#-[\]-~\ud800-\udfff]")
+
+
+def _toml_escape(character: re.Match[str]) -> str:
+    code = ord(character[0])
+    return f"\\{character[0]}" if character[0] in '"\\' else f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
 
 
 def default_file() -> str:

@@ -10,7 +10,19 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from smtppseudo.events import NAMES, Closed, Command, Connected, Entry, Event, Stamped, escape, split_origin, unescape
+from smtppseudo.events import (
+    NAMES,
+    Closed,
+    Command,
+    Connected,
+    Entry,
+    Event,
+    Stamped,
+    escape,
+    printable,
+    split_origin,
+    unescape,
+)
 
 if TYPE_CHECKING:
     from smtppseudo.config.settings import LogFormat
@@ -42,7 +54,6 @@ _EVENT: Final = re.compile(r"[a-z_]+")
 _TEXT: Final = re.compile(r'(\S+) (\S+)((?: [a-z_]+=(?:"[^"]*"|[^ "=]*))+)')
 _PAIR: Final = re.compile(r' ([a-z_]+)=(?:"([^"]*)"|([^ "=]*))')
 _ESCAPE: Final = re.compile(r"\\(?:\\|x22)")
-_UNPRINTABLE: Final = re.compile(r"[^ -~]")
 
 
 def fields(event: Event) -> Iterator[tuple[str, Value]]:
@@ -126,11 +137,7 @@ def render_record(record: Mapping[str, object]) -> str:
     Unknown events and fields are rendered, too. The line is printable ASCII, no matter what the server sent.
     """
     pairs = [f" {name}={_any_value(value)}" for name, value in record.items() if name not in ("time", "event")]
-    return _UNPRINTABLE.sub(_escape_character, f"{record['time']} {record['event']}{''.join(pairs)}") + "\n"
-
-
-def _escape_character(character: re.Match[str]) -> str:
-    return escape(character[0].encode("utf-8", "surrogatepass"))
+    return printable(f"{record['time']} {record['event']}{''.join(pairs)}") + "\n"
 
 
 def json_members(entries: Iterable[Entry]) -> list[str]:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from smtppseudo.events import escape
+
 _LISTENING: Final = "0A"
 _OF_SYSTEMD: Final = ": `systemctl list-sockets` shows for which unit"
 
@@ -14,7 +16,7 @@ def holder_of(port: int) -> str:
     for fds in Path("/proc").glob("[0-9]*/fd") if sockets else ():
         try:
             if any(str(fd.readlink()) in sockets for fd in fds.iterdir()):
-                name = (fds.parent / "comm").read_text().strip()
+                name = escape((fds.parent / "comm").read_bytes().strip())  # any bytes: the process chooses them
                 return f"{name} (pid {fds.parent.name}{_OF_SYSTEMD if fds.parent.name == '1' else ''})"
         except OSError:
             continue  # the process belongs to another user, or has just ended

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Final
 
+from smtppseudo.events import printable
 from smtppseudo.loop.reactor import Reactor, Timer
 
 STATUS_EVERY_S: Final = 3.0
 _SEND_TIMEOUT_S: Final = 1
-_STATUS_MAX_CHARS: Final = 1000  # systemd ignores messages of more than 4,096 bytes
+_LINE_MAX_BYTES: Final = 2000  # systemd ignores messages of more than 4,096 bytes
 
 
 class Notifier:
@@ -48,7 +49,7 @@ class Notifier:
 
     def status(self, text: str, *, wait: bool = True) -> bool:
         """Report the status in one line; return whether the message was sent."""
-        return self._send(f"STATUS={text[:_STATUS_MAX_CHARS]}", wait=wait)
+        return self._send(f"STATUS={text}", wait=wait)
 
     def alive(self) -> None:
         """Reset the watchdog."""
@@ -63,7 +64,7 @@ class Notifier:
     def _send(self, *lines: str, wait: bool = True) -> bool:
         if not self._address:
             return False
-        data = "\n".join(line.replace("\n", " ") for line in lines).encode("utf-8", "backslashreplace")
+        data = "\n".join(printable(line.replace("\n", " "))[:_LINE_MAX_BYTES] for line in lines).encode("ascii")
         try:
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

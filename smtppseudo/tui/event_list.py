@@ -4,9 +4,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from smtppseudo.events import printable
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.query import Query
-from smtppseudo.tui.texts import describe, printable, text_of
+from smtppseudo.tui.texts import describe, text_of
 
 EVENTS_KEPT: Final = 5_000
 

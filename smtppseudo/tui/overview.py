@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import tzinfo
 
+from smtppseudo.events import printable
 from smtppseudo.tui.model import Model, turned_away_count
 from smtppseudo.tui.rates import sparkline
 from smtppseudo.tui.server_view import ServerView
@@ -12,7 +13,6 @@ from smtppseudo.tui.texts import (
     format_span,
     number_of,
     parse_stamp,
-    printable,
     sentence,
     text_of,
 )

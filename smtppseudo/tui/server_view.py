@@ -6,6 +6,7 @@ from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Final, NamedTuple
 
+from smtppseudo.events import printable
 from smtppseudo.link.errors import LinkError
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.route import Target
@@ -25,7 +26,6 @@ from smtppseudo.tui.feeder import (
 from smtppseudo.tui.link_status import LinkStatus
 from smtppseudo.tui.memory import Memory, MemoryStore
 from smtppseudo.tui.model import Model
-from smtppseudo.tui.texts import printable
 
 _SLOTS_AFTER_GAP_S: Final = 2.0
 _SLOTS_EVERY_S: Final = 5.0  # while data events are off: then events do not say what changes in a slot

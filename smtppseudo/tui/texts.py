@@ -9,18 +9,12 @@ from datetime import MAXYEAR, MINYEAR, UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Final
 
+from smtppseudo.events import printable
 from smtppseudo.monitor.codec import Frame
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
-
-
-def printable(text: str) -> str:
-    """Return a text with everything but printable ASCII escaped."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join([char if " " <= char <= "~" else char.encode("unicode_escape").decode("ascii") for char in text])
 
 
 def sentence(text: str) -> str:

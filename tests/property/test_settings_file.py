@@ -17,6 +17,7 @@ scalars = (
     | st.booleans()
     | st.sampled_from([*STAGES, "text", "json", "/var/log", "mx.example.org", "::1", "10.0.0.0/8", "SIZE 30"])
     | printable
+    | st.text(max_size=9).map("/{}".format)
 )
 values = scalars | st.lists(scalars, max_size=4).map(tuple)
 names = st.sampled_from(list(KEYS))

@@ -2,25 +2,9 @@
 
 from datetime import UTC, timedelta, timezone
 
-import pytest
-
 from smtppseudo.events import NAMES
 from smtppseudo.tui import texts
-from smtppseudo.tui.texts import clock_time, describe, format_span, printable
-
-
-@pytest.mark.parametrize(
-    ("text", "ascii_text"),
-    [
-        ("plain [/x] text", "plain [/x] text"),
-        ("\x1b[31m", "\\x1b[31m"),
-        ("\u202eevil", "\\u202eevil"),
-        ("日本", "\\u65e5\\u672c"),
-        ("e\u0301", "e\\u0301"),
-    ],
-)
-def test_printable_escapes_all_but_printable_ascii(text: str, ascii_text: str) -> None:
-    assert printable(text) == ascii_text
+from smtppseudo.tui.texts import clock_time, describe, format_span
 
 
 def test_spans_and_times() -> None:

@@ -59,10 +59,10 @@ def test_nft_format() -> None:
         "flush set inet smtppseudo blocklist4\n"
         "flush set inet smtppseudo blocklist6\n"
         "add element inet smtppseudo blocklist4 {\n"
-        "\t100.1.2.3,\n"
+        "    100.1.2.3,\n"
         "}\n"
         "add element inet smtppseudo blocklist6 {\n"
-        "\t2a01:4f8::/64,\n"
+        "    2a01:4f8::/64,\n"
         "}\n"
     )
 

@@ -131,7 +131,7 @@ def test_the_rule_for_words_finds_them() -> None:
         ("smtppseudo is not installed", "smtppseudo is not installed."),
         ("accept_mail must be true or false", "accept_mail must be true or false."),
         ("127.0.0.1 port 26: Not Authorized!", "127.0.0.1 port 26: Not Authorized!"),
-        ("caf\xe9 \x1b", "Caf\\xe9 \\x1b."),
+        ("caf\xe9 \x1b", "Caf\\xc3\\xa9 \\x1b."),
     ],
 )
 def test_a_sentence_on_the_screen(text: str, said: str) -> None:

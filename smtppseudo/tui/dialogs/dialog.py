@@ -10,9 +10,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from smtppseudo.events import printable_lines
 from smtppseudo.link.errors import LinkError
 from smtppseudo.tui.background import start_worker
-from smtppseudo.tui.texts import printable, sentence
+from smtppseudo.tui.texts import sentence
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 
 T = TypeVar("T")
@@ -72,11 +73,6 @@ def field(label: str, line: Input) -> Horizontal:
 def buttons(*row: TextButton) -> Horizontal:
     """Return a row of buttons."""
     return Horizontal(*row, classes="buttons")
-
-
-def printable_lines(text: str) -> str:
-    """Return a text of several lines as printable ASCII."""
-    return "\n".join(map(printable, text.split("\n")))
 
 
 class ConfirmDialog(Dialog[bool]):

@@ -8,10 +8,11 @@ from typing import Final, NamedTuple
 from textual.app import ComposeResult, SuspendNotSupported
 from textual.widgets import Static
 
+from smtppseudo.events import printable_lines
 from smtppseudo.service.commands import ServiceAction, argv_for, problem_with
 from smtppseudo.service.systemd import UnitState, query_service
 from smtppseudo.tui.background import in_thread, start_worker
-from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, printable_lines, text_line
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, text_line
 from smtppseudo.tui.widgets.buttons import TextButton
 
 

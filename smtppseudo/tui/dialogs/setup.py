@@ -9,6 +9,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
 from smtppseudo.config.settings import SettingsError, check
+from smtppseudo.events import printable
 from smtppseudo.link.errors import LinkError, OpRefusedError
 from smtppseudo.link.machine import checked_word
 from smtppseudo.link.route import UnresolvedError, own_address, resolve
@@ -16,7 +17,7 @@ from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.background import in_thread, reply_to, start_worker
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, field
 from smtppseudo.tui.feeder import UpdateSource
-from smtppseudo.tui.texts import printable, text_of
+from smtppseudo.tui.texts import text_of
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 
 _LOOK_UP_AFTER_S: Final = 0.3  # after the last key
