@@ -125,8 +125,8 @@ def test_a_postfix_that_knows_rsa_alone_bounces_under_tls(servers: Servers, cert
     rsa_alone = {"smtp_tls_exclude_ciphers": "aECDSA", "smtp_tls_protocols": "<=TLSv1.2"}  # TLS 1.3 has no such choice
     with postfix.running(server.port, {"mail.test": server.port}, tls="may", more=rsa_alone) as sender:
         assert REFUSALS["mail"] in reason_of_bounce(sender, "someone@mail.test")
-    (handshake,) = server.events(Handshake)
-    assert (handshake.version, "RSA" in handshake.cipher) == ("TLSv1.2", True)
+    handshakes = server.events(Handshake)
+    assert {(handshake.version, "RSA" in handshake.cipher) for handshake in handshakes} == {("TLSv1.2", True)}
 
 
 # Other senders
