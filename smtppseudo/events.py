@@ -54,6 +54,14 @@ class Message(NamedTuple):
     bytes: int
 
 
+class Handshake(NamedTuple):
+    """A TLS handshake with a caller ended, with a version and a cipher, or with the reason of its failure."""
+
+    version: str = ""
+    cipher: str = ""
+    failure: str = ""
+
+
 class Closed(NamedTuple):
     """A session ended. `not_logged` counts the data events over the session's share of the log."""
 
@@ -106,13 +114,24 @@ class Monitor(NamedTuple):
 
 
 Event: TypeAlias = (
-    Connected | Command | Message | Closed | TurnedAway | Error | Online | Offline | SettingsChanged | Monitor
+    Connected
+    | Command
+    | Message
+    | Handshake
+    | Closed
+    | TurnedAway
+    | Error
+    | Online
+    | Offline
+    | SettingsChanged
+    | Monitor
 )
 
 NAMES: Final[dict[type[Event], str]] = {
     Connected: "connected",
     Command: "command",
     Message: "message",
+    Handshake: "tls",
     Closed: "closed",
     TurnedAway: "turned_away",
     Error: "error",

@@ -65,11 +65,11 @@ def fields(event: Event) -> Iterator[tuple[str, Value]]:
         yield from _marks(event)
         return
     for name, value in event._asdict().items():
-        if value or name not in _OMITTED_IF_ZERO:
+        if value or name not in _OMITTED_IF_EMPTY:
             yield name, value
 
 
-_OMITTED_IF_ZERO: Final = ("lost", "not_logged")
+_OMITTED_IF_EMPTY: Final = ("lost", "not_logged", "version", "cipher", "failure")
 
 
 def _marks(event: Command) -> Iterator[tuple[str, Value]]:

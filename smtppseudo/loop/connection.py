@@ -54,6 +54,8 @@ class Owner(Protocol[M_contra]):
 
     # The events are those that the machine's `receive`, `tick` or `closed` returned.
     def record(self, machine: M_contra, events: Sequence[Any]) -> None: ...
+    # A TLS handshake has ended: with an error, or with a version and a cipher.
+    def on_handshake(self, machine: M_contra, parameters: tuple[str, str], error: OSError | None) -> None: ...
     # The connection is closed, and its last events are recorded.
     def released(self, connection: "Connection[M_contra]", now: float) -> None: ...
 
@@ -153,6 +155,8 @@ class Connection(Generic[M_co]):
                 return
             machine.tick(now)
             self.push(now)
+        elif self._phase is _HANDSHAKING:
+            self.fail_handshake(TimeoutError("timed out"), now)
         elif self._phase is not _CLOSED:
             self.close("session" if now >= machine.expires_at else "stalled", now)
 
@@ -194,14 +198,20 @@ class Connection(Generic[M_co]):
         except Exception as again:  # noqa: BLE001 - the bug is in closing too; it still costs one connection
             reactor.report_fault(again)
 
-    def secured(self, now: float) -> None:
-        """Continue under TLS; the handshake is done."""
+    def secured(self, parameters: tuple[str, str], now: float) -> None:
+        """Continue under TLS of this version and cipher; the handshake is done."""
+        self._owner.on_handshake(self.machine, parameters, None)
         self._phase = _OPEN
         if self._rewatch(READ, now):
             self.machine.secured(now)
             self._owner.reactor.wheel.schedule(self, self.machine.deadline)
             self.ready(now)  # the last bytes of the handshake may have brought more
             self.push(now)
+
+    def fail_handshake(self, error: OSError, now: float) -> None:
+        """Close after a TLS handshake that failed."""
+        self._owner.on_handshake(self.machine, ("", ""), error)
+        self.close("tls", now)
 
     def on_short_send(self, data: bytes, sent: int | OSError, now: float) -> None:
         """Wait for the kernel, which has taken only `sent` bytes, or close after an error."""
@@ -370,11 +380,11 @@ class _Handshake:
             is_done = self._sock.shake_hands(DONTWAIT)
             if not is_done:
                 self._reactor.rewatch(self._sock.fileno(), self, WRITE if self._sock.unsent else READ)
-        except OSError:
-            self._connection.close("tls", now)
+        except OSError as error:
+            self._connection.fail_handshake(error, now)
             return
         if is_done:
-            self._connection.secured(now)
+            self._connection.secured(self._sock.parameters, now)
 
 
 def _reason_of(error: OSError) -> CloseReason:

@@ -62,6 +62,12 @@ class TlsSocket:
         """The server's certificate (DER) after the handshake; empty for a client, which is never asked for one."""
         return self._tls.getpeercert(binary_form=True) or b""
 
+    @property
+    def parameters(self) -> tuple[str, str]:
+        """The version of TLS and the name of the cipher, after the handshake."""
+        cipher = self._tls.cipher()
+        return self._tls.version() or "", cipher[0] if cipher else ""
+
     def begin_handshake(self) -> None:
         """Send the client's first message. Raises OSError."""
         self._step()

@@ -155,6 +155,9 @@ class Console:
             else:
                 self._record(machine, event)
 
+    def on_handshake(self, machine: MonitorSession, parameters: tuple[str, str], error: OSError | None) -> None:
+        """Record nothing: a login follows, or the connection is closed."""
+
     def released(self, connection: Connection[MonitorSession], now: float) -> None:
         """Forget a closed connection."""
         session = connection.machine

@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from smtppseudo.config.settings import Settings
-from smtppseudo.events import CloseReason, Connected, TurnedAwayReason, slot_and_ip
+from smtppseudo.events import CloseReason, Connected, Handshake, TurnedAwayReason, escape, slot_and_ip
 from smtppseudo.loop.connection import Connection
 from smtppseudo.loop.listener import close_with_reply
 from smtppseudo.loop.paced import PacedConnection
 from smtppseudo.loop.reactor import Reactor, Timer
-from smtppseudo.net.addresses import plain_address
+from smtppseudo.net.addresses import is_loopback, plain_address
+from smtppseudo.net.errnos import reason_of
 from smtppseudo.server.counters import Counters
 from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.client_limits import ClientLimit, Networks
 from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.failed_handshakes import FailedHandshakes
 from smtppseudo.smtp.session import SmtpSession
 from smtppseudo.smtp.slots import SlotTable
 from smtppseudo.smtp.tarpit import TarpitSession, session_type
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _new: Final = tuple.__new__  # see SmtpSession._command
 _SECOND_S: Final = 1.0
+_FAILURE_CHARS: Final = 100
 _RELEASE_OVER_S: Final = 1.0  # the delayed replies are sent over this time, so that they do not hold up the loop
 
 
@@ -48,6 +51,7 @@ class Reception:
         self._connections: list[Connection[SmtpSession] | None] = []  # by slot
         self._session_id = 0
         self._turned_away = TurnedAwaySummary()
+        self._failed_handshakes = FailedHandshakes()
         self._summary_timer = Timer(reactor, self._summarize_turned_away)
         self._proxy_gate: ProxyGate | None = None
         self._last_admission = 0.0
@@ -58,6 +62,8 @@ class Reception:
         """Use these settings for new sessions."""
         self.tls = tls
         self._dialogue = Dialogue(settings, None if tls is None else lambda: tls.has_room)
+        self._dialogue_in_clear = Dialogue(settings) if tls is not None else self._dialogue
+        self._limit_exempt = Networks(settings.limit_exempt)
         self._session_type = session_type(self._dialogue)
         self._connection_type: type[Connection[Any]] = (
             PacedConnection if self._session_type is TarpitSession else Connection
@@ -102,7 +108,10 @@ class Reception:
             self._turn_away(sock, ip, "slots", now, is_watched=is_watched)
             return True
         self._session_id = session_id = self._session_id + 1
-        session = self._session_type(self._dialogue, session_id, slot, ip, port, self._greeting(ip), now)
+        dialogue = self._dialogue
+        if self.tls is not None and not self._failed_handshakes.offers_tls(ip, now):
+            dialogue = self._dialogue_in_clear
+        session = self._session_type(dialogue, session_id, slot, ip, port, self._greeting(ip), now)
         connection: Connection[SmtpSession] = self._connection_type(sock, session, self)
         slots.enter(session)
         self._limit.enter(ip)
@@ -123,6 +132,13 @@ class Reception:
         except Exception as error:  # noqa: BLE001 - a bug costs this session, and must not cost its slot
             connection.fault(error)
         return slots.in_use < slots.count
+
+    def on_handshake(self, machine: SmtpSession, parameters: tuple[str, str], error: OSError | None) -> None:
+        """Record how a TLS handshake ended. A client that fails twice is not offered STARTTLS for an hour."""
+        failure = "" if error is None else escape(reason_of(error).encode("utf-8", "backslashreplace"))[:_FAILURE_CHARS]
+        self.record(machine, (Handshake(*parameters, failure),))
+        if not (is_loopback(machine.ip) or machine.ip in self._limit_exempt):
+            self._failed_handshakes.record(machine.ip, self.reactor.clock.now, has_failed=error is not None)
 
     def released(self, connection: Connection[SmtpSession], now: float) -> None:
         """Free the slot of a closed connection."""

@@ -142,7 +142,7 @@ _TURNED_AWAY: Final = {
 _DESCRIPTIONS: Final[Mapping[str, Callable[[Frame], str]]] = {
     "connected": lambda record: f"on port {number_of(record, 'local_port')}",
     "command": lambda record: f"{text_of(record, 'data')} -> {reply_of(record)}{remarks_on(record)}",
-    "message": lambda record: f"{number_of(record, 'data')} bytes thrown away",
+    "message": lambda record: f"{number_of(record, 'bytes')} bytes thrown away",
     "closed": describe_close,
     "turned_away": _turned_away,
     "error": _error,

@@ -73,7 +73,7 @@ def test_sighup_reads_renewed_files(servers: Servers, tmp_path: Path) -> None:
     first = make_certificate(tmp_path / "first")
     server = servers.start(first.settings())
     before = greet_by_tls(server)
-    second = make_certificate(tmp_path / "second", "rsa:2048")
+    second = make_certificate(tmp_path / "second", "rsa:3072")
     second.cert.replace(first.cert)
     assert greet_by_tls(server) == before
     server.reload(first.settings())  # the new key is not there yet

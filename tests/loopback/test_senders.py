@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.events import Closed, Command
+from smtppseudo.events import Closed, Command, Handshake
 from tests.certificates import Certificate, trusting
 from tests.clients import LIMIT_S
 from tests.loopback import postfix
@@ -115,6 +115,18 @@ def test_postfix_delivers_where_mail_is_accepted(
     server = destinations[f"accept.{way}.test"]
     server.wait_for_event(Closed, reason="quit")
     assert "DATA" in [command.data for command in server.events(Command)]
+
+
+def test_a_postfix_that_knows_rsa_alone_bounces_under_tls(servers: Servers, certificate: Certificate) -> None:
+    """The guide's command makes an RSA key. With another kind, this sender shares no cipher and retries for days."""
+    if reason := postfix.missing():
+        pytest.skip(reason)
+    server = servers.start(certificate.settings())
+    rsa_alone = {"smtp_tls_exclude_ciphers": "aECDSA", "smtp_tls_protocols": "<=TLSv1.2"}  # TLS 1.3 has no such choice
+    with postfix.running(server.port, {"mail.test": server.port}, tls="may", more=rsa_alone) as sender:
+        assert REFUSALS["mail"] in reason_of_bounce(sender, "someone@mail.test")
+    handshakes = server.events(Handshake)
+    assert {(handshake.version, "RSA" in handshake.cipher) for handshake in handshakes} == {("TLSv1.2", True)}
 
 
 # Other senders

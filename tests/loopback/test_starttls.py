@@ -1,18 +1,19 @@
 """STARTTLS over real sockets, on a clock that the test moves: good, slow, broken and hostile handshakes."""
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
 
 import pytest
 
-from smtppseudo.events import Closed, Command
+from smtppseudo.events import Closed, Command, Handshake
 from smtppseudo.loop.connection import HANDSHAKE_TIMEOUT_S, Connection, Phase
 from smtppseudo.net import tls as net_tls
 from smtppseudo.smtp.dialogue import SmtpState
 from smtppseudo.smtp.session import SmtpSession
 from tests.certificates import Certificate, client_hello, make_certificate, start_tls, trusting
-from tests.clients import Client, shrink_send_buffer
+from tests.clients import Client, connect, shrink_send_buffer
 from tests.conftest import MakeInside
 from tests.inside import Inside
 
@@ -88,7 +89,7 @@ def expect_service(server: Inside) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_session_starts_over_under_tls(server: Inside, version: ssl.TLSVersion) -> None:
     client = server.greeted()
-    assert "STARTTLS" in client.say("EHLO me", "250").split()[-1]
+    assert client.say("EHLO me", "250").splitlines()[1] == "250-STARTTLS"
     (session,) = server.server.reception.slots
     start_tls(client, version)
     server.turn_until(lambda: session.state is SmtpState.GREETED, "the start under TLS")
@@ -107,6 +108,70 @@ def test_the_session_starts_over_under_tls(server: Inside, version: ssl.TLSVersi
     assert closed.commands == len(said) == 7
     in_clear = "EHLO me", "STARTTLS", "EHLO me", "AUTH PLAIN AGEAYg==", "STARTTLS", "MAIL FROM:<a@b>", "QUIT"
     assert closed.received_bytes == sum(len(line) + 2 for line in in_clear)
+
+
+def test_the_log_says_how_a_handshake_ended(server: Inside) -> None:
+    start_tls(server.greeted(), ssl.TLSVersion.TLSv1_2).say("QUIT", "221")
+    (handshake,) = server.events(Handshake)
+    assert (handshake.version, handshake.failure) == ("TLSv1.2", "")
+    assert re.fullmatch("[A-Z0-9-]+", handshake.cipher)
+    ready_for_tls(server).sock.sendall(b"not TLS\r\n" * 20)
+    server.turn_until(lambda: len(server.events(Handshake)) == 2, "the failure")
+    assert server.events(Handshake)[1] == Handshake(failure="WRONG_VERSION_NUMBER")
+    ready_for_tls(server)
+    server.advance(31)
+    server.turn_until(lambda: len(server.events(Handshake)) == 3, "the time-out")
+    assert server.events(Handshake)[2] == Handshake(failure="timed out")
+
+
+def called_from(server: Inside, ip: str) -> Client:
+    """Return a client whose address is given by the header of a proxy."""
+    client = connect("127.0.0.1", server.port, None, server.turn)
+    server._clients.append(client)
+    client.sock.sendall(f"PROXY TCP4 {ip} 192.0.2.9 4000 25\r\n".encode())
+    client.expect("220")
+    return client
+
+
+def offers_tls(server: Inside, ip: str) -> bool:
+    with called_from(server, ip) as client:
+        return "STARTTLS" in client.say("EHLO me", "250")
+
+
+def fail_handshake(server: Inside, ip: str) -> None:
+    before = len(server.events(Handshake))
+    with called_from(server, ip) as client:
+        client.say("EHLO me", "250")
+        client.say("STARTTLS", "220")
+        client.sock.sendall(b"not TLS\r\n" * 20)
+        server.turn_until(lambda: len(server.events(Handshake)) > before, "the failure")
+
+
+def test_a_client_that_fails_twice_is_not_offered_tls_for_an_hour(inside: MakeInside, certificate: Certificate) -> None:
+    ours = {**certificate.settings(), "proxies": ["127.0.0.1/32"], "limit_exempt": ["198.51.100.0/24"]}
+    server = inside(**ours, quiet_timeout_s=0.0)
+    fail_handshake(server, "192.0.2.1")
+    assert offers_tls(server, "192.0.2.1")
+    fail_handshake(server, "192.0.2.1")
+    assert not offers_tls(server, "192.0.2.1")
+    assert offers_tls(server, "192.0.2.2")
+    with called_from(server, "192.0.2.1") as client:
+        client.say("STARTTLS", "502 Command not implemented.")
+    for _ in range(3):
+        fail_handshake(server, "198.51.100.1")
+        fail_handshake(server, "127.0.0.7")
+    assert offers_tls(server, "198.51.100.1")
+    assert offers_tls(server, "127.0.0.7")
+    server.advance(3601)
+    assert offers_tls(server, "192.0.2.1")
+
+
+def test_a_success_forgives_earlier_failures(inside: MakeInside, certificate: Certificate) -> None:
+    server = inside(**certificate.settings(), proxies=["127.0.0.1/32"], quiet_timeout_s=0.0)
+    fail_handshake(server, "192.0.2.1")
+    start_tls(called_from(server, "192.0.2.1")).say("QUIT", "221")
+    fail_handshake(server, "192.0.2.1")
+    assert offers_tls(server, "192.0.2.1")
 
 
 def test_the_local_address_is_known_under_tls(server: Inside) -> None:
@@ -420,7 +485,7 @@ def test_new_connections_get_the_renewed_certificate(
     server: Inside, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     before = start_tls(server.greeted())
-    other = make_certificate(tmp_path_factory.mktemp("other"), "rsa:2048")
+    other = make_certificate(tmp_path_factory.mktemp("other"), "rsa:3072")
     assert server.server.reload(server.configuration.with_file(_file(server) | other.settings())) == []
     after = start_tls(server.greeted())
     assert isinstance(before.sock, ssl.SSLSocket)

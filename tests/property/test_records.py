@@ -7,7 +7,7 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.events import NAMES, Closed, Command, Connected, Event, Message, Stamped, escape, unescape
+from smtppseudo.events import NAMES, Closed, Command, Connected, Event, Handshake, Message, Stamped, escape, unescape
 from smtppseudo.log.records import parse, render_record
 from tests.records import fields, render_json, render_text
 
@@ -35,8 +35,10 @@ def of_kind(kind: type[Event]) -> st.SearchStrategy[Event]:
     return st.builds(kind, **{name: values(field) for name, field in kind.__annotations__.items()})
 
 
-in_session = commands | st.builds(Command, texts, replies) | st.one_of(*map(of_kind, (Connected, Message, Closed)))
-outside = st.one_of(*[of_kind(kind) for kind in NAMES if kind not in (Command, Connected, Message, Closed)])
+in_session = (
+    commands | st.builds(Command, texts, replies) | st.one_of(*map(of_kind, (Connected, Message, Handshake, Closed)))
+)
+outside = st.one_of(*[of_kind(kind) for kind in NAMES if kind not in (Command, Connected, Message, Handshake, Closed)])
 ips = st.ip_addresses().map(str)
 times = st.datetimes().map(lambda at: f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z".rjust(24, "0"))
 records = st.builds(

@@ -15,6 +15,7 @@ from smtppseudo.events import (
     Connected,
     Error,
     Event,
+    Handshake,
     Message,
     Monitor,
     Offline,
@@ -75,6 +76,12 @@ KINDS: Final[list[tuple[Event, str, str]]] = [
         r'"data":"\"\\\\\\x0a\\xff","code":250,"reply":"\\xff"',
     ),
     (Message(0), "bytes=0", '"bytes":0'),
+    (
+        Handshake("TLSv1.3", "TLS_AES_256_GCM_SHA384"),
+        "version=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384",
+        '"version":"TLSv1.3","cipher":"TLS_AES_256_GCM_SHA384"',
+    ),
+    (Handshake(failure="NO_SHARED_CIPHER"), "failure=NO_SHARED_CIPHER", '"failure":"NO_SHARED_CIPHER"'),
     (
         Closed("quit", 1, 2, 3, 0),
         "reason=quit duration_ms=1 received_bytes=2 sent_bytes=3 commands=0",

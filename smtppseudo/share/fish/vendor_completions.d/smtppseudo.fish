@@ -91,7 +91,7 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l cleartext -d 'use n
 complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l pin -x -d 'trust the certificate with this fingerprint from now on (the one accepted at the first connection)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l json -d 'print each event as a JSON object'
 complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l from-seq -x -d 'begin with event N; the server keeps the last 1000'
-complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l event -xka "closed command connected error message monitor offline online settings turned_away" -d 'print only events of this kind: closed, command, connected, error, message, monitor, offline, online, settings, turned_away; may be repeated'
+complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l event -xka "closed command connected error message monitor offline online settings tls turned_away" -d 'print only events of this kind: closed, command, connected, error, message, monitor, offline, online, settings, tls, turned_away; may be repeated'
 complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l ip -x -d 'print only events of this address or network'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a status -d 'print whether the server is online, and its counters'
 complete -c smtppseudo -n '_shtab_smtppseudo_using status' -s h -l help -d 'show this help message and exit'
