@@ -175,6 +175,18 @@ def with_monitor_settings(configuration: Configuration, warn: Warn) -> Configura
     return configuration.with_monitor(stored, warn_at(place, warn))
 
 
+def _require_encodable(place: str, value: object) -> None:
+    """Raise SettingsError for a path that this process cannot name to the system."""
+    for text in value if isinstance(value, tuple) else (value,):
+        try:
+            os.fsencode(text if isinstance(text, str) else "")
+        except UnicodeEncodeError as error:
+            raise SettingsError(
+                f"{place}: {text} has characters that {error.encoding}, the encoding of this process, lacks;"
+                " set LANG to a locale with UTF-8, such as C.UTF-8"
+            ) from None
+
+
 class SettingsFile:
     """The settings file in the options, or the default one, which may be missing. Raises SettingsError."""
 
@@ -197,7 +209,10 @@ class SettingsFile:
             ) from None
         except UnicodeDecodeError:
             raise SettingsError(f"{self.path}: not UTF-8 text; save it as UTF-8") from None
-        return parse_file(text, str(self.path), warn)
+        values = parse_file(text, str(self.path), warn)
+        for name, value in values.items():
+            _require_encodable(f"{self.path}: {name}", value)
+        return values
 
 
 def may_share_cookie(state_dir: str, environ: Mapping[str, str] = os.environ) -> bool:

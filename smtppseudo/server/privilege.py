@@ -1,9 +1,10 @@
 """Root's privileges: dropped for good after the ports are open, with a check that no way back exists."""
 
+import contextlib
 import errno
 import os
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -40,23 +41,59 @@ def find_user(name: str) -> "struct_passwd":
 def make_directories(directories: Iterable[Path], user: "struct_passwd") -> None:
     """Create missing directories for a user; existing ones keep their owner. Raises PrivilegeError."""
     for directory in directories:
+        if directory.exists():
+            continue
         try:
-            if not directory.exists():
-                directory.parent.mkdir(parents=True, exist_ok=True)
-                directory.mkdir(_DIRECTORY_MODE)
+            try:
+                with _acting_as(user):
+                    _make(directory)
+            except PermissionError:
+                _require_place_of_root(directory)
+                _make(directory)
                 _give_new_directory(directory, user)
         except OSError as error:
-            raise PrivilegeError(f"{directory}: {error.strerror}; cannot create it for user {user.pw_name}") from None
+            argv = shlex.join(["install", "-d", "-o", user.pw_name, "-g", str(user.pw_gid), str(directory)])
+            raise PrivilegeError(
+                f"{directory}: {error.strerror}; cannot create it for user {user.pw_name}: `{argv}` does that"
+            ) from None
+
+
+def _make(directory: Path) -> None:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(_DIRECTORY_MODE)
+
+
+@contextlib.contextmanager
+def _acting_as(user: "struct_passwd") -> Iterator[None]:
+    """Use a user's rights for files. Raises PermissionError if this process may not."""
+    groups, group, own = os.getgroups(), os.getegid(), os.geteuid()
+    try:
+        os.setgroups([])
+        os.setegid(user.pw_gid)
+        os.seteuid(user.pw_uid)
+        yield
+    finally:
+        os.seteuid(own)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def _require_place_of_root(directory: Path) -> None:
+    """Raise OSError if another user owns a directory, or a link, on the way: that user could lead root elsewhere."""
+    for path in (directory.absolute(), directory.resolve()):
+        for each in reversed(path.parents):
+            if each.exists() and each.lstat().st_uid != os.geteuid():
+                raise OSError(errno.EPERM, f"{each} belongs to another user, and root creates nothing there")
 
 
 def _give_new_directory(directory: Path, user: "struct_passwd") -> None:
     """Change the owner of a directory that root has just made. Raises OSError.
 
-    The owner of its parent can have replaced it meanwhile, by a link or by a directory of another user.
+    A group that may write to its parent can have replaced it meanwhile, by a link or by another directory.
     """
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        if os.fstat(fd).st_uid != os.geteuid():
+        if os.fstat(fd).st_uid != os.geteuid() or os.listdir(fd):  # noqa: PTH208 - of a descriptor
             raise OSError(errno.ESTALE, "it was replaced when it was just made")
         os.fchown(fd, user.pw_uid, user.pw_gid)
     finally:

@@ -189,7 +189,11 @@ class Reception:
         was_short = self.slots.is_short
         if not self.slots.update_shortage():
             return
-        paced = [newest] if was_short else [each for each in self._connections if isinstance(each, PacedConnection)]
+        paced = [newest]
+        if not was_short:
+            paced = [
+                each for each in self._connections if isinstance(each, PacedConnection) and each.machine.is_delayed
+            ]
         for number, connection in enumerate(paced, 1):
             connection.stop_delaying(now + _RELEASE_OVER_S * number / len(paced))
         self.counters.undelayed += len(paced)

@@ -70,6 +70,11 @@ class TarpitSession(SmtpSession):
         return min(due_at, self.expires_at)
 
     @property
+    def is_delayed(self) -> bool:
+        """Whether replies are due late: until `stop_delaying` or `end`."""
+        return self._dialogue.pace != AT_ONCE
+
+    @property
     def seconds_per_byte(self) -> float:
         """The time between two bytes of a reply that has begun; 0 if all bytes are due together."""
         rate = self._dialogue.pace.stutter_bytes_per_s

@@ -42,6 +42,8 @@ def test_unusable_files(servers: Servers, certificate: Certificate, tmp_path: Pa
     lock = ["openssl", "ec", "-aes128", "-passout", "pass:x", "-in", str(certificate.key), "-out", str(locked)]
     subprocess.run(lock, check=True, capture_output=True, timeout=LIMIT_S)
     assert refusal(servers, {**good, cert: "/nowhere/c"}) == f"{cert}: /nowhere/c: No such file or directory{must}"
+    for path in ("/a\0b", "%d/a\0b"):
+        assert f"{cert} must be a path without control characters" in refusal(servers, {**good, cert: path})
     assert refusal(servers, {**good, key: str(tmp_path)}) == f"{key}: {tmp_path}: Is a directory{must}"
     assert refusal(servers, {**good, cert: str(empty)}) == f"{cert}: {empty} holds no certificate in PEM"
     assert refusal(servers, {**good, key: str(empty)}) == f"{key}: {empty} holds no private key in PEM"

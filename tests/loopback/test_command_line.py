@@ -66,6 +66,18 @@ def test_foreign_listen_address_is_one_line(tmp_path: Path) -> None:
     assert "--listen" in line
 
 
+@pytest.mark.parametrize("name", ["log_dir", "state_dir", "tls_cert", "blocklist_never"])
+def test_a_path_that_the_locale_cannot_encode_is_one_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(f'{name} = ["/€"]\n' if name == "blocklist_never" else f'{name} = "/€"\n', encoding="utf-8")
+    done = run("serve", "--config", str(path), PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", LC_ALL="C")
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr == (
+        rf"smtppseudo: {path}: {name}: /\xe2\x82\xac has characters that ascii, the encoding of this process, lacks;"
+        " set LANG to a locale with UTF-8, such as C.UTF-8\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "place", "said"),
     [

@@ -130,13 +130,15 @@ def test_it_does_not_start_if_it_cannot_change_its_user(servers: Servers) -> Non
     assert caught.value.status == 1
 
 
-@pytest.mark.parametrize("replaced_by", ["link", "directory of another user"])
+@pytest.mark.parametrize("replaced_by", ["link", "directory of another user", "directory of root"])
 def test_a_directory_that_was_replaced_keeps_its_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced_by: str
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    os.chown(other, 1, 1)
+    (other / "file").touch()
+    owner = 0 if replaced_by == "directory of root" else 1
+    os.chown(other, owner, owner)
     state = tmp_path / "state"
 
     def replace(path: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
@@ -148,7 +150,40 @@ def test_a_directory_that_was_replaced_keeps_its_owner(
     monkeypatch.setattr(Path, "mkdir", replace)
     with pytest.raises(PrivilegeError, match=r"state: .*; cannot create it for user nobody"):
         make_directories([state], find_user(USER))
-    assert state.stat().st_uid == 1
+    assert state.stat().st_uid == owner
+
+
+@pytest.mark.parametrize("name", ["place/state", "link/state", "link/new/state"])
+def test_root_makes_no_directory_in_the_place_of_another_user(tmp_path: Path, name: str) -> None:
+    tmp_path.chmod(0o755)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    place = tmp_path / "place"
+    place.mkdir()
+    os.chown(place, 1, 1)
+    (place / "link").symlink_to(outside)
+    os.chown(place / "link", 1, 1, follow_symlinks=False)
+    state = place / name.removeprefix("place/")
+    reason = f"{place} belongs to another user, and root creates nothing there"
+    argv = f"`install -d -o {USER} -g {NOBODY} {state}` does that"
+    with pytest.raises(PrivilegeError) as caught:
+        make_directories([state], find_user(USER))
+    assert str(caught.value) == f"{state}: {reason}; cannot create it for user {USER}: {argv}"
+    assert list(outside.iterdir()) == []
+    assert list(place.iterdir()) == [place / "link"]
+
+
+def test_the_user_makes_directories_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)  # the user cannot reach it from the root directory
+    place = tmp_path / "place"
+    place.mkdir()
+    os.chown(place, NOBODY, NOBODY)
+    before = (os.geteuid(), os.getegid(), os.getgroups())
+    make_directories([Path("place/new/state")], find_user(USER))
+    assert (os.geteuid(), os.getegid(), os.getgroups()) == before
+    assert [(place / each).stat().st_uid for each in ("new", "new/state")] == [NOBODY, NOBODY]
+    assert (place / "new" / "state").stat().st_mode & 0o777 == 0o750
 
 
 def test_modules_loaded_late_work_after_the_change(server: Running, monitors: Monitors) -> None:

@@ -205,8 +205,13 @@ def test_sessions_are_served_without_delay_while_slots_are_short(inside: MakeIns
     for client in clients[2:4]:
         client.say("QUIT", "221")
         client.expect_end()
-    assert received(server, server.connect()) == GREETING[:1]
+    delayed = [server.connect()]
+    assert received(server, delayed[0]) == GREETING[:1]
     assert server.server.reception.counters.undelayed == 10
+    # Slots become short again. Sessions that are served without delay already are not counted again.
+    delayed += [server.connect() for _ in range(3)]
+    server.turn()
+    assert server.server.reception.counters.undelayed == 10 + len(delayed)
 
 
 def test_delayed_greetings_are_sent_when_slots_become_short(inside: MakeInside) -> None:
