@@ -5,7 +5,6 @@ same settings share it.
 """
 
 import re
-from copy import copy
 from enum import Enum
 from typing import Final
 
@@ -83,8 +82,10 @@ class Dialogue:
         self.rules, self.unknown = _rules_of_stage(settings, templates, tls)
         self.unknown.is_error = self.unknown.may_redact = True
         for verb in (b"AUTH", b"DATA"):
-            self.rules[verb] = rule = copy(self.rules[verb])  # other verbs may share it
-            rule.may_redact = True
+            shared = self.rules[verb]  # other verbs have it, too
+            own = Rule(shared.reply, shared.states, shared.out_of_sequence, shared.then, shared.close_reason)
+            own.may_redact = True
+            self.rules[verb] = own
         self._greeting = _greeting_template(settings)
         self.greets_by_ip = "{ip}" in self._greeting
         self.farewells = {reason: templates.encode(reply) for reason, reply in _FAREWELLS.items()}
