@@ -129,6 +129,11 @@ def _monitor(record: Frame) -> str:
     return text_of(record, "action").replace("_", " ") + (f" ({user})" if user else "")
 
 
+def _tls(record: Frame) -> str:
+    failure = text_of(record, "failure")
+    return f"handshake failed: {failure}" if failure else f"{text_of(record, 'version')}, {text_of(record, 'cipher')}"
+
+
 def _other(record: Frame) -> str:
     usual = ("time", "event", "slot", "session", "ip", "port")
     return printable(" ".join([f"{name}={value}" for name, value in record.items() if name not in usual]))
@@ -143,6 +148,7 @@ _DESCRIPTIONS: Final[Mapping[str, Callable[[Frame], str]]] = {
     "connected": lambda record: f"on port {number_of(record, 'local_port')}",
     "command": lambda record: f"{text_of(record, 'data')} -> {reply_of(record)}{remarks_on(record)}",
     "message": lambda record: f"{number_of(record, 'bytes')} bytes thrown away",
+    "tls": _tls,
     "closed": describe_close,
     "turned_away": _turned_away,
     "error": _error,
