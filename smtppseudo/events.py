@@ -219,6 +219,11 @@ def escape(data: bytes) -> str:
     return text.translate(_ESCAPES)
 
 
+def escape_text(text: str) -> str:
+    """Render text that may hold any characters like `escape`."""
+    return escape(text.encode("utf-8", "backslashreplace"))
+
+
 def printable(text: str) -> str:
     r"""Render text that may hold text from outside as printable ASCII, like `escape`, but leave ``\`` as it is.
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from smtppseudo.events import escape
+from smtppseudo.events import escape_text
 
 LIMIT_S: Final = 5.0
 THREADS_MAX: Final = 16
@@ -51,4 +51,4 @@ def _work(waiting: "queue.SimpleQueue[str]", found: "queue.SimpleQueue[tuple[str
             name = socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
         except OSError:  # no name, or no reply
             name = ""
-        found.put((address, escape(name.encode("utf-8", "backslashreplace"))))
+        found.put((address, escape_text(name)))

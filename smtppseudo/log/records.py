@@ -83,7 +83,7 @@ def _marks(event: Command) -> Iterator[tuple[str, Value]]:
         yield "truncated_bytes", event.truncated_bytes
 
 
-def render_text(entries: Iterable[Entry], end: str = "\n") -> list[str]:
+def render_text(entries: Iterable[Entry], end: str) -> list[str]:
     """Render events as logfmt lines; `end` is the end of each line, LF included."""
     lines = []
     for time, origin, events in entries:
@@ -117,7 +117,7 @@ def _text_pairs(pairs: Iterable[tuple[str, Value]]) -> str:
     return "".join([f" {name}={_text_value(value)}" for name, value in pairs])
 
 
-def render_json(entries: Iterable[Entry], end: str = "}\n") -> list[str]:
+def render_json(entries: Iterable[Entry], end: str) -> list[str]:
     """Render events as JSON objects; `end` is the end of each line, brace and LF included."""
     return [f"{{{members}{end}" for members in json_members(entries)]
 

@@ -236,7 +236,7 @@ class Connection(Generic[M_co]):
             self.close(_reason_of(error), now)
 
     def _is_served(self, data: bytes, now: float) -> bool:
-        """Return whether the peer is still there, and reads what the data is replied with; else it is closed now.
+        """Return whether the peer is still there, so that the data is served; else close the connection.
 
         The kernel still returns data that came before an RST: it can be hundreds of commands.
         """

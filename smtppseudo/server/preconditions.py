@@ -34,7 +34,7 @@ def check_consistency(settings: Settings) -> None:
         cert, key = (f"{prefix}tls_{part}" for part in ("cert", "key"))
         if bool(getattr(settings, cert)) != bool(getattr(settings, key)):
             raise SettingsError(f"{cert} and {key} go together; only one of them is set")
-    for name, stages in (("sender", STAGES[2:]), ("recipient", ("rcpt",))):
+    for name, stages in (("sender", STAGES[STAGES.index("mail") :]), ("recipient", ("rcpt",))):
         if f"{{{name}}}" in settings.refusal and settings.reject_at not in stages:
             known = " or ".join(stages)
             raise SettingsError(

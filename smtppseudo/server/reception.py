@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from smtppseudo.config.settings import Settings
-from smtppseudo.events import CloseReason, Connected, Handshake, TurnedAwayReason, escape, slot_and_ip
+from smtppseudo.events import CloseReason, Connected, Handshake, TurnedAwayReason, escape_text, slot_and_ip
 from smtppseudo.loop.connection import Connection
 from smtppseudo.loop.listener import close_with_reply
 from smtppseudo.loop.paced import PacedConnection
@@ -63,7 +63,6 @@ class Reception:
         self.tls = tls
         self._dialogue = Dialogue(settings, None if tls is None else lambda: tls.has_room)
         self._dialogue_in_clear = Dialogue(settings) if tls is not None else self._dialogue
-        self._limit_exempt = Networks(settings.limit_exempt)
         self._session_type = session_type(self._dialogue)
         self._connection_type: type[Connection[Any]] = (
             PacedConnection if self._session_type is TarpitSession else Connection
@@ -100,11 +99,8 @@ class Reception:
         if not self._limit.admits(ip):
             self._turn_away(sock, ip, "client", now, is_watched=is_watched)
             return True
-        slot = slots.free_slot()
-        if slot is None and (occupant := slots.occupant_to_evict(now)) is not None:
-            self.end(occupant.slot, "evicted", now)
-            slot = slots.free_slot()
-        if slot is None:
+        slot = slots.free_slot() or self._evict(now)
+        if not slot:
             self._turn_away(sock, ip, "slots", now, is_watched=is_watched)
             return True
         self._session_id = session_id = self._session_id + 1
@@ -133,12 +129,20 @@ class Reception:
             connection.fault(error)
         return slots.in_use < slots.count
 
+    def _evict(self, now: float) -> int | None:
+        """End the session that has been idle longest, if that is long enough; return the slot that is free then."""
+        occupant = self.slots.occupant_to_evict(now)
+        if occupant is not None:
+            self.end(occupant.slot, "evicted", now)
+        return self.slots.free_slot()
+
     def on_handshake(self, machine: SmtpSession, parameters: tuple[str, str], error: OSError | None) -> None:
         """Record how a TLS handshake ended. A client that fails twice is not offered STARTTLS for an hour."""
-        failure = "" if error is None else escape(reason_of(error).encode("utf-8", "backslashreplace"))[:_FAILURE_CHARS]
+        failure = "" if error is None else escape_text(reason_of(error))[:_FAILURE_CHARS]
         self.record(machine, (Handshake(*parameters, failure),))
-        if not (is_loopback(machine.ip) or machine.ip in self._limit_exempt):
-            self._failed_handshakes.record(machine.ip, self.reactor.clock.now, has_failed=error is not None)
+        ip = machine.ip
+        if not (is_loopback(ip) or ip in self._limit.exempt):
+            self._failed_handshakes.record(ip, self.reactor.clock.now, has_failed=error is not None)
 
     def released(self, connection: Connection[SmtpSession], now: float) -> None:
         """Free the slot of a closed connection."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from smtppseudo.config.settings import LogFormat
-from smtppseudo.events import Batch, Command, Entry, Error, Event, Message, escape, origin_of
+from smtppseudo.events import Batch, Command, Entry, Error, Event, Message, escape_text, origin_of
 from smtppseudo.log.lost_lines import Lost, LostLines
 from smtppseudo.log.records import renderer
 from smtppseudo.loop.clock import Clock
@@ -64,7 +64,7 @@ class Recorder:
 
     def error(self, message: str) -> None:
         """Record an error of the server. `message` may hold any characters."""
-        self.record(Error(_plain(message)))
+        self.record(Error(escape_text(message)))
 
     def flush(self) -> None:
         """Log the events of this turn and pass them on."""
@@ -73,7 +73,7 @@ class Recorder:
         clock, log = self._clock, self.log
         lost = log.prepare(clock.day, clock.now)
         if lost is not None:
-            self.record(Error(_plain(f"log lines were lost: {lost.reason}"), lost.lines))
+            self.record(Error(escape_text(f"log lines were lost: {lost.reason}"), lost.lines))
         self._in_flush = entries = self._entries
         self._entries = []
         lines = self._render(entries)
@@ -100,7 +100,3 @@ class Recorder:
         self._in_flush, self._entries = [], []
         self.log.account.lost_lines += lines  # the caller reports them
         return lines
-
-
-def _plain(text: str) -> str:
-    return escape(text.encode("utf-8", "backslashreplace"))

@@ -26,16 +26,16 @@ class Networks:
 
 
 class ClientLimit:
-    """Counts the slots of each client, except of clients in the exempt networks. A `most` of 0 means no limit."""
+    """Counts the slots of each client, except of clients in `exempt` networks. A `most` of 0 means no limit."""
 
     def __init__(self, most: int, exempt: tuple[str, ...]) -> None:
         self._most = most
-        self._exempt = Networks(exempt)
+        self.exempt = Networks(exempt)
         self._counts: dict[str, int] = {}
 
     def admits(self, ip: str) -> bool:
         """Return whether the client of this address may have one more slot."""
-        return not self._most or self._counts.get(source_of(ip), 0) < self._most or ip in self._exempt
+        return not self._most or self._counts.get(source_of(ip), 0) < self._most or ip in self.exempt
 
     def enter(self, ip: str) -> None:
         """Count one more slot."""
@@ -53,4 +53,4 @@ class ClientLimit:
 
     def _counted_source(self, ip: str) -> str:
         """Return the client of an IPv6 address; none if that is exempt, because it must not count for its /64."""
-        return "" if ip in self._exempt else source_of(ip)
+        return "" if ip in self.exempt else source_of(ip)

@@ -1,4 +1,4 @@
-"""What a caller has said so far, and which part of it may be logged: nothing that follows AUTH."""
+"""What a caller has said so far, and which part of it may be logged: no password, and no text of a message."""
 
 import re
 from typing import Final
