@@ -6,6 +6,7 @@ So no name of a file or a process, and no text of a server, can send commands to
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from typing import Final, TextIO
 
 from smtppseudo.events import printable, printable_lines
@@ -14,9 +15,14 @@ BAR: Final = "█"
 """The only other character: the bars of a report are made of it."""
 
 
-def print_line(line: str, out: TextIO | None = None) -> None:
-    """Print one line on standard output, or on `out`, at once."""
-    print(printable(line), file=out, flush=True)
+def print_line(line: str) -> None:
+    """Print one line on standard output, at once."""
+    print_lines([line])
+
+
+def print_lines(lines: Iterable[str], out: TextIO | None = None) -> None:
+    """Print lines on standard output, or on `out`, all at once."""
+    print(*map(printable, lines), sep="\n", file=out, flush=True)
 
 
 def print_text(text: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from smtppseudo import __version__
 from smtppseudo.cli import exits
-from smtppseudo.cli.messages import print_line, say_if_possible
+from smtppseudo.cli.messages import print_lines, say_if_possible
 from smtppseudo.cli.options import describe, whole_number
 from smtppseudo.cli.places import (
     SettingsFile,
@@ -138,10 +138,16 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
 
 
 def _print_places(server: Server, out: TextIO) -> None:
+    ports = (("SMTP", server.smtp_port), ("monitors", server.monitor_port))
     with contextlib.suppress(OSError):  # the server runs even if nobody can read this
-        for service, places in (("SMTP", server.smtp_port.places), ("monitors", server.monitor_port.places)):
-            for address, port in places:
-                print_line(f"smtppseudo {__version__}: {service} on {address} port {port}", out)
+        print_lines(
+            [
+                f"smtppseudo {__version__}: {service} on {address} port {number}"
+                for service, port in ports
+                for address, number in port.places
+            ],
+            out,
+        )
 
 
 def _tune_collector() -> None:
@@ -157,7 +163,7 @@ def _print_events(server: Server) -> None:
     fd = sys.stdout.fileno()
     skipped = 0
 
-    def print_lines(lines: str) -> None:
+    def print_log_lines(lines: str) -> None:
         nonlocal skipped
         gap = f"({skipped} events not printed)\n" if skipped else ""
         data = (gap + lines).encode("ascii")
@@ -169,7 +175,7 @@ def _print_events(server: Server) -> None:
             server.recorder.on_lines = None
             say_if_possible(f"standard output: {error.strerror}; no more events are printed")
 
-    server.recorder.on_lines = print_lines
+    server.recorder.on_lines = print_log_lines
 
 
 def _find_user(name: str) -> "struct_passwd":
