@@ -131,8 +131,11 @@ def machine_name(listen: tuple[str, ...] = (), warn: Warn | None = None) -> str:
             return name
     except SettingsError:
         pass
-    own = [each for each in (*listen, *machine_addresses()) if not ip_address(each).is_unspecified]
-    literal = address_literal(own[0] if own else "127.0.0.1")
+    own = [each for each in map(ip_address, listen) if not each.is_unspecified]
+    own += sorted(
+        map(ip_address, machine_addresses()), key=lambda each: (each.is_loopback, each.is_link_local, str(each))
+    )
+    literal = address_literal(str(own[0]) if own else "127.0.0.1")
     if warn is not None:
         warn(f"warning: the name of this machine is no host name, so replies name {literal}; set hostname")
     return literal

@@ -100,7 +100,7 @@ def keywords(value: object) -> tuple[str, ...]:
     """Allow a list of EHLO keywords, without those that make senders use commands that the server does not have."""
     allowed = _keyword_list(value)
     for keyword in allowed:
-        name = keyword.partition(" ")[0].upper()
+        name = re.split("[ =]", keyword)[0].upper()  # AUTH= is an old form of AUTH
         if name in _NOT_SPOKEN:
             raise ValueError(f"a list of keywords without {name}: senders would use it, and this server cannot")
     return allowed

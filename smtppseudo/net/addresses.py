@@ -37,7 +37,7 @@ def plain_address(address: Any) -> str:
 
 def address_literal(ip: str) -> str:
     """Return an address in place of a host name (RFC 5321 section 4.1.3)."""
-    return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
+    return f"[IPv6:{ip.partition('%')[0]}]" if ":" in ip else f"[{ip}]"
 
 
 def machine_addresses(proc_net: Path = Path("/proc/net")) -> list[str]:

@@ -7,14 +7,15 @@ from smtppseudo.events import Command, escape
 
 REDACTED: Final = "[redacted]"
 
+# AUTH and a known mechanism, or a word that begins with AUTH: a misspelt command, or `Authorization:` of HTTP.
 _AUTH: Final = re.compile(
     rb"\s*AUTH"
-    rb"(?:\s+(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|ANONYMOUS|XOAUTH2|OAUTHBEARER|SCRAM-[A-Z0-9-]{1,20})(?!\S))?",
+    rb"(?:\S+|\s+(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|ANONYMOUS|XOAUTH2|OAUTHBEARER|SCRAM-[A-Z0-9-]{1,20})(?!\S))?",
     re.IGNORECASE,
 )
 # What ends the text of a message: a command that hardly any text looks like.
 _ENDS_TEXT: Final = re.compile(
-    rb"\s*(?:QUIT|RSET|DATA|\.|(?:HELO|EHLO)\s+\S+|MAIL\s+FROM:\s*\S.*|RCPT\s+TO:\s*\S.*|(?:AUTH|STARTTLS)(?:\s.*)?)\s*",
+    rb"\s*(?:QUIT|RSET|DATA|\.|(?:HELO|EHLO)\s+\S+|MAIL\s+FROM:\s*\S.*|RCPT\s+TO:\s*\S.*|STARTTLS|AUTH(?:\s.*)?)\s*",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -57,7 +58,7 @@ class Said:
         if _AUTH.match(line):
             self.follows_auth = True
         if not hides:
-            return redact_auth(line) if verb == b"AUTH" else escape(line), first_line
+            return redact_auth(line), first_line
         if verb in (b"HELO", b"EHLO"):
             self.helo = None
             return REDACTED, first_line[:4] + REDACTED
@@ -65,7 +66,7 @@ class Said:
 
 
 def redact_auth(line: bytes) -> str:
-    """Return a line as text for the log; in an AUTH line, what follows the verb and a known mechanism is redacted."""
+    """Return a line as text for the log; what follows AUTH and a known mechanism, or a misspelt AUTH, is redacted."""
     match = _AUTH.match(line)
     if match is None or not line[match.end() :].strip():
         return escape(line)

@@ -18,7 +18,7 @@ from smtppseudo.events import (
 )
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
 from smtppseudo.smtp.lines import LINE_BYTES, ChunkDropper, Line, LineSplitter, MessageCounter
-from smtppseudo.smtp.said import REDACTED, Said
+from smtppseudo.smtp.said import Said
 
 ERRORS_MAX: Final = 20
 COMMANDS_MAX: Final = 1000
@@ -266,6 +266,7 @@ class SmtpSession:
         reply = dialogue.farewells["errors"] if self.close_reason == "errors" else dialogue.line_too_long
         verb = split_command(line.text)[0].upper()
         shown, _ = said.redact(line.text, "", verb, is_unknown=True)
+        said.is_text = said.is_text or verb in (b"DATA", b"BDAT")
         marks = (line.eol_lf, splitter.pregreet, splitter.pipelined, line.truncated_bytes)
         event = Command(shown, escape(reply[:-2]), *marks)
         return self._logged(said, event, len(event.data) + len(event.reply))
@@ -311,18 +312,18 @@ class SmtpSession:
         shown = escape(line)
         if rule.may_redact or said.follows_auth or said.is_text:
             shown, first_line = said.redact(line, first_line, verb, is_unknown=rule is dialogue.unknown)
-            self._expect_text(said, verb, line, is_hidden=shown is REDACTED, is_refused=reply[0] == 0x35)
+            self._expect_text(said, verb, line, is_refused=reply[0] == 0x35)
         # tuple.__new__ in place of Command(...) saves 2 % of a session's instructions.
         event = _new(Command, (shown, first_line, eol_lf, pregreet, pipelined, 0))
         return self._logged(said, event, len(shown) + len(first_line))
 
-    def _expect_text(self, said: Said, verb: bytes, line: bytes, *, is_hidden: bool, is_refused: bool) -> None:
+    def _expect_text(self, said: Said, verb: bytes, line: bytes, *, is_refused: bool) -> None:
         """Prepare for a message that is sent although DATA or BDAT was refused.
 
         The sender of a BDAT does not wait for the reply (RFC 3030 section 2), so its chunk is dropped.
         """
-        if is_hidden:
-            return
+        if said.is_text:
+            return  # the line is text, too
         match = _BDAT.fullmatch(line) if verb == b"BDAT" else None
         if match is None:
             said.is_text = is_refused and verb in (b"DATA", b"BDAT")

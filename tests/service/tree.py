@@ -41,13 +41,17 @@ _LIMIT_S = 480.0
 
 def pristine_tree(suite: Suite) -> Path:
     """Return a Debian tree that was never booted; do not boot it, copy it."""
+    return tree_of(suite, PACKAGES, _HOOK)
+
+
+def tree_of(suite: Suite, packages: Sequence[str], hook: str = "true") -> Path:
+    """Return a small Debian tree with some packages; do not change it, copy it."""
 
     def make(directory: Path) -> None:
-        include = f"--include={','.join(PACKAGES)}"
-        hook = f"--customize-hook={_HOOK}"
-        _run(["mmdebstrap", "--quiet", "--variant=minbase", include, hook, suite.name, str(directory)])
+        options = ["--variant=minbase", f"--include={','.join(packages)}", f"--customize-hook={hook}"]
+        _run(["mmdebstrap", "--quiet", *options, suite.name, str(directory)])
 
-    return _cached(f"{suite.name}-{_digest([*PACKAGES, _HOOK])}", make)
+    return _cached(f"{suite.name}-{_digest([*packages, hook])}", make)
 
 
 def wheels_of_others(suite: Suite) -> Path:

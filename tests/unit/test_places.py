@@ -11,6 +11,7 @@ from smtppseudo.cli import places
 from smtppseudo.cli.access import read_word, state_dirs, word_in
 from smtppseudo.cli.places import (
     SettingsFile,
+    machine_name,
     may_share_cookie,
     read_configuration,
     require_home,
@@ -133,6 +134,8 @@ def test_addresses_that_the_service_manager_overrides_are_one_warning(
         ({"listen": ("192.0.2.7", "::1")}, "[192.0.2.7]"),
         ({"listen": ("2001:db8::7",)}, "[IPv6:2001:db8::7]"),
         ({"listen": ("0.0.0.0", "192.0.2.7")}, "[192.0.2.7]"),
+        ({"listen": ("127.0.0.1",)}, "[127.0.0.1]"),
+        ({"listen": ("fe80::1%eth0",)}, "[IPv6:fe80::1]"),
     ],
 )
 def test_an_address_replaces_a_machine_name_that_is_no_host_name(
@@ -149,3 +152,24 @@ def test_an_address_replaces_a_machine_name_that_is_no_host_name(
     (tmp_path / "smtppseudo.toml").write_text('hostname = "mx.example.org"\n')
     assert read_configuration(given, warnings.append).settings.hostname == "mx.example.org"
     assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("addresses", "literal"),
+    [
+        (["127.0.0.1", "192.168.1.7"], "[192.168.1.7]"),
+        (["0000:0000:0000:0000:0000:0000:0000:0001", "127.0.0.1", "172.17.0.2"], "[172.17.0.2]"),
+        (
+            ["127.0.0.1", "2001:0db8:0000:0000:0000:0000:0000:0001", "fe80:0000:0000:0000:0000:0000:0000:0001"],
+            "[IPv6:2001:db8::1]",
+        ),
+        (["0000:0000:0000:0000:0000:0000:0000:0001", "127.0.0.1"], "[127.0.0.1]"),
+        ([], "[127.0.0.1]"),
+    ],
+)
+def test_an_address_of_the_machine_replaces_its_name_rather_than_a_loopback_address(
+    addresses: list[str], literal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "(none)")
+    monkeypatch.setattr(places, "machine_addresses", lambda: addresses)
+    assert machine_name(("0.0.0.0", "::")) == literal

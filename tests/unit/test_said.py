@@ -30,6 +30,9 @@ SECRET: Final = b"c2VjcmV0"
         (b"AUTH X-UNKNOWN %b", "AUTH [redacted]"),
         (b"\t Auth\t Plain\t%b", "\\x09 Auth\\x09 Plain [redacted]"),
         (b"AUTH PLAIN %b" + b"x" * 3000, "AUTH PLAIN [redacted]"),
+        (b"AUTHPLAIN %b", "AUTHPLAIN [redacted]"),
+        (b"auth=plain\t%b", "auth=plain [redacted]"),
+        (b"Authorization: Basic %b", "Authorization: [redacted]"),
     ],
 )
 def test_text_after_auth_is_redacted(stage: Stage, line: bytes, shown: str) -> None:
@@ -107,6 +110,7 @@ MESSAGE: Final = (
     b"helo %b and more" % SECRET,
     b"mail %b" % SECRET,
     b"NOOP %b" % SECRET,
+    b"starttls %b" % SECRET,
     b"%b: x" % SECRET,
 )
 
@@ -148,6 +152,15 @@ def test_a_line_that_is_too_long_is_redacted_in_a_message() -> None:
     assert_hidden(session, events)
 
 
+@pytest.mark.parametrize("verb", [b"DATA", b"bdat"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_message_after_a_line_that_is_too_long_is_redacted(stage: Stage, verb: bytes) -> None:
+    session = greeted(DEFAULTS._replace(reject_at=stage))
+    events = commands(session.receive(verb + b" " * 3000 + b"x\r\n" + SECRET + b"\r\n.\r\nNOOP\r\n", START))
+    assert [event.data for event in events[1:]] == ["[redacted]", ".", "NOOP"]
+    assert_hidden(session, events)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("pieces", [1, 7, 5000])
 def test_the_chunk_of_a_bdat_is_dropped(stage: Stage, pieces: int) -> None:
@@ -160,6 +173,14 @@ def test_the_chunk_of_a_bdat_is_dropped(stage: Stage, pieces: int) -> None:
     assert [event.data for event in commands(events)] == [f"BDAT {len(chunk)}", "bdat 3 LAST", "NOOP"]
     assert all(event.reply[:1] == "5" for event in commands(events)[:2])
     assert session.received_bytes == len(data)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_chunk_of_a_bdat_after_auth_is_dropped(stage: Stage) -> None:
+    session = greeted(DEFAULTS._replace(reject_at=stage))
+    events = commands(session.receive(b"AUTH LOGIN\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n", START))
+    assert [event.data for event in events] == ["AUTH LOGIN", "[redacted]", "NOOP"]
+    assert session.close_reason is None
 
 
 @pytest.mark.parametrize("settings", [DEFAULTS, DEFAULTS._replace(ehlo_keywords=("SIZE 100",))])

@@ -226,6 +226,7 @@ def test_text_is_checked(name: str, right: list[str], wrong: list[object]) -> No
             [
                 ["chunking"],
                 ["DSN", "AUTH PLAIN"],
+                ["auth=LOGIN"],
                 ["BINARYMIME"],
                 ["XCLIENT NAME"],
                 ["XFORWARD"],
