@@ -1,6 +1,7 @@
 """Atomic replacement of files; the state directory; the directories of a service."""
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import Final, Self
@@ -74,7 +75,12 @@ class Replacement:
             os.fsync(self._fd)
         fd, self._fd = self._fd, -1
         os.close(fd)
-        self._temporary.replace(self._path)
+        try:
+            self._temporary.replace(self._path)
+        except OSError as error:
+            if error.errno == errno.EBUSY:  # such as a single file mounted into a container
+                raise OSError(errno.EBUSY, "a mount point cannot be replaced; mount its directory instead") from None
+            raise
         self._is_committed = True
         if sync:
             _sync_directory(self._path.parent)

@@ -12,8 +12,7 @@ from smtppseudo.config.settings import SettingsError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that argv names; return its exit status."""
-    if not sys.stdout:  # the parent process has closed it
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    _open_standard_streams()
     argv = sys.argv[1:] if arguments is None else arguments
     options = parser(load=argv).parse_args(argv)
     try:
@@ -32,6 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _abandon_stdout()
         return _fail(f"standard output: {error.strerror}; not all of the output was written", exits.FAILED)
     return status
+
+
+def _open_standard_streams() -> None:
+    """Open /dev/null for each standard stream that the parent process has closed.
+
+    Its descriptor would otherwise become that of the next socket or file, and a library may write to descriptor 2.
+    """
+    for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_WRONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
 
 
 def _abandon_stdout() -> None:

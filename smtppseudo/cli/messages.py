@@ -31,18 +31,14 @@ def print_text(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print a message of one line on standard error, if that is open."""
-    if sys.stderr is not None:
-        print(f"smtppseudo: {printable(text)}", file=sys.stderr, flush=True)
+    """Print a message of one line on standard error."""
+    print(f"smtppseudo: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def say_if_possible(text: str) -> None:
     """Print a message like `say`, but ignore errors, and keep nothing for later: a server must go on."""
-    stderr: TextIO | None = sys.stderr
-    if stderr is None:  # closed by the parent process; descriptor 2 may be a peer's socket now
-        return
     with contextlib.suppress(OSError):  # stderr may be a file on the disk that is full
-        os.write(stderr.fileno(), f"smtppseudo: {printable(text)}\n".encode("ascii"))
+        os.write(sys.stderr.fileno(), f"smtppseudo: {printable(text)}\n".encode("ascii"))
 
 
 def ask(question: str) -> str:

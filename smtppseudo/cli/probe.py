@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import socket
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line
@@ -13,6 +13,9 @@ from smtppseudo.cli.places import machine_name
 from smtppseudo.events import escape
 from smtppseudo.net.errnos import reason_of
 from smtppseudo.smtp.prober import Probe, Prober, Verdict
+
+if TYPE_CHECKING:
+    from smtppseudo.net.tls import TlsSocket
 
 _STATUS: Final = {
     Verdict.ACCEPTED: exits.FAILED,
@@ -75,13 +78,22 @@ def run(options: argparse.Namespace) -> int:
     return _STATUS[verdict]
 
 
-def _talk(sock: socket.socket, prober: Prober, began: float) -> bool:
+def _talk(connection: socket.socket, prober: Prober, began: float) -> bool:
     """Play the dialogue to its end; return whether the server sent anything."""
+    sock: socket.socket | TlsSocket = connection
     printed = 0
     while True:
         data = b""
         try:
+            if prober.wants_tls:
+                from smtppseudo.net import tls
+
+                sock = tls.connect(connection, connection.gettimeout() or 0)
+                prober.begin_again()
+                sock.sendall(prober.data_to_send())
             data = sock.recv(4096)
+        except BlockingIOError:
+            continue  # TLS has received a part of a record
         except OSError as error:
             print_line(f"{time.monotonic() - began:8.3f}  -- {reason_of(error)}")
         prober.receive(data)

@@ -235,7 +235,11 @@ def _callbacks(
 def _explain(error: ListenError) -> str:
     """Return an error message that says what to do."""
     place = f"cannot listen on {error}"
+    if error.errno == errno.EINVAL and ":" in error.address:
+        return f"{place}; write IPv4 addresses without ::ffff:, and link-local ones with an interface: fe80::1%eth0"
     if error.errno == errno.EADDRINUSE:
+        if error.overlaps:
+            return f"{place}, by this server: {error.overlaps} and {error.address} overlap; leave one of them out"
         from smtppseudo.net.port_holder import holder_of
 
         return f"{place}, by {holder_of(error.port)}; stop that, or choose another port (--port, --monitor-port)"

@@ -29,6 +29,18 @@ _BLOCK_BYTES: Final = 1 << 17  # the rows of one block stay in the processor's c
 _LINE_BYTES_MAX: Final = 1 << 16  # three times the longest line
 _NO_RECORD: Final = b"\0"  # replaces the beginning of a line that is too long to be a record
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+# xz, zstd, bzip2, lz4, lzip, compress, lzma, lzop and zip, each as a logrotate may be set to use it.
+_OTHER_MAGIC: Final = (
+    b"\xfd7zXZ",
+    b"\x28\xb5\x2f\xfd",
+    b"BZh",
+    b"\x04\x22\x4d\x18",
+    b"LZIP",
+    b"\x1f\x9d",
+    b"\x5d\0\0",
+    b"\x89LZO",
+    b"PK\3\4",
+)
 _GZIP_WINDOW: Final = 31  # makes zlib expect a gzip header and trailer
 _FIRST_DATE: Final = 1990_01_01
 _ONE_DAY: Final = timedelta(days=1)
@@ -40,7 +52,7 @@ def instant(at: datetime) -> str:
 
 
 def find(directory: Path, since: str = "", until: str = "") -> list[Path]:
-    """Return the dated logs of a directory, oldest first, with rotated (`.log.1`) and gzipped ones.
+    """Return the dated logs of a directory, oldest first, with rotated (`.log.1`) and packed ones.
 
     `since` and `until` exclude files of other days, with a margin of one day: file names are local dates, and may be
     those of another machine. Raises OSError if the directory cannot be read.
@@ -53,8 +65,8 @@ def find(directory: Path, since: str = "", until: str = "") -> list[Path]:
         match = LOG_NAME.fullmatch(name)
         if match is None or not earliest <= match["day"] <= latest or not path.is_file():
             continue
-        if match["packed"] is not None and (match["packed"] != ".gz" or name.removesuffix(".gz") in paths):
-            continue  # it cannot be read here, or gzip is still writing it
+        if match["packed"] is not None and name.removesuffix(match["packed"]) in paths:
+            continue  # gzip is still writing it
         found.append((match["day"], _order_of(match["inner"] + match["outer"]), name, path))
     return [path for *_, path in sorted(found)]
 
@@ -128,7 +140,11 @@ class Reading:
 
     def _pieces(self, file: BufferedReader, path: Path) -> Iterator[bytes]:
         """Read a file to its end. Its first bytes, not its name, tell whether it is gzipped."""
-        if not file.peek(2).startswith(_GZIP_MAGIC):
+        head = file.peek(6)
+        if head.startswith(_OTHER_MAGIC):
+            self.problems.append(f"{path}: not read, because it is not packed by gzip; unpack it first")
+            return
+        if not head.startswith(_GZIP_MAGIC):
             yield from self._raw(file)
             return
         decoder = zlib.decompressobj(_GZIP_WINDOW)

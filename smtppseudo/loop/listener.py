@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from smtppseudo.files import is_root
 from smtppseudo.loop.reactor import Reactor, Timer
-from smtppseudo.net.addresses import plain_address, set_port_options
+from smtppseudo.net.addresses import plain_address, set_port_options, socket_address
 from smtppseudo.net.errnos import ACCEPT_NEXT, DONTWAIT
 
 BACKLOG: Final = 1024
@@ -49,13 +49,17 @@ class _Socket6(_Socket4):
 
 
 class ListenError(Exception):
-    """The server cannot listen on `address` and `port`; `errno` is the reason."""
+    """The server cannot listen on `address` and `port`; `errno` is the reason.
+
+    `overlaps`: an address on which the server listens already, and which includes this one or is included.
+    """
 
     def __init__(self, address: str, port: int, error: OSError) -> None:
         super().__init__(f"{address} port {port}: {error.strerror}")
         self.address = address
         self.port = port
         self.errno = error.errno
+        self.overlaps = ""
 
 
 def listen(address: str, port: int) -> socket.socket:
@@ -74,7 +78,7 @@ def _listen(address: str, port: int) -> socket.socket:
     sock = (_Socket6 if ":" in address else _Socket4)()
     try:
         set_port_options(sock)
-        sock.bind((address, port))
+        sock.bind(socket_address(address, port))
         sock.listen(BACKLOG)
     except BaseException:
         sock.close()

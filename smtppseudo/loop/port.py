@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from smtppseudo.loop.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.loop.reactor import Reactor
-from smtppseudo.net.addresses import plain_address
+from smtppseudo.net.addresses import includes, plain_address
 
 
 class Port:
@@ -85,6 +85,8 @@ class Port:
         except ListenError as error:
             no_ipv6 = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and address in ("::", "::1")
             if not (no_ipv6 and is_optional):
+                own = [place.address for place in self._listeners]
+                error.overlaps = next((ip for ip in own if includes(ip, address) or includes(address, ip)), "")
                 raise
             self._say(f"this machine has no IPv6; not listening on {address}")
         else:

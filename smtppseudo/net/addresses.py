@@ -29,6 +29,17 @@ def set_port_options(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 
 
+def socket_address(ip: str, port: int) -> Any:
+    """Return what bind() takes. Of `fe80::1%eth0` it would ignore the interface. Raises OSError if there is none."""
+    return socket.getaddrinfo(ip, port, flags=socket.AI_NUMERICHOST)[0][4] if "%" in ip else (ip, port)
+
+
+def includes(one: str, other: str) -> bool:
+    """Return whether a socket that listens on `one` also listens on `other`."""
+    ip, second = ipaddress.ip_address(one), ipaddress.ip_address(other)
+    return ip == second or (ip.is_unspecified and ip.version == second.version)
+
+
 def plain_address(address: Any) -> str:
     """Return the IP address of a socket address; IPv4-mapped as IPv4."""
     ip: str = address[0]

@@ -30,26 +30,37 @@ class Prober:
     """Pass received data to `receive` and send what `data_to_send` returns, until `verdict` is set and nothing is left.
 
     A connection that ends without a verdict means DEFERRED. The prober never ends a message: after 354 the verdict is
-    ACCEPTED, and its owner must close the connection at once.
+    ACCEPTED, and its owner must close the connection at once. Once `wants_tls`, the owner must do the handshake, then
+    call `begin_again`.
     """
 
     def __init__(self, probe: Probe) -> None:
         self.verdict: Verdict | None = None
+        self.wants_tls = False
         self.dialogue: list[tuple[str, bytes]] = []  # the lines, from `S`, the server, or `C`, the prober
         self._probe = probe
         self._splitter = LineSplitter()
         self._reply_lines = 0
+        self._is_under_tls = False
+        self._offers_tls = False
         self._expected = ["greeting"]  # the commands that still wait for a reply
-        self._following = [("MAIL", f"FROM:{probe.sender}"), ("RCPT", f"TO:{probe.recipient}"), ("DATA", "")]
+        self._following = self._commands()
         self._to_send = b""
 
     def receive(self, data: bytes) -> None:
         """Process bytes from the server."""
         at = 0
-        while at < len(data):
+        while at < len(data) and not self.wants_tls:
             line, at = self._splitter.take(data, at)
             if line is not None:
                 self._take_line(line.text)
+
+    def begin_again(self) -> None:
+        """Begin again under TLS (RFC 3207 section 4.2)."""
+        self.wants_tls = self._offers_tls = False
+        self._is_under_tls = True
+        self._following = self._commands()
+        self._send("EHLO", self._probe.name)
 
     def data_to_send(self) -> bytes:
         """Return the bytes to send, once."""
@@ -61,23 +72,34 @@ class Prober:
         """Whether a command waits for its reply; after 354 none does."""
         return bool(self._expected) and self.verdict is not Verdict.ACCEPTED
 
+    def _commands(self) -> list[tuple[str, str]]:
+        return [("MAIL", f"FROM:{self._probe.sender}"), ("RCPT", f"TO:{self._probe.recipient}"), ("DATA", "")]
+
     def _take_line(self, line: bytes) -> None:
         self.dialogue.append(("S", line))
         self._reply_lines += 1
         if self._reply_lines > REPLY_LINES_MAX or not line[:3].isdigit():
             self.verdict = self.verdict or Verdict.DEFERRED
-        elif line[3:4] != b"-":
-            self._reply_lines = 0
-            self._take_reply(line[:1])
-
-    def _take_reply(self, first_digit: bytes) -> None:
-        command = self._expected.pop(0) if self._expected else ""
-        if self.verdict is not None or not command:
             return
+        if self._expected[:1] == ["EHLO"] and line[4:].strip().upper() == b"STARTTLS":
+            self._offers_tls = not self._is_under_tls
+        if line[3:4] != b"-":
+            self._reply_lines = 0
+            self._take_reply(line[:3])
+
+    def _take_reply(self, code: bytes) -> None:
+        command = self._expected.pop(0) if self._expected else ""
+        if self.verdict is not None or not command or "STARTTLS" in self._expected:
+            return
+        first_digit = code[:1]
         if command == "EHLO" and first_digit == b"5":
             self._send("HELO", self._probe.name)  # RFC 5321 section 3.2
+        elif (command, code) == ("MAIL", b"530") and self._offers_tls:
+            self._send("STARTTLS", "")  # a sender would use TLS here (RFC 3207 section 4)
         elif first_digit in (b"4", b"5"):
             self._end(Verdict.REFUSED if first_digit == b"5" else Verdict.DEFERRED)
+        elif command == "STARTTLS":
+            self.wants_tls = True
         elif command == "DATA":
             self._end(Verdict.ACCEPTED)
         elif command == "greeting":

@@ -3,6 +3,7 @@
 import os
 import selectors
 import signal
+import sys
 from codecs import getincrementaldecoder
 from functools import partial
 from typing import Any, Final, TextIO
@@ -45,7 +46,10 @@ class TerminalDriver(LinuxDriver):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._file: Any = _Output(self._file)
+        # Textual would draw on standard error, which may be redirected to a file. This is the terminal for certain.
+        stdout: Any = sys.__stdout__
+        stdout.reconfigure(errors="replace")
+        self._file: Any = _Output(stdout)
 
     def write(self, data: str) -> None:
         """Write to the terminal, except while another program has it."""

@@ -1,6 +1,7 @@
 """Listeners that fail: accepted sockets that cannot be closed, ports that suspend or resume only in part."""
 
 import errno
+import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 
 from smtppseudo.events import Error, Offline, Online, TurnedAway
+from smtppseudo.loop import listener
 from smtppseudo.loop.listener import ListenError
 from tests.clients import connect
+from tests.conftest import MakeInside
 from tests.faults.layer import Fault, Layer
 from tests.faults.standard_run import InFaults
 from tests.monitors import Monitors
@@ -47,6 +50,18 @@ def answers(server: InFaults, address: str) -> bool:
             client.expect("220")
             client.say("QUIT", "221")
     return not refused
+
+
+def test_without_ipv6_it_listens_on_ipv4(inside: MakeInside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as in a container: the kernel then knows no IPv6 sockets."""
+
+    def no_socket() -> socket.socket:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr(listener, "_Socket6", no_socket)
+    server = inside(listen=["127.0.0.1", "::"])
+    assert [address for address, _ in server.server.smtp_port.places] == ["127.0.0.1"]
+    server.greeted()
 
 
 def test_a_failing_close_of_a_caller_turned_away_is_no_error(behind: MakeBehind) -> None:

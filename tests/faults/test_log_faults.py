@@ -206,6 +206,7 @@ def test_failing_log_with_closed_stderr(servers: Servers, tmp_path: Path) -> Non
     log_dir.touch()
     server = servers.start(log_dir=log_dir, prefix=["sh", "-c", 'exec "$@" 2>&-', "sh"])
     server.play("HELO x")
+    assert Path(f"/proc/{server.process.pid}/fd/2").readlink() == Path(os.devnull)  # and no caller's socket
 
 
 def test_last_lines_are_written_despite_earlier_trouble(servers: Servers, tmp_path: Path) -> None:

@@ -34,6 +34,22 @@ def serve_at(port: int, directory: Path, *addresses: str) -> list[str]:
     return ["serve", "--port", str(port), "--monitor-port", "0", *listen, *places]
 
 
+@pytest.mark.parametrize(
+    ("addresses", "said"),
+    [
+        (["127.0.0.1", "0.0.0.0"], "by this server: 127.0.0.1 and 0.0.0.0 overlap; leave one of them out"),
+        (["0.0.0.0", "127.0.0.1"], "by this server: 0.0.0.0 and 127.0.0.1 overlap"),
+        (["::", "0:0:0:0:0:0:0:0"], "by this server: :: and 0:0:0:0:0:0:0:0 overlap"),
+        (["::ffff:127.0.0.1"], "write IPv4 addresses without ::ffff:"),
+        (["fe80::1"], "link-local ones with an interface: fe80::1%eth0"),
+        (["fe80::1%lo"], "this machine does not have that address"),
+        (["fe80::1%nowhere"], "cannot listen on fe80::1%nowhere"),
+    ],
+)
+def test_an_address_that_cannot_be_listened_on_says_why(tmp_path: Path, addresses: list[str], said: str) -> None:
+    assert said in complaint(1, *serve_at(0, tmp_path, *addresses))
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_port_in_use_names_the_program_that_holds_it(tmp_path: Path, address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -285,16 +301,27 @@ def test_too_low_file_limit_is_one_line() -> None:
     assert "at most -" not in line
 
 
-@pytest.mark.parametrize("words", [["config"], ["serve", "--port", "0", "--monitor-port", "0", "--reject-at", "no"]])
-def test_closed_stdout_is_no_traceback(words: list[str]) -> None:
-    closed = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&-', "sh", *command(*words)],
-        stderr=subprocess.PIPE,
+@pytest.mark.parametrize(
+    ("closed", "words", "status"),
+    [
+        (">&-", ["config"], 0),
+        (">&-", ["serve", "--port", "0", "--monitor-port", "0", "--reject-at", "no"], 2),
+        ("<&-", ["monitor"], 2),
+        ("<&-", ["demo"], 2),
+        ("<&- >&- 2>&-", ["demo"], 2),
+        ("<&- 2>&-", ["monitor"], 2),
+    ],
+)
+def test_closed_standard_streams_are_no_traceback(closed: str, words: list[str], status: int) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command(*words)],
+        capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert "Traceback" not in closed.stderr
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
 
 
 def test_deeply_nested_monitor_settings_are_ignored_with_a_warning(tmp_path: Path) -> None:

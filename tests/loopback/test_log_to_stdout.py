@@ -137,6 +137,7 @@ def test_closed_stdout_is_never_a_clients_socket(tmp_path: Path) -> None:
             client.expect("220")
             client.say("QUIT", "221")
             client.expect_end()
+        assert {Path(f"/proc/{process.pid}/fd/{fd}").readlink() for fd in (0, 1)} == {Path(os.devnull)}
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT_S) == 0
         assert "lost" not in (tmp_path / "stderr").read_text()

@@ -4,11 +4,14 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
 
 from smtppseudo.config.settings import STAGES
+from tests.certificates import make_certificate
 from tests.loopback import postfix
 from tests.running import Running, Servers, run
 
@@ -28,6 +31,24 @@ def answering(data: bytes) -> Iterator[int]:
         thread.start()
         yield listener.getsockname()[1]
         thread.join(timeout=10)
+
+
+@contextlib.contextmanager
+def aiosmtpd(**options: Any) -> Iterator[int]:
+    """Run aiosmtpd, to which no message may be sent; yield its port."""
+
+    class Taker:
+        async def handle_DATA(self, server: object, session: object, envelope: object) -> str:  # noqa: N802
+            raise AssertionError("a message was sent")
+
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        number = sock.getsockname()[1]
+    controller = Controller(Taker(), hostname="127.0.0.1", port=number, **options)
+    controller.start()
+    try:
+        yield number
+    finally:
+        controller.stop()
 
 
 @pytest.fixture(scope="module")
@@ -75,18 +96,23 @@ def test_probe_detects_that_postfix_accepts() -> None:
 
 
 def test_probe_detects_that_aiosmtpd_accepts() -> None:
-    class Taker:
-        async def handle_DATA(self, server: object, session: object, envelope: object) -> str:  # noqa: N802
-            raise AssertionError("a message was sent")
+    with aiosmtpd() as port:
+        assert run("probe", "--port", str(port), "127.0.0.1").returncode == ACCEPTED
 
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        number = sock.getsockname()[1]
-    controller = Controller(Taker(), hostname="127.0.0.1", port=number)
-    controller.start()
-    try:
-        assert run("probe", "--port", str(number), "127.0.0.1").returncode == ACCEPTED
-    finally:
-        controller.stop()
+
+@pytest.mark.parametrize("options", [[], ["--pipeline"]], ids=["", "pipeline"])
+def test_probe_uses_tls_where_the_server_demands_it(tmp_path: Path, options: list[str]) -> None:
+    context = make_certificate(tmp_path / "tls").server_context()
+    with aiosmtpd(require_starttls=True, tls_context=context) as port:
+        probe = run("probe", "--port", str(port), *options, "127.0.0.1")
+    assert (probe.returncode, probe.stderr) == (ACCEPTED, "")
+    assert " C: STARTTLS\n" in probe.stdout
+
+
+def test_probe_of_a_server_that_closes_in_the_handshake_is_deferred() -> None:
+    with answering(b"220 x\r\n250 STARTTLS\r\n530 TLS first\r\n220 go\r\n") as port:
+        probe = run("probe", "--port", str(port), "--timeout", "5", "127.0.0.1")
+    assert (probe.returncode, probe.stderr) == (DEFERRED, "")
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,21 @@ def test_q_leaves_nothing(start: Start) -> None:
     assert list(terminal.home.iterdir()) == []
 
 
+@both
+@pytest.mark.parametrize("change", ["os.dup2(os.open(os.devnull, os.O_WRONLY), 2)", "os.close(2)"])
+def test_it_is_shown_where_standard_error_is_redirected(start: Start, command: tuple[str, ...], change: str) -> None:
+    terminal = start(command, change=change)
+    terminal.type(b"q")
+    assert terminal.wait_for_end() == 0
+    assert terminal.is_restored()
+
+
+def test_an_encoding_without_its_characters_is_no_error(start: Start) -> None:
+    terminal = start(DEMO, PYTHONIOENCODING="ascii")
+    terminal.type(b"q")
+    assert terminal.wait_for_end() == 0
+
+
 def test_it_ends_after_the_given_time(start: Start) -> None:
     terminal = start(DEMO, "--seconds", "2")
     assert terminal.wait_for_end() == 0

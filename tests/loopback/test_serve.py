@@ -83,6 +83,17 @@ def test_a_stop_sends_421_to_every_session_and_ends_within_2_s(servers: Servers,
     assert server.records()[-1].event == Offline("shutdown")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a namespace")
+def test_as_the_first_process_of_a_container_it_ends_at_sigterm(servers: Servers) -> None:
+    """The kernel ignores a signal that process 1 does not handle."""
+    server = servers.start(prefix=["unshare", "--pid", "--fork", "--kill-child"])
+    outer = server.process.pid
+    (first,) = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()
+    os.kill(int(first), signal.SIGTERM)
+    server.wait_for_end()
+    assert server.records()[-1].event == Offline("shutdown")
+
+
 def test_two_stop_signals_at_once_end_it_normally(servers: Servers) -> None:
     server = servers.start()
     client = greeted(server)

@@ -170,6 +170,14 @@ def fails(error: BaseException) -> Callable[..., Any]:
     return fail
 
 
+def test_a_file_that_is_a_mount_point_says_what_to_do(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a single file that is mounted into a container."""
+    monkeypatch.setattr(Path, "replace", fails(OSError(errno.EBUSY, os.strerror(errno.EBUSY))))
+    with pytest.raises(OSError, match="a mount point cannot be replaced; mount its directory instead"):
+        state.write("name", NEW)
+    assert (state.read("name"), names(state)) == (OLD, ["name"])
+
+
 def test_a_disk_that_fills_up_during_a_write_leaves_the_old_file(
     state: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,12 @@
 """Finding and reading logs: names, dates, formats, gzip, and damaged files."""
 
+import bz2
 import gzip
+import lzma
 import tracemalloc
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,6 +57,7 @@ def test_rotated_and_gzipped_logs_are_found(tmp_path: Path) -> None:
         f"{DAY}.log-20261125.gz",
         f"{DAY}.1.log",
         "2026-11-23.log.gz",
+        "2026-11-23.log.1.xz",
     ]
     others = ["notes.log", "2026-11-24.txt", "2026-11-24.log.xz", "2026-11-24.log.1.bak", "26-11-24.log"]
     for name in [*names, *others]:
@@ -233,6 +238,24 @@ def test_damaged_gzip_file_is_named(tmp_path: Path) -> None:
     reading = Reading([path])
     read(reading)
     assert reading.problems == [f"{path}: damaged; the rest of the file was not read"]
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lzma.compress,
+        partial(lzma.compress, format=lzma.FORMAT_ALONE),
+        bz2.compress,
+        lambda _: bytes.fromhex("28b52ffd240001000099e9d851"),  # zstd, of nothing
+        lambda _: bytes.fromhex("04224d186440a700000000055dcc02"),  # lz4, of nothing
+    ],
+    ids=["xz", "lzma", "bzip2", "zstd", "lz4"],
+)
+def test_logs_packed_by_other_programs_are_named(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = write(tmp_path / f"{DAY}.log.packed", pack(text(*SESSION)))
+    reading = Reading([path, write(tmp_path / "next", text(*SESSION))])
+    assert len(read(reading)) == 4
+    assert reading.problems == [f"{path}: not read, because it is not packed by gzip; unpack it first"]
 
 
 def test_concatenated_gzip_members_are_read(tmp_path: Path) -> None:

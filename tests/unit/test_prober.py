@@ -67,6 +67,35 @@ def test_the_first_refusal_of_pipelined_commands_decides() -> None:
     assert not prober.awaits_reply
 
 
+STARTS_TLS = ((b"220 x\r\n", b"EHLO me.test\r\n"), (b"250-x\r\n250 STARTTLS\r\n", b"MAIL FROM:<a@b.test>\r\n"))
+
+
+def test_a_server_that_demands_tls_gets_it() -> None:
+    prober = play(PROBE, *STARTS_TLS, (b"530 TLS first\r\n", b"STARTTLS\r\n"))
+    prober.receive(b"220 go\r\n250 this was not under TLS\r\n")
+    assert prober.wants_tls
+    prober.begin_again()
+    assert prober.data_to_send() == b"EHLO me.test\r\n"
+    prober.receive(b"250-x\r\n250 STARTTLS\r\n")
+    assert prober.data_to_send() == b"MAIL FROM:<a@b.test>\r\n"
+    prober.receive(b"530 again\r\n")
+    assert (prober.verdict, prober.wants_tls) == (Verdict.REFUSED, False)
+
+
+def test_pipelined_commands_wait_for_tls() -> None:
+    at_once = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n"
+    ehlo, (offer, _) = STARTS_TLS
+    prober = play(PROBE._replace(pipeline=True), ehlo, (offer, at_once))
+    prober.receive(b"530 TLS first\r\n503 no\r\n503 no\r\n454 not now\r\n")
+    assert prober.verdict is Verdict.DEFERRED
+
+
+def test_a_server_that_demands_tls_and_offers_none_refuses() -> None:
+    prober = play(PROBE, STARTS_TLS[0], (b"250 x\r\n", b"MAIL FROM:<a@b.test>\r\n"))
+    prober.receive(b"530 authenticate\r\n")
+    assert prober.verdict is Verdict.REFUSED
+
+
 @pytest.mark.parametrize(
     ("greeting", "verdict"),
     [(b"554 no\r\n", Verdict.REFUSED), (b"421 busy\r\n", Verdict.DEFERRED), (b"SSH-2.0-x\r\n", Verdict.DEFERRED)],
