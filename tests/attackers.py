@@ -3,7 +3,8 @@
     python -m tests.attackers KIND PORT COUNT one|many
 
 KIND is their behaviour, see KINDS. They call 127.0.0.1 from one address, or each from its own. When all are
-connected, the process prints "ready". It ends when its standard input does.
+connected, the process prints "ready". It ends when its standard input does. The kind `bad-frame` attacks the monitor
+port with COUNT connections a second, each from its own address.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -93,14 +95,37 @@ def tick(staying: list[socket.socket], number: int) -> None:
             sock.send(byte, socket.MSG_DONTWAIT)
 
 
+def send_bad_frames(port: int, per_second: int) -> None:
+    """Send a bad frame on each of so many new connections a second; keep each for three seconds."""
+    kept: deque[socket.socket] = deque()
+    made, begun = 0, time.monotonic()
+    while not select.select([sys.stdin], [], [], 0.005)[0]:
+        while made < per_second * (time.monotonic() - begun):
+            kept.append(socket.create_connection(("127.0.0.1", port), source_address=(source_of(made), 0)))
+            with contextlib.suppress(OSError):  # turned away already
+                kept[-1].send(b"GET / HTTP/1.1\r\n")
+            made += 1
+        while len(kept) > 3 * per_second:
+            kept.popleft().close()
+
+
+def report_ready() -> None:
+    """Tell the parent process that the attack has begun."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Connect, report that, and stay."""
     kind, port, count, sources = sys.argv[1:]
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if kind == "bad-frame":
+        report_ready()
+        send_bad_frames(int(port), int(count))
+        return
     staying = call(kind, int(port), int(count), from_one=sources == "one")
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    report_ready()
     number, due = 0, time.monotonic() + 1
     while not select.select([sys.stdin], [], [], max(0, due - time.monotonic()))[0]:
         due += 1

@@ -374,7 +374,8 @@ class _Handshake:
 
     def ready(self, now: float) -> None:
         """Do the next step. After too many in this turn, do nothing: the socket stays ready."""
-        if not self._tls.may_step(self._reactor.turns):
+        is_closed = self._sock.fileno() < 0  # earlier in this turn
+        if is_closed or not self._tls.may_step(self._reactor.turns):
             return
         try:
             is_done = self._sock.shake_hands(DONTWAIT)

@@ -139,6 +139,11 @@ class MonitorSession:
         """Do nothing: no deadline depends on when the kernel accepts the bytes."""
 
     @property
+    def has_begun_login(self) -> bool:
+        """Whether the first message of a login came."""
+        return self._exchange.state is not ExchangeState.AWAITS_FIRST
+
+    @property
     def expires_at(self) -> float:
         """When the login must be done; a monitor that is logged in may stay."""
         return _NEVER if self.state is MonitorState.AUTHENTICATED else self.deadline
@@ -246,14 +251,20 @@ class MonitorSession:
                 self.end("errors")
 
     def _begin_login(self, request_id: int, server_first: str) -> None:
+        if not self._must_wait(request_id):
+            self.reply(request_id, data=server_first)
+
+    def _must_wait(self, request_id: int) -> bool:
+        """Return whether the source has tried too many wrong words; the connection ends then."""
         wait_s = self._backend.wait_s(self._exchange.user)
         if wait_s > 0:
             self.refuse(request_id, "rate", f"too many wrong words from your address; try again in {wait_s:.0f} s")
             self.end("errors")
-        else:
-            self.reply(request_id, data=server_first)
+        return wait_s > 0
 
     def _finish_login(self, request_id: int, data: str, now: float, events: list[SessionEvent]) -> None:
+        if self._must_wait(request_id):  # other connections of this source may have tried since this one began
+            return
         outcome = self._exchange.final(data)
         if outcome.ok:
             events.append(ValidProof(request_id, outcome.user, outcome.message))

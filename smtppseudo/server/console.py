@@ -12,12 +12,11 @@ from smtppseudo.config.settings import MONITORS_MAX, UNAUTHENTICATED_MAX, Settin
 from smtppseudo.events import Batch, Event, Monitor
 from smtppseudo.files import CREDENTIALS_FILE, StateDir
 from smtppseudo.loop.connection import Connection
-from smtppseudo.loop.listener import ListenError, close_with_reply
+from smtppseudo.loop.listener import ListenError
 from smtppseudo.loop.parts import PartsConnection
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.monitor import rows
 from smtppseudo.monitor.attempts import Attempts
-from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
 from smtppseudo.monitor.history import Subscription, chunks, event_frames, parse_subscription
 from smtppseudo.monitor.session import (
@@ -29,6 +28,7 @@ from smtppseudo.monitor.session import (
     ValidProof,
     WrongMagicWord,
 )
+from smtppseudo.monitor.unauthenticated import Source, Unauthenticated
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.errnos import reason_of
 from smtppseudo.server.recorder import Recorder
@@ -38,10 +38,11 @@ from smtppseudo.smtp.session import SmtpSession
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls
 
-UNAUTHENTICATED_PER_SOURCE: Final = 2
+WRITES_BURST: Final = 20
+WRITE_EVERY_S: Final = 1.0
 COOKIE_ITERATIONS: Final = 4_096  # 32 random bytes need no stretching
 _NONCE_BYTES: Final = 18
-_BUSY: Final = {"type": "error", "error": "busy", "message": "too many connections that are not logged in"}
+_BUSY: Final = "too many connections that are not logged in"
 
 
 # Carries out an op; returns the fields of its reply, or None if it has replied itself.
@@ -99,7 +100,9 @@ class Console:
         self._connections: dict[MonitorSession, PartsConnection[MonitorSession]] = {}
         self._subscriptions: dict[MonitorSession, Subscription] = {}
         self._snapshot_seq: dict[MonitorSession, int] = {}
+        self._unauthenticated = Unauthenticated(UNAUTHENTICATED_MAX // 2)
         self._attempts = Attempts()
+        self._writes = Attempts(WRITES_BURST, WRITE_EVERY_S)
         self._cookie = derive(cookie, os.urandom(16), COOKIE_ITERATIONS)
         self._cookie_id = cookie_id(cookie)
         self._word = self._read_word()
@@ -123,11 +126,12 @@ class Console:
         return sum(session.state is MonitorState.AUTHENTICATED for session in self._connections)
 
     def accept(self, sock: socket.socket, ip: str, port: int, now: float, *, by_tls: bool) -> None:
-        """Start the session of a new connection, or turn it away where too many are not logged in."""
-        source = source_of(ip)
-        if not self._has_room(source):
-            close_with_reply(sock, b"" if by_tls else encode(_BUSY))  # a TLS client could not read clear text
-            return
+        """Start the session of a new connection. Where too many are not logged in, an older one makes room."""
+        source = Source(source_of(ip), is_loopback(ip))
+        leaving = self._unauthenticated.leaving_for(source)
+        if leaving is not None:
+            leaving.end_as_busy(_BUSY)
+            self._connections[leaving].end("errors", now)
         _keep_alive(sock)
         backend = Backend(
             f"smtppseudo {__version__}",
@@ -135,10 +139,11 @@ class Console:
             self._cookie_id,
             self._credentials_of,
             lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
-            lambda user: self._attempts.wait_s(source, self.reactor.clock.now) if user == "magic" else 0.0,
+            lambda user: self._attempts.wait_s(source.guesser, self.reactor.clock.now) if user == "magic" else 0.0,
         )
         nonce = os.urandom(_NONCE_BYTES).hex()
         session = MonitorSession(backend, nonce, ip, port, now, awaits_tls=by_tls)
+        self._unauthenticated.enter(session, source)
         connection = self._connections[session] = PartsConnection(sock, session, self)
         connection.begin(now)
 
@@ -150,7 +155,7 @@ class Console:
             elif isinstance(event, ValidProof):
                 self._admit(machine, event)
             elif isinstance(event, WrongMagicWord):
-                self._attempts.failed(source_of(machine.ip), self.reactor.clock.now)
+                self._attempts.count(self._unauthenticated.source_of(machine).guesser, self.reactor.clock.now)
                 self._record(machine, Monitor("not_authorized", "magic"))
             else:
                 self._record(machine, event)
@@ -162,6 +167,7 @@ class Console:
         """Forget a closed connection."""
         session = connection.machine
         del self._connections[session]
+        self._unauthenticated.leave(session)
         self._subscriptions.pop(session, None)
         self._snapshot_seq.pop(session, None)
 
@@ -184,11 +190,6 @@ class Console:
         """End all connections, with `bye`."""
         for connection in list(self._connections.values()):
             connection.end("shutdown", now)
-
-    def _has_room(self, source: str) -> bool:
-        waiting = [s for s in self._connections if s.state in (MonitorState.LOGGING_IN, MonitorState.REFUSED)]
-        from_source = sum(source_of(session.ip) == source for session in waiting)
-        return len(waiting) < UNAUTHENTICATED_MAX and from_source < UNAUTHENTICATED_PER_SOURCE
 
     def _read_word(self) -> Credentials | None:
         """Return the credentials of the magic word; None if no word is set or the file cannot be used."""
@@ -301,6 +302,7 @@ class Console:
         if request.fields.get("revision", current.revision) != current.revision:
             raise OpRefused("conflict", "somebody else has changed the settings; get them again")
         changed = change(current)
+        self._count_write()
         self._control.configure(changed, session.ip, session.port)
         return {"revision": changed.revision}
 
@@ -330,6 +332,7 @@ class Console:
             )
         except ValueError as error:
             raise OpRefused("bad_value", str(error)) from None
+        self._count_write()
         self._state_dir.write(CREDENTIALS_FILE, word.to_text() + "\n")
         self._word = word
         self._decoy_secret = word.server_key
@@ -338,6 +341,13 @@ class Console:
             if other is not session:  # a login that has begun with the old word, too
                 connection.end("disconnected", self.reactor.clock.now)
         return {}
+
+    def _count_write(self) -> None:
+        """Limit the rate of writes, of all monitors together: the server waits for the disk at each."""
+        now = self.reactor.clock.now
+        if self._writes.wait_s("", now) > 0:
+            raise OpRefused("rate", "too many changes in a short time; try again in a second")
+        self._writes.count("", now)
 
 
 def _jsonable(settings: Any) -> dict[str, object]:

@@ -20,7 +20,8 @@ from typing import Any
 from tests.attackers import KINDS, attacking
 from tests.bench.probes import cpu_s, rss_kib
 from tests.clients import wait_until
-from tests.running import Running, Servers
+from tests.monitors import monitor_port
+from tests.running import Running, Servers, limited_to
 
 SECONDS = 8
 OTHERS_EVERY_S = 0.02
@@ -121,6 +122,17 @@ def attack(servers: Servers, kind: str, count: int, settings: dict[str, Any], so
     return row(name, server, others, peak_kib, (sockets, ended))
 
 
+def bad_frames(servers: Servers, per_second: int, name: str) -> str:
+    """Attack the monitor port of a server with the usual limit of open files."""
+    server = servers.start({"quiet_timeout_s": 0}, prefix=limited_to("RLIMIT_NOFILE", 1_024))
+    sockets = in_use(server)
+    with others_calling(server.port) as others:
+        with attacking("bad-frame", monitor_port(server), per_second, "many"):
+            peak_kib = watch_memory(server)
+        ended = time.monotonic()
+    return row(name, server, others, peak_kib, (sockets, ended))
+
+
 def watch_memory(server: Running) -> int:
     """Wait during the attack; return the peak memory of the server, in KiB."""
     peak = 0
@@ -197,6 +209,13 @@ def main() -> int:
                     print(attack(servers, kind, callers, settings, sources, name), flush=True)
                 finally:
                     servers.stop_all()
+        name = f"bad frames on the monitor port, {1_000 // part:,} connections a second"
+        if options.only in name:
+            servers = Servers(Path(temporary) / "frames")
+            try:
+                print(bad_frames(servers, 1_000 // part, name), flush=True)
+            finally:
+                servers.stop_all()
         for name, data, total in (
             ("1 GiB without line end", b"x" * 65_536, LINE_BYTES // part),
             ("100 MB of pipelined NOOP", b"NOOP\r\n" * 10_922, PIPELINED_BYTES // part),

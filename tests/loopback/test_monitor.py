@@ -14,7 +14,7 @@ from smtppseudo.server.counters import Counters
 from tests.clients import wait_until
 from tests.conftest import MakeInside
 from tests.inside import Inside
-from tests.monitors import Frame, Monitors, Peer, cookie_of, state_dir
+from tests.monitors import Frame, Monitors, Peer, cookie_of, state_dir, word_fields
 from tests.running import Running, Servers
 
 SLOT_FIELDS = {"slot", "state", "session", "ip", "port", "helo", "mail_from", "last", "error", "commands"} | {
@@ -128,6 +128,27 @@ REFUSED_CHANGES: list[tuple[object, str]] = [
     ([["greeting", "new"]], "changes must be an object of keys and values"),
     (None, "changes must be an object of keys and values"),
 ]
+
+
+def test_changes_have_a_limit_because_each_waits_for_the_disk(inside: MakeInside, monitors: Monitors) -> None:
+    server = inside()
+    monitor, other = monitors.log_in(server), monitors.log_in(server)
+    ops: list[tuple[str, Frame]] = [
+        ("set", {"changes": {"greeting": "Hello"}}),
+        ("unset", {"keys": ["greeting"]}),
+        ("magic_word", word_fields("open sesame")),
+    ]
+    for number in range(20):
+        monitor.ok("set", changes={"greeting": f"Hello {number}"})
+    revision = monitor.ok("get")["revision"]
+    for op, fields in ops:
+        for peer in (monitor, other):
+            assert peer.refused(op, "rate", **fields).endswith("try again in a second")
+    assert monitor.ok("get")["revision"] == revision
+    assert sorted(path.name for path in state_dir(server).iterdir()) == ["cookie", "monitor_port", "settings.json"]
+    for op, fields in ops:
+        server.advance(1.01)
+        monitor.ok(op, **fields)
 
 
 def test_set_is_all_or_nothing(inside: MakeInside, monitors: Monitors) -> None:

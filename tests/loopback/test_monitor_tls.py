@@ -109,22 +109,35 @@ def test_nothing_is_sent_in_clear_text(server: Inside, peers: list[Client | Peer
 
 
 def test_hanging_handshakes_starve_nobody(server: Inside, peers: list[Client | Peer]) -> None:
-    """Each source may have two; a third is turned away, and so is any connection beyond the total limit."""
-    for number in range(63):
-        dialled(server, peers, f"127.0.1.{number // 2}").send(HELLO[: number * 8])
-    server.turn_until(lambda: waiting(server) == 63, "63 wait")
-    third = dialled(server, peers, "127.0.1.0")
-    assert third.recv(100) == b""
+    """Each source may have two; then the oldest makes room, without a byte in clear text."""
+    hanging = [dialled(server, peers, f"127.0.1.{number // 2}") for number in range(31)]
+    for number, sock in enumerate(hanging):
+        sock.send(HELLO[: number * 8])
+    server.turn_until(lambda: waiting(server) == 31, "31 wait")
+    dialled(server, peers, "127.0.1.0").send(HELLO)
+    assert hanging[0].recv(100) == b""
     peer = by_tls(server, peers, "127.0.2.1").greet().log_in("cookie", cookie_of(server))
     peer.ok("ping")
     dialled(server, peers, "127.0.2.2").send(HELLO)
-    server.turn_until(lambda: waiting(server) == 65, "64 wait, one is logged in")
-    assert dialled(server, peers, "127.0.2.3").recv(100) == b""
+    server.turn_until(lambda: waiting(server) == 33, "32 wait, one is logged in")
+    dialled(server, peers, "127.0.2.3").send(HELLO)
+    assert hanging[1].recv(100) == b""
+    assert waiting(server) == 33
     peer.ok("ping")
     server.advance(AUTH_TIMEOUT_S + 0.1)
     server.turn_until(lambda: waiting(server) == 1, "the handshakes' time is up")
     peer.ok("ping")
     assert by_tls(server, peers, "127.0.1.0").greet().hello["type"] == "hello"
+
+
+def test_a_handshake_that_is_closed_in_the_turn_of_its_next_step_is_closed_once(
+    server: Inside, peers: list[Client | Peer]
+) -> None:
+    peer = by_tls(server, peers).greet().log_in("cookie", cookie_of(server))
+    hanging = dialled(server, peers)
+    peer.send("magic_word", **word_fields("another word"))  # closes all others
+    hanging.send(HELLO)
+    server.turn_until(lambda: waiting(server) == 1, "closed")
 
 
 def test_the_handshake_counts_towards_the_login_timeout(server: Inside, peers: list[Client | Peer]) -> None:

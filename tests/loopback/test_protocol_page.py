@@ -11,13 +11,13 @@ import pytest
 
 import smtppseudo.config.settings
 import smtppseudo.monitor.session
-import smtppseudo.server.console
 from smtppseudo.config.settings import KEYS, SettingsError, check
 from smtppseudo.events import NAMES, CloseReason, Command, Event, Monitor, TurnedAwayReason
 from smtppseudo.log.records import fields
 from smtppseudo.loop.connection import STALL_TIMEOUT_S
-from smtppseudo.monitor import attempts, codec, history, outbox, rows
+from smtppseudo.monitor import attempts, codec, history, outbox, rows, unauthenticated
 from smtppseudo.monitor import session as machine
+from smtppseudo.server import console
 from smtppseudo.server.counters import Counters
 from tests.clients import Client
 from tests.monitors import Frame, Login, Monitors, Peer, cookie_of, line_of
@@ -198,22 +198,16 @@ def codes_in(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            place = {"OpRefused": 0, "refuse": 1}.get(called)
+            place = {"OpRefused": 0, "_send_error": 0, "refuse": 1}.get(called)
             candidates = [node.args[place]] if place is not None and len(node.args) > place else []
             candidates += [keyword.value for keyword in node.keywords if keyword.arg == "error"]
             yield from (
                 each.value for each in candidates if isinstance(each, ast.Constant) and isinstance(each.value, str)
             )
-        if isinstance(node, ast.Dict):
-            for key, value in zip(node.keys, node.values, strict=True):
-                if isinstance(key, ast.Constant) and key.value == "error" and isinstance(value, ast.Constant):
-                    yield str(value.value)
 
 
 def test_the_codes_are_those_of_the_server() -> None:
-    sources = [
-        Path(module.__file__ or "").read_text() for module in (smtppseudo.server.console, smtppseudo.monitor.session)
-    ]
+    sources = [Path(module.__file__ or "").read_text() for module in (console, smtppseudo.monitor.session)]
     in_code = {code for source in sources for code in codes_in(source)}
     in_code |= {codec.BAD_FRAME, codec.TOO_BIG, machine.NOT_AUTHORIZED[0]}
     documented = [names(row[0])[0] for row in table("code")]
@@ -289,11 +283,13 @@ LIMITS = {
     "nesting": f"{codec.MAX_DEPTH}",
     "a number": f"{codec.MAX_NUMBER_CHARS} characters",
     "monitors logged in": f"{smtppseudo.config.settings.MONITORS_MAX}",
-    "connections not logged in, in all": f"{smtppseudo.config.settings.UNAUTHENTICATED_MAX}",
-    "connections not logged in, of one source": f"{smtppseudo.server.console.UNAUTHENTICATED_PER_SOURCE}",
+    "connections not logged in, from loopback": f"{smtppseudo.config.settings.UNAUTHENTICATED_MAX // 2}",
+    "connections not logged in, from other addresses": f"{smtppseudo.config.settings.UNAUTHENTICATED_MAX // 2}",
+    "connections not logged in, of one source": f"{unauthenticated.PER_SOURCE}",
     "ops and frames in a second": f"{machine.OPS_PER_SECOND_MAX}",
     "the whole login": f"{machine.AUTH_TIMEOUT_S} s",
     "wrong words of one source": f"{attempts.BURST}, then one in {attempts.REFILL_S:g} s",
+    "changes stored, of all monitors": f"{console.WRITES_BURST}, then one in {console.WRITE_EVERY_S:g} s",
     "delay of a refusal": f"{machine.REFUSAL_DELAY_S:g} s",
     "events waiting for a monitor": f"{outbox.EVENTS_MAX:,}",
     "bytes of events waiting for a monitor": f"{outbox.BYTES_MAX:,}",

@@ -12,7 +12,7 @@ START = 1_000.0
 def failed(attempts: Attempts, count: int, now: float = START, source: str = HERE) -> None:
     for _ in range(count):
         assert attempts.wait_s(source, now) == 0
-        attempts.failed(source, now)
+        attempts.count(source, now)
 
 
 def test_a_new_source_does_not_wait() -> None:
@@ -58,6 +58,13 @@ def test_five_attempts_return_in_five_minutes_and_never_more() -> None:
     assert attempts.wait_s(HERE, much_later) == pytest.approx(60)
 
 
+def test_the_burst_and_the_time_to_refill_are_arguments() -> None:
+    attempts = Attempts(burst=2, refill_s=3)
+    failed(attempts, 2)
+    assert attempts.wait_s(HERE, START) == 3
+    assert attempts.wait_s(HERE, START + 3) == 0
+
+
 def test_sources_do_not_affect_each_other() -> None:
     attempts = Attempts()
     failed(attempts, 5)
@@ -67,11 +74,11 @@ def test_sources_do_not_affect_each_other() -> None:
 
 
 def test_attempts_at_the_same_time_all_count() -> None:
-    """Two logins may run when one attempt is left. On average it is still one a minute."""
+    """More may be counted than are left. On average it is still one a minute."""
     attempts = Attempts()
     failed(attempts, 4)
-    attempts.failed(HERE, START)
-    attempts.failed(HERE, START)
+    attempts.count(HERE, START)
+    attempts.count(HERE, START)
     assert attempts.wait_s(HERE, START) == pytest.approx(120)
 
 
@@ -90,5 +97,5 @@ def test_over_the_limit_the_oldest_source_is_forgotten() -> None:
 def test_the_number_of_sources_is_bounded() -> None:
     attempts = Attempts()
     for number in range(10_000):
-        attempts.failed(str(number), START)
+        attempts.count(str(number), START)
     assert len(attempts._left) == 4_096

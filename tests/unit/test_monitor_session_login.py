@@ -153,6 +153,17 @@ def test_a_source_that_must_wait_gets_no_challenge() -> None:
     other.log_in("cookie", COOKIE)
 
 
+def test_a_proof_is_not_checked_when_others_have_used_up_the_attempts() -> None:
+    for secret in (WORD, WRONG):
+        driver = Driver()
+        proof = driver.final(secret=secret)
+        driver.waits["magic"] = 60
+        (reply,) = driver.say(proof)
+        assert (reply["id"], reply["ok"], reply["error"]) == (2, False, "rate")
+        assert driver.events == []
+        assert driver.session.state is MonitorState.CLOSING
+
+
 def test_a_login_without_room_gets_busy() -> None:
     driver = Driver()
     driver.say(driver.final())
