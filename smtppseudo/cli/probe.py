@@ -27,7 +27,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         command,
         "smtppseudo probe --port 2525 localhost",
         "No message is sent: where the server would accept one, the connection is dropped. Exit status: 0 refused for"
-        " good, 1 accepted, 75 deferred, 69 unreachable, or a reply is late, over 100 lines or 64 KiB, or no SMTP.",
+        " good, 1 accepted, 75 deferred, 69 unreachable, or a reply is late, too long, or no SMTP.",
     )
     command.add_argument("host", nargs="?", default="localhost", metavar="HOST", help="the server (localhost)")
     command.add_argument("--port", type=port, default=25, metavar="PORT", help="its SMTP port (25)")
