@@ -30,7 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         command,
         "smtppseudo probe --port 2525 localhost",
         "No message is sent: where the server would accept one, the connection is dropped. Exit status: 0 refused for"
-        " good, 1 accepted, 75 deferred, 69 unreachable.",
+        " good, 1 accepted, 75 deferred, 69 unreachable, or a reply is late, too long, or no SMTP.",
     )
     command.add_argument("host", nargs="?", default="localhost", metavar="HOST", help="the server (localhost)")
     command.add_argument("--port", type=port, default=25, metavar="PORT", help="its SMTP port (25)")
@@ -44,7 +44,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--to", dest="recipient", default="postmaster", metavar="ADDRESS", help="the recipient (postmaster)"
     )
     command.add_argument(
-        "--timeout", type=seconds, default=30.0, metavar="N", help="wait N seconds for each reply (30)"
+        "--timeout", type=seconds, default=30.0, metavar="N", help="wait N seconds for each whole reply (30)"
     )
 
 
@@ -67,45 +67,68 @@ def run(options: argparse.Namespace) -> int:
         ) from None
     prober = Prober(probe)
     with sock:
-        heard = _talk(sock, prober, began)
-    if not heard:
+        failure = _talk(sock, prober, began, options.timeout)
+    if failure:
         raise exits.CommandError(
-            f"{options.host} port {options.port} accepts connections but sends no greeting; is it a mail server?",
-            exits.UNREACHABLE,
+            f"{options.host} port {options.port}: {failure}; is it a mail server?", exits.UNREACHABLE
         )
     verdict = prober.verdict or Verdict.DEFERRED
     print_line(f"verdict: {verdict.value}")
     return _STATUS[verdict]
 
 
-def _talk(connection: socket.socket, prober: Prober, began: float) -> bool:
-    """Play the dialogue to its end; return whether the server sent anything."""
+def _talk(connection: socket.socket, prober: Prober, began: float, timeout_s: float) -> str:
+    """Play the dialogue to its end; return why it had to be given up, or an empty text.
+
+    Each reply must be whole within `timeout_s` seconds after the one before it.
+    """
     sock: socket.socket | TlsSocket = connection
-    printed = 0
-    while True:
-        data = b""
+    printed, replies, give_up_at = 0, 0, time.monotonic() + timeout_s
+    while not prober.violation:
         try:
             if prober.wants_tls:
                 from smtppseudo.net import tls
 
-                sock = tls.connect(connection, connection.gettimeout() or 0)
+                sock = tls.connect(connection, _left_s(give_up_at))
                 prober.begin_again()
                 sock.sendall(prober.data_to_send())
-            data = sock.recv(4096)
-        except BlockingIOError:
-            continue  # TLS has received a part of a record
+            data = _receive(sock, connection, give_up_at)
+        except TimeoutError:
+            return f"no whole reply within {timeout_s:g} s"
         except OSError as error:
             print_line(f"{time.monotonic() - began:8.3f}  -- {reason_of(error)}")
+            data = b""
         prober.receive(data)
         for by, line in prober.dialogue[printed:]:
             print_line(f"{time.monotonic() - began:8.3f} {by}: {escape(line)}")
         printed = len(prober.dialogue)
+        if prober.replies > replies:
+            replies, give_up_at = prober.replies, time.monotonic() + timeout_s
         data_out = prober.data_to_send()
+        if not data and not printed:
+            return "it accepts connections but sends no greeting"
         if not data or (prober.verdict is not None and not data_out and not prober.awaits_reply):
-            return printed > 0
+            break
         if data_out:
             with contextlib.suppress(OSError):  # what the server has sent before is still read
                 sock.sendall(data_out)
+    return prober.violation
+
+
+def _receive(sock: "socket.socket | TlsSocket", connection: socket.socket, give_up_at: float) -> bytes:
+    """Return what the server sends before a time. Raises OSError; TimeoutError if nothing comes until then."""
+    while True:
+        connection.settimeout(_left_s(give_up_at))
+        with contextlib.suppress(BlockingIOError):  # TLS has received a part of a record
+            return sock.recv(4096)
+
+
+def _left_s(give_up_at: float) -> float:
+    """Return the seconds until a time. Raises TimeoutError when it has come."""
+    left_s = give_up_at - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
 
 
 def _path(address: str) -> str:

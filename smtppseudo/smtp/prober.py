@@ -1,11 +1,15 @@
 """The prober: plays a mail sender up to the point where it would send a message, as a pure machine."""
 
+import re
 from enum import Enum
 from typing import Final, NamedTuple
 
 from smtppseudo.smtp.lines import LineSplitter
 
-REPLY_LINES_MAX: Final = 100
+REPLY_LINES_MAX: Final = 100  # a security limit, like the next one
+REPLY_BYTES_MAX: Final = 65_536
+
+_REPLY_LINE: Final = re.compile(rb"[2-5][0-9]{2}(?:[ -]|$)")  # RFC 5321 section 4.2
 
 
 class Verdict(Enum):
@@ -30,17 +34,21 @@ class Prober:
     """Pass received data to `receive` and send what `data_to_send` returns, until `verdict` is set and nothing is left.
 
     A connection that ends without a verdict means DEFERRED. The prober never ends a message: after 354 the verdict is
-    ACCEPTED, and its owner must close the connection at once. Once `wants_tls`, the owner must do the handshake, then
-    call `begin_again`.
+    ACCEPTED, and its owner must close the connection at once. So it must when `violation` is set: it says how the
+    server broke the rules of replies, and everything after that is ignored. `replies` is the number of whole replies;
+    its owner limits the time of each. Once `wants_tls`, the owner must do the handshake, then call `begin_again`.
     """
 
     def __init__(self, probe: Probe) -> None:
         self.verdict: Verdict | None = None
+        self.violation = ""
+        self.replies = 0
         self.wants_tls = False
         self.dialogue: list[tuple[str, bytes]] = []  # the lines, from `S`, the server, or `C`, the prober
         self._probe = probe
         self._splitter = LineSplitter()
-        self._reply_lines = 0
+        self._reply_lines = 0  # of the present reply, like the next one
+        self._reply_bytes = 0
         self._is_under_tls = False
         self._offers_tls = False
         self._expected = ["greeting"]  # the commands that still wait for a reply
@@ -50,9 +58,13 @@ class Prober:
     def receive(self, data: bytes) -> None:
         """Process bytes from the server."""
         at = 0
-        while at < len(data) and not self.wants_tls:
+        while at < len(data) and not self.violation and not self.wants_tls:
+            start = at
             line, at = self._splitter.take(data, at)
-            if line is not None:
+            self._reply_bytes += at - start
+            if self._reply_bytes > REPLY_BYTES_MAX:
+                self.violation = f"a reply has more than {REPLY_BYTES_MAX:,} bytes"
+            elif line is not None:
                 self._take_line(line.text)
 
     def begin_again(self) -> None:
@@ -78,13 +90,15 @@ class Prober:
     def _take_line(self, line: bytes) -> None:
         self.dialogue.append(("S", line))
         self._reply_lines += 1
-        if self._reply_lines > REPLY_LINES_MAX or not line[:3].isdigit():
-            self.verdict = self.verdict or Verdict.DEFERRED
-            return
         if self._expected[:1] == ["EHLO"] and line[4:].strip().upper() == b"STARTTLS":
             self._offers_tls = not self._is_under_tls
-        if line[3:4] != b"-":
-            self._reply_lines = 0
+        if not _REPLY_LINE.match(line):
+            self.violation = "a line is no SMTP reply"
+        elif self._reply_lines > REPLY_LINES_MAX:
+            self.violation = f"a reply has more than {REPLY_LINES_MAX} lines"
+        elif line[3:4] != b"-":
+            self._reply_lines = self._reply_bytes = 0
+            self.replies += 1
             self._take_reply(line[:3])
 
     def _take_reply(self, code: bytes) -> None:

@@ -3,7 +3,8 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ ACCEPTED, REFUSED, UNREACHABLE, DEFERRED = 1, 0, 69, 75
 
 
 @contextlib.contextmanager
-def answering(data: bytes) -> Iterator[int]:
-    """Run a server that sends some bytes to one connection and closes it; yield its port."""
+def playing(play: Callable[[socket.socket], object]) -> Iterator[int]:
+    """Run a server that plays one connection and closes it; yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
-            with listener.accept()[0] as sock:
-                sock.sendall(data)
+            with listener.accept()[0] as sock, contextlib.suppress(OSError):  # the probe has left
+                play(sock)
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
@@ -49,6 +50,11 @@ def aiosmtpd(**options: Any) -> Iterator[int]:
         yield number
     finally:
         controller.stop()
+
+
+def answering(data: bytes) -> contextlib.AbstractContextManager[int]:
+    """Run a server that sends some bytes to one connection and closes it; yield its port."""
+    return playing(lambda sock: sock.sendall(data))
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +130,52 @@ def test_server_that_hangs_up_is_deferred_or_unreachable(data: bytes, status: in
         probe = run("probe", "--port", str(port), "--timeout", "5", "127.0.0.1")
     assert probe.returncode == status
     assert "Traceback" not in probe.stderr
+
+
+def bytes_at_intervals(sock: socket.socket) -> None:
+    """Send a reply that has no end, a byte every 0.1 s."""
+    sock.sendall(b"220-")
+    while True:
+        sock.sendall(b"x")
+        time.sleep(0.1)  # the pace of the server is the test
+
+
+def endless(line: bytes) -> Callable[[socket.socket], None]:
+    """Send a line again and again."""
+
+    def send(sock: socket.socket) -> None:
+        while True:
+            sock.sendall(line * 100)
+
+    return send
+
+
+def refusing_then_endless(sock: socket.socket) -> None:
+    """Refuse, and do not end the reply to QUIT."""
+    sock.sendall(b"554 no\r\n")
+    sock.recv(100)
+    endless(b"221-bye\r\n")(sock)
+
+
+@pytest.mark.parametrize(
+    ("server", "reason"),
+    [
+        (endless(b"x\r\n"), "a line is no SMTP reply"),
+        (endless(b"220-x\r\n"), "a reply has more than 100 lines"),
+        (endless(b"220-" + b"x" * 2_000 + b"\r\n"), "a reply has more than 65,536 bytes"),
+        (endless(b"2" * 4_096), "a reply has more than 65,536 bytes"),
+        (refusing_then_endless, "a reply has more than 100 lines"),
+        (bytes_at_intervals, "no whole reply within 1 s"),
+        (lambda sock: sock.recv(1), "no whole reply within 1 s"),
+    ],
+    ids=["short lines", "lines", "long lines", "no line end", "after the verdict", "slow", "silent"],
+)
+def test_a_hostile_server_ends_the_probe(server: Callable[[socket.socket], None], reason: str) -> None:
+    with playing(server) as port:
+        probe = run("probe", "--port", str(port), "--timeout", "1", "127.0.0.1")
+    assert probe.returncode == UNREACHABLE
+    assert probe.stderr == f"smtppseudo: 127.0.0.1 port {port}: {reason}; is it a mail server?\n"
+    assert "verdict" not in probe.stdout
 
 
 def test_probe_of_a_closed_port_is_unreachable() -> None:

@@ -96,23 +96,50 @@ def test_a_server_that_demands_tls_and_offers_none_refuses() -> None:
     assert prober.verdict is Verdict.REFUSED
 
 
-@pytest.mark.parametrize(
-    ("greeting", "verdict"),
-    [(b"554 no\r\n", Verdict.REFUSED), (b"421 busy\r\n", Verdict.DEFERRED), (b"SSH-2.0-x\r\n", Verdict.DEFERRED)],
-)
+@pytest.mark.parametrize(("greeting", "verdict"), [(b"554 no\r\n", Verdict.REFUSED), (b"421\r\n", Verdict.DEFERRED)])
 def test_a_greeting_can_decide(greeting: bytes, verdict: Verdict) -> None:
     prober = Prober(PROBE)
     prober.receive(greeting)
-    assert prober.verdict is verdict
+    assert (prober.verdict, prober.violation) == (verdict, "")
 
 
-def test_a_reply_of_more_than_100_lines_means_deferred() -> None:
+@pytest.mark.parametrize(
+    "line", [b"SSH-2.0-x", b"", b"x", b"22", b"2200 x", b"1220 x", b"199 x", b"600 x", b"220\tx", b"\xb2\xb2\xb2 x"]
+)
+@pytest.mark.parametrize("before", [b"", b"220-x\r\n", b"220 x\r\n"])
+def test_a_line_that_is_no_reply_is_a_violation(before: bytes, line: bytes) -> None:
+    prober = Prober(PROBE)
+    prober.receive(before + line + b"\r\n" + b"354 go\r\n" * 9)
+    assert prober.violation == "a line is no SMTP reply"
+    assert prober.verdict is None
+    assert prober.dialogue[-1] == ("S", line)
+
+
+def test_a_reply_of_more_than_100_lines_is_a_violation() -> None:
     longest = b"220-more\r\n" * 99 + b"220 end\r\n"
     prober = play(PROBE, (longest, b"EHLO me.test\r\n"), (longest, b"MAIL FROM:<a@b.test>\r\n"))
     prober.receive(b"250-more\r\n" * 100)
-    assert prober.verdict is None
+    assert prober.violation == ""
     prober.receive(b"250-more\r\n")
-    assert prober.verdict is Verdict.DEFERRED
+    assert prober.violation == "a reply has more than 100 lines"
+
+
+@pytest.mark.parametrize("line", [b"220-" + b"x" * 1_018 + b"\r\n", b"x" * 1_024], ids=["lines", "no end of line"])
+def test_a_reply_of_more_than_64_kib_is_a_violation(line: bytes) -> None:
+    prober = Prober(PROBE)
+    for _ in range(64):
+        prober.receive(line)
+    assert prober.violation == ""
+    prober.receive(b"2")
+    assert prober.violation == "a reply has more than 65,536 bytes"
+    prober.receive(line * 1_000)
+    assert len(prober.dialogue) <= 64
+
+
+def test_the_limit_of_bytes_holds_for_each_reply() -> None:
+    reply = b"220-" + b"x" * 60_000 + b"\r\n220 end\r\n"
+    prober = play(PROBE, (reply, b"EHLO me.test\r\n"), (reply, b"MAIL FROM:<a@b.test>\r\n"))
+    assert (prober.violation, prober.replies) == ("", 2)
 
 
 def test_there_is_no_verdict_before_a_reply_decides() -> None:

@@ -167,7 +167,7 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using probe' -l helo -d 'send HELO 
 complete -c smtppseudo -n '_shtab_smtppseudo_using probe' -l pipeline -d 'send MAIL, RCPT and DATA at once'
 complete -c smtppseudo -n '_shtab_smtppseudo_using probe' -l from -x -d 'the sender (probe@example.org)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using probe' -l to -x -d 'the recipient (postmaster)'
-complete -c smtppseudo -n '_shtab_smtppseudo_using probe' -l timeout -x -d 'wait N seconds for each reply (30)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using probe' -l timeout -x -d 'wait N seconds for each whole reply (30)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a report -d 'summarize the logs: who called, when, how and how often'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the settings file, which names the log directory'
