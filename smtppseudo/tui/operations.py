@@ -40,7 +40,7 @@ class Operations:
         """Open the SMTP port, or close it after a confirmation."""
         model = self._view.model
         if model.state != "online":
-            await self._do_now("Start server", "start")
+            await self._do_now("Start", "start")
             return
         count = model.board.open_count
         sessions = f" and ends {count} open session{'' if count == 1 else 's'}" if count else ""

@@ -28,7 +28,7 @@ class TextButton(Widget, can_focus=True):
         self._key = key
 
     def render(self) -> Content:
-        return Content.assemble("[ ", *self._key_and_label(), " ]")
+        return Content.assemble("[", *self._key_and_label(), "]")
 
     def _key_and_label(self) -> tuple[Content | str, ...]:
         if not self._key:

@@ -4,7 +4,9 @@ from datetime import tzinfo
 from typing import ClassVar, Final
 
 from rich.segment import Segment
-from textual.binding import BindingType
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -13,20 +15,32 @@ from textual.strip import Strip
 
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.event_list import EventList, Note
-from smtppseudo.tui.texts import clock_time, describe, fit, number_of, text_of
-from smtppseudo.tui.widgets.move_keys import MOVE_KEYS
+from smtppseudo.tui.texts import (
+    clock_time,
+    describe,
+    fit,
+    number_of,
+    remarks_on,
+    reply_class,
+    reply_of,
+    short_command,
+    text_of,
+)
+from smtppseudo.tui.widgets.tables import MOVE_KEYS, TABLE_STYLES, cursor_bar
 
 _IP_WIDTH: Final = 17  # a longer address moves the rest to the right
-_KIND_WIDTH: Final = 9
+_COMMAND_SHARE: Final = 0.42  # of the room behind the address; the reply has the rest
+_COMMAND_WIDTH_MAX: Final = 48
+_REPLY_TEXT_FROM: Final = 50  # with less room, the code stands alone
 
 
 class EventPane(ScrollView, can_focus=True):
     """The events, the newest at the bottom. `is_following` keeps it in view; `is_paused` hides newer ones."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"events--{part}" for part in ("time", "connected", "closed", "command", "warning", "other", "note", "found")
+    COMPONENT_CLASSES: ClassVar[set[str]] = TABLE_STYLES | {
+        f"events--{part}" for part in ("time", "connected", "closed", "warning", "other", "note")
     }
-    BINDINGS: ClassVar[list[BindingType]] = MOVE_KEYS
+    BINDINGS: ClassVar[list[BindingType]] = [*MOVE_KEYS, Binding("enter", "open", "Session")]
 
     is_following: reactive[bool] = reactive(True)
     is_paused: reactive[bool] = reactive(False)
@@ -34,14 +48,27 @@ class EventPane(ScrollView, can_focus=True):
     class Changed(Message):
         """`is_following` or `is_paused` has changed."""
 
+    class Opened(Message):
+        """The operator opened an event's session."""
+
+        def __init__(self, record: Frame) -> None:
+            super().__init__()
+            self.record = record
+
     def __init__(self, event_list: EventList, zone: tzinfo | None, *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._list = event_list
         self._zone = zone
         self._top = 0  # the number of the item on the first line, while not following
         self._until: int | None = None  # the number of the first hidden item, while paused
-        self._found: int | None = None  # the number of the item that a search found
+        self._cursor: int | None = None  # the number of the item under the cursor; None: the newest
         self._drawn = (0, 0)
+
+    @property
+    def record(self) -> Frame | None:
+        """The event under the cursor."""
+        item = self._list.at(self._cursor_line)
+        return item if isinstance(item, dict) else None
 
     def watch_is_following(self) -> None:
         self.post_message(self.Changed())
@@ -59,7 +86,7 @@ class EventPane(ScrollView, can_focus=True):
     def show_events(self, event_list: EventList) -> None:
         """Show another list, or the same one after its filter was changed."""
         self._list = event_list
-        self._found = None
+        self._cursor = None
         if self.is_paused:
             self._until = event_list.next_number
         self.catch_up()
@@ -80,20 +107,17 @@ class EventPane(ScrollView, can_focus=True):
             self.refresh()
 
     def search(self, words: str, step: int) -> bool:
-        """Go to the nearest match after (`step` 1) or before (-1) the last one; return whether there is one."""
-        start = self._line_of_found()
-        line = self._list.find(words, start, step)
+        """Go to the nearest match after (`step` 1) or before (-1) the cursor; return whether there is one."""
+        line = self._list.find(words, self._cursor_line if self._cursor is not None else self._lines(), step)
         if line is None or line >= self._lines():
             return False
-        self._found = self._list.number_at(line)
-        self.is_following = False
+        self._go_to(line)
         self._scroll_to_line(line - self.size.height // 2)
-        self.refresh()
         return True
 
-    def forget_search(self) -> None:
-        """Remove the mark of the match."""
-        self._found = None
+    def forget_cursor(self) -> None:
+        """Remove the cursor."""
+        self._cursor = None
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -102,20 +126,31 @@ class EventPane(ScrollView, can_focus=True):
         item = self._list.at(line) if line < self._lines() else None
         if item is None:
             return Strip.blank(width, self.rich_style)
-        is_found = self._found is not None and self._list.number_at(line) == self._found
+        style = self.get_component_rich_style
         if isinstance(item, Note):
-            text = fit(f" -- {item.text} --", width)
-            return Strip([Segment(text, self.get_component_rich_style("events--note"))], width)
-        return self._line(item, width, is_found=is_found)
+            parts = [Segment(fit(f" -- {item.text} --", width), style("events--note"))]
+        else:
+            parts = self._parts(item, width)
+        if self._cursor is None or self._list.number_at(line) != self._cursor:
+            return Strip(parts, width)
+        bar = cursor_bar(self)
+        return Strip([Segment(part.text, (part.style or Style()) + bar) for part in parts], width)
 
     def on_resize(self) -> None:
         self.catch_up()
+
+    def on_click(self, event: events.Click) -> None:
+        """Open the session of an event."""
+        line = self.scroll_offset.y + event.y
+        if line < self._lines():
+            self._go_to(line)
+            self.action_open()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Stop following when the wheel or the scrollbar leaves the newest line; follow again when it comes back."""
         super().watch_scroll_y(old_value, new_value)
         at_end = round(new_value) >= self._lines() - self.size.height
-        if at_end and not self.is_following and self._found is None:
+        if at_end and not self.is_following and self._cursor is None:
             self.is_following = True
         elif not at_end and round(new_value) < round(old_value):
             self.is_following = False
@@ -123,16 +158,48 @@ class EventPane(ScrollView, can_focus=True):
             self._top = self._list.number_at(max(0, min(round(new_value), len(self._list) - 1)))
 
     def action_move(self, step: int) -> None:
-        self._scroll_to_line(self.scroll_offset.y + step)
+        self._walk(step)
 
     def action_page(self, step: int) -> None:
-        self._scroll_to_line(self.scroll_offset.y + step * max(1, self.size.height - 1))
+        self._walk(step * max(1, self.size.height - 1))
 
     def action_jump(self, line: int) -> None:
         """Go to a line; -1: to the newest, and follow."""
-        self.is_following = line < 0
-        self._found = None
-        self._scroll_to_line(line if line >= 0 else self._lines())
+        if line >= 0:
+            self._go_to(line)
+        else:
+            self._cursor, self.is_following = None, True
+            self._scroll_to_line(self._lines())
+            self.refresh()
+
+    def action_open(self) -> None:
+        record = self.record
+        if record is not None:
+            self.post_message(self.Opened(record))
+
+    @property
+    def _cursor_line(self) -> int:
+        if self._cursor is None or self._cursor < self._list.first:
+            return self._lines() - 1
+        return self._list.line_of(self._cursor)
+
+    def _walk(self, step: int) -> None:
+        line = self._cursor_line + step
+        if line >= self._lines():
+            self.action_jump(-1)
+        else:
+            self._go_to(line)
+
+    def _go_to(self, line: int) -> None:
+        """Put the cursor on a line, and show it."""
+        if not self._lines():
+            return
+        line = max(0, min(line, self._lines() - 1))
+        self._cursor, self.is_following = self._list.number_at(line), False
+        top = self.scroll_offset.y
+        self._scroll_to_line(min(line, max(top, line - self.size.height + 1)))
+        self._top = self._list.number_at(self.scroll_offset.y)
+        self.refresh()
 
     def _scroll_to_line(self, line: int) -> None:
         self.scroll_to(y=max(0, min(line, self._lines() - self.size.height)), animate=False)
@@ -143,30 +210,27 @@ class EventPane(ScrollView, can_focus=True):
             return len(self._list)
         return self._list.line_of(self._until - 1) + 1 if len(self._list) else 0
 
-    def _line_of_found(self) -> int:
-        if self._found is not None and self._found >= self._list.first:
-            return self._list.line_of(self._found)
-        return self._lines()
-
-    def _line(self, record: Frame, width: int, *, is_found: bool) -> Strip:
+    def _parts(self, record: Frame, width: int) -> list[Segment]:
         kind = text_of(record, "event")
         time = clock_time(text_of(record, "time"), self._zone)
-        slot = number_of(record, "slot")
-        head = f" {time} {slot or '':>4}  {text_of(record, 'ip'):<{_IP_WIDTH}}  "
-        detail = f"{kind:<{_KIND_WIDTH}} {describe(record)}"
-        style = self.get_component_rich_style
-        if is_found:
-            return Strip([Segment(fit(head + detail, width), style("events--found"))], width)
-        head_width = min(width, len(head))
-        parts = [Segment(fit(head, head_width), style("events--time"))]
-        parts.append(Segment(fit(detail, width - head_width), style(_STYLES.get(kind, "events--other"))))
-        return Strip(parts, width)
+        head = f" {time} {number_of(record, 'slot') or '':>4}  {text_of(record, 'ip'):<{_IP_WIDTH}}  "[:width]
+        room, style = width - len(head), self.get_component_rich_style
+        parts = [Segment(head, style("events--time"))]
+        if kind == "command":
+            share = min(int(room * _COMMAND_SHARE), _COMMAND_WIDTH_MAX) if room >= _REPLY_TEXT_FROM else room - 6
+            command = fit(short_command(text_of(record, "data")) + remarks_on(record), share)
+            reply = reply_of(record)[: None if room >= _REPLY_TEXT_FROM else 3]
+            parts.append(Segment(f"{command}  "[:room], style("reply--said")))
+            parts.append(Segment(fit(reply, room - len(command) - 2), style(f"reply--{reply_class(reply)}")))
+        else:
+            text = describe(record) if kind == "closed" else f"{kind} {describe(record)}"
+            parts.append(Segment(fit(text, room), style(_STYLES.get(kind, "events--other"))))
+        return parts
 
 
 _STYLES: Final = {
     "connected": "events--connected",
     "closed": "events--closed",
-    "command": "events--command",
     "turned_away": "events--warning",
-    "error": "events--warning",
+    "error": "reply--fault",
 }
