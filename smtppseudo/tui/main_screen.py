@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from smtppseudo.tui import overview
 from smtppseudo.tui.actions import ACTIONS, KEY_SIGNS
@@ -19,7 +19,6 @@ from smtppseudo.tui.operations import Operations
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
 from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.slots import COLUMNS, Column
-from smtppseudo.tui.transcripts import SessionKey
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 from smtppseudo.tui.widgets.caller_pane import CallerPane
 from smtppseudo.tui.widgets.details import Details
@@ -28,6 +27,7 @@ from smtppseudo.tui.widgets.key_footer import Hint, KeyFooter
 from smtppseudo.tui.widgets.pane_title import PaneTitle
 from smtppseudo.tui.widgets.prompt import Prompt
 from smtppseudo.tui.widgets.slot_pane import SlotPane
+from smtppseudo.tui.widgets.tables import Table
 from smtppseudo.tui.widgets.top_bar import RateBar, TopBar
 
 SIDE_COLUMNS: Final = 100  # from this width of the terminal on, the top callers are beside the slots
@@ -60,10 +60,17 @@ class MainScreen(Screen[None]):
         self._callers_title = PaneTitle("Top callers", id="callers-title", corner="┬")
         self._events_title = PaneTitle("Events", id="events-title")
         self._slots = SlotPane(view.model.board, view.now, id="slots")
-        self._callers = CallerPane(id="callers")
+        self._callers = CallerPane(view.model, id="callers")
         self._events = EventPane(view.model.events, view.zone, id="events")
         self._details = Details(id="details")
         self._prompt, self._footer = Prompt(id="prompt"), KeyFooter(id="footer")
+
+    def cancel_prompt(self) -> bool:
+        """Leave a filter or a search that is being typed; return whether there was one."""
+        if self._prompt.display:
+            self._prompt.action_cancel()
+            return True
+        return False
 
     def compose(self) -> ComposeResult:
         yield self._top
@@ -104,9 +111,10 @@ class MainScreen(Screen[None]):
     def _show_hints(self) -> None:
         """Show what the keys do where the focus is."""
         pane = "" if self.focused is None else self.focused.id or ""
-        hints = [Hint("⏎", "session" if pane in ("slots", "events", "callers") else "press")]
-        if self._prompt.has_focus_within:
-            hints = [Hint("⏎", "done"), Hint("Esc", "cancel")]
+        is_table = pane in ("slots", "events", "callers")
+        hints = [Hint("⏎", "session" if is_table else "press", "enter")]
+        if self._prompt.display:
+            hints = [Hint("⏎", "done", "enter"), Hint("Esc", "cancel", "app.interrupt")]
         else:
             for action in ACTIONS:
                 if action.footer and (not action.panes or pane in action.panes.split()):
@@ -115,10 +123,7 @@ class MainScreen(Screen[None]):
         self._footer.hints = tuple(hints)
 
     def on_key_footer_clicked(self, event: KeyFooter.Clicked) -> None:
-        if event.hint.action:
-            start_worker(self, partial(self.run_action, event.hint.action), "button")
-        elif self.focused is not None:
-            self.app.simulate_key("escape" if event.hint.key == "Esc" else "enter")
+        start_worker(self, partial(self.run_action, event.hint.action), "button")
 
     def _share_height(self) -> None:
         """Give the slots the rows that they need, and the callers up to a third; but leave a fifth to the events."""
@@ -149,7 +154,7 @@ class MainScreen(Screen[None]):
         if self._notice.content != text:
             self._notice.update(text)
         self._notice.display = bool(text)
-        self._callers.show(model.callers)
+        self._callers.show(model)
         self._details.show(overview.sections(view))
         self._redraw_titles()
         self._slots.is_stale = view.link.up is None
@@ -191,30 +196,17 @@ class MainScreen(Screen[None]):
         self._callers_side.display = is_beside
         self._redraw_texts()
 
-    def on_event_pane_changed(self) -> None:
-        if self.is_mounted:
-            self._redraw_titles()
-
     def on_text_button_pressed(self, event: TextButton.Pressed) -> None:
         """Run the action that the button's id names."""
         event.stop()
         start_worker(self, partial(self.run_action, str(event.button.id)), "button")
 
-    def on_slot_pane_opened(self, event: SlotPane.Opened) -> None:
-        self._open_session(event.row.key)
-
-    def on_event_pane_opened(self, event: EventPane.Opened) -> None:
-        self._open_session(SessionKey.of(event.record))
-
-    def on_caller_pane_opened(self, event: CallerPane.Opened) -> None:
-        self._open_session(self._view.model.transcripts.latest_of(event.ip))
-
-    def _open_session(self, key: SessionKey | None) -> None:
-        if key is None or not key.session:
-            reason = "No event of it is kept any more" if key is None else "This event belongs to no session"
-            self.notify(f"{reason}.", title="Session", markup=False)
+    def on_table_opened(self, event: Table.Opened) -> None:
+        if event.key is None or not event.key.session:
+            reason = "No event of it is kept any more." if event.key is None else "This event belongs to no session."
+            self.notify(reason, title="Session", markup=False)
         else:
-            self.app.push_screen(TranscriptDialog(self._view.model, key, self._view.zone))
+            self.app.push_screen(TranscriptDialog(self._view.model, event.key, self._view.zone))
 
     def on_slot_pane_title_clicked(self, event: SlotPane.TitleClicked) -> None:
         board = self._view.model.board
@@ -245,13 +237,19 @@ class MainScreen(Screen[None]):
             if self._search:
                 self.action_search_previous()
             else:
-                self._events.forget_cursor()
+                self._events.action_jump(-1)
         self._redraw_titles()
 
     def _sort(self, column: Column, *, is_reversed: bool) -> None:
         self._view.model.board.sort_by(column, is_reversed=is_reversed)
         self._slots.reorder()
         self._redraw_titles()
+
+    async def action_enter(self) -> None:
+        if isinstance(self.focused, Input):
+            await self.focused.action_submit()
+        elif self.focused is not None:
+            await self.focused.run_action("press" if isinstance(self.focused, TextButton) else "open")
 
     def action_help(self) -> None:
         self.app.push_screen(HelpDialog())
@@ -275,20 +273,12 @@ class MainScreen(Screen[None]):
         start_worker(self, self._operations.show_service, "op")
 
     def action_disconnect(self) -> None:
-        board, key = self._view.model.board, self._key_here()
-        row = board.rows.get(key.slot) if key is not None else None
-        if row is None or row.state != "open" or row.key != key:
+        pane = self.focused if isinstance(self.focused, Table) else self._slots
+        row = self._view.model.board.rows.get(pane.key.slot) if pane.key is not None else None
+        if row is None or row.state != "open" or row.key != pane.key:
             self.notify("There is no open session here.", title="Disconnect", markup=False)
         else:
             self._operations.disconnect(row)
-
-    def _key_here(self) -> SessionKey | None:
-        """Return the session under the cursor of the pane that has the focus."""
-        if self._callers.has_focus:
-            return self._view.model.transcripts.latest_of(self._callers.ip)
-        if self._events.has_focus:
-            return SessionKey.of(self._events.record or {})
-        return self._slots.row.key if self._slots.row is not None else None
 
     def action_filter(self) -> None:
         model = self._view.model
@@ -314,10 +304,12 @@ class MainScreen(Screen[None]):
 
     def action_pause(self) -> None:
         self._events.is_paused = not self._events.is_paused
+        self._redraw_titles()
 
     def action_follow(self) -> None:
         self._events.is_paused = False
         self._events.action_jump(-1)
+        self._redraw_titles()
 
     def action_sort(self) -> None:
         following = COLUMNS[(COLUMNS.index(self._view.model.board.sort) + 1) % len(COLUMNS)]

@@ -71,6 +71,12 @@ class ServerView:
         return int(self.dependencies.wall().timestamp())
 
     @property
+    def greeting_date(self) -> str:
+        """The time in the format of a greeting."""
+        at = self.dependencies.wall().astimezone(self.zone)
+        return f"{at:%m/%d/%Y} {at.hour % 12 or 12}:{at:%M:%S} {'AM' if at.hour < 12 else 'PM'} {at:%z}"
+
+    @property
     def zone(self) -> tzinfo | None:
         """The time zone of the times shown; None: this machine's."""
         return self.dependencies.zone

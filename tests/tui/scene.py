@@ -205,7 +205,7 @@ def play(scene: Scene, act: Callable[[Scene], Awaitable[None]], size: tuple[int,
     """Run the application without a terminal, and act on it. Pauses and timers take no time."""
 
     async def run() -> None:
-        async with scene.app.run_test(size=size) as pilot:
+        async with scene.app.run_test(size=size, notifications=True) as pilot:
             scene.pilot = pilot
             await pilot.pause()
             await act(scene)

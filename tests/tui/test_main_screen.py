@@ -83,7 +83,7 @@ def test_only_a_change_of_the_last_two_seconds_is_bold() -> None:
         scene.clock += 2
         await scene.tell()
         assert not any(style.bold for style in styles())
-        neutral, no = (pane.get_component_rich_style(f"reply--{kind}").color for kind in ("said", "no"))
+        neutral, no = (pane.get_component_rich_style(f"table--{kind}").color for kind in ("said", "no"))
         scene.app.main.query_one(EventPane).focus()
         await scene.pilot.pause()
         assert {style.color for style in styles()} == {neutral, no}
@@ -183,7 +183,7 @@ def test_slots_are_filtered_and_sorted() -> None:
         await scene.pilot.press("escape")
         await scene.pilot.press("c", "C")
         assert "Remote IP▼" in scene.text()
-        assert scene.app.main.query_one(SlotPane).row is not None
+        assert scene.app.main.query_one(SlotPane).key is not None
         await scene.pilot.click(SlotPane, offset=(3, 0))
         assert "Slot▲" in scene.text()
 
@@ -346,7 +346,7 @@ def test_enter_or_a_click_opens_the_session_of_an_event_a_caller_or_a_search_hit
             await scene.settle(lambda: isinstance(scene.app.screen, TranscriptDialog), words)
             assert words in scene.text()
             await scene.pilot.press("q")
-            await scene.pilot.pause()
+            await scene.settle(lambda: scene.app.screen is main, "left")
 
         events, callers = main.query_one(EventPane), main.query_one(CallerPane)
         events.focus()

@@ -43,7 +43,7 @@ def _key_names(keys: str) -> str:
 class HelpDialog(Dialog[None]):
     """The help."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("question_mark,f1,q", "cancel", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [("question_mark,f1", "cancel", "Close")]
 
     def compose(self) -> ComposeResult:
         with box("Help", "Esc closes"), VerticalScroll():

@@ -21,7 +21,7 @@ _REFRESH_S: Final = 0.2
 class TranscriptDialog(Dialog[None]):
     """The dialog. It grows while the session goes on."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("enter,q", "cancel", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [("enter", "cancel", "Close")]
 
     def __init__(self, model: Model, key: SessionKey, zone: tzinfo | None) -> None:
         super().__init__()

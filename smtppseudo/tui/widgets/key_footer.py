@@ -15,7 +15,7 @@ class Hint(NamedTuple):
 
     key: str
     label: str
-    action: str = ""
+    action: str
     rank: int = 0
 
     @property

@@ -1,21 +1,20 @@
 """The table of slots. It draws only the lines in view, so that ten thousand slots cost no more than ten."""
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from smtppseudo.tui.slots import Column, SlotBoard, SlotRow
 from smtppseudo.tui.texts import fit, format_span, reply_class, short_command
-from smtppseudo.tui.widgets.tables import MOVE_KEYS, TABLE_STYLES, cursor_bar
+from smtppseudo.tui.transcripts import SessionKey
+from smtppseudo.tui.widgets.tables import Table
 
 
 class _Layout(NamedTuple):
@@ -61,22 +60,11 @@ def lay_out(width: int, ip_width: int = 0) -> dict[Column, int]:
     return widths
 
 
-class SlotPane(ScrollView, can_focus=True):
+class SlotPane(Table):
     """The table, and a line of the free slots. The cursor stays on its slot when the order changes."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = TABLE_STYLES | {
-        f"slots--{part}" for part in ("head", "open", "closed", "stale")
-    }
-    BINDINGS: ClassVar[list[BindingType]] = [*MOVE_KEYS, Binding("enter", "open", "Session")]
-
+    head_lines = 1
     is_stale: reactive[bool] = reactive(False)
-
-    class Opened(Message):
-        """The operator opened a slot's session."""
-
-        def __init__(self, row: SlotRow) -> None:
-            super().__init__()
-            self.row = row
 
     class TitleClicked(Message):
         """The operator clicked a column's title."""
@@ -95,10 +83,16 @@ class SlotPane(ScrollView, can_focus=True):
         self._idle_shown: dict[int, str] = {}
 
     @property
-    def row(self) -> SlotRow | None:
-        """The row under the cursor."""
-        order = self._board.order
-        return order[self._cursor_line] if self._cursor_line < len(order) else None
+    def key(self) -> SessionKey | None:
+        return self._board.order[self._cursor_line].key if self._board.order else None
+
+    @property
+    def cursor_line(self) -> int:
+        return self._cursor_line
+
+    @property
+    def count(self) -> int:
+        return len(self._board.order)
 
     @property
     def lines(self) -> int:
@@ -153,7 +147,7 @@ class SlotPane(ScrollView, can_focus=True):
         line = self.scroll_offset.y + y - 1
         order = self._board.order
         if line == len(order) and self._board.free:
-            return Strip([Segment(fit(f"   {self._board.free} free", width), self._style("slots--stale"))], width)
+            return Strip([Segment(fit(f"   {self._board.free} free", width), self.style("dim"))], width)
         if line >= len(order):
             return Strip.blank(width, self.rich_style)
         return self._line(order[line], width, is_cursor=line == self._cursor_line)
@@ -163,33 +157,12 @@ class SlotPane(ScrollView, can_focus=True):
         self._follow_cursor()
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor, open a session at the second click, or sort."""
-        if event.y == 0:
-            column = self._column_at(event.x)
-            if column is not None:
-                self.post_message(self.TitleClicked(column))
-            return
-        line = self.scroll_offset.y + event.y - 1
-        if line < len(self._board.order):
-            self._go_to(line)
-            if event.chain > 1:
-                self.action_open()
+        """Sort by the column whose title was clicked."""
+        column = self._column_at(event.x) if event.y == 0 else None
+        if column is not None:
+            self.post_message(self.TitleClicked(column))
 
-    def action_move(self, step: int) -> None:
-        self._go_to(self._cursor_line + step)
-
-    def action_page(self, step: int) -> None:
-        self._go_to(self._cursor_line + step * max(1, self.size.height - 2))
-
-    def action_jump(self, line: int) -> None:
-        self._go_to(line if line >= 0 else len(self._board.order) - 1)
-
-    def action_open(self) -> None:
-        row = self.row
-        if row is not None:
-            self.post_message(self.Opened(row))
-
-    def _go_to(self, line: int) -> None:
+    def go_to(self, line: int) -> None:
         order = self._board.order
         if not order:
             return
@@ -222,27 +195,22 @@ class SlotPane(ScrollView, can_focus=True):
             arrow = ("▼" if board.is_reversed else "▲") if column == board.sort else ""
             cells.append(fit(_LAYOUT[column].title + arrow, room, right=column in _RIGHT))
         text = fit(" " + " ".join(cells), width)
-        return Strip([Segment(text, self._style("slots--head"))], width)
+        return Strip([Segment(text, self.style("head"))], width)
 
     def _line(self, row: SlotRow, width: int, *, is_cursor: bool) -> Strip:
         now = self._clock()
         idle = self._idle_shown[row.slot] = format_span(now - row.idle_since)
-        base = self._style(
-            "slots--stale" if self.is_stale else "slots--open" if row.state == "open" else "slots--closed"
-        )
+        base = self.style("dim" if self.is_stale else "said" if row.state == "open" else "closed")
         bold = Style(bold=now - row.idle_since < _NEW_S)
-        reply = base if self.is_stale else base + self._style(f"reply--{reply_class(row.reply)}")
+        reply = base if self.is_stale else base + self.style(reply_class(row.reply))
         if is_cursor:
-            bar = cursor_bar(self)
+            bar = self.cursor_bar()
             base, reply = base + bar, reply + bar
         segments = [Segment(" ", base)]
         for column, room in self._widths.items():
             text = fit(_text(row, column, idle, room), room, right=column in _RIGHT)
             segments.append(Segment(text + " ", (reply if column == "reply" else base) + bold))
         return Strip(segments).adjust_cell_length(width, base)
-
-    def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(name)
 
 
 def _text(row: SlotRow, column: Column, idle: str, room: int) -> str:
