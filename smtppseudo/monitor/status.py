@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
 
+from smtppseudo.log.shares import SHORT
+
 Number: TypeAlias = int | float
 Labelled: TypeAlias = Mapping[str, Number]
 
@@ -19,6 +21,7 @@ class Status(NamedTuple):
     uptime_s: Number
     monitors: Number
     lost_log_lines: Number
+    log_used: Number
     slots: Number
     slots_in_use: Number
     connected: Number
@@ -48,7 +51,7 @@ class Status(NamedTuple):
 
 
 _LABELLED: Final = ("turned_away", "closed")
-_OPTIONAL: Final = ("delayed_s", "undelayed")  # the first servers of this protocol version do not send them
+_OPTIONAL: Final = ("delayed_s", "undelayed", "log_used")  # the first servers of this protocol version do not send them
 _ALIASES: Final = {  # the counters' old names
     "refused": "turned_away",
     "received_octets": "received_bytes",
@@ -92,6 +95,7 @@ def render_text(status: Status) -> str:
         ("not delayed", str(status.undelayed)),
         ("monitors", str(status.monitors)),
         ("lost log lines", str(status.lost_log_lines)),
+        ("log space used", f"{status.log_used:.0%} of today's{', running short' if status.log_used >= SHORT else ''}"),
         ("faults", str(status.faults)),
     )
     return "".join([f"{name:<15} {value}\n" for name, value in rows])
@@ -150,6 +154,7 @@ _METRICS: Final = (
         "undelayed",
     ),
     _Metric("log_lines_lost_total", "Log lines that could not be written.", "lost_log_lines"),
+    _Metric("log_used_ratio", "Which part of log_max_bytes_per_day is used.", "log_used"),
     _Metric("faults_total", "Errors of the server itself.", "faults"),
 )
 

@@ -1,15 +1,36 @@
 """The recorder: stamps and numbers each event, then logs and passes on the events of each loop turn."""
 
+import os
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from itertools import islice
+from typing import Final, Protocol
 
+from smtppseudo.blocklist.evidence import evidence_of
 from smtppseudo.config.settings import LogFormat
-from smtppseudo.events import Batch, Command, Entry, Error, Event, Message, escape_text, origin_of
+from smtppseudo.events import (
+    Batch,
+    Closed,
+    Command,
+    Entry,
+    Error,
+    Event,
+    Message,
+    escape,
+    escape_text,
+    origin_of,
+    split_origin,
+    unescape,
+)
 from smtppseudo.log.lost_lines import Lost, LostLines
 from smtppseudo.log.records import renderer
+from smtppseudo.log.shares import Shares
 from smtppseudo.loop.clock import Clock
 from smtppseudo.monitor.history import History
+from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
+
+_HOUR_S: Final = 3600
+_SHORT_BYTES: Final = 128
 
 
 class Log(Protocol):
@@ -17,6 +38,8 @@ class Log(Protocol):
 
     account: LostLines
 
+    @property
+    def used(self) -> float: ...  # which part of the day's bytes is used
     def prepare(self, day: str, now: float) -> Lost | None: ...  # before `write`: the loss that it must report first
     def write(self, lines: list[str], now: float) -> int: ...  # returns their size in bytes, LF included
     def reopen(self) -> None: ...
@@ -31,13 +54,18 @@ class Recorder:
     `log_data_events` false, data events are dropped before they are logged or passed on.
     """
 
-    def __init__(self, clock: Clock, log: Log, log_format: LogFormat, server_name: str = "") -> None:
+    def __init__(
+        self, clock: Clock, log: Log, log_format: LogFormat, server_name: str = "", shares: Shares | None = None
+    ) -> None:
         self.log_data_events = True
         self.on_session_events: Callable[[SmtpSession, Sequence[Event]], None] | None = None
         self.on_batch: Callable[[Batch], None] | None = None
         self.on_lines: Callable[[str], None] | None = None
         self.log = log
         self.history = History()
+        self.shares = shares or Shares(0)
+        self._hour_ends = 0
+        self._sample_after = self.shares.sample_bytes
         self._clock = clock
         self._render = renderer(log_format, server_name)
         self._entries: list[Entry] = []
@@ -57,14 +85,29 @@ class Recorder:
         """Record events of a session."""
         if self.on_session_events is not None:
             self.on_session_events(session, events)
+        said = session.said
         if not self.log_data_events:
             events = [event for event in events if not isinstance(event, Command | Message)]
+        if said is not None and session.received_bytes > said.log_share_bytes:
+            events = _logged_in_short(said, events)
         if events:
             self._entries.append((self._clock.stamp, session.origin, events))
 
     def error(self, message: str) -> None:
         """Record an error of the server. `message` may hold any characters."""
         self.record(Error(escape_text(message)))
+
+    def source_above(self, ip: str) -> str:
+        """Return the source of an address if it used its share of the day's log, else an empty text."""
+        self._end_hour_if_due()
+        return self.shares.source_above(ip)
+
+    def end_hour(self) -> None:
+        """Record how many sessions were not logged in this hour, because their source used its share."""
+        for source, count in self.shares.end_hour(self._clock.day).items():
+            self.error(
+                f"{count} sessions of {source} were not logged within an hour: it used its share of the day's log"
+            )
 
     def flush(self) -> None:
         """Log the events of this turn and pass them on."""
@@ -92,6 +135,31 @@ class Recorder:
         self.history.add(batch, size)
         if self.on_batch is not None:
             self.on_batch(batch)
+        self._sample_after -= size
+        if self._sample_after < 0 and lost is None:
+            self._charge(entries, lines)
+
+    def _end_hour_if_due(self) -> None:
+        second = self._clock.second
+        if second >= self._hour_ends:
+            self._hour_ends = second - second % _HOUR_S + _HOUR_S
+            self.end_hour()
+
+    def _charge(self, entries: Sequence[Entry], lines: Sequence[str]) -> None:
+        """Charge the bytes written since the last sample to the source of a random byte of this turn."""
+        step = self.shares.sample_bytes
+        size, self._sample_after = step - self._sample_after, step
+        self._end_hour_if_due()
+        at = int.from_bytes(os.urandom(4)) * sum(map(len, lines)) >> 32
+        rest = iter(lines)
+        for _, origin, events in entries:
+            at -= sum(map(len, islice(rest, len(events))))
+            if at < 0:
+                ip = split_origin(origin)[2]
+                source = self.shares.charge(ip, size) if ip else ""
+                if source:
+                    self.error(f"{source} used its share of the day's log: its sessions are logged in short")
+                return
 
     def drop(self) -> int:
         """Drop the events that a bug kept `flush` from logging; count and return the lost lines."""
@@ -100,3 +168,28 @@ class Recorder:
         self._in_flush, self._entries = [], []
         self.log.account.lost_lines += lines  # the caller reports them
         return lines
+
+
+def _logged_in_short(said: Said, events: Sequence[Event]) -> list[Event]:
+    """Return the events to log of a session above its share; count the others.
+
+    Of its data events only the first of each kind of evidence is logged, cut to 128 bytes.
+    """
+    logged: list[Event] = []
+    for event in events:
+        if isinstance(event, Closed):
+            logged.append(event._replace(not_logged=said.not_logged))
+        elif not isinstance(event, Command | Message):
+            logged.append(event)
+        elif isinstance(event, Command) and (kinds := _evidence_in(event) - said.kinds_logged):
+            said.kinds_logged |= kinds
+            data = unescape(event.data)
+            dropped = event.truncated_bytes + len(data[_SHORT_BYTES:])
+            logged.append(event._replace(data=escape(data[:_SHORT_BYTES]), truncated_bytes=dropped))
+        else:
+            said.not_logged += 1
+    return [] if said.is_hidden else logged
+
+
+def _evidence_in(event: Command) -> frozenset[str]:
+    return frozenset(evidence_of("command", event.data, "", pregreet=event.pregreet))

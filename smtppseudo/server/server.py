@@ -12,6 +12,7 @@ from smtppseudo.config.settings import KEYS, STDOUT, Settings
 from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.files import SECRET_MODE, SETTINGS_FILE, StateDir
 from smtppseudo.log.dated_files import DatedLog, Limits
+from smtppseudo.log.shares import Shares
 from smtppseudo.log.stream import LogStream
 from smtppseudo.loop.clock import Clock
 from smtppseudo.loop.listener import OnAccept
@@ -63,8 +64,9 @@ class Server:
         self.reactor = Reactor(clock)
         self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
-        log = _make_log(settings, on_trouble, stdout_fd)
-        self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name)
+        log = _make_log(settings, on_trouble, self.warn, stdout_fd)
+        shares = Shares(0 if settings.log_dir == STDOUT else settings.log_max_bytes_per_day)
+        self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name, shares)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
         self.sessions = self.reception.slots
         self.reactor.on_fault = self._report_fault
@@ -187,6 +189,7 @@ class Server:
             "uptime_s": round(self.reactor.clock.now - self._started, 3),
             "monitors": self.monitors,
             "lost_log_lines": self.recorder.log.account.lost_lines,
+            "log_used": round(self.recorder.log.used, 3),
             "settings_error": self.settings_error,
         }
 
@@ -209,6 +212,7 @@ class Server:
             self.recorder.record(Offline("shutdown"))
         if self._blocklist is not None:
             self._blocklist.close()
+        self.recorder.end_hour()
         self.recorder.log.reopen()  # the last lines are worth one more attempt
         self.recorder.flush()
         if self._console is not None:
@@ -303,11 +307,13 @@ class Server:
         return self._console
 
 
-def _make_log(settings: Settings, on_trouble: Callable[[str], None], stdout_fd: int) -> Log:
+def _make_log(
+    settings: Settings, on_trouble: Callable[[str], None], on_short: Callable[[str], None], stdout_fd: int
+) -> Log:
     if settings.log_dir == STDOUT:
         return LogStream(stdout_fd, on_trouble)
     limits = Limits(settings.log_keep_days, settings.log_max_bytes_per_day, settings.log_min_free_bytes)
-    return DatedLog(Path(settings.log_dir), limits, on_trouble)
+    return DatedLog(Path(settings.log_dir), limits, on_trouble, on_short)
 
 
 def _describe_fault(error: Exception) -> str:

@@ -1,0 +1,72 @@
+"""Shares of the log: no source can use up the log of a day alone."""
+
+from collections.abc import Callable
+from ipaddress import ip_network
+from math import inf
+from typing import Final
+
+SHARES: Final = 64
+SOURCES_MAX: Final = 10_000
+SESSIONS_MAX: Final = 100
+SHORT: Final = 0.75  # the part of the day's bytes from which on they are running short
+_SAMPLES: Final = 256  # of a share
+_OTHERS: Final = "all other sources together"
+
+
+class Shares:
+    """Counts the log bytes of each source. Each may use 1/64 of `day_bytes`; 0 = no limit.
+
+    The owner counts one byte in every `sample_bytes`, and charges these to its source: that costs the sessions nothing,
+    and is exact to some percent. Of a source in `above`, above its share, `sessions_max` sessions an hour are logged in
+    short; further ones are only counted. `sources_max` is a security limit: sources beyond it are counted together, as
+    one. The counts begin again with each day, and with the process.
+    """
+
+    def __init__(self, day_bytes: int, sources_max: int = SOURCES_MAX, sessions_max: int = SESSIONS_MAX) -> None:
+        self.is_exempt: Callable[[str], bool] = lambda _: False  # such an address has no share
+        self.above: dict[str, int] = {}  # sources, with the number of their sessions in this hour
+        self._share = day_bytes / SHARES or inf
+        self.sample_bytes = self._share / _SAMPLES
+        self._sources_max = sources_max
+        self._sessions_max = sessions_max
+        self._used: dict[str, float] = {}
+        self._day = ""
+
+    def charge(self, ip: str, size: float) -> str:
+        """Count bytes that `ip` has logged; return its source if that uses up the share, else an empty text."""
+        if self.is_exempt(ip):
+            return ""
+        source, used = source_of(ip), self._used
+        if source not in used and len(used) >= self._sources_max:
+            source = _OTHERS
+        before = used.get(source, 0)
+        used[source] = before + size
+        if not before <= self._share < used[source]:
+            return ""
+        self.above[source] = 0
+        return source
+
+    def source_above(self, ip: str) -> str:
+        """Return the source of an address if it is above its share, else an empty text."""
+        source = source_of(ip)
+        if source not in self._used:
+            source = _OTHERS
+        return source if source in self.above and not self.is_exempt(ip) else ""
+
+    def begin_session(self, source: str) -> bool:
+        """Return whether one more session of a source above its share is logged in short, or else not at all."""
+        self.above[source] += 1
+        return self.above[source] <= self._sessions_max
+
+    def end_hour(self, day: str) -> dict[str, int]:
+        """Begin another hour, of a local date; return how many sessions of each source were not logged in the last."""
+        counts = {source: count - self._sessions_max for source, count in self.above.items()}
+        self.above = dict.fromkeys(self.above, 0)
+        if day != self._day:
+            self._day, self._used, self.above = day, {}, {}
+        return {source: count for source, count in counts.items() if count > 0}
+
+
+def source_of(ip: str) -> str:
+    """Return the source that an address belongs to: an IPv4 address itself, the /48 of an IPv6 address."""
+    return str(ip_network((ip.partition("%")[0], 48), strict=False)) if ":" in ip else ip
