@@ -234,14 +234,15 @@ class SmtpSession:
             splitter = self._held = LineSplitter(pipelined=at > 0, pregreet=self.sent_bytes == 0)
         was_overflowed = splitter.overflowed
         line, end = splitter.take(data, at)
-        if line is None and self.said is None and splitter.partial.startswith(_TLS):
-            line = Line(splitter.partial, False)  # it may have no end
+        text = splitter.partial if line is None else line.text
+        if self.said is None and text.startswith(_TLS):
+            line = Line(text, False)  # it may have no end
         too_long = splitter.overflowed if line is None else line.truncated_bytes > 0
         if too_long and not was_overflowed:
             # Replied to before its end, so that a peer that never ends its line gets a reply, too.
             said = self._ensure_said()
             said.commands += 1
-            if said.is_http(line.text if line else splitter.partial):
+            if said.is_http(text):
                 self.close_reason = "http"
             self._to_send += self._counted(said, self._dialogue.line_too_long, is_error=True)
         if line is not None:

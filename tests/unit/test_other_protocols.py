@@ -57,7 +57,16 @@ def test_http_before_the_greeting_is_no_evidence(settings: Settings, request_lin
 
 
 @pytest.mark.parametrize("size", [1, 2, 100_000])
-@pytest.mark.parametrize("data", [client_hello(), b"\x16\x03\r\n", b"\x16\x03" + b"x" * 3000, b"\x16\x03\nNOOP\r\n"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        client_hello(),
+        b"\x16\x03\r\n",
+        b"\x16\x03" + b"x" * 3000,
+        b"\x16\x03" + b"x" * 3000 + b"\n",
+        b"\x16\x03\nNOOP\r\n",
+    ],
+)
 def test_tls_without_starttls_gets_no_reply_and_is_no_event(data: bytes, size: int) -> None:
     session = greeted()
     for at in range(0, len(data), size):
