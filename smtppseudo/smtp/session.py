@@ -290,7 +290,7 @@ class SmtpSession:
             verb = sent_verb.upper()
             rule = dialogue.rules.get(verb)
             if rule is None:
-                rule, argument = dialogue.unknown, sent_verb
+                rule, argument = dialogue.not_spoken if verb == b"BDAT" else dialogue.unknown, sent_verb
         if rule.states is None or self.state in rule.states:
             reply = rule.reply(said, self.origin, argument)
             # 2yz and 3yz: the command was accepted (RFC 5321 section 4.2.1).
@@ -311,7 +311,7 @@ class SmtpSession:
             first_line = escape(first_line.encode())
         shown = escape(line)
         if rule.may_redact or said.follows_auth or said.is_text:
-            shown, first_line = said.redact(line, first_line, verb, is_unknown=rule is dialogue.unknown)
+            shown, first_line = said.redact(line, first_line, verb, is_unknown=rule.is_error)
             self._expect_text(said, verb, line, is_refused=reply[0] == 0x35)
         # tuple.__new__ in place of Command(...) saves 2 % of a session's instructions.
         event = _new(Command, (shown, first_line, eol_lf, pregreet, pipelined, 0))
