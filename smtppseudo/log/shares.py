@@ -10,13 +10,14 @@ SOURCES_MAX: Final = 10_000
 SESSIONS_MAX: Final = 100
 SHORT: Final = 0.75  # the part of the day's bytes from which on they are running short
 _SAMPLES: Final = 256  # of a share
+_SAMPLE_BYTES_MIN: Final = 1_024
 _OTHERS: Final = "all other sources together"
 
 
 class Shares:
     """Counts the log bytes of each source. Each may use 1/64 of `day_bytes`; 0 = no limit.
 
-    The owner counts one byte in every `sample_bytes`, and charges these to its source: that costs the sessions nothing,
+    The owner samples one byte in `sample_bytes`, and charges its source with so many: this costs the sessions nothing,
     and is exact to some percent. Of a source in `above`, above its share, `sessions_max` sessions an hour are logged in
     short; further ones are only counted. `sources_max` is a security limit: sources beyond it are counted together, as
     one. The counts begin again with each day, and with the process.
@@ -26,21 +27,21 @@ class Shares:
         self.is_exempt: Callable[[str], bool] = lambda _: False  # such an address has no share
         self.above: dict[str, int] = {}  # sources, with the number of their sessions in this hour
         self._share = day_bytes / SHARES or inf
-        self.sample_bytes = self._share / _SAMPLES
+        self.sample_bytes = max(_SAMPLE_BYTES_MIN, self._share / _SAMPLES)
         self._sources_max = sources_max
         self._sessions_max = sessions_max
         self._used: dict[str, float] = {}
         self._day = ""
 
-    def charge(self, ip: str, size: float) -> str:
-        """Count bytes that `ip` has logged; return its source if that uses up the share, else an empty text."""
+    def charge(self, ip: str) -> str:
+        """Count `sample_bytes` logged by `ip`; return its source if that uses up the share, else an empty text."""
         if self.is_exempt(ip):
             return ""
         source, used = source_of(ip), self._used
         if source not in used and len(used) >= self._sources_max:
             source = _OTHERS
         before = used.get(source, 0)
-        used[source] = before + size
+        used[source] = before + self.sample_bytes
         if not before <= self._share < used[source]:
             return ""
         self.above[source] = 0

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from itertools import islice
+from math import log
 from typing import Final, Protocol
 
 from smtppseudo.blocklist.evidence import evidence_of
@@ -65,7 +66,7 @@ class Recorder:
         self.history = History()
         self.shares = shares or Shares(0)
         self._hour_ends = 0
-        self._sample_after = self.shares.sample_bytes
+        self._sample_after = self._next_sample()  # so many log bytes
         self._clock = clock
         self._render = renderer(log_format, server_name)
         self._entries: list[Entry] = []
@@ -146,20 +147,20 @@ class Recorder:
             self.end_hour()
 
     def _charge(self, entries: Sequence[Entry], lines: Sequence[str]) -> None:
-        """Charge the bytes written since the last sample to the source of a random byte of this turn."""
-        step = self.shares.sample_bytes
-        size, self._sample_after = step - self._sample_after, step
+        """Charge the source of each sampled byte of this turn."""
         self._end_hour_if_due()
-        at = int.from_bytes(os.urandom(4)) * sum(map(len, lines)) >> 32
-        rest = iter(lines)
+        rest, end = iter(lines), -sum(map(len, lines))
         for _, origin, events in entries:
-            at -= sum(map(len, islice(rest, len(events))))
-            if at < 0:
+            end += sum(map(len, islice(rest, len(events))))  # the last entry ends at 0
+            while self._sample_after < end:
+                self._sample_after += self._next_sample()
                 ip = split_origin(origin)[2]
-                source = self.shares.charge(ip, size) if ip else ""
-                if source:
+                if ip and (source := self.shares.charge(ip)):
                     self.error(f"{source} used its share of the day's log: its sessions are logged in short")
-                return
+
+    def _next_sample(self) -> float:
+        """Return how many bytes later the next one is sampled: random, so that no caller can avoid it."""
+        return -log((int.from_bytes(os.urandom(4)) + 1) / (1 << 32)) * self.shares.sample_bytes
 
     def drop(self) -> int:
         """Drop the events that a bug kept `flush` from logging; count and return the lost lines."""
