@@ -13,6 +13,7 @@ FIELDS: Final[dict[str, object]] = {
     "uptime_s": 273_906.25,
     "monitors": 2,
     "lost_log_lines": 3,
+    "log_used": 0.756,
     "settings_error": "",
     "counters": {
         "connected": 9_120,
@@ -30,7 +31,7 @@ FIELDS: Final[dict[str, object]] = {
     },
 }
 
-MAY_LACK: Final = ("delayed_s", "undelayed", "settings_error")
+MAY_LACK: Final = ("delayed_s", "undelayed", "log_used", "settings_error")
 STARTED_AT: Final = "2026-11-24T15:00:00.250Z"
 
 TEXT: Final = """\
@@ -47,6 +48,7 @@ callers delayed 01:00:00
 not delayed     4
 monitors        2
 lost log lines  3
+log space used  76% of today's, running short
 faults          1
 """
 
@@ -101,6 +103,7 @@ def test_prometheus_reads_every_metric() -> None:
         ("smtppseudo_session_delayed_seconds_total",): 3_600.25,
         ("smtppseudo_sessions_undelayed_total",): 4,
         ("smtppseudo_log_lines_lost_total",): 3,
+        ("smtppseudo_log_used_ratio",): 0.756,
         ("smtppseudo_faults_total",): 1,
     }
 
