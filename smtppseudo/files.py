@@ -101,7 +101,7 @@ class StateDir:
         """Return a file's text, without a byte order mark; None if there is no such file."""
         try:
             return (self.path / name).read_bytes().decode("utf-8-sig", "replace")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def write(self, name: str, text: str, mode: int = SECRET_MODE) -> None:

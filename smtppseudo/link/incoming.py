@@ -14,7 +14,10 @@ from smtppseudo.monitor.codec import Frame
 
 T = TypeVar("T")
 
-MESSAGE_CHARS_MAX: Final = 500  # of a text for people; a security limit
+# Security limits, so that 60,000 slots, or the events that a screen keeps, take at most some 200 MiB.
+MESSAGE_CHARS_MAX: Final = 500  # of a text for people
+SLOT_CHARS_MAX: Final = 2_048  # of all texts in a slot, the last line cut
+EVENT_CHARS_MAX: Final = 16_384  # of all texts in an event; the longest command is 8,192
 
 
 class OpReply(NamedTuple):
@@ -56,12 +59,13 @@ class ViolationError(Exception):
     """The server broke the protocol; the text says how."""
 
 
-# The type of each field that a screen relies on. All of them are optional.
+# The fields of a slot and of an event, and their types; others are of a later version, and left out.
 SLOT_FIELDS: Final[Mapping[str, type]] = {
-    **dict.fromkeys(("session", "port", "commands", "idle_ms"), int),
-    **dict.fromkeys(("ip", "helo", "mail_from", "last", "error", "reason", "connected_at"), str),
+    **dict.fromkeys(("slot", "session", "port", "commands", "idle_ms"), int),
+    **dict.fromkeys(("state", "ip", "helo", "mail_from", "last", "error", "reason", "connected_at"), str),
 }
 EVENT_FIELDS: Final[Mapping[str, type]] = {
+    **dict.fromkeys(("time", "event"), str),
     **dict.fromkeys(("slot", "session", "port", "code"), int),
     **dict.fromkeys(("ip", "eol"), str),
     **{
@@ -102,8 +106,9 @@ def parse_slot(slot: object) -> Frame:
         raise ViolationError("a slot is not an object")
     get_field(slot, "slot", int)
     get_field(slot, "state", str)
-    _check_types(slot, SLOT_FIELDS)
-    return slot
+    if "last" in slot:
+        slot["last"] = get_field(slot, "last", str)[:MESSAGE_CHARS_MAX]  # old servers send all of it
+    return _known(slot, SLOT_FIELDS, SLOT_CHARS_MAX)
 
 
 def parse_event(frame: Frame) -> Streamed:
@@ -111,16 +116,24 @@ def parse_event(frame: Frame) -> Streamed:
     seq = get_field(frame, "seq", int)
     get_field(frame, "time", str)
     get_field(frame, "event", str)
-    record = dict(with_current_names(frame))
-    _check_types(record, EVENT_FIELDS)
-    del record["type"], record["seq"]
-    return Streamed(seq, record)
+    return Streamed(seq, _known(with_current_names(frame), EVENT_FIELDS, EVENT_CHARS_MAX))
 
 
-def _check_types(frame: Frame, types: Mapping[str, type]) -> None:
+def _known(frame: Frame, types: Mapping[str, type], chars_max: int) -> Frame:
+    """Return the known fields, with at most `chars_max` characters of ASCII. Raises ViolationError."""
+    known: Frame = {}
     for name, value in frame.items():
-        if name in types and type(value) is not types[name]:
+        kind = types.get(name)
+        if kind is None:
+            continue
+        if type(value) is not kind:
             raise ViolationError(f"{name} is of the wrong type")
+        if isinstance(value, str):
+            chars_max -= len(value)
+            if chars_max < 0 or not value.isascii():
+                raise ViolationError(f"{name} is too long, or not ASCII")
+        known[name] = value
+    return known
 
 
 _NESTED: Final = (list, dict)

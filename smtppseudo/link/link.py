@@ -9,15 +9,17 @@ from collections.abc import Callable
 from typing import Final, Self, TypeAlias
 
 from smtppseudo.link import wire
-from smtppseudo.link.errors import ConnectionLostError, LinkError, UnreachableError
+from smtppseudo.link.errors import ConnectionLostError, LinkError, NotPrivateError, UnreachableError
 from smtppseudo.link.incoming import Dropped, Incoming, OpReply, Snapshot, Streamed
 from smtppseudo.link.machine import ClientState, MonitorClient, Secrets
+from smtppseudo.link.pins import PINNED
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.errnos import reason_of
 
 TIMEOUT_S: Final = 10.0
-QUEUED_MAX: Final = 10_000  # events that arrive while a request waits for its reply; a security limit
+SNAPSHOT_TIMES: Final = 6  # times the time-out for a whole snapshot, while parts of it come; a security limit
+QUEUED_MAX: Final = 1_000  # events that arrive while a request waits for its reply; a security limit
 
 _NONCE_BYTES: Final = 18
 
@@ -61,15 +63,19 @@ class MonitorLink:
     ) -> "MonitorLink":
         """Connect, log in, and return when the snapshot has come.
 
-        `host` None means this machine. Each step may take `timeout_s`; looking up the name is not counted. With TLS,
-        the server's certificate must have the fingerprint that `pin_for` returns for the requested host and port
-        (see `pins`); otherwise a CertificateError is raised, and no secret was sent. Without TLS, everybody on the
-        way can read and change everything except the magic word.
+        `host` None means this machine. Each step may take `timeout_s`, the snapshot `SNAPSHOT_TIMES` as long; looking
+        up the name is not counted. With TLS, the server's certificate must have the fingerprint that `pin_for` returns
+        for the requested host and port (see `pins`); otherwise a CertificateError is raised, and no secret was sent. A
+        server with a pin is never talked to without TLS. Without TLS, everybody on the way can read and change
+        everything except the magic word.
 
         Raises LinkError (do not retry a refused secret), the exceptions of `pin_for`, and ValueError for an invalid
         magic word.
         """
         requested = (host or wire.LOOPBACK, port)
+        pin = pin_for(*requested)
+        if tls == "off" and pin is not None:
+            raise NotPrivateError(f"{_name(requested)}: {PINNED}; leave out --cleartext, or remove the pin")
         client = MonitorClient(secrets, randomness.token_urlsafe(_NONCE_BYTES), _name(requested))
         with contextlib.ExitStack() as closing:
             sock = wire.connect_socket(host, port, timeout_s)
@@ -81,8 +87,8 @@ class MonitorLink:
             except OSError as error:
                 raise ConnectionLostError(f"{_name(requested)}: {reason_of(error)}; try again") from None
             client.place = _name((address, port))  # the address that answered
-            use_tls = tls == "on" or (tls == "auto" and not is_loopback(address))
-            secured = wire.secure(sock, requested, timeout_s, pin_for(*requested)) if use_tls else sock
+            use_tls = tls == "on" or pin is not None or (tls == "auto" and not is_loopback(address))
+            secured = wire.secure(sock, requested, timeout_s, pin) if use_tls else sock
             link_wire = wire.Wire(secured, client)
             closing.callback(link_wire.close)
             snapshot, rest = _log_in(link_wire, timeout_s)
@@ -177,10 +183,10 @@ def _log_in(link_wire: wire.Wire, timeout_s: float) -> tuple[Snapshot, list[Inco
     if link_wire.needs_tls(timeout_s):
         raise UnreachableError(f"{client.place}: this port accepts only TLS; give --tls")
     while True:
-        # Each step has its own time-out; a long snapshot may take longer, as long as parts of it come.
-        if client.state is not state or state is ClientState.AUTHENTICATED:
-            state, give_up_at = client.state, time.monotonic() + timeout_s
-        left_s = give_up_at - time.monotonic()
+        if client.state is not state:  # each step has its own time-out; a long snapshot may take longer
+            state = client.state
+            give_up_at = time.monotonic() + timeout_s * (SNAPSHOT_TIMES if state is ClientState.AUTHENTICATED else 1)
+        left_s = min(timeout_s, give_up_at - time.monotonic())
         found = link_wire.read(left_s) if left_s > 0 else None
         if found is None:
             raise UnreachableError(f"{client.place}: {_SILENT_IN.get(state, _SILENT).format(timeout_s)}")

@@ -39,12 +39,13 @@ from smtppseudo.monitor.codec import (
     FrameReader,
     encode,
 )
-from smtppseudo.monitor.credentials import MECHANISM, cookie_id, is_printable
+from smtppseudo.monitor.credentials import MECHANISM, WORD_ITERATIONS, cookie_id, is_printable
 from smtppseudo.monitor.scram import ClientExchange, ScramError
 
 MIN_WORD_CHARS: Final = 8
 MAX_WORD_CHARS: Final = 128
 SLOTS_MAX: Final = 60_000  # in one list; a security limit
+BYTES_MAX: Final = 1 << 28  # received before the next value: twice the longest list; a security limit
 
 
 class Secrets(NamedTuple):
@@ -75,7 +76,8 @@ class MonitorClient:
     - close the connection when the state is CLOSED.
 
     `nonce` is 16 to 256 random characters, new for each connection; `place` names the server in errors. The machine
-    keeps at most one line of 64 KiB and, for each request, a list of 60,000 slots. Values hold only printable
+    keeps at most one line of 64 KiB and, for each request, a list of 60,000 slots; each frame of a list has a slot. A
+    login has three frames before the snapshot; a snapshot or reply comes within 256 MiB. Values hold only printable
     characters. Raises ValueError, which holds no secret, for an invalid magic word or nonce.
     """
 
@@ -86,13 +88,14 @@ class MonitorClient:
         self.server = ""  # program and version, from the hello
         self.user = ""  # `cookie` or `magic`; the hello decides which
         self._by_cookie = {cookie_id(cookie): ClientExchange("cookie", cookie, nonce) for cookie in secrets.cookies}
-        self._by_word = None if word is None else ClientExchange("magic", checked_word(word), nonce)
+        self._by_word = None if word is None else ClientExchange("magic", checked_word(word), nonce, WORD_ITERATIONS)
         self._exchange: ClientExchange  # one of these, once the hello has come
         self._reader = FrameReader(MAX_BYTES_TO_CLIENT)
         self._id = 0
         self._pending: set[int] = set()
         self._slots: dict[int, list[Frame]] = {}  # incomplete lists by request; 0 is the snapshot
         self._to_send = b""
+        self._bytes = 0  # received since the last value
 
     def receive(self, data: bytes) -> list[Incoming]:
         """Parse received bytes, in pieces of any size. If the connection is over, the last value is a LinkError.
@@ -100,6 +103,7 @@ class MonitorClient:
         One call may take as long as the key derivation that the server requests: usually 0.2 s, at most some seconds.
         """
         found: list[Incoming] = []
+        self._bytes += len(data)
         for frame in self._reader.receive(data):
             if self.state is ClientState.CLOSED:
                 break
@@ -111,6 +115,10 @@ class MonitorClient:
                 self._close()
             if incoming is not None:
                 found.append(incoming)
+                self._bytes = 0
+        if self._bytes > BYTES_MAX and self.state is not ClientState.CLOSED:
+            self._close()
+            found.append(BadPeerError(f"{self.place}: the server sent {BYTES_MAX:,} bytes without a whole reply"))
         return found
 
     def end_of_stream(self, reason: str = "") -> list[Incoming]:
@@ -160,6 +168,8 @@ class MonitorClient:
             raise ViolationError(f"the server sent an invalid frame: {frame.message}")
         frame = sanitize(frame)
         kind = get_field(frame, "type", str)
+        if frame.get("more") is True and not frame.get("slots"):
+            raise ViolationError("the server sent an empty part of a list")
         method = self._METHODS[self.state].get(kind)
         if method is not None:
             return method(self, frame)

@@ -12,6 +12,7 @@ from typing import Final
 from smtppseudo.files import StateDir
 
 PINS_FILE: Final = "monitor_pins"
+PINNED: Final = f"its certificate is pinned (by --pin or a line in {PINS_FILE}), so clear text is not used"
 SHOW_COMMAND: Final = "openssl x509 -noout -fingerprint -sha256 -in cert.pem"
 
 _PREFIX: Final = "SHA256:"

@@ -55,15 +55,18 @@ def connect(target: Target, keyring: Keyring) -> Route:
     is_tunnel = target.host == own and is_loopback(own)  # if it is down, this machine's server is not meant
     if own is None or is_tunnel:
         return _log_in(target, port, keyring, is_own=is_tunnel)
+    is_pinned = keyring.pin_for(target.host, port) is not None
     try:
         try:
             return _log_in(target, port, keyring)
         except NotPrivateError:
-            if target.tls == "on" or keyring.pin_for(target.host, port) is not None:
+            if target.tls == "on" or is_pinned:
                 raise  # the user asked for TLS
             # Traffic to an own address does not leave the machine.
             return _log_in(target._replace(host=own, tls="off"), port, keyring)
     except UnreachableError as error:
+        if is_pinned:
+            raise  # the server at 127.0.0.1 is another one
         with contextlib.suppress(UnreachableError):
             route = _connect_here(target._replace(host=LOOPBACK), keyring)
             at = f"{target.host} is this machine, but its server accepts monitors at {route.link.address} only"

@@ -18,7 +18,7 @@ from smtppseudo.link.errors import (
 )
 from smtppseudo.link.incoming import Incoming
 from smtppseudo.link.machine import MonitorClient
-from smtppseudo.link.pins import fingerprint_of
+from smtppseudo.link.pins import PINNED, fingerprint_of
 from smtppseudo.net.errnos import TlsError, reason_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ _HELLO_S: Final = 1.0  # a server sends its hello at once; without one, it may b
 _NOT_TLS: Final = frozenset(  # OpenSSL's reasons for bytes that are not a TLS record
     {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 )
+_LOST: Final = "the connection is lost: {}"
 _TUNNEL: Final = "`ssh -N -L 2626:127.0.0.1:{port} {host}`, then 127.0.0.1 port 2626"
 
 
@@ -54,6 +55,7 @@ class Wire:
         self._lock = threading.Lock()  # protects the machine, sending, and the next two attributes
         self._waits = False
         self._is_closed = False
+        self._failure = ""  # why sending failed
 
     def read(self, timeout_s: float | None) -> list[Incoming] | None:
         """Wait for bytes; return the machine's values, or None if no bytes came in time. Raises ClosedError.
@@ -83,10 +85,7 @@ class Wire:
         with self._lock:
             self._require_open()
             request_id = self.client.request(op, **fields)
-            try:
-                self._send()
-            except OSError:
-                self._shut_down()  # after half a frame, the server cannot read the next one
+            self._send()
             return request_id
 
     def close(self) -> None:
@@ -114,21 +113,25 @@ class Wire:
                     self._release()
 
     def _receive(self) -> list[Incoming]:
-        found: list[Incoming] = []
         try:
             data = self._sock.recv(_RECEIVE_BYTES)
-            found = self.client.receive(data) if data else self.client.end_of_stream()
-            self._send()
         except BlockingIOError:
-            pass  # part of a TLS record
+            return []  # part of a TLS record
         except OSError as error:
-            found += self.client.end_of_stream(f"the connection is lost: {reason_of(error)}")
+            return self.client.end_of_stream(self._failure or _LOST.format(reason_of(error)))
+        found = self.client.receive(data) if data else self.client.end_of_stream(self._failure)
+        self._send()
         return found
 
     def _send(self) -> None:
+        """Send what the machine has. If that fails, `read` first returns what the server sent before, as a refusal."""
         data = self.client.data_to_send()
-        if data:
-            self._sock.sendall(data)
+        try:
+            if data:
+                self._sock.sendall(data)
+        except OSError as error:
+            self._failure = _LOST.format(reason_of(error))
+            self._shut_down()  # after half a frame, the server cannot read the next one
 
     def _shut_down(self) -> None:
         with contextlib.suppress(OSError):  # the connection has ended, which wakes the thread as well
@@ -169,6 +172,8 @@ def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: s
         secured = tls.connect(sock, timeout_s)
     except TlsError as error:
         if str(error) in _NOT_TLS:
+            if pin is not None:
+                raise NotPrivateError(f"{name} does not speak TLS, but {PINNED}; or remove the pin") from None
             if place[0] in ("localhost", *THIS_MACHINE):
                 raise NotPrivateError(f"{name} does not speak TLS; leave out --tls") from None
             tunnel = _TUNNEL.format(host=place[0], port=place[1])

@@ -15,7 +15,7 @@ MAX_ITERATIONS = 10_000_000  # a security limit: a few seconds on one core
 MIN_SALT_BYTES = 8
 MAX_SALT_BYTES = 64
 
-WORD_ITERATIONS = 600_000  # for a new magic word: about 0.2 s for each guess
+WORD_ITERATIONS = 600_000  # at least, for a magic word: about 0.2 s for each guess
 WORD_SALT_BYTES = 16
 
 
@@ -34,12 +34,12 @@ class Credentials(NamedTuple):
     def __repr__(self) -> str:
         return f"Credentials(iterations={self.iterations}, [redacted])"
 
-    def checked(self) -> "Credentials":
+    def checked(self, min_iterations: int = MIN_ITERATIONS) -> "Credentials":
         """Return these credentials. Raises ValueError that names the field if one is out of bounds."""
         if not MIN_SALT_BYTES <= len(self.salt) <= MAX_SALT_BYTES:
             raise ValueError(f"salt must be {MIN_SALT_BYTES} to {MAX_SALT_BYTES} bytes")
-        if not MIN_ITERATIONS <= self.iterations <= MAX_ITERATIONS:
-            raise ValueError(f"iterations must be {MIN_ITERATIONS} to {MAX_ITERATIONS}")
+        if not min_iterations <= self.iterations <= MAX_ITERATIONS:
+            raise ValueError(f"iterations must be {min_iterations} to {MAX_ITERATIONS}")
         if len(self.stored_key) != HASH_BYTES:
             raise ValueError(f"stored_key must be {HASH_BYTES} bytes")
         if len(self.server_key) != HASH_BYTES:
@@ -56,7 +56,14 @@ class Credentials(NamedTuple):
         }
 
     @classmethod
-    def from_fields(cls, salt: object, iterations: object, stored_key: object, server_key: object) -> "Credentials":
+    def from_fields(
+        cls,
+        salt: object,
+        iterations: object,
+        stored_key: object,
+        server_key: object,
+        min_iterations: int = MIN_ITERATIONS,
+    ) -> "Credentials":
         """Parse the fields of `to_fields`, from a source that is not trusted.
 
         Raises ValueError that names the field and the allowed values, for a wrong type, base64 that is not canonical,
@@ -69,7 +76,7 @@ class Credentials(NamedTuple):
             iterations=iterations,
             stored_key=_bytes("stored_key", stored_key),
             server_key=_bytes("server_key", server_key),
-        ).checked()
+        ).checked(min_iterations)
 
     def to_text(self) -> str:
         """Return one line for a file: `SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY` (RFC 5803)."""

@@ -10,6 +10,7 @@ from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
 
 ROWS_PER_FRAME: Final = 100
+LAST_CHARS: Final = 500  # of the last line; a whole one has up to 8,192, which would be 500 MiB for 60,000 slots
 _NO_COMMAND: Final = Command("", "")
 _SILENT: Final = Said()
 
@@ -80,7 +81,7 @@ def _show(row: Row, now: float, stamp_at: Callable[[float], str]) -> dict[str, o
         "port": int(port),
         "helo": escape(row.helo),
         "mail_from": escape(row.mail_from),
-        "last": row.last.data,
+        "last": row.last.data[:LAST_CHARS],
         "error": row.last.reply if row.last.reply[:1] in ("4", "5") else "",
         "commands": row.commands,
         "connected_at": stamp_at(session.started_at),

@@ -152,14 +152,16 @@ class ServerExchange(_Exchange):
 class ClientExchange(_Exchange):
     """The client's side of one login.
 
-    `user` and `secret` are printable ASCII; `nonce` is 16 to 256 characters, random and new for every exchange. `final`
-    discards the secret. Raises ValueError; its text does not hold the secret.
+    `user` and `secret` are printable ASCII; `nonce` is 16 to 256 characters, random and new for every exchange. With
+    fewer than `min_iterations`, a false server could guess the secret fast. `final` discards the secret. Raises
+    ValueError; its text does not hold the secret.
     """
 
-    def __init__(self, user: str, secret: str, nonce: str) -> None:
+    def __init__(self, user: str, secret: str, nonce: str, min_iterations: int = MIN_ITERATIONS) -> None:
         if not user or not is_printable(user):
             raise ValueError("the user name must be printable ASCII")
         self._secret = checked_secret(secret)
+        self._min_iterations = min_iterations
         super().__init__(nonce, ExchangeState.START)
         self._first_bare = f"n={user.replace('=', '=3D').replace(',', '=2C')},r={nonce}"
         self._signature = b""
@@ -174,12 +176,12 @@ class ClientExchange(_Exchange):
         """Process the server-first-message, return the client-final-message.
 
         The time it takes depends on the server's iteration count (see `credentials.derive`). Raises ScramError for a
-        malformed message, for a nonce that does not extend ours, for fewer than 4,096 iterations (a false server could
-        guess the secret fast) and for more than 10,000,000 (it could keep the client busy).
+        malformed message, for a nonce that does not extend ours, for too few iterations and for more than 10,000,000
+        (they could keep the client busy).
         """
         self._begin(ExchangeState.AWAITS_FIRST)
         secret, self._secret = self._secret, ""
-        nonce, salt, iterations = _parse_server_first(server_first)
+        nonce, salt, iterations = _parse_server_first(server_first, self._min_iterations)
         if not nonce.startswith(self._nonce) or len(nonce) == len(self._nonce):
             raise ScramError("the server's nonce does not extend ours")
         client_key, credentials = derive_client_key(secret, salt, iterations)
@@ -225,15 +227,15 @@ def _parse_client_final(message: str) -> tuple[str, str, str, bytes]:
     return without_proof, binding, _nonce(nonce, MAX_MESSAGE_CHARS), _hash(proof, "the proof")
 
 
-def _parse_server_first(message: str) -> tuple[str, bytes, int]:
+def _parse_server_first(message: str, min_iterations: int) -> tuple[str, bytes, int]:
     """Return nonce, salt and iteration count (RFC 5802 section 7)."""
     nonce, salt_text, iterations_text = _values(_not_refused(message), "rsi")
     salt = from_base64(salt_text)
     if salt is None or not MIN_SALT_BYTES <= len(salt) <= MAX_SALT_BYTES:
         raise ScramError(f"the salt is not {MIN_SALT_BYTES} to {MAX_SALT_BYTES} bytes in base64")
     iterations = read_count(iterations_text)
-    if iterations is None or not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
-        raise ScramError(f"the iteration count is not {MIN_ITERATIONS} to {MAX_ITERATIONS}")
+    if iterations is None or not min_iterations <= iterations <= MAX_ITERATIONS:
+        raise ScramError(f"the iteration count is not {min_iterations} to {MAX_ITERATIONS}")
     return _nonce(nonce, MAX_MESSAGE_CHARS), salt, iterations
 
 

@@ -12,17 +12,19 @@ CREDENTIALS: Final = "%d/"  # a path that begins with this is one of systemd's c
 _NOT_ITS_KEY: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
 
-def load(prefix: str, cert: str, key: str) -> ssl.SSLContext | None:
-    """Read a certificate, with its chain, and its key from files in PEM; return None if `cert` is empty.
+def load(prefix: str, cert: str, key: str) -> tuple[ssl.SSLContext | None, bytes]:
+    """Read a certificate, with its chain, and its key from files in PEM; return also the certificate as read.
+
+    They are None and empty if `cert` is empty.
 
     Raises SettingsError, which names the settings with their `prefix`: `monitor_` or nothing.
     """
     if not cert:
-        return None
+        return None, b""
     cert_name, key_name = f"{prefix}tls_cert", f"{prefix}tls_key"
     cert_path, key_path = _path(cert_name, cert), _path(key_name, key)
-    _require_pem(cert_name, cert_path, b"-----BEGIN CERTIFICATE-----", "certificate")
-    _require_pem(key_name, key_path, b"PRIVATE KEY-----", "private key")
+    chain = _read_pem(cert_name, cert_path, b"-----BEGIN CERTIFICATE-----", "certificate")
+    _read_pem(key_name, key_path, b"PRIVATE KEY-----", "private key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
@@ -40,7 +42,7 @@ def load(prefix: str, cert: str, key: str) -> ssl.SSLContext | None:
         raise SettingsError(
             f"{cert_name}, {key_name}: {error.strerror}; the server must be able to read both"
         ) from None
-    return context
+    return context, chain
 
 
 class _EncryptedError(Exception):
@@ -62,10 +64,11 @@ def _path(name: str, path: str) -> Path:
     return Path(directory, path.removeprefix(CREDENTIALS))
 
 
-def _require_pem(name: str, path: Path, mark: bytes, what: str) -> None:
+def _read_pem(name: str, path: Path, mark: bytes, what: str) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{name}: {path}: {error.strerror}; the server must be able to read it") from None
     if mark not in data:
         raise SettingsError(f"{name}: {path} holds no {what} in PEM")
+    return data

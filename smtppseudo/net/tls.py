@@ -134,7 +134,7 @@ class TlsSocket:
         """End our side with a close_notify (SHUT_WR), or both sides at once (SHUT_RDWR). Raises OSError."""
         if how == socket.SHUT_WR:
             self._send_close_notify()
-        self._is_over = True
+            self._is_over = True
         self._sock.shutdown(how)
 
     def close(self) -> None:

@@ -9,21 +9,25 @@ if TYPE_CHECKING:
 
 
 class Certificates:
-    """`tls` is for STARTTLS, `monitor_tls` for monitors; None where no certificate is set. Raises SettingsError."""
+    """`tls` is for STARTTLS, `monitor_tls` for monitors; None where no certificate is set. Raises SettingsError.
+
+    `chain` is the certificate of `tls`, as read.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.tls: Tls | None = None
         self.monitor_tls: Tls | None = None
+        self.chain = b""
         self.load(settings)
 
     def load(self, settings: Settings) -> None:
         """Load the files, for new connections. Raises SettingsError; nothing is changed then."""
         if not (settings.tls_cert or settings.monitor_tls_cert):
-            self.tls = self.monitor_tls = None
+            self.tls, self.monitor_tls, self.chain = None, None, b""
             return
         from smtppseudo.net import pem, tls  # noqa: PLC0415 - most servers have no certificate
 
-        smtp_context = pem.load("", settings.tls_cert, settings.tls_key)
-        monitor_context = pem.load("monitor_", settings.monitor_tls_cert, settings.monitor_tls_key)
-        self.tls = tls.renewed(self.tls, smtp_context)
+        smtp_context, chain = pem.load("", settings.tls_cert, settings.tls_key)
+        monitor_context, _ = pem.load("monitor_", settings.monitor_tls_cert, settings.monitor_tls_key)
+        self.tls, self.chain = tls.renewed(self.tls, smtp_context), chain
         self.monitor_tls = tls.renewed(self.monitor_tls, monitor_context)

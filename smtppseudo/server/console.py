@@ -327,9 +327,8 @@ class Console:
             )
         fields = request.fields
         try:
-            word = Credentials.from_fields(
-                fields.get("salt"), fields.get("iterations"), fields.get("stored_key"), fields.get("server_key")
-            )
+            keys = fields.get("stored_key"), fields.get("server_key")
+            word = Credentials.from_fields(fields.get("salt"), fields.get("iterations"), *keys, WORD_ITERATIONS)
         except ValueError as error:
             raise OpRefused("bad_value", str(error)) from None
         self._count_write()

@@ -51,7 +51,7 @@ class Reception:
         self._connections: list[Connection[SmtpSession] | None] = []  # by slot
         self._session_id = 0
         self._turned_away = TurnedAwaySummary()
-        self._failed_handshakes = FailedHandshakes()
+        self.forget_failed_handshakes()
         self._summary_timer = Timer(reactor, self._summarize_turned_away)
         self._proxy_gate: ProxyGate | None = None
         self._last_admission = 0.0
@@ -143,6 +143,10 @@ class Reception:
         ip = machine.ip
         if not (is_loopback(ip) or ip in self._limit.exempt):
             self._failed_handshakes.record(ip, self.reactor.clock.now, has_failed=error is not None)
+
+    def forget_failed_handshakes(self) -> None:
+        """Offer STARTTLS to all clients again: the certificate has changed."""
+        self._failed_handshakes = FailedHandshakes()
 
     def released(self, connection: Connection[SmtpSession], now: float) -> None:
         """Free the slot of a closed connection."""

@@ -155,7 +155,10 @@ class Server:
         check_consistency(settings)
         if self._blocklist is not None:
             self._blocklist.set_never_listed(settings.blocklist_never)
+        chain = self._certificates.chain
         self._certificates.load(settings)
+        if self._certificates.chain != chain:
+            self.reception.forget_failed_handshakes()
         self.settings_error = ""
         return self._apply(configuration, "SIGHUP", "", 0)
 

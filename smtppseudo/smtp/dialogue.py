@@ -69,7 +69,8 @@ _VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", 
 class Dialogue:
     """The encoded replies, the rules and the limits of one set of settings.
 
-    `unknown` is the rule for every verb that is not in `rules`. `farewells` holds the last reply for each
+    `unknown` is the rule for every verb that is not in `rules`; `not_spoken` is the rule for BDAT and HTTP, which
+    get 500 at every stage. `farewells` holds the last reply for each
     reason for which the server ends a session. Times are in seconds; `max_message_bytes` is 0 for no limit.
     `tls_has_room` is None without TLS. `under_tls` is the dialogue after the handshake; `at_once` is the
     same dialogue without its pace.
@@ -80,7 +81,9 @@ class Dialogue:
         self.under_tls = None if tls_has_room is None else Dialogue(settings, is_under_tls=True)
         tls = _tls_rule(templates, tls_has_room, is_under_tls=is_under_tls)
         self.rules, self.unknown = _rules_of_stage(settings, templates, tls)
-        self.unknown.is_error = self.unknown.may_redact = True
+        self.not_spoken = Rule(templates.unrecognized())
+        for rule in (self.unknown, self.not_spoken):
+            rule.is_error = rule.may_redact = True
         for verb in (b"AUTH", b"DATA"):
             shared = self.rules[verb]  # other verbs have it, too
             own = Rule(shared.reply, shared.states, shared.out_of_sequence, shared.then, shared.close_reason)

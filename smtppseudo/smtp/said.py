@@ -7,11 +7,17 @@ from smtppseudo.events import Command, escape
 
 REDACTED: Final = "[redacted]"
 
-# AUTH and a known mechanism, or a word that begins with AUTH: a misspelt command, or `Authorization:` of HTTP.
+# AUTH and a known mechanism. Or a word that begins with AUTH: a misspelt command, or `Authorization:` of HTTP.
 _AUTH: Final = re.compile(
     rb"\s*AUTH"
-    rb"(?:\S+|\s+(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|ANONYMOUS|XOAUTH2|OAUTHBEARER|SCRAM-[A-Z0-9-]{1,20})(?!\S))?",
+    rb"(?:\s+(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|ANONYMOUS|XOAUTH2|OAUTHBEARER|SCRAM-[A-Z0-9-]{1,20})(?!\S))?",
     re.IGNORECASE,
+)
+HTTP_LINES_MAX: Final = 20
+# A request line: a word and a target, or with the version at its end. Or the header that every request has.
+_HTTP: Final = re.compile(
+    rb"\s*(?:\S+\s+(?:/|https?://|\*(?!\S)|[\w.:\[\]-]+:\d{1,5}(?!\S))|\S.*\sHTTP/\d\.\d\s*$|HOST:)",
+    re.IGNORECASE | re.DOTALL,
 )
 # What ends the text of a message: a command that hardly any text looks like.
 _ENDS_TEXT: Final = re.compile(
@@ -50,27 +56,31 @@ class Said:
         self.follows_auth = False
         self.is_text = False
 
+    def is_http(self, line: bytes) -> bool:
+        """Return whether a line belongs to an HTTP request; the verb is unknown, or the line too long."""
+        is_early = self.commands <= HTTP_LINES_MAX and self.helo is None and self.mail_from is None
+        return is_early and not self.is_text and _HTTP.match(line) is not None
+
     def redact(self, line: bytes, first_line: str, verb: bytes, *, is_unknown: bool) -> tuple[str, str]:
         """Return a line and the first line of its reply as text for the log, without passwords and mail."""
         if self.is_text and _ENDS_TEXT.fullmatch(line):
             self.is_text = False
         hides = self.is_text or (is_unknown and self.follows_auth)
-        if _AUTH.match(line):
+        auth = _AUTH.match(line)
+        if auth is not None:
             self.follows_auth = True
-        if not hides:
-            return redact_auth(line), first_line
-        if verb in (b"HELO", b"EHLO"):
+        if hides:
+            if verb not in (b"HELO", b"EHLO"):
+                return REDACTED, redact_echo(first_line)
             self.helo = None
             return REDACTED, first_line[:4] + REDACTED
-        return REDACTED, redact_echo(first_line)
-
-
-def redact_auth(line: bytes) -> str:
-    """Return a line as text for the log; what follows AUTH and a known mechanism, or a misspelt AUTH, is redacted."""
-    match = _AUTH.match(line)
-    if match is None or not line[match.end() :].strip():
-        return escape(line)
-    return f"{escape(match[0])} {REDACTED}"
+        rest = b"" if auth is None else line[auth.end() :]
+        if auth is None or not rest.strip():
+            return escape(line), first_line
+        if rest[:1].isspace():
+            return f"{escape(auth[0])} {REDACTED}", first_line
+        # A misspelt AUTH; the reply echoes it. Without a space, the line is no evidence.
+        return escape(auth[0]) + REDACTED, redact_echo(first_line)
 
 
 def redact_echo(first_line: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from smtppseudo.server.console import WRITES_BURST
 from tests.clients import wait_until
 from tests.monitors import Monitors, Peer, credentials_text, line_of, state_dir, word_fields
 from tests.running import Running, Servers, without_capabilities
@@ -177,13 +178,14 @@ class Writer:
 
     def __init__(self, monitor: Peer, first: int) -> None:
         self.sent = self.confirmed = first
+        self._last = first + WRITES_BURST
         self._monitor = monitor
         self._ids: dict[int, int] = {}
 
     def write_until(self, moment: float) -> None:
-        """Set greetings until a moment."""
-        while time.monotonic() < moment:
-            while len(self._ids) < 3:
+        """Set greetings until a moment, or until so many were set that the server refuses more."""
+        while time.monotonic() < moment and self.sent < self._last:
+            while len(self._ids) < 3 and self.sent < self._last:
                 self.sent += 1
                 self._ids[self._monitor.send("set", changes={"greeting": f"Number {self.sent}"})] = self.sent
             self._read()

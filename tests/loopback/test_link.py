@@ -1,5 +1,6 @@
 """A link over a real socket: time-outs, threads, and servers that end the connection."""
 
+import contextlib
 import socket
 import struct
 import threading
@@ -8,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from smtppseudo.link import link as link_module
-from smtppseudo.link import wire
+from smtppseudo.link import machine, wire
 from smtppseudo.link.errors import (
     BadPeerError,
     ClosedError,
@@ -16,14 +17,16 @@ from smtppseudo.link.errors import (
     LinkError,
     OpRefusedError,
     RefusedError,
+    UnreachableError,
 )
 from smtppseudo.link.incoming import Dropped, OpReply, Streamed
 from smtppseudo.link.link import MonitorLink
 from smtppseudo.link.machine import MonitorClient, Secrets
 from smtppseudo.monitor.codec import encode
+from smtppseudo.monitor.credentials import derive
 from tests.clients import LIMIT_S, wait_until
-from tests.loopback.scripted import SECRETS, SHORT_S, Conversation, Scripted
-from tests.unit.monitor_peer import CLIENT_NONCE, EVENT, SNAPSHOT, hello
+from tests.loopback.scripted import SECRETS, SHORT_S, STEP_S, Conversation, Scripted
+from tests.unit.monitor_peer import CLIENT_NONCE, EVENT, SNAPSHOT, WORD, Peer, hello
 
 
 def event(seq: int) -> dict[str, object]:
@@ -262,6 +265,88 @@ def test_refusal_is_reported_although_the_next_send_fails() -> None:
         assert isinstance(error, RefusedError)
         assert error.code == "busy"
         connection.close()
+
+
+def test_refusal_that_comes_after_a_failed_send_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server refuses and closes while the client still answers the hello."""
+    first = encode(hello())
+    monkeypatch.setattr(wire, "_RECEIVE_BYTES", len(first))
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(first + encode({"type": "error", "error": "busy", "message": "8 monitors"}))
+        ours.shutdown(socket.SHUT_WR)
+        connection = wire.Wire(ours, MonitorClient(SECRETS, CLIENT_NONCE, "the server"))
+        assert connection.read(LIMIT_S) == []
+        (error,) = connection.read(LIMIT_S) or []
+        assert isinstance(error, RefusedError)
+        connection.close()
+
+
+# Servers that mean no good
+
+
+def flood(it: Conversation, frame: dict[str, object]) -> None:
+    """Send a frame again and again, until the client closes."""
+    data = encode(frame) * 100
+    with contextlib.suppress(OSError):
+        while True:
+            it.sock.sendall(data)
+
+
+def log_in_only(it: Conversation) -> None:
+    """Let the client log in, without a snapshot."""
+    it.say(hello())
+    it.answer()
+    reply, _ = it.peer.answer(it._line()).splitlines(keepends=True)
+    it.sock.sendall(reply)
+
+
+SLOT: dict[str, object] = {"slot": 1, "state": "free"}
+PART: dict[str, object] = {**SNAPSHOT, "more": True}
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (PART | {"slots": []}, "an empty part of a list"),
+        (PART | {"slots": [SLOT | {"x": [[[]]]}] * 900}, "more than 60,000 slots"),
+        (PART | {"slots": [SLOT | {"helo": "x" * 60_000}]}, "helo is too long"),
+        ({"type": "weather", "of": "x" * 60_000}, "without a whole reply"),
+    ],
+)
+def test_a_login_that_never_ends_is_ended(
+    monkeypatch: pytest.MonkeyPatch, frame: dict[str, object], words: str
+) -> None:
+    def script(it: Conversation) -> None:
+        log_in_only(it)
+        flood(it, frame)
+
+    monkeypatch.setattr(machine, "BYTES_MAX", 1 << 23)
+    with Scripted(script) as server, pytest.raises(BadPeerError, match=words):
+        connect(server)
+
+
+def test_a_snapshot_has_a_time_out_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(it: Conversation) -> None:
+        log_in_only(it)
+        flood(it, {"type": "weather"})
+
+    monkeypatch.setattr(link_module, "SNAPSHOT_TIMES", 2)
+    with Scripted(script) as server, pytest.raises(UnreachableError, match="no reply to the login"):
+        connect(server, timeout_s=STEP_S / 4)
+
+
+def test_too_few_iterations_get_no_proof() -> None:
+    """A false server could otherwise guess the magic word fast."""
+
+    def script(it: Conversation) -> None:
+        it.peer = Peer({"magic": derive("another word", b"salt of the word", 4_096)})
+        it.say(hello(cookie_id=""))
+        it.answer()
+        it.wait_for_end()
+
+    with Scripted(script) as server, pytest.raises(BadPeerError, match="iteration count is not 600000 to 10000000"):
+        connect(server, Secrets(magic_word=WORD))
 
 
 # Threads

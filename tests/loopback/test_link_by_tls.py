@@ -1,6 +1,7 @@
 """A link over TLS: the handshake, the certificate, and servers without TLS."""
 
 import contextlib
+import errno
 import socket
 import ssl
 import threading
@@ -14,18 +15,20 @@ from smtppseudo.link.errors import (
     ChangedCertificateError,
     ConnectionLostError,
     NotPrivateError,
+    RefusedError,
     UnknownCertificateError,
     UnreachableError,
 )
 from smtppseudo.link.link import MonitorLink
 from smtppseudo.link.machine import Secrets
+from smtppseudo.monitor.codec import encode
 from smtppseudo.net import tls
 from tests.certificates import Certificate
 from tests.clients import LIMIT_S, wait_until
-from tests.loopback.scripted import Conversation, Scripted
+from tests.loopback.scripted import Conversation, Script, Scripted
 from tests.monitors import cookie_of, monitor_port
 from tests.running import Running, Servers
-from tests.unit.monitor_peer import COOKIE
+from tests.unit.monitor_peer import COOKIE, hello
 
 SHORT_S = 0.3
 
@@ -87,26 +90,45 @@ def test_close_wakes_the_waiting_thread_over_tls(server: Running, certificate: C
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_hello_in_the_same_packet_as_the_handshake_is_read(certificate: Certificate, version: ssl.TLSVersion) -> None:
     """`select` does not report bytes that the TLS object holds already."""
+    context = certificate.server_context()
+    context.maximum_version = version
+    script = _behind_the_handshake(context, {"type": "hello", "protocol": 99})
+    with Scripted(script) as scripted, pytest.raises(BadPeerError, match="99"):
+        link(scripted.port, certificate.fingerprint)
+
+
+def test_refusal_behind_a_failed_send_is_read(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(sock: tls.TlsSocket, data: bytes) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(tls.TlsSocket, "sendall", fail)
+    monkeypatch.setattr(wire, "_RECEIVE_BYTES", 1)  # so that the hello is answered before the refusal is read
+    busy: dict[str, object] = {"type": "error", "error": "busy", "message": "8 monitors"}
+    script = _behind_the_handshake(certificate.server_context(), hello(), busy)
+    with Scripted(script) as scripted, pytest.raises(RefusedError, match="8 monitors"):
+        link(scripted.port, certificate.fingerprint)
+
+
+def _behind_the_handshake(context: ssl.SSLContext, *frames: dict[str, object]) -> Script:
+    """Return a script that sends frames, each as a record, in one packet with the end of the handshake."""
 
     def script(it: Conversation) -> None:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = certificate.server_context()
-        context.maximum_version = version
-        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+        server = context.wrap_bio(incoming, outgoing, server_side=True)
         done = False
         while not done:
             incoming.write(it.sock.recv(65_536))
             try:
-                tls.do_handshake()
-                tls.write(b'{"type":"hello","protocol":99}\n')
+                server.do_handshake()
+                for frame in frames:
+                    server.write(encode(frame))
                 done = True
             except ssl.SSLWantReadError:
                 pass
             it.sock.sendall(outgoing.read())
         _drain(it)
 
-    with Scripted(script) as scripted, pytest.raises(BadPeerError, match="99"):
-        link(scripted.port, certificate.fingerprint)
+    return script
 
 
 def _drain(it: Conversation) -> None:

@@ -13,7 +13,7 @@ from typing import Self
 
 import pytest
 
-from smtppseudo.link.pins import PINS_FILE
+from smtppseudo.link.pins import PINS_FILE, Pins
 from tests.certificates import Certificate, trusting
 from tests.clients import wait_until
 from tests.loopback.commands import Terminal, outcome
@@ -146,13 +146,29 @@ def test_unreadable_pins_trust_no_certificate(server: Running, tmp_path: Path) -
     assert "--pin" in line
 
 
-def test_clear_text_neither_reads_nor_saves_pins(servers: Servers, other: Certificate, tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_server_with_a_pin_gets_no_clear_text(
+    servers: Servers, other: Certificate, tmp_path: Path, host: str
+) -> None:
     server = servers.start()
-    place = ["--state-dir", str(state_dir(server)), "--pin", other.fingerprint]
-    assert "online" in outcome(run("status", *place, XDG_CONFIG_HOME=str(tmp_path)), 0)
+    port, env = monitor_port(server), {"XDG_CONFIG_HOME": str(tmp_path)}
+    place = [host, "--state-dir", str(state_dir(server)), "--monitor-port", str(port)]
+    by_option = outcome(run("status", *place, "--pin", other.fingerprint, **env), 69)
     assert list(tmp_path.glob("smtppseudo")) == []
+    assert "online" in outcome(run("status", *place, **env), 0)
+    Pins(tmp_path / "smtppseudo").accept(host, port, other.fingerprint)
+    for line in (by_option, outcome(run("status", *place, **env), 69)):
+        assert "does not speak TLS, but its certificate is pinned" in line
+    line = outcome(run("status", *place, "--cleartext", **env), 69)
+    assert "its certificate is pinned" in line
+    assert "leave out --cleartext" in line
+    assert server.log_text.count("action=login") == 1
+
+
+def test_pins_that_cannot_be_read_allow_no_clear_text(servers: Servers, tmp_path: Path) -> None:
     (tmp_path / "smtppseudo" / PINS_FILE).mkdir(parents=True)
-    assert "online" in outcome(run("status", *place[:2], XDG_CONFIG_HOME=str(tmp_path)), 0)
+    place = ["--state-dir", str(state_dir(servers.start()))]
+    assert "Is a directory" in outcome(run("status", *place, XDG_CONFIG_HOME=str(tmp_path)), 69)
 
 
 def test_pin_that_cannot_be_saved_is_a_warning(server: Running, certificate: Certificate, tmp_path: Path) -> None:

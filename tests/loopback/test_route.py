@@ -75,6 +75,19 @@ def test_clear_text_never_replaces_the_tls_that_the_user_asked_for(servers: Serv
             connect(target, keyring)
 
 
+@pytest.mark.parametrize("by_option", [True, False])
+def test_a_pinned_address_of_this_machine_does_not_mean_loopback(
+    servers: Servers, tmp_path: Path, *, by_option: bool
+) -> None:
+    server, address = servers.start(), own_other_address()
+    port, pins = monitor_port(server), Pins(tmp_path)
+    if not by_option:
+        pins.accept(address, port, FINGERPRINT)
+    keyring = Keyring([state_dir(server)], pins, FINGERPRINT if by_option else None)
+    with pytest.raises(UnreachableError, match=rf"^cannot reach {address} port {port}: Connection refused"):
+        connect(Target(address, port), keyring)
+
+
 def test_port_of_a_killed_server_is_skipped(servers: Servers, tmp_path: Path) -> None:
     (tmp_path / "monitor_port").write_text("1\n")
     route = connect(Target(), Keyring([tmp_path, state_dir(servers.start())], NO_PINS))

@@ -4,9 +4,11 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from smtppseudo.config.settings import SettingsError
 from smtppseudo.events import Closed, Command, Handshake
 from smtppseudo.loop.connection import HANDSHAKE_TIMEOUT_S, Connection, Phase
 from smtppseudo.net import tls as net_tls
@@ -163,6 +165,22 @@ def test_a_client_that_fails_twice_is_not_offered_tls_for_an_hour(inside: MakeIn
     assert offers_tls(server, "198.51.100.1")
     assert offers_tls(server, "127.0.0.7")
     server.advance(3601)
+    assert offers_tls(server, "192.0.2.1")
+
+
+def test_a_new_certificate_forgives_failures(inside: MakeInside, tmp_path: Path) -> None:
+    old, new = make_certificate(tmp_path / "old"), make_certificate(tmp_path / "new")
+    server = inside(**old.settings(), proxies=["127.0.0.1/32"], quiet_timeout_s=0.0)
+    for _ in range(2):
+        fail_handshake(server, "192.0.2.1")
+    server.server.reload(server.configuration)
+    assert not offers_tls(server, "192.0.2.1")
+    new.cert.replace(old.cert)
+    with pytest.raises(SettingsError):
+        server.server.reload(server.configuration)
+    assert not offers_tls(server, "192.0.2.1")
+    new.key.replace(old.key)
+    server.server.reload(server.configuration)
     assert offers_tls(server, "192.0.2.1")
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from smtppseudo.link.incoming import Incoming
 from smtppseudo.link.machine import MonitorClient, Secrets
 from smtppseudo.monitor.codec import FrameReader, encode
-from smtppseudo.monitor.credentials import Credentials, cookie_id, decoy, derive
+from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
 from smtppseudo.monitor.scram import ServerExchange
 
 PLACE: Final = "127.0.0.1 port 26"
@@ -16,7 +16,7 @@ OTHER_COOKIE: Final = "fedcba9876543210" * 4
 CLIENT_NONCE: Final = "client-nonce-0123456789"
 SERVER_NONCE: Final = "server-nonce-0123456789"
 USERS: Final = {
-    "magic": derive(WORD, b"salt of the word", 4_096),
+    "magic": derive(WORD, b"salt of the word", WORD_ITERATIONS),
     "cookie": derive(COOKIE, b"salt of the cookie", 4_096),
 }
 
@@ -92,7 +92,7 @@ class Peer:
 
     @staticmethod
     def _decoy(user: str) -> Credentials:
-        return decoy(bytes(32), user, 4_096)
+        return decoy(bytes(32), user, WORD_ITERATIONS)
 
 
 def client(word: str | None = None, cookies: tuple[str, ...] = ()) -> MonitorClient:

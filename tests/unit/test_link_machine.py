@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from smtppseudo.events import Stamped
+from smtppseudo.link import machine as machine_module
 from smtppseudo.link.errors import (
     BadPeerError,
     ConnectionLostError,
@@ -16,8 +17,10 @@ from smtppseudo.link.errors import (
     RefusedError,
 )
 from smtppseudo.link.incoming import (
+    EVENT_CHARS_MAX,
     EVENT_FIELDS,
     MESSAGE_CHARS_MAX,
+    SLOT_CHARS_MAX,
     SLOT_FIELDS,
     Dropped,
     Incoming,
@@ -252,7 +255,7 @@ def challenge(data: object) -> bytes:
     return encode({"type": "reply", "id": 1, "ok": True, "data": data})
 
 
-def challenge_of(nonce: str = CLIENT_NONCE + SERVER_NONCE, salt: str = "c2FsdHNhbHQ=", i: str = "4096") -> bytes:
+def challenge_of(nonce: str = CLIENT_NONCE + SERVER_NONCE, salt: str = "c2FsdHNhbHQ=", i: str = "600000") -> bytes:
     return challenge(f"r={nonce},s={salt},i={i}")
 
 
@@ -260,7 +263,7 @@ def challenge_of(nonce: str = CLIENT_NONCE + SERVER_NONCE, salt: str = "c2FsdHNh
     ("data", "words"),
     [
         (challenge_of(i="1"), "iteration count"),
-        (challenge_of(i="4095"), "iteration count"),
+        (challenge_of(i="599999"), "the iteration count is not 600000 to 10000000"),
         (challenge_of(i="10000001"), "iteration count"),
         (challenge_of(i="999999999999"), "iteration count"),
         (challenge_of(nonce=CLIENT_NONCE), "does not extend"),
@@ -448,12 +451,12 @@ def test_dropped_events_are_reported() -> None:
     assert only(machine.receive(encode({"type": "dropped", "count": 812}))) == Dropped(812)
 
 
-def test_unknown_frames_are_ignored_and_unknown_fields_kept() -> None:
+def test_unknown_frames_and_fields_are_ignored() -> None:
     machine, _ = logged_in()
     more = [{"type": "weather", "sun": True}, EVENT | {"event": "eclipse", "totality": 1.5, "of": ["sun"]}]
     streamed = only(machine.receive(b"".join(map(encode, more))))
     assert isinstance(streamed, Streamed)
-    assert streamed.record["totality"] == 1.5
+    assert streamed.record == without(without(EVENT, "type"), "seq") | {"event": "eclipse"}
 
 
 def test_bye_ends_the_connection() -> None:
@@ -482,6 +485,8 @@ def test_bye_ends_the_connection() -> None:
         (encode(EVENT | {"slot": "3"}), "slot"),
         (encode(EVENT | {"slot": True}), "slot"),
         (encode(EVENT | {"data": ["x"]}), "data"),
+        (encode(EVENT | {"data": "ü"}), "data is too long, or not ASCII"),
+        (encode(EVENT | {"data": "x" * EVENT_CHARS_MAX}), "data is too long"),
         (encode({"type": "dropped"}), "count"),
         (encode({"type": "error"}), "error"),
         (encode({"type": "reply", "id": 99, "ok": True}), "was not sent"),
@@ -491,6 +496,11 @@ def test_bye_ends_the_connection() -> None:
         (encode(SNAPSHOT | {"slots": [{"state": "free"}]}), "slot"),
         (encode(SNAPSHOT | {"slots": [{"slot": 1}]}), "state"),
         (encode(SNAPSHOT | {"slots": [{"slot": 1, "state": "open", "helo": None}]}), "helo"),
+        (
+            encode(SNAPSHOT | {"slots": [{"slot": 1, "state": "open", "helo": "x" * SLOT_CHARS_MAX}]}),
+            "helo is too long",
+        ),
+        (encode(SNAPSHOT | {"slots": [], "more": True}), "an empty part of a list"),
         (encode(without(SNAPSHOT, "seq")), "seq"),
         (encode(without(SNAPSHOT, "state")), "state"),
         (encode(without(SNAPSHOT, "started_at")), "started_at"),
@@ -503,6 +513,32 @@ def test_frame_that_breaks_the_protocol_ends_the_connection(data: bytes, words: 
     assert_bad(machine, machine.receive(data), words)
 
 
+@pytest.mark.parametrize("fields", [{}, {"slots": []}, {"settings": {}}])
+def test_reply_that_promises_more_of_nothing_ends_the_connection(fields: dict[str, object]) -> None:
+    machine, _ = logged_in()
+    reply = {"type": "reply", "id": machine.request("slots"), "ok": True, "more": True, **fields}
+    machine.data_to_send()
+    assert_bad(machine, machine.receive(encode(reply)), "an empty part of a list")
+
+
+def test_unknown_fields_and_long_lines_of_slots_are_not_kept() -> None:
+    machine, _ = logged_in()
+    odd = [slot | {"of": [[[]] * 100] * 10, "n": {"n": 1}, "last": "x" * 8_192} for slot in slots(1, 2)]
+    snapshot = only(machine.receive(encode(SNAPSHOT | {"slots": odd})))
+    assert isinstance(snapshot, Snapshot)
+    assert snapshot.slots == [slot | {"last": "x" * MESSAGE_CHARS_MAX} for slot in slots(1, 2)]
+
+
+def test_bytes_without_a_value_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_module, "BYTES_MAX", 100_000)
+    machine, _ = logged_in()
+    weather = encode({"type": "weather", "of": "x" * 50_000})
+    assert machine.receive(weather) == []
+    assert machine.receive(encode(EVENT)) != []
+    assert machine.receive(weather) == []
+    assert_bad(machine, machine.receive(weather), "sent 100,000 bytes without a whole reply")
+
+
 def test_second_reply_to_a_request_ends_the_connection() -> None:
     machine, _ = logged_in()
     reply = encode({"type": "reply", "id": machine.request("ping"), "ok": True})
@@ -513,7 +549,7 @@ def test_second_reply_to_a_request_ends_the_connection() -> None:
 
 def test_field_types_match_those_of_the_events() -> None:
     shown = {name for event, _, _ in KINDS for name, _ in fields(Stamped(1, "", 1, 1, "::1", 1, event))}
-    assert set(EVENT_FIELDS) == shown
+    assert set(EVENT_FIELDS) == shown | {"time", "event"}
     for event, _, _ in KINDS:
         for name, value in fields(Stamped(1, "", 1, 1, "::1", 1, event)):
             assert type(value) is EVENT_FIELDS[name], name
@@ -536,9 +572,9 @@ TAMED = "?[2J??????"
 )
 def test_unprintable_characters_are_replaced(sent: dict[str, object], shown: dict[str, object]) -> None:
     machine, _ = logged_in()
-    streamed = only(machine.receive(encode(EVENT | sent)))
-    assert isinstance(streamed, Streamed)
-    assert streamed.record == without(without(EVENT, "type"), "seq") | shown
+    snapshot = only(machine.receive(encode(SNAPSHOT | {"settings": sent})))
+    assert isinstance(snapshot, Snapshot)
+    assert snapshot.settings == shown
 
 
 def test_messages_of_the_server_are_sanitized_and_cut() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from smtppseudo.config.settings import Settings
 from smtppseudo.monitor.codec import MAX_BYTES_TO_CLIENT
-from smtppseudo.monitor.rows import ROWS_PER_FRAME, frames, show, take_rows
+from smtppseudo.monitor.rows import LAST_CHARS, ROWS_PER_FRAME, frames, show, take_rows
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.session import SmtpSession
 
@@ -146,13 +146,14 @@ def test_the_head_is_on_each_frame() -> None:
 
 
 def test_long_rows_take_more_frames() -> None:
-    """The longest possible lines, all bytes escaped."""
+    """The longest possible lines, all bytes escaped; the list has only their beginning."""
     line = b"\xff" * 2_046
     sessions = [session(slot, line) for slot in range(1, 251)]
     made = read(frames(HEAD, show(take_rows(sessions), 260, START, stamp_at)))
-    assert len(made) > 250 * 4 * len(line) / MAX_BYTES_TO_CLIENT
+    assert len(made) > 250 * LAST_CHARS / MAX_BYTES_TO_CLIENT
     assert [frame["more"] for frame in made] == [True] * (len(made) - 1) + [False]
     assert slots_of(made) == list(show(take_rows(sessions), 260, START, stamp_at))
+    assert {len(str(row.get("last", ""))) for row in show(take_rows(sessions), 260, START, stamp_at)} == {LAST_CHARS, 0}
 
 
 rows = st.lists(st.sampled_from([10, 600, 3_000, 20_000, 60_000]), max_size=130)
