@@ -92,9 +92,9 @@ def _conditions(options: argparse.Namespace) -> Iterator[Condition]:
     if text:
         yield condition(text, lambda _, line: text in text_of(line).lower())
     if sender:
-        yield condition(sender, lambda row, _: sender in _address_in(row, "MAIL"))
+        yield condition(sender, lambda row, _: sender in _address_in(row, "MAIL", "FROM"))
     if recipient:
-        yield condition(recipient, lambda row, _: recipient in _address_in(row, "RCPT"))
+        yield condition(recipient, lambda row, _: recipient in _address_in(row, "RCPT", "TO"))
     if options.ip:
         net = ip_network(options.ip)
         # Its addresses begin like the first and the last one, up to a `::`, which may stand elsewhere in others.
@@ -102,9 +102,9 @@ def _conditions(options: argparse.Namespace) -> Iterator[Condition]:
         yield condition(start, lambda row, _: _is_in(row[3], options.ip))
 
 
-def _address_in(row: Row, verb: str) -> str:
+def _address_in(row: Row, verb: str, keyword: str) -> str:
     found, argument = split(row[5])
-    return address_of(argument).lower() if found == verb else ""
+    return address_of(argument, keyword).lower() if found == verb else ""
 
 
 @lru_cache(4_096)
