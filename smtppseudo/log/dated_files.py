@@ -4,12 +4,12 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from smtppseudo.log.lost_lines import Lost, LostLines
 from smtppseudo.log.retention import OldLogs
-from smtppseudo.log.shares import SHORT
 
 CHECK_EVERY_S: Final = 1.0
 _FLAGS: Final = (
@@ -35,23 +35,16 @@ class DatedLog:
 
     Several processes may write to one directory: each write appends whole lines. If a file was renamed or removed, a
     new one is opened within a second. `account` counts the lines that could not be written. When writing works again,
-    a partial line is ended first. Calls `on_trouble` with a message when lines begin to be lost, and
-    `on_short` when the space of the day begins to run short.
+    a partial line is ended first. Calls `on_trouble` with a message when lines begin to be lost. `used` is the part of
+    the day's bytes that was used at the last check.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        limits: Limits,
-        on_trouble: Callable[[str], None],
-        on_short: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, directory: Path, limits: Limits, on_trouble: Callable[[str], None]) -> None:
         self.account = LostLines(on_trouble)
+        self.used = 0.0
         self._directory = directory
         self._limits = limits
         self._on_trouble = on_trouble
-        self._on_short = on_short
-        self._is_short = False
         self._old_logs = OldLogs(directory, limits.keep_days, on_trouble)
         self._fd = -1
         self._path = directory
@@ -60,12 +53,6 @@ class DatedLog:
         self._check_at = 0.0
         self._lines_since_check = 0
         self._trouble = ""  # why no line can be written now
-
-    @property
-    def used(self) -> float:
-        """Which part of the day's bytes is used, from 0 to 1; 0 without a limit."""
-        most = self._limits.max_bytes_per_day
-        return self._bytes / most if most else 0.0
 
     def prepare(self, day: str, now: float) -> Lost | None:
         """Open or check the file before a `write`; return the lost lines that the first line written must report.
@@ -146,9 +133,7 @@ class DatedLog:
             self._close()
             self._begin_trouble(error.strerror or str(error), now)
         self._lines_since_check = 0
-        was_short, self._is_short = self._is_short, self.used >= SHORT
-        if self._is_short and not was_short:
-            self._on_short(f"{self._path}: {self.used:.0%} of log_max_bytes_per_day are used")
+        self.used = self._bytes / (self._limits.max_bytes_per_day or inf)
 
     def _close_if_moved(self) -> None:
         opened = os.fstat(self._fd)

@@ -19,13 +19,13 @@ class Shares:
 
     The owner samples one byte in `sample_bytes`, and charges its source with so many: this costs the sessions nothing,
     and is exact to some percent. Of a source in `above`, above its share, `sessions_max` sessions an hour are logged in
-    short; further ones are only counted. `sources_max` is a security limit: sources beyond it are counted together, as
-    one. The counts begin again with each day, and with the process.
+    short. `sources_max` is a security limit: sources beyond it are counted together, as one. The counts begin again
+    with each `day`, a local date, and with the process.
     """
 
     def __init__(self, day_bytes: int, sources_max: int = SOURCES_MAX, sessions_max: int = SESSIONS_MAX) -> None:
         self.is_exempt: Callable[[str], bool] = lambda _: False  # such an address has no share
-        self.above: dict[str, int] = {}  # sources, with the number of their sessions in this hour
+        self.above: dict[str, tuple[int, int]] = {}  # the hour of the last session, and their number in that hour
         self._share = day_bytes / SHARES or inf
         self.sample_bytes = max(_SAMPLE_BYTES_MIN, self._share / _SAMPLES)
         self._sources_max = sources_max
@@ -33,39 +33,34 @@ class Shares:
         self._used: dict[str, float] = {}
         self._day = ""
 
-    def charge(self, ip: str) -> str:
+    def charge(self, ip: str, day: str) -> str:
         """Count `sample_bytes` logged by `ip`; return its source if that uses up the share, else an empty text."""
+        if day != self._day:
+            self._day, self._used, self.above = day, {}, {}
         if self.is_exempt(ip):
             return ""
-        source, used = source_of(ip), self._used
-        if source not in used and len(used) >= self._sources_max:
+        source = source_of(ip)
+        if source not in self._used and len(self._used) >= self._sources_max:
             source = _OTHERS
-        before = used.get(source, 0)
-        used[source] = before + self.sample_bytes
-        if not before <= self._share < used[source]:
+        self._used[source] = used = self._used.get(source, 0) + self.sample_bytes
+        if used <= self._share or source in self.above:
             return ""
-        self.above[source] = 0
+        self.above[source] = 0, 0
         return source
 
-    def source_above(self, ip: str) -> str:
+    def source_above(self, ip: str, day: str) -> str:
         """Return the source of an address if it is above its share, else an empty text."""
         source = source_of(ip)
         if source not in self._used:
             source = _OTHERS
-        return source if source in self.above and not self.is_exempt(ip) else ""
+        return source if day == self._day and source in self.above and not self.is_exempt(ip) else ""
 
-    def begin_session(self, source: str) -> bool:
-        """Return whether one more session of a source above its share is logged in short, or else not at all."""
-        self.above[source] += 1
-        return self.above[source] <= self._sessions_max
-
-    def end_hour(self, day: str) -> dict[str, int]:
-        """Begin another hour, of a local date; return how many sessions of each source were not logged in the last."""
-        counts = {source: count - self._sessions_max for source, count in self.above.items()}
-        self.above = dict.fromkeys(self.above, 0)
-        if day != self._day:
-            self._day, self._used, self.above = day, {}, {}
-        return {source: count for source, count in counts.items() if count > 0}
+    def begin_session(self, source: str, hour: int) -> bool:
+        """Return whether one more session of a source above its share is logged, in short, or not at all."""
+        last_hour, count = self.above[source]
+        count = count + 1 if hour == last_hour else 1
+        self.above[source] = hour, count
+        return count <= self._sessions_max
 
 
 def source_of(ip: str) -> str:

@@ -33,6 +33,7 @@ class Status(NamedTuple):
     wasted_s: Number
     delayed_s: Number
     undelayed: Number
+    not_logged: Number
     faults: Number
 
     @classmethod
@@ -51,7 +52,12 @@ class Status(NamedTuple):
 
 
 _LABELLED: Final = ("turned_away", "closed")
-_OPTIONAL: Final = ("delayed_s", "undelayed", "log_used")  # the first servers of this protocol version do not send them
+_OPTIONAL: Final = (
+    "delayed_s",
+    "undelayed",
+    "not_logged",
+    "log_used",
+)  # the first servers of this protocol version do not send them
 _ALIASES: Final = {  # the counters' old names
     "refused": "turned_away",
     "received_octets": "received_bytes",
@@ -93,6 +99,7 @@ def render_text(status: Status) -> str:
         ("time wasted", _duration(status.wasted_s)),
         ("callers delayed", _duration(status.delayed_s)),
         ("not delayed", str(status.undelayed)),
+        ("not logged", f"{status.not_logged} sessions"),
         ("monitors", str(status.monitors)),
         ("lost log lines", str(status.lost_log_lines)),
         ("log space used", f"{status.log_used:.0%} of today's{', running short' if status.log_used >= SHORT else ''}"),
@@ -153,6 +160,7 @@ _METRICS: Final = (
         "Sessions that got their replies without delay, despite the tarpit, because slots ran short.",
         "undelayed",
     ),
+    _Metric("sessions_not_logged_total", "Sessions of sources above their share of the log.", "not_logged"),
     _Metric("log_lines_lost_total", "Log lines that could not be written.", "lost_log_lines"),
     _Metric("log_used_ratio", "Which part of log_max_bytes_per_day is used.", "log_used"),
     _Metric("faults_total", "Errors of the server itself.", "faults"),

@@ -119,8 +119,8 @@ class Reception:
         else:
             self._connections[slot - 1] = connection
         self.counters.connected += 1
-        if self._shares.above and (source := self._recorder.source_above(ip)):
-            session.said = Said(-inf, is_hidden=not self._shares.begin_session(source))
+        if self._shares.above:
+            self._log_in_short(session, ip)
         try:
             self.record(session, (_new(Connected, (local_port,)),))
             if early:
@@ -133,6 +133,14 @@ class Reception:
         except Exception as error:  # noqa: BLE001 - a bug costs this session, and must not cost its slot
             connection.fault(error)
         return slots.in_use < slots.count
+
+    def _log_in_short(self, session: SmtpSession, ip: str) -> None:
+        """Log a session in short, or not at all, if its source has used its share of the day's log."""
+        clock = self.reactor.clock
+        if source := self._shares.source_above(ip, clock.day):
+            is_hidden = not self._shares.begin_session(source, clock.second // 3600)
+            session.said = Said(-inf, is_hidden=is_hidden)
+            self.counters.not_logged += is_hidden
 
     def _evict(self, now: float) -> int | None:
         """End the session that has been idle longest, if that is long enough; return the slot that is free then."""
@@ -239,7 +247,7 @@ class Reception:
 
     def _count_turned_away(self, ip: str, reason: TurnedAwayReason, now: float) -> None:
         self.counters.turned_away[reason] += 1
-        if self._shares.above and self._recorder.source_above(ip):
+        if self._shares.source_above(ip, self.reactor.clock.day):
             ip = ""  # summed up with others
         self._record_turned_away(self._turned_away.note(ip, reason))
         if not self._summary_timer.due_tick:

@@ -24,13 +24,12 @@ from smtppseudo.events import (
 )
 from smtppseudo.log.lost_lines import Lost, LostLines
 from smtppseudo.log.records import renderer
-from smtppseudo.log.shares import Shares
+from smtppseudo.log.shares import SHORT, Shares
 from smtppseudo.loop.clock import Clock
 from smtppseudo.monitor.history import History
 from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
 
-_HOUR_S: Final = 3600
 _SHORT_BYTES: Final = 128
 
 
@@ -38,9 +37,8 @@ class Log(Protocol):
     """Where log lines are written: `DatedLog` or `LogStream`. `account` counts the lines that are lost."""
 
     account: LostLines
+    used: float  # the part of the day's bytes that is used
 
-    @property
-    def used(self) -> float: ...  # which part of the day's bytes is used
     def prepare(self, day: str, now: float) -> Lost | None: ...  # before `write`: the loss that it must report first
     def write(self, lines: list[str], now: float) -> int: ...  # returns their size in bytes, LF included
     def reopen(self) -> None: ...
@@ -65,7 +63,7 @@ class Recorder:
         self.log = log
         self.history = History()
         self.shares = shares or Shares(0)
-        self._hour_ends = 0
+        self._is_short = False
         self._sample_after = self._next_sample()  # so many log bytes
         self._clock = clock
         self._render = renderer(log_format, server_name)
@@ -98,18 +96,6 @@ class Recorder:
         """Record an error of the server. `message` may hold any characters."""
         self.record(Error(escape_text(message)))
 
-    def source_above(self, ip: str) -> str:
-        """Return the source of an address if it used its share of the day's log, else an empty text."""
-        self._end_hour_if_due()
-        return self.shares.source_above(ip)
-
-    def end_hour(self) -> None:
-        """Record how many sessions were not logged in this hour, because their source used its share."""
-        for source, count in self.shares.end_hour(self._clock.day).items():
-            self.error(
-                f"{count} sessions of {source} were not logged within an hour: it used its share of the day's log"
-            )
-
     def flush(self) -> None:
         """Log the events of this turn and pass them on."""
         if not self._entries:
@@ -140,23 +126,21 @@ class Recorder:
         if self._sample_after < 0 and lost is None:
             self._charge(entries, lines)
 
-    def _end_hour_if_due(self) -> None:
-        second = self._clock.second
-        if second >= self._hour_ends:
-            self._hour_ends = second - second % _HOUR_S + _HOUR_S
-            self.end_hour()
-
     def _charge(self, entries: Sequence[Entry], lines: Sequence[str]) -> None:
-        """Charge the source of each sampled byte of this turn."""
-        self._end_hour_if_due()
+        """Charge the source of each sampled byte of this turn; report when the day's bytes begin to run short."""
+        was_short, self._is_short = self._is_short, self.log.used >= SHORT
+        if self._is_short and not was_short:
+            self.error(f"{self.log.used:.0%} of log_max_bytes_per_day are used")
         rest, end = iter(lines), -sum(map(len, lines))
         for _, origin, events in entries:
             end += sum(map(len, islice(rest, len(events))))  # the last entry ends at 0
             while self._sample_after < end:
                 self._sample_after += self._next_sample()
                 ip = split_origin(origin)[2]
-                if ip and (source := self.shares.charge(ip)):
-                    self.error(f"{source} used its share of the day's log: its sessions are logged in short")
+                if ip and (source := self.shares.charge(ip, self._clock.day)):
+                    self.error(
+                        f"{source} used its share of the day's log: its sessions are logged in short, or counted"
+                    )
 
     def _next_sample(self) -> float:
         """Return how many bytes later the next one is sampled: random, so that no caller can avoid it."""
@@ -178,19 +162,14 @@ def _logged_in_short(said: Said, events: Sequence[Event]) -> list[Event]:
     """
     logged: list[Event] = []
     for event in events:
-        if isinstance(event, Closed):
-            logged.append(event._replace(not_logged=said.not_logged))
-        elif not isinstance(event, Command | Message):
-            logged.append(event)
-        elif isinstance(event, Command) and (kinds := _evidence_in(event) - said.kinds_logged):
-            said.kinds_logged |= kinds
+        found = evidence_of("command", event.data, "", pregreet=event.pregreet) if isinstance(event, Command) else ()
+        if isinstance(event, Command) and not said.kinds_logged.issuperset(found):
+            said.kinds_logged = said.kinds_logged.union(found)
             data = unescape(event.data)
             dropped = event.truncated_bytes + len(data[_SHORT_BYTES:])
             logged.append(event._replace(data=escape(data[:_SHORT_BYTES]), truncated_bytes=dropped))
-        else:
+        elif isinstance(event, Command | Message):
             said.not_logged += 1
+        else:
+            logged.append(event._replace(not_logged=said.not_logged) if isinstance(event, Closed) else event)
     return [] if said.is_hidden else logged
-
-
-def _evidence_in(event: Command) -> frozenset[str]:
-    return frozenset(evidence_of("command", event.data, "", pregreet=event.pregreet))

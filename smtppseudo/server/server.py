@@ -64,7 +64,7 @@ class Server:
         self.reactor = Reactor(clock)
         self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
-        log = _make_log(settings, on_trouble, self.warn, stdout_fd)
+        log = _make_log(settings, on_trouble, stdout_fd)
         shares = Shares(0 if settings.log_dir == STDOUT else settings.log_max_bytes_per_day)
         self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name, shares)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
@@ -215,7 +215,6 @@ class Server:
             self.recorder.record(Offline("shutdown"))
         if self._blocklist is not None:
             self._blocklist.close()
-        self.recorder.end_hour()
         self.recorder.log.reopen()  # the last lines are worth one more attempt
         self.recorder.flush()
         if self._console is not None:
@@ -310,13 +309,11 @@ class Server:
         return self._console
 
 
-def _make_log(
-    settings: Settings, on_trouble: Callable[[str], None], on_short: Callable[[str], None], stdout_fd: int
-) -> Log:
+def _make_log(settings: Settings, on_trouble: Callable[[str], None], stdout_fd: int) -> Log:
     if settings.log_dir == STDOUT:
         return LogStream(stdout_fd, on_trouble)
     limits = Limits(settings.log_keep_days, settings.log_max_bytes_per_day, settings.log_min_free_bytes)
-    return DatedLog(Path(settings.log_dir), limits, on_trouble, on_short)
+    return DatedLog(Path(settings.log_dir), limits, on_trouble)
 
 
 def _describe_fault(error: Exception) -> str:

@@ -13,7 +13,7 @@ OTHERS = "all other sources together"
 
 def use(shares: Shares, ips: Iterable[str]) -> list[str]:
     """Log one sample of each address; return the sources that used up their share with it."""
-    return [source for ip in ips if (source := shares.charge(ip))]
+    return [source for ip in ips if (source := shares.charge(ip, DAY))]
 
 
 def small(**limits: int) -> Shares:
@@ -30,9 +30,9 @@ def test_the_limits() -> None:
 def test_a_source_is_above_its_share_after_more_than_a_64th_of_the_day() -> None:
     shares = small()
     assert use(shares, [A] * 4 + [B] * 4) == []
-    assert shares.source_above(A) == ""
+    assert shares.source_above(A, DAY) == ""
     assert use(shares, [A, A]) == [A]
-    assert (shares.source_above(A), shares.source_above(B), shares.source_above(C)) == (A, "", "")
+    assert (shares.source_above(A, DAY), shares.source_above(B, DAY), shares.source_above(C, DAY)) == (A, "", "")
 
 
 def test_without_a_limit_of_the_day_nobody_has_a_share() -> None:
@@ -58,8 +58,8 @@ def test_the_source_of_an_address(ip: str, source: str) -> None:
 def test_addresses_of_a_48_share() -> None:
     shares = small()
     assert use(shares, [f"2001:db8:7:{number:x}::25" for number in range(5)]) == ["2001:db8:7::/48"]
-    assert shares.source_above("2001:db8:7:abcd::1") == "2001:db8:7::/48"
-    assert shares.source_above("2001:db8:8::1") == ""
+    assert shares.source_above("2001:db8:7:abcd::1", DAY) == "2001:db8:7::/48"
+    assert shares.source_above("2001:db8:8::1", DAY) == ""
 
 
 def test_exempt_addresses_have_no_share() -> None:
@@ -67,32 +67,27 @@ def test_exempt_addresses_have_no_share() -> None:
     shares.is_exempt = {A, "2001:db8:7::1"}.__contains__
     assert use(shares, [A] * 99 + ["2001:db8:7::1"] * 99) == []
     use(shares, ["2001:db8:7::2"] * 5)
-    assert shares.source_above("2001:db8:7::2")
-    assert not shares.source_above("2001:db8:7::1")
+    assert shares.source_above("2001:db8:7::2", DAY)
+    assert not shares.source_above("2001:db8:7::1", DAY)
 
 
 def test_sources_beyond_the_limit_are_one() -> None:
     shares = small(sources_max=2)
     assert use(shares, [A, B, *[f"198.51.100.{number}" for number in range(5)]]) == [OTHERS]
-    assert [shares.source_above(ip) for ip in (A, B, C, "203.0.113.9")] == ["", "", OTHERS, OTHERS]
+    assert [shares.source_above(ip, DAY) for ip in (A, B, C, "203.0.113.9")] == ["", "", OTHERS, OTHERS]
 
 
-def test_only_some_sessions_of_an_hour_are_logged_and_the_others_are_counted() -> None:
+def test_only_some_sessions_of_an_hour_are_logged() -> None:
     shares = small(sessions_max=2)
-    shares.end_hour(DAY)
     use(shares, [A] * 5 + [B] * 5)
-    assert [shares.begin_session(A) for _ in range(5)] == [True, True, False, False, False]
-    assert shares.begin_session(B)
-    assert shares.end_hour(DAY) == {A: 3}
-    assert shares.begin_session(A)
-    assert shares.end_hour(DAY) == {}
+    assert [shares.begin_session(A, 7) for _ in range(4)] == [True, True, False, False]
+    assert shares.begin_session(B, 7)
+    assert [shares.begin_session(A, 8) for _ in range(3)] == [True, True, False]
 
 
 def test_a_new_day_begins_with_whole_shares() -> None:
-    shares = small(sessions_max=0)
-    shares.end_hour(DAY)
+    shares = small()
     use(shares, [A] * 5)
-    shares.begin_session(A)
-    assert shares.end_hour(NEXT_DAY) == {A: 1}
-    assert not shares.source_above(A)
-    assert use(shares, [A] * 5) == [A]
+    assert shares.source_above(A, DAY)
+    assert not shares.source_above(A, NEXT_DAY)
+    assert [shares.charge(A, NEXT_DAY) for _ in range(5)] == ["", "", "", "", A]

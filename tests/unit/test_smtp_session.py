@@ -6,11 +6,10 @@ from typing import Final, get_args
 import pytest
 
 from smtppseudo.config.settings import Settings
-from smtppseudo.events import Closed, CloseReason, Command, Event, Message, Stamped
+from smtppseudo.events import Closed, CloseReason, Command, Event, Message
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
 from smtppseudo.smtp.said import LOG_SHARE_BYTES, Said
 from smtppseudo.smtp.session import COMMANDS_MAX, ERRORS_MAX, SmtpSession
-from tests.records import render_text
 
 DEFAULTS: Final = Settings(hostname="mx.example.org")
 ACCEPTING: Final = DEFAULTS._replace(accept_mail=True)
