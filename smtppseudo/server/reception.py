@@ -103,7 +103,7 @@ class Reception:
         if not self._limit.admits(ip):
             self._turn_away(sock, ip, "client", now, is_watched=is_watched)
             return True
-        slot = slots.free_slot() or self._evict(now)
+        slot = slots.free_slot() or self._evict(now, ip)
         if not slot:
             self._turn_away(sock, ip, "slots", now, is_watched=is_watched)
             return True
@@ -119,9 +119,9 @@ class Reception:
         else:
             self._connections[slot - 1] = connection
         self.counters.connected += 1
-        if self._shares.above:
-            self._log_in_short(session, ip)
         try:
+            if self._shares.above:
+                self._log_in_short(session, ip)
             self.record(session, (_new(Connected, (local_port,)),))
             if early:
                 self.record(session, session.receive_early(early, now))
@@ -142,9 +142,9 @@ class Reception:
             session.said = Said(-inf, is_hidden=is_hidden)
             self.counters.not_logged += is_hidden
 
-    def _evict(self, now: float) -> int | None:
-        """End the session that has been idle longest, if that is long enough; return the slot that is free then."""
-        occupant = self.slots.occupant_to_evict(now)
+    def _evict(self, now: float, ip: str) -> int | None:
+        """End a session whose slot is needed for a caller, if one may be evicted; return the slot that is free then."""
+        occupant = self.slots.occupant_to_evict(now, ip)
         if occupant is not None:
             self.end(occupant.slot, "evicted", now)
         return self.slots.free_slot()
