@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from smtppseudo.config.settings import Settings
+from smtppseudo.smtp.client_limits import source_of
 
 DAY_S: Final = 86_400
 KEPT_HITS_MAX: Final = 1_000
@@ -130,7 +131,8 @@ def parse_hits(line: str) -> tuple[str, list[int]]:
     """Parse a line of `Hits.render`: a source and the times of its hits. Raises ValueError."""
     source, *words = line.split()
     times = [int(word) for word in words]
-    if not times or not all(0 <= at < _TIME_MAX for at in times):
+    is_source = source == source_of(source.removesuffix("/64"))  # `order` and readers of lists fail for other forms
+    if not is_source or not times or not all(0 <= at < _TIME_MAX for at in times):
         raise ValueError(f"not a source and times: {line!r}")
     return source, times
 
