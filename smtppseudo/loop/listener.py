@@ -36,9 +36,12 @@ class _Socket4(socket.socket):
         super().__init__(self.family, self.type, fileno=fileno)
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a connection, without the default time-out. This saves 1 % of a session's instructions."""
+        """Accept a connection, without the default time-out. This saves 1 % of a session's instructions.
+
+        The connection is of the base class, which is written in C: this saves another 2 %.
+        """
         fd, address = self._accept()  # type: ignore[attr-defined]  # not in typeshed, but in CPython and PyPy
-        return socket.socket(self.family, self.type, 0, fd), address
+        return socket.SocketType(self.family, self.type, 0, fd), address  # type: ignore[return-value]
 
 
 class _Socket6(_Socket4):

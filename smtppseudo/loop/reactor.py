@@ -63,6 +63,8 @@ class Reactor:
         self.fault = self.report_fault
         self._selector = selector = make_selector()
         self._ready_objects = ready_objects(selector)
+        # Starts watching a descriptor, by default for reading. Raises OSError.
+        self.watch = selector.watch if isinstance(selector, EpollSelector) else self._register
         # Stops watching a descriptor that is closed next, of a socket that no other process holds.
         self.unwatch_own = selector.forget if isinstance(selector, EpollSelector) else self.unwatch
         self._is_stopped = False
@@ -90,10 +92,6 @@ class Reactor:
         self._wake_receiver.recv(4096)
         self._make_calls(now)
 
-    def watch(self, fd: int, watched: Watched, mask: int = READ) -> None:
-        """Start watching a descriptor. Raises OSError."""
-        self._selector.register(fd, mask, watched)
-
     def rewatch(self, fd: int, watched: Watched, mask: int) -> None:
         """Change the object or the mask of a watched descriptor; a mask of 0 reports only errors.
 
@@ -112,6 +110,9 @@ class Reactor:
             self._selector.unregister(fd)
         except KeyError:
             pass  # a mask of 0, or a `rewatch` that failed, has unregistered it
+
+    def _register(self, fd: int, watched: Watched, mask: int = READ) -> None:
+        self._selector.register(fd, mask, watched)
 
     def report_fault(self, error: Exception, /) -> None:
         """Report a bug of the server."""

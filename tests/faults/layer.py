@@ -126,6 +126,7 @@ class Layer:
         monkeypatch.setattr(io, "open", self.around("fopen", io.open))
         for attribute, name in OF_SOCKET.items():
             monkeypatch.setattr(socket.socket, attribute, self.around(name, getattr(socket.socket, attribute)))
+        monkeypatch.setattr(socket, "SocketType", socket.socket)  # the class of connections cannot be changed
         real_epoll = select.epoll
         monkeypatch.setattr(select, "epoll", lambda: _Epoll(self, real_epoll()))
 

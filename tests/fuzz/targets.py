@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from smtppseudo.blocklist.evidence import VERBS, HitFinder
-from smtppseudo.blocklist.formats import RENDERERS, count_entries, order
+from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
 from smtppseudo.blocklist.hits import hits_in
 from smtppseudo.blocklist.never_listed import NeverListed
 from smtppseudo.blocklist.policy import DAY_S, Entry, Hits, Policy, parse_hits
@@ -257,7 +257,7 @@ def hits(data: bytes) -> None:
     for render in RENDERERS.values():
         text = "".join(render(entries, "mx.example.org"))
         assert re.fullmatch(r"[\n -~]*", text)
-        assert count_entries(text.splitlines()) == len(entries)
+        assert list(sources_in(text.splitlines())) == [entry.source for entry in entries]
 
 
 def logs(data: bytes) -> None:

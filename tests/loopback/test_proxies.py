@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, SettingsChanged, TurnedAway
-from smtppseudo.loop.reactor import Watched
+from smtppseudo.loop.reactor import READ, Watched
 from tests.clients import Client, connect
 from tests.conftest import MakeInside
 from tests.inside import Inside
@@ -313,10 +313,10 @@ def test_a_connection_that_cannot_be_watched_is_closed(
 ) -> None:
     server = inside(**BEHIND)
 
-    def fail(fd: int, mask: int, watched: Watched) -> None:
+    def fail(fd: int, watched: Watched, mask: int = READ) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(server.server.reactor._selector, "register", fail)
+    monkeypatch.setattr(server.server.reactor, "watch", fail)
     proxy.connect(server).expect_end()
     assert turned_away(server) == [(PROXY, "proxy", 1)]
     monkeypatch.undo()

@@ -12,7 +12,7 @@ from smtppseudo.events import Closed, Connected, Error, TurnedAway
 from smtppseudo.loop import listener as loop_listener
 from smtppseudo.loop.clock import Clock
 from smtppseudo.loop.listener import Listener, listen
-from smtppseudo.loop.reactor import Reactor, Watched
+from smtppseudo.loop.reactor import READ, Reactor, Watched
 from smtppseudo.server.preconditions import OTHER_DESCRIPTORS
 from tests import SELECTOR
 from tests.clients import Client, wait_until
@@ -254,11 +254,11 @@ def test_a_connection_that_cannot_be_watched_costs_no_slot(inside: MakeInside, m
     server = inside()
     reactor = server.server.reactor
 
-    def fail_once(fd: int, mask: int, watched: Watched) -> None:
+    def fail_once(fd: int, watched: Watched, mask: int = READ) -> None:
         monkeypatch.undo()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(reactor._selector, "register", fail_once)
+    monkeypatch.setattr(reactor, "watch", fail_once)
     server.connect().rest()
     assert server.server.reception.slots.in_use == 0
     server.advance(1.1)
@@ -317,10 +317,10 @@ def test_a_new_listener_that_cannot_be_watched_tries_again_after_a_second(monkey
     reactor = Reactor(Clock(monotonic=lambda: 1000.0))
     troubles: list[str] = []
 
-    def fail(fd: int, mask: int, watched: Watched) -> None:
+    def fail(fd: int, watched: Watched, mask: int = READ) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(reactor._selector, "register", fail)
+    monkeypatch.setattr(reactor, "watch", fail)
     listener = Listener(listen("127.0.0.1", 0), reactor, lambda *accepted: True, troubles.append)
     assert reactor.wheel.next_due() == pytest.approx(1001, abs=0.06)
     assert troubles == [f"cannot accept connections on port {listener.port}: No space left on device"]
