@@ -131,7 +131,7 @@ def _hits(options: argparse.Namespace, settings: Settings, now: int) -> Iterator
     since = instant(datetime.fromtimestamp(max(0, now - policy.window_s - policy.expire_s), UTC))
     reading = Reading(find_log_files(options, since), since)
     sessions = HitFinder(frozenset(settings.blocklist_evidence))
-    for rows in with_progress(reading):
+    for rows in with_progress(reading, reading):
         yield from (hit for hit in hits_in(rows, sessions) if hit.at <= now)
     if reading.damaged:
         say(f"damaged lines ignored: {reading.damaged}")
