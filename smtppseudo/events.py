@@ -21,6 +21,8 @@ CloseReason: TypeAlias = Literal[
     "stopped",  # the listener was stopped
     "disconnected",  # by a monitor
     "tls",
+    "tls_in_clear",  # a TLS handshake began without STARTTLS
+    "http",  # the caller speaks HTTP
     "fault",  # our bug
     "shutdown",
 ]
@@ -63,7 +65,7 @@ class Handshake(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A session ended. `not_logged` counts the data events over the session's share of the log."""
+    """A session ended. `not_logged` counts its data events over a share of the log."""
 
     reason: CloseReason
     duration_ms: int

@@ -6,6 +6,11 @@ import socket
 from pathlib import Path
 from typing import Any, Final
 
+HOST_NET: Final = Path("/run/smtppseudo")
+"""Where a service with a network namespace of its own sees the tables of the machine's network."""
+NET_TABLES: Final = ("fib_trie", "if_inet6")
+
+_PROC_NET: Final = Path("/proc/net")
 _LOCAL_4: Final = re.compile(r"\|-- (\S+)\n +/32 host LOCAL")
 
 
@@ -51,11 +56,23 @@ def address_literal(ip: str) -> str:
     return f"[IPv6:{ip.partition('%')[0]}]" if ":" in ip else f"[{ip}]"
 
 
-def machine_addresses(proc_net: Path = Path("/proc/net")) -> list[str]:
-    """Return the IP addresses of the interfaces in this network namespace; none on systems other than Linux."""
-    four = _LOCAL_4.findall(_read(proc_net / "fib_trie"))
-    six = [":".join(line[at : at + 4] for at in range(0, 32, 4)) for line in _read(proc_net / "if_inet6").splitlines()]
-    return sorted({*four, *six})
+def source_number(source: str) -> int:
+    """Return the number of an IPv4 address, or of the first address of an IPv6 /64. Raises ValueError."""
+    try:
+        if ":" in source:
+            return int.from_bytes(socket.inet_pton(socket.AF_INET6, source.removesuffix("/64")), "big")
+        return int.from_bytes(socket.inet_pton(socket.AF_INET, source), "big")
+    except OSError:
+        raise ValueError(f"{source!r} is not an address") from None
+
+
+def machine_addresses(*places: Path) -> list[str]:
+    """Return the IP addresses of the machine's interfaces, by the tables in `places`; none on systems but Linux."""
+    found: set[str] = set()
+    for four, six in ([_read(place / name) for name in NET_TABLES] for place in places or (_PROC_NET, HOST_NET)):
+        found.update(_LOCAL_4.findall(four))
+        found.update(":".join(line[at : at + 4] for at in range(0, 32, 4)) for line in six.splitlines())
+    return sorted(found)
 
 
 def _read(path: Path) -> str:

@@ -6,12 +6,20 @@ from typing import Final
 from smtppseudo.events import Command, escape
 
 REDACTED: Final = "[redacted]"
+LOG_SHARE_BYTES: Final = 65_536
+_NONE: Final[frozenset[str]] = frozenset()
 
 # AUTH and a known mechanism. Or a word that begins with AUTH: a misspelt command, or `Authorization:` of HTTP.
 _AUTH: Final = re.compile(
     rb"\s*AUTH"
     rb"(?:\s+(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|ANONYMOUS|XOAUTH2|OAUTHBEARER|SCRAM-[A-Z0-9-]{1,20})(?!\S))?",
     re.IGNORECASE,
+)
+HTTP_LINES_MAX: Final = 20
+# A request line: a word and a target, or with the version at its end. Or the header that every request has.
+_HTTP: Final = re.compile(
+    rb"\s*(?:\S+\s+(?:/|https?://|\*(?!\S)|[\w.:\[\]-]+:\d{1,5}(?!\S))|\S.*\sHTTP/\d\.\d\s*$|HOST:)",
+    re.IGNORECASE | re.DOTALL,
 )
 # What ends the text of a message: a command that hardly any text looks like.
 _ENDS_TEXT: Final = re.compile(
@@ -24,7 +32,11 @@ class Said:
     """What the caller has said so far. Created at its first command, because most open connections say nothing.
 
     `follows_auth`: the caller said AUTH, so unknown lines may be user names or passwords. `is_text`: DATA was refused,
-    and the caller may send the message all the same. `not_logged` counts the data events that were not logged.
+    and the caller may send the message all the same.
+
+    After `log_share_bytes`, without those of messages, only the first event of each kind of evidence is logged. The
+    recorder keeps the kinds in `kinds_logged`, and counts the other data events in `not_logged`. With `is_hidden` it
+    logs nothing.
     """
 
     __slots__ = (
@@ -32,23 +44,32 @@ class Said:
         "errors",
         "follows_auth",
         "helo",
+        "is_hidden",
         "is_text",
+        "kinds_logged",
         "last",
-        "logged_bytes",
+        "log_share_bytes",
         "mail_from",
         "not_logged",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, log_share_bytes: float = LOG_SHARE_BYTES, *, is_hidden: bool = False) -> None:
+        self.log_share_bytes = log_share_bytes
+        self.is_hidden = is_hidden
+        self.kinds_logged: frozenset[str] = _NONE
         self.commands = 0
         self.errors = 0
         self.helo: bytes | None = None
         self.mail_from: bytes | None = None
         self.last: Command | None = None
-        self.logged_bytes = 0
         self.not_logged = 0
         self.follows_auth = False
         self.is_text = False
+
+    def is_http(self, line: bytes) -> bool:
+        """Return whether a line belongs to an HTTP request; the verb is unknown, or the line too long."""
+        is_early = self.commands <= HTTP_LINES_MAX and self.helo is None and self.mail_from is None
+        return is_early and not self.is_text and _HTTP.match(line) is not None
 
     def redact(self, line: bytes, first_line: str, verb: bytes, *, is_unknown: bool) -> tuple[str, str]:
         """Return a line and the first line of its reply as text for the log, without passwords and mail."""

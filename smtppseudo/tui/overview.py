@@ -5,6 +5,7 @@ from datetime import tzinfo
 from typing import Final
 
 from smtppseudo.events import printable
+from smtppseudo.log.shares import SHORT
 from smtppseudo.tui.model import Model, turned_away_count
 from smtppseudo.tui.rates import CallerCounts
 from smtppseudo.tui.server_view import ServerView
@@ -67,6 +68,8 @@ def notice(view: ServerView) -> str:
             warnings.append("data events are off: what callers send is neither logged nor shown")
         if model.lost_log_lines:
             warnings.append(f"{model.lost_log_lines:,} log lines could not be written")
+        if model.log_used >= SHORT:
+            warnings.append(f"the space for today's log is running short: {model.log_used:.0%} are used")
         if model.settings_error:
             warnings.append(f"settings not changed by the last reload: {model.settings_error}")
         return "\n".join(map(sentence, warnings))

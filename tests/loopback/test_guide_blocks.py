@@ -97,6 +97,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo report --since 7d": runs.prints(f"100.0%  {CALLER} "),
         "smtppseudo report --since 2026-11-01": runs.run_all,
         "journalctl -u smtppseudo": runs.report_of_journal,
+        "smtppseudo find --since 7d": runs.prints("\nconnections     15\n"),
         "smtppseudo status --format prometheus": runs.prints("\nsmtppseudo_online 1\n"),
     },
     "block-lists": {
@@ -114,7 +115,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo set greet_delay_s=6": runs.run_all,
         "smtppseudo unset tarpit greet_delay_s": runs.run_all,
     },
-    "security": {"systemd-analyze security smtppseudo": BOOTED},
+    "security": {"systemd-analyze security smtppseudo": BOOTED, "sudo sysctl net.ipv4.tcp_fastopen=0": BOOTED},
     "compared-with": {"smtppseudo probe mail.example.org": runs.probe_elsewhere},
     "benchmarks": {
         ".venv/bin/python -m tests.bench.measure --quick": Skip("figures are taken by hand, on a quiet machine"),

@@ -231,6 +231,16 @@ def test_a_failed_reload_is_shown_until_it_is_mended() -> None:
     play(Scene(), act, (80, 24))
 
 
+def test_a_log_that_is_running_short_is_shown() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning(), status(log_used=0.749))
+        assert "today's log" not in scene.text()
+        await scene.tell(status(log_used=0.75))
+        assert "The space for today's log is running short: 75% are used" in scene.text()
+
+    play(Scene(), act, (80, 24))
+
+
 def test_help_and_palette_have_every_action() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(*busy_morning())
@@ -353,6 +363,7 @@ def test_enter_or_a_click_opens_the_session_of_an_event_a_caller_or_a_search_hit
         await scene.pilot.press("enter")
         assert scene.app.screen is main
         assert "belongs to no session" in next(iter(scene.app._notifications)).message
+        scene.app.clear_notifications()
         await scene.pilot.press("up", "enter")
         await opened("2001:db8:4:11::25 port 40357")
         await scene.pilot.click(EventPane, offset=(40, events.size.height - 6))
