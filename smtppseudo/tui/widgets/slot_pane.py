@@ -84,7 +84,8 @@ class SlotPane(Table):
 
     @property
     def key(self) -> SessionKey | None:
-        return self._board.order[self._cursor_line].key if self._board.order else None
+        order = self._board.order
+        return order[self._cursor_line].key if self._cursor_line < len(order) else None
 
     @property
     def cursor_line(self) -> int:
