@@ -35,6 +35,7 @@ class Model:
         self.counters: Frame = {}
         self.monitors = 0
         self.lost_log_lines = 0
+        self.log_used = 0.0
         self.settings_error = ""  # why the last reload changed nothing
         self.last_connect: tuple[str, str] | None = None  # time stamp and address
         self.last_seq = 0
@@ -82,6 +83,8 @@ class Model:
         self.state = text_of(fields, "state") or self.state
         self.monitors = number_of(fields, "monitors")
         self.lost_log_lines = number_of(fields, "lost_log_lines")
+        used = fields.get("log_used")
+        self.log_used = used if isinstance(used, int | float) else 0.0
         self.settings_error = text_of(fields, "settings_error")
         counters = fields.get("counters")
         if isinstance(counters, dict):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import tzinfo
 
 from smtppseudo.events import printable
+from smtppseudo.log.shares import SHORT
 from smtppseudo.tui.model import Model, turned_away_count
 from smtppseudo.tui.rates import sparkline
 from smtppseudo.tui.server_view import ServerView
@@ -61,6 +62,8 @@ def notice(view: ServerView) -> str:
             warnings.append("Accept Mail is on: every message is thrown away, and honest senders get no bounce")
         if model.settings.get("log_data_events") is False:
             warnings.append("data events are off: what callers send is neither logged nor shown")
+        if model.log_used >= SHORT:
+            warnings.append(f"the space for today's log is running short: {model.log_used:.0%} are used")
         if model.settings_error:
             warnings.append(f"settings not changed by the last reload: {model.settings_error}")
         return "\n".join(map(sentence, warnings))

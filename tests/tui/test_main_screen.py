@@ -186,6 +186,16 @@ def test_a_failed_reload_is_shown_until_it_is_mended() -> None:
     play(Scene(), act, (80, 24))
 
 
+def test_a_log_that_is_running_short_is_shown() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning(), status(log_used=0.749))
+        assert "today's log" not in scene.text()
+        await scene.tell(status(log_used=0.75))
+        assert "The space for today's log is running short: 75% are used" in scene.text()
+
+    play(Scene(), act, (80, 24))
+
+
 def test_help_and_palette_have_every_action() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(*busy_morning())
