@@ -201,9 +201,11 @@ class Reception:
         self._record_turned_away(self._turned_away.rest())
 
     def _is_idle(self, session: SmtpSession) -> bool:
-        """Return whether a session waits for its caller, and has waited since `idle_since`."""
+        """Return whether a session waits for its caller, or is over, and has waited since `idle_since`."""
         connection = self._connections[session.slot - 1]
-        return connection is not None and session.is_idle and not connection.is_sending
+        if connection is None or connection.is_sending:
+            return False
+        return session.is_idle or connection.is_lingering
 
     def _stop_delaying_if_short(self, newest: PacedConnection, now: float) -> None:
         """While free slots are short, delay no new session; when they become short, release the delayed ones too."""
