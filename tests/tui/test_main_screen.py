@@ -377,6 +377,10 @@ def test_enter_or_a_click_opens_the_session_of_an_event_a_caller_or_a_search_hit
         await scene.pilot.press("x")
         await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "hang up")
         assert "192.0.2.41 port 40346 in slot 1" in scene.text()
+        await scene.pilot.press("escape")
+        main.query_one(SlotPane).focus()
+        await scene.pilot.click("#footer", offset=(3, 0))  # the hint of Enter
+        await opened("192.0.2.41 port 40346")
 
     play(Scene(), act, (100, 40))
 
