@@ -64,7 +64,7 @@ def notice(view: ServerView) -> str:
     if link.up is not None:
         warnings = [link.up.note] if link.up.note else []
         if model.settings.get("accept_mail") is True:
-            warnings.append("Accept Mail is on: every message is thrown away, and honest senders get no bounce")
+            warnings.append("Accept mail is on: every message is thrown away, and honest senders get no bounce")
         if model.settings.get("log_data_events") is False:
             warnings.append("data events are off: what callers send is neither logged nor shown")
         if model.lost_log_lines:
