@@ -40,7 +40,7 @@ class Operations:
         """Open the SMTP port, or close it after a confirmation."""
         model = self._view.model
         if model.state != "online":
-            await self._do_now("Start server", "start")
+            await self._do_now("Start", "start")
             return
         count = model.board.open_count
         sessions = f" and ends {count} open session{'' if count == 1 else 's'}" if count else ""
@@ -118,7 +118,9 @@ class Operations:
             self._watch(result, is_reconnect_needed=not is_same or result.word is not None or view.link.up is None)
 
         login = _login_hint(None if up is None else up.user)
-        self._app.push_screen(SetupDialog(view.source, before, login, is_connected=up is not None), finish)
+        self._app.push_screen(
+            SetupDialog(view.source, before, login, view.greeting_date, is_connected=up is not None), finish
+        )
 
     def retry(self) -> None:
         """Connect now, or first ask for the magic word or about the certificate."""

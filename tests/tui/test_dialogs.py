@@ -148,8 +148,12 @@ def test_setup_checks_each_value_while_it_is_typed() -> None:
         def says(name: str) -> str:
             return str(setup.query_one(f"#{name}-hint", Static).content)
 
-        await scene.settle(lambda: "220 Welcome! and the date" in says("greeting"), "greeting")
+        await scene.settle(
+            lambda: "callers get: 220 Welcome!06/01/2026 2:30:00 PM +0000" in says("greeting"), "greeting"
+        )
         await scene.settle(lambda: "this machine" in says("host"), "address")
+        setup.query_one("#greeting", Input).value = "{hostname} ESMTP for {ip}"
+        await scene.settle(lambda: "220 mx.example.net ESMTP for 192.0.2.1" in says("greeting"), "the preview")
         setup.query_one("#greeting", Input).value = ""
         setup.query_one("#port", Input).value = "70000"
         setup.query_one("#word", Input).value = "short"
@@ -366,3 +370,42 @@ def test_a_changed_certificate_is_refused_until_the_operator_accepts_it() -> Non
         assert not scene.keyring.accepted
 
     play(Scene(Target(*ELSEWHERE)), act)
+
+
+def test_arrows_move_between_buttons_and_q_and_ctrl_c_leave() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        for leave in ("q", "ctrl+c", "escape"):
+            await scene.pilot.press("o")
+            await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "the question")
+            await scene.pilot.press("left")
+            assert scene.app.screen.focused is scene.app.screen.query_one("#yes")
+            await scene.pilot.press("right", leave)
+            await scene.settle(lambda: isinstance(scene.app.screen, MainScreen), leave)
+        await scene.pilot.press("s")
+        await scene.settle(lambda: scene.app.screen.query_one("#greeting", Input).value == "Welcome!", "loaded")
+        await scene.pilot.press("ctrl+c")  # an input line has the focus
+        await scene.settle(lambda: isinstance(scene.app.screen, MainScreen), "left")
+        await scene.pilot.press("f", "q", "ctrl+c")
+        assert scene.app.is_running
+        assert not scene.app.view.model.board.query
+        await scene.pilot.press("ctrl+c")
+        await scene.settle(lambda: not scene.app.is_running, "quit")
+
+    play(Scene(), act)
+
+
+def test_a_mistake_in_a_filter_stands_below_it_and_a_toast_above_the_events() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        await scene.pilot.press("f", *"state:open ip:1.2.3")
+        lines = scene.text().splitlines()
+        assert "state:open ip:1.2.3" in lines[-3]
+        assert "is neither an address nor a network" in lines[-2]
+        await scene.pilot.press("escape")
+        scene.app.operations.report("Stop", "this was refused for a reason that takes more than one line of a toast")
+        await scene.settle(lambda: "This was refused" in scene.text(), "the toast")
+        assert "following" in scene.text()
+        assert "This was refused" in scene.text().split("Events")[0]
+
+    play(Scene(), act)

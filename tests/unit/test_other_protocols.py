@@ -85,6 +85,7 @@ def test_tls_without_starttls_gets_no_reply_and_is_no_event(data: bytes, size: i
             b"XFORWARD NAME=[UNAVAILABLE]",
             b"BDAT 86 LAST",
             b"TURN",
+            b"XXXX [IPv6:2001:db8::1]",
             b"SEND FROM:<a@b>",
         ),
         *(

@@ -132,6 +132,17 @@ def test_a_source_that_holds_most_makes_room_for_one_that_holds_none() -> None:
     assert evicted == [most[1], fewer[0], most[2]]
 
 
+def test_sources_are_forgotten_when_half_of_the_slots_are_free() -> None:
+    table = table_of(4)
+    guests = [come(table, 0, f"192.0.2.{number % 2}") for number in range(4)]
+    assert table.occupant_to_evict(1, IP) is None
+    assert table.occupant_to_evict(1, OTHER) is guests[0]
+    assert table._holders is not None
+    for guest in guests[:3]:
+        leave(table, guest)
+    assert table._holders is None
+
+
 def test_an_occupant_at_work_or_new_does_not_make_room() -> None:
     table = table_of(4)
     guests = [come(table, 100) for _ in range(4)]

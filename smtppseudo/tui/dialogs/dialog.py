@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 
 class Dialog(ModalScreen[T], Generic[T]):
-    """A box in front of the screen. Esc and the button `cancel` leave it."""
+    """A box in front of the screen. Esc, q, Ctrl-C and the button `cancel` leave it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "cancel", "Cancel")]
 
     def action_cancel(self) -> None:
         """Leave; nothing is changed."""

@@ -9,7 +9,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from smtppseudo.tui.actions import ACTIONS, OTHER_KEYS
+from smtppseudo.tui.actions import ACTIONS, KEY_SIGNS, OTHER_KEYS
 from smtppseudo.tui.dialogs.dialog import Dialog, box
 
 _ABOUT: Final = """
@@ -25,7 +25,7 @@ What callers send is shown as printable ASCII: \\x1b is an escape character, and
 Online, in blue: the SMTP port is open. Offline, in red: the SMTP port is closed, or this screen has no \
 connection to the server; the words beside it say which.
 """
-_KEY_NAMES: Final = {"question_mark": "?", "slash": "/", "ctrl+q": "Ctrl+Q"}
+_KEY_NAMES: Final = {**KEY_SIGNS, "ctrl+q": "Ctrl+Q"}
 _KEYS_WIDTH: Final = 9
 _TEXT_WIDTH: Final = 69
 
@@ -43,7 +43,7 @@ def _key_names(keys: str) -> str:
 class HelpDialog(Dialog[None]):
     """The help."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("question_mark,f1,q", "cancel", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [("question_mark,f1", "cancel", "Close")]
 
     def compose(self) -> ComposeResult:
         with box("Help", "Esc closes"), VerticalScroll():

@@ -11,25 +11,26 @@ from textual.widgets import Static
 
 from smtppseudo.tui.dialogs.dialog import Dialog, box
 from smtppseudo.tui.model import Model
-from smtppseudo.tui.slots import SlotRow
-from smtppseudo.tui.texts import clock_time
-from smtppseudo.tui.transcripts import Transcript, TranscriptLine
+from smtppseudo.tui.texts import clock_time, reply_class
+from smtppseudo.tui.transcripts import SessionKey, Transcript, TranscriptLine
 
-_STYLES: Final = {"C": "bold", "S": "$secondary", "-": "$muted"}
+_STYLES: Final = {"no": "$primary", "mistake": "$muted", "fault": "$error", "said": ""}
 _REFRESH_S: Final = 0.2
 
 
 class TranscriptDialog(Dialog[None]):
     """The dialog. It grows while the session goes on."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("enter,q", "cancel", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [("enter", "cancel", "Close")]
 
-    def __init__(self, model: Model, row: SlotRow, zone: tzinfo | None) -> None:
+    def __init__(self, model: Model, key: SessionKey, zone: tzinfo | None) -> None:
         super().__init__()
         self._model = model
-        self._session = row.session
-        self._title = f"Slot {row.slot}, session {row.session}: {row.ip} port {row.port}"
-        self._known = [(name, getattr(row, name)) for name in ("helo", "sender", "last", "error")]
+        self._key = key
+        self._title = f"Slot {key.slot}, session {key.session}: {key.ip} port {key.port}"
+        row = model.board.rows.get(key.slot)
+        is_known = row is not None and row.key == key
+        self._known = [(name, getattr(row, name)) for name in ("helo", "sender", "last", "reply") if is_known]
         self._zone = zone
         self._shown: tuple[int, ...] | None = None
 
@@ -43,7 +44,7 @@ class TranscriptDialog(Dialog[None]):
 
     def catch_up(self) -> None:
         """Show new lines."""
-        transcript = self._model.transcripts.get(self._session)
+        transcript = self._model.transcripts.get(self._key)
         if transcript is None and self._shown is not None:
             return  # removed in the meantime: the lines on the screen stay
         version = () if transcript is None else (transcript.cut, len(transcript))
@@ -73,4 +74,5 @@ class TranscriptDialog(Dialog[None]):
 
     def _line(self, line: TranscriptLine) -> Content:
         time = clock_time(line.time, self._zone) if line.time else " " * 8
-        return Content.assemble((f"{time} ", "$muted"), (f"{line.side} {line.text}", _STYLES[line.side]))
+        style = "$muted" if line.side == "-" else _STYLES[reply_class(line.text)] if line.side == "S" else ""
+        return Content.assemble((f"{time} ", "$muted"), (f"{line.side} {line.text}", style))

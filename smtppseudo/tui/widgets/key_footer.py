@@ -1,16 +1,55 @@
-"""The footer: the keys that work now."""
+"""The footer: what the keys do in the pane that has the focus. A click on a key does the same."""
 
-from textual.widgets import Footer
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from textual import events
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
 
 
-class KeyFooter(Footer):
-    """Textual's footer, composed again only if its keys have changed, not at every change of the focus."""
+class Hint(NamedTuple):
+    """A key, what it does, and the screen's action. Hints of a high `rank` are left out first."""
 
-    _keys: tuple[tuple[str, str, bool], ...] | None = None
+    key: str
+    label: str
+    action: str
+    rank: int = 0
 
-    async def recompose(self) -> None:
-        shown = [active for active in self.screen.active_bindings.values() if active.binding.show]
-        keys = tuple([(active.binding.key, active.binding.description, active.enabled) for active in shown])
-        if keys != self._keys:
-            self._keys = keys
-            await super().recompose()
+    @property
+    def width(self) -> int:
+        """Its cells, with a space behind it."""
+        return len(self.key) + len(self.label) + 2
+
+
+class KeyFooter(Widget):
+    """One line."""
+
+    hints: reactive[Sequence[Hint]] = reactive(())
+
+    class Clicked(Message):
+        """A hint was clicked."""
+
+        def __init__(self, hint: Hint) -> None:
+            super().__init__()
+            self.hint = hint
+
+    def render(self) -> Content:
+        parts = [Content.assemble((f" {hint.key}", "$accent bold"), f" {hint.label}") for hint in self._shown()]
+        return Content("").join(parts)
+
+    def on_click(self, event: events.Click) -> None:
+        left = 0
+        for hint in self._shown():
+            left += hint.width
+            if event.x < left:
+                self.post_message(self.Clicked(hint))
+                return
+
+    def _shown(self) -> list[Hint]:
+        shown = list(self.hints)
+        while shown and sum([hint.width for hint in shown]) > self.size.width:
+            shown.remove(max(shown, key=lambda hint: hint.rank))
+        return shown
