@@ -12,16 +12,16 @@ from textual.widgets import Input, Static
 from smtppseudo.tui import overview
 from smtppseudo.tui.actions import ACTIONS, KEY_SIGNS
 from smtppseudo.tui.background import start_worker
-from smtppseudo.tui.dialogs.details import DetailsDialog
-from smtppseudo.tui.dialogs.help import HelpDialog
-from smtppseudo.tui.dialogs.transcript import TranscriptDialog
+from smtppseudo.tui.dialogs.dialog import TextDialog
+from smtppseudo.tui.dialogs.help import help_text
+from smtppseudo.tui.dialogs.transcript import transcript_dialog
 from smtppseudo.tui.operations import Operations
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
 from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.slots import COLUMNS, Column
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 from smtppseudo.tui.widgets.caller_pane import CallerPane
-from smtppseudo.tui.widgets.details import Details
+from smtppseudo.tui.widgets.details import Details, details_text
 from smtppseudo.tui.widgets.event_pane import EventPane
 from smtppseudo.tui.widgets.key_footer import Hint, KeyFooter
 from smtppseudo.tui.widgets.pane_title import PaneTitle
@@ -206,7 +206,7 @@ class MainScreen(Screen[None]):
             reason = "No event of it is kept any more." if event.key is None else "This event belongs to no session."
             self.notify(reason, title="Session", markup=False)
         else:
-            self.app.push_screen(TranscriptDialog(self._view.model, event.key, self._view.zone))
+            self.app.push_screen(transcript_dialog(self._view.model, event.key, self._view.zone))
 
     def on_slot_pane_title_clicked(self, event: SlotPane.TitleClicked) -> None:
         board = self._view.model.board
@@ -252,7 +252,7 @@ class MainScreen(Screen[None]):
             await self.focused.run_action("press" if isinstance(self.focused, TextButton) else "open")
 
     def action_help(self) -> None:
-        self.app.push_screen(HelpDialog())
+        self.app.push_screen(TextDialog("Help", help_text))
 
     def action_setup(self) -> None:
         self._operations.show_setup()
@@ -325,11 +325,9 @@ class MainScreen(Screen[None]):
             self._wants_details = not self._details_side.display
             self._place_sides()
         else:
-            self.app.push_screen(
-                DetailsDialog(
-                    lambda: [overview.caller_section(view.model.callers, view.zone), *overview.sections(view)]
-                )
-            )
+            callers = partial(overview.caller_section, view.model.callers, view.zone)
+            text = lambda: details_text([callers(), *overview.sections(view)])  # noqa: E731
+            self.app.push_screen(TextDialog("Details", text))
 
     def action_retry(self) -> None:
         self._operations.retry()

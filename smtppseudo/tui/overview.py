@@ -29,7 +29,8 @@ def headline(view: ServerView) -> Headline:
     """Return what the top bar shows."""
     model, link = view.model, view.link
     host = text_of(model.settings, "hostname")
-    place = f"{host}:{number_of(model.settings, 'port')}" if host else f"{view.target.address} port {view.port}"
+    port = number_of(model.settings, "port")
+    place = (f"{host}:{port}" if port else host) or f"{view.target.address} port {view.port}"
     is_online = None if link.up is None else model.state == "online"
     if is_online is None:
         status = "Connecting ..." if link.is_connecting and link.error is None else "Offline  no connection"

@@ -16,11 +16,10 @@ from smtppseudo.link.route import Target
 from smtppseudo.service.commands import ServiceAction
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.dialogs.certificate import CertificateDialog
-from smtppseudo.tui.dialogs.dialog import ConfirmDialog
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, TextDialog
 from smtppseudo.tui.dialogs.magic_word import LoginDialog, NewWordDialog
 from smtppseudo.tui.dialogs.service import ServiceDialog
 from smtppseudo.tui.dialogs.setup import SetupDialog
-from smtppseudo.tui.dialogs.transcript import TranscriptDialog
 from smtppseudo.tui.feeder import LinkDown, ResumePoint
 from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.memory import MEMORY_FILE
@@ -231,7 +230,7 @@ def test_a_transcript_has_both_sides_and_grows() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(link_up(), batch(*session_events(1, 1, "192.0.2.1", "gf.com", "<a@b>", is_open=True)))
         await scene.pilot.press("enter")
-        assert isinstance(scene.app.screen, TranscriptDialog)
+        assert isinstance(scene.app.screen, TextDialog)
         assert "C HELO gf.com" in scene.text()
         assert "S 553 Sender <a@b> is Invalid!" in scene.text()
         assert "not the start" not in scene.text()

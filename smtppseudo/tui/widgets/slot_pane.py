@@ -40,7 +40,7 @@ _LAYOUT: Final[Mapping[Column, _Layout]] = {
 _RIGHT: Final = ("slot", "port", "idle")
 _SIGNS: Final = {"open": "●", "closed": "○"}
 _IP_SHARE_MAX: Final = 0.4
-_REPLY_TEXT_FROM: Final = 14  # in a narrower column, the code stands alone
+_REPLY_TEXT_FROM: Final = 130  # in a narrower table, the reply is its code alone
 _NEW_S: Final = 2.0  # what changed since is bold
 
 
@@ -48,6 +48,8 @@ def lay_out(width: int, ip_width: int = 0) -> dict[Column, int]:
     """Return the columns that have room, with their widths. There is a space before, between and after them."""
     columns = dict(_LAYOUT)
     columns["ip"] = columns["ip"]._replace(width=max(15, min(ip_width, int(width * _IP_SHARE_MAX))))
+    if width < _REPLY_TEXT_FROM:
+        columns["reply"] = columns["reply"]._replace(share=0)
     while sum(layout.width + 1 for layout in columns.values()) + 1 > width and len(columns) > 1:
         del columns[max(columns, key=lambda name: columns[name].rank)]
     spare = width - 1 - sum(layout.width + 1 for layout in columns.values())
@@ -84,7 +86,8 @@ class SlotPane(Table):
 
     @property
     def key(self) -> SessionKey | None:
-        return self._board.order[self._cursor_line].key if self._board.order else None
+        order = self._board.order
+        return order[self._cursor_line].key if self._cursor_line < len(order) else None
 
     @property
     def cursor_line(self) -> int:
@@ -220,6 +223,6 @@ def _text(row: SlotRow, column: Column, idle: str, room: int) -> str:
         return f"{_SIGNS.get(row.state, '·')} {row.state_text}"
     if column == "last":
         return short_command(row.last)
-    if column == "reply" and room < _REPLY_TEXT_FROM:
+    if column == "reply" and room == _LAYOUT[column].width:
         return row.reply[:3]
     return str(getattr(row, column) or "")
