@@ -53,7 +53,7 @@ def _mails_refused(model: Model, zone: tzinfo | None) -> str:
 def _last_connect(model: Model, view: ServerView) -> str:
     at = parse_stamp(model.last_connect)
     if at is None:
-        return "nobody called yet"
+        return ""
     is_old = view.second - at.timestamp() > _OLD_S
     return f"last {(date_and_time if is_old else clock_time)(model.last_connect, view.zone)}"
 
