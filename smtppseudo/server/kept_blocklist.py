@@ -203,10 +203,11 @@ class KeptBlocklist:
             listed.append(self._listed_of(some))
             yield
         self._removed = never
+        # The hits come first, so that a crash leaves no entry without its hits.
+        yield from self._write(self._hits_path, SECRET_MODE, self._hits.render(sources))
         # Entries are made again when they are written: 200,000 of them would make collections of garbage long.
         entries = self._hits.review(merge(*map(_drain, listed), key=source_number), self._reactor.clock.second)
         yield from self._write(self._path, _LIST_MODE, self._render(entries, self._hostname))
-        yield from self._write(self._hits_path, SECRET_MODE, self._hits.render(sources))
         if self._hits.lost and not self._is_full:
             self._is_full = True
             self._on_trouble(

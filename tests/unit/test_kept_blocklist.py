@@ -203,6 +203,17 @@ def test_hits_outlast_a_restart(make: Callable[..., Bench]) -> None:
     assert [entry["source"] for entry in json.loads(bench.path.read_text())["entries"]] == [A, B]
 
 
+def test_a_crash_loses_no_entry(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.call(*[A] * 3)
+    for _ in bench.blocklist._refresh():
+        if bench.listed:
+            break
+    bench.reactor.close()
+    bench.start()
+    assert bench.listed == [A]
+
+
 def test_hits_during_the_restore_are_not_lost(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.call(*[A] * 2, *[B] * 3)
