@@ -9,7 +9,6 @@ from typing import Any, Final
 
 HOST_NET: Final = Path("/run/smtppseudo-net")
 """Where a service with a network namespace of its own sees the tables of the machine's network."""
-NET_TABLES: Final = ("fib_trie", "if_inet6")
 
 _PROC_NET: Final = Path("/proc/net")
 
@@ -69,14 +68,14 @@ def source_number(source: str) -> int:
 def machine_addresses(*places: Path) -> list[str]:
     """Return the IP addresses of the machine's interfaces, by the tables in `places`; none on systems but Linux."""
     found: set[str] = set()
-    for four, six in ([place / name for name in NET_TABLES] for place in places or (_PROC_NET, HOST_NET)):
+    for place in places or (_PROC_NET, HOST_NET):
         address = ""
-        for line in _lines(four):
+        for line in _lines(place / "fib_trie"):
             if "|--" in line:
                 address = line.split()[-1]
             elif "/32 host LOCAL" in line:
                 found.add(address)
-        found.update(":".join(line[at : at + 4] for at in range(0, 32, 4)) for line in _lines(six))
+        found.update(":".join(line[at : at + 4] for at in range(0, 32, 4)) for line in _lines(place / "if_inet6"))
     return sorted(found)
 
 
