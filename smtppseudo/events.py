@@ -65,7 +65,7 @@ class Handshake(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A session ended. `not_logged` counts the data events over the session's share of the log."""
+    """A session ended. `not_logged` counts its data events over a share of the log."""
 
     reason: CloseReason
     duration_ms: int
