@@ -19,31 +19,15 @@ class ScreenAction(NamedTuple):
     rank: int = 0
 
 
+_TABLES: Final = "slots events callers"
 ACTIONS: Final = (
     ScreenAction("question_mark,f1", "help", "Help", "What the keys do, and what the screen shows", "help"),
-    ScreenAction(
-        "x", "disconnect", "Disconnect", "End the session under the cursor", "hang up", "slots events callers"
-    ),
-    ScreenAction(
-        "f",
-        "filter",
-        "Filter",
-        "Show only some slots or events, in the pane that has the focus",
-        "filter",
-        "slots events",
-    ),
+    ScreenAction("x", "disconnect", "Disconnect", "End the session under the cursor", "hang up", _TABLES),
+    ScreenAction("f", "filter", "Filter", "Show only some slots or events", "filter", "slots events"),
     ScreenAction("slash", "search", "Search events", "Find words in the events", "search", "events callers", 3),
     ScreenAction("n", "search_next", "Next match", "Go to the next event that matches the search"),
     ScreenAction("N", "search_previous", "Previous match", "Go to the previous event that matches the search"),
-    ScreenAction(
-        "p",
-        "pause",
-        "Pause events",
-        "Stop the events; new ones are shown when they go on",
-        "pause",
-        "events",
-        1,
-    ),
+    ScreenAction("p", "pause", "Pause events", "Show new ones when it is pressed again", "pause", "events", 1),
     ScreenAction("e", "follow", "Follow events", "Keep the newest event in view", "follow", "events", 2),
     ScreenAction("c", "sort", "Sort by the next column", "A click on a column's title sorts, too", "sort", "slots", 3),
     ScreenAction("C", "reverse", "Reverse the order", "Sort in the other direction"),

@@ -29,7 +29,8 @@ def headline(view: ServerView) -> Headline:
     """Return what the top bar shows."""
     model, link = view.model, view.link
     host = text_of(model.settings, "hostname")
-    place = f"{host}:{number_of(model.settings, 'port')}" if host else f"{view.target.address} port {view.port}"
+    port = number_of(model.settings, "port")
+    place = (f"{host}:{port}" if port else host) or f"{view.target.address} port {view.port}"
     is_online = None if link.up is None else model.state == "online"
     if is_online is None:
         status = "Connecting ..." if link.is_connecting and link.error is None else "Offline  no connection"
@@ -52,7 +53,7 @@ def _mails_refused(model: Model, zone: tzinfo | None) -> str:
 def _last_connect(model: Model, view: ServerView) -> str:
     at = parse_stamp(model.last_connect)
     if at is None:
-        return "nobody called yet"
+        return ""
     is_old = view.second - at.timestamp() > _OLD_S
     return f"last {(date_and_time if is_old else clock_time)(model.last_connect, view.zone)}"
 
@@ -63,7 +64,7 @@ def notice(view: ServerView) -> str:
     if link.up is not None:
         warnings = [link.up.note] if link.up.note else []
         if model.settings.get("accept_mail") is True:
-            warnings.append("Accept Mail is on: every message is thrown away, and honest senders get no bounce")
+            warnings.append("Accept mail is on: every message is thrown away, and honest senders get no bounce")
         if model.settings.get("log_data_events") is False:
             warnings.append("data events are off: what callers send is neither logged nor shown")
         if model.lost_log_lines:

@@ -16,11 +16,10 @@ from smtppseudo.link.route import Target
 from smtppseudo.service.commands import ServiceAction
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.dialogs.certificate import CertificateDialog
-from smtppseudo.tui.dialogs.dialog import ConfirmDialog
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, TextDialog
 from smtppseudo.tui.dialogs.magic_word import LoginDialog, NewWordDialog
 from smtppseudo.tui.dialogs.service import ServiceDialog
 from smtppseudo.tui.dialogs.setup import SetupDialog
-from smtppseudo.tui.dialogs.transcript import TranscriptDialog
 from smtppseudo.tui.feeder import LinkDown, ResumePoint
 from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.memory import MEMORY_FILE
@@ -127,7 +126,7 @@ def test_a_change_that_loses_nothing_is_done_at_once_and_a_refusal_is_a_toast() 
         scene.source.replies["get"] = {"settings": settings(accept_mail=True), "origins": {}, "revision": 8}
         await scene.tell(link_up(state="offline", accept_mail=True))
         assert "Offline  the SMTP port is closed" in scene.text()
-        assert "Accept Mail is on" in scene.text()
+        assert "Accept mail is on" in scene.text()
         await scene.pilot.press("o")
         await scene.settle(lambda: asked(scene, "start") == [{}], "start")
         scene.source.refuse("set", "conflict", "somebody else has changed the settings; get them again")
@@ -231,7 +230,7 @@ def test_a_transcript_has_both_sides_and_grows() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(link_up(), batch(*session_events(1, 1, "192.0.2.1", "gf.com", "<a@b>", is_open=True)))
         await scene.pilot.press("enter")
-        assert isinstance(scene.app.screen, TranscriptDialog)
+        assert isinstance(scene.app.screen, TextDialog)
         assert "C HELO gf.com" in scene.text()
         assert "S 553 Sender <a@b> is Invalid!" in scene.text()
         assert "not the start" not in scene.text()
@@ -385,6 +384,10 @@ def test_arrows_move_between_buttons_and_q_and_ctrl_c_leave() -> None:
         await scene.pilot.press("s")
         await scene.settle(lambda: scene.app.screen.query_one("#greeting", Input).value == "Welcome!", "loaded")
         await scene.pilot.press("ctrl+c")  # an input line has the focus
+        await scene.settle(lambda: isinstance(scene.app.screen, MainScreen), "left")
+        await scene.pilot.press("w", "q")
+        assert scene.app.screen.query_one("#word", Input).value == "q"
+        await scene.pilot.press("ctrl+c")
         await scene.settle(lambda: isinstance(scene.app.screen, MainScreen), "left")
         await scene.pilot.press("f", "q", "ctrl+c")
         assert scene.app.is_running

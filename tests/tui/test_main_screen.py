@@ -9,9 +9,8 @@ from smtppseudo.link.errors import (
 )
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
-from smtppseudo.tui.dialogs.dialog import ConfirmDialog
-from smtppseudo.tui.dialogs.help import HelpDialog, key_lines
-from smtppseudo.tui.dialogs.transcript import TranscriptDialog
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, TextDialog
+from smtppseudo.tui.dialogs.help import key_lines
 from smtppseudo.tui.feeder import Connecting, LinkDown
 from smtppseudo.tui.memory import MEMORY_FILE
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
@@ -251,7 +250,7 @@ def test_help_and_palette_have_every_action() -> None:
             assert hasattr(scene.app.main, f"action_{action.name}")
             assert all(key in bound for key in action.keys.split(","))
         await scene.pilot.press("question_mark")
-        assert isinstance(scene.app.screen, HelpDialog)
+        assert isinstance(scene.app.screen, TextDialog)
         assert "Disconnect: End the session" in scene.text()
         assert len(key_lines()) > len(ACTIONS)
 
@@ -353,7 +352,7 @@ def test_enter_or_a_click_opens_the_session_of_an_event_a_caller_or_a_search_hit
         main = scene.app.main
 
         async def opened(words: str) -> None:
-            await scene.settle(lambda: isinstance(scene.app.screen, TranscriptDialog), words)
+            await scene.settle(lambda: isinstance(scene.app.screen, TextDialog), words)
             assert words in scene.text()
             await scene.pilot.press("q")
             await scene.settle(lambda: scene.app.screen is main, "left")
@@ -378,6 +377,10 @@ def test_enter_or_a_click_opens_the_session_of_an_event_a_caller_or_a_search_hit
         await scene.pilot.press("x")
         await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "hang up")
         assert "192.0.2.41 port 40346 in slot 1" in scene.text()
+        await scene.pilot.press("escape")
+        main.query_one(SlotPane).focus()
+        await scene.pilot.click("#footer", offset=(3, 0))  # the hint of Enter
+        await opened("192.0.2.41 port 40346")
 
     play(Scene(), act, (100, 40))
 
@@ -387,7 +390,7 @@ def test_below_100_columns_the_details_are_a_screen_of_their_own() -> None:
         await scene.tell(*busy_morning())
         assert "Version" not in scene.text()
         await scene.pilot.press("d")
-        assert "DetailsDialog" in str(scene.app.screen)
+        await scene.settle(lambda: scene.app.screen is not scene.app.main, "details")
         assert "Top callers since 14:00" in scene.text()
         await scene.pilot.press("d")
         assert scene.app.screen is scene.app.main

@@ -29,11 +29,16 @@ class Details(VerticalScroll, can_focus=False):
 
     def show(self, sections: Sequence[Section]) -> None:
         """Show sections, one below the other."""
-        text = Content("\n\n").join([_render(section) for section in sections])
+        text = details_text(sections)
         if text != self._text:
             has_other_height = text.plain.count("\n") != self._text.plain.count("\n")
             self._text = text
             self._static.update(text, layout=has_other_height)
+
+
+def details_text(sections: Sequence[Section]) -> Content:
+    """Return sections, one below the other."""
+    return Content("\n\n").join([_render(section) for section in sections])
 
 
 def _render(section: Section) -> Content:

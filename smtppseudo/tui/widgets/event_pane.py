@@ -152,7 +152,7 @@ class EventPane(Table):
             parts.append(Segment(f"{command}  "[:room], self.style("said")))
             reply = fit(reply if is_wide else reply[:3], room - len(command) - 2)
             return [*parts, Segment(reply, self.style(texts.reply_class(reply)))]
-        text = texts.describe(record) if kind == "closed" else f"{kind} {texts.describe(record)}"
+        text = texts.describe(record) if kind in ("closed", "turned_away") else f"{kind} {texts.describe(record)}"
         return [*parts, Segment(fit(text, room), self.style(_STYLES.get(kind, "other")))]
 
 

@@ -7,7 +7,6 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.geometry import Size
-from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
@@ -40,7 +39,7 @@ _LAYOUT: Final[Mapping[Column, _Layout]] = {
 _RIGHT: Final = ("slot", "port", "idle")
 _SIGNS: Final = {"open": "●", "closed": "○"}
 _IP_SHARE_MAX: Final = 0.4
-_REPLY_TEXT_FROM: Final = 14  # in a narrower column, the code stands alone
+_REPLY_TEXT_FROM: Final = 130  # in a narrower table, the reply is its code alone
 _NEW_S: Final = 2.0  # what changed since is bold
 
 
@@ -48,6 +47,8 @@ def lay_out(width: int, ip_width: int = 0) -> dict[Column, int]:
     """Return the columns that have room, with their widths. There is a space before, between and after them."""
     columns = dict(_LAYOUT)
     columns["ip"] = columns["ip"]._replace(width=max(15, min(ip_width, int(width * _IP_SHARE_MAX))))
+    if width < _REPLY_TEXT_FROM:
+        columns["reply"] = columns["reply"]._replace(share=0)
     while sum(layout.width + 1 for layout in columns.values()) + 1 > width and len(columns) > 1:
         del columns[max(columns, key=lambda name: columns[name].rank)]
     spare = width - 1 - sum(layout.width + 1 for layout in columns.values())
@@ -66,13 +67,6 @@ class SlotPane(Table):
     head_lines = 1
     is_stale: reactive[bool] = reactive(False)
 
-    class TitleClicked(Message):
-        """The operator clicked a column's title."""
-
-        def __init__(self, column: Column) -> None:
-            super().__init__()
-            self.column = column
-
     def __init__(self, board: SlotBoard, clock: Callable[[], float], *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._board = board
@@ -84,7 +78,8 @@ class SlotPane(Table):
 
     @property
     def key(self) -> SessionKey | None:
-        return self._board.order[self._cursor_line].key if self._board.order else None
+        order = self._board.order
+        return order[self._cursor_line].key if self._cursor_line < len(order) else None
 
     @property
     def cursor_line(self) -> int:
@@ -117,6 +112,12 @@ class SlotPane(Table):
             self._cursor_slot = order[self._cursor_line].slot
         self._lay_out_columns()
         self.refresh()
+
+    def sort_by(self, column: Column) -> None:
+        """Sort by a column; if that is the order already, reverse it."""
+        board = self._board
+        board.sort_by(column, is_reversed=column == board.sort and not board.is_reversed)
+        self.reorder()
 
     def _lay_out_columns(self) -> None:
         # Not only at a resize: the scrollbar comes and goes.
@@ -160,7 +161,7 @@ class SlotPane(Table):
         """Sort by the column whose title was clicked."""
         column = self._column_at(event.x) if event.y == 0 else None
         if column is not None:
-            self.post_message(self.TitleClicked(column))
+            self.sort_by(column)
 
     def go_to(self, line: int) -> None:
         order = self._board.order
@@ -220,6 +221,6 @@ def _text(row: SlotRow, column: Column, idle: str, room: int) -> str:
         return f"{_SIGNS.get(row.state, '·')} {row.state_text}"
     if column == "last":
         return short_command(row.last)
-    if column == "reply" and room < _REPLY_TEXT_FROM:
+    if column == "reply" and room == _LAYOUT[column].width:
         return row.reply[:3]
     return str(getattr(row, column) or "")
