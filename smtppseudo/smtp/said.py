@@ -84,13 +84,12 @@ class Said:
                 return REDACTED, redact_echo(first_line)
             self.helo = None
             return REDACTED, first_line[:4] + REDACTED
-        rest = b"" if auth is None else line[auth.end() :]
-        if auth is None or not rest.strip():
+        head, rest = (line, b"") if auth is None else (auth[0], line[auth.end() :])
+        if not rest.strip():
             return escape(line), first_line
         if rest[:1].isspace():
-            return f"{escape(auth[0])} {REDACTED}", first_line
-        # A misspelt AUTH; the reply echoes it. Without a space, the line is no evidence.
-        return escape(auth[0]) + REDACTED, redact_echo(first_line)
+            return f"{escape(head)} {REDACTED}", first_line
+        return escape(head) + REDACTED, redact_echo(first_line)  # a misspelt AUTH is no evidence: there is no space
 
 
 def redact_echo(first_line: str) -> str:

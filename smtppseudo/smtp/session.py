@@ -233,7 +233,7 @@ class SmtpSession:
         was_overflowed = splitter.overflowed
         line, end = splitter.take(data, at)
         text = splitter.partial if line is None else line.text
-        if self.said is None and text.startswith(_TLS):
+        if text.startswith(_TLS) and (self.said is None or not self.said.commands):
             line = Line(text, False)  # it may have no end
         too_long = splitter.overflowed if line is None else line.truncated_bytes > 0
         if too_long and not was_overflowed:
@@ -335,12 +335,12 @@ class SmtpSession:
             return verb, rule, argument
         if said.commands == 1 and line.startswith(_TLS):
             self.close_reason = "tls_in_clear"
-        elif said.is_http(line):
+            return verb, None, b""
+        if said.is_http(line):
             self.close_reason = "http"
-            rule = dialogue.not_spoken
-        else:
-            rule = dialogue.not_spoken if verb == b"BDAT" else dialogue.unknown
-        return verb, rule, sent_verb
+        elif verb != b"BDAT":
+            return verb, dialogue.unknown, sent_verb
+        return verb, dialogue.not_spoken, sent_verb
 
     def _expect_text(self, said: Said, verb: bytes, line: bytes, *, is_refused: bool) -> None:
         """Prepare for a message that is sent although DATA or BDAT was refused.

@@ -69,7 +69,7 @@ def lines(data: bytes) -> None:
         while at < len(piece):
             line, at = splitter.take(piece, at)
             found += [line] if line is not None else []
-            assert len(splitter._partial) <= LIMIT
+            assert len(splitter.partial) <= LIMIT
     assert found == reference_lines(stream)
     message, end, before = MessageCounter(), None, 0
     for piece in pieces(stream, size):

@@ -284,11 +284,9 @@ def admitted_as_modelled(
 def may_make_room(occupants: list[SmtpSession], now: float, ip: str) -> list[SmtpSession | None]:
     """Return the occupants of which one leaves for a caller: each the one idle longest of a source that holds most."""
     held = Counter(guest.ip for guest in occupants)
-    found: dict[str, SmtpSession] = {}
-    for guest in sorted(occupants, key=lambda guest: guest.idle_since):
-        if held[guest.ip] > 1 and guest.is_idle and now - guest.started_at >= 1:
-            found.setdefault(guest.ip, guest)
-    if ip in held or not found:
+    able = [guest for guest in occupants if held[guest.ip] > 1 and guest.is_idle and now - guest.started_at >= 1]
+    if ip in held or not able:
         return [None]
-    most = max(held[source] for source in found)
-    return [guest for guest in found.values() if held[guest.ip] == most]
+    most = max(held[guest.ip] for guest in able)
+    longest = {guest.ip: min(other.idle_since for other in able if other.ip == guest.ip) for guest in able}
+    return [guest for guest in able if held[guest.ip] == most and guest.idle_since == longest[guest.ip]]

@@ -347,5 +347,5 @@ def test_a_session_keeps_nothing_of_a_message() -> None:
 
 def held_bytes(session: SmtpSession) -> int:
     held = session._held
-    kept = (getattr(held, name, b"") for name in ("_partial", "_held"))
+    kept = (getattr(held, name, b"") for name in ("partial", "_held"))
     return sum(map(len, kept))
