@@ -172,11 +172,8 @@ def _count_in(path: Path) -> int:
 
 def _fail2ban(which: str, settings: Settings) -> str:
     rules = fail2ban.rules(settings.log_dir, settings.port)
-    if which == "fail2ban-filter":
-        return rules.filter
-    if which == "fail2ban-jail":
-        return rules.jail
-    return f"### {fail2ban.FILTER_PATH}\n\n{rules.filter}\n### {fail2ban.JAIL_PATH}\n\n{rules.jail}"
+    both = f"### {fail2ban.FILTER_PATH}\n\n{rules.filter}\n### {fail2ban.JAIL_PATH}\n\n{rules.jail}"
+    return {"fail2ban-filter": rules.filter, "fail2ban-jail": rules.jail}.get(which, both)
 
 
 def _network_or_path(text: str) -> str:

@@ -49,6 +49,9 @@ def run(options: argparse.Namespace) -> int:
     files = find_log_files(options, since, until)
     if STDIN in files:
         _copy_stdin()
+    for path in files:
+        if path.is_fifo() and path != STDIN:
+            raise exits.CommandError(f"{path}: a pipe cannot be read twice; read it from standard input: -")
     reading, again = Reading(files), Reading(files)
     for block in with_progress(reading, reading.blocks(files)):
         search.note(block)

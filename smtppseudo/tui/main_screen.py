@@ -18,10 +18,10 @@ from smtppseudo.tui.dialogs.transcript import transcript_dialog
 from smtppseudo.tui.operations import Operations
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
 from smtppseudo.tui.server_view import ServerView
-from smtppseudo.tui.slots import COLUMNS, Column
+from smtppseudo.tui.slots import COLUMNS
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 from smtppseudo.tui.widgets.caller_pane import CallerPane
-from smtppseudo.tui.widgets.details import Details, details_text
+from smtppseudo.tui.widgets.details import Details
 from smtppseudo.tui.widgets.event_pane import EventPane
 from smtppseudo.tui.widgets.key_footer import Hint, KeyFooter
 from smtppseudo.tui.widgets.pane_title import PaneTitle
@@ -110,20 +110,16 @@ class MainScreen(Screen[None]):
 
     def _show_hints(self) -> None:
         """Show what the keys do where the focus is."""
-        pane = "" if self.focused is None else self.focused.id or ""
-        is_table = pane in ("slots", "events", "callers")
-        hints = [Hint("⏎", "session" if is_table else "press", "enter")]
         if self._prompt.display:
             hints = [Hint("⏎", "done", "enter"), Hint("Esc", "cancel", "app.interrupt")]
         else:
+            pane = "" if self.focused is None else self.focused.id or ""
+            hints = [Hint("⏎", "session" if isinstance(self.focused, Table) else "press", "enter")]
             for action in ACTIONS:
                 if action.footer and (not action.panes or pane in action.panes.split()):
                     key = action.keys.split(",")[0]
                     hints.append(Hint(KEY_SIGNS.get(key, key), action.footer, action.name, action.rank))
         self._footer.hints = tuple(hints)
-
-    def on_key_footer_clicked(self, event: KeyFooter.Clicked) -> None:
-        start_worker(self, partial(self.run_action, event.hint.action), "button")
 
     def _share_height(self) -> None:
         """Give the slots the rows that they need, and the callers up to a third; but leave a fifth to the events."""
@@ -155,7 +151,7 @@ class MainScreen(Screen[None]):
             self._notice.update(text)
         self._notice.display = bool(text)
         self._callers.show(model)
-        self._details.show(overview.sections(view))
+        self._details.show(overview.details(view))
         self._redraw_titles()
         self._slots.is_stale = view.link.up is None
         is_known = bool(model.started_at)
@@ -182,18 +178,14 @@ class MainScreen(Screen[None]):
             parts.append(f"search: {self._search}")
         if self._view.model.not_shown:
             parts.append(f"{self._view.model.not_shown:,} not shown")
-        if pane.is_paused:
-            parts.append(f"paused, {pane.held_back} new (p)")
-        parts.append("following" if pane.is_following else "not following (e)")
+        parts.append("following" if pane.is_following else f"paused, {pane.new_count:,} new (p)")
         self._events_title.about = " · ".join(parts)
 
     def _place_sides(self) -> None:
         """Show what there is room for beside the slots: the top callers, the details, or both."""
-        width, wanted = self.size.width, self._wants_details
-        shows_details = width >= SIDE_COLUMNS and (width >= DETAILS_COLUMNS if wanted is None else wanted)
-        self._details_side.display = shows_details
-        is_beside = width >= SIDE_COLUMNS and (width >= DETAILS_COLUMNS or not shows_details)
-        self._callers_side.display = is_beside
+        is_narrow, is_wide = self.size.width < SIDE_COLUMNS, self.size.width >= DETAILS_COLUMNS
+        self._details_side.display = not is_narrow and (is_wide if self._wants_details is None else self._wants_details)
+        self._callers_side.display = is_wide or not (is_narrow or self._details_side.display)
         self._redraw_texts()
 
     def on_text_button_pressed(self, event: TextButton.Pressed) -> None:
@@ -207,10 +199,6 @@ class MainScreen(Screen[None]):
             self.notify(reason, title="Session", markup=False)
         else:
             self.app.push_screen(transcript_dialog(self._view.model, event.key, self._view.zone))
-
-    def on_slot_pane_title_clicked(self, event: SlotPane.TitleClicked) -> None:
-        board = self._view.model.board
-        self._sort(event.column, is_reversed=event.column == board.sort and not board.is_reversed)
 
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
         try:
@@ -238,11 +226,6 @@ class MainScreen(Screen[None]):
                 self.action_search_previous()
             else:
                 self._events.action_jump(-1)
-        self._redraw_titles()
-
-    def _sort(self, column: Column, *, is_reversed: bool) -> None:
-        self._view.model.board.sort_by(column, is_reversed=is_reversed)
-        self._slots.reorder()
         self._redraw_titles()
 
     async def action_enter(self) -> None:
@@ -303,31 +286,21 @@ class MainScreen(Screen[None]):
             self.notify(f"No event contains {self._search}", title="Search", markup=False)
 
     def action_pause(self) -> None:
-        self._events.is_paused = not self._events.is_paused
-        self._redraw_titles()
-
-    def action_follow(self) -> None:
-        self._events.is_paused = False
-        self._events.action_jump(-1)
+        self._events.toggle_pause()
         self._redraw_titles()
 
     def action_sort(self) -> None:
-        following = COLUMNS[(COLUMNS.index(self._view.model.board.sort) + 1) % len(COLUMNS)]
-        self._sort(following, is_reversed=False)
+        self._slots.sort_by(COLUMNS[(COLUMNS.index(self._view.model.board.sort) + 1) % len(COLUMNS)])
 
     def action_reverse(self) -> None:
-        board = self._view.model.board
-        self._sort(board.sort, is_reversed=not board.is_reversed)
+        self._slots.sort_by(self._view.model.board.sort)
 
     def action_details(self) -> None:
-        view = self._view
         if self.size.width >= SIDE_COLUMNS:
             self._wants_details = not self._details_side.display
             self._place_sides()
         else:
-            callers = partial(overview.caller_section, view.model.callers, view.zone)
-            text = lambda: details_text([callers(), *overview.sections(view)])  # noqa: E731
-            self.app.push_screen(TextDialog("Details", text))
+            self.app.push_screen(TextDialog("Details", partial(overview.details, self._view, has_callers=True)))
 
     def action_retry(self) -> None:
         self._operations.retry()

@@ -51,12 +51,12 @@ class Operations:
         """Turn a setting on or off, after a confirmation if mail or log records could be lost."""
         model = self._view.model
         is_on = model.settings.get(name) is True
-        title, text = ("Accept Mail", _ACCEPT) if name == "accept_mail" else ("Show/Log data events", _NO_DATA)
+        title, text = ("Accept mail", _ACCEPT) if name == "accept_mail" else ("Log data", _NO_DATA)
         changes = {"changes": {name: not is_on}, "revision": model.revision}
         if is_on is (name == "accept_mail"):  # to refuse mail again, or to log again, loses nothing
             await self._do_now(title, "set", **changes)
         else:
-            verb = "Accept Mail" if name == "accept_mail" else "Turn them off"
+            verb = "Accept mail" if name == "accept_mail" else "Turn them off"
             self._confirm(title, text, verb, "set", **changes)
 
     def disconnect(self, row: SlotRow) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
+from itertools import groupby
 from typing import Final, Literal, TypeAlias
 
 from smtppseudo.monitor.codec import Frame
@@ -109,10 +110,8 @@ class SlotBoard:
         if self._free is None:
             wanted = not self.query or self.query.kinds == ("free",)
             free = [number for number, row in sorted(self.rows.items()) if row.state == "free"] if wanted else []
-            starts = [number for at, number in enumerate(free) if not at or free[at - 1] != number - 1]
-            ends = [number for at, number in enumerate(free, 1) if at == len(free) or free[at] != number + 1]
-            spans = zip(starts, ends, strict=True)
-            self._free = ", ".join([f"{start}-{end}" if start < end else f"{start}" for start, end in spans])
+            runs = [[number for _, number in run] for _, run in groupby(enumerate(free), lambda at: at[1] - at[0])]
+            self._free = ", ".join([f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs])
         return self._free
 
     def load(self, slots: Iterable[Frame], now: float) -> None:

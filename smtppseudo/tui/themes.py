@@ -21,7 +21,6 @@ THEMES: Final = (
         success="#7fd18b",
         dark=True,
         variables={
-            "warn": "#e6b450",
             "muted": "#8a94a6",
             "notice": "#3a2a12",
             "resting": "#202834",
@@ -37,12 +36,11 @@ THEMES: Final = (
         background="#fbfbf8",
         surface="#ffffff",
         panel="#e9ecef",
-        warning="#8a5a00",
+        warning="#8a4b00",
         error="#b3261e",
         success="#1c6b34",
         dark=False,
         variables={
-            "warn": "#8a4b00",
             "muted": "#626c7a",
             "notice": "#fbe9c6",
             "resting": "#e4e8ec",

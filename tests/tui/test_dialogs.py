@@ -126,7 +126,7 @@ def test_a_change_that_loses_nothing_is_done_at_once_and_a_refusal_is_a_toast() 
         scene.source.replies["get"] = {"settings": settings(accept_mail=True), "origins": {}, "revision": 8}
         await scene.tell(link_up(state="offline", accept_mail=True))
         assert "Offline  the SMTP port is closed" in scene.text()
-        assert "Accept Mail is on" in scene.text()
+        assert "Accept mail is on" in scene.text()
         await scene.pilot.press("o")
         await scene.settle(lambda: asked(scene, "start") == [{}], "start")
         scene.source.refuse("set", "conflict", "somebody else has changed the settings; get them again")
@@ -384,6 +384,10 @@ def test_arrows_move_between_buttons_and_q_and_ctrl_c_leave() -> None:
         await scene.pilot.press("s")
         await scene.settle(lambda: scene.app.screen.query_one("#greeting", Input).value == "Welcome!", "loaded")
         await scene.pilot.press("ctrl+c")  # an input line has the focus
+        await scene.settle(lambda: isinstance(scene.app.screen, MainScreen), "left")
+        await scene.pilot.press("w", "q")
+        assert scene.app.screen.query_one("#word", Input).value == "q"
+        await scene.pilot.press("ctrl+c")
         await scene.settle(lambda: isinstance(scene.app.screen, MainScreen), "left")
         await scene.pilot.press("f", "q", "ctrl+c")
         assert scene.app.is_running

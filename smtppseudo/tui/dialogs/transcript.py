@@ -32,7 +32,7 @@ def _text(transcript: Transcript, zone: tzinfo | None) -> Content:
     lines = [_line(line, zone) for line in transcript.lines()]
     notes = [] if transcript.is_whole else ["this is not the start: the session began before this screen connected"]
     notes += [f"{transcript.cut} events before this are not kept"] if transcript.cut else []
-    return Content("\n").join([*[Content.styled(f"-- {note} --", "$warn italic") for note in notes], *lines])
+    return Content("\n").join([*[Content.styled(f"-- {note} --", "$warning italic") for note in notes], *lines])
 
 
 def _line(line: TranscriptLine, zone: tzinfo | None) -> Content:

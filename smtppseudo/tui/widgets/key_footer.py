@@ -1,11 +1,11 @@
 """The footer: what the keys do in the pane that has the focus. A click on a key does the same."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from textual import events
 from textual.content import Content
-from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
@@ -29,24 +29,15 @@ class KeyFooter(Widget):
 
     hints: reactive[Sequence[Hint]] = reactive(())
 
-    class Clicked(Message):
-        """A hint was clicked."""
-
-        def __init__(self, hint: Hint) -> None:
-            super().__init__()
-            self.hint = hint
-
     def render(self) -> Content:
         parts = [Content.assemble((f" {hint.key}", "$accent bold"), f" {hint.label}") for hint in self._shown()]
         return Content("").join(parts)
 
-    def on_click(self, event: events.Click) -> None:
-        left = 0
-        for hint in self._shown():
-            left += hint.width
-            if event.x < left:
-                self.post_message(self.Clicked(hint))
-                return
+    async def on_click(self, event: events.Click) -> None:
+        ends = accumulate([hint.width for hint in self._shown()])
+        hint = next((hint for hint, end in zip(self._shown(), ends, strict=True) if event.x < end), None)
+        if hint is not None:
+            await self.screen.run_action(hint.action)
 
     def _shown(self) -> list[Hint]:
         shown = list(self.hints)

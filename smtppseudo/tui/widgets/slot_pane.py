@@ -7,7 +7,6 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.geometry import Size
-from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
@@ -68,13 +67,6 @@ class SlotPane(Table):
     head_lines = 1
     is_stale: reactive[bool] = reactive(False)
 
-    class TitleClicked(Message):
-        """The operator clicked a column's title."""
-
-        def __init__(self, column: Column) -> None:
-            super().__init__()
-            self.column = column
-
     def __init__(self, board: SlotBoard, clock: Callable[[], float], *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._board = board
@@ -121,6 +113,12 @@ class SlotPane(Table):
         self._lay_out_columns()
         self.refresh()
 
+    def sort_by(self, column: Column) -> None:
+        """Sort by a column; if that is the order already, reverse it."""
+        board = self._board
+        board.sort_by(column, is_reversed=column == board.sort and not board.is_reversed)
+        self.reorder()
+
     def _lay_out_columns(self) -> None:
         # Not only at a resize: the scrollbar comes and goes.
         widths = lay_out(self.scrollable_content_region.width, self._board.ip_width)
@@ -163,7 +161,7 @@ class SlotPane(Table):
         """Sort by the column whose title was clicked."""
         column = self._column_at(event.x) if event.y == 0 else None
         if column is not None:
-            self.post_message(self.TitleClicked(column))
+            self.sort_by(column)
 
     def go_to(self, line: int) -> None:
         order = self._board.order
