@@ -335,6 +335,7 @@ class SmtpSession:
             return verb, rule, argument
         if said.commands == 1 and line.startswith(_TLS):
             self.close_reason = "tls_in_clear"
+            said.commands = 0  # this was none
             return verb, None, b""
         if said.is_http(line):
             self.close_reason = "http"
