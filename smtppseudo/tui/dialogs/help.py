@@ -8,8 +8,8 @@ from textual.content import Content
 from smtppseudo.tui.actions import ACTIONS, KEY_SIGNS, OTHER_KEYS
 
 _ABOUT: Final = """
-A slot is a place for one connection. It keeps its last session after that was closed, so the table shows \
-who connected last. Slots that were never used come last.
+A slot is a place for one connection. It keeps its last session after that was closed: open ones come first, \
+then the latest. Slots that were never used share one line.
 
 A filter takes words, all of which must match, and networks: ip:192.0.2.0/24. In the slots it also takes \
 state:open, in the events event:connected,closed. An empty filter shows everything.
@@ -17,8 +17,8 @@ state:open, in the events event:connected,closed. An empty filter shows everythi
 When the screen connects, it gets the latest events from the server, about a thousand. \
 What callers send is shown as printable ASCII: \\x1b is an escape character, and it is harmless here.
 
-Online, in blue: the SMTP port is open. Offline, in red: the SMTP port is closed, or this screen has no \
-connection to the server; the words beside it say which.
+Offline, in red: the SMTP port is closed, or this screen has no connection to the server; the words beside it \
+say which. Replies: blue refuses, grey (50z, 421) is the caller's mistake, red is a fault of the server.
 """
 _KEY_NAMES: Final = {**KEY_SIGNS, "ctrl+q": "Ctrl+Q"}
 _KEYS_WIDTH: Final = 9
