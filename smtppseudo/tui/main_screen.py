@@ -5,7 +5,8 @@ from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
@@ -21,7 +22,6 @@ from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.slots import COLUMNS
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 from smtppseudo.tui.widgets.caller_pane import CallerPane
-from smtppseudo.tui.widgets.details import Details
 from smtppseudo.tui.widgets.event_pane import EventPane
 from smtppseudo.tui.widgets.key_footer import Hint, KeyFooter
 from smtppseudo.tui.widgets.pane_title import PaneTitle
@@ -62,7 +62,8 @@ class MainScreen(Screen[None]):
         self._slots = SlotPane(view.model.board, view.now, id="slots")
         self._callers = CallerPane(view.model, id="callers")
         self._events = EventPane(view.model.events, view.zone, id="events")
-        self._details = Details(id="details")
+        self._details = Static("", markup=False)
+        self._details_text = Content("")
         self._prompt, self._footer = Prompt(id="prompt"), KeyFooter(id="footer")
 
     def cancel_prompt(self) -> bool:
@@ -94,7 +95,8 @@ class MainScreen(Screen[None]):
                 yield self._events
             with self._details_side:
                 yield PaneTitle("Details", id="details-title", corner="┬")
-                yield self._details
+                with VerticalScroll(id="details", can_focus=False):
+                    yield self._details
         yield self._prompt
         yield self._footer
 
@@ -151,7 +153,10 @@ class MainScreen(Screen[None]):
             self._notice.update(text)
         self._notice.display = bool(text)
         self._callers.show(model)
-        self._details.show(overview.details(view))
+        details, before = overview.details(view), self._details_text
+        if details != before:
+            self._details_text = details
+            self._details.update(details, layout=details.plain.count("\n") != before.plain.count("\n"))
         self._redraw_titles()
         self._slots.is_stale = view.link.up is None
         is_known = bool(model.started_at)

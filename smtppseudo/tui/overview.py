@@ -1,6 +1,6 @@
 """The overview: model and link status in words, for the top bar, the notice and the details."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import tzinfo
 from typing import Final
 
@@ -21,7 +21,6 @@ from smtppseudo.tui.texts import (
     text_of,
 )
 from smtppseudo.tui.widgets.caller_pane import CALLERS_SHOWN
-from smtppseudo.tui.widgets.details import section
 from smtppseudo.tui.widgets.top_bar import Headline
 
 _OLD_S: Final = 12 * 3_600  # a last connect before that is shown with its date
@@ -96,6 +95,12 @@ def details(view: ServerView, *, has_callers: bool = False) -> Content:
     sections = [section(callers_title(counts, view.zone), callers)] if has_callers else []
     sections += [section("Server", _server(view)), section("Service", _service(view))]
     return Content("\n\n").join(sections)
+
+
+def section(title: str, lines: Iterable[tuple[str, str]]) -> Content:
+    """Return a heading, and lines of a name and a value. A line without a name is plain text."""
+    parts = [Content.assemble((f" {name:<13} " if name else " ", "$muted"), value) for name, value in lines]
+    return Content("\n").join([Content.styled(f" {title}", "bold"), *parts])
 
 
 def callers_title(counts: CallerCounts, zone: tzinfo | None) -> str:
