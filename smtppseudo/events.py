@@ -63,13 +63,18 @@ class Handshake(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A session ended. `not_logged` counts the data events over the session's share of the log."""
+    """A session ended.
+
+    `mails_refused` counts its mail transactions that got the refusal of the stage; None in logs of servers that did not
+    count them. `not_logged` counts the data events over the session's share of the log.
+    """
 
     reason: CloseReason
     duration_ms: int
     received_bytes: int
     sent_bytes: int
     commands: int
+    mails_refused: int | None = None
     not_logged: int = 0
 
 

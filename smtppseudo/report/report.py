@@ -22,6 +22,7 @@ _SPAN_ENDS_MS: Final = (1_000, 10_000, 60_000, 600_000)
 _IPV4: Final = re.compile(r"(\d{1,3}\.\d{1,3}\.\d{1,3})\.\d{1,3}", re.ASCII)
 _FROM: Final = re.compile(r"FROM:\s*(?:<([^>]*)|(\S+))", re.ASCII | re.IGNORECASE)
 _NO_SENDER: Final = "<>"
+_SENDER_REFUSED: Final = "553"
 _OF_COMMANDS: Final = ("verb", "helo", "domain", "sender")
 _REASONS: Final = get_args(TurnedAwayReason)
 
@@ -36,12 +37,14 @@ class Report:
         self.connected = 0
         self.commands = 0
         self.closed = 0
+        self.mails_refused = 0
         self.wasted_ms = 0
         self.lost = 0
         self.suppressed = 0
         self.turned_away: dict[str, int] = {}
         self.first = ""
         self.last = ""
+        self._counting_servers: set[str] = set()
         self.tallies = {kind: Tally(kept) for kind in kinds}
         self._day_and_hour = lru_cache(4_096)(lambda minute: _day_and_hour(minute, zone))
 
@@ -52,15 +55,19 @@ class Report:
         said: list[str] = []
         ends: list[str] = []
         spans: list[int] = []
-        for time, kind, _, ip, _, data, _, _, reason, amount, _ in rows:
+        for time, kind, _, ip, _, data, code, _, reason, amount, mails, server in rows:
             if kind == "command":
                 said.append(data)
+                if code == _SENDER_REFUSED and server not in self._counting_servers:
+                    self.mails_refused += 1
             elif kind == "connected":
                 callers.append(ip)
                 minutes.append(time[:16])
             elif kind == "closed":
                 ends.append(reason)
                 spans.append(int(amount))
+                if mails:
+                    self._add_mails(int(mails), server)
             elif kind == "turned_away":
                 self._add_turned_away(reason, int(amount))
             elif kind == "error":
@@ -77,6 +84,11 @@ class Report:
         self._add_commands(Counter(said))
         self._tally("reason", Counter(ends))
         self._tally("duration", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
+
+    def _add_mails(self, count: int, server: str) -> None:
+        """Count the mails of a session. They were inferred from the commands until the log had the number."""
+        self._counting_servers.add(server)
+        self.mails_refused += count
 
     def _add_turned_away(self, reason: str, count: int) -> None:
         known = reason if reason in _REASONS else "other"  # the reason of a later version

@@ -155,7 +155,7 @@ class Reception:
         self._connections[slot - 1] = None
         self.slots.release(slot)
         self._limit.release(ip)
-        self.counters.add_closed(session, now)
+        self.counters.add_closed(session, now, self.reactor.clock.day)
 
     def local_ip(self, slot: int) -> str:
         """Return the local address that the peer in a slot connected to; empty if it has left."""

@@ -56,8 +56,23 @@ class ReplyTemplates:
         return lambda said, origin, argument: data
 
     def refusing(self, reply: Reply, usual: ReplyFunction | None = None) -> ReplyFunction:
-        """Send a refusal with the operator's text, if there is one; `usual` is the function without that text."""
-        send_usual = usual or self.always(reply)
+        """Send the refusal of the stage, and count it once for each MAIL, or for the session if there is none.
+
+        `usual` is the function that makes the reply without an operator's text.
+        """
+        send = self._refusing_with_text(reply, usual or self.always(reply))
+        code = b"%d " % reply.code
+
+        def reply_to(said: Said, origin: str, argument: bytes) -> bytes:
+            given = send(said, origin, argument)
+            if not said.is_refused and given.startswith(code):  # else the command was malformed
+                said.is_refused = True
+                said.mails_refused += 1
+            return given
+
+        return reply_to
+
+    def _refusing_with_text(self, reply: Reply, send_usual: ReplyFunction) -> ReplyFunction:
         if not self._refusal:
             return send_usual
         code, head = b"%d " % reply.code, self.encode(reply._replace(text="")).removesuffix(b"\r\n")
@@ -108,6 +123,7 @@ class ReplyTemplates:
             if path is None:
                 return missing
             said.mail_from = path = echo(path)
+            said.is_refused = False
             return before + path + after
 
         return reply_to

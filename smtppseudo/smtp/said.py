@@ -25,6 +25,8 @@ class Said:
 
     `follows_auth`: the caller said AUTH, so unknown lines may be user names or passwords. `is_text`: DATA was refused,
     and the caller may send the message all the same. `not_logged` counts the data events that were not logged.
+    `mails_refused` counts mail transactions that got the refusal of the stage, and `is_refused` is true once the
+    present one did.
     """
 
     __slots__ = (
@@ -32,10 +34,12 @@ class Said:
         "errors",
         "follows_auth",
         "helo",
+        "is_refused",
         "is_text",
         "last",
         "logged_bytes",
         "mail_from",
+        "mails_refused",
         "not_logged",
     )
 
@@ -49,6 +53,8 @@ class Said:
         self.not_logged = 0
         self.follows_auth = False
         self.is_text = False
+        self.mails_refused = 0
+        self.is_refused = False
 
     def redact(self, line: bytes, first_line: str, verb: bytes, *, is_unknown: bool) -> tuple[str, str]:
         """Return a line and the first line of its reply as text for the log, without passwords and mail."""

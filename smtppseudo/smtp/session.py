@@ -130,6 +130,11 @@ class SmtpSession:
         return int(split_origin(self.origin)[3])
 
     @property
+    def stage(self) -> str:
+        """The stage at which mail is refused in this session."""
+        return self._dialogue.stage
+
+    @property
     def is_open(self) -> bool:
         """Whether the session still replies to commands, or may do so after a TLS handshake."""
         return self.close_reason is None or self.state is _STARTTLS
@@ -184,8 +189,10 @@ class SmtpSession:
         self.close_reason = reason = self.close_reason or reason
         duration_ms = round((now - self.started_at) * 1000)
         said = self.said or self._ensure_said()
-        sums = (reason, duration_ms, self.received_bytes, self.sent_bytes, said.commands, said.not_logged)
-        return [*events, _new(Closed, sums)]
+        if self._dialogue.greets_with_refusal:
+            said.mails_refused = 1
+        sums = (reason, duration_ms, self.received_bytes, self.sent_bytes, said.commands, said.mails_refused)
+        return [*events, _new(Closed, (*sums, said.not_logged))]
 
     def secured(self, now: float) -> None:
         """Restart under TLS: discard what the caller said before (RFC 3207 section 4.2)."""
