@@ -21,6 +21,8 @@ CloseReason: TypeAlias = Literal[
     "stopped",  # the listener was stopped
     "disconnected",  # by a monitor
     "tls",
+    "tls_in_clear",  # a TLS handshake began without STARTTLS
+    "http",  # the caller speaks HTTP
     "fault",  # our bug
     "shutdown",
 ]

@@ -39,7 +39,7 @@ WHOLE = 1 << 30
 DATE = "06/01/2012 2:41:11 PM -0700"
 
 _REPEATED = re.compile(r"\{(.+?)\*(\d+)\}")
-_SCRIPT_LINE = re.compile(r"([SC])(?:\*(\d+))?:(?: (.*))?|C< .+|\+[\d.]+|-- closed [a-z]+")
+_SCRIPT_LINE = re.compile(r"([SC])(?:\*(\d+))?:(?: (.*))?|C< .+|\+[\d.]+|-- closed [a-z_]+")
 _SERVER_LINE = re.compile(r"S: [2-5][0-9][0-9][ -][ -~]{0,506}")
 
 

@@ -7,10 +7,10 @@ A renderer takes entries sorted by `order`, and the name of the host that made t
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from ipaddress import IPv6Network
 from typing import Final, TypeAlias
 
 from smtppseudo.blocklist.policy import Entry
+from smtppseudo.net.addresses import source_number
 
 # RFC 5782 section 5: every DNS list must contain these test entries. 127.0.0.1 and ::ffff:7f00:1 must not be listed.
 TEST_ENTRY_4: Final = "127.0.0.2"
@@ -90,12 +90,9 @@ def _begin_6(name: str) -> str:
 RENDERERS: Final[dict[str, Renderer]] = {"plain": _plain, "rbldnsd": _rbldnsd, "nft": _nft, "json": _json}
 
 
-def order(entry: Entry) -> tuple[bool, list[int]]:
+def order(entry: Entry) -> int:
     """Return the sort key of an entry: IPv4 first, then by address. Every format needs this order."""
-    source = entry.source
-    if ":" in source:
-        return True, [int(IPv6Network(source).network_address)]
-    return False, [int(byte) for byte in source.split(".")]
+    return source_number(entry.source)  # what can be listed of IPv6 begins at 2000::
 
 
 _ENTRY: Final = re.compile(
@@ -103,11 +100,13 @@ _ENTRY: Final = re.compile(
 )
 
 
-def count_entries(lines: Iterable[str]) -> int:
-    """Count the entries of a list in any of the formats; other text has none."""
-    return sum(1 for line in lines if (match := _ENTRY.match(line)) and match[1] != TEST_ENTRY_4)
+def sources_in(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the sources of the entries of a list in any of the formats; other text has none."""
+    for line in lines:
+        if (match := _ENTRY.match(line)) and match[1] != TEST_ENTRY_4:
+            yield match[1]
 
 
 def rfc3339(at: int) -> str:
     """Render seconds since 1970 as `2026-11-24T13:54:36Z`."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return datetime.fromtimestamp(at, UTC).isoformat()[:19] + "Z"

@@ -1,12 +1,13 @@
 """The networks that are never listed."""
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from smtppseudo.config.checks import is_absolute
 from smtppseudo.config.settings import SettingsError
+from smtppseudo.net.addresses import source_number
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -74,11 +75,10 @@ class NeverListed:
     def reason(self, source: str) -> str | None:
         """Return why a source is never listed; None if it may be listed. Text that is no address is never listed."""
         try:
-            address = IPv6Address(source.removesuffix("/64")) if ":" in source else IPv4Address(source)
+            number = source_number(source)
         except ValueError:
             return "it is not an address"
-        number = int(address)
-        for mask, networks in self._by_mask[address.version].items():
+        for mask, networks in self._by_mask[6 if ":" in source else 4].items():
             reason = networks.get(number & mask)
             if reason is not None:
                 return reason

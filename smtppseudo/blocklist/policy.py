@@ -7,11 +7,11 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from smtppseudo.config.settings import Settings
+from smtppseudo.net.addresses import source_number
 
 DAY_S: Final = 86_400
 KEPT_HITS_MAX: Final = 1_000
 SOURCES_MAX: Final = 2_000_000
-_FORGOTTEN_AT_ONCE: Final = 1_000
 _TIME_MAX: Final = 1 << 35  # seconds since 1970; beyond the year 3000
 
 
@@ -65,70 +65,109 @@ class Entry(NamedTuple):
 class Hits:
     """The times of the latest hits of each source. Hits may arrive in any order. A source takes about 300 bytes.
 
-    `sources_max` is a security limit. Beyond it the sources without hits for the longest time are removed, and
-    counted in `forgotten`.
+    `sources_max` is a security limit. Beyond it, sources with one hit are forgotten first, and listed ones last; of
+    these, the ones without hits for the longest time. `forgotten` counts them, `lost` counts those that were listed.
+    An IPv6 /48 has at most `unlisted_per_48` /64s that are not listed; beyond it, the oldest is removed.
     """
 
-    __slots__ = ("_kept", "_sources_max", "_times", "forgotten", "policy")
+    __slots__ = ("_by_48", "_kept", "_sources_max", "_tiers", "_unlisted_per_48", "forgotten", "lost", "policy")
 
-    def __init__(self, policy: Policy, sources_max: int = SOURCES_MAX) -> None:
+    def __init__(self, policy: Policy, sources_max: int = SOURCES_MAX, unlisted_per_48: int = 0) -> None:
         self.policy = policy
         self.forgotten = 0
+        self.lost = 0
         self._kept = policy.kept_hits
         self._sources_max = sources_max
-        self._times: dict[str, array[int]] = {}  # the source with the latest hit is the last
+        self._unlisted_per_48 = unlisted_per_48  # 0 = no limit
+        # Sources with one hit, with several, and listed ones. In each, the source with the latest hit is the last.
+        self._tiers: tuple[dict[str, array[int]], ...] = ({}, {}, {})
+        self._by_48: dict[int, list[str]] = {}  # unlisted, the oldest first
 
-    def add(self, source: str, at: int) -> int | None:
-        """Add a hit at `at` (seconds since 1970); return the time of the hit that lists the source now, if any."""
-        times = self._times.pop(source, None)
+    def add(self, source: str, at: int) -> bool:
+        """Add a hit at `at` (seconds since 1970); return whether the source is listed since this hit."""
+        was_listed = source in self._tiers[2]
+        times = self.remove(source)
         if times is None:
             times = array("q")
-            if len(self._times) >= self._sources_max:
+            if sum(map(len, self._tiers)) >= self._sources_max:
                 self._forget()
-        self._times[source] = times
         insort(times, at)
         if len(times) > self._kept:
             del times[0]
-        return self.policy.listed_at(times)
+        is_listed = entry_of(self.policy, source, times, times[-1]) is not None
+        self._put(source, times, is_listed=is_listed)
+        return is_listed and not was_listed
+
+    def remove(self, source: str) -> "array[int] | None":
+        """Remove a source, and return the times of its hits; None if it is unknown."""
+        once, often, listed = self._tiers
+        if source in listed:
+            return listed.pop(source)
+        times = often.pop(source, None) or once.pop(source, None)
+        if times is not None and self._unlisted_per_48 and ":" in source:
+            network = source_number(source) >> 80
+            self._by_48[network].remove(source)
+            if not self._by_48[network]:
+                del self._by_48[network]
+        return times
 
     def times_of(self, source: str) -> Sequence[int]:
         """Return the times of the latest hits of a source, sorted."""
-        return self._times.get(source, ())
+        return self._find(source) or ()
 
     def sources(self) -> list[str]:
         """Return all known sources."""
-        return list(self._times)
+        once, often, listed = self._tiers
+        return [*once, *often, *listed]
 
     def review(self, sources: Iterable[str], now: int) -> Iterator[Entry]:
         """Yield the entries of listed sources; remove sources whose latest hit no longer matters."""
         oldest = now - max(self.policy.window_s, self.policy.expire_s)
         for source in sources:
-            times = self._times.get(source)
+            times = self._find(source)
             if times is None:
                 continue  # removed since the caller listed the sources
             if times[-1] < oldest:
-                del self._times[source]
-                continue
-            entry = entry_of(self.policy, source, times, now)
-            if entry is not None:
-                yield entry
+                self.remove(source)
+            elif len(times) >= self.policy.min_hits:
+                entry = entry_of(self.policy, source, times, now)
+                if (entry is not None) != (source in self._tiers[2]):
+                    self.remove(source)
+                    self._put(source, times, is_listed=entry is not None)
+                if entry is not None:
+                    yield entry
 
     def render(self, sources: Iterable[str]) -> Iterator[str]:
         """Render the hits of sources for the next run, one line a source."""
         for source in sources:
-            times = self._times.get(source)
+            times = self._find(source)
             if times is not None:
                 yield f"{source} {' '.join(map(str, times))}\n"
 
+    def _find(self, source: str) -> "array[int] | None":
+        once, often, listed = self._tiers
+        return listed.get(source) or often.get(source) or once.get(source)
+
+    def _put(self, source: str, times: "array[int]", *, is_listed: bool) -> None:
+        self._tiers[2 if is_listed else len(times) > 1][source] = times
+        if not is_listed and self._unlisted_per_48 and ":" in source:
+            siblings = self._by_48.setdefault(source_number(source) >> 80, [])
+            siblings.append(source)
+            if len(siblings) > self._unlisted_per_48:
+                self.remove(siblings[0])
+
     def _forget(self) -> None:
-        for source in list(islice(self._times, min(_FORGOTTEN_AT_ONCE, self._sources_max))):
-            del self._times[source]
+        tier = next(tier for tier in self._tiers if tier)
+        for source in list(islice(tier, max(1, self._sources_max // 200))):  # a step: one at a time would be slow
+            self.remove(source)
             self.forgotten += 1
+            self.lost += tier is self._tiers[2]
 
 
 def parse_hits(line: str) -> tuple[str, list[int]]:
     """Parse a line of `Hits.render`: a source and the times of its hits. Raises ValueError."""
     source, *words = line.split()
+    source_number(source)
     times = [int(word) for word in words]
     if not times or not all(0 <= at < _TIME_MAX for at in times):
         raise ValueError(f"not a source and times: {line!r}")
@@ -137,8 +176,7 @@ def parse_hits(line: str) -> tuple[str, list[int]]:
 
 def entry_of(policy: Policy, source: str, times: Sequence[int], now: int) -> Entry | None:
     """Return a source's entry; None if it is not listed. Hits after `now` do not count."""
-    known = times[: bisect_right(times, now)]
-    last = policy.listed_at(known)
+    last = policy.listed_at(times if times and times[-1] <= now else times[: bisect_right(times, now)])
     if last is None or now >= last + policy.expire_s:
         return None
     return Entry(source, last, last + policy.expire_s)

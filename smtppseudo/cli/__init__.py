@@ -14,7 +14,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that argv names; return its exit status."""
     _open_standard_streams()
     argv = sys.argv[1:] if arguments is None else arguments
-    options = parser(load=argv).parse_args(argv)
+    top = parser(load=argv)
+    options = top.parse_args(argv)
+    if options.command is None:
+        top.error("the following arguments are required: COMMAND")
     try:
         status: int = options.run(options)
         sys.stdout.flush()  # here, so that the errors below are caught

@@ -10,7 +10,7 @@ from typing import Final
 from smtppseudo.blocklist import fail2ban
 from smtppseudo.blocklist.evidence import HitFinder
 from smtppseudo.blocklist.explain import explain
-from smtppseudo.blocklist.formats import RENDERERS, count_entries, order
+from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
 from smtppseudo.blocklist.hits import Hit, hits_in
 from smtppseudo.blocklist.never_listed import read_never_listed
 from smtppseudo.blocklist.policy import Entry, Hits, policy_of
@@ -131,7 +131,7 @@ def _hits(options: argparse.Namespace, settings: Settings, now: int) -> Iterator
     since = instant(datetime.fromtimestamp(max(0, now - policy.window_s - policy.expire_s), UTC))
     reading = Reading(find_log_files(options, since), since)
     sessions = HitFinder(frozenset(settings.blocklist_evidence))
-    for rows in with_progress(reading):
+    for rows in with_progress(reading, reading):
         yield from (hit for hit in hits_in(rows, sessions) if hit.at <= now)
     if reading.damaged:
         say(f"damaged lines ignored: {reading.damaged}")
@@ -172,7 +172,7 @@ def _count_in(path: Path) -> int:
     if not path.is_file():
         return 0
     with path.open(encoding="ascii", errors="replace") as file:
-        return count_entries(file)
+        return sum(1 for _ in sources_in(file))
 
 
 def _fail2ban(which: str, settings: Settings) -> str:

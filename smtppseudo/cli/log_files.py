@@ -4,17 +4,17 @@ import argparse
 import errno
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import say, show_progress
 from smtppseudo.cli.places import read_configuration
 from smtppseudo.files import SYSTEM_LOGS
 from smtppseudo.logread.logs import STDIN, Reading, find
-from smtppseudo.logread.scan import Row
 
+_Part = TypeVar("_Part")
 _PROGRESS_FROM_BYTES: Final = 64 << 20
 _PROGRESS_EVERY_S: Final = 0.5
 
@@ -49,9 +49,10 @@ def _usual_directory(options: argparse.Namespace) -> Path:
     configuration = read_configuration(options, say)
     log_dir = configuration.settings.log_dir
     if log_dir == "-":
+        text = " TEXT" if options.command == "find" else ""
         raise exits.CommandError(
             'log_dir = "-": the log goes to standard output; read it from there, as in'
-            f" `journalctl -u smtppseudo -o cat | smtppseudo {options.command} -`"
+            f" `journalctl -u smtppseudo -o cat | smtppseudo {options.command}{text} -`"
         )
     if configuration.origins["log_dir"] == "default" and not Path(log_dir).is_dir() and SYSTEM_LOGS.is_dir():
         return SYSTEM_LOGS  # this user runs no server, but may be in the service's group
@@ -69,17 +70,16 @@ def _no_logs(directories: list[Path]) -> str:
     return f"no logs (such as 2026-11-24.log) in {places}; name the logs or their directory"
 
 
-def with_progress(reading: Reading) -> Iterator[list[Row]]:
-    """Yield the rows of logs; show the progress if they are large and standard error is a terminal."""
+def with_progress(reading: Reading, parts: Iterable[_Part]) -> Iterator[_Part]:
+    """Yield parts of logs; show the progress if the logs are large and standard error is a terminal."""
     total = reading.total_bytes
-    if total < _PROGRESS_FROM_BYTES or not sys.stderr.isatty():
-        yield from reading
-        return
+    is_shown = total >= _PROGRESS_FROM_BYTES and sys.stderr.isatty()
     print_at = time.monotonic() + _PROGRESS_EVERY_S
-    for rows in reading:
-        yield rows
-        if time.monotonic() >= print_at:
+    for part in parts:
+        yield part
+        if is_shown and time.monotonic() >= print_at:
             print_at += _PROGRESS_EVERY_S
             share = min(1.0, reading.bytes_read / total)
             show_progress(f"smtppseudo: read {reading.bytes_read >> 20:,} of {total >> 20:,} MiB, {share:.0%} ")
-    show_progress("")
+    if is_shown:
+        show_progress("")

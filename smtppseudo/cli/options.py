@@ -28,6 +28,17 @@ def port(text: str) -> int:
     return int(text)
 
 
+def network(text: str) -> str:
+    """Parse an address or a network."""
+    from ipaddress import ip_network
+
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        message = f"{text} is neither an address nor a network such as 192.0.2.0/24"
+        raise argparse.ArgumentTypeError(message) from None
+
+
 def whole_number(text: str) -> int:
     """Parse a whole number of any size that fits into 64 bits; the command checks its range."""
     if not text.isdecimal() or len(text) > 18:

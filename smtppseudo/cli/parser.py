@@ -2,11 +2,13 @@
 
 import argparse
 import importlib
-from collections.abc import Container
-from typing import Final, NoReturn
+import re
+from collections.abc import Container, Sequence
+from typing import Any, Final, NoReturn
 
 from smtppseudo import __version__
 from smtppseudo.cli.options import HelpFormatter
+from smtppseudo.config.settings import did_you_mean
 from smtppseudo.events import printable
 
 COMMANDS: Final = {
@@ -22,6 +24,7 @@ COMMANDS: Final = {
     "magic-word": "Set the magic word, the password of the monitor port",
     "probe": "Play a sender against any mail server, and print both sides",
     "report": "Summarize the logs: who called, when, how and how often",
+    "find": "Print the whole sessions of the logs that contain a text, an address, a sender or a recipient",
     "blocklist": "Make a block list of repeated callers from the logs",
     "config": "Print every setting with its value and where the value comes from",
     "install-service": "Install smtppseudo as a systemd service, or upgrade the installed service",
@@ -35,8 +38,37 @@ class Parser(argparse.ArgumentParser):
     """A parser whose messages cannot send commands to the terminal: they repeat words of argv, such as file names."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message, and exit."""
-        super().error(printable(message))
+        """Print the message, with a similar option if one is unknown, and exit."""
+        unknown = re.match(r"unrecognized arguments: (-[^\s=]+)", message)
+        similar = did_you_mean(unknown[1], self._option_string_actions) if unknown else ""
+        super().error(printable(message + similar))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            similar = did_you_mean(value, action.choices or ())
+            raise (
+                argparse.ArgumentError(action, f"invalid choice: {value!r}{similar}") if similar else error
+            ) from None
+
+
+class Command(Parser):
+    """The parser of a command: options and arguments in any order, and errors with its own usage."""
+
+    _is_nested = False
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
+        """Parse the arguments; exit if one is unknown."""
+        if self._is_nested:
+            return super().parse_known_args(args, namespace)
+        self._is_nested = True  # in older Pythons the next line calls this method
+        has_arguments = bool(self._get_positional_actions())
+        parse = self.parse_known_intermixed_args if has_arguments else super().parse_known_args
+        found, unknown = parse(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, []
 
 
 def parser(load: Container[str] = COMMANDS) -> argparse.ArgumentParser:
@@ -48,7 +80,7 @@ def parser(load: Container[str] = COMMANDS) -> argparse.ArgumentParser:
         " `man smtppseudo` has settings and files.",
     )
     top.add_argument("--version", action="version", version=f"smtppseudo {__version__}")
-    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", parser_class=Command)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(
             name,

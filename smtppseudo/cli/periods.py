@@ -6,6 +6,10 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
+from smtppseudo.cli import exits
+from smtppseudo.logread.logs import instant
+
+_DAYS: Final = ("today", "yesterday")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -17,11 +21,35 @@ def parse_duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+def add_period(command: argparse.ArgumentParser) -> None:
+    """Add the options of a period."""
+    command.add_argument(
+        "--since",
+        metavar="TIME",
+        help="start of the period: 12h or 7d (ago), yesterday, 2026-11-01 or 2026-11-01T12:00:00Z",
+    )
+    command.add_argument("--until", metavar="TIME", help="end of the period, in the same form")
+
+
+def read_period(options: argparse.Namespace, now: datetime, zone: tzinfo | None = None) -> tuple[str, str]:
+    """Return both ends of the period in the form of the logs, empty where none is given. Raises CommandError."""
+    try:
+        texts = (options.since, options.until)
+        since, until = (instant(parse_time(text, now, zone)) if text else "" for text in texts)
+    except argparse.ArgumentTypeError as error:
+        raise exits.CommandError(str(error), exits.USAGE) from None
+    if since and until and since >= until:
+        raise exits.CommandError(f"--until {until} is not after --since {since}; see --help", exits.USAGE)
+    return since, until
+
+
 def parse_time(text: str, now: datetime, zone: tzinfo | None) -> datetime:
-    """Parse a duration before `now`, or an RFC 3339 date or time. Raises argparse.ArgumentTypeError.
+    """Parse a duration before `now`, a day by its name, or an RFC 3339 date or time. Raises ArgumentTypeError.
 
     `zone` is the time zone of a text without one; None = local time.
     """
+    if text in _DAYS:
+        text = str(now.astimezone(zone).date() - timedelta(days=_DAYS.index(text)))
     try:
         with contextlib.suppress(argparse.ArgumentTypeError):
             return now - parse_duration(text)
@@ -30,5 +58,5 @@ def parse_time(text: str, now: datetime, zone: tzinfo | None) -> datetime:
             at = at.replace(tzinfo=zone) if zone else at.astimezone()
         return at.astimezone(UTC)
     except (ValueError, OverflowError):
-        message = f"{text} is not a time such as 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"
+        message = f"{text} is not a time such as 7d (ago), yesterday, 2026-11-01 or 2026-11-01T12:00:00Z"
         raise argparse.ArgumentTypeError(message) from None

@@ -3,15 +3,15 @@
 import argparse
 import shutil
 import sys
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
 from smtppseudo.cli.messages import BAR, print_text, say
 from smtppseudo.cli.options import describe
-from smtppseudo.cli.periods import parse_time
-from smtppseudo.logread.logs import Reading, instant
+from smtppseudo.cli.periods import add_period, read_period
+from smtppseudo.logread.logs import Reading
 from smtppseudo.report import tables
 from smtppseudo.report.report import KINDS, Report
 
@@ -27,10 +27,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "smtppseudo report --since 7d\n  smtppseudo report --by network --top 50 /srv/logs/mx1 /srv/logs/mx2",
     )
     add_logs(command)
-    command.add_argument(
-        "--since", metavar="TIME", help="start of the period: 12h or 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"
-    )
-    command.add_argument("--until", metavar="TIME", help="end of the period, in the same form")
+    add_period(command)
     command.add_argument("--top", type=_row_count, default=10, metavar="N", help="rows of each table (10)")
     command.add_argument(
         "--by",
@@ -65,12 +62,10 @@ def run(options: argparse.Namespace) -> int:
     """Read the logs and print the report; return 1 if a log was unreadable."""
     zone = UTC if options.utc else None
     now = datetime.now(UTC)
-    since, until = (_instant(text, now, zone) for text in (options.since, options.until))
-    if since and until and since >= until:
-        raise exits.CommandError(f"--until {until} is not after --since {since}; see --help", exits.USAGE)
+    since, until = read_period(options, now, zone)
     report = Report(options.by or _USUAL, zone)
     reading = Reading(find_log_files(options, since, until), since, until)
-    for rows in with_progress(reading):
+    for rows in with_progress(reading, reading):
         report.add(rows)
     for problem in reading.problems:
         say(problem)
@@ -90,10 +85,3 @@ def run(options: argparse.Namespace) -> int:
         view = view._replace(names=look_up([name for name, _ in report.tallies["address"].top(options.top)]))
     print_text(tables.render_json(report, view) if options.json else tables.render_text(report, view))
     return exits.FAILED if reading.problems else exits.GOOD
-
-
-def _instant(text: str | None, now: datetime, zone: tzinfo | None) -> str:
-    try:
-        return instant(parse_time(text, now, zone)) if text else ""
-    except argparse.ArgumentTypeError as error:
-        raise exits.CommandError(str(error), exits.USAGE) from None

@@ -6,12 +6,11 @@ import select
 import sys
 import time
 from collections.abc import Callable, Iterable
-from ipaddress import ip_network
 from typing import Final, NoReturn
 
 from smtppseudo.cli.access import Access, add_access, explained
 from smtppseudo.cli.messages import print_text, say
-from smtppseudo.cli.options import describe, whole_number
+from smtppseudo.cli.options import describe, network, whole_number
 from smtppseudo.events import NAMES
 from smtppseudo.link.errors import ConnectionLostError, RefusedError, UnreachableError
 from smtppseudo.link.incoming import Dropped, Streamed
@@ -42,15 +41,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help=f"print only events of this kind: {', '.join(sorted(NAMES.values()))}; may be repeated",
     )
-    command.add_argument("--ip", type=_network, metavar="ADDRESS", help="print only events of this address or network")
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ip_network(text, strict=False))
-    except ValueError:
-        message = f"{text} is neither an address nor a network such as 192.0.2.0/24"
-        raise argparse.ArgumentTypeError(message) from None
+    command.add_argument("--ip", type=network, metavar="ADDRESS", help="print only events of this address or network")
 
 
 def run(options: argparse.Namespace) -> NoReturn:

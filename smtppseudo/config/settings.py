@@ -3,7 +3,7 @@
 The file, the command line, the monitor protocol, `smtppseudo config` and the man page all use the table `KEYS`.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from smtppseudo.config.checks import (
@@ -336,7 +336,8 @@ def key_of(name: str) -> Key:
     """Return the key of a name. Raises SettingsError with a similar name."""
     key = KEYS.get(name)
     if key is None:
-        raise SettingsError(f"unknown setting {name!r}{_suggestion(name)}")
+        advice = did_you_mean(name, KEYS) or "; `smtppseudo config --default` lists all"
+        raise SettingsError(f"unknown setting {name!r}{advice}")
     return key
 
 
@@ -367,8 +368,9 @@ def check(name: str, value: object) -> Any:
         raise SettingsError(f"{name} must be {error}") from None
 
 
-def _suggestion(name: str) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question with the known word that is most similar; empty if none is."""
     import difflib  # noqa: PLC0415 - only after a mistake
 
-    near = difflib.get_close_matches(name, KEYS, n=1)
-    return f"; did you mean {near[0]}?" if near else "; `smtppseudo config --default` lists all"
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

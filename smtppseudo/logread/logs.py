@@ -13,7 +13,7 @@
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from io import BufferedReader
 from pathlib import Path
@@ -108,19 +108,20 @@ class Reading:
 
     def __iter__(self) -> Iterator[list[Row]]:
         """Yield the rows of the period, one list a block."""
-        for path in self._paths:
+        for block in self.blocks(self._paths):
+            rows, damaged = scan(block)
+            self.lines += len(rows) + damaged
+            self.damaged += damaged
+            yield self._of_period(rows)
+
+    def blocks(self, paths: Iterable[Path]) -> Iterator[bytes]:
+        """Yield the whole lines of some of the files, block by block."""
+        for path in paths:
             try:
-                yield from self._read(path)
+                with os.fdopen(0, "rb", closefd=False) if path is STDIN else path.open("rb") as file:
+                    yield from self._blocks(self._pieces(file, path))
             except OSError as error:
                 self.problems.append(f"{path}: {error.strerror or error}")
-
-    def _read(self, path: Path) -> Iterator[list[Row]]:
-        with os.fdopen(0, "rb", closefd=False) if path is STDIN else path.open("rb") as file:
-            for block in self._blocks(self._pieces(file, path)):
-                rows, damaged = scan(block)
-                self.lines += len(rows) + damaged
-                self.damaged += damaged
-                yield self._of_period(rows)
 
     def _blocks(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """Join pieces into blocks of whole lines; count a last line without LF as damaged."""

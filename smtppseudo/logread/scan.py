@@ -68,7 +68,7 @@ def _text_format() -> _Format:
     events = {
         "m": rf"(command) {place} {data} code=(\d\d\d) {reply}{marks}()()()",
         "n": rf"(connected) {place} local_port={_NUMBER}()()()()()()",
-        "o": rf"(closed) {place}()()() reason=([a-z]+) duration_ms=({_NUMBER}) {sizes}",
+        "o": rf"(closed) {place}()()() reason=([a-z_]+) duration_ms=({_NUMBER}) {sizes}",
         "r": rf"(turned_away)()(?: ip=({bare}))?()()()() reason=([a-z]+) count=({_NUMBER})()",
     }
     lines = {letter: rf"({TIME}) {event}(?: server=({bare}))?" for letter, event in events.items()}
@@ -88,7 +88,7 @@ def _json_format() -> _Format:
     events = {
         "m": rf'(command)",{place},"data":"({string})","code":([1-9]\d\d),"reply":"{string}"{marks}()()()',
         "n": rf'(connected)",{place},"local_port":{_NUMBER}()()()()()()',
-        "o": rf'(closed)",{place}()()(),"reason":"([a-z]+)","duration_ms":({_NUMBER}),{sizes}',
+        "o": rf'(closed)",{place}()()(),"reason":"([a-z_]+)","duration_ms":({_NUMBER}),{sizes}',
         "r": rf'(turned_away)"()(?:,"ip":"({plain})")?()()()(),"reason":"([a-z]+)","count":({_NUMBER})()',
     }
     lines = {

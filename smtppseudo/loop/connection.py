@@ -17,6 +17,7 @@ RECEIVE_BYTES: Final = 2048  # commands are short; a larger buffer costs more ti
 _FEW_BYTES: Final = 128  # a command or two: replying is cheaper than asking whether the peer is still there
 STALL_TIMEOUT_S: Final = 30.0
 LINGER_S: Final = 2.0
+_LINGER_AFTER: Final = ("errors", "http")
 HANDSHAKE_TIMEOUT_S: Final = 30.0
 BACKLOG_BYTES_MAX: Final = 16 << 20
 
@@ -320,18 +321,18 @@ class Connection(Generic[M_co]):
         self._unsent = unsent
 
     def _finish(self, now: float) -> None:
-        """Close, everything being sent. After too many errors the peer may still be sending: linger first."""
+        """Close, everything being sent. After too many errors, or HTTP, the peer may still be sending: linger first."""
         reason = self.machine.close_reason
         if reason == "tls" and self.machine.awaits_tls:
             self._start_tls(now)
             return
-        if reason != "errors":
+        if reason not in _LINGER_AFTER:
             self.close(reason or "peer", now)
             return
         try:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError:
-            self.close("errors", now)
+            self.close(reason, now)
             return
         self._phase = _LINGERING
         self._owner.reactor.wheel.schedule(self, now + LINGER_S)

@@ -51,6 +51,16 @@ def address_literal(ip: str) -> str:
     return f"[IPv6:{ip.partition('%')[0]}]" if ":" in ip else f"[{ip}]"
 
 
+def source_number(source: str) -> int:
+    """Return the number of an IPv4 address, or of the first address of an IPv6 /64. Raises ValueError."""
+    try:
+        if ":" in source:
+            return int.from_bytes(socket.inet_pton(socket.AF_INET6, source.removesuffix("/64")), "big")
+        return int.from_bytes(socket.inet_pton(socket.AF_INET, source), "big")
+    except OSError:
+        raise ValueError(f"{source!r} is not an address") from None
+
+
 def machine_addresses(proc_net: Path = Path("/proc/net")) -> list[str]:
     """Return the IP addresses of the interfaces in this network namespace; none on systems other than Linux."""
     four = _LOCAL_4.findall(_read(proc_net / "fib_trie"))

@@ -20,7 +20,7 @@ HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
 SPANS: Final = ("under 1 s", "1 to 10 s", "10 s to 1 min", "1 to 10 min", "over 10 min")
 _SPAN_ENDS_MS: Final = (1_000, 10_000, 60_000, 600_000)
 _IPV4: Final = re.compile(r"(\d{1,3}\.\d{1,3}\.\d{1,3})\.\d{1,3}", re.ASCII)
-_FROM: Final = re.compile(r"FROM:\s*(?:<([^>]*)|(\S+))", re.ASCII | re.IGNORECASE)
+_PATH: Final = re.compile(r"(FROM|TO):\s*(?:<([^>]*)|(\S+))", re.ASCII | re.IGNORECASE)
 _NO_SENDER: Final = "<>"
 _SENDER_REFUSED: Final = "553"
 _OF_COMMANDS: Final = ("verb", "helo", "domain", "sender")
@@ -119,7 +119,7 @@ class Report:
             verb, argument = split(line)
             verbs[verb] = verbs.get(verb, 0) + count
             if verb == "MAIL":
-                sender = sender_of(argument)
+                sender = address_of(argument)
                 senders[sender] = senders.get(sender, 0) + count
             elif verb in ("HELO", "EHLO"):
                 helo = argument.partition(" ")[0].lower()
@@ -154,12 +154,12 @@ def split(data: str) -> tuple[str, str]:
     return words[0].upper() if words[0].isalpha() else words[0], "".join(words[1:])
 
 
-def sender_of(argument: str) -> str:
-    """Return the address in the argument of MAIL, its domain in lower case; `<>` for the empty one, "" for none."""
-    match = _FROM.match(argument)
-    if match is None:
+def address_of(argument: str, keyword: str = "FROM") -> str:
+    """Return the address after FROM or TO, its domain in lower case; `<>` for the empty one, "" for none."""
+    match = _PATH.match(argument)
+    if match is None or match[1].upper() != keyword:
         return ""
-    local, at, domain = (match[1] or match[2] or _NO_SENDER).rpartition("@")
+    local, at, domain = (match[2] or match[3] or _NO_SENDER).rpartition("@")
     return local + at + domain.lower() if at else domain
 
 

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from smtppseudo.blocklist.evidence import VERBS, HitFinder, evidence_of
-from smtppseudo.blocklist.formats import RENDERERS, order
+from smtppseudo.blocklist.formats import RENDERERS, sources_in
 from smtppseudo.blocklist.never_listed import read_never_listed
-from smtppseudo.blocklist.policy import Entry, Hits, entry_of, parse_hits, policy_of
+from smtppseudo.blocklist.policy import Hits, parse_hits, policy_of
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import NAMES, Closed, Command, Event
 from smtppseudo.files import HITS_FILE, SECRET_MODE, Replacement
 from smtppseudo.loop.reactor import Reactor, Timer
-from smtppseudo.net.addresses import machine_addresses
+from smtppseudo.net.addresses import machine_addresses, source_number
 from smtppseudo.smtp.client_limits import source_of
 from smtppseudo.smtp.session import SmtpSession
 
 REFRESH_EVERY_S: Final = 60.0
-SOURCES_MAX: Final = 200_000  # 60 MiB at most
+SOURCES_MAX: Final = 200_000  # 85 MiB at most
+UNLISTED_PER_48: Final = 64
 _STEP: Final = 1_000  # sources or lines for one turn of the loop: a few milliseconds
 _LIST_MODE: Final = 0o644
 
@@ -49,13 +50,15 @@ class KeptBlocklist:
         self._hits_path = Path(settings.state_dir) / HITS_FILE
         self._render = RENDERERS[settings.blocklist_format]
         self._hostname = settings.hostname
-        self._hits = Hits(policy_of(settings), SOURCES_MAX)
+        self._hits = Hits(policy_of(settings), SOURCES_MAX, UNLISTED_PER_48)
         self._sessions = HitFinder(frozenset(settings.blocklist_evidence))
         self._own = dict.fromkeys([*settings.listen, *machine_addresses()])
-        self._never = read_never_listed(settings.blocklist_never, self._own)
+        self._never = self._removed = read_never_listed(settings.blocklist_never, self._own)
         self._timer = Timer(reactor, self._do_step)
         self._work: Iterator[None] | None = None
         self._is_stale = True  # the files lack some hits
+        self._has_lost_hits = False  # some hits of earlier runs cannot be read
+        self._is_full = False
         self._next_expiry: int | None = None
         self._refresh_at = 0.0
         self._checksums: dict[Path, int] = {}
@@ -97,14 +100,13 @@ class KeptBlocklist:
         source = source_of(session.ip)
         if self._never.reason(source) is not None:
             return
-        if self._hits.add(source, at) == at:
-            before = self._hits.times_of(source)[:-1]
-            if entry_of(self._hits.policy, source, before, at) is None:
-                # This costs a system call, so it is done once for each new entry, not for every session.
-                ip = self._local_ip(session.slot)
-                if ip and ip not in self._own:
-                    self._own[ip] = None
-                    self._never.add_own(ip)
+        if self._hits.add(source, at):
+            # This costs a system call, so it is done once for each new entry, not for every session.
+            ip = self._local_ip(session.slot)
+            if ip and ip not in self._own:
+                self._own[ip] = None
+                self._never.add_own(ip)
+                self._hits.remove(source_of(ip))
         if not self._is_stale:
             self._mark_stale()
 
@@ -139,52 +141,79 @@ class KeptBlocklist:
             self._reactor.wheel.schedule(self._timer, max(due_at, self._refresh_at))
 
     def _restore(self) -> Iterator[None]:
-        """Load the hits of earlier runs, and the checksums of both files: a file that is correct is not replaced."""
-        for path in (self._path, self._hits_path):
-            if not path.is_file():
-                continue
+        """Load the hits of earlier runs, and the checksums of both files: a file that is correct is not replaced.
+
+        Where hits cannot be read, the sources on the list stay listed as if their hits were of now.
+        """
+        for path, restore in ((self._hits_path, self._restore_hits), (self._path, self._restore_entries)):
             checksum = 0
             try:
+                if not path.exists():
+                    continue
+                if not path.is_file():
+                    raise OSError(0, "not a regular file")  # noqa: TRY301 - a pipe would block
                 with path.open("rb") as file:
                     for lines in _steps(file):
                         checksum = zlib.crc32(b"".join(lines), checksum)
-                        if path == self._hits_path:
-                            self._restore_hits(lines)
+                        restore([line.decode("ascii", "replace") for line in lines])
                         yield
             except OSError as error:
-                self._on_trouble(f"{path}: {error.strerror}; the block list starts empty")
+                if path == self._hits_path:
+                    self._has_lost_hits = True
+                    self._on_trouble(f"{path}: {error.strerror}; its hits are lost, and the list keeps its entries")
             else:
                 self._checksums[path] = checksum
 
-    def _restore_hits(self, lines: Iterable[bytes]) -> None:
+    def _restore_hits(self, lines: Iterable[str]) -> None:
         for line in lines:
             try:
-                source, times = parse_hits(line.decode("ascii", "replace"))
+                source, times = parse_hits(line)
             except ValueError:
-                continue  # damaged on the disk; the other lines are good
+                self._has_lost_hits = True  # damaged on the disk; the other lines are good
+                continue
             if self._never.reason(source) is None:
                 for at in times:
                     self._hits.add(source, at)
 
+    def _restore_entries(self, lines: Iterable[str]) -> None:
+        if not self._has_lost_hits:
+            return
+        for source in sources_in(lines):
+            if not self._hits.times_of(source) and self._never.reason(source) is None:
+                for _ in range(self._hits.policy.min_hits):
+                    self._hits.add(source, self._reactor.clock.second)
+
     def _refresh(self) -> Iterator[None]:
         self._is_stale = False
         sources = self._hits.sources()
-        sorted_entries: list[list[Entry]] = []
+        listed: list[list[str]] = []
         self._next_expiry = None
+        never = self._never
         for some in _steps(sources):
-            sorted_entries.append(self._entries_of(some))
+            if never is not self._removed:
+                for source in some:
+                    if never.reason(source) is not None:
+                        self._hits.remove(source)
+            listed.append(self._listed_of(some))
             yield
-        entries = merge(*map(_drain, sorted_entries), key=order)
+        self._removed = never
+        # Entries are made again when they are written: 200,000 of them would make collections of garbage long.
+        entries = self._hits.review(merge(*map(_drain, listed), key=source_number), self._reactor.clock.second)
         yield from self._write(self._path, _LIST_MODE, self._render(entries, self._hostname))
         yield from self._write(self._hits_path, SECRET_MODE, self._hits.render(sources))
+        if self._hits.lost and not self._is_full:
+            self._is_full = True
+            self._on_trouble(
+                f"{self._path}: more than {SOURCES_MAX} sources; listed ones are forgotten, the oldest first"
+            )
 
-    def _entries_of(self, sources: Iterable[str]) -> list[Entry]:
-        reviewed = self._hits.review(sources, self._reactor.clock.second)
-        entries = [entry for entry in reviewed if self._never.reason(entry.source) is None]
+    def _listed_of(self, sources: Iterable[str]) -> list[str]:
+        """Return the listed ones of these sources, the last one first."""
+        entries = list(self._hits.review(sources, self._reactor.clock.second))
         for entry in entries:
             if self._next_expiry is None or entry.expires < self._next_expiry:
                 self._next_expiry = entry.expires
-        return sorted(entries, key=order, reverse=True)
+        return sorted((entry.source for entry in entries), key=source_number, reverse=True)
 
     def _write(self, path: Path, mode: int, lines: Iterable[str]) -> Iterator[None]:
         checksum = 0
@@ -210,10 +239,10 @@ class KeptBlocklist:
             self._in_trouble.discard(path)
 
 
-def _drain(reversed_entries: list[Entry]) -> Iterator[Entry]:
-    """Yield entries from the end, and remove each: to free all of them at once would take 20 ms."""
-    while reversed_entries:
-        yield reversed_entries.pop()
+def _drain(last_first: list[str]) -> Iterator[str]:
+    """Yield sources from the end, and remove each: to free all of them at once would take long."""
+    while last_first:
+        yield last_first.pop()
 
 
 def _steps(items: Iterable[T]) -> Iterator[list[T]]:

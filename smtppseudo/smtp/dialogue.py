@@ -69,10 +69,9 @@ _VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", 
 class Dialogue:
     """The encoded replies, the rules and the limits of one set of settings.
 
-    `unknown` is the rule for every verb that is not in `rules`; `not_spoken` is the rule for BDAT, which gets 500 at
-    every stage. `farewells` holds the last reply for each
-    reason for which the server ends a session. Times are in seconds; `max_message_bytes` is 0 for no limit. `stage` is
-    where mail is refused; empty if nowhere.
+    `unknown` is the rule for every verb that is not in `rules`; `not_spoken` is the rule for BDAT and HTTP, which get
+    500 at every stage. `farewells` holds the last reply for each reason for which the server ends a session. Times are
+    in seconds; `max_message_bytes` is 0 for no limit. `stage` is where mail is refused; empty if nowhere.
     `tls_has_room` is None without TLS. `under_tls` is the dialogue after the handshake; `at_once` is the
     same dialogue without its pace.
     """

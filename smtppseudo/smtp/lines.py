@@ -36,6 +36,11 @@ class LineSplitter:
         self._last_is_cr = False
 
     @property
+    def partial(self) -> bytes:
+        """The current line so far, cut at the limit."""
+        return self._partial
+
+    @property
     def overflowed(self) -> bool:
         """Whether the current line is longer than the limit, without its CR."""
         return self._dropped > self._last_is_cr

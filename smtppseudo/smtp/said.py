@@ -13,6 +13,12 @@ _AUTH: Final = re.compile(
     rb"(?:\s+(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|ANONYMOUS|XOAUTH2|OAUTHBEARER|SCRAM-[A-Z0-9-]{1,20})(?!\S))?",
     re.IGNORECASE,
 )
+HTTP_LINES_MAX: Final = 20
+# A request line: a word and a target, or with the version at its end. Or the header that every request has.
+_HTTP: Final = re.compile(
+    rb"\s*(?:\S+\s+(?:/|https?://|\*(?!\S)|[\w.:\[\]-]+:\d{1,5}(?!\S))|\S.*\sHTTP/\d\.\d\s*$|HOST:)",
+    re.IGNORECASE | re.DOTALL,
+)
 # What ends the text of a message: a command that hardly any text looks like.
 _ENDS_TEXT: Final = re.compile(
     rb"\s*(?:QUIT|RSET|DATA|\.|(?:HELO|EHLO)\s+\S+|MAIL\s+FROM:\s*\S.*|RCPT\s+TO:\s*\S.*|STARTTLS|AUTH(?:\s.*)?)\s*",
@@ -55,6 +61,11 @@ class Said:
         self.is_text = False
         self.mails_refused = 0
         self.is_refused = False
+
+    def is_http(self, line: bytes) -> bool:
+        """Return whether a line belongs to an HTTP request; the verb is unknown, or the line too long."""
+        is_early = self.commands <= HTTP_LINES_MAX and self.helo is None and self.mail_from is None
+        return is_early and not self.is_text and _HTTP.match(line) is not None
 
     def redact(self, line: bytes, first_line: str, verb: bytes, *, is_unknown: bool) -> tuple[str, str]:
         """Return a line and the first line of its reply as text for the log, without passwords and mail."""

@@ -16,7 +16,7 @@ from smtppseudo.events import (
     slot_and_ip,
     split_origin,
 )
-from smtppseudo.smtp.dialogue import Dialogue, SmtpState
+from smtppseudo.smtp.dialogue import Dialogue, Rule, SmtpState
 from smtppseudo.smtp.lines import LINE_BYTES, ChunkDropper, Line, LineSplitter, MessageCounter
 from smtppseudo.smtp.said import Said
 
@@ -25,6 +25,7 @@ COMMANDS_MAX: Final = 1000
 LOGGED_BYTES_MAX: Final = 65_536  # of data events, in one session
 CHUNK_BYTES_MAX: Final = 4_000_000  # of a BDAT that is dropped, unless SIZE is announced
 _BDAT: Final = re.compile(rb"\s*BDAT\s+(\d{1,20})(?:\s+LAST)?\s*", re.IGNORECASE)
+_TLS: Final = b"\x16\x03"  # how a TLS handshake begins (RFC 8446 section 5.1)
 _RECORD_BYTES: Final = 120  # of a log line, without the command and the reply
 
 _new: Final = tuple.__new__
@@ -240,11 +241,16 @@ class SmtpSession:
             splitter = self._held = LineSplitter(pipelined=at > 0, pregreet=self.sent_bytes == 0)
         was_overflowed = splitter.overflowed
         line, end = splitter.take(data, at)
+        text = splitter.partial if line is None else line.text
+        if self.said is None and text.startswith(_TLS):
+            line = Line(text, False)  # it may have no end
         too_long = splitter.overflowed if line is None else line.truncated_bytes > 0
         if too_long and not was_overflowed:
             # Replied to before its end, so that a peer that never ends its line gets a reply, too.
             said = self._ensure_said()
             said.commands += 1
+            if said.is_http(text):
+                self.close_reason = "http"
             self._to_send += self._counted(said, self._dialogue.line_too_long, is_error=True)
         if line is not None:
             self._held = None
@@ -274,7 +280,8 @@ class SmtpSession:
         verb = split_command(line.text)[0].upper()
         shown, _ = said.redact(line.text, "", verb, is_unknown=True)
         said.is_text = said.is_text or verb in (b"DATA", b"BDAT")
-        marks = (line.eol_lf, splitter.pregreet, splitter.pipelined, line.truncated_bytes)
+        pregreet = splitter.pregreet and self.close_reason != "http"
+        marks = (line.eol_lf, pregreet, splitter.pipelined, line.truncated_bytes)
         event = Command(shown, escape(reply[:-2]), *marks)
         return self._logged(said, event, len(event.data) + len(event.reply))
 
@@ -293,11 +300,10 @@ class SmtpSession:
         verb, _, argument = line.partition(b" ")
         rule = dialogue.rules.get(verb)
         if rule is None or (argument and argument[0] <= 0x20):
-            sent_verb, argument = split_command(line)
-            verb = sent_verb.upper()
-            rule = dialogue.rules.get(verb)
+            verb, rule, argument = self._find_rule(said, line)
             if rule is None:
-                rule, argument = dialogue.not_spoken if verb == b"BDAT" else dialogue.unknown, sent_verb
+                return ()
+            pregreet = pregreet and self.close_reason is None  # HTTP is no evidence
         if rule.states is None or self.state in rule.states:
             reply = rule.reply(said, self.origin, argument)
             # 2yz and 3yz: the command was accepted (RFC 5321 section 4.2.1).
@@ -323,6 +329,26 @@ class SmtpSession:
         # tuple.__new__ in place of Command(...) saves 2 % of a session's instructions.
         event = _new(Command, (shown, first_line, eol_lf, pregreet, pipelined, 0))
         return self._logged(said, event, len(shown) + len(first_line))
+
+    def _find_rule(self, said: Said, line: bytes) -> tuple[bytes, Rule | None, bytes]:
+        """Return the verb of a line, in capitals, its rule, and what that rule's reply depends on.
+
+        Another protocol ends the session, TLS without a reply: then there is no rule. So nobody can make a web client
+        list itself by mail commands in the body of a request.
+        """
+        sent_verb, argument = split_command(line)
+        verb, dialogue = sent_verb.upper(), self._dialogue
+        rule = dialogue.rules.get(verb)
+        if rule is not None:
+            return verb, rule, argument
+        if said.commands == 1 and line.startswith(_TLS):
+            self.close_reason = "tls_in_clear"
+        elif said.is_http(line):
+            self.close_reason = "http"
+            rule = dialogue.not_spoken
+        else:
+            rule = dialogue.not_spoken if verb == b"BDAT" else dialogue.unknown
+        return verb, rule, sent_verb
 
     def _expect_text(self, said: Said, verb: bytes, line: bytes, *, is_refused: bool) -> None:
         """Prepare for a message that is sent although DATA or BDAT was refused.

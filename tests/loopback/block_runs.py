@@ -44,7 +44,9 @@ def write_log(path: Path, day: str, ip: str = CALLER, sessions: int = 3) -> None
     for session in range(1, sessions + 1):
         at, where = f"{day}T10:00:0{session % 10}.000Z", f"slot=1 session={session} ip={ip} port={40_000 + session}"
         lines.append(f"{at} connected {where} local_port=25\n")
-        lines.append(f'{at} command {where} data="MAIL FROM:<a@b.example>" code=553 reply="Sender a@b.example"\n')
+        lines.append(f'{at} command {where} data="EHLO ylmf-pc" code=250 reply="Hello ylmf-pc"\n')
+        lines.append(f'{at} command {where} data="MAIL FROM:<news@example.com>" code=553 reply="Sender is Invalid!"\n')
+        lines.append(f'{at} command {where} data="RCPT TO:<boss@b.example>" code=503 reply="Bad sequence"\n')
         lines.append(
             f"{at} closed {where} reason=quit duration_ms=1 received_bytes=15 sent_bytes=113 commands=1\n",
         )

@@ -83,7 +83,7 @@ def test_a_password_is_not_logged(servers: Servers) -> None:
 
 
 def test_a_reset_is_logged(servers: Servers) -> None:
-    records = records_of(servers.start(), script(Send(callers.HTTP_REQUEST), Wait(0.1), callers.Reset()))
+    records = records_of(servers.start(), script(Send(callers.SSH_BANNER), Wait(0.1), callers.Reset()))
     assert [event.reason for event in events(records, Closed)] == ["reset"]
 
 

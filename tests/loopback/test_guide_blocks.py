@@ -97,6 +97,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo report --since 7d": runs.prints(f"100.0%  {CALLER} "),
         "smtppseudo report --since 2026-11-01": runs.run_all,
         "journalctl -u smtppseudo": runs.report_of_journal,
+        "smtppseudo find --since 7d": runs.prints("\nconnections     15\n"),
         "smtppseudo status --format prometheus": runs.prints("\nsmtppseudo_online 1\n"),
     },
     "block-lists": {

@@ -118,7 +118,7 @@ def test_by_option_selects_the_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--since", "soon"], "soon is not a time such as 7d (ago), 2026-11-01 or 2026-11-01T12:00:00Z"),
+        (["--since", "soon"], "soon is not a time such as 7d (ago), yesterday, 2026-11-01 or 2026-11-01T12:00:00Z"),
         (["--since", "999999w"], "999999w is not a time such as"),
         (["--since", "0d"], "0d is not a time such as"),
         (["--until", "2026-02-30"], "2026-02-30 is not a time such as"),

@@ -39,6 +39,12 @@ RUNS: Final[dict[str, list[list[str]]]] = {
     "status": [["--magic-file", "{}/missing/" + HOSTILE], [HOSTILE]],
     "probe": [[HOSTILE, "--timeout", "3"]],
     "report": [["{}/" + HOSTILE], ["{}/missing/" + HOSTILE], ["--since", HOSTILE, "{}"], ["--config", "{}/" + HOSTILE]],
+    "find": [
+        ["x22", "{}/" + HOSTILE],
+        ["x", "{}/missing/" + HOSTILE],
+        ["--sender", HOSTILE, "--since", HOSTILE, "{}"],
+        ["--ip", HOSTILE],
+    ],
     "blocklist": [
         ["{}/" + HOSTILE],
         ["{}/missing/" + HOSTILE],

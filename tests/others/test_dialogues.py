@@ -34,7 +34,11 @@ POSTFIX = {
     Difference(
         ".", "5", "2"
     ): "Postfix replies 221 to a line that does not begin with a letter, and closes; this server logs what follows",
-    Difference("GET / HTTP/1.1", "5", "2"): "The same with HTTP",
+    **dict.fromkeys(
+        [Difference(line, "5", "2") for line in ("GET / HTTP/1.1", "POST /HOOK HTTP/1.1", "MAILFROM:<A@B>")]
+        + [Difference("CONNECT MX.EXAMPLE.ORG:25 HTTP/1.1", "5", "2")],
+        "The same with HTTP, and with lines like headers; this server replies 500, and closes only after HTTP",
+    ),
     Difference("HELP", "2", "5"): "Postfix has no HELP, which RFC 5321 section 4.5.1 allows",
     Difference("ETRN SERVER.TEST", "5", "4"): "Postfix has ETRN, but not for this name",
     Difference("ETRN EXAMPLE.ORG", "5", "4"): "The same with another name",
@@ -51,6 +55,7 @@ AIOSMTPD = {
     Difference("QUIT NOW", "2", "5"): QUIT_IS_QUIT,
     Difference(" NOOP", "2", "5"): BLANKS,
     Difference("STARTTLS", "5", "4"): "aiosmtpd replies 454, try later; but there will be no TLS later",
+    Difference("NOOP", CLOSED, "2"): "This server closes after an HTTP request without HELO before it",
     Difference("XYZZY", "5", CLOSED): "aiosmtpd closes after five unknown commands, this server after twenty errors",
 }
 

@@ -29,7 +29,7 @@ def test_every_event_has_its_own_name() -> None:
 def test_the_reasons_for_a_close() -> None:
     assert set(get_args(CloseReason)) == {
         *("quit", "peer", "idle", "session", "quiet", "evicted", "errors", "reset", "stalled", "stopped"),
-        *("disconnected", "tls", "fault", "shutdown"),
+        *("disconnected", "tls", "tls_in_clear", "http", "fault", "shutdown"),
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from smtppseudo.blocklist.formats import sources_in
 from smtppseudo.config.settings import Settings, SettingsError
 from smtppseudo.events import Closed, Command, Connected
 from smtppseudo.files import HITS_FILE
@@ -91,6 +92,11 @@ class Bench:
             session = session_of(ip, self.session_id)
             for event in (Connected(25), HELO, command, Closed("quit", 1, 2, 3, 4)):
                 self.blocklist.record(session, (event,))
+
+    @property
+    def listed_sources(self) -> list[str]:
+        """Return what is listed, in any format."""
+        return list(sources_in(self.path.read_text().splitlines()))
 
     @property
     def listed(self) -> list[str]:
@@ -280,7 +286,7 @@ def test_a_bug_is_reported_once_a_minute_and_does_not_stop_the_list(
     faults: list[Exception] = []
     bench.reactor.on_fault = faults.append
     with monkeypatch.context() as patched:
-        patched.setattr(bench.blocklist, "_entries_of", lambda sources: 1 // 0)
+        patched.setattr(bench.blocklist, "_listed_of", lambda sources: 1 // 0)
         bench.call(*[A] * 3)
         bench.pass_time(200)
     assert 1 <= len(faults) <= 4
@@ -297,6 +303,82 @@ def test_damaged_lines_of_hits_are_skipped(make: Callable[..., Bench]) -> None:
     bench.start()
     assert bench.listed == [A]
     assert bench.troubles == []
+
+
+@pytest.mark.parametrize("name", ["plain", "rbldnsd", "nft", "json"])
+@pytest.mark.parametrize("damage", ["a directory", "an error", "all zero", "a line"])
+def test_entries_whose_hits_cannot_be_read_stay_listed_until_they_expire(
+    make: Callable[..., Bench], name: str, damage: str
+) -> None:
+    bench = make(blocklist_format=name)
+    bench.call(*[A] * 3, *[C] * 3)
+    bench.stop()
+    hits = bench.directory / HITS_FILE
+    if damage == "a line":
+        hits.write_bytes(b"\0" + hits.read_bytes())
+    elif damage == "all zero":
+        hits.write_bytes(bytes(60))
+    else:
+        hits.unlink()
+        if damage == "a directory":
+            hits.mkdir()
+        else:
+            hits.symlink_to("/proc/self/mem")  # an I/O error when it is read
+    bench.start()
+    bench.call(*[B] * 3)
+    bench.pass_time(61)
+    assert bench.listed_sources == [A, B, "2a01:4f8:1:2::/64"]
+    if damage == "a directory":
+        assert bench.troubles[0] == f"{hits}: not a regular file; its hits are lost, and the list keeps its entries"
+        hits.rmdir()
+    bench.pass_time(7 * DAY_S)
+    assert bench.listed_sources == []
+    bench.stop()
+    bench.start()
+    assert bench.listed_sources == []
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_a_list_without_its_hits_is_replaced(make: Callable[..., Bench], is_removed: bool) -> None:
+    """It expired, or somebody removed the hits to begin again."""
+    bench = make()
+    bench.call(*[A] * 3)
+    bench.stop()
+    if is_removed:
+        (bench.directory / HITS_FILE).unlink()
+    else:
+        bench.time.advance(8 * DAY_S)
+    bench.start()
+    assert bench.path.read_text() == ""
+    assert bench.troubles == []
+
+
+def test_listed_sources_are_forgotten_last_and_that_is_reported(
+    make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smtppseudo.server.kept_blocklist.SOURCES_MAX", 5)
+    bench = make()
+    bench.call(*[A] * 3)
+    bench.call(*(f"20.1.{number}.9" for number in range(200)), *(f"2a01:4f8:1:{number:x}::25" for number in range(200)))
+    bench.pass_time(61)
+    assert (bench.listed, bench.troubles) == ([A], [])
+    bench.stop()
+    bench.start()
+    assert bench.listed == [A]
+    for number in range(5):
+        bench.call(*[f"20.1.2.{number}"] * 3)
+    bench.pass_time(61)
+    assert bench.listed == [f"20.1.2.{number}" for number in range(5)]
+    assert bench.troubles == [f"{bench.path}: more than 5 sources; listed ones are forgotten, the oldest first"]
+
+
+def test_one_48_takes_64_places_of_sources_that_are_not_listed(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.call(*(f"2a01:4f8:1:{number:x}::25" for number in range(200)), C)
+    assert len(bench.blocklist._hits.sources()) == 64
+    bench.call(C, C)
+    bench.pass_time(61)
+    assert bench.listed == ["2a01:4f8:1:2::/64"]
 
 
 def test_a_device_is_not_replaced(make: Callable[..., Bench], tmp_path: Path) -> None:
@@ -316,13 +398,13 @@ def test_long_work_is_done_in_steps(make: Callable[..., Bench], monkeypatch: pyt
     for ip in ips:
         bench.call(ip, ip, ip)
     reviewed: list[int] = []
-    review = bench.blocklist._entries_of
+    review = bench.blocklist._listed_of
 
     def count(sources: list[str]) -> object:
         reviewed.append(len(sources))
         return review(sources)
 
-    monkeypatch.setattr(bench.blocklist, "_entries_of", count)
+    monkeypatch.setattr(bench.blocklist, "_listed_of", count)
     bench.pass_time(90)
     assert set(reviewed) <= {7, 100 % 7}
     assert sorted(bench.listed) == sorted(ips)

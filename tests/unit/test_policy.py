@@ -71,9 +71,9 @@ def test_hits_are_sorted_and_limited() -> None:
     assert hits.times_of("192.0.2.8") == ()
 
 
-def test_add_returns_the_hit_that_lists() -> None:
+def test_add_returns_whether_the_source_became_listed() -> None:
     hits = Hits(POLICY)
-    assert [hits.add(IP, at) for at in (10, 20, 30, 5_000)] == [None, None, 30, 30]
+    assert [hits.add(IP, at) for at in (10, 20, 30, 40, 5_000)] == [False, False, True, False, False]
 
 
 def test_review_yields_listed_sources_and_removes_old_ones() -> None:
@@ -103,16 +103,63 @@ def test_sources_are_limited_and_the_oldest_are_removed_first() -> None:
     assert len(many.sources()) + many.forgotten == 20_001
 
 
+def test_sources_with_one_hit_are_forgotten_first_and_listed_ones_last() -> None:
+    hits = Hits(POLICY, sources_max=4)
+    for source in ("listed", "listed", "listed", "twice", "twice", "once"):
+        hits.add(source, 1)
+    forgotten: list[str] = []
+    for at in range(2, 20):
+        before = set(hits.sources())
+        hits.add(f"new {at}", at)
+        hits.add(f"new {at}", at)
+        forgotten += before - set(hits.sources())
+        assert "listed" in hits.sources()
+    assert forgotten == ["once", "twice", *(f"new {at}" for at in range(2, 17))]
+    assert (hits.forgotten, hits.lost) == (17, 0)
+    for source in ("a", "b", "c", "d"):
+        for _ in range(3):
+            hits.add(source, 20)
+    assert hits.sources() == ["a", "b", "c", "d"]  # of the listed ones, the one that was quiet longest
+    assert hits.lost == 1
+
+
+def test_a_48_has_at_most_some_64s_that_are_not_listed() -> None:
+    hits = Hits(POLICY, unlisted_per_48=3)
+    listed, others = "2a01:0:0:ffff::/64", ["2a01:0:1::/64", "20.1.1.1", "2a02::/64"]
+    first, second, third, fourth = ("2a01::/64", *(f"2a01:0:0:{number}::/64" for number in (1, 2, 3)))
+    for source in (listed, listed, listed, *others, first, second, third, first):
+        hits.add(source, 1)
+    assert set(hits.sources()) == {listed, *others, first, second, third}  # a listed source takes no place
+    hits.add(fourth, 2)
+    assert set(hits.sources()) == {listed, *others, first, third, fourth}
+    assert [entry.source for entry in hits.review(hits.sources(), 2)] == [listed]
+    assert list(hits.review(hits.sources(), 1 + EXPIRE)) == []  # it expires, and takes a place again
+    assert set(hits.sources()) == {listed, *others, first, fourth}
+    for source in hits.sources():
+        hits.remove(source)
+    assert not hits._by_48
+
+
+@pytest.mark.parametrize("now", [2, 3 + EXPIRE, -1])
+def test_a_source_is_listed_and_unlisted_as_the_clock_says(now: int) -> None:
+    hits = Hits(POLICY)
+    for at in (1, 2, 3):
+        hits.add(IP, at)
+    assert list(hits.review([IP], now)) == []
+    assert hits.sources() == [IP]
+    assert list(hits.review([IP], 4)) == [Entry(IP, 3, 3 + EXPIRE)]
+
+
 def test_rendered_hits_can_be_parsed() -> None:
     hits = Hits(POLICY)
     hits.add(IP, 1_800_000_000)
     hits.add(IP, 1_700_000_000)
     hits.add("2001:db8:1:2::/64", 1_800_000_001)
     lines = list(hits.render([*hits.sources(), "gone"]))
-    assert lines == ["192.0.2.7 1700000000 1800000000\n", "2001:db8:1:2::/64 1800000001\n"]
+    assert lines == ["2001:db8:1:2::/64 1800000001\n", "192.0.2.7 1700000000 1800000000\n"]
     assert [parse_hits(line) for line in lines] == [
-        (IP, [1_700_000_000, 1_800_000_000]),
         ("2001:db8:1:2::/64", [1_800_000_001]),
+        (IP, [1_700_000_000, 1_800_000_000]),
     ]
 
 
@@ -120,5 +167,5 @@ def test_rendered_hits_can_be_parsed() -> None:
     "line", ["", "\n", "192.0.2.7", "192.0.2.7 x", "192.0.2.7 -1", f"192.0.2.7 {1 << 70}", "1 2 \0"]
 )
 def test_invalid_line_of_hits_is_a_value_error(line: str) -> None:
-    with pytest.raises(ValueError, match=r"unpack|invalid literal|not a source"):
+    with pytest.raises(ValueError, match=r"unpack|invalid literal|not a source|not an address"):
         parse_hits(line)

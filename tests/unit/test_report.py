@@ -8,7 +8,7 @@ import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Stamped, TurnedAway
 from smtppseudo.logread.scan import scan
-from smtppseudo.report.report import KINDS, Report, domain_of, network_of, sender_of, split
+from smtppseudo.report.report import KINDS, Report, address_of, domain_of, network_of, split
 from smtppseudo.report.tables import View, render_json, render_text
 from tests.records import render_text as render_log
 
@@ -146,7 +146,7 @@ def test_command_is_split_as_in_the_server(data: str, parts: tuple[str, str]) ->
 )
 def test_sender_and_domain_of_mail(argument: str, found: tuple[str, str]) -> None:
     domain, sender = found
-    assert sender_of(argument) == sender
+    assert address_of(argument) == sender
     assert domain_of(sender) == domain
 
 

@@ -1,0 +1,134 @@
+"""`find`: the whole sessions in the logs that contain a text, an address, a sender or a recipient."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Final
+
+from smtppseudo.cli import exits
+from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
+from smtppseudo.cli.messages import print_text, say
+from smtppseudo.cli.options import describe, network
+from smtppseudo.cli.periods import add_period, read_period
+from smtppseudo.events import NAMES, printable
+from smtppseudo.log.records import read_record
+from smtppseudo.logread.logs import STDIN, Reading
+from smtppseudo.logread.scan import Row
+from smtppseudo.logread.search import KEYS_MAX, Condition, Search, condition, text_of
+from smtppseudo.report.report import address_of, split
+
+# Fields that are numbers or true in JSON.
+_NO_STRINGS: Final = {"slot", "session", "port", "code"} | {
+    name for kind in NAMES for name, type_ in kind.__annotations__.items() if type_ in (int, bool)
+}
+_NO_STRING: Final = re.compile(r"true|0|[1-9]\d{0,17}", re.ASCII)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    describe(
+        command,
+        "smtppseudo find --since yesterday 'ehlo ylmf-pc'\n  smtppseudo find --sender @example.com /srv/logs/mx1",
+        "What is given must all be in the session. Prints log lines, session by session, the newest last. Exit status:"
+        " 0 found, 1 not found, or a log was unreadable.",
+    )
+    command.add_argument(
+        "text", nargs="?", metavar="TEXT", help="a part of a line of a text log, in upper or lower case"
+    )
+    add_logs(command)
+    command.add_argument("--ip", type=network, metavar="ADDRESS", help="the caller's address, or a network")
+    command.add_argument("--sender", metavar="TEXT", help="a part of the address after MAIL FROM")
+    command.add_argument("--recipient", metavar="TEXT", help="a part of an address after RCPT TO")
+    add_period(command)
+    command.add_argument("--json", action="store_true", help="print each line as a JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the sessions; return 1 if there is none, or a log was unreadable."""
+    period = read_period(options, datetime.now(UTC))
+    search = Search(list(_conditions(options)), *period)
+    files = find_log_files(options, *period)
+    if STDIN in files:
+        _copy_stdin()
+    reading, again = Reading(files), Reading(files)
+    for block in with_progress(reading, reading.blocks(files)):
+        search.note(block)
+    for problem in reading.problems:
+        say(problem)
+    if search.is_too_wide:
+        raise exits.CommandError(f"more than {KEYS_MAX:,} sessions match; narrow it: a longer TEXT, --ip, --since")
+    if STDIN in files:
+        os.lseek(0, 0, os.SEEK_SET)
+    servers = dict.fromkeys(path.parent for path in files)
+    logs = [[path for path in files if path.parent == server] for server in servers]
+    is_found = False
+    for session in search.sessions([with_progress(again, again.blocks(log)) for log in logs]):
+        print_text("".join(map(_json_of if options.json else text_of, session)))
+        is_found = True
+    if not is_found:
+        say("no session matches")
+    return exits.GOOD if is_found and not reading.problems else exits.FAILED
+
+
+def _conditions(options: argparse.Namespace) -> Iterator[Condition]:
+    """Yield the conditions. A TEXT that is a log becomes one, if there are other conditions and no logs."""
+    if options.sender or options.recipient or options.ip:
+        if not options.logs and options.text and (options.text == "-" or Path(options.text).exists()):
+            options.logs, options.text = [options.text], None
+    elif not options.text:
+        raise exits.CommandError("give TEXT, --ip, --sender or --recipient; see --help", exits.USAGE)
+    text, sender, recipient = (
+        printable(each or "").lower() for each in (options.text, options.sender, options.recipient)
+    )
+    if text:
+        yield condition(text, lambda _, line: text in text_of(line).lower())
+    if sender:
+        yield condition(sender, lambda row, _: sender in _address_in(row, "MAIL", "FROM"))
+    if recipient:
+        yield condition(recipient, lambda row, _: recipient in _address_in(row, "RCPT", "TO"))
+    if options.ip:
+        net = ip_network(options.ip)
+        # Its addresses begin like the first and the last one, up to a `::`, which may stand elsewhere in others.
+        start = os.path.commonprefix([str(net[0]), str(net[-1])]).partition("::")[0]  # noqa: RUF071 - text, no path
+        yield condition(start, lambda row, _: _is_in(row[3], options.ip))
+
+
+def _address_in(row: Row, verb: str, keyword: str) -> str:
+    found, argument = split(row[5])
+    return address_of(argument, keyword).lower() if found == verb else ""
+
+
+@lru_cache(4_096)
+def _is_in(ip: str, network: str) -> bool:
+    try:
+        return ip_address(ip.partition("%")[0]) in ip_network(network)
+    except ValueError:  # somebody edited the log
+        return False
+
+
+def _json_of(line: bytes) -> str:
+    values = read_record(line.decode("latin-1"))
+    for name in values.keys() & _NO_STRINGS:
+        if _NO_STRING.fullmatch(str(values[name])):
+            values[name] = json.loads(str(values[name]))
+    return json.dumps(values, separators=(",", ":")) + "\n"
+
+
+def _copy_stdin() -> None:
+    """Copy standard input into a temporary file, because it is read twice. Raises CommandError."""
+    try:
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+            copy.seek(0)
+            os.dup2(copy.fileno(), 0)
+    except OSError as error:
+        raise exits.CommandError(f"cannot copy standard input: {error.strerror}; set TMPDIR to another place") from None
