@@ -67,8 +67,8 @@ class Handshake(NamedTuple):
 class Closed(NamedTuple):
     """A session ended.
 
-    `mails_refused` counts its mail transactions that got the refusal of the stage; None in logs of servers that did not
-    count them. `not_logged` counts the data events over the session's share of the log.
+    `mails_refused` counts its mail transactions that got the refusal of the stage (0 from servers that did not count
+    them), `not_logged` the data events over the session's share of the log.
     """
 
     reason: CloseReason
@@ -76,7 +76,7 @@ class Closed(NamedTuple):
     received_bytes: int
     sent_bytes: int
     commands: int
-    mails_refused: int | None = None
+    mails_refused: int = 0
     not_logged: int = 0
 
 

@@ -65,7 +65,7 @@ def fields(event: Event) -> Iterator[tuple[str, Value]]:
         yield from _marks(event)
         return
     for name, value in event._asdict().items():
-        if value or (value is not None and name not in _OMITTED_IF_EMPTY):
+        if value or name not in _OMITTED_IF_EMPTY:
             yield name, value
 
 
@@ -101,7 +101,7 @@ def render_text(entries: Iterable[Entry], end: str) -> list[str]:
                 line = f"{time} command{origin} data={data} code={reply[:3]} reply={text}{marks}{end}"
             elif isinstance(event, Connected):
                 line = f"{time} connected{origin} local_port={event.local_port}{end}"
-            elif isinstance(event, Closed) and not event.not_logged and event.mails_refused is not None:
+            elif isinstance(event, Closed) and not event.not_logged:
                 reason, duration_ms, received_bytes, sent_bytes, commands, mails_refused, _ = event
                 line = (
                     f"{time} closed{origin} reason={reason} duration_ms={duration_ms} received_bytes={received_bytes}"
@@ -155,7 +155,7 @@ def json_members(entries: Iterable[Entry]) -> list[str]:
                 )
             elif isinstance(event, Connected):
                 line = f'"time":"{time}","event":"connected"{place},"local_port":{event.local_port}'
-            elif isinstance(event, Closed) and not event.not_logged and event.mails_refused is not None:
+            elif isinstance(event, Closed) and not event.not_logged:
                 reason, duration_ms, received_bytes, sent_bytes, commands, mails_refused, _ = event
                 line = (
                     f'"time":"{time}","event":"closed"{place},"reason":"{reason}","duration_ms":{duration_ms}'
@@ -271,7 +271,7 @@ def _escaped(text: Any) -> str:
 
 def _event(kind: type[Event], record: Mapping[str, Any]) -> Event:
     own = {
-        name: _int(record[name]) if type_ in (int, int | None) else str(record[name])
+        name: _int(record[name]) if type_ is int else str(record[name])
         for name, type_ in kind.__annotations__.items()
         if name in record
     }

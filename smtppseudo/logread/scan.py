@@ -113,7 +113,7 @@ _TEXT_QUOTE: Final = re.compile(r"\\(\\|x22)")
 _JSON_ESCAPE: Final = re.compile(r'\\(["\\])')
 _CODE: Final = re.compile(r"(?:\d\d\d)?", re.ASCII)
 _AMOUNT: Final = re.compile(r"\d{0,18}", re.ASCII)
-_NOTHING: Final = ("", "", "", "", "", "")
+_NOTHING: Final = ("", "", "", "", "")
 SUPPRESSED: Final = "Suppressed"  # not the name of an event: those are lower case
 _SUPPRESSED: Final = re.compile(
     r"Suppressed (\d{1,18}) messages from \S+", re.ASCII
@@ -156,25 +156,25 @@ def _row_of_line(line: str) -> Row | None:
     except ValueError:
         return None
     server = str(record.get("server", ""))
-    row = (record["time"], record["event"], str(session or ""), ip, str(port or ""), *own, server)
+    mails = str(record.get("mails_refused", ""))
+    row = (record["time"], record["event"], str(session or ""), ip, str(port or ""), *own, mails, server)
     whole = "".join(row)
     is_plain = whole.isascii() and whole.isprintable()
     is_sound = is_plain and _CODE.fullmatch(row[6]) and _AMOUNT.fullmatch(row[9]) and _AMOUNT.fullmatch(row[10])
     return row if is_sound else None
 
 
-def _own_fields(event: Event) -> tuple[str, str, str, str, str, str]:
-    """Return data, code, marks, reason, amount and mails."""
+def _own_fields(event: Event) -> tuple[str, str, str, str, str]:
+    """Return data, code, marks, reason and amount."""
     match event:
         case Command():
             marks = " ".join([name for name in Command._fields[2:] if getattr(event, name)])
-            return event.data, event.reply.partition(" ")[0], marks, "", "", ""
+            return event.data, event.reply.partition(" ")[0], marks, "", ""
         case Closed():
-            mails = "" if event.mails_refused is None else str(event.mails_refused)
-            return "", "", "", event.reason, str(event.duration_ms), mails
+            return "", "", "", event.reason, str(event.duration_ms)
         case TurnedAway():
-            return "", "", "", event.reason, str(event.count), ""
+            return "", "", "", event.reason, str(event.count)
         case Error():
-            return "", "", "", "", str(event.lost), ""
+            return "", "", "", "", str(event.lost)
         case _:
             return _NOTHING

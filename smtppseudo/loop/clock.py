@@ -9,8 +9,8 @@ class Clock:
 
     `monotonic` and `wall_ns` are the sources; tests pass their own.
     `second` counts the seconds since 1970. `stamp` is RFC 3339, UTC, with milliseconds: 2026-01-31T23:59:59.999Z.
-    `day` is the local date, 2026-01-31, and `midnight` the stamp of its beginning. `greeting_date` is the local time in the greeting's format,
-    06/01/2012 2:41:11 PM -0700; it is a new object each second.
+    `day` is the local date, 2026-01-31, and `midnight` the stamp of its beginning. `greeting_date` is the local time in
+    the greeting's format, 06/01/2012 2:41:11 PM -0700; it is a new object each second.
     """
 
     __slots__ = ("_stamp_prefix", "_wall_ns", "day", "greeting_date", "midnight", "monotonic", "now", "second", "stamp")
