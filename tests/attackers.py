@@ -1,10 +1,10 @@
 """Attackers: many callers at once, in a process of their own.
 
-    python -m tests.attackers KIND PORT COUNT one|many
+    python -m tests.attackers KIND PORT COUNT one|five|many
 
-KIND is their behaviour, see KINDS. They call 127.0.0.1 from one address, or each from its own. When all are
-connected, the process prints "ready". It ends when its standard input does. The kind `bad-frame` attacks the monitor
-port with COUNT connections a second, each from its own address.
+KIND is their behaviour, see KINDS. They call 127.0.0.1 from one address, from one for each five, or each from its own.
+When all are connected, the process prints "ready". It ends when its standard input does. The kind `bad-frame` attacks
+the monitor port with COUNT connections a second, each from its own address.
 """
 
 import contextlib
@@ -39,6 +39,11 @@ def slow(sock: socket.socket) -> bool:
     return True
 
 
+def noop(sock: socket.socket) -> bool:
+    """Send NOOP every four seconds, so that the session is never idle for five; `tick` does that."""
+    return True
+
+
 def unread(sock: socket.socket) -> bool:
     """Send as many commands as the kernel takes, and read no reply."""
     sock.setblocking(False)
@@ -64,6 +69,7 @@ def reset(sock: socket.socket) -> bool:
 KINDS: dict[str, Callable[[socket.socket], bool]] = {
     "idle": idle,
     "slow": slow,
+    "noop": noop,
     "unread": unread,
     "half-closed": half_closed,
     "reset": reset,
@@ -71,15 +77,16 @@ KINDS: dict[str, Callable[[socket.socket], bool]] = {
 """Each function handles a new connection, and returns whether that stays open."""
 
 
-def call(kind: str, port: int, count: int, *, from_one: bool) -> list[socket.socket]:
+def call(kind: str, port: int, count: int, sources: str) -> list[socket.socket]:
     """Connect all callers; return the connections that stay open."""
+    each = {"one": count, "five": 5, "many": 1}[sources]
     staying = []
     for number in range(count):
         sock = socket.socket()
         if kind == "unread":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
-        sock.bind((ONE_SOURCE if from_one else source_of(number), 0))
+        sock.bind((ONE_SOURCE if each == count else source_of(number // each), 0))
         sock.connect(("127.0.0.1", port))
         with contextlib.suppress(OSError):  # turned away already
             if KINDS[kind](sock):
@@ -90,9 +97,14 @@ def call(kind: str, port: int, count: int, *, from_one: bool) -> list[socket.soc
 def tick(staying: list[socket.socket], number: int) -> None:
     """Send the next byte on each connection."""
     byte = b"VRFY slowly\r\n"[number % 13 :][:1]
-    for sock in staying:
+    send(staying, byte)
+
+
+def send(socks: list[socket.socket], data: bytes) -> None:
+    """Send the same on each connection."""
+    for sock in socks:
         with contextlib.suppress(OSError):
-            sock.send(byte, socket.MSG_DONTWAIT)
+            sock.send(data, socket.MSG_DONTWAIT)
 
 
 def send_bad_frames(port: int, per_second: int) -> None:
@@ -124,13 +136,15 @@ def main() -> None:
         report_ready()
         send_bad_frames(int(port), int(count))
         return
-    staying = call(kind, int(port), int(count), from_one=sources == "one")
+    staying = call(kind, int(port), int(count), sources)
     report_ready()
     number, due = 0, time.monotonic() + 1
     while not select.select([sys.stdin], [], [], max(0, due - time.monotonic()))[0]:
         due += 1
         if kind == "slow":
             tick(staying, number)
+        if kind == "noop":
+            send(staying[number % 4 :: 4], b"NOOP\r\n")
         number += 1
 
 

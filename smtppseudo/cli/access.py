@@ -11,7 +11,7 @@ from pathlib import Path
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import ask, say
-from smtppseudo.cli.options import port
+from smtppseudo.cli.options import host_and_port, port
 from smtppseudo.cli.places import user_config, usual_places
 from smtppseudo.events import printable
 from smtppseudo.files import COOKIE_FILE, SYSTEM_STATE, without_line_end
@@ -34,9 +34,9 @@ from smtppseudo.link.route import Target, connect
 def add_access(command: argparse.ArgumentParser, *, host_is_option: bool = True) -> None:
     """Add the arguments that name a server and the secrets for it."""
     if host_is_option:
-        command.add_argument("--host", metavar="HOST", help="the server (this machine)")
+        command.add_argument("--host", metavar="HOST", help="the server, or HOST:PORT (this machine)")
     else:
-        command.add_argument("host", nargs="?", metavar="HOST", help="the server (this machine)")
+        command.add_argument("host", nargs="?", metavar="HOST", help="the server, or HOST:PORT (this machine)")
     command.add_argument(
         "--monitor-port", type=port, metavar="PORT", help="its monitor port (noted in the state directory, else 26)"
     )
@@ -78,7 +78,7 @@ class Access:
 
     def __init__(self, options: argparse.Namespace) -> None:
         word = None if options.magic_file is None else read_word(Path(options.magic_file))
-        self._target = Target(options.host, options.monitor_port, word, options.tls)
+        self._target = Target(*host_and_port(options.host, options.monitor_port), word, options.tls)
         self._keyring = user_keyring(options.state_dir, options.pin)
 
     def connect(self) -> MonitorLink:

@@ -19,6 +19,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     action = command.add_mutually_exclusive_group()
     action.add_argument("--default", action="store_true", help="print a settings file with all defaults, commented out")
     action.add_argument(
+        "--running", action="store_true", help="print the settings of the running server that has this state directory"
+    )
+    command.set_defaults(host=None, monitor_port=None, magic_file=None, pin=None, tls="auto")  # for its login
+    action.add_argument(
         "--check",
         nargs="?",
         const="",
@@ -31,6 +35,13 @@ def run(options: argparse.Namespace) -> int:
     """Print the settings, or check them."""
     if options.default:
         print_text(default_file())
+        return exits.GOOD
+    if options.running:
+        from smtppseudo.cli.access import logged_in
+        from smtppseudo.cli.set import print_settings
+
+        with logged_in(options) as link:
+            print_settings(link)
         return exits.GOOD
     options.config = options.check or options.config
     configuration = with_monitor_settings(read_configuration(options, say), say)

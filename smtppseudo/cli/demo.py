@@ -35,7 +35,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "The server answers on this machine alone and keeps its files in a temporary directory, which is removed at"
         " the end.",
     )
-    command.add_argument("--seconds", type=seconds, metavar="N", help="end after this many seconds (until you quit)")
+    command.add_argument(
+        "--seconds", type=seconds, metavar="TIME", help="end after this time: 20, 90s or 5m (until you quit)"
+    )
     command.add_argument("--no-screen", action="store_true", help="print the events instead, as `watch` does")
     command.add_argument(
         "--slots", type=whole_number, default=25, metavar="N", help="the number of simultaneous connections (25)"

@@ -11,7 +11,7 @@ from typing import Final
 
 from smtppseudo.cli.access import add_access, read_word, user_keyring
 from smtppseudo.cli.messages import print_line
-from smtppseudo.cli.options import describe
+from smtppseudo.cli.options import describe, host_and_port
 from smtppseudo.cli.places import user_config
 from smtppseudo.cli.screen import no_screen, require_screen, show
 from smtppseudo.files import StateDir
@@ -31,6 +31,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show the screen until it is closed."""
+    place = host_and_port(options.host, options.monitor_port)
     require_screen(_ALTERNATIVE)
     word = None if options.magic_file is None else read_word(Path(options.magic_file))
     try:
@@ -43,9 +44,8 @@ def run(options: argparse.Namespace) -> int:
 
     keyring = user_keyring(options.state_dir, options.pin)
     store = StateDir(user_config())
-    given = (options.host, options.monitor_port, word, options.tls)
     app = MonitorApp(
-        target_for(Memory.load(store), *given),
+        target_for(Memory.load(store), *place, word, options.tls),
         Dependencies(keyring, store, service=ServiceControl(run=run_in_terminal)),
     )
     # The events in memory form no reference cycles: frequent collections would only delay keys.

@@ -1,7 +1,12 @@
 """Options: the help of a command, and argument types that several commands use."""
 
 import argparse
+import re
+from ipaddress import ip_network
 from typing import Final
+
+from smtppseudo.cli import exits
+from smtppseudo.config.checks import duration_s
 
 _EXAMPLE: Final = "Example:\n"
 
@@ -28,10 +33,23 @@ def port(text: str) -> int:
     return int(text)
 
 
+def host_and_port(host: str | None, given: int | None) -> tuple[str | None, int | None]:
+    """Split HOST:PORT or [ADDRESS]:PORT. `given` is the port of another option. Raises CommandError."""
+    match = re.fullmatch(r"(?:\[(.+)\]|([^:]+))(?::([^:]*))?", host or "")
+    if match is None:  # an IPv6 address, or nothing
+        return host, given
+    if match[3] is not None:
+        if given is not None:
+            raise exits.CommandError(f"the port is given twice: in {host}, and {given} by an option", exits.USAGE)
+        try:
+            given = port(match[3])
+        except argparse.ArgumentTypeError:
+            raise exits.CommandError(f"{host}: the port must be 1 to 65535", exits.USAGE) from None
+    return match[1] or match[2], given
+
+
 def network(text: str) -> str:
     """Parse an address or a network."""
-    from ipaddress import ip_network
-
     try:
         return str(ip_network(text, strict=False))
     except ValueError:
@@ -47,11 +65,11 @@ def whole_number(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Parse a number of seconds above 0."""
+    """Parse a number of seconds above 0, or a duration."""
     try:
-        seconds = float(text)
+        seconds = float(duration_s(text) or text)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0 and below 1000000")
+        raise argparse.ArgumentTypeError(f"{text} is not a time such as 30 (seconds), 90s or 5m, below 1000000 s")
     return seconds

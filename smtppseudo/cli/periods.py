@@ -2,23 +2,22 @@
 
 import argparse
 import contextlib
-import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 from smtppseudo.cli import exits
+from smtppseudo.config.checks import duration_s
 from smtppseudo.logread.logs import instant
 
 _DAYS: Final = ("today", "yesterday")
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_duration(text: str) -> timedelta:
     """Parse a duration such as 90s, 30m, 12h, 7d or 4w. Raises argparse.ArgumentTypeError."""
-    match = re.fullmatch(r"(\d{1,6})([smhdw])", text, re.ASCII)
-    if match is None or not int(match[1]):
+    seconds = duration_s(text)
+    if not seconds:
         raise argparse.ArgumentTypeError(f"{text} is not a time such as 30m, 12h, 7d or 4w")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    return timedelta(seconds=seconds)
 
 
 def add_period(command: argparse.ArgumentParser) -> None:

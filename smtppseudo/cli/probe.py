@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line
-from smtppseudo.cli.options import describe, port, seconds
+from smtppseudo.cli.options import describe, host_and_port, port, seconds
 from smtppseudo.cli.places import machine_name
 from smtppseudo.events import escape
 from smtppseudo.net.errnos import reason_of
@@ -33,7 +33,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         " good, 1 accepted, 75 deferred, 69 unreachable, or a reply is late, too long, or no SMTP.",
     )
     command.add_argument("host", nargs="?", default="localhost", metavar="HOST", help="the server (localhost)")
-    command.add_argument("--port", type=port, default=25, metavar="PORT", help="its SMTP port (25)")
+    command.add_argument("--port", type=port, metavar="PORT", help="its SMTP port, also as HOST:PORT (25)")
     command.add_argument("--ehlo", metavar="NAME", help="the name after EHLO (that of this machine)")
     command.add_argument("--helo", action="store_true", help="send HELO instead of EHLO")
     command.add_argument("--pipeline", action="store_true", help="send MAIL, RCPT and DATA at once")
@@ -44,7 +44,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--to", dest="recipient", default="postmaster", metavar="ADDRESS", help="the recipient (postmaster)"
     )
     command.add_argument(
-        "--timeout", type=seconds, default=30.0, metavar="N", help="wait N seconds for each whole reply (30)"
+        "--timeout",
+        type=seconds,
+        default=30.0,
+        metavar="TIME",
+        help="how long to wait for each whole reply: 90s or 5m (30)",
     )
 
 
@@ -57,21 +61,20 @@ def run(options: argparse.Namespace) -> int:
         helo=options.helo,
         pipeline=options.pipeline,
     )
+    host, given = host_and_port(options.host, options.port)
+    place = f"{host} port {given or 25}"
     began = time.monotonic()
     try:
-        sock = socket.create_connection((options.host, options.port), timeout=options.timeout)
+        sock = socket.create_connection((host, given or 25), timeout=options.timeout)
     except (OSError, UnicodeError) as error:
         raise exits.CommandError(
-            f"cannot reach {options.host} port {options.port}: {reason_of(error)}; check HOST and --port",
-            exits.UNREACHABLE,
+            f"cannot reach {place}: {reason_of(error)}; check HOST and --port", exits.UNREACHABLE
         ) from None
     prober = Prober(probe)
     with sock:
         failure = _talk(sock, prober, began, options.timeout)
     if failure:
-        raise exits.CommandError(
-            f"{options.host} port {options.port}: {failure}; is it a mail server?", exits.UNREACHABLE
-        )
+        raise exits.CommandError(f"{place}: {failure}; is it a mail server?", exits.UNREACHABLE)
     verdict = prober.verdict or Verdict.DEFERRED
     print_line(f"verdict: {verdict.value}")
     return _STATUS[verdict]

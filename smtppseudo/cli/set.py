@@ -12,6 +12,7 @@ from smtppseudo.cli.options import describe
 from smtppseudo.config.file import to_toml
 from smtppseudo.config.settings import SettingsError, check, current_name
 from smtppseudo.link.errors import OpRefusedError
+from smtppseudo.link.link import MonitorLink
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -40,13 +41,18 @@ def change_settings(options: argparse.Namespace, changed: Iterable[str], **field
             raise
         except ValueError as error:  # too long
             raise exits.CommandError(f"{options.command}: {error}", exits.USAGE) from None
-        got = link.request("get")
+        print_settings(link, changed)
+    return exits.GOOD
+
+
+def print_settings(link: MonitorLink, keys: Iterable[str] = ()) -> None:
+    """Print settings of the running server, by default all, with the layer of each."""
+    got = link.request("get")
     settings, origins = got.get("settings"), got.get("origins")
     if isinstance(settings, Mapping) and isinstance(origins, Mapping):
-        for key in changed:
+        for key in keys or settings:
             value = settings.get(key)
             print_line(f"{key} = {to_toml(tuple(value) if isinstance(value, list) else value)}  # {origins.get(key)}")
-    return exits.GOOD
 
 
 def read_changes(words: Iterable[str]) -> dict[str, object]:

@@ -11,6 +11,15 @@ ROOT: Final = r"(?:[A-Za-z]:[\\/]|\\\\)" if sys.platform == "win32" else "/"
 """Pattern: how an absolute path begins."""
 
 
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+def duration_s(value: object) -> int | None:
+    """Return the seconds of a text such as 90s, 5m or 7d; None for anything else."""
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", value, re.ASCII) if isinstance(value, str) else None
+    return int(match[1]) * _UNITS_S[match[2]] if match else None
+
+
 def whole(low: int, high: int) -> Callable[[object], int]:
     """Allow whole numbers from `low` to `high`."""
 
@@ -32,7 +41,9 @@ def number(unit: str, low: float, high: float, *, off: bool = False) -> Callable
             and (low <= value <= high or (off and value == 0))
         ):
             return float(value)
-        raise ValueError(f"a number of {unit} from {low:g} to {high:g}" + (", or 0 for off" if off else ""))
+        duration = duration_s(value)
+        hint = "" if duration is None else f"; {value} is {duration / _UNITS_S[unit[0]]:.10g}"
+        raise ValueError(f"a number of {unit} from {low:g} to {high:g}" + (", or 0 for off" if off else "") + hint)
 
     return check
 

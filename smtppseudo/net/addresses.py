@@ -6,6 +6,11 @@ import socket
 from pathlib import Path
 from typing import Any, Final
 
+HOST_NET: Final = Path("/run/smtppseudo")
+"""Where a service with a network namespace of its own sees the tables of the machine's network."""
+NET_TABLES: Final = ("fib_trie", "if_inet6")
+
+_PROC_NET: Final = Path("/proc/net")
 _LOCAL_4: Final = re.compile(r"\|-- (\S+)\n +/32 host LOCAL")
 
 
@@ -61,11 +66,13 @@ def source_number(source: str) -> int:
         raise ValueError(f"{source!r} is not an address") from None
 
 
-def machine_addresses(proc_net: Path = Path("/proc/net")) -> list[str]:
-    """Return the IP addresses of the interfaces in this network namespace; none on systems other than Linux."""
-    four = _LOCAL_4.findall(_read(proc_net / "fib_trie"))
-    six = [":".join(line[at : at + 4] for at in range(0, 32, 4)) for line in _read(proc_net / "if_inet6").splitlines()]
-    return sorted({*four, *six})
+def machine_addresses(*places: Path) -> list[str]:
+    """Return the IP addresses of the machine's interfaces, by the tables in `places`; none on systems but Linux."""
+    found: set[str] = set()
+    for four, six in ([_read(place / name) for name in NET_TABLES] for place in places or (_PROC_NET, HOST_NET)):
+        found.update(_LOCAL_4.findall(four))
+        found.update(":".join(line[at : at + 4] for at in range(0, 32, 4)) for line in six.splitlines())
+    return sorted(found)
 
 
 def _read(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from smtppseudo.blocklist.evidence import VERBS, HitFinder, evidence_of
 from smtppseudo.blocklist.formats import RENDERERS, sources_in
-from smtppseudo.blocklist.never_listed import read_never_listed
+from smtppseudo.blocklist.never_listed import NeverListed, read_never_listed
 from smtppseudo.blocklist.policy import Hits, parse_hits, policy_of
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import NAMES, Closed, Command, Event
@@ -52,8 +52,8 @@ class KeptBlocklist:
         self._hostname = settings.hostname
         self._hits = Hits(policy_of(settings), SOURCES_MAX, UNLISTED_PER_48)
         self._sessions = HitFinder(frozenset(settings.blocklist_evidence))
-        self._own = dict.fromkeys([*settings.listen, *machine_addresses()])
-        self._never = self._removed = read_never_listed(settings.blocklist_never, self._own)
+        self._own = dict.fromkeys(settings.listen)  # and the addresses that callers connected to
+        self._never = self._removed = self._read_never_listed(settings.blocklist_never)
         self._timer = Timer(reactor, self._do_step)
         self._work: Iterator[None] | None = None
         self._is_stale = True  # the files lack some hits
@@ -70,8 +70,11 @@ class KeptBlocklist:
         self._reactor.wheel.schedule(self._timer, self._reactor.clock.now)
 
     def set_never_listed(self, named: Iterable[str]) -> None:
-        """Apply another `blocklist_never`, and read its files again. Raises SettingsError; the old one stays then."""
-        self._never = read_never_listed(named, self._own)
+        """Apply another `blocklist_never`; read its files and the machine's addresses again.
+
+        Raises SettingsError; the old one stays then.
+        """
+        self._never = self._read_never_listed(named)
         self._mark_stale()
 
     def record(self, session: SmtpSession, events: Sequence[Event]) -> None:
@@ -95,6 +98,9 @@ class KeptBlocklist:
             pass
         for _ in self._refresh() if self._is_stale else ():
             pass
+
+    def _read_never_listed(self, named: Iterable[str]) -> NeverListed:
+        return read_never_listed(named, [*self._own, *machine_addresses()])
 
     def _count(self, session: SmtpSession, at: int) -> None:
         source = source_of(session.ip)

@@ -99,7 +99,7 @@ class Reception:
         if not self._limit.admits(ip):
             self._turn_away(sock, ip, "client", now, is_watched=is_watched)
             return True
-        slot = slots.free_slot() or self._evict(now)
+        slot = slots.free_slot() or self._evict(now, ip)
         if not slot:
             self._turn_away(sock, ip, "slots", now, is_watched=is_watched)
             return True
@@ -129,9 +129,9 @@ class Reception:
             connection.fault(error)
         return slots.in_use < slots.count
 
-    def _evict(self, now: float) -> int | None:
-        """End the session that has been idle longest, if that is long enough; return the slot that is free then."""
-        occupant = self.slots.occupant_to_evict(now)
+    def _evict(self, now: float, ip: str) -> int | None:
+        """End a session whose slot is needed for a caller, if one may be evicted; return the slot that is free then."""
+        occupant = self.slots.occupant_to_evict(now, ip)
         if occupant is not None:
             self.end(occupant.slot, "evicted", now)
         return self.slots.free_slot()

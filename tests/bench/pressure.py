@@ -30,6 +30,8 @@ LINE_BYTES = 1 << 30
 HOLDING: dict[str, Any] = {"slots": 11_000, "slots_per_client": 0, "quiet_timeout_s": 0}
 EVICTING: dict[str, Any] = {"slots": 2_000, "quiet_timeout_s": 0}
 LIMITED: dict[str, Any] = {"limit_exempt": [], "quiet_timeout_s": 0}
+FULL: dict[str, Any] = {**LIMITED, "slots": 25}
+FULL_AND_LARGE: dict[str, Any] = {**LIMITED, "slots": 10_000}
 TARPIT: dict[str, Any] = {**HOLDING, "slots": 14_000, "tarpit": True, "greet_delay_s": 0}
 
 
@@ -110,14 +112,11 @@ def attack(servers: Servers, kind: str, count: int, settings: dict[str, Any], so
     server = servers.start(settings)
     sockets = in_use(server)
     with others_calling(server.port) as others:
-        if settings is EVICTING:
-            with attacking(kind, server.port, count, sources):
+        with attacking(kind, server.port, count, sources):
+            if settings in (EVICTING, FULL, FULL_AND_LARGE):
                 time.sleep(6)  # a session must be idle for 5 s before it can be evicted
                 others.waits_ms, others.refused = [], 0
-                peak_kib = watch_memory(server)
-        else:
-            with attacking(kind, server.port, count, sources):
-                peak_kib = watch_memory(server)
+            peak_kib = watch_memory(server)
         ended = time.monotonic()
     return row(name, server, others, peak_kib, (sockets, ended))
 
@@ -200,6 +199,9 @@ def main() -> int:
     plan += [(kind, count, LIMITED, "one", f"{kind}, {count:,} from one address, 5 slots each") for kind in KINDS]
     plan += [(kind, count, TARPIT, "one", f"{kind}, {count:,} in a tarpit") for kind in KINDS]
     plan += [("idle", 5_000, EVICTING, "many", "idle, from 5,000 addresses, for 2,000 slots")]
+    for settings in (FULL, FULL_AND_LARGE):
+        slots = settings["slots"]
+        plan.append(("noop", slots, settings, "five", f"noop, for {slots:,} slots, from {slots // 5:,} addresses"))
     print(HEAD, flush=True)
     with tempfile.TemporaryDirectory(prefix="smtppseudo-bench-") as temporary:
         for number, (kind, callers, settings, sources, name) in enumerate(plan):

@@ -107,6 +107,18 @@ class Layer:
 
         return replacement
 
+    def without(self, call: Call) -> Call:
+        """Return a function that does the same at rest."""
+
+        def replacement(*arguments: Any) -> Any:
+            before, self.at_rest = self.at_rest, True
+            try:
+                return call(*arguments)
+            finally:
+                self.at_rest = before
+
+        return replacement
+
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Replace the calls until the test ends."""
         for attribute, name in OF_OS.items():

@@ -1,10 +1,12 @@
 """A run in which the server does everything that it can do. One of its sessions may be lost to a fault."""
 
 import contextlib
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.certificates import start_tls
 from tests.clients import Client, connect
 from tests.faults.layer import FILES, Layer
 from tests.inside import Inside
@@ -70,6 +72,7 @@ class StandardRun:
             resident = self._greeted()
             resident.say("NOOP", "250")
         self._pipelined()
+        self._under_tls()
         with self._may_be_lost("reset"):
             self._greeted().reset()
         self._too_many_errors()
@@ -99,7 +102,7 @@ class StandardRun:
     def _may_be_lost(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (AssertionError, ConnectionError) as error:
+        except (AssertionError, ConnectionError, ssl.SSLError) as error:
             if "not within" in str(error):
                 raise  # the server replies to no one
             self.lost.append(f"{what}: {error}")
@@ -120,6 +123,15 @@ class StandardRun:
             client.send("EHLO x", *["NOOP"] * 20, "QUIT")
             for start in ("250-", *["250"] * 20, "221"):
                 client.expect(start)
+            client.expect_end()
+
+    def _under_tls(self) -> None:
+        with self._may_be_lost("under TLS"):
+            client = self._greeted()
+            assert "STARTTLS" in client.say("EHLO x", "250")
+            start_tls(client)
+            client.say("NOOP", "250")
+            client.say("QUIT", "221")
             client.expect_end()
 
     def _too_many_errors(self) -> None:

@@ -17,6 +17,8 @@ import pytest
 
 from smtppseudo.events import Closed, Connected, Error
 from smtppseudo.log.records import parse
+from smtppseudo.server.certificates import Certificates
+from tests.certificates import Certificate
 from tests.faults.layer import SHORT, Fault, Layer
 from tests.faults.standard_run import InFaults, StandardRun
 from tests.monitors import Monitors
@@ -74,6 +76,8 @@ class Played:
         with pytest.MonkeyPatch.context() as monkeypatch:
             self.layer = Layer(fault)
             self.layer.install(monkeypatch)
+            # A certificate that cannot be read is a mistake in the settings: the server does not start.
+            monkeypatch.setattr(Certificates, "load", self.layer.without(Certificates.load))
             descriptors = count_descriptors()
             monitors = Monitors()
             self.server = InFaults(directory, self.layer, settings)
@@ -112,15 +116,15 @@ def is_record(line: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def moments(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
+def moments(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) -> Counter[str]:
     """Count each call in a standard run."""
-    return without_a_fault(tmp_path_factory.mktemp("without"), {})
+    return without_a_fault(tmp_path_factory.mktemp("without"), certificate.settings())
 
 
 @pytest.fixture(scope="module")
-def moments_in_tarpit(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
+def moments_in_tarpit(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) -> Counter[str]:
     """The same for a run with delayed replies."""
-    return without_a_fault(tmp_path_factory.mktemp("tarpit"), TARPIT)
+    return without_a_fault(tmp_path_factory.mktemp("tarpit"), {**TARPIT, **certificate.settings()})
 
 
 def without_a_fault(directory: Path, settings: Mapping[str, Any]) -> Counter[str]:
@@ -143,14 +147,16 @@ def test_the_table_names_every_call(moments: Counter[str]) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux")
 @pytest.mark.parametrize(("call", "name"), CASES, ids=[f"{call}-{name}" for call, name in CASES])
-def test_survived(moments: Counter[str], tmp_path: Path, call: str, name: str) -> None:
-    survives(tmp_path, call, name, moments[call], {})
+def test_survived(moments: Counter[str], certificate: Certificate, tmp_path: Path, call: str, name: str) -> None:
+    survives(tmp_path, call, name, moments[call], certificate.settings())
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux")
 @pytest.mark.parametrize(("call", "name"), IN_TARPIT, ids=[f"{call}-{name}" for call, name in IN_TARPIT])
-def test_survived_in_the_tarpit(moments_in_tarpit: Counter[str], tmp_path: Path, call: str, name: str) -> None:
-    survives(tmp_path, call, name, moments_in_tarpit[call], TARPIT)
+def test_survived_in_the_tarpit(
+    moments_in_tarpit: Counter[str], certificate: Certificate, tmp_path: Path, call: str, name: str
+) -> None:
+    survives(tmp_path, call, name, moments_in_tarpit[call], {**TARPIT, **certificate.settings()})
 
 
 def survives(directory: Path, call: str, name: str, count: int, settings: Mapping[str, Any]) -> None:

@@ -6,18 +6,28 @@ size.
 
 import contextlib
 import re
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final, get_args
 
+from smtppseudo.blocklist.evidence import VERBS, HitFinder
+from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
+from smtppseudo.blocklist.hits import hits_in
+from smtppseudo.blocklist.never_listed import NeverListed
+from smtppseudo.blocklist.policy import DAY_S, Entry, Hits, Policy, parse_hits
 from smtppseudo.config.file import parse_file, to_toml
 from smtppseudo.config.settings import Settings, SettingsError
 from smtppseudo.events import Closed, Command, Event, Stamped, escape, unescape
 from smtppseudo.link.machine import MonitorClient, Secrets
 from smtppseudo.log.records import parse
+from smtppseudo.logread.logs import Reading, find
 from smtppseudo.monitor.codec import FrameError, FrameReader, encode
 from smtppseudo.monitor.scram import ClientExchange, ExchangeState, ScramError
 from smtppseudo.monitor.session import Request
+from smtppseudo.report.report import KINDS, Report
 from smtppseudo.smtp.lines import LineSplitter, MessageCounter
+from tests.fuzz.tls import fuzz_tls
 from tests.property.test_lines import LIMIT, reference_lines, reference_message
 from tests.property.test_proxy_header import assert_judged_once
 from tests.property.test_smtp_session import (
@@ -29,11 +39,14 @@ from tests.property.test_smtp_session import (
     split_replies,
     unmarked,
 )
+from tests.property.test_tarpit import DIALOGUES as TARPIT_DIALOGUES
+from tests.property.test_tarpit import PACES, assert_same_at_any_pace
 from tests.records import command, render_json, render_text
 from tests.unit.monitor_driver import Driver
 from tests.unit.monitor_peer import CLIENT_NONCE, COOKIE, WORD
 from tests.unit.scram_vectors import RFC_CLIENT_FINAL, RFC_CLIENT_FIRST, rfc_client, rfc_server
 
+NOW: Final = 1_790_000_000
 TIME: Final = "2026-01-31T23:59:59.999Z"
 FRAME_BYTES: Final = 64
 """Of the longest frame, small enough to be passed often."""
@@ -210,6 +223,64 @@ def client(data: bytes) -> None:
     machine.end_of_stream()
 
 
+def tarpit(data: bytes) -> None:
+    """A tarpit of any pace sends the same bytes, and records the same events, as a session without delays."""
+    *choices, size, wait = (*data[:6], *bytes(6))[:6]
+    pace = {
+        name: values[choice % len(values)] for choice, (name, values) in zip(choices[1:], PACES.items(), strict=True)
+    }
+    stream = data[6:]
+    pieces = [(1 + size, wait / 10)] * (len(stream) // (1 + size))
+    assert_same_at_any_pace(TARPIT_DIALOGUES[choices[0] % len(TARPIT_DIALOGUES)], pace, stream, pieces)
+
+
+def tls(data: bytes) -> None:
+    """Any bytes in place of a flight of TLS, or behind it, are an OSError or plain text, in bounded memory."""
+    fuzz_tls(data)
+
+
+def hits(data: bytes) -> None:
+    """Any file of hits, and any file of networks, is read; the lists that follow from it can be read, too."""
+    never, found = NeverListed(), Hits(Policy(2, DAY_S, 3 * DAY_S), 4)
+    for line in data.splitlines():
+        try:
+            source, times = parse_hits(line.decode("ascii", "replace"))
+        except ValueError:
+            continue
+        if never.reason(source) is None:
+            for at in times:
+                found.add(source, at)
+    for rendered in found.render(found.sources()):
+        source, times = parse_hits(rendered)
+        assert times == list(found.times_of(source))
+    entries = sorted(found.review(found.sources(), NOW), key=order)
+    for render in RENDERERS.values():
+        text = "".join(render(entries, "mx.example.org"))
+        assert re.fullmatch(r"[\n -~]*", text)
+        assert list(sources_in(text.splitlines())) == [entry.source for entry in entries]
+
+
+def logs(data: bytes) -> None:
+    """Any file, plain or gzipped, is read to its end; each line is a row or damaged; report and block list bear it."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+        path = Path(name, "2026-01-31.log")
+        path.write_bytes(data)
+        reading = Reading(find(path.parent))
+        rows = [row for block in reading for row in block]
+    assert all(value.isascii() and value.isprintable() for row in rows for value in row if value)
+    assert len(rows) + reading.damaged == reading.lines
+    report = Report(KINDS)
+    report.add(rows)
+    assert report.connected == sum(row[1] == "connected" for row in rows)
+    finder, never = HitFinder(frozenset(("connected", *map(str.lower, VERBS), "errors"))), NeverListed()
+    found = [hit for hit in hits_in(rows, finder) if never.reason(hit.source) is None]
+    assert len(found) <= len(rows)
+    for render in RENDERERS.values():
+        "".join(render(sorted([Entry(hit.source, hit.at, hit.at) for hit in found], key=order), "mx.example.org"))
+    if data[:1] not in (b"\x1f", b"") and not reading.problems:
+        assert reading.lines == len(data.split(b"\n")) - data.endswith(b"\n")
+
+
 def proxy_header(data: bytes) -> None:
     """A proxy's header is incomplete until one verdict, which more bytes do not change."""
     assert_judged_once(data[:300])
@@ -217,5 +288,8 @@ def proxy_header(data: bytes) -> None:
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
-    for target in (lines, session, escaper, frames, scram, settings, records, monitor, client, proxy_header)
+    for target in (
+        *(lines, session, tarpit, escaper, frames, scram, settings, records, monitor, client, proxy_header),
+        *(tls, hits, logs),
+    )
 }

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from smtppseudo.config.settings import Settings
 from smtppseudo.events import Closed, Offline, Online, SettingsChanged
 from smtppseudo.monitor.codec import encode
 from tests.loopback.commands import ask, outcome, write_word
 from tests.loopback.scripted import Conversation, Scripted
 from tests.monitors import monitor_port, state_dir
-from tests.running import Running, Servers, run
+from tests.running import Running, Servers, run, write_settings
 from tests.unit.monitor_peer import hello
 
 
@@ -146,6 +147,41 @@ def test_set_and_unset(server: Running) -> None:
     server.wait_for_event(SettingsChanged, count=2)
 
 
+def test_config_of_the_running_server(servers: Servers) -> None:
+    """What the server runs with, not what it would run with after a restart; as `config` prints it."""
+    server = servers.start({"slots": 7}, "--reject-at", "rcpt")
+    ask(server, "set", "greeting=hello")
+    write_settings(server.config, {"slots": 9})
+    shown = ask(server, "config", "--running").splitlines()
+    for line in (
+        "slots = 7  # file",
+        'reject_at = "rcpt"  # command line',
+        'greeting = "hello"  # monitor',
+        "port = 0  # command line",
+        "idle_timeout_s = 30  # default",
+        'limit_exempt = ["127.0.0.0/8", "::1/128"]  # default',
+    ):
+        assert line in shown
+    assert [line.split()[0] for line in shown] == list(Settings._fields)
+
+
+@pytest.mark.parametrize("words", [["status"], ["stop", "--host"], ["watch"], ["monitor"], ["probe"]])
+def test_host_with_port(unchanged: Running, words: list[str]) -> None:
+    command, place = words[0], f"127.0.0.1:{monitor_port(unchanged)}"
+    option = "--port" if command == "probe" else "--monitor-port"
+    done = run(*words, place, option, "26")
+    assert (done.returncode, "the port is given twice" in done.stderr) == (2, True)
+
+
+def test_commands_use_the_port_after_the_host(server: Running) -> None:
+    place = f"127.0.0.1:{monitor_port(server)}"
+    assert f"127.0.0.1 port {monitor_port(server)}" in ask(server, "status", place)
+    assert ask(server, "stop", "--host", place).endswith("offline\n")
+    assert run("probe", f"localhost:{server.port}").returncode == 69
+    assert ask(server, "start", "--host", place).endswith("online\n")
+    assert run("probe", "--timeout", "1m", f"localhost:{server.port}").returncode == 0
+
+
 @pytest.fixture(scope="module")
 def pinned(lasting_servers: Servers) -> Running:
     """A server whose command line says where it refuses."""
@@ -156,6 +192,11 @@ def pinned(lasting_servers: Servers) -> Running:
     ("words", "status", "part"),
     [
         (["greeting=a", "idle_timeout_s=-1"], 78, "idle_timeout_s must be a number of seconds from 1"),
+        (
+            ["greeting=a", "idle_timeout_s=5m"],
+            78,
+            "idle_timeout_s must be a number of seconds from 1 to 86400; 5m is 300",
+        ),
         (["greeting=a", "greting=b"], 78, "did you mean greeting"),
         (["greeting=a", "slots=5"], 78, "slots cannot be set while the server runs"),
         (["greeting=a", "accept_mail=maybe"], 78, "accept_mail must be true or false"),

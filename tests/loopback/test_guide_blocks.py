@@ -115,7 +115,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo set greet_delay_s=6": runs.run_all,
         "smtppseudo unset tarpit greet_delay_s": runs.run_all,
     },
-    "security": {"systemd-analyze security smtppseudo": BOOTED},
+    "security": {"systemd-analyze security smtppseudo": BOOTED, "sudo sysctl net.ipv4.tcp_fastopen=0": BOOTED},
     "compared-with": {"smtppseudo probe mail.example.org": runs.probe_elsewhere},
     "benchmarks": {
         ".venv/bin/python -m tests.bench.measure --quick": Skip("figures are taken by hand, on a quiet machine"),

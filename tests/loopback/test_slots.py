@@ -1,8 +1,10 @@
 """Slots over real sockets: which caller gets which slot, who is evicted, and that no slot is lost."""
 
+import contextlib
 import errno
 import resource
 import socket
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -213,6 +215,23 @@ def test_a_new_caller_evicts_the_session_that_is_idle_longest(inside: MakeInside
     first.say("NOOP", "250")
     third.say("NOOP", "250")
     server.connect().expect(TURNED_AWAY)
+
+
+def test_25_connections_from_5_addresses_keep_nobody_out(inside: MakeInside) -> None:
+    server = inside(limit_exempt=[])
+    clients = [server.greeted(f"127.0.1.{number % 5}") for number in range(25)]
+    server.connect("127.0.2.1").expect(TURNED_AWAY)  # they are younger than a second
+    for number in range(20):
+        server.advance(1)
+        for client in clients[number % 4 :: 4]:
+            with contextlib.suppress(OSError):  # evicted
+                client.sock.sendall(b"NOOP\r\n")  # nobody is idle for five seconds
+        server.turn()
+        clients.append(server.greeted(f"127.0.3.{number}"))
+    evicted = server.records(Closed, reason="evicted")
+    assert Counter(stamped.ip for stamped in evicted) == {f"127.0.1.{number}": 4 for number in range(5)}
+    server.advance(1)
+    server.connect("127.0.2.1").expect(TURNED_AWAY)  # each source has one
 
 
 def test_a_caller_at_work_is_not_evicted(inside: MakeInside) -> None:

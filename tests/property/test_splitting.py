@@ -27,7 +27,7 @@ commands = st.tuples(st.sampled_from([b"", b"", b" ", b"\t"]), verbs | others, s
 lines = (
     (commands.map(b"".join) | st.binary(max_size=12))
     .map(lambda line: line.replace(b"\n", b""))
-    .filter(lambda line: len(line) < LINE_BYTES)
+    .filter(lambda line: len(line) < LINE_BYTES and not line.startswith(b"\x16\x03"))  # TLS ends the session
 )
 
 

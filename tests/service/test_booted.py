@@ -4,14 +4,16 @@ import contextlib
 import json
 import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
+from smtppseudo.service.units import SOCKETS
 from tests.certificates import Certificate
-from tests.clients import connect, wait_until
+from tests.clients import Client, connect, wait_until
 from tests.service.machine import DROP_IN, LIMIT_S, PROGRAM, SERVICE, SETTINGS, Machine, machine_with_program
 from tests.service.tree import SUITES
 
@@ -208,7 +210,7 @@ def test_a_monitor_can_stop_and_start_the_listener(machine: Machine) -> None:
 
 
 def test_stopping_the_sockets_stops_the_service(machine: Machine) -> None:
-    machine.run("systemctl", "stop", "smtppseudo.socket", "smtppseudo-monitor.socket")
+    machine.run("systemctl", "stop", *SOCKETS)
     assert machine.show("ActiveState") == "inactive"
     assert not machine.answers()
     machine.run("systemctl", "start", SERVICE)
@@ -290,13 +292,39 @@ def test_after_a_mistake_in_the_settings_a_restart_is_enough_whoever_calls(machi
         wait_until(lambda: count_starts() >= before + 30, "many starts", LIMIT_S, 0.5)
         machine.path(SETTINGS).unlink()
         machine.run("systemctl", "restart", "smtppseudo")
-        for unit in (SERVICE, "smtppseudo.socket", "smtppseudo-monitor.socket"):
+        for unit in (SERVICE, *SOCKETS):
             assert machine.show("ActiveState", unit) == "active"
     finally:
         is_over.set()
         for caller in callers:
             caller.join()
     assert machine.answers()
+
+
+@pytest.mark.slow
+def test_the_machines_addresses_are_known_from_the_start_and_after_a_reload(machine: Machine) -> None:
+    file = "/var/lib/smtppseudo/list"
+    machine.write_settings(f'blocklist_file = "{file}"\nblocklist_min_hits = 1\n')
+    addresses = ["20.1.1.1", "2a01:4f8:1::1", "20.1.1.2", "2a01:4f8:2::1", "20.1.1.3", "2a01:4f8:3::1"]
+    for number, address in enumerate(addresses):
+        machine.run("ip", "address", "add", address, "dev", "lo")
+        if number in (1, 3):
+            machine.run("systemctl", "restart" if number == 1 else "reload", SERVICE)
+
+    def call() -> None:  # not by these addresses, which the server would then learn
+        for address in addresses:
+            host = "::1" if ":" in address else "127.0.0.1"
+            with Client(socket.create_connection((host, 25), LIMIT_S, (address, 0))) as client:
+                client.expect("220 ")
+                client.say("MAIL FROM:<a@example.org>", "553 ")
+
+    machine.in_its_network(call)
+    machine.run("systemctl", "stop", *SOCKETS)
+    listed = machine.path(file).read_text().split()
+    machine.run("systemctl", "start", SERVICE)
+    for address in addresses:
+        machine.run("ip", "address", "delete", address, "dev", "lo")
+    assert listed == ["20.1.1.3", "2a01:4f8:3::/64"]
 
 
 def test_settings_of_monitors_survive_a_reboot(machine: Machine) -> None:
@@ -309,7 +337,7 @@ def test_settings_of_monitors_survive_a_reboot(machine: Machine) -> None:
 
 
 PROBE = """
-import json, os, pathlib, socket
+import ctypes, json, os, pathlib, socket
 tried = {}
 def attempt(name, act):
     try:
@@ -329,6 +357,11 @@ listening = [sock for fd in range(3, 7) if (sock := socket.socket(fileno=fd)).fa
 listening.shutdown(socket.SHUT_RD)
 attempt('call out by a listening socket', lambda: listening.connect(('127.0.0.1', 2600)))
 listening.listen()
+def set_up_io_uring():
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(425, 4, ctypes.create_string_buffer(120)) < 0:
+        raise OSError(ctypes.get_errno(), 'io_uring_setup')
+attempt('io_uring', set_up_io_uring)
 attempt('become root', lambda: os.setuid(0))
 attempt('kill', lambda: os.kill(1, 9))
 attempt('others', lambda: sorted(each for each in os.listdir('/proc') if each.isdigit() and each != str(os.getpid())))
@@ -345,10 +378,7 @@ def test_the_sandbox_allows_an_attacker_nothing(machine: Machine) -> None:
     machine.path("/home/member/secret").write_text("secret")
     machine.path("/home/member/secret").chmod(0o644)
     machine.path("/home/member").chmod(0o755)
-    probe = "ExecStart=\nExecStart=/usr/bin/python3 -I /opt/probe.py\n"
-    machine.write_drop_in(f"[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\n{probe}")
-    machine.run("systemctl", "restart", SERVICE)
-    tried = json.loads(machine.path("/var/lib/smtppseudo/tried.json").read_text())
+    tried = run_in_its_place(machine)
     assert {each: tried.pop(f"write {each}") for each in OWN} == dict.fromkeys(OWN, "1")
     assert tried.pop("others") == "[]"
     assert json.loads(tried.pop("capabilities").replace("'", '"')) == ["0" * 16] * 5
@@ -356,3 +386,79 @@ def test_the_sandbox_allows_an_attacker_nothing(machine: Machine) -> None:
     assert allowed == {}
     assert "list /home" in tried
     assert tried["call out by a listening socket"] == "PermissionError Operation not permitted"
+    assert tried["io_uring"] == "PermissionError Operation not permitted"
+
+
+FAST_OPEN = """
+import json, os, pathlib, socket, struct
+tried = {}
+for fd, name in enumerate(os.environ['LISTEN_FDNAMES'].split(':'), 3):
+    listening = socket.socket(fileno=fd)
+    for side in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+        listening.setsockopt(socket.SOL_SOCKET, side, struct.pack('ll', 2, 0))
+    listening.shutdown(socket.SHUT_RD)
+    host = '20.1.1.2' if listening.family == socket.AF_INET else '2a01:4f8::2'
+    for number in (1, 2):
+        try:
+            listening.sendto(b'hello', socket.MSG_FASTOPEN, (host, 2600))
+            outcome = listening.recv(99).decode()
+        except OSError as error:
+            outcome = os.strerror(error.errno)
+        tried[f'{name} to {host}, {number}'] = outcome
+    try:
+        listening.shutdown(socket.SHUT_RDWR)  # systemd has it, too, and would loop over a connection
+    except OSError:
+        pass
+pathlib.Path(os.environ['STATE_DIRECTORY'], 'tried.json').write_text(json.dumps(tried))
+"""
+OTHER_SERVER = """
+import socket
+server = socket.create_server(('::', 2600), family=socket.AF_INET6, dualstack_ipv6=True)
+while True:
+    sock, caller = server.accept()
+    sock.send(b'%s from port %d' % (sock.recv(5), caller[1]))
+"""
+OTHER_HOST = """
+ip netns add other
+ip link add out type veth peer name in netns other
+ip address add 20.1.1.1/24 dev out
+ip address add 2a01:4f8::1/64 dev out nodad
+ip link set out up
+in_other="ip netns exec other"
+$in_other ip address add 20.1.1.2/24 dev in
+$in_other ip address add 2a01:4f8::2/64 dev in nodad
+$in_other ip link set in up
+systemd-run --quiet --unit=other $in_other python3 /opt/other.py
+"""
+
+
+@pytest.mark.slow
+def test_fast_open_leaves_what_the_guide_says_and_its_sysctl_closes_it(machine: Machine) -> None:
+    machine.path("/opt/probe.py").write_text(FAST_OPEN)
+    machine.path("/opt/other.py").write_text(OTHER_SERVER)
+    machine.run("sh", "-ec", OTHER_HOST)
+    wait_until(
+        lambda: ":2600 " in machine.read("ip", "netns", "exec", "other", "ss", "-ltn"), "the other host", LIMIT_S
+    )
+    hosts = ("20.1.1.2", "2a01:4f8::2")
+    tried = run_in_its_place(machine)
+    assert [tried.pop(f"smtp to {host}, 1") for host in hosts] == ["hello from port 25"] * 2
+    assert [tried.pop(f"smtp to {host}, 2") for host in hosts] == ["Transport endpoint is already connected"] * 2
+    assert not [outcome for outcome in tried.values() if outcome.startswith("hello")]
+    machine.run("sysctl", "net.ipv4.tcp_fastopen=0")
+    try:
+        assert set(run_in_its_place(machine).values()) == {"Operation not supported"}
+    finally:
+        machine.run("sysctl", "net.ipv4.tcp_fastopen=1")
+        machine.run("systemctl", "stop", "other", *SOCKETS)
+        machine.run("ip", "netns", "delete", "other")
+
+
+def run_in_its_place(machine: Machine) -> dict[str, str]:
+    """Run /opt/probe.py as the service, with its sockets; return what it tried, with the outcomes."""
+    probe = "ExecStart=\nExecStart=/usr/bin/python3 -I /opt/probe.py\n"
+    machine.write_drop_in(f"[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\n{probe}")
+    machine.run("systemctl", "stop", *SOCKETS)  # the probe may have left them shut down
+    machine.run("systemctl", "start", SERVICE)
+    tried: dict[str, str] = json.loads(machine.path("/var/lib/smtppseudo/tried.json").read_text())
+    return tried

@@ -87,6 +87,11 @@ def test_systemd_rates_the_service(machine: Machine) -> None:
     assert "Overall exposure level for smtppseudo.service: 0." in run(machine, "security", "systemd-analyze security")
 
 
+def test_fast_open_can_be_turned_off(machine: Machine) -> None:
+    """What that changes, test_booted.py shows."""
+    assert run(machine, "security", "sudo sysctl") == "net.ipv4.tcp_fastopen = 0\n"
+
+
 def test_a_new_member_of_the_group_needs_no_magic_word(machine: Machine) -> None:
     machine.run("useradd", "--create-home", "alice")
     status = ("/usr/local/bin/smtppseudo", "status")

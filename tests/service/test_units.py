@@ -106,6 +106,15 @@ def test_the_socket_units_have_the_names_that_the_server_expects() -> None:
         assert lines(texts[SERVICE], key) == [" ".join(SOCKETS)]
 
 
+def test_io_uring_is_denied_and_the_machines_addresses_are_seen() -> None:
+    text = unit_texts(PLANS["system"])[SERVICE]
+    assert "@aio" in lines(text, "SystemCallFilter")[1].removeprefix("~").split()
+    assert "@aio" in lines(unit_texts(PLANS["user"])[SERVICE], "SystemCallFilter")[1].split()
+    assert lines(text, "BindReadOnlyPaths") == [
+        "-/proc/1/net/fib_trie:/run/smtppseudo/fib_trie -/proc/1/net/if_inet6:/run/smtppseudo/if_inet6"
+    ]
+
+
 def test_without_ipv6_it_listens_on_ipv4_alone() -> None:
     texts = unit_texts(PLANS["without IPv6"])
     assert lines(texts[SMTP_SOCKET], "ListenStream") == ["0.0.0.0:25"]

@@ -71,4 +71,5 @@ def test_addresses_of_the_machine_are_found(tmp_path: Path) -> None:
     (tmp_path / "if_inet6").write_text("20010db8000000000000000000000001 02 40 00 80     eth0\n")
     assert machine_addresses(tmp_path) == ["192.0.2.2", "2001:0db8:0000:0000:0000:0000:0000:0001"]
     assert machine_addresses(tmp_path / "none") == []
+    assert machine_addresses(tmp_path / "none", tmp_path) == machine_addresses(tmp_path)
     assert read_never_listed([], machine_addresses()).reason("9.9.9.9") is None

@@ -136,8 +136,21 @@ def test_days_are_checked(name: str) -> None:
     for value in (low, high, 7, 0.5):
         assert check(name, value) == value
         assert type(check(name, value)) is float
-    for wrong in (0, 0.009, high + 1, -1, True, float("nan"), "7d", [1], None):
+    for wrong in (0, 0.009, high + 1, -1, True, float("nan"), "7", [1], None):
         assert refusal(name, wrong) == f"{name} must be a number of days from 0.01 to 3650"
+
+
+@pytest.mark.parametrize(
+    ("name", "duration", "number"),
+    [
+        ("idle_timeout_s", "5m", "300"),
+        ("session_timeout_s", "2w", "1209600"),
+        ("greet_delay_s", "0s", "0"),
+        ("blocklist_window_days", "12h", "0.5"),
+    ],
+)
+def test_duration_is_a_mistake_that_names_the_number(name: str, duration: str, number: str) -> None:
+    assert refusal(name, duration).endswith(f"; {duration} is {number}")
 
 
 def test_infinite_and_nan_seconds_are_refused() -> None:

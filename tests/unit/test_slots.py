@@ -1,5 +1,6 @@
 """Slots: which caller gets one, and which session is evicted."""
 
+from collections import Counter
 from typing import Final
 
 import pytest
@@ -13,16 +14,18 @@ from smtppseudo.smtp.slots import SlotTable
 
 EVICT_AFTER_S: Final = 5
 DIALOGUE: Final = Dialogue(Settings())
+IP: Final = "192.0.2.1"
+OTHER: Final = "192.0.2.9"
 
 
 def table_of(count: int) -> SlotTable:
     return SlotTable(count, EVICT_AFTER_S, lambda guest: guest.is_idle)
 
 
-def come(table: SlotTable, now: float) -> SmtpSession:
+def come(table: SlotTable, now: float, ip: str = IP) -> SmtpSession:
     slot = table.free_slot()
     assert slot is not None
-    guest = SmtpSession(DIALOGUE, 1, slot, "192.0.2.1", 50_000, b"", now)
+    guest = SmtpSession(DIALOGUE, 1, slot, ip, 50_000, b"", now)
     table.enter(guest)
     return guest
 
@@ -48,7 +51,7 @@ def test_asking_for_a_slot_changes_nothing() -> None:
     assert table.in_use == 0
     guest = come(table, 0)
     assert table.free_slot() is None
-    assert table.occupant_to_evict(5) is table.occupant_to_evict(5) is guest
+    assert table.occupant_to_evict(5, IP) is table.occupant_to_evict(5, IP) is guest
     assert table.in_use == 1
 
 
@@ -72,25 +75,25 @@ def test_the_table_grows_only_to_the_highest_slot_used() -> None:
 def test_an_occupant_is_evicted_when_idle_long_enough(now: float, evicted: bool) -> None:
     table = table_of(1)
     guest = come(table, 100)
-    assert table.occupant_to_evict(now) is (guest if evicted else None)
+    assert table.occupant_to_evict(now, IP) is (guest if evicted else None)
 
 
 def test_the_occupant_idle_longest_is_evicted() -> None:
     table = table_of(3)
     first, second, third = come(table, 0), come(table, 1), come(table, 2)
     first.idle_since = 3
-    assert table.occupant_to_evict(20) is second
+    assert table.occupant_to_evict(20, IP) is second
     second.idle_since = 20
-    assert table.occupant_to_evict(20) is third
+    assert table.occupant_to_evict(20, IP) is third
 
 
 def test_a_closing_occupant_is_not_evicted() -> None:
     table = table_of(2)
     first, second = come(table, 0), come(table, 1)
     first.close_reason = "quit"
-    assert table.occupant_to_evict(20) is second
+    assert table.occupant_to_evict(20, IP) is second
     second.close_reason = "quit"
-    assert table.occupant_to_evict(20) is None
+    assert table.occupant_to_evict(20, IP) is None
     assert table.free_slot() is None
     table.release(second.slot)
     assert table.free_slot() == 2
@@ -100,12 +103,70 @@ def test_an_occupant_at_work_is_not_evicted() -> None:
     table = table_of(2)
     first, second = come(table, 0), come(table, 1)
     first.state = SmtpState.DATA
-    assert table.occupant_to_evict(20) is second
+    assert table.occupant_to_evict(20, IP) is second
     second.state = SmtpState.DATA
-    assert table.occupant_to_evict(20) is None
+    assert table.occupant_to_evict(20, IP) is None
     first.state, first.idle_since = SmtpState.READY, 21
-    assert table.occupant_to_evict(25.9) is None
-    assert table.occupant_to_evict(26) is first
+    assert table.occupant_to_evict(25.9, IP) is None
+    assert table.occupant_to_evict(26, IP) is first
+
+
+def test_a_source_that_holds_most_makes_room_for_one_that_holds_none() -> None:
+    table = table_of(7)
+    most = [come(table, at, f"2001:db8::{at}") for at in range(3)]
+    fewer = [come(table, 0, "192.0.2.2"), come(table, 0, "192.0.2.2")]
+    lone = come(table, 0, OTHER)
+    come(table, 0, "192.0.2.3").state = SmtpState.DATA
+    for guest in (*most, *fewer, lone):
+        guest.idle_since = 10
+    assert table.occupant_to_evict(10, OTHER) is table.occupant_to_evict(10, "2001:db8::9") is None
+    most[0].idle_since = 11
+    newcomers = [f"198.51.100.{number}" for number in range(5)]
+    evicted = []
+    for newcomer in newcomers:
+        if leaving := table.occupant_to_evict(11, newcomer):
+            evicted.append(leaving)
+            leave(table, leaving)
+            come(table, 11, newcomer)
+    # One of three; then one of each two, of the source first that has had two longest. Nobody loses its last one.
+    assert evicted == [most[1], fewer[0], most[2]]
+
+
+def test_an_occupant_at_work_or_new_does_not_make_room() -> None:
+    table = table_of(4)
+    guests = [come(table, 100) for _ in range(4)]
+    assert table.occupant_to_evict(100.9, OTHER) is None
+    assert table.occupant_to_evict(101, OTHER) is guests[0]
+    for guest in guests[:3]:
+        guest.state = SmtpState.DATA
+    assert table.occupant_to_evict(101, OTHER) is guests[3]
+    guests[3].close_reason = "quit"
+    assert table.occupant_to_evict(101, OTHER) is None
+    guests[1].state, guests[1].idle_since = SmtpState.READY, 101
+    assert table.occupant_to_evict(101.05, OTHER) is None  # it looks again only after a tenth of a second
+    assert table.occupant_to_evict(101.2, OTHER) is guests[1]
+
+
+def test_a_flood_from_new_sources_looks_at_a_limited_number_of_occupants() -> None:
+    looks = 0
+
+    def is_idle(guest: SmtpSession) -> bool:
+        nonlocal looks
+        looks += 1
+        return guest.is_idle
+
+    table = SlotTable(5_000, EVICT_AFTER_S, is_idle)
+    guests = [come(table, 0, "192.0.2.1" if at < 1_000 else f"10.1.{at // 200}.{at // 5 % 40}") for at in range(5_000)]
+    for guest in guests:
+        guest.state = SmtpState.DATA
+    assert table.occupant_to_evict(2, OTHER) is None
+    looks = 0
+    for _ in range(1_000):
+        assert table.occupant_to_evict(3, OTHER) is None
+    assert looks == 64 + 15 * 5
+    guests[4_321].state = guests[999].state = SmtpState.READY
+    found = {table.occupant_to_evict(4 + number, OTHER) for number in range(100)}
+    assert found == {None, guests[999]}  # the source that holds most comes first, and all its sessions in turn
 
 
 def test_idle_occupants_have_been_idle_long_enough() -> None:
@@ -131,7 +192,7 @@ def test_a_flood_looks_at_occupants_at_work_once_a_while() -> None:
     for _ in range(100):
         come(table, 0)
     for number in range(1000):
-        assert table.occupant_to_evict(20 + number / 100) is None
+        assert table.occupant_to_evict(20 + number / 100, IP) is None
     assert looks == 200
 
 
@@ -161,11 +222,13 @@ def test_against_a_simple_model(count: int, actions: list[tuple[str, int]]) -> N
     table = table_of(count)
     occupants: dict[int, SmtpSession] = {}  # by slot
     shown: dict[int, SmtpSession] = {}
-    now = 0.0
+    now, failed_at = 0.0, -1.0
     for action, number in actions:
         present = occupants.get(number % count + 1)
         if action == "come":
-            guest = admitted_as_modelled(table, occupants, count, now)
+            may_look = failed_at != now
+            guest = admitted_as_modelled(table, occupants, count, now, f"192.0.2.{number % 4}", may_look=may_look)
+            failed_at = now if guest is None else failed_at
             if guest is not None:
                 shown[guest.slot] = occupants[guest.slot] = guest
         elif action == "wait":
@@ -185,21 +248,36 @@ def test_against_a_simple_model(count: int, actions: list[tuple[str, int]]) -> N
 
 
 def admitted_as_modelled(
-    table: SlotTable, occupants: dict[int, SmtpSession], count: int, now: float
+    table: SlotTable, occupants: dict[int, SmtpSession], count: int, now: float, ip: str, *, may_look: bool
 ) -> SmtpSession | None:
     """Admit a caller, after an eviction if the model demands it; return None if the model turns it away."""
     if len(occupants) == count:
         assert table.free_slot() is None
         longest = min((guest.idle_since for guest in occupants.values() if guest.is_idle), default=now)
-        occupant = table.occupant_to_evict(now)
-        if now - longest < EVICT_AFTER_S:
-            assert occupant is None
+        occupant = table.occupant_to_evict(now, ip)
+        if now - longest >= EVICT_AFTER_S:
+            assert occupant is not None
+            assert occupant.idle_since == longest
+        else:
+            assert occupant in may_make_room(list(occupants.values()), now, ip) or (occupant is None and not may_look)
+        if occupant is None:
             return None
-        assert occupant is not None
         assert occupants[occupant.slot] is occupant
         assert occupant.is_idle
-        assert occupant.idle_since == longest
         leave(table, occupants.pop(occupant.slot))
-    guest = come(table, now)
+    guest = come(table, now, ip)
     assert guest.slot == min(set(range(1, count + 1)) - occupants.keys())
     return guest
+
+
+def may_make_room(occupants: list[SmtpSession], now: float, ip: str) -> list[SmtpSession | None]:
+    """Return the occupants of which one leaves for a caller: each the one idle longest of a source that holds most."""
+    held = Counter(guest.ip for guest in occupants)
+    found: dict[str, SmtpSession] = {}
+    for guest in sorted(occupants, key=lambda guest: guest.idle_since):
+        if held[guest.ip] > 1 and guest.is_idle and now - guest.started_at >= 1:
+            found.setdefault(guest.ip, guest)
+    if ip in held or not found:
+        return [None]
+    most = max(held[source] for source in found)
+    return [guest for guest in found.values() if held[guest.ip] == most]
