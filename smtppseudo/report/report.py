@@ -44,7 +44,7 @@ class Report:
         self.turned_away: dict[str, int] = {}
         self.first = ""
         self.last = ""
-        self._counting_servers: set[str] = set()
+        self._inferred_mails = 0  # from commands since a session ended
         self.tallies = {kind: Tally(kept) for kind in kinds}
         self._day_and_hour = lru_cache(4_096)(lambda minute: _day_and_hour(minute, zone))
 
@@ -55,19 +55,19 @@ class Report:
         said: list[str] = []
         ends: list[str] = []
         spans: list[int] = []
-        for time, kind, _, ip, _, data, code, _, reason, amount, mails, server in rows:
+        for time, kind, _, ip, _, data, code, _, reason, amount, mails, _ in rows:
             if kind == "command":
                 said.append(data)
-                if code == _SENDER_REFUSED and server not in self._counting_servers:
-                    self.mails_refused += 1
+                self._inferred_mails += code == _SENDER_REFUSED
             elif kind == "connected":
                 callers.append(ip)
                 minutes.append(time[:16])
             elif kind == "closed":
                 ends.append(reason)
                 spans.append(int(amount))
-                if mails:
-                    self._add_mails(int(mails), server)
+                # Only logs of old servers lack the number.
+                self.mails_refused += int(mails) if mails else self._inferred_mails
+                self._inferred_mails = 0
             elif kind == "turned_away":
                 self._add_turned_away(reason, int(amount))
             elif kind == "error":
@@ -84,11 +84,6 @@ class Report:
         self._add_commands(Counter(said))
         self._tally("reason", Counter(ends))
         self._tally("duration", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
-
-    def _add_mails(self, count: int, server: str) -> None:
-        """Count the mails of a session. They were inferred from the commands until the log had the number."""
-        self._counting_servers.add(server)
-        self.mails_refused += count
 
     def _add_turned_away(self, reason: str, count: int) -> None:
         known = reason if reason in _REASONS else "other"  # the reason of a later version
