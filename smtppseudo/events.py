@@ -68,7 +68,7 @@ class Closed(NamedTuple):
     """A session ended.
 
     `mails_refused` counts its mail transactions that got the refusal of the stage (0 from servers that did not count
-    them), `not_logged` the data events over the session's share of the log.
+    them), `not_logged` its data events over a share of the log.
     """
 
     reason: CloseReason

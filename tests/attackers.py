@@ -4,7 +4,8 @@
 
 KIND is their behaviour, see KINDS. They call 127.0.0.1 from one address, from one for each five, or each from its own.
 When all are connected, the process prints "ready". It ends when its standard input does. The kind `bad-frame` attacks
-the monitor port with COUNT connections a second, each from its own address.
+the monitor port with COUNT connections a second, each from its own address. The kind `fill-log` has long lines logged,
+on COUNT connections at a time, from one address.
 """
 
 import contextlib
@@ -121,6 +122,21 @@ def send_bad_frames(port: int, per_second: int) -> None:
             kept.popleft().close()
 
 
+def fill_log(port: int, at_once: int) -> None:
+    """Send eight commands of 2 KiB, whose bytes take four characters of log each, on so many connections at a time."""
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        with contextlib.ExitStack() as stack:
+            socks = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), source_address=(ONE_SOURCE, 0)))
+                for _ in range(at_once)
+            ]
+            send(socks, (b"NOOP " + b"\xff" * 2_000 + b"\r\n") * 8 + b"QUIT\r\n")
+            for sock in socks:
+                with contextlib.suppress(OSError):
+                    while sock.recv(65_536):
+                        pass
+
+
 def report_ready() -> None:
     """Tell the parent process that the attack has begun."""
     sys.stdout.write("ready\n")
@@ -132,9 +148,10 @@ def main() -> None:
     kind, port, count, sources = sys.argv[1:]
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if kind == "bad-frame":
+    endless = {"bad-frame": send_bad_frames, "fill-log": fill_log}
+    if kind in endless:
         report_ready()
-        send_bad_frames(int(port), int(count))
+        endless[kind](int(port), int(count))
         return
     staying = call(kind, int(port), int(count), sources)
     report_ready()

@@ -3,7 +3,7 @@
 from array import array
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from smtppseudo.config.settings import Settings
@@ -86,11 +86,11 @@ class Hits:
     def add(self, source: str, at: int) -> bool:
         """Add a hit at `at` (seconds since 1970); return whether the source is listed since this hit."""
         was_listed = source in self._tiers[2]
-        times = self.remove(source)
-        if times is None:
-            times = array("q")
-            if sum(map(len, self._tiers)) >= self._sources_max:
-                self._forget()
+        times = self.times_of(source)
+        if times:
+            self._remove(source)
+        elif sum(map(len, self._tiers)) >= self._sources_max:
+            self._forget()
         insort(times, at)
         if len(times) > self._kept:
             del times[0]
@@ -98,41 +98,28 @@ class Hits:
         self._put(source, times, is_listed=is_listed)
         return is_listed and not was_listed
 
-    def remove(self, source: str) -> "array[int] | None":
-        """Remove a source, and return the times of its hits; None if it is unknown."""
+    def times_of(self, source: str) -> "array[int]":
+        """Return the times of the latest hits of a source, sorted; none if it is unknown."""
         once, often, listed = self._tiers
-        if source in listed:
-            return listed.pop(source)
-        times = often.pop(source, None) or once.pop(source, None)
-        if times is not None and self._unlisted_per_48 and ":" in source:
-            network = source_number(source) >> 80
-            self._by_48[network].remove(source)
-            if not self._by_48[network]:
-                del self._by_48[network]
-        return times
-
-    def times_of(self, source: str) -> Sequence[int]:
-        """Return the times of the latest hits of a source, sorted."""
-        return self._find(source) or ()
+        return listed.get(source) or often.get(source) or once.get(source) or array("q")
 
     def sources(self) -> list[str]:
         """Return all known sources."""
-        once, often, listed = self._tiers
-        return [*once, *often, *listed]
+        return list(chain(*self._tiers))
 
     def review(self, sources: Iterable[str], now: int) -> Iterator[Entry]:
         """Yield the entries of listed sources; remove sources whose latest hit no longer matters."""
         oldest = now - max(self.policy.window_s, self.policy.expire_s)
         for source in sources:
-            times = self._find(source)
-            if times is None:
+            times = self.times_of(source)
+            if not times:
                 continue  # removed since the caller listed the sources
             if times[-1] < oldest:
-                self.remove(source)
+                self._remove(source)
             elif len(times) >= self.policy.min_hits:
                 entry = entry_of(self.policy, source, times, now)
                 if (entry is not None) != (source in self._tiers[2]):
-                    self.remove(source)
+                    self._remove(source)
                     self._put(source, times, is_listed=entry is not None)
                 if entry is not None:
                     yield entry
@@ -140,13 +127,8 @@ class Hits:
     def render(self, sources: Iterable[str]) -> Iterator[str]:
         """Render the hits of sources for the next run, one line a source."""
         for source in sources:
-            times = self._find(source)
-            if times is not None:
+            if times := self.times_of(source):
                 yield f"{source} {' '.join(map(str, times))}\n"
-
-    def _find(self, source: str) -> "array[int] | None":
-        once, often, listed = self._tiers
-        return listed.get(source) or often.get(source) or once.get(source)
 
     def _put(self, source: str, times: "array[int]", *, is_listed: bool) -> None:
         self._tiers[2 if is_listed else len(times) > 1][source] = times
@@ -154,12 +136,22 @@ class Hits:
             siblings = self._by_48.setdefault(source_number(source) >> 80, [])
             siblings.append(source)
             if len(siblings) > self._unlisted_per_48:
-                self.remove(siblings[0])
+                self._remove(siblings[0])
+
+    def _remove(self, source: str) -> None:
+        once, often, listed = self._tiers
+        if listed.pop(source, None) or not (often.pop(source, None) or once.pop(source, None)):
+            return
+        if self._unlisted_per_48 and ":" in source:
+            network = source_number(source) >> 80
+            self._by_48[network].remove(source)
+            if not self._by_48[network]:
+                del self._by_48[network]
 
     def _forget(self) -> None:
         tier = next(tier for tier in self._tiers if tier)
         for source in list(islice(tier, max(1, self._sources_max // 200))):  # a step: one at a time would be slow
-            self.remove(source)
+            self._remove(source)
             self.forgotten += 1
             self.lost += tier is self._tiers[2]
 

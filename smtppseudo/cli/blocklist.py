@@ -30,7 +30,6 @@ _LIST_MODE: Final = 0o644
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(
         command,
         "smtppseudo blocklist --format rbldnsd --output /var/lib/rbldns/bl /srv/logs/mx1 /srv/logs/mx2\n"
@@ -67,11 +66,7 @@ def _add_policy(command: argparse.ArgumentParser) -> None:
         "--min-hits", dest="blocklist_min_hits", type=whole_number, metavar="N", help="list an address at N hits (3)"
     )
     command.add_argument(
-        "--window",
-        dest="blocklist_window_days",
-        type=_days,
-        metavar="TIME",
-        help="count hits within this time (30d)",
+        "--window", dest="blocklist_window_days", type=_days, metavar="TIME", help="count hits within this time (30d)"
     )
     command.add_argument(
         "--expire",
@@ -177,11 +172,8 @@ def _count_in(path: Path) -> int:
 
 def _fail2ban(which: str, settings: Settings) -> str:
     rules = fail2ban.rules(settings.log_dir, settings.port)
-    if which == "fail2ban-filter":
-        return rules.filter
-    if which == "fail2ban-jail":
-        return rules.jail
-    return f"### {fail2ban.FILTER_PATH}\n\n{rules.filter}\n### {fail2ban.JAIL_PATH}\n\n{rules.jail}"
+    both = f"### {fail2ban.FILTER_PATH}\n\n{rules.filter}\n### {fail2ban.JAIL_PATH}\n\n{rules.jail}"
+    return {"fail2ban-filter": rules.filter, "fail2ban-jail": rules.jail}.get(which, both)
 
 
 def _network_or_path(text: str) -> str:

@@ -13,7 +13,6 @@ from smtppseudo.config.settings import Settings
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(command, "smtppseudo config --default > smtppseudo.toml\n  smtppseudo config --check smtppseudo.toml")
     add_places(command)
     action = command.add_mutually_exclusive_group()

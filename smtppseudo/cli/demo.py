@@ -28,7 +28,6 @@ _NO_SCREEN: Final = "`smtppseudo demo --no-screen` prints the events instead"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(
         command,
         "smtppseudo demo\n  or, without a terminal: smtppseudo demo --no-screen --seconds 20",

@@ -9,7 +9,6 @@ from smtppseudo.cli.options import describe, whole_number
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(command, "smtppseudo disconnect 3")
     add_access(command)
     command.add_argument("slot", type=whole_number, metavar="SLOT", help="the slot's number")

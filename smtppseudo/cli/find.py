@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -12,29 +11,20 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, network
 from smtppseudo.cli.periods import add_period, read_period
-from smtppseudo.events import NAMES, printable
-from smtppseudo.log.records import read_record
+from smtppseudo.events import printable
+from smtppseudo.log.records import KINDS, event_of, fields, place_of, read_record
 from smtppseudo.logread.logs import STDIN, Reading
-from smtppseudo.logread.scan import Row
 from smtppseudo.logread.search import KEYS_MAX, Condition, Search, condition, text_of
 from smtppseudo.report.report import address_of, split
 
-# Fields that are numbers or true in JSON.
-_NO_STRINGS: Final = {"slot", "session", "port", "code"} | {
-    name for kind in NAMES for name, type_ in kind.__annotations__.items() if type_ in (int, bool)
-}
-_NO_STRING: Final = re.compile(r"true|0|[1-9]\d{0,17}", re.ASCII)
-
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(
         command,
         "smtppseudo find --since yesterday 'ehlo ylmf-pc'\n  smtppseudo find --sender @example.com /srv/logs/mx1",
@@ -54,11 +44,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the sessions; return 1 if there is none, or a log was unreadable."""
-    period = read_period(options, datetime.now(UTC))
-    search = Search(list(_conditions(options)), *period)
-    files = find_log_files(options, *period)
+    since, until = read_period(options, datetime.now(UTC))
+    search = Search(list(_conditions(options)), since, until)
+    files = find_log_files(options, since, until)
     if STDIN in files:
         _copy_stdin()
+    for path in files:
+        if path.is_fifo() and path != STDIN:
+            raise exits.CommandError(f"{path}: a pipe cannot be read twice; read it from standard input: -")
     reading, again = Reading(files), Reading(files)
     for block in with_progress(reading, reading.blocks(files)):
         search.note(block)
@@ -68,10 +61,9 @@ def run(options: argparse.Namespace) -> int:
         raise exits.CommandError(f"more than {KEYS_MAX:,} sessions match; narrow it: a longer TEXT, --ip, --since")
     if STDIN in files:
         os.lseek(0, 0, os.SEEK_SET)
-    servers = dict.fromkeys(path.parent for path in files)
-    logs = [[path for path in files if path.parent == server] for server in servers]
+    servers = [[path for path in files if path.parent == parent] for parent in {path.parent: 0 for path in files}]
     is_found = False
-    for session in search.sessions([with_progress(again, again.blocks(log)) for log in logs]):
+    for session in search.sessions([with_progress(again, again.blocks(logs)) for logs in servers]):
         print_text("".join(map(_json_of if options.json else text_of, session)))
         is_found = True
     if not is_found:
@@ -92,19 +84,14 @@ def _conditions(options: argparse.Namespace) -> Iterator[Condition]:
     if text:
         yield condition(text, lambda _, line: text in text_of(line).lower())
     if sender:
-        yield condition(sender, lambda row, _: sender in _address_in(row, "MAIL", "FROM"))
+        yield condition(sender, lambda row, _: sender in address_of(split(row[5])[1]).lower())
     if recipient:
-        yield condition(recipient, lambda row, _: recipient in _address_in(row, "RCPT", "TO"))
+        yield condition(recipient, lambda row, _: recipient in address_of(split(row[5])[1], "TO").lower())
     if options.ip:
         net = ip_network(options.ip)
         # Its addresses begin like the first and the last one, up to a `::`, which may stand elsewhere in others.
         start = os.path.commonprefix([str(net[0]), str(net[-1])]).partition("::")[0]  # noqa: RUF071 - text, no path
         yield condition(start, lambda row, _: _is_in(row[3], options.ip))
-
-
-def _address_in(row: Row, verb: str, keyword: str) -> str:
-    found, argument = split(row[5])
-    return address_of(argument, keyword).lower() if found == verb else ""
 
 
 @lru_cache(4_096)
@@ -116,11 +103,11 @@ def _is_in(ip: str, network: str) -> bool:
 
 
 def _json_of(line: bytes) -> str:
-    values = read_record(line.decode("latin-1"))
-    for name in values.keys() & _NO_STRINGS:
-        if _NO_STRING.fullmatch(str(values[name])):
-            values[name] = json.loads(str(values[name]))
-    return json.dumps(values, separators=(",", ":")) + "\n"
+    record = read_record(line.decode("latin-1"))
+    slot, session, _, port = place_of(record)
+    own = fields(event_of(record)) if record["event"] in KINDS else ()
+    typed = {**record, "slot": slot, "session": session, "port": port, **dict(own)}
+    return json.dumps(typed, separators=(",", ":")) + "\n"
 
 
 def _copy_stdin() -> None:

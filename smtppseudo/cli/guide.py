@@ -7,6 +7,7 @@ from typing import Final
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line, print_text
 from smtppseudo.cli.options import describe
+from smtppseudo.config.settings import did_you_mean
 
 TOPICS: Final = (
     "install",
@@ -26,7 +27,6 @@ TOPICS: Final = (
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(command, "smtppseudo guide block-lists", "On a terminal, a page is shown by $PAGER, or by less.")
     command.add_argument("topic", nargs="?", metavar="TOPIC", help="the page to print (the list of pages)")
 
@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
         for each in TOPICS:
             print_line(f"  {each:<14} {title(each)}")
     elif topic not in TOPICS:
-        raise exits.CommandError(f"the guide has no page {topic!a}; {_advice(topic)}", exits.USAGE)
+        advice = did_you_mean(topic.lower(), TOPICS) or f"; its pages are {', '.join(TOPICS)}"
+        raise exits.CommandError(f"the guide has no page {topic!a}{advice}", exits.USAGE)
     elif sys.stdout.isatty():
         import pydoc
 
@@ -59,12 +60,3 @@ def page(topic: str) -> str:
 def title(topic: str) -> str:
     """Return the heading of a page."""
     return page(topic).partition("\n")[0].removeprefix("# ")
-
-
-def _advice(topic: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(topic.lower(), TOPICS)
-    if near:
-        return f"did you mean {' or '.join(near)}?"
-    return f"its pages are {', '.join(TOPICS)}"

@@ -25,7 +25,6 @@ _IPV6: Final = Path("/proc/net/if_inet6")  # exists if the kernel has IPv6
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(command, "sudo smtppseudo install-service")
     add_target(command)
     command.add_argument(

@@ -17,7 +17,6 @@ _GENERATED_BYTES: Final = 18  # 24 characters
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(
         command,
         "smtppseudo magic-word --generate",

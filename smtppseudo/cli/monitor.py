@@ -20,7 +20,6 @@ _ALTERNATIVE: Final = "`smtppseudo watch` prints the events instead"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(
         command,
         "smtppseudo monitor\n  smtppseudo monitor 192.0.2.25",

@@ -35,7 +35,24 @@ COMMANDS: Final = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose messages cannot send commands to the terminal: they repeat words of argv, such as file names."""
+    """A parser of options and arguments in any order, with advice in its messages.
+
+    The messages repeat words of argv, such as file names, and still cannot send commands to the terminal.
+    """
+
+    _is_nested = False
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
+        """Parse arguments; a command reports what it does not know itself, with its own usage."""
+        if self._is_nested or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._is_nested = True  # older Pythons come back here from parse_known_intermixed_args
+        parse = self.parse_known_intermixed_args if self._get_positional_actions() else super().parse_known_args
+        found, unknown = parse(args, namespace)
+        self._is_nested = False
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, []
 
     def error(self, message: str) -> NoReturn:
         """Print the message, with a similar option if one is unknown, and exit."""
@@ -47,28 +64,9 @@ class Parser(argparse.ArgumentParser):
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            similar = did_you_mean(value, action.choices or ())
-            raise (
-                argparse.ArgumentError(action, f"invalid choice: {value!r}{similar}") if similar else error
-            ) from None
-
-
-class Command(Parser):
-    """The parser of a command: options and arguments in any order, and errors with its own usage."""
-
-    _is_nested = False
-
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
-        """Parse the arguments; exit if one is unknown."""
-        if self._is_nested:
-            return super().parse_known_args(args, namespace)
-        self._is_nested = True  # in older Pythons the next line calls this method
-        has_arguments = bool(self._get_positional_actions())
-        parse = self.parse_known_intermixed_args if has_arguments else super().parse_known_args
-        found, unknown = parse(args, namespace)
-        if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return found, []
+            if similar := did_you_mean(value, action.choices or ()):
+                error.message = f"invalid choice: {value!r}{similar}"
+            raise
 
 
 def parser(load: Container[str] = COMMANDS) -> argparse.ArgumentParser:
@@ -80,7 +78,7 @@ def parser(load: Container[str] = COMMANDS) -> argparse.ArgumentParser:
         " `man smtppseudo` has settings and files.",
     )
     top.add_argument("--version", action="version", version=f"smtppseudo {__version__}")
-    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", parser_class=Command)
+    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(
             name,

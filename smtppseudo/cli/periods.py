@@ -1,7 +1,6 @@
 """Periods: times on the command line."""
 
 import argparse
-import contextlib
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
@@ -50,8 +49,8 @@ def parse_time(text: str, now: datetime, zone: tzinfo | None) -> datetime:
     if text in _DAYS:
         text = str(now.astimezone(zone).date() - timedelta(days=_DAYS.index(text)))
     try:
-        with contextlib.suppress(argparse.ArgumentTypeError):
-            return now - parse_duration(text)
+        if seconds := duration_s(text):
+            return now - timedelta(seconds=seconds)
         at = datetime.fromisoformat(text)
         if at.tzinfo is None:
             at = at.replace(tzinfo=zone) if zone else at.astimezone()

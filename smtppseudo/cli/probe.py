@@ -17,15 +17,10 @@ from smtppseudo.smtp.prober import Probe, Prober, Verdict
 if TYPE_CHECKING:
     from smtppseudo.net.tls import TlsSocket
 
-_STATUS: Final = {
-    Verdict.ACCEPTED: exits.FAILED,
-    Verdict.REFUSED: exits.GOOD,
-    Verdict.DEFERRED: exits.DEFERRED,
-}
+_STATUS: Final = {Verdict.ACCEPTED: exits.FAILED, Verdict.REFUSED: exits.GOOD, Verdict.DEFERRED: exits.DEFERRED}
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(
         command,
         "smtppseudo probe --port 2525 localhost",

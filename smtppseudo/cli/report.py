@@ -21,10 +21,8 @@ _USUAL: Final = tuple(kind for kind in KINDS if kind not in ("sender", "day"))
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(
-        command,
-        "smtppseudo report --since 7d\n  smtppseudo report --by network --top 50 /srv/logs/mx1 /srv/logs/mx2",
+        command, "smtppseudo report --since 7d\n  smtppseudo report --by network --top 50 /srv/logs/mx1 /srv/logs/mx2"
     )
     add_logs(command)
     add_period(command)

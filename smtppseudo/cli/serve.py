@@ -58,7 +58,6 @@ _ROOT_WARNING: Final = (
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(
         command, "smtppseudo serve --port 2525 --monitor-port 2626\n  then, in another terminal: telnet localhost 2525"
     )

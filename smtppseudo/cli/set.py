@@ -16,7 +16,6 @@ from smtppseudo.link.link import MonitorLink
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(command, "smtppseudo set greeting='{hostname} ESMTP' idle_timeout_s=60 accept_mail=false")
     add_access(command)
     command.add_argument(

@@ -11,7 +11,6 @@ from smtppseudo.monitor.status import Status, render_prometheus, render_text
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(
         command,
         "smtppseudo status --format prometheus",

@@ -9,13 +9,12 @@ from smtppseudo.cli.options import describe
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(command, "smtppseudo stop --host localhost --monitor-port 2626")
     add_access(command)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Switch the server offline, and print its state."""
+    """Request `stop` or `start`, whichever the command is, and print the new state."""
     with logged_in(options) as link:
-        print_line(f"{link.place}: {link.request('stop')['state']}")
+        print_line(f"{link.place}: {link.request(options.command)['state']}")
     return exits.GOOD

@@ -12,7 +12,6 @@ from smtppseudo.service.steps import uninstall_steps
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(command, "sudo smtppseudo uninstall-service")
     add_target(command)
     command.add_argument(

@@ -10,7 +10,6 @@ from smtppseudo.config.settings import current_name
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(command, "smtppseudo unset greeting")
     add_access(command)
     command.add_argument("keys", nargs="+", metavar="KEY", help="a setting that `set` or a monitor has changed")

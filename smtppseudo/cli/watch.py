@@ -23,7 +23,6 @@ _CHECK_S: Final = 1.0  # between checks that standard output still has a reader
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Define the arguments."""
     describe(
         command,
         "smtppseudo watch --event connected --event closed --ip 192.0.2.0/24",

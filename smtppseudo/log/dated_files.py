@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -34,11 +35,13 @@ class DatedLog:
 
     Several processes may write to one directory: each write appends whole lines. If a file was renamed or removed, a
     new one is opened within a second. `account` counts the lines that could not be written. When writing works again,
-    a partial line is ended first. Calls `on_trouble` with a message when lines begin to be lost.
+    a partial line is ended first. Calls `on_trouble` with a message when lines begin to be lost. `used` is the part of
+    the day's bytes that was used at the last check.
     """
 
     def __init__(self, directory: Path, limits: Limits, on_trouble: Callable[[str], None]) -> None:
         self.account = LostLines(on_trouble)
+        self.used = 0.0
         self._directory = directory
         self._limits = limits
         self._on_trouble = on_trouble
@@ -130,6 +133,7 @@ class DatedLog:
             self._close()
             self._begin_trouble(error.strerror or str(error), now)
         self._lines_since_check = 0
+        self.used = self._bytes / (self._limits.max_bytes_per_day or inf)
 
     def _close_if_moved(self) -> None:
         opened = os.fstat(self._fd)

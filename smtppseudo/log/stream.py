@@ -20,6 +20,8 @@ class LogStream:
     is ended first. Calls `on_trouble` with a message when lines begin to be lost.
     """
 
+    used = 0.0  # of no limit
+
     def __init__(self, fd: int, on_trouble: Callable[[str], None]) -> None:
         self.account = LostLines(on_trouble)
         self._fd = fd

@@ -30,17 +30,7 @@ _LINE_BYTES_MAX: Final = 1 << 16  # three times the longest line
 _NO_RECORD: Final = b"\0"  # replaces the beginning of a line that is too long to be a record
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 # xz, zstd, bzip2, lz4, lzip, compress, lzma, lzop and zip, each as a logrotate may be set to use it.
-_OTHER_MAGIC: Final = (
-    b"\xfd7zXZ",
-    b"\x28\xb5\x2f\xfd",
-    b"BZh",
-    b"\x04\x22\x4d\x18",
-    b"LZIP",
-    b"\x1f\x9d",
-    b"\x5d\0\0",
-    b"\x89LZO",
-    b"PK\3\4",
-)
+_OTHER: Final = re.compile(rb"\xfd7zXZ|\x28\xb5\x2f\xfd|BZh|\x04\x22\x4d\x18|LZIP|\x1f\x9d|\x5d\0\0|\x89LZO|PK\x03\x04")
 _GZIP_WINDOW: Final = 31  # makes zlib expect a gzip header and trailer
 _FIRST_DATE: Final = 1990_01_01
 _ONE_DAY: Final = timedelta(days=1)
@@ -142,7 +132,7 @@ class Reading:
     def _pieces(self, file: BufferedReader, path: Path) -> Iterator[bytes]:
         """Read a file to its end. Its first bytes, not its name, tell whether it is gzipped."""
         head = file.peek(6)
-        if head.startswith(_OTHER_MAGIC):
+        if _OTHER.match(head):
             self.problems.append(f"{path}: not read, because it is not packed by gzip; unpack it first")
             return
         if not head.startswith(_GZIP_MAGIC):

@@ -18,19 +18,17 @@ from smtppseudo.logread.scan import Row, scan
 
 KEYS_MAX: Final = 100_000
 _WAITING_BYTES_MAX: Final = 8 << 20
-_FOREVER: Final = "~"  # after all times
-# What stands between the words of a text line, and what JSON has there. `x22` is the escape of a quote in text; the
-# search may be for a part of it.
+# What separates words in a text line, and what may do so in JSON. `\x22` is a quote; a search may begin or end in it.
 _BETWEEN: Final = re.compile(r'(?:^|[ ="\\]+)x?2{0,2}')
 _BETWEEN_IN_BOTH: Final = rb'(?:[ =":,\\x2]|event)+'
 _ID: Final = re.compile(rb'session[=": ]+(\d+)')
 
 Condition: TypeAlias = tuple[re.Pattern[bytes], Callable[[Row, bytes], bool]]
-"""A test of a line and its row, and a pattern that is found in the lower case of all lines that pass the test."""
+"""A test of a row and its line, and a pattern that is found in all lines that pass it, in lower case."""
 
 
 def condition(text: str, is_met: Callable[[Row, bytes], bool]) -> Condition:
-    """Return a condition for lines whose text rendering contains `text`, which is in lower case."""
+    """Return a condition that only lines meet whose text rendering contains `text`, in lower case."""
     words = [re.escape(word.encode()) for word in _BETWEEN.split(text) if word]
     return re.compile(_BETWEEN_IN_BOTH.join(words) or b"\n"), is_met
 
@@ -42,23 +40,20 @@ def text_of(line: bytes) -> str:
 
 
 class Search:
-    """Finds sessions that meet all conditions, each by some line of the period.
+    """Finds sessions in which each condition is met by some line of the period.
 
-    A condition that more than `keys_max` sessions meet is tested in the second pass. That needs another one that is met
-    by fewer; otherwise the search `is_too_wide`.
+    A condition that more than `keys_max` sessions meet is tested in the second pass, if another one is met by fewer.
     """
 
     def __init__(
         self, conditions: Sequence[Condition], since: str = "", until: str = "", keys_max: int = KEYS_MAX
     ) -> None:
-        self._since = since
-        self._until = until or _FOREVER
-        self._keys_max = keys_max
+        self._since, self._until, self._keys_max = since, until or "~", keys_max
         self._found: dict[Condition, set[str]] = {condition: set() for condition in conditions}
 
     @property
     def is_too_wide(self) -> bool:
-        """Whether too many sessions meet each of the conditions."""
+        """Whether too many sessions meet every condition, so that there is no second pass."""
         return min(map(len, self._found.values())) > self._keys_max
 
     def note(self, block: bytes) -> None:
@@ -98,27 +93,28 @@ def _candidates(pattern: re.Pattern[bytes], block: bytes, lower: bytes) -> Itera
         yield block[start:end]
 
 
-def _lines_of(keys: set[str], blocks: Iterable[bytes]) -> Iterator[tuple[str, str, str, bytes]]:
-    """Yield time, kind and key of each line of the sessions, and the line."""
+def _lines_of(keys: set[str], blocks: Iterable[bytes]) -> Iterator[tuple[str, bool, str, bytes]]:
+    """Yield the time of each line of the sessions, whether it is the last, the session's key, and the line."""
     ids = {key.partition(" ")[0].encode() for key in keys}
     for block in blocks:
-        if not ids.isdisjoint(_ID.findall(block)):
-            lines = [line + b"\n" for line in block.split(b"\n")[:-1]]
-            rows, damaged = scan(block)
-            pairs = ((row, line) for line in lines for row in scan(line)[0]) if damaged else zip(rows, lines)  # noqa: B905
-            for row, line in pairs:
-                if (key := _key_of(row)) in keys:
-                    yield row[0], row[1], key, line
+        if ids.isdisjoint(_ID.findall(block)):
+            continue
+        lines = [line + b"\n" for line in block.split(b"\n")[:-1]]
+        rows, damaged = scan(block)
+        pairs = ((row, line) for line in lines for row in scan(line)[0]) if damaged else zip(rows, lines, strict=True)
+        for row, line in pairs:
+            if (key := _key_of(row)) in keys:
+                yield row[0], row[1] == "closed", key, line
 
 
-def _grouped(found: Iterable[tuple[str, str, str, bytes]]) -> Iterator[list[bytes]]:
+def _grouped(found: Iterable[tuple[str, bool, str, bytes]]) -> Iterator[list[bytes]]:
     waiting: dict[str, list[bytes]] = {}
     size = 0
-    for _, kind, key, line in found:
+    for _, is_last, key, line in found:
         waiting.setdefault(key, []).append(line)
         size += len(line)
-        if kind == "closed" or size > _WAITING_BYTES_MAX:
-            session = waiting.pop(key if kind == "closed" else next(iter(waiting)))
+        if is_last or size > _WAITING_BYTES_MAX:
+            session = waiting.pop(key if is_last else next(iter(waiting)))
             size -= sum(map(len, session))
             yield session
     yield from waiting.values()

@@ -6,6 +6,7 @@ Salts come in as arguments. No error text holds a secret, a salt or a key. Secre
 import binascii
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import NamedTuple
 
 MECHANISM = "SCRAM-SHA-256"
@@ -56,27 +57,17 @@ class Credentials(NamedTuple):
         }
 
     @classmethod
-    def from_fields(
-        cls,
-        salt: object,
-        iterations: object,
-        stored_key: object,
-        server_key: object,
-        min_iterations: int = MIN_ITERATIONS,
-    ) -> "Credentials":
+    def from_fields(cls, fields: Mapping[str, object], min_iterations: int = MIN_ITERATIONS) -> "Credentials":
         """Parse the fields of `to_fields`, from a source that is not trusted.
 
         Raises ValueError that names the field and the allowed values, for a wrong type, base64 that is not canonical,
         or a value out of bounds.
         """
+        iterations = fields.get("iterations")
         if type(iterations) is not int:  # a bool is an int, but not a count
             raise ValueError("iterations must be an integer")
-        return cls(
-            salt=_bytes("salt", salt),
-            iterations=iterations,
-            stored_key=_bytes("stored_key", stored_key),
-            server_key=_bytes("server_key", server_key),
-        ).checked(min_iterations)
+        salt, *keys = (_bytes(name, fields.get(name)) for name in ("salt", "stored_key", "server_key"))
+        return cls(salt, iterations, *keys).checked(min_iterations)
 
     def to_text(self) -> str:
         """Return one line for a file: `SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY` (RFC 5803)."""
@@ -96,8 +87,9 @@ class Credentials(NamedTuple):
             raise ValueError(f"credentials must begin with {MECHANISM}$")
         if [mark for mark in rest if mark in "$:"] != [":", "$", ":"]:
             raise ValueError(f"credentials must be {MECHANISM}$ITERATIONS:SALT$STOREDKEY:SERVERKEY")
-        iterations, salt, stored_key, server_key = rest.replace("$", ":").split(":")
-        return cls.from_fields(salt, read_count(iterations), stored_key, server_key)
+        iterations, *others = rest.replace("$", ":").split(":")
+        fields = dict(zip(("salt", "stored_key", "server_key"), others, strict=True))
+        return cls.from_fields({**fields, "iterations": read_count(iterations)})
 
 
 def derive(secret: str, salt: bytes, iterations: int) -> Credentials:

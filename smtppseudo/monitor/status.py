@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
 
+from smtppseudo.log.shares import SHORT
+
 Number: TypeAlias = int | float
 Labelled: TypeAlias = Mapping[str, Number]
 
@@ -19,6 +21,7 @@ class Status(NamedTuple):
     uptime_s: Number
     monitors: Number
     lost_log_lines: Number
+    log_used: Number
     slots: Number
     slots_in_use: Number
     connected: Number
@@ -32,6 +35,7 @@ class Status(NamedTuple):
     wasted_s: Number
     delayed_s: Number
     undelayed: Number
+    not_logged: Number
     faults: Number
 
     @classmethod
@@ -51,7 +55,10 @@ class Status(NamedTuple):
 
 _LABELLED: Final = ("turned_away", "closed", "mails_refused")
 # The first servers of this protocol version do not send these.
-_OPTIONAL: Final = {"delayed_s": 0, "undelayed": 0, "mails_refused": {}, "mails_refused_today": 0}
+_OPTIONAL: Final = {
+    **dict.fromkeys(("delayed_s", "undelayed", "not_logged", "log_used", "mails_refused_today"), 0),
+    "mails_refused": {},
+}
 _ALIASES: Final = {  # the counters' old names
     "refused": "turned_away",
     "received_octets": "received_bytes",
@@ -94,8 +101,10 @@ def render_text(status: Status) -> str:
         ("time wasted", _duration(status.wasted_s)),
         ("callers delayed", _duration(status.delayed_s)),
         ("not delayed", str(status.undelayed)),
+        ("not logged", f"{status.not_logged} sessions"),
         ("monitors", str(status.monitors)),
         ("lost log lines", str(status.lost_log_lines)),
+        ("log space used", f"{status.log_used:.0%} of today's{', running short' if status.log_used >= SHORT else ''}"),
         ("faults", str(status.faults)),
     )
     return "".join([f"{name:<15} {value}\n" for name, value in rows])
@@ -159,7 +168,9 @@ _METRICS: Final = (
         "Sessions that got their replies without delay, despite the tarpit, because slots ran short.",
         "undelayed",
     ),
+    _Metric("sessions_not_logged_total", "Sessions of sources above their share of the log.", "not_logged"),
     _Metric("log_lines_lost_total", "Log lines that could not be written.", "lost_log_lines"),
+    _Metric("log_used_ratio", "Which part of log_max_bytes_per_day is used.", "log_used"),
     _Metric("faults_total", "Errors of the server itself.", "faults"),
 )
 

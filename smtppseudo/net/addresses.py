@@ -1,17 +1,16 @@
 """IP addresses of sockets and of this machine."""
 
+import contextlib
 import ipaddress
-import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-HOST_NET: Final = Path("/run/smtppseudo")
+HOST_NET: Final = Path("/run/smtppseudo-net")
 """Where a service with a network namespace of its own sees the tables of the machine's network."""
-NET_TABLES: Final = ("fib_trie", "if_inet6")
 
 _PROC_NET: Final = Path("/proc/net")
-_LOCAL_4: Final = re.compile(r"\|-- (\S+)\n +/32 host LOCAL")
 
 
 def is_loopback(address: str) -> bool:
@@ -69,14 +68,18 @@ def source_number(source: str) -> int:
 def machine_addresses(*places: Path) -> list[str]:
     """Return the IP addresses of the machine's interfaces, by the tables in `places`; none on systems but Linux."""
     found: set[str] = set()
-    for four, six in ([_read(place / name) for name in NET_TABLES] for place in places or (_PROC_NET, HOST_NET)):
-        found.update(_LOCAL_4.findall(four))
-        found.update(":".join(line[at : at + 4] for at in range(0, 32, 4)) for line in six.splitlines())
+    for place in places or (_PROC_NET, HOST_NET):
+        address = ""
+        for line in _lines(place / "fib_trie"):
+            if "|--" in line:
+                address = line.split()[-1]
+            elif "/32 host LOCAL" in line:
+                found.add(address)
+        found.update(":".join(line[at : at + 4] for at in range(0, 32, 4)) for line in _lines(place / "if_inet6"))
     return sorted(found)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("ascii", "replace")
-    except OSError:
-        return ""
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file, none if it cannot be read. A router's table may have a hundred megabytes."""
+    with contextlib.suppress(OSError), path.open(encoding="ascii", errors="replace") as file:
+        yield from file

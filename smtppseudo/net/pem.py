@@ -13,11 +13,10 @@ _NOT_ITS_KEY: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO
 
 
 def load(prefix: str, cert: str, key: str) -> tuple[ssl.SSLContext | None, bytes]:
-    """Read a certificate, with its chain, and its key from files in PEM; return also the certificate as read.
+    """Read a certificate, with its chain, and its key from files in PEM; return also the chain as read.
 
-    They are None and empty if `cert` is empty.
-
-    Raises SettingsError, which names the settings with their `prefix`: `monitor_` or nothing.
+    If `cert` is empty, return None and b"". Raises SettingsError, which names the settings with their `prefix`:
+    `monitor_` or nothing.
     """
     if not cert:
         return None, b""

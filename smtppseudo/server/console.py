@@ -325,10 +325,8 @@ class Console:
             raise OpRefused(
                 "not_authorized", "the magic word can be set only over TLS or from the server's own machine"
             )
-        fields = request.fields
         try:
-            keys = fields.get("stored_key"), fields.get("server_key")
-            word = Credentials.from_fields(fields.get("salt"), fields.get("iterations"), *keys, WORD_ITERATIONS)
+            word = Credentials.from_fields(request.fields, WORD_ITERATIONS)
         except ValueError as error:
             raise OpRefused("bad_value", str(error)) from None
         self._count_write()

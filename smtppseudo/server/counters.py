@@ -27,6 +27,7 @@ class Counters:
         self.wasted_s = 0.0
         self.delayed_s = 0.0
         self.undelayed = 0
+        self.not_logged = 0
         self.faults = 0
 
     def add_closed(self, session: SmtpSession, now: float, day: str) -> None:

@@ -4,12 +4,13 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Final, TypeVar
 
 from smtppseudo.blocklist.evidence import VERBS, HitFinder, evidence_of
 from smtppseudo.blocklist.formats import RENDERERS, sources_in
-from smtppseudo.blocklist.never_listed import NeverListed, read_never_listed
+from smtppseudo.blocklist.never_listed import read_never_listed
 from smtppseudo.blocklist.policy import Hits, parse_hits, policy_of
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import NAMES, Closed, Command, Event
@@ -53,13 +54,13 @@ class KeptBlocklist:
         self._hits = Hits(policy_of(settings), SOURCES_MAX, UNLISTED_PER_48)
         self._sessions = HitFinder(frozenset(settings.blocklist_evidence))
         self._own = dict.fromkeys(settings.listen)  # and the addresses that callers connected to
-        self._never = self._removed = self._read_never_listed(settings.blocklist_never)
+        self._never = read_never_listed(settings.blocklist_never, [*self._own, *machine_addresses()])
         self._timer = Timer(reactor, self._do_step)
         self._work: Iterator[None] | None = None
         self._is_stale = True  # the files lack some hits
         self._has_lost_hits = False  # some hits of earlier runs cannot be read
         self._is_full = False
-        self._next_expiry: int | None = None
+        self._next_expiry = inf
         self._refresh_at = 0.0
         self._checksums: dict[Path, int] = {}
         self._in_trouble: set[Path] = set()
@@ -70,11 +71,8 @@ class KeptBlocklist:
         self._reactor.wheel.schedule(self._timer, self._reactor.clock.now)
 
     def set_never_listed(self, named: Iterable[str]) -> None:
-        """Apply another `blocklist_never`; read its files and the machine's addresses again.
-
-        Raises SettingsError; the old one stays then.
-        """
-        self._never = self._read_never_listed(named)
+        """Apply another `blocklist_never`; read files and addresses again. Raises SettingsError; the old stays then."""
+        self._never = read_never_listed(named, [*self._own, *machine_addresses()])
         self._mark_stale()
 
     def record(self, session: SmtpSession, events: Sequence[Event]) -> None:
@@ -99,9 +97,6 @@ class KeptBlocklist:
         for _ in self._refresh() if self._is_stale else ():
             pass
 
-    def _read_never_listed(self, named: Iterable[str]) -> NeverListed:
-        return read_never_listed(named, [*self._own, *machine_addresses()])
-
     def _count(self, session: SmtpSession, at: int) -> None:
         source = source_of(session.ip)
         if self._never.reason(source) is not None:
@@ -112,7 +107,6 @@ class KeptBlocklist:
             if ip and ip not in self._own:
                 self._own[ip] = None
                 self._never.add_own(ip)
-                self._hits.remove(source_of(ip))
         if not self._is_stale:
             self._mark_stale()
 
@@ -142,7 +136,7 @@ class KeptBlocklist:
         clock = self._reactor.clock
         if self._is_stale:
             self._reactor.wheel.schedule(self._timer, max(clock.now, self._refresh_at))
-        elif self._next_expiry is not None:
+        elif self._next_expiry < inf:
             due_at = clock.now + self._next_expiry - clock.second
             self._reactor.wheel.schedule(self._timer, max(due_at, self._refresh_at))
 
@@ -182,9 +176,7 @@ class KeptBlocklist:
                     self._hits.add(source, at)
 
     def _restore_entries(self, lines: Iterable[str]) -> None:
-        if not self._has_lost_hits:
-            return
-        for source in sources_in(lines):
+        for source in sources_in(lines) if self._has_lost_hits else ():
             if not self._hits.times_of(source) and self._never.reason(source) is None:
                 for _ in range(self._hits.policy.min_hits):
                     self._hits.add(source, self._reactor.clock.second)
@@ -193,33 +185,25 @@ class KeptBlocklist:
         self._is_stale = False
         sources = self._hits.sources()
         listed: list[list[str]] = []
-        self._next_expiry = None
-        never = self._never
+        self._next_expiry = inf
         for some in _steps(sources):
-            if never is not self._removed:
-                for source in some:
-                    if never.reason(source) is not None:
-                        self._hits.remove(source)
             listed.append(self._listed_of(some))
             yield
-        self._removed = never
-        # Entries are made again when they are written: 200,000 of them would make collections of garbage long.
-        entries = self._hits.review(merge(*map(_drain, listed), key=source_number), self._reactor.clock.second)
-        yield from self._write(self._path, _LIST_MODE, self._render(entries, self._hostname))
+        # The hits come first, so that a crash leaves no entry without its hits.
         yield from self._write(self._hits_path, SECRET_MODE, self._hits.render(sources))
+        # Entries are made again when they are written: 200,000 of them would make collections of garbage long.
+        entries = self._hits.review(merge(*listed, key=source_number), self._reactor.clock.second)
+        yield from self._write(self._path, _LIST_MODE, self._render(entries, self._hostname))
         if self._hits.lost and not self._is_full:
             self._is_full = True
-            self._on_trouble(
-                f"{self._path}: more than {SOURCES_MAX} sources; listed ones are forgotten, the oldest first"
-            )
+            self._on_trouble(f"{self._path}: more than {SOURCES_MAX} sources; the oldest listed ones are forgotten")
 
     def _listed_of(self, sources: Iterable[str]) -> list[str]:
-        """Return the listed ones of these sources, the last one first."""
-        entries = list(self._hits.review(sources, self._reactor.clock.second))
-        for entry in entries:
-            if self._next_expiry is None or entry.expires < self._next_expiry:
-                self._next_expiry = entry.expires
-        return sorted((entry.source for entry in entries), key=source_number, reverse=True)
+        """Return the listed ones of these sources, sorted."""
+        reviewed = self._hits.review(sources, self._reactor.clock.second)
+        entries = [entry for entry in reviewed if self._never.reason(entry.source) is None]
+        self._next_expiry = min([self._next_expiry, *(entry.expires for entry in entries)])
+        return sorted((entry.source for entry in entries), key=source_number)
 
     def _write(self, path: Path, mode: int, lines: Iterable[str]) -> Iterator[None]:
         checksum = 0
@@ -243,12 +227,6 @@ class KeptBlocklist:
                 self._on_trouble(f"{path}: {error.strerror}; the block list is out of date until writing works again")
         else:
             self._in_trouble.discard(path)
-
-
-def _drain(last_first: list[str]) -> Iterator[str]:
-    """Yield sources from the end, and remove each: to free all of them at once would take long."""
-    while last_first:
-        yield last_first.pop()
 
 
 def _steps(items: Iterable[T]) -> Iterator[list[T]]:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from smtppseudo.config.settings import Settings
@@ -17,6 +18,7 @@ from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.client_limits import ClientLimit, Networks
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.smtp.failed_handshakes import FailedHandshakes
+from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
 from smtppseudo.smtp.slots import SlotTable
 from smtppseudo.smtp.tarpit import TarpitSession, session_type
@@ -48,6 +50,7 @@ class Reception:
         self.counters = Counters()
         self.record = recorder.record_session
         self._recorder = recorder
+        self._shares = recorder.shares
         self._connections: list[Connection[SmtpSession] | None] = []  # by slot
         self._session_id = 0
         self._turned_away = TurnedAwaySummary()
@@ -68,6 +71,7 @@ class Reception:
             PacedConnection if self._session_type is TarpitSession else Connection
         )
         self._limit = ClientLimit(settings.slots_per_client, settings.limit_exempt)
+        self._shares.is_exempt = self._limit.exempt.__contains__
         for session in self.slots:
             if self._connections[session.slot - 1] is not None:
                 self._limit.enter(session.ip)
@@ -104,9 +108,8 @@ class Reception:
             self._turn_away(sock, ip, "slots", now, is_watched=is_watched)
             return True
         self._session_id = session_id = self._session_id + 1
-        dialogue = self._dialogue
-        if self.tls is not None and not self._failed_handshakes.offers_tls(ip, now):
-            dialogue = self._dialogue_in_clear
+        offers_tls = self.tls is None or self._failed_handshakes.offers_tls(ip, now)
+        dialogue = self._dialogue if offers_tls else self._dialogue_in_clear
         session = self._session_type(dialogue, session_id, slot, ip, port, self._greeting(ip), now)
         connection: Connection[SmtpSession] = self._connection_type(sock, session, self)
         slots.enter(session)
@@ -117,6 +120,8 @@ class Reception:
             self._connections[slot - 1] = connection
         self.counters.connected += 1
         try:
+            if self._shares.above:
+                self._log_in_short(session, ip)
             self.record(session, (_new(Connected, (local_port,)),))
             if early:
                 self.record(session, session.receive_early(early, now))
@@ -128,6 +133,14 @@ class Reception:
         except Exception as error:  # noqa: BLE001 - a bug costs this session, and must not cost its slot
             connection.fault(error)
         return slots.in_use < slots.count
+
+    def _log_in_short(self, session: SmtpSession, ip: str) -> None:
+        """Log a session in short, or not at all, if its source has used its share of the day's log."""
+        clock = self.reactor.clock
+        if source := self._shares.source_above(ip, clock.day):
+            is_hidden = not self._shares.begin_session(source, clock.second // 3600)
+            session.said = Said(-inf, is_hidden=is_hidden)
+            self.counters.not_logged += is_hidden
 
     def _evict(self, now: float, ip: str) -> int | None:
         """End a session whose slot is needed for a caller, if one may be evicted; return the slot that is free then."""
@@ -188,9 +201,11 @@ class Reception:
         self._record_turned_away(self._turned_away.rest())
 
     def _is_idle(self, session: SmtpSession) -> bool:
-        """Return whether a session waits for its caller, and has waited since `idle_since`."""
+        """Return whether a session waits for its caller, or is over, and has waited since `idle_since`."""
         connection = self._connections[session.slot - 1]
-        return connection is not None and session.is_idle and not connection.is_sending
+        if connection is None or connection.is_sending:
+            return False
+        return session.is_idle or connection.is_lingering
 
     def _stop_delaying_if_short(self, newest: PacedConnection, now: float) -> None:
         """While free slots are short, delay no new session; when they become short, release the delayed ones too."""
@@ -234,6 +249,8 @@ class Reception:
 
     def _count_turned_away(self, ip: str, reason: TurnedAwayReason, now: float) -> None:
         self.counters.turned_away[reason] += 1
+        if self._shares.source_above(ip, self.reactor.clock.day):
+            ip = ""  # summed up with others
         self._record_turned_away(self._turned_away.note(ip, reason))
         if not self._summary_timer.due_tick:
             self.reactor.wheel.schedule(self._summary_timer, now + _SECOND_S)

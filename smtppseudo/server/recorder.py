@@ -1,21 +1,43 @@
 """The recorder: stamps and numbers each event, then logs and passes on the events of each loop turn."""
 
+import os
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from itertools import islice
+from math import log
+from typing import Final, Protocol
 
+from smtppseudo.blocklist.evidence import evidence_of
 from smtppseudo.config.settings import LogFormat
-from smtppseudo.events import Batch, Command, Entry, Error, Event, Message, escape_text, origin_of
+from smtppseudo.events import (
+    Batch,
+    Closed,
+    Command,
+    Entry,
+    Error,
+    Event,
+    Message,
+    escape,
+    escape_text,
+    origin_of,
+    split_origin,
+    unescape,
+)
 from smtppseudo.log.lost_lines import Lost, LostLines
 from smtppseudo.log.records import renderer
+from smtppseudo.log.shares import SHORT, Shares
 from smtppseudo.loop.clock import Clock
 from smtppseudo.monitor.history import History
+from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
+
+_SHORT_BYTES: Final = 128
 
 
 class Log(Protocol):
     """Where log lines are written: `DatedLog` or `LogStream`. `account` counts the lines that are lost."""
 
     account: LostLines
+    used: float  # the part of the day's bytes that is used
 
     def prepare(self, day: str, now: float) -> Lost | None: ...  # before `write`: the loss that it must report first
     def write(self, lines: list[str], now: float) -> int: ...  # returns their size in bytes, LF included
@@ -31,13 +53,18 @@ class Recorder:
     `log_data_events` false, data events are dropped before they are logged or passed on.
     """
 
-    def __init__(self, clock: Clock, log: Log, log_format: LogFormat, server_name: str = "") -> None:
+    def __init__(
+        self, clock: Clock, log: Log, log_format: LogFormat, server_name: str = "", shares: Shares | None = None
+    ) -> None:
         self.log_data_events = True
         self.on_session_events: Callable[[SmtpSession, Sequence[Event]], None] | None = None
         self.on_batch: Callable[[Batch], None] | None = None
         self.on_lines: Callable[[str], None] | None = None
         self.log = log
         self.history = History()
+        self.shares = shares or Shares(0)
+        self._is_short = False
+        self._sample_after = self._next_sample()  # so many log bytes
         self._clock = clock
         self._render = renderer(log_format, server_name)
         self._entries: list[Entry] = []
@@ -57,8 +84,11 @@ class Recorder:
         """Record events of a session."""
         if self.on_session_events is not None:
             self.on_session_events(session, events)
+        said = session.said
         if not self.log_data_events:
             events = [event for event in events if not isinstance(event, Command | Message)]
+        if said is not None and session.received_bytes > said.log_share_bytes:
+            events = _logged_in_short(said, events)
         if events:
             self._entries.append((self._clock.stamp, session.origin, events))
 
@@ -92,6 +122,29 @@ class Recorder:
         self.history.add(batch, size)
         if self.on_batch is not None:
             self.on_batch(batch)
+        self._sample_after -= size
+        if self._sample_after < 0 and lost is None:
+            self._charge(entries, lines)
+
+    def _charge(self, entries: Sequence[Entry], lines: Sequence[str]) -> None:
+        """Charge the source of each sampled byte of this turn; report when the day's bytes begin to run short."""
+        was_short, self._is_short = self._is_short, self.log.used >= SHORT
+        if self._is_short and not was_short:
+            self.error(f"{self.log.used:.0%} of log_max_bytes_per_day are used")
+        rest, end = iter(lines), -sum(map(len, lines))
+        for _, origin, events in entries:
+            end += sum(map(len, islice(rest, len(events))))  # the last entry ends at 0
+            while self._sample_after < end:
+                self._sample_after += self._next_sample()
+                ip = split_origin(origin)[2]
+                if ip and (source := self.shares.charge(ip, self._clock.day)):
+                    self.error(
+                        f"{source} used its share of the day's log: its sessions are logged in short, or counted"
+                    )
+
+    def _next_sample(self) -> float:
+        """Return how many bytes later the next one is sampled: random, so that no caller can avoid it."""
+        return -log((int.from_bytes(os.urandom(4)) + 1) / (1 << 32)) * self.shares.sample_bytes
 
     def drop(self) -> int:
         """Drop the events that a bug kept `flush` from logging; count and return the lost lines."""
@@ -100,3 +153,23 @@ class Recorder:
         self._in_flush, self._entries = [], []
         self.log.account.lost_lines += lines  # the caller reports them
         return lines
+
+
+def _logged_in_short(said: Said, events: Sequence[Event]) -> list[Event]:
+    """Return the events to log of a session above its share; count the others.
+
+    Of its data events only the first of each kind of evidence is logged, cut to 128 bytes.
+    """
+    logged: list[Event] = []
+    for event in events:
+        found = evidence_of("command", event.data, "", pregreet=event.pregreet) if isinstance(event, Command) else ()
+        if isinstance(event, Command) and not said.kinds_logged.issuperset(found):
+            said.kinds_logged = said.kinds_logged.union(found)
+            data = unescape(event.data)
+            dropped = event.truncated_bytes + len(data[_SHORT_BYTES:])
+            logged.append(event._replace(data=escape(data[:_SHORT_BYTES]), truncated_bytes=dropped))
+        elif isinstance(event, Command | Message):
+            said.not_logged += 1
+        else:
+            logged.append(event._replace(not_logged=said.not_logged) if isinstance(event, Closed) else event)
+    return [] if said.is_hidden else logged

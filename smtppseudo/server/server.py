@@ -12,6 +12,7 @@ from smtppseudo.config.settings import KEYS, STDOUT, Settings
 from smtppseudo.events import Offline, Online, SettingsChanged
 from smtppseudo.files import SECRET_MODE, SETTINGS_FILE, StateDir
 from smtppseudo.log.dated_files import DatedLog, Limits
+from smtppseudo.log.shares import Shares
 from smtppseudo.log.stream import LogStream
 from smtppseudo.loop.clock import Clock
 from smtppseudo.loop.listener import OnAccept
@@ -64,7 +65,8 @@ class Server:
         self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
         log = _make_log(settings, on_trouble, stdout_fd)
-        self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name)
+        shares = Shares(0 if settings.log_dir == STDOUT else settings.log_max_bytes_per_day)
+        self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name, shares)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
         self.sessions = self.reception.slots
         self.reactor.on_fault = self._report_fault
@@ -195,6 +197,7 @@ class Server:
             "uptime_s": round(self.reactor.clock.now - self._started, 3),
             "monitors": self.monitors,
             "lost_log_lines": self.recorder.log.account.lost_lines,
+            "log_used": round(self.recorder.log.used, 3),
             "settings_error": self.settings_error,
         }
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
-from smtppseudo.net.addresses import HOST_NET, NET_TABLES
+from smtppseudo.net.addresses import HOST_NET
 
 SERVICE: Final = "smtppseudo.service"
 SMTP_SOCKET: Final = "smtppseudo.socket"
@@ -163,11 +163,6 @@ _ALSO: Final = f"Also={' '.join(SOCKETS)}\n"
 
 # journald's own limit is some 10,000 lines in 30 s. This one is above what one process can write. 0 does not mean "no
 # limit" here: systemd then tells journald nothing. A user's manager cannot tell it anything.
-# The machine's addresses are never listed: the service sees the tables of the network of systemd itself.
-_SEES_ADDRESSES: Final = f"""\
-TemporaryFileSystem={HOST_NET}:ro
-BindReadOnlyPaths={" ".join(f"-/proc/1/net/{name}:{HOST_NET}/{name}" for name in NET_TABLES)}"""
-
 _SYSTEM_SERVICE: Final = f"""\
 {_UNIT}TasksMax=16
 MemoryMax=512M
@@ -184,10 +179,11 @@ StateDirectoryMode=0750
 LogsDirectory=smtppseudo
 LogsDirectoryMode=0750
 
-# It inherits its sockets, so it needs no network of its own and no privilege.
+# It inherits its sockets, so it needs no network of its own and no privilege. It sees the machine's addresses.
 CapabilityBoundingSet=
 PrivateNetwork=yes
-{_SEES_ADDRESSES}
+TemporaryFileSystem={HOST_NET}:ro
+BindReadOnlyPaths=-/proc/1/net/fib_trie:{HOST_NET}/fib_trie -/proc/1/net/if_inet6:{HOST_NET}/if_inet6
 PrivateUsers=yes
 ProtectSystem=strict
 ProtectHome=yes

@@ -1,7 +1,7 @@
 """Holders: which source holds most slots, and which of its sessions leaves for a caller whose source holds none."""
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable
+from itertools import chain, islice
 from typing import Final
 
 from smtppseudo.smtp.client_limits import source_of
@@ -51,7 +51,8 @@ class Holders:
         """
         if now < self._retry_at or source_of(ip) in self._sessions:
             return None
-        for source in list(islice(self._most_first(), SOURCES_MAX)):
+        most_first = chain.from_iterable(self._sources[count] for count in sorted(self._sources, reverse=True))
+        for source in list(islice(most_first, SOURCES_MAX)):
             held = self._sessions[source]
             some = list(islice(held, SESSIONS_MAX))
             idle = [each for each in some if now - each.started_at >= YOUNG_S and is_idle(each)]
@@ -62,10 +63,6 @@ class Holders:
             self._move(source, len(held), len(held))
         self._retry_at = now + RETRY_S
         return None
-
-    def _most_first(self) -> Iterator[str]:
-        for count in sorted(self._sources, reverse=True):
-            yield from self._sources[count]
 
     def _move(self, source: str, before: int, after: int) -> None:
         if before > 1:

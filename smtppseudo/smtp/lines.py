@@ -21,24 +21,20 @@ class Line(NamedTuple):
 class LineSplitter:
     """Collects bytes into lines that end with CRLF or a bare LF; a CR alone ends no line.
 
-    `max_bytes` is a security limit: further bytes of a line are counted and dropped. `pipelined`: the current line
-    began before the reply to another one was given; `pregreet`: before the greeting was given.
+    `max_bytes` is a security limit: further bytes of a line are counted and dropped. `partial` is what is kept of the
+    current line. `pipelined`: it began before the reply to another one was given; `pregreet`: before the greeting was
+    given.
     """
 
-    __slots__ = ("_dropped", "_last_is_cr", "_max_bytes", "_partial", "pipelined", "pregreet")
+    __slots__ = ("_dropped", "_last_is_cr", "_max_bytes", "partial", "pipelined", "pregreet")
 
     def __init__(self, max_bytes: int = LINE_BYTES, *, pipelined: bool = False, pregreet: bool = False) -> None:
         self._max_bytes = max_bytes
         self.pipelined = pipelined
         self.pregreet = pregreet
-        self._partial = b""
+        self.partial = b""
         self._dropped = 0
         self._last_is_cr = False
-
-    @property
-    def partial(self) -> bytes:
-        """The current line so far, cut at the limit."""
-        return self._partial
 
     @property
     def overflowed(self) -> bool:
@@ -61,19 +57,19 @@ class LineSplitter:
     def _hold(self, data: bytes) -> None:
         if data:
             self._last_is_cr = data[-1] == 0x0D
-            room = self._max_bytes - len(self._partial)
-            self._partial += data[:room]
+            room = self._max_bytes - len(self.partial)
+            self.partial += data[:room]
             self._dropped += max(0, len(data) - room)
 
     def _finish(self) -> Line:
-        text, dropped = self._partial, self._dropped
+        text, dropped = self.partial, self._dropped
         if self._last_is_cr:
             if dropped:
                 dropped -= 1
             else:
                 text = text[:-1]
         line = Line(text, not self._last_is_cr, dropped)
-        self._partial, self._dropped, self._last_is_cr = b"", 0, False
+        self.partial, self._dropped, self._last_is_cr = b"", 0, False
         return line
 
 

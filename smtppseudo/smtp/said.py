@@ -6,6 +6,8 @@ from typing import Final
 from smtppseudo.events import Command, escape
 
 REDACTED: Final = "[redacted]"
+LOG_SHARE_BYTES: Final = 65_536
+_NONE: Final[frozenset[str]] = frozenset()
 
 # AUTH and a known mechanism. Or a word that begins with AUTH: a misspelt command, or `Authorization:` of HTTP.
 _AUTH: Final = re.compile(
@@ -30,9 +32,12 @@ class Said:
     """What the caller has said so far. Created at its first command, because most open connections say nothing.
 
     `follows_auth`: the caller said AUTH, so unknown lines may be user names or passwords. `is_text`: DATA was refused,
-    and the caller may send the message all the same. `not_logged` counts the data events that were not logged.
-    `mails_refused` counts mail transactions that got the refusal of the stage, and `is_refused` is true once the
-    present one did.
+    and the caller may send the message all the same. `mails_refused` counts mail transactions that got the refusal of
+    the stage, and `is_refused` is true once the present one did.
+
+    After `log_share_bytes`, without those of messages, only the first event of each kind of evidence is logged. The
+    recorder keeps the kinds in `kinds_logged`, and counts the other data events in `not_logged`. With `is_hidden` it
+    logs nothing.
     """
 
     __slots__ = (
@@ -40,22 +45,26 @@ class Said:
         "errors",
         "follows_auth",
         "helo",
+        "is_hidden",
         "is_refused",
         "is_text",
+        "kinds_logged",
         "last",
-        "logged_bytes",
+        "log_share_bytes",
         "mail_from",
         "mails_refused",
         "not_logged",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, log_share_bytes: float = LOG_SHARE_BYTES, *, is_hidden: bool = False) -> None:
+        self.log_share_bytes = log_share_bytes
+        self.is_hidden = is_hidden
+        self.kinds_logged: frozenset[str] = _NONE
         self.commands = 0
         self.errors = 0
         self.helo: bytes | None = None
         self.mail_from: bytes | None = None
         self.last: Command | None = None
-        self.logged_bytes = 0
         self.not_logged = 0
         self.follows_auth = False
         self.is_text = False
@@ -80,13 +89,12 @@ class Said:
                 return REDACTED, redact_echo(first_line)
             self.helo = None
             return REDACTED, first_line[:4] + REDACTED
-        rest = b"" if auth is None else line[auth.end() :]
-        if auth is None or not rest.strip():
+        head, rest = (line, b"") if auth is None else (auth[0], line[auth.end() :])
+        if not rest.strip():
             return escape(line), first_line
         if rest[:1].isspace():
-            return f"{escape(auth[0])} {REDACTED}", first_line
-        # A misspelt AUTH; the reply echoes it. Without a space, the line is no evidence.
-        return escape(auth[0]) + REDACTED, redact_echo(first_line)
+            return f"{escape(head)} {REDACTED}", first_line
+        return escape(head) + REDACTED, redact_echo(first_line)  # a misspelt AUTH is no evidence: there is no space
 
 
 def redact_echo(first_line: str) -> str:

@@ -22,11 +22,9 @@ from smtppseudo.smtp.said import Said
 
 ERRORS_MAX: Final = 20
 COMMANDS_MAX: Final = 1000
-LOGGED_BYTES_MAX: Final = 65_536  # of data events, in one session
 CHUNK_BYTES_MAX: Final = 4_000_000  # of a BDAT that is dropped, unless SIZE is announced
 _BDAT: Final = re.compile(rb"\s*BDAT\s+(\d{1,20})(?:\s+LAST)?\s*", re.IGNORECASE)
 _TLS: Final = b"\x16\x03"  # how a TLS handshake begins (RFC 8446 section 5.1)
-_RECORD_BYTES: Final = 120  # of a log line, without the command and the reply
 
 _new: Final = tuple.__new__
 _GREETED: Final = SmtpState.GREETED  # module names, because member access on an Enum is slow in Python 3.11
@@ -242,7 +240,7 @@ class SmtpSession:
         was_overflowed = splitter.overflowed
         line, end = splitter.take(data, at)
         text = splitter.partial if line is None else line.text
-        if self.said is None and text.startswith(_TLS):
+        if text.startswith(_TLS) and (self.said is None or not self.said.commands):
             line = Line(text, False)  # it may have no end
         too_long = splitter.overflowed if line is None else line.truncated_bytes > 0
         if too_long and not was_overflowed:
@@ -269,6 +267,7 @@ class SmtpSession:
             self._to_send += dialogue.message_too_big
         else:
             self._to_send += dialogue.message_reply(self._ensure_said(), self.origin, b"")
+        self._ensure_said().log_share_bytes += message.size_bytes  # only the commands count
         events.append(Message(message.size_bytes))
         self._held = None
         self.state = _READY
@@ -282,8 +281,8 @@ class SmtpSession:
         said.is_text = said.is_text or verb in (b"DATA", b"BDAT")
         pregreet = splitter.pregreet and self.close_reason != "http"
         marks = (line.eol_lf, pregreet, splitter.pipelined, line.truncated_bytes)
-        event = Command(shown, escape(reply[:-2]), *marks)
-        return self._logged(said, event, len(event.data) + len(event.reply))
+        said.last = event = Command(shown, escape(reply[:-2]), *marks)
+        return (event,)
 
     def _ensure_said(self) -> Said:
         if self.said is None:
@@ -327,8 +326,8 @@ class SmtpSession:
             shown, first_line = said.redact(line, first_line, verb, is_unknown=rule.is_error)
             self._expect_text(said, verb, line, is_refused=reply[0] == 0x35)
         # tuple.__new__ in place of Command(...) saves 2 % of a session's instructions.
-        event = _new(Command, (shown, first_line, eol_lf, pregreet, pipelined, 0))
-        return self._logged(said, event, len(shown) + len(first_line))
+        said.last = event = _new(Command, (shown, first_line, eol_lf, pregreet, pipelined, 0))
+        return (event,)
 
     def _find_rule(self, said: Said, line: bytes) -> tuple[bytes, Rule | None, bytes]:
         """Return the verb of a line, in capitals, its rule, and what that rule's reply depends on.
@@ -343,12 +342,12 @@ class SmtpSession:
             return verb, rule, argument
         if said.commands == 1 and line.startswith(_TLS):
             self.close_reason = "tls_in_clear"
-        elif said.is_http(line):
+            return verb, None, b""
+        if said.is_http(line):
             self.close_reason = "http"
-            rule = dialogue.not_spoken
-        else:
-            rule = dialogue.not_spoken if verb == b"BDAT" else dialogue.unknown
-        return verb, rule, sent_verb
+        elif verb != b"BDAT":
+            return verb, dialogue.unknown, sent_verb
+        return verb, dialogue.not_spoken, sent_verb
 
     def _expect_text(self, said: Said, verb: bytes, line: bytes, *, is_refused: bool) -> None:
         """Prepare for a message that is sent although DATA or BDAT was refused.
@@ -364,15 +363,7 @@ class SmtpSession:
             self.close_reason = "errors"
         elif int(match[1]):
             self._held = ChunkDropper(int(match[1]))
-
-    def _logged(self, said: Said, event: Command, size: int) -> Sequence[Event]:
-        """Return the event; nothing if the session's share of the log is used. `size` is that of its two texts."""
-        said.last = event
-        if said.logged_bytes < LOGGED_BYTES_MAX:
-            said.logged_bytes += _RECORD_BYTES + size
-            return (event,)
-        said.not_logged += 1
-        return ()
+            said.log_share_bytes += int(match[1])
 
     def _counted(self, said: Said, reply: bytes, *, is_error: bool) -> bytes:
         """Count an error; return the reply, or 421 when a limit is reached."""

@@ -87,8 +87,7 @@ class TarpitSession(SmtpSession):
             self._refuse_tls()
             return ()
         is_early = self._to_send != b""
-        # There is no command, and so nothing in `said`, before the end of the greeting.
-        self._early = _Early(data, is_early, is_early and self.said is None)
+        self._early = _Early(data, is_early, is_early and not self.sent_bytes)
         return () if is_early else self._process_early(now)
 
     def tick(self, now: float) -> list[Event]:
@@ -160,7 +159,7 @@ class TarpitSession(SmtpSession):
     def _begins_at(self) -> float:
         """When the first byte of the reply is due."""
         greet_delay_s, reply_delay_s, _ = self._dialogue.pace
-        return self.idle_since + (greet_delay_s if self.said is None else reply_delay_s)
+        return self.idle_since + (reply_delay_s if self.sent_bytes else greet_delay_s)
 
     def _process_early(self, now: float) -> list[Event]:
         """Process the bytes that were kept: all of them, or up to the first reply if that is delayed."""

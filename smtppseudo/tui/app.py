@@ -16,6 +16,7 @@ from textual.screen import Screen
 from smtppseudo.link.route import Target
 from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.background import start_worker
+from smtppseudo.tui.dialogs.dialog import Dialog
 from smtppseudo.tui.feeder import EventBatch, LinkDown, LinkUp, ResumePoint, Update
 from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.operations import Operations
@@ -35,7 +36,10 @@ class MonitorApp(App[None]):
     CSS_PATH = "style.tcss"
     TITLE = "smtppseudo"
     ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+z", "suspend_process", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
+        Binding("ctrl+c", "interrupt", show=False, priority=True),
+    ]
 
     def __init__(self, target: Target, dependencies: Dependencies) -> None:
         super().__init__()
@@ -70,6 +74,13 @@ class MonitorApp(App[None]):
         """Suspend the screen and all of its process group, as the terminal does it for other programs."""
         if sys.platform != "win32" and self._driver is not None and self._driver.can_suspend:
             os.kill(0, signal.SIGTSTP)
+
+    async def action_interrupt(self) -> None:
+        """Leave what is in front: a dialog, the palette, a filter, or the screen."""
+        if self.screen is not self.main:
+            await self.screen.run_action("cancel" if isinstance(self.screen, Dialog) else "dismiss")
+        elif not self.main.cancel_prompt():
+            self.exit()
 
     def on_mount(self) -> None:
         self.view.source.start(self.view.target, ResumePoint())

@@ -1,4 +1,4 @@
-"""The main screen: server and buttons at the top, slots, events, and details beside them."""
+"""The main screen: header and buttons at the top, slots with the top callers beside them, events below."""
 
 from functools import partial
 from typing import ClassVar, Final
@@ -7,27 +7,31 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from smtppseudo.tui import overview
-from smtppseudo.tui.actions import ACTIONS
+from smtppseudo.tui.actions import ACTIONS, KEY_SIGNS
 from smtppseudo.tui.background import start_worker
-from smtppseudo.tui.dialogs.help import HelpDialog
-from smtppseudo.tui.dialogs.transcript import TranscriptDialog
+from smtppseudo.tui.dialogs.dialog import TextDialog
+from smtppseudo.tui.dialogs.help import help_text
+from smtppseudo.tui.dialogs.transcript import transcript_dialog
 from smtppseudo.tui.operations import Operations
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
 from smtppseudo.tui.server_view import ServerView
-from smtppseudo.tui.slots import COLUMNS, Column
+from smtppseudo.tui.slots import COLUMNS
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
-from smtppseudo.tui.widgets.details import Details
+from smtppseudo.tui.widgets.caller_pane import CallerPane
+from smtppseudo.tui.widgets.details import Details, details_text
 from smtppseudo.tui.widgets.event_pane import EventPane
-from smtppseudo.tui.widgets.key_footer import KeyFooter
+from smtppseudo.tui.widgets.key_footer import Hint, KeyFooter
 from smtppseudo.tui.widgets.pane_title import PaneTitle
 from smtppseudo.tui.widgets.prompt import Prompt
 from smtppseudo.tui.widgets.slot_pane import SlotPane
-from smtppseudo.tui.widgets.top_bar import TopBar
+from smtppseudo.tui.widgets.tables import Table
+from smtppseudo.tui.widgets.top_bar import RateBar, TopBar
 
-DETAILS_COLUMNS: Final = 130  # from this width of the terminal on, the details are shown by default
+SIDE_COLUMNS: Final = 100  # from this width of the terminal on, the top callers are beside the slots
+DETAILS_COLUMNS: Final = 160  # from here on, the details, too
 _TITLE_ROWS: Final = 2
 _EVENT_ROWS_MIN: Final = 5
 
@@ -36,9 +40,7 @@ class MainScreen(Screen[None]):
     """The main screen. Its `action_` methods are described in `ACTIONS`."""
 
     AUTO_FOCUS = "#slots"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(action.keys, action.name, action.footer or action.title, show=bool(action.footer)) for action in ACTIONS
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding(action.keys, action.name, action.title) for action in ACTIONS]
 
     def __init__(self, view: ServerView, operations: Operations) -> None:
         super().__init__()
@@ -47,18 +49,28 @@ class MainScreen(Screen[None]):
         self._operations = operations
         self._search = ""
         self._wants_details: bool | None = None  # None: by width
-        self._top = TopBar(id="top")
-        self._server = TextButton("Start server", id="switch_server", key="o", disabled=True)
-        self._data_events = TextSwitch("Show/Log data events", id="data_events", key="l", disabled=True)
-        self._accept_mail = TextSwitch("Accept Mail", id="accept_mail", key="a", disabled=True)
+        self._top, self._rate = TopBar(id="top"), RateBar(id="rate")
+        self._server = TextButton("Start", id="switch_server", key="o", disabled=True)
+        self._data_events = TextSwitch("Log data", id="data_events", key="l", disabled=True)
+        self._accept_mail = TextSwitch("Accept mail", id="accept_mail", key="a", disabled=True)
         self._notice = Static("", id="notice", markup=False)
-        self._body, self._panes = Horizontal(id="body"), Vertical(id="panes")
+        self._body, self._panes, self._upper = Horizontal(id="body"), Vertical(id="panes"), Horizontal(id="upper")
+        self._callers_side, self._details_side = Vertical(classes="side"), Vertical(classes="side")
         self._slots_title = PaneTitle("Slots", id="slots-title")
+        self._callers_title = PaneTitle("Top callers", id="callers-title", corner="┬")
         self._events_title = PaneTitle("Events", id="events-title")
         self._slots = SlotPane(view.model.board, view.now, id="slots")
+        self._callers = CallerPane(view.model, id="callers")
         self._events = EventPane(view.model.events, view.zone, id="events")
         self._details = Details(id="details")
-        self._prompt = Prompt(id="prompt")
+        self._prompt, self._footer = Prompt(id="prompt"), KeyFooter(id="footer")
+
+    def cancel_prompt(self) -> bool:
+        """Leave a filter or a search that is being typed; return whether there was one."""
+        if self._prompt.display:
+            self._prompt.action_cancel()
+            return True
+        return False
 
     def compose(self) -> ComposeResult:
         yield self._top
@@ -67,30 +79,55 @@ class MainScreen(Screen[None]):
             yield self._data_events
             yield self._accept_mail
             yield TextButton("Setup", id="setup", key="s")
+            yield self._rate
         yield self._notice
         with self._body:
             with self._panes:
-                yield self._slots_title
-                yield self._slots
+                with self._upper:
+                    with Vertical():
+                        yield self._slots_title
+                        yield self._slots
+                    with self._callers_side:
+                        yield self._callers_title
+                        yield self._callers
                 yield self._events_title
                 yield self._events
-            yield self._details
+            with self._details_side:
+                yield PaneTitle("Details", id="details-title", corner="┬")
+                yield self._details
         yield self._prompt
-        yield KeyFooter(compact=True, show_command_palette=False)
+        yield self._footer
 
     def on_mount(self) -> None:
         self.redraw()
+        self._show_hints()
 
     def on_resize(self) -> None:
-        self._place_details()
-        self._share_height()
+        self._place_sides()
+
+    def on_descendant_focus(self) -> None:
+        self._show_hints()
+
+    def _show_hints(self) -> None:
+        """Show what the keys do where the focus is."""
+        if self._prompt.display:
+            hints = [Hint("⏎", "done", "enter"), Hint("Esc", "cancel", "app.interrupt")]
+        else:
+            pane = "" if self.focused is None else self.focused.id or ""
+            hints = [Hint("⏎", "session" if isinstance(self.focused, Table) else "press", "enter")]
+            for action in ACTIONS:
+                if action.footer and (not action.panes or pane in action.panes.split()):
+                    key = action.keys.split(",")[0]
+                    hints.append(Hint(KEY_SIGNS.get(key, key), action.footer, action.name, action.rank))
+        self._footer.hints = tuple(hints)
 
     def _share_height(self) -> None:
-        """Give the slots the rows that they need, but leave at least a fifth to the events."""
+        """Give the slots the rows that they need, and the callers up to a third; but leave a fifth to the events."""
         rows = self._panes.size.height - _TITLE_ROWS
         if rows > 0:
-            needed = len(self._view.model.board.rows) + 1
-            self._slots.styles.height = max(2, min(needed, rows - max(_EVENT_ROWS_MIN, rows // 5)))
+            beside = self._callers.lines if self._callers_side.display else 0
+            wanted = max(self._slots.lines, min(beside, rows // 3))
+            self._upper.styles.height = 1 + max(2, min(wanted, rows - max(_EVENT_ROWS_MIN, rows // 5)))
 
     def redraw(self, *, texts: bool = True) -> None:
         """Draw changes in the tables; with `texts`, everything else, too."""
@@ -105,18 +142,19 @@ class MainScreen(Screen[None]):
             self._redraw_texts()
 
     def _redraw_texts(self) -> None:
-        view = self._view
+        view, model = self._view, self._view.model
         self._top.headline = overview.headline(view)
+        self._rate.figures = (model.rate.last_minute(view.second), model.rate.bars(view.second))
         self._redraw_controls()
         text = overview.notice(view)
         if self._notice.content != text:
             self._notice.update(text)
         self._notice.display = bool(text)
-        if self._details.display:
-            self._details.show(overview.sections(view))
+        self._callers.show(model)
+        self._details.show(overview.sections(view))
         self._redraw_titles()
         self._slots.is_stale = view.link.up is None
-        is_known = bool(view.model.started_at)
+        is_known = bool(model.started_at)
         self._notice.set_class(not is_known, "-alone")
         if self._body.display != is_known:
             self._body.display = is_known
@@ -125,7 +163,7 @@ class MainScreen(Screen[None]):
 
     def _redraw_controls(self) -> None:
         settings, is_connected = self._view.model.settings, self._view.link.up is not None
-        self._server.label = "Stop server" if self._view.model.state == "online" else "Start server"
+        self._server.label = "Stop" if self._view.model.state == "online" else "Start"
         self._server.disabled = not is_connected
         for control, key in ((self._data_events, "log_data_events"), (self._accept_mail, "accept_mail")):
             control.is_on = settings.get(key) is True
@@ -133,38 +171,36 @@ class MainScreen(Screen[None]):
 
     def _redraw_titles(self) -> None:
         board, events, pane = self._view.model.board, self._view.model.events, self._events
-        parts = [f"filter: {board.query.text}, {len(board.order)} shown"] if board.query else []
-        parts.append(f"{board.open_count} open, {board.used_count} used of {len(board.rows)}")
-        self._slots_title.about = " · ".join(parts)
+        self._slots_title.about = f"filter: {board.query.text}, {len(board.order)} shown" if board.query else ""
+        self._callers_title.label = overview.callers_title(self._view.model.callers, self._view.zone)
         parts = [f"filter: {events.query.text}"] if events.query else []
         if self._search:
             parts.append(f"search: {self._search}")
+        if self._view.model.not_shown:
+            parts.append(f"{self._view.model.not_shown:,} not shown")
         if pane.is_paused:
             parts.append(f"paused, {pane.held_back} new (p)")
         parts.append("following" if pane.is_following else "not following (e)")
         self._events_title.about = " · ".join(parts)
 
-    def _place_details(self) -> None:
-        wanted = self._wants_details
-        self._details.display = self.size.width >= DETAILS_COLUMNS if wanted is None else wanted
+    def _place_sides(self) -> None:
+        """Show what there is room for beside the slots: the top callers, the details, or both."""
+        is_narrow, is_wide = self.size.width < SIDE_COLUMNS, self.size.width >= DETAILS_COLUMNS
+        self._details_side.display = not is_narrow and (is_wide if self._wants_details is None else self._wants_details)
+        self._callers_side.display = is_wide or not (is_narrow or self._details_side.display)
         self._redraw_texts()
-
-    def on_event_pane_changed(self) -> None:
-        if self.is_mounted:
-            self._redraw_titles()
 
     def on_text_button_pressed(self, event: TextButton.Pressed) -> None:
         """Run the action that the button's id names."""
         event.stop()
         start_worker(self, partial(self.run_action, str(event.button.id)), "button")
 
-    async def on_slot_pane_opened(self, event: SlotPane.Opened) -> None:
-        if event.row.session:
-            await self.app.push_screen(TranscriptDialog(self._view.model, event.row, self._view.zone))
-
-    def on_slot_pane_title_clicked(self, event: SlotPane.TitleClicked) -> None:
-        board = self._view.model.board
-        self._sort(event.column, is_reversed=event.column == board.sort and not board.is_reversed)
+    def on_table_opened(self, event: Table.Opened) -> None:
+        if event.key is None or not event.key.session:
+            reason = "No event of it is kept any more." if event.key is None else "This event belongs to no session."
+            self.notify(reason, title="Session", markup=False)
+        else:
+            self.app.push_screen(transcript_dialog(self._view.model, event.key, self._view.zone))
 
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
         try:
@@ -191,16 +227,17 @@ class MainScreen(Screen[None]):
             if self._search:
                 self.action_search_previous()
             else:
-                self._events.forget_search()
+                self._events.action_jump(-1)
         self._redraw_titles()
 
-    def _sort(self, column: Column, *, is_reversed: bool) -> None:
-        self._view.model.board.sort_by(column, is_reversed=is_reversed)
-        self._slots.reorder()
-        self._redraw_titles()
+    async def action_enter(self) -> None:
+        if isinstance(self.focused, Input):
+            await self.focused.action_submit()
+        elif self.focused is not None:
+            await self.focused.run_action("press" if isinstance(self.focused, TextButton) else "open")
 
     def action_help(self) -> None:
-        self.app.push_screen(HelpDialog())
+        self.app.push_screen(TextDialog("Help", help_text))
 
     def action_setup(self) -> None:
         self._operations.show_setup()
@@ -221,9 +258,10 @@ class MainScreen(Screen[None]):
         start_worker(self, self._operations.show_service, "op")
 
     def action_disconnect(self) -> None:
-        row = self._slots.row
-        if row is None or row.state != "open":
-            self.notify("There is no open session in this slot.", title="Disconnect", markup=False)
+        pane = self.focused if isinstance(self.focused, Table) else self._slots
+        row = self._view.model.board.rows.get(pane.key.slot) if pane.key is not None else None
+        if row is None or row.state != "open" or row.key != pane.key:
+            self.notify("There is no open session here.", title="Disconnect", markup=False)
         else:
             self._operations.disconnect(row)
 
@@ -251,22 +289,28 @@ class MainScreen(Screen[None]):
 
     def action_pause(self) -> None:
         self._events.is_paused = not self._events.is_paused
+        self._redraw_titles()
 
     def action_follow(self) -> None:
         self._events.is_paused = False
         self._events.action_jump(-1)
+        self._redraw_titles()
 
     def action_sort(self) -> None:
-        following = COLUMNS[(COLUMNS.index(self._view.model.board.sort) + 1) % len(COLUMNS)]
-        self._sort(following, is_reversed=False)
+        self._slots.sort_by(COLUMNS[(COLUMNS.index(self._view.model.board.sort) + 1) % len(COLUMNS)])
 
     def action_reverse(self) -> None:
-        board = self._view.model.board
-        self._sort(board.sort, is_reversed=not board.is_reversed)
+        self._slots.sort_by(self._view.model.board.sort)
 
     def action_details(self) -> None:
-        self._wants_details = not self._details.display
-        self._place_details()
+        view = self._view
+        if self.size.width >= SIDE_COLUMNS:
+            self._wants_details = not self._details_side.display
+            self._place_sides()
+        else:
+            callers = partial(overview.caller_section, view.model.callers, view.zone)
+            text = lambda: details_text([callers(), *overview.sections(view)])  # noqa: E731
+            self.app.push_screen(TextDialog("Details", text))
 
     def action_retry(self) -> None:
         self._operations.retry()

@@ -1,6 +1,6 @@
 """The model: what the screen knows of a server, from its snapshot, its events and its replies.
 
-No terminal and no clock. `now` is monotonic seconds and `minute` whole minutes since the epoch, both of the screen's
+No terminal and no clock. `now` is monotonic seconds and `second` whole seconds since the epoch, both of the screen's
 own clocks, so that idle times are right even if the server's clock is wrong.
 """
 
@@ -12,11 +12,10 @@ from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.event_list import EventList, Note
 from smtppseudo.tui.rates import CallerCounts, ConnectionRate
 from smtppseudo.tui.slots import SlotBoard
-from smtppseudo.tui.texts import number_of, parse_stamp, text_of
+from smtppseudo.tui.texts import close_word, number_of, parse_stamp, text_of
 from smtppseudo.tui.transcripts import Transcripts
 
 _SESSION_EVENTS: Final = frozenset(("connected", "command", "message", "closed"))
-_MINUTE_S: Final = 60
 
 
 class Model:
@@ -35,14 +34,22 @@ class Model:
         self.counters: Frame = {}
         self.monitors = 0
         self.lost_log_lines = 0
+        self.log_used = 0.0
         self.settings_error = ""  # why the last reload changed nothing
-        self.last_connect: tuple[str, str] | None = None  # time stamp and address
+        self.last_connect = ""  # time stamp
         self.last_seq = 0
         self.seen = 0  # events of this run that were received
         self.not_shown = 0  # events of this run that were not: dropped, or too old after a reconnect
         self._snapshot_seq = 0
         self._has_begun = False  # whether the next event must have the number after `last_seq`
         self._was_away = False
+        self._refused_since = 0  # mails, in sessions that ended after `counters`
+
+    @property
+    def mails_refused_today(self) -> int | None:
+        """Mails refused since `mails_refused_since` of the counters; None if the server does not count them."""
+        count = self.counters.get("mails_refused_today")
+        return count + self._refused_since if type(count) is int else None
 
     def load(self, snapshot: Snapshot, now: float) -> None:
         """Take over the state at a login."""
@@ -51,14 +58,14 @@ class Model:
         self.started_at = snapshot.started_at
         self.state = snapshot.state
         self.settings = snapshot.settings
-        self.rate.restart()
-        self._count(snapshot.counters, None)
+        self._count(snapshot.counters)
+        self.rate.begin(self._connections())
         self._snapshot_seq = snapshot.seq
         self.board.load(snapshot.slots, now)
-        self._guess_last_connect(snapshot.slots)
+        self.last_connect = max([self.last_connect, *[text_of(slot, "connected_at") for slot in snapshot.slots]])
         self._was_away = self._has_begun
 
-    def apply(self, notices: Sequence[Streamed | Dropped], now: float, minute: int) -> bool:
+    def apply(self, notices: Sequence[Streamed | Dropped], now: float, second: int) -> bool:
         """Apply events in order; return whether settings were changed."""
         has_settings = False
         items: list[Frame | Note] = []
@@ -72,20 +79,23 @@ class Model:
             self.seen += 1
             items.append(notice.record)
             is_new = notice.seq > self._snapshot_seq
-            self._follow(notice.record, now, minute, is_new=is_new)
+            self._follow(notice.record, now, second, is_new=is_new)
             has_settings |= is_new and notice.record.get("event") == "settings"
         self.events.extend(items)
         return has_settings
 
-    def take_status(self, fields: Frame, minute: int) -> None:
+    def take_status(self, fields: Frame, second: int) -> None:
         """Take over the reply to `status`."""
         self.state = text_of(fields, "state") or self.state
         self.monitors = number_of(fields, "monitors")
         self.lost_log_lines = number_of(fields, "lost_log_lines")
+        used = fields.get("log_used")
+        self.log_used = used if isinstance(used, int | float) else 0.0
         self.settings_error = text_of(fields, "settings_error")
         counters = fields.get("counters")
         if isinstance(counters, dict):
-            self._count(counters, minute)
+            self._count(counters)
+            self.rate.correct(second, self._connections())
 
     def take_slots(self, fields: Frame, now: float) -> None:
         """Take over the reply to `slots`."""
@@ -103,18 +113,21 @@ class Model:
         """Add a note to the list of events."""
         self.events.extend([Note(text)])
 
-    def _follow(self, record: Frame, now: float, minute: int, *, is_new: bool) -> None:
+    def _follow(self, record: Frame, now: float, second: int, *, is_new: bool) -> None:
         kind = record.get("event")
         if kind in _SESSION_EVENTS:
             self.transcripts.follow(record)
             if is_new:
                 self.board.follow(record, now)
+        if kind in ("connected", "turned_away"):
+            at = second if is_new else _second_of(record, second)
+            self.rate.add(at, number_of(record, "count") if kind == "turned_away" else 1, is_new=is_new)
         if kind == "connected":
-            self.callers.add(text_of(record, "ip"))
-            self.last_connect = (text_of(record, "time"), text_of(record, "ip"))
-            self.rate.add(minute if is_new else _minute_of(record, minute))
-        elif kind == "turned_away":
-            self.rate.add(minute if is_new else _minute_of(record, minute), number_of(record, "count"))
+            self.callers.add(text_of(record, "ip"), text_of(record, "time"))
+            self.last_connect = max(self.last_connect, text_of(record, "time"))
+        elif kind == "closed":
+            self.callers.endings[close_word(text_of(record, "reason"))] += 1
+            self._refused_since += number_of(record, "mails_refused") if is_new else 0
         elif is_new and kind in ("online", "offline"):
             self.state = str(kind)
 
@@ -130,15 +143,12 @@ class Model:
         self.last_seq = self.seen = self.not_shown = 0
         self._has_begun = True
 
-    def _guess_last_connect(self, slots: Sequence[Frame]) -> None:
-        """Find the last connect in the list of slots; later events are more exact."""
-        used = [(text_of(slot, "connected_at"), text_of(slot, "ip")) for slot in slots if slot.get("connected_at")]
-        known = [self.last_connect] if self.last_connect is not None else []
-        self.last_connect = max(used + known, default=None)
-
-    def _count(self, counters: Frame, minute: int | None) -> None:
+    def _count(self, counters: Frame) -> None:
         self.counters = counters
-        self.rate.count(minute or 0, number_of(counters, "connected") + turned_away_count(counters))
+        self._refused_since = 0
+
+    def _connections(self) -> int:
+        return number_of(self.counters, "connected") + turned_away_count(self.counters)
 
 
 def turned_away_count(counters: Frame) -> int:
@@ -147,6 +157,6 @@ def turned_away_count(counters: Frame) -> int:
     return sum([number_of(counts, reason) for reason in counts]) if isinstance(counts, dict) else 0
 
 
-def _minute_of(record: Frame, otherwise: int) -> int:
+def _second_of(record: Frame, otherwise: int) -> int:
     at = parse_stamp(text_of(record, "time"))
-    return otherwise if at is None else int(at.timestamp()) // _MINUTE_S
+    return otherwise if at is None else int(at.timestamp())

@@ -40,7 +40,7 @@ class Operations:
         """Open the SMTP port, or close it after a confirmation."""
         model = self._view.model
         if model.state != "online":
-            await self._do_now("Start server", "start")
+            await self._do_now("Start", "start")
             return
         count = model.board.open_count
         sessions = f" and ends {count} open session{'' if count == 1 else 's'}" if count else ""
@@ -51,12 +51,12 @@ class Operations:
         """Turn a setting on or off, after a confirmation if mail or log records could be lost."""
         model = self._view.model
         is_on = model.settings.get(name) is True
-        title, text = ("Accept Mail", _ACCEPT) if name == "accept_mail" else ("Show/Log data events", _NO_DATA)
+        title, text = ("Accept mail", _ACCEPT) if name == "accept_mail" else ("Log data", _NO_DATA)
         changes = {"changes": {name: not is_on}, "revision": model.revision}
         if is_on is (name == "accept_mail"):  # to refuse mail again, or to log again, loses nothing
             await self._do_now(title, "set", **changes)
         else:
-            verb = "Accept Mail" if name == "accept_mail" else "Turn them off"
+            verb = "Accept mail" if name == "accept_mail" else "Turn them off"
             self._confirm(title, text, verb, "set", **changes)
 
     def disconnect(self, row: SlotRow) -> None:
@@ -118,7 +118,9 @@ class Operations:
             self._watch(result, is_reconnect_needed=not is_same or result.word is not None or view.link.up is None)
 
         login = _login_hint(None if up is None else up.user)
-        self._app.push_screen(SetupDialog(view.source, before, login, is_connected=up is not None), finish)
+        self._app.push_screen(
+            SetupDialog(view.source, before, login, view.greeting_date, is_connected=up is not None), finish
+        )
 
     def retry(self) -> None:
         """Connect now, or first ask for the magic word or about the certificate."""

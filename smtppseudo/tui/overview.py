@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import tzinfo
+from typing import Final
 
 from smtppseudo.events import printable
+from smtppseudo.log.shares import SHORT
 from smtppseudo.tui.model import Model, turned_away_count
-from smtppseudo.tui.rates import sparkline
+from smtppseudo.tui.rates import CallerCounts
 from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.texts import (
     clock_time,
@@ -16,40 +18,44 @@ from smtppseudo.tui.texts import (
     sentence,
     text_of,
 )
-from smtppseudo.tui.widgets.details import CALLERS_SHOWN, Section, caller_section, rate_section
+from smtppseudo.tui.widgets.caller_pane import CALLERS_SHOWN
+from smtppseudo.tui.widgets.details import Section
 from smtppseudo.tui.widgets.top_bar import Headline
 
-_OLD_MINUTES = 12 * 60  # a last connect before that is shown with its date
+_OLD_S: Final = 12 * 3_600  # a last connect before that is shown with its date
 
 
 def headline(view: ServerView) -> Headline:
     """Return what the top bar shows."""
     model, link = view.model, view.link
-    figures = model.rate.last(view.minute)
-    is_online, place = None, f"{view.target.address} port {view.port}"
-    if link.up is not None:
-        is_online, place = model.state == "online", link.up.place
-        used = f"Online  {model.board.open_count} of {len(model.board.rows)} slots"
-        status = used if is_online else "Offline  the SMTP port is closed"
-    else:
+    host = text_of(model.settings, "hostname")
+    port = number_of(model.settings, "port")
+    place = (f"{host}:{port}" if port else host) or f"{view.target.address} port {view.port}"
+    is_online = None if link.up is None else model.state == "online"
+    if is_online is None:
         status = "Connecting ..." if link.is_connecting and link.error is None else "Offline  no connection"
-    facts = [f"Last connect {_last_connect(model, view.minute, view.zone)}"]
-    if link.up is not None:
-        facts.append(f"{model.monitors} monitor{'' if model.monitors == 1 else 's'}")
-    if model.lost_log_lines:
-        facts.append(f"{model.lost_log_lines} log lines lost")
-    if model.not_shown:
-        facts.append(f"{model.not_shown:,} events not shown")
-    return Headline(printable(place), is_online, status, tuple(facts), sparkline(figures), figures[-1])
+    else:
+        used = f"Online {model.board.open_count}/{len(model.board.rows)}"
+        status = used if is_online else "Offline  the SMTP port is closed"
+    facts = [_mails_refused(model, view.zone), _last_connect(model, view)]
+    return Headline(printable(place), is_online, status, tuple(filter(None, facts)))
 
 
-def _last_connect(model: Model, minute: int, zone: tzinfo | None) -> str:
-    if model.last_connect is None:
-        return "none yet"
-    stamp, ip = model.last_connect
-    at = parse_stamp(stamp)
-    is_old = at is not None and minute - at.timestamp() / 60 > _OLD_MINUTES
-    return f"{date_and_time(stamp, zone) if is_old else clock_time(stamp, zone)} from {ip}"
+def _mails_refused(model: Model, zone: tzinfo | None) -> str:
+    count, since = model.mails_refused_today, text_of(model.counters, "mails_refused_since")
+    if count is None:
+        return ""
+    began_today = since <= model.started_at  # the server's midnight is later than its start on any other day
+    mails = f"{count:,} mail{'' if count == 1 else 's'} refused"
+    return f"{mails} {f'since {clock_time(since, zone)[:5]}' if began_today else 'today'}"
+
+
+def _last_connect(model: Model, view: ServerView) -> str:
+    at = parse_stamp(model.last_connect)
+    if at is None:
+        return ""
+    is_old = view.second - at.timestamp() > _OLD_S
+    return f"last {(date_and_time if is_old else clock_time)(model.last_connect, view.zone)}"
 
 
 def notice(view: ServerView) -> str:
@@ -58,9 +64,13 @@ def notice(view: ServerView) -> str:
     if link.up is not None:
         warnings = [link.up.note] if link.up.note else []
         if model.settings.get("accept_mail") is True:
-            warnings.append("Accept Mail is on: every message is thrown away, and honest senders get no bounce")
+            warnings.append("Accept mail is on: every message is thrown away, and honest senders get no bounce")
         if model.settings.get("log_data_events") is False:
             warnings.append("data events are off: what callers send is neither logged nor shown")
+        if model.lost_log_lines:
+            warnings.append(f"{model.lost_log_lines:,} log lines could not be written")
+        if model.log_used >= SHORT:
+            warnings.append(f"the space for today's log is running short: {model.log_used:.0%} are used")
         if model.settings_error:
             warnings.append(f"settings not changed by the last reload: {model.settings_error}")
         return "\n".join(map(sentence, warnings))
@@ -76,18 +86,26 @@ def notice(view: ServerView) -> str:
 
 def sections(view: ServerView) -> list[Section]:
     """Return the sections of the details."""
-    return [
-        Section("Server", list(_server(view))),
-        rate_section(view.model.rate.last(view.minute)),
-        caller_section(view.model.callers.top(CALLERS_SHOWN)),
-        Section("Service", _service(view)),
-    ]
+    return [Section("Server", list(_server(view))), Section("Service", _service(view))]
+
+
+def caller_section(counts: CallerCounts, zone: tzinfo | None) -> Section:
+    """Return the callers with the most connections, and why sessions ended."""
+    lines = [("", f"{count:>6,}  {ip}") for ip, count in counts.top(CALLERS_SHOWN)]
+    return Section(callers_title(counts, zone), [*lines, ("Ended", counts.endings_text() or "none yet")])
+
+
+def callers_title(counts: CallerCounts, zone: tzinfo | None) -> str:
+    """Return the heading of the top callers."""
+    return f"Top callers since {clock_time(counts.since, zone)[:5]}" if counts.since else "Top callers"
 
 
 def _server(view: ServerView) -> Iterator[tuple[str, str]]:
     model, link = view.model, view.link
     if link.up is not None:
         yield "Version", printable(link.up.server).removeprefix("smtppseudo ")
+        yield "Monitor port", printable(link.up.place)
+        yield "Monitors", f"{model.monitors}"
         yield "Login", "by cookie" if link.up.user == "cookie" else "by magic word"
     started = parse_stamp(model.started_at)
     if started is not None:

@@ -66,9 +66,15 @@ class ServerView:
         return self.dependencies.monotonic()
 
     @property
-    def minute(self) -> int:
-        """Whole minutes since the epoch."""
-        return int(self.dependencies.wall().timestamp()) // 60
+    def second(self) -> int:
+        """Whole seconds since the epoch."""
+        return int(self.dependencies.wall().timestamp())
+
+    @property
+    def greeting_date(self) -> str:
+        """The time in the format of a greeting."""
+        at = self.dependencies.wall().astimezone(self.zone)
+        return f"{at:%m/%d/%Y} {at.hour % 12 or 12}:{at:%M:%S} {'AM' if at.hour < 12 else 'PM'} {at:%z}"
 
     @property
     def zone(self) -> tzinfo | None:
@@ -90,12 +96,12 @@ class ServerView:
         model = self.model
         if isinstance(update, EventBatch):
             not_shown = model.not_shown
-            has_new_settings = model.apply(update.notices, now, self.minute)
+            has_new_settings = model.apply(update.notices, now, self.second)
             self._slots_are_stale |= model.not_shown > not_shown
             return has_new_settings
         if isinstance(update, PolledReply):
             if update.op == "status":
-                model.take_status(update.fields, self.minute)
+                model.take_status(update.fields, self.second)
             else:
                 model.take_slots(update.fields, now)
         else:

@@ -3,24 +3,28 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
+from itertools import groupby
 from typing import Final, Literal, TypeAlias
 
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.tui.query import Query
-from smtppseudo.tui.texts import number_of, reply_of, text_of
+from smtppseudo.tui.texts import close_word, number_of, reply_of, text_of
+from smtppseudo.tui.transcripts import SessionKey
 
-Column: TypeAlias = Literal["slot", "state", "ip", "port", "helo", "sender", "last", "error", "idle"]
-COLUMNS: Final[tuple[Column, ...]] = ("slot", "state", "ip", "port", "helo", "sender", "last", "error", "idle")
+Column: TypeAlias = Literal["slot", "state", "ip", "port", "helo", "sender", "last", "reply", "idle"]
+COLUMNS: Final[tuple[Column, ...]] = ("slot", "state", "ip", "port", "helo", "sender", "last", "reply", "idle")
 
 _ECHO_CHARS: Final = 64  # the server cuts names and addresses at the same length
 _FROM: Final = re.compile(r"FROM:\s*(\S+)", re.IGNORECASE)
-_ERROR_FROM: Final = 400
 
 
 class SlotRow:
-    """One slot. `idle_since` is in the screen's own monotonic seconds."""
+    """One slot. `idle_since` is in the screen's own monotonic seconds.
 
-    __slots__ = ("error", "helo", "idle_since", "ip", "last", "port", "reason", "sender", "session", "slot", "state")
+    `last` and `reply` are the last command before QUIT and its reply: that a session quit shows in its state.
+    """
+
+    __slots__ = ("helo", "idle_since", "ip", "last", "port", "reason", "reply", "sender", "session", "slot", "state")
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
@@ -32,22 +36,32 @@ class SlotRow:
         self.session = session
         self.ip = ip
         self.port = port
-        self.helo = self.sender = self.last = self.error = self.reason = ""
+        self.helo = self.sender = self.last = self.reply = self.reason = ""
         self.idle_since = now
+
+    @property
+    def key(self) -> SessionKey:
+        """The session in the slot."""
+        return SessionKey(self.slot, self.session, self.ip, self.port)
 
     def take(self, frame: Frame, now: float) -> None:
         """Take over a slot from the server's list."""
+        before = (self.session, self.port, self.last, self.reply)
         state = text_of(frame, "state")
         self.begin(state, number_of(frame, "session"), text_of(frame, "ip"), number_of(frame, "port"), now)
         self.helo, self.sender = text_of(frame, "helo"), text_of(frame, "mail_from")
-        self.last, self.error = text_of(frame, "last"), text_of(frame, "error")
+        self.last, self.reply = text_of(frame, "last"), text_of(frame, "error")
+        if before[:2] == (self.session, self.port) and (_is_quit(self.last) or self.last == before[2]):
+            self.last, self.reply = before[2:]  # the events said more
         self.reason = text_of(frame, "reason")
         self.idle_since = now - number_of(frame, "idle_ms") / 1000
 
     def follow_command(self, record: Frame) -> None:
         """Follow a `command` event."""
-        self.last = data = text_of(record, "data")
-        self.error = reply_of(record) if number_of(record, "code") >= _ERROR_FROM else ""
+        data = text_of(record, "data")
+        if _is_quit(data) and self.last:
+            return
+        self.last, self.reply = data, reply_of(record)
         verb = data[:5].upper()
         if verb in ("HELO ", "EHLO "):
             self.helo = (data[5:].split(None, 1) or [""])[0][:_ECHO_CHARS] or self.helo
@@ -56,27 +70,32 @@ class SlotRow:
 
     @property
     def state_text(self) -> str:
-        """The state, and why a closed session ended."""
-        return f"closed ({self.reason})" if self.reason else self.state
+        """The state; of a closed session, how it ended."""
+        return close_word(self.reason) if self.reason else self.state
 
     def text(self) -> str:
         """Return the text that a filter looks at, in lower case."""
         fields = (str(self.slot), self.state_text, self.ip, str(self.port), self.helo, self.sender, self.last)
-        return " ".join((*fields, self.error)).lower()
+        return " ".join((*fields, self.reply)).lower()
+
+
+def _is_quit(data: str) -> bool:
+    return data[:4].upper() == "QUIT"
 
 
 class SlotBoard:
-    """All slots, and their order on the screen: slots that were never used come last."""
+    """All slots, and the order of the used ones on the screen: by default first the open ones, then the latest."""
 
     def __init__(self) -> None:
         self.rows: dict[int, SlotRow] = {}
         self.open_count = 0
-        self.used_count = 0
-        self.sort: Column = "slot"
+        self.ip_width = 0  # of the longest address so far
+        self.sort: Column = "state"
         self.is_reversed = False
         self.query = Query()
         self.touched: set[int] = set()
         self._order: list[SlotRow] | None = None
+        self._free: str | None = None
 
     @property
     def order(self) -> list[SlotRow]:
@@ -84,6 +103,16 @@ class SlotBoard:
         if self._order is None:
             self._order = self._sorted()
         return self._order
+
+    @property
+    def free(self) -> str:
+        """The slots that were never used, as ranges; empty if there are none, or a filter leaves them out."""
+        if self._free is None:
+            wanted = not self.query or self.query.kinds == ("free",)
+            free = [number for number, row in sorted(self.rows.items()) if row.state == "free"] if wanted else []
+            runs = [[number for _, number in run] for _, run in groupby(enumerate(free), lambda at: at[1] - at[0])]
+            self._free = ", ".join([f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs])
+        return self._free
 
     def load(self, slots: Iterable[Frame], now: float) -> None:
         """Take over the server's list of slots."""
@@ -93,11 +122,10 @@ class SlotBoard:
             row = rows[number] = self.rows.get(number) or SlotRow(number)
             row.take(frame, now)
         self.rows = rows
-        states = [row.state for row in rows.values()]
-        self.open_count = states.count("open")
-        self.used_count = len(states) - states.count("free")
+        self.open_count = [row.state for row in rows.values()].count("open")
+        self.ip_width = max([self.ip_width, *[len(row.ip) for row in rows.values()]])
         self.touched.update(rows)
-        self._order = None
+        self._order = self._free = None
 
     def follow(self, record: Frame, now: float) -> None:
         """Follow a session's event."""
@@ -108,6 +136,7 @@ class SlotBoard:
         kind = record.get("event")
         if kind == "connected" or session != row.session:
             self._set_state(row, "open")
+            self.ip_width = max(self.ip_width, len(text_of(record, "ip")))
             row.begin("open", session, text_of(record, "ip"), number_of(record, "port"), now)
         if kind == "command":
             row.follow_command(record)
@@ -125,12 +154,12 @@ class SlotBoard:
     def filter(self, query: Query) -> None:
         """Show only matching slots."""
         self.query = query
-        self._order = None
+        self._order = self._free = None
 
     def drain(self) -> set[int]:
         """Return the slots that changed since the last call; sort again if their order depends on it."""
         touched, self.touched = self.touched, set()
-        if touched and (self.sort != "slot" or self.query):
+        if touched and (self.sort not in ("slot", "state") or self.query):
             self._order = None
         return touched
 
@@ -141,20 +170,19 @@ class SlotBoard:
     def _set_state(self, row: SlotRow, state: str) -> None:
         if row.state == state:
             return
+        self._order = None
         if row.state == "free":
-            self.used_count += 1
-            self._order = None
+            self._free = None
         self.open_count += (state == "open") - (row.state == "open")
         row.state = state
 
     def _sorted(self) -> list[SlotRow]:
-        rows = list(self.rows.values())
+        rows = [row for row in self.rows.values() if row.state != "free"]
         if self.query:
             matches = self.query.matches
             rows = [row for row in rows if matches(row.state, row.ip, row.text())]
         rows.sort(key=lambda row: row.slot)
         rows.sort(key=_KEYS[self.sort], reverse=self.is_reversed)  # sorting is stable
-        rows.sort(key=lambda row: row.state == "free")
         return rows
 
 
@@ -166,15 +194,14 @@ def _ip_key(row: SlotRow) -> tuple[int, int, str]:
     return (address.version, int(address), "")
 
 
-_STATES: Final = {"open": 0, "closed": 1, "free": 2}
 _KEYS: Final[Mapping[Column, Callable[[SlotRow], tuple[object, ...]]]] = {
     "slot": lambda row: (row.slot,),
-    "state": lambda row: (_STATES.get(row.state, 3), row.reason),
+    "state": lambda row: (row.state != "open", row.state != "open" and -row.idle_since),
     "ip": _ip_key,
     "port": lambda row: (row.port,),
     "helo": lambda row: (not row.helo, row.helo.lower()),
     "sender": lambda row: (not row.sender, row.sender.lower()),
     "last": lambda row: (not row.last, row.last.lower()),
-    "error": lambda row: (not row.error, row.error),
+    "reply": lambda row: (not row.reply, row.reply),
     "idle": lambda row: (-row.idle_since,),
 }

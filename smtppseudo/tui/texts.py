@@ -4,6 +4,7 @@ Everything that a server sends is shown as printable ASCII. The link lets no con
 double-width letters and combining marks could still misalign a table.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, tzinfo
 from functools import lru_cache
@@ -15,6 +16,7 @@ from smtppseudo.monitor.codec import Frame
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
+_PATH: Final = re.compile(r"(MAIL|RCPT) (?:FROM|TO):\s*", re.IGNORECASE)
 
 
 def sentence(text: str) -> str:
@@ -100,14 +102,32 @@ def reply_of(record: Frame) -> str:
     return f"{number_of(record, 'code'):03} {text_of(record, 'reply')}"
 
 
+def short_command(data: str) -> str:
+    """Return a command without FROM: and TO:, for a narrow place."""
+    return _PATH.sub(r"\1 ", data, count=1)
+
+
+def reply_class(reply: str) -> str:
+    """Return whose doing a reply is: `said`, `no`, `mistake` of the caller, or `fault` of the server."""
+    if reply[:1] == "4":
+        return "mistake" if reply[:3] == "421" else "fault"
+    return "said" if reply[:1] != "5" else "mistake" if reply[1:2] == "0" else "no"
+
+
+def close_word(reason: str) -> str:
+    """Return why a session ended, in at most nine characters."""
+    return _ENDINGS.get(reason, ("other", ""))[0]
+
+
 def describe_close(record: Frame) -> str:
     """Describe how a session ended."""
+    reason = text_of(record, "reason")
     duration_s = number_of(record, "duration_ms") / 1000
     duration = f"{duration_s:.1f} s" if duration_s < _MINUTE_S else format_span(duration_s)
     data = f"{number_of(record, 'received_bytes')} bytes in, {number_of(record, 'sent_bytes')} out"
     not_logged = number_of(record, "not_logged")
     more = f"; {not_logged} commands were not logged" if not_logged else ""
-    return f"{text_of(record, 'reason')} after {duration}, {data}{more}"
+    return f"{_ENDINGS.get(reason, ('', reason))[1]} after {duration}, {data}{more}"
 
 
 def _turned_away(record: Frame) -> str:
@@ -139,10 +159,28 @@ def _other(record: Frame) -> str:
     return printable(" ".join([f"{name}={value}" for name, value in record.items() if name not in usual]))
 
 
+_ENDINGS: Final = {
+    "quit": ("quit", "caller quit"),
+    "peer": ("hung up", "caller hung up"),
+    "reset": ("reset", "connection broken"),
+    "idle": ("time-out", "time-out, no command"),
+    "session": ("time-out", "time-out, session too long"),
+    "quiet": ("time-out", "time-out, caller silent"),
+    "evicted": ("evicted", "its slot was needed,"),
+    "errors": ("errors", "too many errors,"),
+    "stalled": ("stalled", "caller did not read its replies,"),
+    "stopped": ("stopped", "SMTP port closed"),
+    "disconnected": ("cut off", "a monitor hung up"),
+    "blocked": ("blocked", "caller blocked"),
+    "tls": ("no TLS", "no TLS handshake"),
+    "fault": ("fault", "fault of the server"),
+    "shutdown": ("shutdown", "server ended"),
+}
 _TURNED_AWAY: Final = {
     "slots": "all slots are taken",
     "client": "this address has its share of the slots",
     "proxy": "this proxy sent no valid header",
+    "blocked": "this address is blocked",
 }
 _DESCRIPTIONS: Final[Mapping[str, Callable[[Frame], str]]] = {
     "connected": lambda record: f"on port {number_of(record, 'local_port')}",

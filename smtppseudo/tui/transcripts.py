@@ -5,10 +5,26 @@ from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
 from smtppseudo.monitor.codec import Frame
-from smtppseudo.tui.texts import describe_close, number_of, remarks_on, reply_of, text_of
+from smtppseudo.tui.texts import describe, number_of, remarks_on, reply_of, text_of
 
 EVENTS_PER_SESSION: Final = 400
 EVENTS_IN_ALL: Final = 10_000
+_OK: Final = 250
+
+
+class SessionKey(NamedTuple):
+    """What names a session on the screen."""
+
+    slot: int
+    session: int
+    ip: str
+    port: int
+
+    @classmethod
+    def of(cls, record: Frame) -> "SessionKey":
+        """Return the session of an event; its numbers are 0 if the event belongs to none."""
+        ip, port = text_of(record, "ip"), number_of(record, "port")
+        return cls(number_of(record, "slot"), number_of(record, "session"), ip, port)
 
 
 class TranscriptLine(NamedTuple):
@@ -22,9 +38,10 @@ class TranscriptLine(NamedTuple):
 class Transcript:
     """The events of one session; `lines` renders them. `cut` counts older events that were removed."""
 
-    __slots__ = ("_events", "cut", "gap")
+    __slots__ = ("_events", "cut", "gap", "key")
 
-    def __init__(self, gap: int) -> None:
+    def __init__(self, key: SessionKey, gap: int) -> None:
+        self.key = key
         self.cut = 0
         self.gap = gap
         self._events: deque[Frame | None] = deque(maxlen=EVENTS_PER_SESSION)  # None: some are missing here
@@ -60,12 +77,16 @@ def _lines(event: Frame | None) -> Iterator[TranscriptLine]:
     if kind == "command":
         yield TranscriptLine(time, "C", text_of(event, "data") + remarks_on(event))
         yield TranscriptLine(time, "S", reply_of(event))
+        if text_of(event, "data")[:4].upper() == "EHLO" and number_of(event, "code") == _OK:
+            yield TranscriptLine("", "-", "further lines of this reply, if any, are not in the events")
     elif kind == "connected":
         yield TranscriptLine(time, "-", f"connected from {text_of(event, 'ip')} port {number_of(event, 'port')}")
-    elif kind == "closed":
-        yield TranscriptLine(time, "-", f"closed: {describe_close(event)}")
+        yield TranscriptLine("", "-", "the greeting, one line, is not in the events")
     elif kind == "message":
-        yield TranscriptLine(time, "C", f"(a message of {number_of(event, 'data')} bytes, thrown away)")
+        yield TranscriptLine(time, "C", f"(a message of {number_of(event, 'bytes')} bytes, thrown away)")
+        yield TranscriptLine("", "-", "the reply to it, one line, is not in the events")
+    else:
+        yield TranscriptLine(time, "-", describe(event))
 
 
 class Transcripts:
@@ -77,9 +98,14 @@ class Transcripts:
         self._events_max = events_max
         self._gap = 0  # gaps so far in the stream of events
 
-    def get(self, session: int) -> Transcript | None:
+    def get(self, key: SessionKey) -> Transcript | None:
         """Return a session's transcript; None if no event of it was seen, or all are removed."""
-        return self._all.get(session)
+        found = self._all.get(key.session)  # another run of the server may have had the same number
+        return found if found is not None and found.key == key else None
+
+    def latest_of(self, ip: str) -> SessionKey | None:
+        """Return the session of an address whose events are the latest."""
+        return next((found.key for found in reversed(self._all.values()) if found.key.ip == ip), None)
 
     def clear(self) -> None:
         """Remove all: sessions of another run have the same numbers."""
@@ -95,7 +121,7 @@ class Transcripts:
         session = number_of(record, "session")
         transcript = self._all.get(session)
         if transcript is None:
-            transcript = self._all[session] = Transcript(self._gap)
+            transcript = self._all[session] = Transcript(SessionKey.of(record), self._gap)
         else:
             self._all.move_to_end(session)
         if transcript.gap != self._gap:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.attackers import KINDS, attacking
+from tests.attackers import KINDS, ONE_SOURCE, attacking
 from tests.bench.probes import cpu_s, rss_kib
 from tests.clients import wait_until
 from tests.monitors import monitor_port
@@ -32,6 +32,7 @@ EVICTING: dict[str, Any] = {"slots": 2_000, "quiet_timeout_s": 0}
 LIMITED: dict[str, Any] = {"limit_exempt": [], "quiet_timeout_s": 0}
 FULL: dict[str, Any] = {**LIMITED, "slots": 25}
 FULL_AND_LARGE: dict[str, Any] = {**LIMITED, "slots": 10_000}
+SMALL_LOG: dict[str, Any] = {**LIMITED, "log_max_bytes_per_day": 64 << 20}
 TARPIT: dict[str, Any] = {**HOLDING, "slots": 14_000, "tarpit": True, "greet_delay_s": 0}
 
 
@@ -119,6 +120,21 @@ def attack(servers: Servers, kind: str, count: int, settings: dict[str, Any], so
             peak_kib = watch_memory(server)
         ended = time.monotonic()
     return row(name, server, others, peak_kib, (sockets, ended))
+
+
+def fill_log(servers: Servers, name: str) -> str:
+    """Have a server log long lines of one address, five sessions at a time; count how many others are in its log."""
+    server = servers.start(SMALL_LOG)
+    sockets = in_use(server)
+    with others_calling(server.port) as others:
+        with attacking("fill-log", server.port, 5):
+            peak_kib = watch_memory(server)
+        ended = time.monotonic()
+    line = row(name, server, others, peak_kib, (sockets, ended))
+    lines = server.log_text.splitlines(keepends=True)
+    of_one = sum(len(each) for each in lines if f" ip={ONE_SOURCE} " in each)
+    logged = sum(" connected " in each and " ip=127.0.222." in each for each in lines)
+    return line.replace(name, f"{name}: {of_one / 2**20:.1f} MiB of it, and {logged} of the others, are logged")
 
 
 def bad_frames(servers: Servers, per_second: int, name: str) -> str:
@@ -216,6 +232,13 @@ def main() -> int:
             servers = Servers(Path(temporary) / "frames")
             try:
                 print(bad_frames(servers, 1_000 // part, name), flush=True)
+            finally:
+                servers.stop_all()
+        name = "long lines from one address, five sessions at a time, with 64 MiB of log a day"
+        if options.only in name:
+            servers = Servers(Path(temporary) / "log")
+            try:
+                print(fill_log(servers, name), flush=True)
             finally:
                 servers.stop_all()
         for name, data, total in (

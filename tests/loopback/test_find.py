@@ -1,6 +1,7 @@
 """`find` as a command: which sessions it prints, from which logs, and what hostile logs cannot do."""
 
 import gzip
+import os
 import re
 import subprocess
 from collections.abc import Sequence
@@ -132,11 +133,13 @@ def test_usual_logs_and_standard_input(servers: Servers, tmp_path: Path) -> None
         ([], 2, "give TEXT, --ip, --sender or --recipient"),
         (["--ip", "192.0.2.300", "x"], 2, "192.0.2.300 is neither an address nor a network"),
         (["--since", "2026-11-02", "--until", "2026-11-01", "x", "{}"], 2, "is not after --since"),
+        (["x", "{}.fifo"], 1, "log.fifo: a pipe cannot be read twice"),
         (["x", "{}/gone"], 1, "gone: Not a directory"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, words: list[str], status: int, complaint: str) -> None:
     path = write(tmp_path / "log")
+    os.mkfifo(tmp_path / "log.fifo")
     done = run("find", *(word.format(path) for word in words))
     assert (done.returncode, done.stdout) == (status, "")
     assert complaint in done.stderr

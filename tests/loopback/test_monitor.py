@@ -55,7 +55,7 @@ def test_status(inside: MakeInside, monitors: Monitors) -> None:
     server.greeted()
     server.time.advance(12.5)
     status = monitor.ok("status")
-    assert set(status) == {"state", "counters", "uptime_s", "monitors", "lost_log_lines", "settings_error"}
+    assert set(status) == {"state", "counters", "uptime_s", "monitors", "lost_log_lines", "log_used", "settings_error"}
     assert (status["state"], status["uptime_s"], status["monitors"], status["lost_log_lines"]) == ("online", 12.5, 2, 0)
     counters = status["counters"]
     assert set(counters) == {*Counters().as_dict(""), "mails_refused_since", "slots", "slots_in_use"}

@@ -234,6 +234,16 @@ def test_25_connections_from_5_addresses_keep_nobody_out(inside: MakeInside) -> 
     server.connect("127.0.2.1").expect(TURNED_AWAY)  # each source has one
 
 
+def test_a_session_that_is_over_keeps_nobody_out(inside: MakeInside) -> None:
+    server = inside(slots=2, quiet_timeout_s=0)
+    for _ in range(2):
+        server.greeted("127.0.1.1").say("GET / HTTP/1.1", "500")  # then it waits up to 2 s for the end of the request
+    server.connect("127.0.2.1").expect(TURNED_AWAY)
+    server.advance(1.1)
+    server.greeted("127.0.2.1")
+    assert [closed.reason for closed in server.events(Closed)] == ["http"]
+
+
 def test_a_caller_at_work_is_not_evicted(inside: MakeInside) -> None:
     server = inside(slots=1, quiet_timeout_s=0, reject_at="message")
     first = server.greeted()

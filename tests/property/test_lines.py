@@ -49,7 +49,7 @@ def test_lines(stream: bytes, places: list[int]) -> None:
             at = end
             under_way = seen[seen.rfind(b"\n") + 1 :]
             assert splitter.overflowed is (len(under_way.removesuffix(b"\r")) > LIMIT)
-            assert len(splitter._partial) <= LIMIT
+            assert len(splitter.partial) <= LIMIT
     assert lines == reference_lines(stream)
 
 

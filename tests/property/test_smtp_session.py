@@ -79,7 +79,7 @@ def play(dialogue: Dialogue, chunks: list[bytes]) -> Played:
 def held_bytes(session: SmtpSession) -> int:
     """Count the bytes that a session keeps of the current line or message, and of unsent replies."""
     held = session._held
-    return len(session._to_send) + sum(len(getattr(held, name, b"")) for name in ("_partial", "_held"))
+    return len(session._to_send) + sum(len(getattr(held, name, b"")) for name in ("partial", "_held"))
 
 
 def cut(stream: bytes, places: list[int]) -> list[bytes]:

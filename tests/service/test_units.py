@@ -111,7 +111,7 @@ def test_io_uring_is_denied_and_the_machines_addresses_are_seen() -> None:
     assert "@aio" in lines(text, "SystemCallFilter")[1].removeprefix("~").split()
     assert "@aio" in lines(unit_texts(PLANS["user"])[SERVICE], "SystemCallFilter")[1].split()
     assert lines(text, "BindReadOnlyPaths") == [
-        "-/proc/1/net/fib_trie:/run/smtppseudo/fib_trie -/proc/1/net/if_inet6:/run/smtppseudo/if_inet6"
+        "-/proc/1/net/fib_trie:/run/smtppseudo-net/fib_trie -/proc/1/net/if_inet6:/run/smtppseudo-net/if_inet6"
     ]
 
 

@@ -29,8 +29,8 @@ from smtppseudo.tui.model import Model
 from smtppseudo.tui.server_view import Dependencies
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
-MINUTE = 29_000_000  # since the epoch
-STARTED_AT = "2026-06-01T08:15:00.000Z"
+SECOND = 1_740_000_000  # since the epoch
+STARTED_AT = "2026-05-31T08:15:00.000Z"
 
 
 class FakeSource:
@@ -205,7 +205,7 @@ def play(scene: Scene, act: Callable[[Scene], Awaitable[None]], size: tuple[int,
     """Run the application without a terminal, and act on it. Pauses and timers take no time."""
 
     async def run() -> None:
-        async with scene.app.run_test(size=size) as pilot:
+        async with scene.app.run_test(size=size, notifications=True) as pilot:
             scene.pilot = pilot
             await pilot.pause()
             await act(scene)
@@ -250,6 +250,9 @@ def counters(connected: int = 1_204, turned_away: int = 3) -> Frame:
         "connected": connected,
         "turned_away": {"slots": 0, "client": turned_away},
         "closed": {"quit": 1_000},
+        "mails_refused": {"mail": 9_310},
+        "mails_refused_today": 1_018,
+        "mails_refused_since": "2026-06-01T00:00:00.000Z",
         "commands": 5_400,
         "received_bytes": 182_400,
         "sent_bytes": 371_020,
@@ -302,7 +305,7 @@ def model_of(*notices: Streamed | Dropped, seq: int = 0) -> Model:
     """Return a model after a login and these events."""
     model = Model()
     model.load(link_up(seq=seq).snapshot, 100.0)
-    model.apply(notices, 100.0, MINUTE)
+    model.apply(notices, 100.0, SECOND)
     return model
 
 

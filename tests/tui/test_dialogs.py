@@ -16,11 +16,10 @@ from smtppseudo.link.route import Target
 from smtppseudo.service.commands import ServiceAction
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.dialogs.certificate import CertificateDialog
-from smtppseudo.tui.dialogs.dialog import ConfirmDialog
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, TextDialog
 from smtppseudo.tui.dialogs.magic_word import LoginDialog, NewWordDialog
 from smtppseudo.tui.dialogs.service import ServiceDialog
 from smtppseudo.tui.dialogs.setup import SetupDialog
-from smtppseudo.tui.dialogs.transcript import TranscriptDialog
 from smtppseudo.tui.feeder import LinkDown, ResumePoint
 from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.memory import MEMORY_FILE
@@ -127,7 +126,7 @@ def test_a_change_that_loses_nothing_is_done_at_once_and_a_refusal_is_a_toast() 
         scene.source.replies["get"] = {"settings": settings(accept_mail=True), "origins": {}, "revision": 8}
         await scene.tell(link_up(state="offline", accept_mail=True))
         assert "Offline  the SMTP port is closed" in scene.text()
-        assert "Accept Mail is on" in scene.text()
+        assert "Accept mail is on" in scene.text()
         await scene.pilot.press("o")
         await scene.settle(lambda: asked(scene, "start") == [{}], "start")
         scene.source.refuse("set", "conflict", "somebody else has changed the settings; get them again")
@@ -148,8 +147,12 @@ def test_setup_checks_each_value_while_it_is_typed() -> None:
         def says(name: str) -> str:
             return str(setup.query_one(f"#{name}-hint", Static).content)
 
-        await scene.settle(lambda: "220 Welcome! and the date" in says("greeting"), "greeting")
+        await scene.settle(
+            lambda: "callers get: 220 Welcome!06/01/2026 2:30:00 PM +0000" in says("greeting"), "greeting"
+        )
         await scene.settle(lambda: "this machine" in says("host"), "address")
+        setup.query_one("#greeting", Input).value = "{hostname} ESMTP for {ip}"
+        await scene.settle(lambda: "220 mx.example.net ESMTP for 192.0.2.1" in says("greeting"), "the preview")
         setup.query_one("#greeting", Input).value = ""
         setup.query_one("#port", Input).value = "70000"
         setup.query_one("#word", Input).value = "short"
@@ -227,7 +230,7 @@ def test_a_transcript_has_both_sides_and_grows() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(link_up(), batch(*session_events(1, 1, "192.0.2.1", "gf.com", "<a@b>", is_open=True)))
         await scene.pilot.press("enter")
-        assert isinstance(scene.app.screen, TranscriptDialog)
+        assert isinstance(scene.app.screen, TextDialog)
         assert "C HELO gf.com" in scene.text()
         assert "S 553 Sender <a@b> is Invalid!" in scene.text()
         assert "not the start" not in scene.text()
@@ -366,3 +369,46 @@ def test_a_changed_certificate_is_refused_until_the_operator_accepts_it() -> Non
         assert not scene.keyring.accepted
 
     play(Scene(Target(*ELSEWHERE)), act)
+
+
+def test_arrows_move_between_buttons_and_q_and_ctrl_c_leave() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        for leave in ("q", "ctrl+c", "escape"):
+            await scene.pilot.press("o")
+            await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "the question")
+            await scene.pilot.press("left")
+            assert scene.app.screen.focused is scene.app.screen.query_one("#yes")
+            await scene.pilot.press("right", leave)
+            await scene.settle(lambda: isinstance(scene.app.screen, MainScreen), leave)
+        await scene.pilot.press("s")
+        await scene.settle(lambda: scene.app.screen.query_one("#greeting", Input).value == "Welcome!", "loaded")
+        await scene.pilot.press("ctrl+c")  # an input line has the focus
+        await scene.settle(lambda: isinstance(scene.app.screen, MainScreen), "left")
+        await scene.pilot.press("w", "q")
+        assert scene.app.screen.query_one("#word", Input).value == "q"
+        await scene.pilot.press("ctrl+c")
+        await scene.settle(lambda: isinstance(scene.app.screen, MainScreen), "left")
+        await scene.pilot.press("f", "q", "ctrl+c")
+        assert scene.app.is_running
+        assert not scene.app.view.model.board.query
+        await scene.pilot.press("ctrl+c")
+        await scene.settle(lambda: not scene.app.is_running, "quit")
+
+    play(Scene(), act)
+
+
+def test_a_mistake_in_a_filter_stands_below_it_and_a_toast_above_the_events() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        await scene.pilot.press("f", *"state:open ip:1.2.3")
+        lines = scene.text().splitlines()
+        assert "state:open ip:1.2.3" in lines[-3]
+        assert "is neither an address nor a network" in lines[-2]
+        await scene.pilot.press("escape")
+        scene.app.operations.report("Stop", "this was refused for a reason that takes more than one line of a toast")
+        await scene.settle(lambda: "This was refused" in scene.text(), "the toast")
+        assert "following" in scene.text()
+        assert "This was refused" in scene.text().split("Events")[0]
+
+    play(Scene(), act)

@@ -1,6 +1,7 @@
 """The screen, with a fake feeder: what it shows, and what it asks the server."""
 
 import pytest
+from rich.style import Style
 
 from smtppseudo.link.errors import (
     ConnectionLostError,
@@ -8,14 +9,15 @@ from smtppseudo.link.errors import (
 )
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.actions import ACTIONS
-from smtppseudo.tui.dialogs.dialog import ConfirmDialog
-from smtppseudo.tui.dialogs.help import HelpDialog, key_lines
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, TextDialog
+from smtppseudo.tui.dialogs.help import key_lines
 from smtppseudo.tui.feeder import Connecting, LinkDown
 from smtppseudo.tui.memory import MEMORY_FILE
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
+from smtppseudo.tui.widgets.caller_pane import CallerPane
 from smtppseudo.tui.widgets.event_pane import EventPane
 from smtppseudo.tui.widgets.slot_pane import SlotPane, lay_out
-from tests.tui.scene import Scene, batch, busy_morning, event, link_up, play, session_events, settings, status
+from tests.tui.scene import Scene, batch, busy_morning, counters, event, link_up, play, session_events, settings, status
 
 REFUSED = UnreachableError("cannot reach 127.0.0.1 port 26: Connection refused; is the server running?")
 
@@ -29,32 +31,71 @@ def test_slots_events_and_status_are_shown() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(*busy_morning())
         text = scene.text()
-        for words in ("● Online  3 of 25 slots", "2 monitors", "4/min", "ylmf-pc", "following", "3 open, 9 used of 25"):
+        for words in ("● Online 3/25   1,018 mails refused today   last 14:29:37", "4 in the last minute", "following"):
             assert words in text
-        assert "Last connect 14:29:37 from 2001:db8:4:11::25" in text
+        for words in (
+            "MAIL <win@prize.example>",
+            "553 Sender <win@prize.example>",
+            "Top callers since 14:00",
+            " 19  192.0.2.41",
+            "10-25 free",
+        ):
+            assert words in text
+        assert text.count("2001:db8:4:11::25 ") >= 5  # it is not cut
         scene.clock += 65
         await scene.tell(status())
         assert "1:05" in scene.text()
 
-    play(Scene(), act, (100, 40))
+    play(Scene(), act, (160, 40))
 
 
-def test_twenty_five_slots_fit_forty_rows() -> None:
+def test_a_quiet_server_has_one_line_of_free_slots() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(link_up())
         await scene.pilot.pause()
-        assert not scene.app.main.query_one(SlotPane).show_vertical_scrollbar
-        assert "25 · free" in scene.text()
+        assert "1-25 free" in scene.text()
+        assert scene.text().count("free") == 1
+        assert "nobody has called yet" in scene.text()
 
     play(Scene(), act, (100, 40))
+
+
+def test_mails_refused_say_since_when_after_a_restart() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(link_up(started_at="2026-06-01T14:02:00.000Z"))
+        since = {**counters(), "mails_refused_today": 1, "mails_refused_since": "2026-06-01T14:02:00.000Z"}
+        await scene.tell(status(counters=since))
+        assert "1 mail refused since 14:02" in scene.text()
+
+    play(Scene(), act)
+
+
+def test_only_a_change_of_the_last_two_seconds_is_bold() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(link_up(), batch(*session_events(1, 1, "192.0.2.1", "gf.com", "<a@b>", is_open=True)))
+        pane = scene.app.main.query_one(SlotPane)
+
+        def styles() -> list[Style]:
+            return [segment.style or Style() for segment in pane.render_line(1)]
+
+        assert all(style.bold for style in styles()[1:-1])
+        scene.clock += 2
+        await scene.tell()
+        assert not any(style.bold for style in styles())
+        neutral, no = (pane.get_component_rich_style(f"table--{kind}").color for kind in ("said", "no"))
+        scene.app.main.query_one(EventPane).focus()
+        await scene.pilot.pause()
+        assert {style.color for style in styles()} == {neutral, no}
+
+    play(Scene(), act)
 
 
 def test_footer_and_buttons_fit_80_columns() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(*busy_morning())
         last = scene.text().splitlines()[-1]
-        assert [action.footer for action in ACTIONS if action.footer and action.footer not in last] == []
-        assert "[ s Setup ]" in scene.text()
+        assert last.strip() == "⏎ session ? help x hang up f filter c sort d details v service t theme q quit"
+        assert "[s Setup]" in scene.text()
 
     play(Scene(), act, (80, 24))
 
@@ -62,12 +103,16 @@ def test_footer_and_buttons_fit_80_columns() -> None:
 def test_the_footer_shows_the_keys_of_the_focused_pane() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(*busy_morning())
-        assert "Transcript" in scene.text().splitlines()[-1]
         scene.app.main.query_one(EventPane).focus()
         await scene.pilot.pause()
-        assert "Transcript" not in scene.text().splitlines()[-1]
-        await scene.pilot.press("escape", "shift+tab")
-        assert "Transcript" in scene.text().splitlines()[-1]
+        last = scene.text().splitlines()[-1]
+        assert last.strip() == "⏎ session ? help x hang up f filter / search p pause e follow d details q quit"
+        await scene.pilot.click("#footer", offset=(last.index("p pause"), 0))
+        await scene.settle(lambda: "paused" in scene.text(), "a click does what the key does")
+        await scene.pilot.press("f")
+        assert scene.text().splitlines()[-1].strip() == "⏎ done Esc cancel"
+        await scene.pilot.press("escape", "tab")
+        assert scene.text().splitlines()[-1].startswith(" ⏎ press")
 
     play(Scene(), act)
 
@@ -77,7 +122,7 @@ def test_columns_fill_the_width() -> None:
         widths = lay_out(width)
         taken = 1 + sum(each + 1 for each in widths.values())
         assert taken <= width or len(widths) == 1
-        assert width < 79 or {"slot", "state", "ip", "port", "error"} <= widths.keys()
+        assert width < 53 or {"slot", "state", "ip", "last", "reply"} <= widths.keys()
 
 
 def test_ten_thousand_slots_show_the_used_ones_first() -> None:
@@ -86,8 +131,7 @@ def test_ten_thousand_slots_show_the_used_ones_first() -> None:
             link_up(count=10_000), batch(*session_events(1, 7_000, "192.0.2.1", "gf.com", "<a@b>", is_open=True))
         )
         assert "7000 ● open" in scene.text()
-        await scene.pilot.press("end")
-        assert "10000 · free" in scene.text()
+        assert "1-6999, 7001-10000 free" in scene.text()
 
     play(Scene(), act)
 
@@ -136,9 +180,9 @@ def test_slots_are_filtered_and_sorted() -> None:
         await scene.pilot.press(*" ip:1.2.3")
         assert "is neither an address nor a network" in scene.text()
         await scene.pilot.press("escape")
-        await scene.pilot.press("c", "c", "C")
+        await scene.pilot.press("c", "C")
         assert "Remote IP▼" in scene.text()
-        assert scene.app.main.query_one(SlotPane).row is not None
+        assert scene.app.main.query_one(SlotPane).key is not None
         await scene.pilot.click(SlotPane, offset=(3, 0))
         assert "Slot▲" in scene.text()
 
@@ -157,16 +201,16 @@ def test_events_are_paused_filtered_searched_and_followed() -> None:
         assert "the SMTP port is open" in scene.text()
         pane.focus()
         await scene.pilot.press("f", *"event:online", "enter")
-        assert "connected" not in scene.text().split("Events")[1].split("⏎")[0]
+        assert "QUIT" not in scene.text().split("Events")[1]
         await scene.pilot.press("f", "ctrl+u", "enter", "slash", *"ylmf", "enter")
         assert "not following (e)" in scene.text()
-        first = pane._found
+        first = pane._cursor
         await scene.pilot.press("N")
-        assert pane._found is not None
+        assert pane._cursor is not None
         assert first is not None
-        assert pane._found < first
+        assert pane._cursor < first
         await scene.pilot.press("n")
-        assert pane._found == first
+        assert pane._cursor == first
         await scene.pilot.press("e")
         assert pane.is_following
 
@@ -186,6 +230,16 @@ def test_a_failed_reload_is_shown_until_it_is_mended() -> None:
     play(Scene(), act, (80, 24))
 
 
+def test_a_log_that_is_running_short_is_shown() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning(), status(log_used=0.749))
+        assert "today's log" not in scene.text()
+        await scene.tell(status(log_used=0.75))
+        assert "The space for today's log is running short: 75% are used" in scene.text()
+
+    play(Scene(), act, (80, 24))
+
+
 def test_help_and_palette_have_every_action() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(*busy_morning())
@@ -196,8 +250,8 @@ def test_help_and_palette_have_every_action() -> None:
             assert hasattr(scene.app.main, f"action_{action.name}")
             assert all(key in bound for key in action.keys.split(","))
         await scene.pilot.press("question_mark")
-        assert isinstance(scene.app.screen, HelpDialog)
-        assert "Start or stop server" in scene.text()
+        assert isinstance(scene.app.screen, TextDialog)
+        assert "Disconnect: End the session" in scene.text()
         assert len(key_lines()) > len(ACTIONS)
 
     play(Scene(), act)
@@ -279,7 +333,7 @@ def test_the_screen_is_readable_without_colours(monkeypatch: pytest.MonkeyPatch)
         await scene.tell(*busy_morning())
         assert scene.app.no_color
         assert "● Online" in scene.text()
-        assert "[x] l Show/Log data events  [ ] a Accept Mail" in scene.text()
+        assert "[x] l Log data  [ ] a Accept mail" in scene.text()
         colours = {
             segment.style.color.triplet
             for strip in scene.app.screen._compositor.render_strips()
@@ -287,5 +341,58 @@ def test_the_screen_is_readable_without_colours(monkeypatch: pytest.MonkeyPatch)
             if segment.style is not None and segment.style.color is not None and segment.style.color.triplet is not None
         }
         assert all(red == green == blue for red, green, blue in colours)
+
+    play(Scene(), act)
+
+
+def test_enter_or_a_click_opens_the_session_of_an_event_a_caller_or_a_search_hit() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        await scene.tell(batch(event(scene.app.view.model.last_seq + 1, "online", by="monitor")))
+        main = scene.app.main
+
+        async def opened(words: str) -> None:
+            await scene.settle(lambda: isinstance(scene.app.screen, TextDialog), words)
+            assert words in scene.text()
+            await scene.pilot.press("q")
+            await scene.settle(lambda: scene.app.screen is main, "left")
+
+        events, callers = main.query_one(EventPane), main.query_one(CallerPane)
+        events.focus()
+        await scene.pilot.press("enter")
+        assert scene.app.screen is main
+        assert "belongs to no session" in next(iter(scene.app._notifications)).message
+        scene.app.clear_notifications()
+        await scene.pilot.press("up", "enter")
+        await opened("2001:db8:4:11::25 port 40357")
+        await scene.pilot.click(EventPane, offset=(40, events.size.height - 6))
+        await opened("203.0.113.99 port 40354")
+        await scene.pilot.press("slash", *"ylmf", "enter", "enter")
+        await opened("HELO ylmf-pc")
+        await scene.pilot.click(CallerPane, offset=(10, 2))
+        await opened("198.51.100.7 port 40349")
+        callers.focus()
+        await scene.pilot.press("home", "enter")
+        await opened("192.0.2.41 port 40346")
+        await scene.pilot.press("x")
+        await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "hang up")
+        assert "192.0.2.41 port 40346 in slot 1" in scene.text()
+        await scene.pilot.press("escape")
+        main.query_one(SlotPane).focus()
+        await scene.pilot.click("#footer", offset=(3, 0))  # the hint of Enter
+        await opened("192.0.2.41 port 40346")
+
+    play(Scene(), act, (100, 40))
+
+
+def test_below_100_columns_the_details_are_a_screen_of_their_own() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        assert "Version" not in scene.text()
+        await scene.pilot.press("d")
+        await scene.settle(lambda: scene.app.screen is not scene.app.main, "details")
+        assert "Top callers since 14:00" in scene.text()
+        await scene.pilot.press("d")
+        assert scene.app.screen is scene.app.main
 
     play(Scene(), act)

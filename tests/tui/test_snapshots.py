@@ -24,7 +24,7 @@ from smtppseudo.link.errors import (
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.feeder import LinkDown, Update
 from smtppseudo.tui.themes import DARK, LIGHT
-from tests.tui.scene import Scene, busy_morning, play
+from tests.tui.scene import Scene, busy_morning, link_up, play, status
 
 DIRECTORY: Final = Path(__file__).parent / "snapshots"
 TEXTUAL: Final = "8.2.8"
@@ -55,6 +55,9 @@ SIZES: Final = ((80, 24), (100, 40), (200, 60))
 PICTURES: Final = (
     *[Picture(f"main-{w}x{h}-dark", (w, h)) for w, h in SIZES],
     *[Picture(f"main-{w}x{h}-light", (w, h), LIGHT) for w, h in SIZES],
+    Picture("quiet-100x40-dark", (100, 40), updates=(link_up(), status())),
+    Picture("search-100x40-light", (100, 40), LIGHT, keys=("slash", *"gf.com", "enter")),
+    Picture("details-80x24-light", (80, 24), LIGHT, keys=("d",)),
     Picture("details-100x40-dark", (100, 40), keys=("d",)),
     Picture("setup-80x24-dark", (80, 24), keys=("s",)),
     Picture("setup-100x40-light", (100, 40), LIGHT, keys=("s",)),

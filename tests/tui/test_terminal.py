@@ -73,7 +73,7 @@ def test_it_runs_in_a_terminal(tmux: Tmux, servers: Servers, tmp_path: Path) -> 
         client.expect("220")
         client.say("HELO \x1b[2J\x1b]0;owned\x07\xe2\x80\xae[/x]", "250")
         tmux.start(command("monitor", "--state-dir", str(state_dir(server))), env)
-        tmux.wait_for("● Online  1 of 25 slots")
+        tmux.wait_for("● Online 1/25")
         tmux.press("Enter")
         text = tmux.wait_for("C HELO \\x1b[2J\\x1b]0;owned\\x07\\xe2\\x80\\xae[/x]")
         raw = tmux.text("-e")
@@ -81,11 +81,11 @@ def test_it_runs_in_a_terminal(tmux: Tmux, servers: Servers, tmp_path: Path) -> 
         assert "owned\x07" not in raw
         assert len(text.splitlines()) <= 24
         tmux.press("Escape")
-        tmux.wait_for("Slot▲")
+        tmux.wait_for("State▲")
         tmux.press("?")
         tmux.wait_for("Help: What the keys do")
         tmux.press("Escape")
-        tmux.wait_for("Slot▲")
+        tmux.wait_for("State▲")
         tmux.press("q")
     tmux.wait_for("ended with 0")
     assert not list((tmp_path / "config").glob("**/*"))
@@ -128,7 +128,7 @@ def test_ctrl_z_suspends_it_and_fg_shows_it_again(tmux: Tmux, tmp_path: Path, wo
     tmux.press("bg", "Enter")  # it needs the terminal: it is stopped again
     tmux.wait_for("&")
     tmux.press("fg", "Enter")
-    tmux.wait_for("Quit")
+    tmux.wait_for("quit")
     assert "Setup" in tmux.text()
     tmux.press("s")
     tmux.wait_for("IP to monitor")
@@ -139,7 +139,7 @@ def test_ctrl_z_suspends_it_and_fg_shows_it_again(tmux: Tmux, tmp_path: Path, wo
     tmux.press("Escape")
     wait_until(lambda: "IP to monitor" not in tmux.text(), "the main screen")
     tmux.press("q")
-    wait_until(lambda: "Quit" not in tmux.text(), "the shell")
+    wait_until(lambda: "quit" not in tmux.text(), "the shell")
     tmux.press("echo ended with $?", "Enter")
     tmux.wait_for("ended with 0")
 

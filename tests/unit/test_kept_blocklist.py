@@ -203,6 +203,17 @@ def test_hits_outlast_a_restart(make: Callable[..., Bench]) -> None:
     assert [entry["source"] for entry in json.loads(bench.path.read_text())["entries"]] == [A, B]
 
 
+def test_a_crash_loses_no_entry(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.call(*[A] * 3)
+    for _ in bench.blocklist._refresh():
+        if bench.listed:
+            break
+    bench.reactor.close()
+    bench.start()
+    assert bench.listed == [A]
+
+
 def test_hits_during_the_restore_are_not_lost(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.call(*[A] * 2, *[B] * 3)
@@ -369,7 +380,7 @@ def test_listed_sources_are_forgotten_last_and_that_is_reported(
         bench.call(*[f"20.1.2.{number}"] * 3)
     bench.pass_time(61)
     assert bench.listed == [f"20.1.2.{number}" for number in range(5)]
-    assert bench.troubles == [f"{bench.path}: more than 5 sources; listed ones are forgotten, the oldest first"]
+    assert bench.troubles == [f"{bench.path}: more than 5 sources; the oldest listed ones are forgotten"]
 
 
 def test_one_48_takes_64_places_of_sources_that_are_not_listed(make: Callable[..., Bench]) -> None:
@@ -407,6 +418,7 @@ def test_long_work_is_done_in_steps(make: Callable[..., Bench], monkeypatch: pyt
     monkeypatch.setattr(bench.blocklist, "_listed_of", count)
     bench.pass_time(90)
     assert set(reviewed) <= {7, 100 % 7}
+    assert bench.blocklist._next_expiry == min(bench.blocklist._hits.times_of(ip)[-1] for ip in ips) + 7 * DAY_S
     assert sorted(bench.listed) == sorted(ips)
     bench.stop()
     bench.start()

@@ -94,7 +94,7 @@ def test_a_splitter_keeps_at_most_the_limit() -> None:
     splitter = LineSplitter(LIMIT)
     for _ in range(100):
         splitter.take(b"x" * 100, 0)
-        assert len(splitter._partial) <= LIMIT
+        assert len(splitter.partial) <= LIMIT
 
 
 def count(data: bytes) -> tuple[int, bytes]:

@@ -66,7 +66,8 @@ def test_addresses_of_the_machine_are_found(tmp_path: Path) -> None:
     (tmp_path / "fib_trie").write_text(
         "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n"
         "     +-- 192.0.2.0/24 2 0 2\n        |-- 192.0.2.0\n           /24 link UNICAST\n"
-        "        |-- 192.0.2.2\n           /32 host LOCAL\n        |-- 192.0.2.255\n           /32 link BROADCAST\n"
+        "        |-- 192.0.2.2\n           /32 link UNICAST\n           /32 host LOCAL\n"
+        "        |-- 192.0.2.255\n           /32 link BROADCAST\n"
     )
     (tmp_path / "if_inet6").write_text("20010db8000000000000000000000001 02 40 00 80     eth0\n")
     assert machine_addresses(tmp_path) == ["192.0.2.2", "2001:0db8:0000:0000:0000:0000:0000:0001"]

@@ -1,5 +1,6 @@
 """HTTP and TLS on the SMTP port: the session ends, and nothing that came is evidence against a web client."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,6 +10,7 @@ from smtppseudo.blocklist.evidence import evidence_of
 from smtppseudo.config.settings import EVIDENCE, STAGES, Settings, Stage
 from smtppseudo.events import NAMES, Closed, Command, Event
 from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
 from smtppseudo.smtp.tarpit import TarpitSession
 from tests.certificates import client_hello
@@ -56,6 +58,7 @@ def test_http_before_the_greeting_is_no_evidence(settings: Settings, request_lin
     assert evidence(events) == set()
 
 
+@pytest.mark.parametrize("is_above_share", [False, True])
 @pytest.mark.parametrize("size", [1, 2, 100_000])
 @pytest.mark.parametrize(
     "data",
@@ -67,8 +70,10 @@ def test_http_before_the_greeting_is_no_evidence(settings: Settings, request_lin
         b"\x16\x03\nNOOP\r\n",
     ],
 )
-def test_tls_without_starttls_gets_no_reply_and_is_no_event(data: bytes, size: int) -> None:
+def test_tls_without_starttls_gets_no_reply_and_is_no_event(data: bytes, size: int, is_above_share: bool) -> None:
     session = greeted()
+    if is_above_share:
+        session.said = Said(-math.inf)
     for at in range(0, len(data), size):
         assert list(session.receive(data[at : at + size], START)) == []
     assert (session.data_to_send(START), session.close_reason) == (b"", "tls_in_clear")
@@ -85,6 +90,7 @@ def test_tls_without_starttls_gets_no_reply_and_is_no_event(data: bytes, size: i
             b"XFORWARD NAME=[UNAVAILABLE]",
             b"BDAT 86 LAST",
             b"TURN",
+            b"XXXX [IPv6:2001:db8::1]",
             b"SEND FROM:<a@b>",
         ),
         *(

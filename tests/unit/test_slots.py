@@ -132,6 +132,17 @@ def test_a_source_that_holds_most_makes_room_for_one_that_holds_none() -> None:
     assert evicted == [most[1], fewer[0], most[2]]
 
 
+def test_sources_are_forgotten_when_half_of_the_slots_are_free() -> None:
+    table = table_of(4)
+    guests = [come(table, 0, f"192.0.2.{number % 2}") for number in range(4)]
+    assert table.occupant_to_evict(1, IP) is None
+    assert table.occupant_to_evict(1, OTHER) is guests[0]
+    assert table._holders is not None
+    for guest in guests[:3]:
+        leave(table, guest)
+    assert table._holders is None
+
+
 def test_an_occupant_at_work_or_new_does_not_make_room() -> None:
     table = table_of(4)
     guests = [come(table, 100) for _ in range(4)]
@@ -273,11 +284,9 @@ def admitted_as_modelled(
 def may_make_room(occupants: list[SmtpSession], now: float, ip: str) -> list[SmtpSession | None]:
     """Return the occupants of which one leaves for a caller: each the one idle longest of a source that holds most."""
     held = Counter(guest.ip for guest in occupants)
-    found: dict[str, SmtpSession] = {}
-    for guest in sorted(occupants, key=lambda guest: guest.idle_since):
-        if held[guest.ip] > 1 and guest.is_idle and now - guest.started_at >= 1:
-            found.setdefault(guest.ip, guest)
-    if ip in held or not found:
+    able = [guest for guest in occupants if held[guest.ip] > 1 and guest.is_idle and now - guest.started_at >= 1]
+    if ip in held or not able:
         return [None]
-    most = max(held[source] for source in found)
-    return [guest for guest in found.values() if held[guest.ip] == most]
+    most = max(held[guest.ip] for guest in able)
+    longest = {guest.ip: min(other.idle_since for other in able if other.ip == guest.ip) for guest in able}
+    return [guest for guest in able if held[guest.ip] == most and guest.idle_since == longest[guest.ip]]

@@ -6,11 +6,10 @@ from typing import Final, get_args
 import pytest
 
 from smtppseudo.config.settings import Settings
-from smtppseudo.events import Closed, CloseReason, Command, Event, Message, Stamped
+from smtppseudo.events import Closed, CloseReason, Command, Event, Message
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
-from smtppseudo.smtp.said import Said
-from smtppseudo.smtp.session import COMMANDS_MAX, ERRORS_MAX, LOGGED_BYTES_MAX, SmtpSession
-from tests.records import render_text
+from smtppseudo.smtp.said import LOG_SHARE_BYTES, Said
+from smtppseudo.smtp.session import COMMANDS_MAX, ERRORS_MAX, SmtpSession
 
 DEFAULTS: Final = Settings(hostname="mx.example.org")
 ACCEPTING: Final = DEFAULTS._replace(accept_mail=True)
@@ -272,7 +271,7 @@ def test_an_active_session_ends_at_the_session_time_out() -> None:
 
 
 def test_the_limits() -> None:
-    assert (ERRORS_MAX, COMMANDS_MAX, LOGGED_BYTES_MAX) == (20, 1000, 64 << 10)
+    assert (ERRORS_MAX, COMMANDS_MAX, LOG_SHARE_BYTES) == (20, 1000, 64 << 10)
 
 
 def test_a_line_that_is_too_long_is_one_event_with_its_dropped_bytes() -> None:
@@ -334,27 +333,10 @@ def test_the_last_error_may_be_a_line_that_is_too_long(end: bytes) -> None:
 
 
 @pytest.mark.parametrize("line", [b"RCPT TO:<" + b"x" * 2000 + b">", b"RCPT TO:<" + b"\0" * 2000 + b">", b"NOOP"])
-def test_data_events_over_the_log_share_are_counted_not_logged(line: bytes) -> None:
+def test_every_command_is_an_event(line: bytes) -> None:
     session = greeted()
-    events = commands(session.receive((line + b"\r\n") * 999, START))
-    stamped = (Stamped(1, "2026-01-31T23:59:59.999Z", 1, 1, session.ip, 50_000, event) for event in events)
-    data = [len(record) for record in render_text(stamped)]
-    assert LOGGED_BYTES_MAX / 2 < sum(data[:-1]) < LOGGED_BYTES_MAX
-    (closed,) = session.closed("peer", START)
-    assert isinstance(closed, Closed)
-    assert (closed.commands, closed.not_logged) == (999, 999 - len(events))
+    assert len(commands(session.receive((line + b"\r\n") * 999, START))) == 999
     assert session.data_to_send(START).count(b"\r\n") == 999
-
-
-def test_long_lines_over_the_log_share_are_counted_not_logged() -> None:
-    session = greeted()
-    session.receive((b"RCPT TO:<" + b"x" * 2000 + b">\r\n") * 100, START)
-    before = heard(session).not_logged
-    assert session.receive((b"y" * 3000 + b"\r\n") * 2, START) == []
-    session.receive(b"y" * 3000, START)
-    (closed,) = session.closed("peer", START)
-    assert isinstance(closed, Closed)
-    assert closed.not_logged == before + 3
 
 
 def test_a_session_keeps_nothing_of_a_message() -> None:
@@ -365,5 +347,5 @@ def test_a_session_keeps_nothing_of_a_message() -> None:
 
 def held_bytes(session: SmtpSession) -> int:
     held = session._held
-    kept = (getattr(held, name, b"") for name in ("_partial", "_held"))
+    kept = (getattr(held, name, b"") for name in ("partial", "_held"))
     return sum(map(len, kept))

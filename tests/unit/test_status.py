@@ -13,6 +13,7 @@ FIELDS: Final[dict[str, object]] = {
     "uptime_s": 273_906.25,
     "monitors": 2,
     "lost_log_lines": 3,
+    "log_used": 0.756,
     "settings_error": "",
     "counters": {
         "connected": 9_120,
@@ -26,13 +27,22 @@ FIELDS: Final[dict[str, object]] = {
         "wasted_s": 86_461.5,
         "delayed_s": 3_600.25,
         "undelayed": 4,
+        "not_logged": 5,
         "faults": 1,
         "slots": 25,
         "slots_in_use": 19,
     },
 }
 
-MAY_LACK: Final = ("mails_refused", "mails_refused_today", "delayed_s", "undelayed", "settings_error")
+MAY_LACK: Final = (
+    "mails_refused",
+    "mails_refused_today",
+    "delayed_s",
+    "undelayed",
+    "not_logged",
+    "log_used",
+    "settings_error",
+)
 STARTED_AT: Final = "2026-11-24T15:00:00.250Z"
 
 TEXT: Final = """\
@@ -48,8 +58,10 @@ sent            2345678 bytes
 time wasted     1 d 00:01:02
 callers delayed 01:00:00
 not delayed     4
+not logged      5 sessions
 monitors        2
 lost log lines  3
+log space used  76% of today's, running short
 faults          1
 """
 
@@ -105,7 +117,9 @@ def test_prometheus_reads_every_metric() -> None:
         ("smtppseudo_session_seconds_total",): 86_461.5,
         ("smtppseudo_session_delayed_seconds_total",): 3_600.25,
         ("smtppseudo_sessions_undelayed_total",): 4,
+        ("smtppseudo_sessions_not_logged_total",): 5,
         ("smtppseudo_log_lines_lost_total",): 3,
+        ("smtppseudo_log_used_ratio",): 0.756,
         ("smtppseudo_faults_total",): 1,
     }
 

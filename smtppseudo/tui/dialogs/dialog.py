@@ -1,11 +1,11 @@
-"""What all dialogs share, and the confirmation."""
+"""What all dialogs share, the confirmation, and the dialog that shows a text."""
 
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, Generic, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 
 class Dialog(ModalScreen[T], Generic[T]):
-    """A box in front of the screen. Esc and the button `cancel` leave it."""
+    """A box in front of the screen. Esc, q, Ctrl-C and the button `cancel` leave it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "cancel", "Cancel")]
 
     def action_cancel(self) -> None:
         """Leave; nothing is changed."""
@@ -107,3 +107,35 @@ class ConfirmDialog(Dialog[bool]):
             self.query_one("#cancel").focus()
         else:
             self.dismiss(True)
+
+
+class TextDialog(Dialog[None]):
+    """Shows a text that may grow. `text` is called twice a second; where it returns None, the last text stays."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("enter,d,question_mark,f1", "cancel", "Close")]
+
+    def __init__(self, title: str, text: Callable[[], Content | None], otherwise: str = "") -> None:
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._shown = Content(otherwise)
+
+    def compose(self) -> ComposeResult:
+        with box(self._title, "Esc closes"), VerticalScroll():
+            yield Static(self._shown, markup=False)
+
+    def on_mount(self) -> None:
+        self.catch_up()
+        self.set_interval(0.5, self.catch_up)
+
+    def catch_up(self) -> None:
+        """Show what has changed; stay at the end of the text."""
+        text = self._text()
+        if text is None or text == self._shown:
+            return
+        self._shown = text
+        scroll = self.query_one(VerticalScroll)
+        at_end = scroll.is_vertical_scroll_end and scroll.max_scroll_y > 0
+        self.query_one(Static).update(text)
+        if at_end:
+            scroll.scroll_end(animate=False)

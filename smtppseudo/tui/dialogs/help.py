@@ -1,16 +1,11 @@
 """The help: the keys, from the table of actions, and what the screen shows."""
 
 from textwrap import wrap
-from typing import ClassVar, Final
+from typing import Final
 
-from textual.app import ComposeResult
-from textual.binding import BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
-from smtppseudo.tui.actions import ACTIONS, OTHER_KEYS
-from smtppseudo.tui.dialogs.dialog import Dialog, box
+from smtppseudo.tui.actions import ACTIONS, KEY_SIGNS, OTHER_KEYS
 
 _ABOUT: Final = """
 A slot is a place for one connection. It keeps its last session after that was closed, so the table shows \
@@ -25,7 +20,7 @@ What callers send is shown as printable ASCII: \\x1b is an escape character, and
 Online, in blue: the SMTP port is open. Offline, in red: the SMTP port is closed, or this screen has no \
 connection to the server; the words beside it say which.
 """
-_KEY_NAMES: Final = {"question_mark": "?", "slash": "/", "ctrl+q": "Ctrl+Q"}
+_KEY_NAMES: Final = {**KEY_SIGNS, "ctrl+q": "Ctrl+Q"}
 _KEYS_WIDTH: Final = 9
 _TEXT_WIDTH: Final = 69
 
@@ -40,19 +35,11 @@ def _key_names(keys: str) -> str:
     return " ".join([_KEY_NAMES.get(key, key.upper() if len(key) > 1 else key) for key in keys.split(",")])
 
 
-class HelpDialog(Dialog[None]):
-    """The help."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [("question_mark,f1,q", "cancel", "Close")]
-
-    def compose(self) -> ComposeResult:
-        with box("Help", "Esc closes"), VerticalScroll():
-            yield Static(self._text(), markup=False)
-
-    def _text(self) -> Content:
-        lines: list[Content] = []
-        for keys, text in key_lines():
-            first, *rest = wrap(text, _TEXT_WIDTH - _KEYS_WIDTH)
-            lines.append(Content.assemble((f"{keys:<{_KEYS_WIDTH}}", "bold"), first))
-            lines += [Content(" " * _KEYS_WIDTH + line) for line in rest]
-        return Content("\n").join([*lines, Content(_ABOUT)])
+def help_text() -> Content:
+    """Return the text of the help."""
+    lines: list[Content] = []
+    for keys, text in key_lines():
+        first, *rest = wrap(text, _TEXT_WIDTH - _KEYS_WIDTH)
+        lines.append(Content.assemble((f"{keys:<{_KEYS_WIDTH}}", "bold"), first))
+        lines += [Content(" " * _KEYS_WIDTH + line) for line in rest]
+    return Content("\n").join([*lines, Content(_ABOUT)])

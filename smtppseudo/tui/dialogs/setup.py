@@ -8,12 +8,13 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
-from smtppseudo.config.settings import SettingsError, check
+from smtppseudo.config.settings import Settings, SettingsError, check
 from smtppseudo.events import printable
 from smtppseudo.link.errors import LinkError, OpRefusedError
 from smtppseudo.link.machine import checked_word
 from smtppseudo.link.route import UnresolvedError, own_address, resolve
 from smtppseudo.monitor.codec import Frame
+from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.tui.background import in_thread, reply_to, start_worker
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, field
 from smtppseudo.tui.feeder import UpdateSource
@@ -60,13 +61,15 @@ class SetupDialog(Dialog[SetupResult]):
 
     AUTO_FOCUS = "#host"  # the greeting gets the focus when it is loaded
 
-    def __init__(self, source: UpdateSource, before: SetupResult, login: str, *, is_connected: bool) -> None:
+    def __init__(self, source: UpdateSource, before: SetupResult, login: str, date: str, *, is_connected: bool) -> None:
         super().__init__()
         self._source = source
         self._before = before
         self._login = login
+        self._date = date
         self._is_connected = is_connected
         self._greeting = ""
+        self._settings: Frame = {}
         self._revision = 0
         self._address = ""
         self._checked: AddressCheck | None = None  # None: the lookup has not ended
@@ -164,7 +167,8 @@ class SetupDialog(Dialog[SetupResult]):
 
     def _take(self, fields: Frame) -> None:
         settings, revision = fields.get("settings"), fields.get("revision")
-        self._greeting = text_of(settings, "greeting") if isinstance(settings, dict) else ""
+        self._settings = settings if isinstance(settings, dict) else {}
+        self._greeting = text_of(self._settings, "greeting")
         self._revision = revision if isinstance(revision, int) else 0
 
     def _check_greeting(self, value: str) -> bool:
@@ -175,9 +179,19 @@ class SetupDialog(Dialog[SetupResult]):
         except SettingsError as error:
             self._hint("greeting", str(error), is_bad=True)
             return False
-        is_template = any(name in value for name in ("{hostname}", "{date}", "{ip}"))
-        self._hint("greeting", f"callers see: 220 {value}{'' if is_template else ' and the date'}")
+        self._hint("greeting", f"callers get: {self._preview(value)}")
         return True
+
+    def _preview(self, greeting: str) -> str:
+        """Return the first line that a caller at 192.0.2.1 would get now."""
+        settings = Settings(
+            greeting=greeting,
+            hostname=text_of(self._settings, "hostname"),
+            refusal=text_of(self._settings, "refusal"),
+            accept_mail=self._settings.get("accept_mail") is True,
+            reject_at="connect" if self._settings.get("reject_at") == "connect" else "mail",
+        )
+        return Dialogue(settings).greeting("192.0.2.1", self._date).decode().strip()
 
     def _check_port(self, value: str) -> bool:
         is_good = value.isascii() and value.isdecimal() and 0 < int(value) < 1 << 16

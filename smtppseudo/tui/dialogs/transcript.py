@@ -1,76 +1,41 @@
 """The transcript of a session: both sides, with times, as far as this screen saw it."""
 
 from datetime import tzinfo
-from typing import ClassVar, Final
+from typing import Final
 
-from textual.app import ComposeResult
-from textual.binding import BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
-from smtppseudo.tui.dialogs.dialog import Dialog, box
+from smtppseudo.tui.dialogs.dialog import TextDialog
 from smtppseudo.tui.model import Model
-from smtppseudo.tui.slots import SlotRow
-from smtppseudo.tui.texts import clock_time
-from smtppseudo.tui.transcripts import Transcript, TranscriptLine
+from smtppseudo.tui.texts import clock_time, reply_class
+from smtppseudo.tui.transcripts import SessionKey, Transcript, TranscriptLine
 
-_STYLES: Final = {"C": "bold", "S": "$secondary", "-": "$muted"}
-_REFRESH_S: Final = 0.2
+_STYLES: Final = {"no": "$primary", "mistake": "$muted", "fault": "$error", "said": ""}
 
 
-class TranscriptDialog(Dialog[None]):
-    """The dialog. It grows while the session goes on."""
+def transcript_dialog(model: Model, key: SessionKey, zone: tzinfo | None) -> TextDialog:
+    """Return the dialog that shows a session. It grows while the session goes on."""
+    row = model.board.rows.get(key.slot)
+    names = ("helo", "sender", "last", "reply") if row is not None and row.key == key else ()
+    known = [f"{name:<8}{value}" for name in names if (value := getattr(row, name))]
+    lines = ["This screen saw nothing of this session: it is older than the events kept."]
+    nothing = "\n".join([*lines, "", "The server's last state of it:" if known else "", *known])
 
-    BINDINGS: ClassVar[list[BindingType]] = [("enter,q", "cancel", "Close")]
+    def text() -> Content | None:
+        transcript = model.transcripts.get(key)
+        return None if transcript is None else _text(transcript, zone)
 
-    def __init__(self, model: Model, row: SlotRow, zone: tzinfo | None) -> None:
-        super().__init__()
-        self._model = model
-        self._session = row.session
-        self._title = f"Slot {row.slot}, session {row.session}: {row.ip} port {row.port}"
-        self._known = [(name, getattr(row, name)) for name in ("helo", "sender", "last", "error")]
-        self._zone = zone
-        self._shown: tuple[int, ...] | None = None
+    return TextDialog(f"Slot {key.slot}, session {key.session}: {key.ip} port {key.port}", text, nothing)
 
-    def compose(self) -> ComposeResult:
-        with box(self._title, "Esc closes"), VerticalScroll():
-            yield Static("", markup=False)
 
-    def on_mount(self) -> None:
-        self.catch_up()
-        self.set_interval(_REFRESH_S, self.catch_up)
+def _text(transcript: Transcript, zone: tzinfo | None) -> Content:
+    lines = [_line(line, zone) for line in transcript.lines()]
+    notes = [] if transcript.is_whole else ["this is not the start: the session began before this screen connected"]
+    notes += [f"{transcript.cut} events before this are not kept"] if transcript.cut else []
+    return Content("\n").join([*[Content.styled(f"-- {note} --", "$warning italic") for note in notes], *lines])
 
-    def catch_up(self) -> None:
-        """Show new lines."""
-        transcript = self._model.transcripts.get(self._session)
-        if transcript is None and self._shown is not None:
-            return  # removed in the meantime: the lines on the screen stay
-        version = () if transcript is None else (transcript.cut, len(transcript))
-        if version == self._shown:
-            return
-        self._shown = version
-        scroll = self.query_one(VerticalScroll)
-        at_end = scroll.is_vertical_scroll_end
-        self.query_one(Static).update(self._nothing() if transcript is None else self._text(transcript))
-        if at_end:
-            scroll.scroll_end(animate=False)
 
-    def _nothing(self) -> Content:
-        lines = ["This screen saw nothing of this session: it is older than the events kept."]
-        known = [f"{name:<8}{value}" for name, value in self._known if value]
-        return Content("\n".join([*lines, "", "The server's last state of it:" if known else "", *known]))
-
-    def _text(self, transcript: Transcript) -> Content:
-        lines = [self._line(line) for line in transcript.lines()]
-        if transcript.cut:
-            text = f"-- {transcript.cut} events before this are not kept --"
-            lines.insert(0, Content.assemble((text, "$warn italic")))
-        if not transcript.is_whole:
-            text = "-- this is not the start: the session began before this screen connected --"
-            lines.insert(0, Content.assemble((text, "$warn italic")))
-        return Content("\n").join(lines)
-
-    def _line(self, line: TranscriptLine) -> Content:
-        time = clock_time(line.time, self._zone) if line.time else " " * 8
-        return Content.assemble((f"{time} ", "$muted"), (f"{line.side} {line.text}", _STYLES[line.side]))
+def _line(line: TranscriptLine, zone: tzinfo | None) -> Content:
+    time = clock_time(line.time, zone) if line.time else " " * 8
+    style = "$muted" if line.side == "-" else _STYLES[reply_class(line.text)] if line.side == "S" else ""
+    return Content.assemble((f"{time} ", "$muted"), (f"{line.side} {line.text}", style))

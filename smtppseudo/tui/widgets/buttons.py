@@ -1,7 +1,9 @@
 """Buttons and switches of one line. A switch shows `[x]`, so that it is readable without colours."""
 
+from typing import ClassVar
+
 from textual import events
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
@@ -11,7 +13,11 @@ from textual.widget import Widget
 class TextButton(Widget, can_focus=True):
     """A button. `key` is shown before the label: the key that does the same."""
 
-    BINDINGS = [Binding("enter,space", "press", "Press", show=False)]  # noqa: RUF012 - as Textual has it
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,space", "press", "Press", show=False),
+        Binding("left,up", "app.focus_previous", "Previous", show=False),
+        Binding("right,down", "app.focus_next", "Next", show=False),
+    ]
 
     label: reactive[str] = reactive("", layout=True)
 
@@ -28,7 +34,7 @@ class TextButton(Widget, can_focus=True):
         self._key = key
 
     def render(self) -> Content:
-        return Content.assemble("[ ", *self._key_and_label(), " ]")
+        return Content.assemble("[", *self._key_and_label(), "]")
 
     def _key_and_label(self) -> tuple[Content | str, ...]:
         if not self._key:

@@ -1,18 +1,12 @@
-"""The details beside the tables: the server, connections per minute, top callers, the service."""
+"""The details: the server, the service, and, where they have no pane, the top callers."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
-
-from smtppseudo.tui.rates import sparkline
-
-CALLERS_SHOWN: Final = 10
-_SPARKLINE: Final = "~"  # the name of a line that holds a sparkline
-_SPARKLINE_MINUTES: Final = 30
 
 
 class Section(NamedTuple):
@@ -35,11 +29,16 @@ class Details(VerticalScroll, can_focus=False):
 
     def show(self, sections: Sequence[Section]) -> None:
         """Show sections, one below the other."""
-        text = Content("\n\n").join([_render(section) for section in sections])
+        text = details_text(sections)
         if text != self._text:
             has_other_height = text.plain.count("\n") != self._text.plain.count("\n")
             self._text = text
             self._static.update(text, layout=has_other_height)
+
+
+def details_text(sections: Sequence[Section]) -> Content:
+    """Return sections, one below the other."""
+    return Content("\n\n").join([_render(section) for section in sections])
 
 
 def _render(section: Section) -> Content:
@@ -48,20 +47,4 @@ def _render(section: Section) -> Content:
 
 
 def _line(name: str, value: str) -> Content:
-    if name == _SPARKLINE:
-        return Content.assemble(" ", (value, "$secondary"))
-    return Content.assemble((f" {name:<11} " if name else " ", "$muted"), value)
-
-
-def rate_section(figures: Sequence[int]) -> Section:
-    """Return connections per minute, the current minute at the end."""
-    shown = list(figures[-_SPARKLINE_MINUTES:])
-    most = max(shown, default=0)
-    lines = [(_SPARKLINE, sparkline(shown)), ("", f"{shown[-1]} this minute, at most {most} in {len(shown)}")]
-    return Section("Connections per minute", lines)
-
-
-def caller_section(callers: Sequence[tuple[str, int]]) -> Section:
-    """Return the callers with the most connections."""
-    lines = [("", f"{count:>6}  {ip}") for ip, count in callers] or [("", "none yet")]
-    return Section("Top callers", lines)
+    return Content.assemble((f" {name:<13} " if name else " ", "$muted"), value)

@@ -10,13 +10,16 @@ class PaneTitle(Widget):
 
     about: reactive[str] = reactive("")
 
-    def __init__(self, label: str, *, id: str) -> None:  # noqa: A002
+    label: reactive[str] = reactive("")
+
+    def __init__(self, label: str, *, id: str, corner: str = "") -> None:  # noqa: A002
         super().__init__(id=id)
-        self._label = label
+        self.set_reactive(PaneTitle.label, label)
+        self._corner = corner
 
     def render(self) -> Content:
         width = self.size.width
-        label = f"─ {self._label} "
+        label = f"{self._corner}─ {self.label} "
         about = f" {self.about} ─" if self.about else ""
         if len(label) + len(about) + 1 > width:
             about = about[: max(0, width - len(label) - 2)] + "…" if width > len(label) + 4 else ""

@@ -1,10 +1,10 @@
-"""The line at the bottom where a filter or a search is typed."""
+"""The line at the bottom where a filter or a search is typed, and below it what is wrong with it."""
 
 from typing import Literal, TypeAlias
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
@@ -18,7 +18,7 @@ _HINTS = {
 }
 
 
-class Prompt(Horizontal):
+class Prompt(Vertical):
     """Visible only while it is used. A filter acts while it is typed; Esc restores the one before."""
 
     BINDINGS = [Binding("escape", "cancel", "Cancel", show=False)]  # noqa: RUF012 - as Textual has it
@@ -36,8 +36,9 @@ class Prompt(Horizontal):
         self._before = ""
 
     def compose(self) -> ComposeResult:
-        yield Static("", id="prompt-label", markup=False)
-        yield Input(compact=True, id="prompt-input")
+        with Horizontal():
+            yield Static("", id="prompt-label", markup=False)
+            yield Input(compact=True, id="prompt-input")
         yield Static("", id="prompt-complaint", markup=False)
 
     def ask(self, purpose: Purpose, text: str) -> None:
@@ -54,7 +55,9 @@ class Prompt(Horizontal):
 
     def complain(self, reason: str) -> None:
         """Show an error in the text."""
-        self.query_one("#prompt-complaint", Static).update(f" {reason}" if reason else "")
+        complaint = self.query_one("#prompt-complaint", Static)
+        complaint.update(reason)
+        complaint.display = bool(reason)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()

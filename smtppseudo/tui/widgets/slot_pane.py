@@ -1,21 +1,19 @@
 """The table of slots. It draws only the lines in view, so that ten thousand slots cost no more than ten."""
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.geometry import Size
-from textual.message import Message
 from textual.reactive import reactive
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from smtppseudo.tui.slots import Column, SlotBoard, SlotRow
-from smtppseudo.tui.texts import fit, format_span
-from smtppseudo.tui.widgets.move_keys import MOVE_KEYS
+from smtppseudo.tui.texts import fit, format_span, reply_class, short_command
+from smtppseudo.tui.transcripts import SessionKey
+from smtppseudo.tui.widgets.tables import Table
 
 
 class _Layout(NamedTuple):
@@ -29,28 +27,28 @@ class _Layout(NamedTuple):
 
 _LAYOUT: Final[Mapping[Column, _Layout]] = {
     "slot": _Layout("Slot", 5, 0, 0),
-    "state": _Layout("State", 8, 0, 0),
-    "ip": _Layout("Remote IP", 15, 2, 0),
-    "port": _Layout("Port", 5, 0, 4),
+    "state": _Layout("State", 10, 0, 0),
+    "ip": _Layout("Remote IP", 15, 0, 0),
+    "port": _Layout("Port", 5, 0, 5),
     "helo": _Layout("HELO", 9, 3, 3),
-    "sender": _Layout("Sender", 9, 3, 5),
-    "last": _Layout("Last", 9, 5, 2),
-    "error": _Layout("Error", 9, 5, 1),
-    "idle": _Layout("Idle", 6, 0, 1),
+    "sender": _Layout("Sender", 12, 4, 4),
+    "last": _Layout("Last", 12, 5, 0),
+    "reply": _Layout("Reply", 5, 4, 0),
+    "idle": _Layout("Idle", 6, 0, 2),
 }
 _RIGHT: Final = ("slot", "port", "idle")
 _SIGNS: Final = {"open": "●", "closed": "○"}
-_WIDE: Final = 130  # from this width on: the reason of a close, and whole IPv6 addresses
-_STATE_WIDTH: Final = 22
-_IPV6_WIDTH: Final = 26
+_IP_SHARE_MAX: Final = 0.4
+_REPLY_TEXT_FROM: Final = 130  # in a narrower table, the reply is its code alone
+_NEW_S: Final = 2.0  # what changed since is bold
 
 
-def lay_out(width: int) -> dict[Column, int]:
+def lay_out(width: int, ip_width: int = 0) -> dict[Column, int]:
     """Return the columns that have room, with their widths. There is a space before, between and after them."""
     columns = dict(_LAYOUT)
-    if width >= _WIDE:
-        columns["state"] = columns["state"]._replace(width=_STATE_WIDTH)
-        columns["ip"] = columns["ip"]._replace(width=_IPV6_WIDTH, share=0)
+    columns["ip"] = columns["ip"]._replace(width=max(15, min(ip_width, int(width * _IP_SHARE_MAX))))
+    if width < _REPLY_TEXT_FROM:
+        columns["reply"] = columns["reply"]._replace(share=0)
     while sum(layout.width + 1 for layout in columns.values()) + 1 > width and len(columns) > 1:
         del columns[max(columns, key=lambda name: columns[name].rank)]
     spare = width - 1 - sum(layout.width + 1 for layout in columns.values())
@@ -63,29 +61,11 @@ def lay_out(width: int) -> dict[Column, int]:
     return widths
 
 
-class SlotPane(ScrollView, can_focus=True):
-    """The table. The cursor stays on its slot when the order changes."""
+class SlotPane(Table):
+    """The table, and a line of the free slots. The cursor stays on its slot when the order changes."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"slots--{part}" for part in ("head", "open", "closed", "free", "error", "cursor", "stale")
-    }
-    BINDINGS: ClassVar[list[BindingType]] = [*MOVE_KEYS, Binding("enter", "open", "Transcript")]
-
+    head_lines = 1
     is_stale: reactive[bool] = reactive(False)
-
-    class Opened(Message):
-        """The operator opened a slot's session."""
-
-        def __init__(self, row: SlotRow) -> None:
-            super().__init__()
-            self.row = row
-
-    class TitleClicked(Message):
-        """The operator clicked a column's title."""
-
-        def __init__(self, column: Column) -> None:
-            super().__init__()
-            self.column = column
 
     def __init__(self, board: SlotBoard, clock: Callable[[], float], *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -97,10 +77,22 @@ class SlotPane(ScrollView, can_focus=True):
         self._idle_shown: dict[int, str] = {}
 
     @property
-    def row(self) -> SlotRow | None:
-        """The row under the cursor."""
+    def key(self) -> SessionKey | None:
         order = self._board.order
-        return order[self._cursor_line] if self._cursor_line < len(order) else None
+        return order[self._cursor_line].key if self._cursor_line < len(order) else None
+
+    @property
+    def cursor_line(self) -> int:
+        return self._cursor_line
+
+    @property
+    def count(self) -> int:
+        return len(self._board.order)
+
+    @property
+    def lines(self) -> int:
+        """The number of lines that show everything."""
+        return 1 + len(self._board.order) + bool(self._board.free)
 
     def show_board(self, board: SlotBoard) -> None:
         """Show the slots of another server."""
@@ -110,8 +102,8 @@ class SlotPane(ScrollView, can_focus=True):
     def reorder(self) -> None:
         """Draw all rows, in the board's order."""
         order = self._board.order
-        if self.virtual_size.height != len(order) + 1:
-            self.virtual_size = Size(0, len(order) + 1)
+        if self.virtual_size.height != self.lines:
+            self.virtual_size = Size(0, self.lines)
         self._cursor_line = next(
             (line for line, row in enumerate(order) if row.slot == self._cursor_slot),
             min(self._cursor_line, max(0, len(order) - 1)),
@@ -121,9 +113,15 @@ class SlotPane(ScrollView, can_focus=True):
         self._lay_out_columns()
         self.refresh()
 
+    def sort_by(self, column: Column) -> None:
+        """Sort by a column; if that is the order already, reverse it."""
+        board = self._board
+        board.sort_by(column, is_reversed=column == board.sort and not board.is_reversed)
+        self.reorder()
+
     def _lay_out_columns(self) -> None:
         # Not only at a resize: the scrollbar comes and goes.
-        widths = lay_out(self.scrollable_content_region.width)
+        widths = lay_out(self.scrollable_content_region.width, self._board.ip_width)
         if widths != self._widths:
             self._widths = widths
             self.refresh()
@@ -140,7 +138,7 @@ class SlotPane(ScrollView, can_focus=True):
             if line >= len(order):
                 return
             row = order[line]
-            if row.slot in touched or self._idle_shown.get(row.slot) != self._idle(row, now):
+            if row.slot in touched or self._idle_shown.get(row.slot) != format_span(now - row.idle_since):
                 self.refresh_lines(self.scroll_offset.y + y)
 
     def render_line(self, y: int) -> Strip:
@@ -149,6 +147,8 @@ class SlotPane(ScrollView, can_focus=True):
             return self._titles(width)
         line = self.scroll_offset.y + y - 1
         order = self._board.order
+        if line == len(order) and self._board.free:
+            return Strip([Segment(fit(f"   {self._board.free} free", width), self.style("dim"))], width)
         if line >= len(order):
             return Strip.blank(width, self.rich_style)
         return self._line(order[line], width, is_cursor=line == self._cursor_line)
@@ -158,33 +158,12 @@ class SlotPane(ScrollView, can_focus=True):
         self._follow_cursor()
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor, open a session at the second click, or sort."""
-        if event.y == 0:
-            column = self._column_at(event.x)
-            if column is not None:
-                self.post_message(self.TitleClicked(column))
-            return
-        line = self.scroll_offset.y + event.y - 1
-        if line < len(self._board.order):
-            self._go_to(line)
-            if event.chain > 1:
-                self.action_open()
+        """Sort by the column whose title was clicked."""
+        column = self._column_at(event.x) if event.y == 0 else None
+        if column is not None:
+            self.sort_by(column)
 
-    def action_move(self, step: int) -> None:
-        self._go_to(self._cursor_line + step)
-
-    def action_page(self, step: int) -> None:
-        self._go_to(self._cursor_line + step * max(1, self.size.height - 2))
-
-    def action_jump(self, line: int) -> None:
-        self._go_to(line if line >= 0 else len(self._board.order) - 1)
-
-    def action_open(self) -> None:
-        row = self.row
-        if row is not None:
-            self.post_message(self.Opened(row))
-
-    def _go_to(self, line: int) -> None:
+    def go_to(self, line: int) -> None:
         order = self._board.order
         if not order:
             return
@@ -217,33 +196,31 @@ class SlotPane(ScrollView, can_focus=True):
             arrow = ("▼" if board.is_reversed else "▲") if column == board.sort else ""
             cells.append(fit(_LAYOUT[column].title + arrow, room, right=column in _RIGHT))
         text = fit(" " + " ".join(cells), width)
-        return Strip([Segment(text, self.get_component_rich_style("slots--head"))], width)
+        return Strip([Segment(text, self.style("head"))], width)
 
     def _line(self, row: SlotRow, width: int, *, is_cursor: bool) -> Strip:
         now = self._clock()
-        idle = self._idle_shown[row.slot] = self._idle(row, now)
-        base = self._style_of(row, is_cursor=is_cursor)
-        error = base if is_cursor or self.is_stale else base + self.get_component_rich_style("slots--error")
+        idle = self._idle_shown[row.slot] = format_span(now - row.idle_since)
+        base = self.style("dim" if self.is_stale else "said" if row.state == "open" else "closed")
+        bold = Style(bold=now - row.idle_since < _NEW_S)
+        reply = base if self.is_stale else base + self.style(reply_class(row.reply))
+        if is_cursor:
+            bar = self.cursor_bar()
+            base, reply = base + bar, reply + bar
         segments = [Segment(" ", base)]
         for column, room in self._widths.items():
             text = fit(_text(row, column, idle, room), room, right=column in _RIGHT)
-            segments.append(Segment(text + " ", error if column == "error" else base))
+            segments.append(Segment(text + " ", (reply if column == "reply" else base) + bold))
         return Strip(segments).adjust_cell_length(width, base)
-
-    def _style_of(self, row: SlotRow, *, is_cursor: bool) -> Style:
-        if is_cursor and self.has_focus:
-            return self.get_component_rich_style("slots--cursor")
-        name = "slots--stale" if self.is_stale else f"slots--{row.state}"
-        style = self.get_component_rich_style(name if name in self.COMPONENT_CLASSES else "slots--closed")
-        return style + Style(underline=True) if is_cursor else style
-
-    def _idle(self, row: SlotRow, now: float) -> str:
-        return "" if row.state == "free" else format_span(now - row.idle_since)
 
 
 def _text(row: SlotRow, column: Column, idle: str, room: int) -> str:
     if column == "idle":
         return idle
     if column == "state":
-        return f"{_SIGNS.get(row.state, '·')} {row.state_text if room >= _STATE_WIDTH else row.state}"
+        return f"{_SIGNS.get(row.state, '·')} {row.state_text}"
+    if column == "last":
+        return short_command(row.last)
+    if column == "reply" and room == _LAYOUT[column].width:
+        return row.reply[:3]
     return str(getattr(row, column) or "")

@@ -1,12 +1,15 @@
-"""The top bar: server, state, last connect and connections per minute."""
+"""The header: server, state and the figures that matter; beside the buttons, the connections of the last minute."""
 
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-_SPARKLINE_MINUTES: Final = 30
+from smtppseudo.tui.rates import sparkline
+
+_SPARKLINE_MIN: int = 5
 
 
 class Headline(NamedTuple):
@@ -16,30 +19,37 @@ class Headline(NamedTuple):
     is_online: bool | None = None
     status: str = ""
     facts: tuple[str, ...] = ()
-    spark: str = ""
-    per_minute: int = 0
 
 
 class TopBar(Widget):
-    """Two lines. Where there is little room, the last facts are left out."""
+    """One line. Where there is little room, the last facts are left out."""
 
     headline: reactive[Headline] = reactive(Headline())
 
     def render(self) -> Content:
         headline, width = self.headline, self.size.width
         sign, style = ("●", "$primary bold") if headline.is_online else ("○", "$error bold")
-        name = Content.assemble((" smtppseudo  ", "bold"), headline.place)
-        first = _spread(name, Content.assemble((f"{sign} {headline.status} ", style)), width)
-        spark = headline.spark[-max(0, min(_SPARKLINE_MINUTES, width - 60)) :] if width > 64 else ""
-        right = Content.assemble((spark, "$secondary"), " ", f"{headline.per_minute}/min ")
-        room = width - right.cell_length - 2
+        status = f"{sign} {headline.status}"
         facts = list(headline.facts)
-        while len(facts) > 1 and len(" · ".join(facts)) + 1 > room:
+        while facts and len("   ".join([status, *facts])) + 2 > width:
             facts.pop()
-        second = _spread(Content.assemble((" " + " · ".join(facts), "$muted")), right, width)
-        return Content("\n").join([first, second])
+        right = Content.assemble((status, style), *[f"   {fact}" for fact in facts], " ")
+        name = " smtppseudo  " if width - right.cell_length > len(" smtppseudo  ") + len(headline.place) else " "
+        room = max(0, width - right.cell_length)
+        left = Content.assemble((name, "bold"), headline.place).truncate(max(0, room - 1), ellipsis=True)
+        return left.pad_right(max(0, room - left.cell_length)) + right
 
 
-def _spread(left: Content, right: Content, width: int) -> Content:
-    room = width - right.cell_length
-    return left.truncate(max(0, room - 1), ellipsis=True).pad_right(max(0, room - left.cell_length)) + right
+class RateBar(Widget):
+    """The connections of the last minute, behind a sparkline of as many bars as there is room for."""
+
+    figures: reactive[tuple[int, Sequence[int]]] = reactive((0, ()))
+
+    def render(self) -> Content:
+        count, bars = self.figures
+        text = f"{count:,} in the last minute "
+        text = text if len(text) <= self.size.width else f"{count:,}/min "
+        room = max(0, self.size.width - len(text) - 2)
+        spark = sparkline(list(bars[-room:])) if any(bars) and room >= _SPARKLINE_MIN else ""
+        line = Content.assemble((spark, "$secondary"), "  ", text)
+        return line.pad_left(max(0, self.size.width - line.cell_length))
