@@ -180,7 +180,7 @@ KEYS: Final[dict[str, Key]] = {
         Key(
             "limit_exempt",
             list_of(network, 'a list of networks, as in ["127.0.0.0/8", "::1/128"]', most=500),
-            "Networks that slots_per_client does not apply to.",
+            "Networks without the limits of a client: for slots (slots_per_client), and for bytes of log.",
         ),
         Key(
             "proxies",
@@ -279,7 +279,8 @@ KEYS: Final[dict[str, Key]] = {
         _at_start(
             "log_max_bytes_per_day",
             whole(0, 1 << 50),
-            "When the log of a day reaches this many bytes, logging stops until the next day. 0 = no limit.",
+            "When the log of a day reaches this many bytes, logging stops until the next day. One source can use a"
+            " 64th. 0 = no limit.",
         ),
         _at_start(
             "log_min_free_bytes",

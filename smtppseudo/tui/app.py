@@ -35,7 +35,6 @@ class MonitorApp(App[None]):
 
     CSS_PATH = "style.tcss"
     TITLE = "smtppseudo"
-    ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+z", "suspend_process", show=False, priority=True),
         Binding("ctrl+c", "interrupt", show=False, priority=True),

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from smtppseudo.link.errors import (
     ClosedError,
@@ -81,31 +81,7 @@ class ResumePoint(NamedTuple):
     seq: int = 0
 
 
-class UpdateSource(Protocol):
-    """What the screen needs of the feeder."""
-
-    def start(self, target: Target, after: ResumePoint) -> None:
-        """Connect; deliver the events after the resume point."""
-
-    def take(self) -> list[Update]:
-        """Return the updates since the last call, in order."""
-        ...
-
-    def ask(self, op: str, **fields: object) -> "Future[Frame]":
-        """Send a request; the future gets the reply's fields, or LinkError."""
-        ...
-
-    def refresh_slots(self) -> None:
-        """Ask for the list of slots; the reply is among the updates."""
-
-    def retry(self) -> None:
-        """Connect now instead of waiting for the next try."""
-
-    def stop(self) -> None:
-        """Disconnect and stop, without waiting for the thread."""
-
-
-class Feeder(UpdateSource):
+class Feeder:
     """The thread, for one target. All public methods may be called from any other thread."""
 
     def __init__(self, keys: Keyring, clock: Callable[[], float] = time.monotonic) -> None:
@@ -125,10 +101,12 @@ class Feeder(UpdateSource):
         self._is_stopped = False
 
     def start(self, target: Target, after: ResumePoint) -> None:
+        """Connect; deliver the events after the resume point."""
         self._target, self._resume = target, after
         threading.Thread(target=self._run, name="feeder", daemon=True).start()
 
     def take(self) -> list[Update]:
+        """Return the updates since the last call, in order."""
         with self._lock:
             updates, self._updates = list(self._updates), deque()
             self._backlog = 0
@@ -136,6 +114,7 @@ class Feeder(UpdateSource):
         return updates
 
     def ask(self, op: str, **fields: object) -> "Future[Frame]":
+        """Send a request; the future gets the reply's fields, or LinkError."""
         future: Future[Frame] = Future()
         future.set_running_or_notify_cancel()  # a request that was sent cannot be cancelled
         try:
@@ -148,14 +127,16 @@ class Feeder(UpdateSource):
         return future
 
     def refresh_slots(self) -> None:
+        """Ask for the list of slots; the reply is among the updates."""
         with contextlib.suppress(LinkError):  # the thread gets the same error
             self._poll("slots")
 
     def retry(self) -> None:
+        """Connect now instead of waiting for the next try."""
         self._wake.set()
 
     def stop(self) -> None:
-        # The thread may be in a name lookup that takes long: nobody waits for it.
+        """Disconnect and stop, without waiting for the thread."""
         with self._lock:
             self._is_stopped = True
             if self._link is not None:

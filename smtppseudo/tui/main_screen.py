@@ -21,7 +21,7 @@ from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.slots import COLUMNS
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 from smtppseudo.tui.widgets.caller_pane import CallerPane
-from smtppseudo.tui.widgets.details import Details, details_text
+from smtppseudo.tui.widgets.details import Details
 from smtppseudo.tui.widgets.event_pane import EventPane
 from smtppseudo.tui.widgets.key_footer import Hint, KeyFooter
 from smtppseudo.tui.widgets.pane_title import PaneTitle
@@ -151,7 +151,7 @@ class MainScreen(Screen[None]):
             self._notice.update(text)
         self._notice.display = bool(text)
         self._callers.show(model)
-        self._details.show(overview.sections(view))
+        self._details.show(overview.details(view))
         self._redraw_titles()
         self._slots.is_stale = view.link.up is None
         is_known = bool(model.started_at)
@@ -178,9 +178,7 @@ class MainScreen(Screen[None]):
             parts.append(f"search: {self._search}")
         if self._view.model.not_shown:
             parts.append(f"{self._view.model.not_shown:,} not shown")
-        if pane.is_paused:
-            parts.append(f"paused, {pane.held_back} new (p)")
-        parts.append("following" if pane.is_following else "not following (e)")
+        parts.append("following" if pane.is_following else f"paused, {pane.new_count:,} new (p)")
         self._events_title.about = " · ".join(parts)
 
     def _place_sides(self) -> None:
@@ -288,12 +286,7 @@ class MainScreen(Screen[None]):
             self.notify(f"No event contains {self._search}", title="Search", markup=False)
 
     def action_pause(self) -> None:
-        self._events.is_paused = not self._events.is_paused
-        self._redraw_titles()
-
-    def action_follow(self) -> None:
-        self._events.is_paused = False
-        self._events.action_jump(-1)
+        self._events.toggle_pause()
         self._redraw_titles()
 
     def action_sort(self) -> None:
@@ -303,14 +296,11 @@ class MainScreen(Screen[None]):
         self._slots.sort_by(self._view.model.board.sort)
 
     def action_details(self) -> None:
-        view = self._view
         if self.size.width >= SIDE_COLUMNS:
             self._wants_details = not self._details_side.display
             self._place_sides()
         else:
-            callers = partial(overview.caller_section, view.model.callers, view.zone)
-            text = lambda: details_text([callers(), *overview.sections(view)])  # noqa: E731
-            self.app.push_screen(TextDialog("Details", text))
+            self.app.push_screen(TextDialog("Details", partial(overview.details, self._view, has_callers=True)))
 
     def action_retry(self) -> None:
         self._operations.retry()

@@ -2,25 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from smtppseudo.config.settings import MONITOR_PORT
+from smtppseudo.files import StateDir
 from smtppseudo.link.machine import checked_word
 from smtppseudo.link.route import Target
 from smtppseudo.link.wire import LOOPBACK, TlsMode
 
 MEMORY_FILE: Final = "monitor.json"
-
-
-class MemoryStore(Protocol):
-    """A directory whose files only this user can read."""
-
-    def read(self, name: str) -> str | None:
-        """Return a file's text; None if there is no such file. Raises OSError."""
-        ...
-
-    def write(self, name: str, text: str) -> None:
-        """Replace a file. Raises OSError."""
 
 
 class Memory(NamedTuple):
@@ -36,7 +26,7 @@ class Memory(NamedTuple):
         return f"Memory({self.host!r}, {self.port!r})"
 
     @classmethod
-    def load(cls, store: MemoryStore) -> "Memory":
+    def load(cls, store: StateDir) -> "Memory":
         """Return the memory in a store. What cannot be read or is malformed counts as missing; raises nothing."""
         try:
             kept = json.loads(store.read(MEMORY_FILE) or "{}")
@@ -53,7 +43,7 @@ class Memory(NamedTuple):
             {place: word for place, word in words.items() if _is_word(word)} if isinstance(words, dict) else {},
         )
 
-    def save(self, store: MemoryStore) -> None:
+    def save(self, store: StateDir) -> None:
         """Write the memory to a store. Raises OSError."""
         store.write(MEMORY_FILE, json.dumps(self._asdict(), indent=2) + "\n")
 

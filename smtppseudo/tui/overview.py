@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from datetime import tzinfo
 from typing import Final
 
+from textual.content import Content
+
 from smtppseudo.events import printable
 from smtppseudo.log.shares import SHORT
 from smtppseudo.tui.model import Model, turned_away_count
@@ -19,7 +21,7 @@ from smtppseudo.tui.texts import (
     text_of,
 )
 from smtppseudo.tui.widgets.caller_pane import CALLERS_SHOWN
-from smtppseudo.tui.widgets.details import Section
+from smtppseudo.tui.widgets.details import section
 from smtppseudo.tui.widgets.top_bar import Headline
 
 _OLD_S: Final = 12 * 3_600  # a last connect before that is shown with its date
@@ -84,15 +86,16 @@ def notice(view: ServerView) -> str:
     return f"No connection.\n\n{error}\n\n{steps}\n{more}"
 
 
-def sections(view: ServerView) -> list[Section]:
-    """Return the sections of the details."""
-    return [Section("Server", list(_server(view))), Section("Service", _service(view))]
-
-
-def caller_section(counts: CallerCounts, zone: tzinfo | None) -> Section:
-    """Return the callers with the most connections, and why sessions ended."""
-    lines = [("", f"{count:>6,}  {ip}") for ip, count in counts.top(CALLERS_SHOWN)]
-    return Section(callers_title(counts, zone), [*lines, ("Ended", counts.endings_text() or "none yet")])
+def details(view: ServerView, *, has_callers: bool = False) -> Content:
+    """Return the text of the details; with the callers that connect most, and why sessions ended, if asked for."""
+    counts = view.model.callers
+    callers = [
+        *[("", f"{count:>6,}  {ip}") for ip, count in counts.top(CALLERS_SHOWN)],
+        ("Ended", counts.endings_text()),
+    ]
+    sections = [section(callers_title(counts, view.zone), callers)] if has_callers else []
+    sections += [section("Server", _server(view)), section("Service", _service(view))]
+    return Content("\n\n").join(sections)
 
 
 def callers_title(counts: CallerCounts, zone: tzinfo | None) -> str:

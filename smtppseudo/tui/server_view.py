@@ -7,24 +7,16 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from smtppseudo.events import printable
+from smtppseudo.files import StateDir
 from smtppseudo.link.errors import LinkError
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.background import in_thread, reply_to
 from smtppseudo.tui.dialogs.service import ServiceControl
-from smtppseudo.tui.feeder import (
-    EventBatch,
-    Feeder,
-    LinkDown,
-    LinkUp,
-    PolledReply,
-    ResumePoint,
-    Update,
-    UpdateSource,
-)
+from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, PolledReply, ResumePoint, Update
 from smtppseudo.tui.link_status import LinkStatus
-from smtppseudo.tui.memory import Memory, MemoryStore
+from smtppseudo.tui.memory import Memory
 from smtppseudo.tui.model import Model
 
 _SLOTS_AFTER_GAP_S: Final = 2.0
@@ -35,8 +27,8 @@ class Dependencies(NamedTuple):
     """What the screen uses of the outside world; tests replace it."""
 
     keyring: Keyring
-    store: MemoryStore
-    make_source: Callable[[Keyring], UpdateSource] = Feeder
+    store: StateDir
+    make_source: Callable[[Keyring], Feeder] = Feeder
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], datetime] = partial(datetime.now, UTC)
     zone: tzinfo | None = None  # None: this machine's

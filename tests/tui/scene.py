@@ -15,6 +15,7 @@ from unittest.mock import patch
 from textual.pilot import Pilot
 
 from smtppseudo.config.settings import Settings
+from smtppseudo.files import StateDir
 from smtppseudo.link.errors import OpRefusedError
 from smtppseudo.link.incoming import Dropped, Snapshot, Streamed
 from smtppseudo.link.keyring import Keyring
@@ -24,7 +25,7 @@ from smtppseudo.monitor.codec import Frame
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.app import MonitorApp
 from smtppseudo.tui.dialogs.service import ServiceControl
-from smtppseudo.tui.feeder import EventBatch, LinkUp, PolledReply, ResumePoint, Update
+from smtppseudo.tui.feeder import EventBatch, Feeder, LinkUp, PolledReply, ResumePoint, Update
 from smtppseudo.tui.model import Model
 from smtppseudo.tui.server_view import Dependencies
 
@@ -33,7 +34,7 @@ SECOND = 1_740_000_000  # since the epoch
 STARTED_AT = "2026-05-31T08:15:00.000Z"
 
 
-class FakeSource:
+class FakeSource(Feeder):
     """Delivers what the test puts into `updates`. `replies` are those to ops by name: fields, or an error."""
 
     def __init__(self) -> None:
@@ -93,7 +94,7 @@ class FakeKeyring(Keyring):
         self.accepted.append((host, port, fingerprint))
 
 
-class FakeStore:
+class FakeStore(StateDir):
     """Files in memory."""
 
     def __init__(self) -> None:
@@ -103,7 +104,7 @@ class FakeStore:
         """Return a file."""
         return self.files.get(name)
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, text: str, mode: int = 0) -> None:
         """Replace a file."""
         self.files[name] = text
 

@@ -106,7 +106,7 @@ def test_the_footer_shows_the_keys_of_the_focused_pane() -> None:
         scene.app.main.query_one(EventPane).focus()
         await scene.pilot.pause()
         last = scene.text().splitlines()[-1]
-        assert last.strip() == "⏎ session ? help x hang up f filter / search p pause e follow d details q quit"
+        assert last.strip() == "⏎ session ? help x hang up f filter / search p pause d details v service q quit"
         await scene.pilot.click("#footer", offset=(last.index("p pause"), 0))
         await scene.settle(lambda: "paused" in scene.text(), "a click does what the key does")
         await scene.pilot.press("f")
@@ -203,7 +203,7 @@ def test_events_are_paused_filtered_searched_and_followed() -> None:
         await scene.pilot.press("f", *"event:online", "enter")
         assert "QUIT" not in scene.text().split("Events")[1]
         await scene.pilot.press("f", "ctrl+u", "enter", "slash", *"ylmf", "enter")
-        assert "not following (e)" in scene.text()
+        assert "paused, 0 new (p)" in scene.text()
         first = pane._cursor
         await scene.pilot.press("N")
         assert pane._cursor is not None
@@ -211,7 +211,7 @@ def test_events_are_paused_filtered_searched_and_followed() -> None:
         assert pane._cursor < first
         await scene.pilot.press("n")
         assert pane._cursor == first
-        await scene.pilot.press("e")
+        await scene.pilot.press("p")
         assert pane.is_following
 
     play(Scene(), act)

@@ -13,7 +13,7 @@ from smtppseudo.link.machine import checked_word
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, derive
 from smtppseudo.tui.background import in_thread, reply_to, start_worker
 from smtppseudo.tui.dialogs.dialog import Dialog, box, buttons, complaint, field, text_line
-from smtppseudo.tui.feeder import UpdateSource
+from smtppseudo.tui.feeder import Feeder
 from smtppseudo.tui.texts import sentence
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 
@@ -68,7 +68,7 @@ class LoginDialog(Dialog[TypedWord]):
 class NewWordDialog(Dialog[str]):
     """Asks twice for a new magic word and sets it at the server. Only keys derived from it leave this machine."""
 
-    def __init__(self, source: Callable[[], UpdateSource], place: str) -> None:
+    def __init__(self, source: Callable[[], Feeder], place: str) -> None:
         super().__init__()
         self._source = source
         self._place = place

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
-from smtppseudo.config.settings import Settings, SettingsError, check
+from smtppseudo.config.settings import Settings, check
 from smtppseudo.events import printable
 from smtppseudo.link.errors import LinkError, OpRefusedError
 from smtppseudo.link.machine import checked_word
@@ -17,7 +17,7 @@ from smtppseudo.monitor.codec import Frame
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.tui.background import in_thread, reply_to, start_worker
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, field
-from smtppseudo.tui.feeder import UpdateSource
+from smtppseudo.tui.feeder import Feeder
 from smtppseudo.tui.texts import text_of
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 
@@ -56,12 +56,18 @@ def look_up(address: str) -> AddressCheck:
     return AddressCheck(f"{addresses}: {'this machine' if own else 'another machine'}", is_good=True)
 
 
+def _check_port(value: str) -> str:
+    if not (value.isascii() and value.isdecimal() and 0 < int(value) < 1 << 16):
+        raise ValueError(f"{value or 'nothing'} is not a port: 1 to 65535")
+    return "the server's monitor port, usually 26"
+
+
 class SetupDialog(Dialog[SetupResult]):
     """The form. The greeting is saved at the server, the rest on this machine."""
 
     AUTO_FOCUS = "#host"  # the greeting gets the focus when it is loaded
 
-    def __init__(self, source: UpdateSource, before: SetupResult, login: str, date: str, *, is_connected: bool) -> None:
+    def __init__(self, source: Feeder, before: SetupResult, login: str, date: str, *, is_connected: bool) -> None:
         super().__init__()
         self._source = source
         self._before = before
@@ -96,26 +102,19 @@ class SetupDialog(Dialog[SetupResult]):
     def on_mount(self) -> None:
         self.query_one("#keep", TextSwitch).is_on = self._before.is_kept
         self.query_one("#cleartext", TextSwitch).is_on = self._before.cleartext
-        self._hint("word", self._login)
-        self._check_port(str(self._before.port))
+        for name in ("greeting", "port", "word"):
+            self._check(name)
         self._look_up_soon(self._before.host)
         if self._is_connected:
             self._hint("greeting", "asking the server ...")
             start_worker(self, self._load, "load")
-        else:
-            self._hint("greeting", "needs a connection to the server")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Check each value while it is typed."""
-        value = event.value
-        if event.input.id == "greeting":
-            self._check_greeting(value)
-        elif event.input.id == "host":
-            self._look_up_soon(value.strip())
-        elif event.input.id == "port":
-            self._check_port(value)
-        elif event.input.id == "word":
-            self._check_word(value)
+        if event.input.id == "host":
+            self._look_up_soon(event.value.strip())
+        else:
+            self._check(str(event.input.id))
 
     def on_input_submitted(self) -> None:
         self._save()
@@ -162,7 +161,7 @@ class SetupDialog(Dialog[SetupResult]):
         greeting = self.query_one("#greeting", Input)
         greeting.disabled = False
         greeting.value = self._greeting
-        self._check_greeting(self._greeting)
+        self._check("greeting")
         greeting.focus()
 
     def _take(self, fields: Frame) -> None:
@@ -171,16 +170,29 @@ class SetupDialog(Dialog[SetupResult]):
         self._greeting = text_of(self._settings, "greeting")
         self._revision = revision if isinstance(revision, int) else 0
 
-    def _check_greeting(self, value: str) -> bool:
-        if self.query_one("#greeting", Input).disabled:
-            return True
+    def _check(self, name: str) -> bool:
+        """Check the greeting, the port or the magic word, and show the result; return whether it is good."""
+        check_value = {"greeting": self._check_greeting, "port": _check_port, "word": self._check_word}[name]
         try:
-            check("greeting", value)
-        except SettingsError as error:
-            self._hint("greeting", str(error), is_bad=True)
+            self._hint(name, check_value(self._value(name)))
+        except ValueError as error:
+            self._hint(name, str(error), is_bad=True)
             return False
-        self._hint("greeting", f"callers get: {self._preview(value)}")
         return True
+
+    def _check_greeting(self, value: str) -> str:
+        if not self.query_one("#greeting", Input).disabled:
+            check("greeting", value)
+            return f"callers get: {self._preview(value)}"
+        return "needs a connection to the server"
+
+    def _check_word(self, value: str) -> str:
+        try:
+            return "this screen logs in with it; the server's is not changed" if checked_word(value) else ""
+        except ValueError as error:
+            if not value:
+                return self._login
+            raise ValueError(f"{error}: {len(value)} so far") from None
 
     def _preview(self, greeting: str) -> str:
         """Return the first line that a caller at 192.0.2.1 would get now."""
@@ -192,26 +204,6 @@ class SetupDialog(Dialog[SetupResult]):
             reject_at="connect" if self._settings.get("reject_at") == "connect" else "mail",
         )
         return Dialogue(settings).greeting("192.0.2.1", self._date).decode().strip()
-
-    def _check_port(self, value: str) -> bool:
-        is_good = value.isascii() and value.isdecimal() and 0 < int(value) < 1 << 16
-        text = "the server's monitor port, usually 26"
-        if not is_good:
-            text = f"{value or 'nothing'} is not a port: 1 to 65535"
-        self._hint("port", text, is_bad=not is_good)
-        return is_good
-
-    def _check_word(self, value: str) -> bool:
-        if not value:
-            self._hint("word", self._login)
-            return True
-        try:
-            checked_word(value)
-        except ValueError as error:
-            self._hint("word", f"{error}: {len(value)} so far", is_bad=True)
-            return False
-        self._hint("word", "this screen logs in with it; the server's is not changed")
-        return True
 
     def _look_up_soon(self, address: str) -> None:
         self._checked = None
@@ -242,10 +234,10 @@ class SetupDialog(Dialog[SetupResult]):
     async def _save_all(self) -> None:
         greeting, port, word = self._value("greeting"), self._value("port"), self._value("word")
         checks = {
-            "greeting": self._check_greeting(greeting),
+            "greeting": self._check("greeting"),
             "host": await self._is_address_good(),
-            "port": self._check_port(port),
-            "word": self._check_word(word),
+            "port": self._check("port"),
+            "word": self._check("word"),
         }
         bad = next((name for name, is_good in checks.items() if not is_good), None)
         if bad is not None:

@@ -1,19 +1,11 @@
-"""The details: the server, the service, and, where they have no pane, the top callers."""
+"""The details: the server, its service, and, where they have no pane, the top callers."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
-
-
-class Section(NamedTuple):
-    """A heading, and lines of a name and a value. A line without a name is plain text."""
-
-    title: str
-    lines: Sequence[tuple[str, str]]
 
 
 class Details(VerticalScroll, can_focus=False):
@@ -27,24 +19,15 @@ class Details(VerticalScroll, can_focus=False):
     def compose(self) -> ComposeResult:
         yield self._static
 
-    def show(self, sections: Sequence[Section]) -> None:
-        """Show sections, one below the other."""
-        text = details_text(sections)
+    def show(self, text: Content) -> None:
+        """Show a text."""
         if text != self._text:
             has_other_height = text.plain.count("\n") != self._text.plain.count("\n")
             self._text = text
             self._static.update(text, layout=has_other_height)
 
 
-def details_text(sections: Sequence[Section]) -> Content:
-    """Return sections, one below the other."""
-    return Content("\n\n").join([_render(section) for section in sections])
-
-
-def _render(section: Section) -> Content:
-    title = Content.assemble((f" {section.title}", "bold"))
-    return Content("\n").join([title, *[_line(name, value) for name, value in section.lines]])
-
-
-def _line(name: str, value: str) -> Content:
-    return Content.assemble((f" {name:<13} " if name else " ", "$muted"), value)
+def section(title: str, lines: Iterable[tuple[str, str]]) -> Content:
+    """Return a heading, and lines of a name and a value. A line without a name is plain text."""
+    parts = [Content.assemble((f" {name:<13} " if name else " ", "$muted"), value) for name, value in lines]
+    return Content("\n").join([Content.styled(f" {title}", "bold"), *parts])

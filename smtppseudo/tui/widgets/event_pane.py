@@ -6,7 +6,6 @@ from typing import Final
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Size
-from textual.reactive import reactive
 from textual.strip import Strip
 
 from smtppseudo.monitor.codec import Frame
@@ -23,9 +22,7 @@ _REPLY_TEXT_FROM: Final = 50  # with less room, the code stands alone
 
 
 class EventPane(Table):
-    """The events, the newest at the bottom. `is_following` keeps it in view; `is_paused` hides newer ones."""
-
-    is_paused: reactive[bool] = reactive(False)
+    """The events, the newest at the bottom. `is_following` keeps it in view."""
 
     def __init__(self, event_list: EventList, zone: tzinfo | None, *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -33,8 +30,8 @@ class EventPane(Table):
         self._list = event_list
         self._zone = zone
         self._top = 0  # the number of the item on the first line, while not following
-        self._until: int | None = None  # the number of the first hidden item, while paused
         self._cursor: int | None = None  # the number of the item under the cursor; None: the newest
+        self._paused_at = 0  # the number of the next item when following ended
         self._drawn = (0, 0)
 
     @property
@@ -44,9 +41,7 @@ class EventPane(Table):
 
     @property
     def count(self) -> int:
-        if self._until is None:
-            return len(self._list)
-        return self._list.line_of(self._until - 1) + 1 if len(self._list) else 0
+        return len(self._list)
 
     @property
     def cursor_line(self) -> int:
@@ -55,22 +50,15 @@ class EventPane(Table):
         return self._list.line_of(self._cursor)
 
     @property
-    def held_back(self) -> int:
-        """The number of events since the pause began."""
-        return 0 if self._until is None else self._list.next_number - self._until
-
-    def watch_is_paused(self, is_paused: bool) -> None:
-        self._until = self._list.next_number if is_paused else None
-        self.catch_up()
+    def new_count(self) -> int:
+        """The number of events since following ended."""
+        return 0 if self.is_following else self._list.next_number - self._paused_at
 
     def show_events(self, event_list: EventList) -> None:
         """Show another list, or the same one after its filter was changed."""
         self._list = event_list
-        self._cursor = None
-        if self.is_paused:
-            self._until = event_list.next_number
+        self.action_jump(-1)
         self.catch_up()
-        self.refresh()
 
     def catch_up(self) -> None:
         """Show new events."""
@@ -78,10 +66,11 @@ class EventPane(Table):
         if self.virtual_size.height != lines:
             self.virtual_size = Size(0, lines)
         if self.is_following:
+            self._paused_at = self._list.next_number
             self._scroll_to_line(lines)
         elif self._list.line_of(self._top) != self.scroll_offset.y:
             self.scroll_to(y=self._list.line_of(self._top), animate=False)
-        drawn = (lines, self._list.next_number if self._until is None else self._until)
+        drawn = (lines, self._list.next_number)
         if drawn != self._drawn:
             self._drawn = drawn
             self.refresh()
@@ -89,11 +78,14 @@ class EventPane(Table):
     def search(self, words: str, step: int) -> bool:
         """Go to the nearest match after (`step` 1) or before (-1) the cursor; return whether there is one."""
         line = self._list.find(words, self.cursor_line if self._cursor is not None else self.count, step)
-        if line is None or line >= self.count:
-            return False
-        self.go_to(line)
-        self._scroll_to_line(line - self.size.height // 2)
-        return True
+        if line is not None:
+            self.go_to(line)
+            self._scroll_to_line(line - self.size.height // 2)
+        return line is not None
+
+    def toggle_pause(self) -> None:
+        """Stop following at the newest event, or follow again."""
+        self.go_to(self.count - 1 if self.is_following else self.count)
 
     def go_to(self, line: int) -> None:
         if line >= self.count:  # follow the newest
