@@ -38,7 +38,8 @@ class Counters:
         if said is not None:
             self.commands += said.commands
             if said.mails_refused:
-                self._begin_day(day)
+                if day != self._day:
+                    self._begin_day(day)
                 self.mails_refused[session.stage] += said.mails_refused
                 self.mails_refused_today += said.mails_refused
         self.received_bytes += session.received_bytes

@@ -18,7 +18,7 @@ _AUTH: Final = re.compile(
 HTTP_LINES_MAX: Final = 20
 # A request line: a word and a target, or with the version at its end. Or the header that every request has.
 _HTTP: Final = re.compile(
-    rb"\s*(?:\S+\s+(?:/|https?://|\*(?!\S)|[\w.:\[\]-]+:\d{1,5}(?!\S))|\S.*\sHTTP/\d\.\d\s*$|HOST:)",
+    rb"\s*(?:\S+[ \t]+(?:/|https?://|\*(?!\S)|[\w.:\[\]-]+:\d{1,5}(?!\S))|\S.*\sHTTP/\d\.\d\s*$|HOST:)",
     re.IGNORECASE | re.DOTALL,
 )
 # What ends the text of a message: a command that hardly any text looks like.

@@ -190,8 +190,9 @@ class SmtpSession:
         said = self.said or self._ensure_said()
         if self._dialogue.greets_with_refusal:
             said.mails_refused = 1
-        sums = (reason, duration_ms, self.received_bytes, self.sent_bytes, said.commands, said.mails_refused)
-        return [*events, _new(Closed, (*sums, said.not_logged))]
+        mails_refused = said.mails_refused
+        sums = (reason, duration_ms, self.received_bytes, self.sent_bytes, said.commands, mails_refused, said.not_logged)
+        return [*events, _new(Closed, sums)]
 
     def secured(self, now: float) -> None:
         """Restart under TLS: discard what the caller said before (RFC 3207 section 4.2)."""
@@ -342,6 +343,7 @@ class SmtpSession:
             return verb, rule, argument
         if said.commands == 1 and line.startswith(_TLS):
             self.close_reason = "tls_in_clear"
+            said.commands = 0  # this was none
             return verb, None, b""
         if said.is_http(line):
             self.close_reason = "http"
