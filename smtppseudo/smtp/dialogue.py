@@ -58,7 +58,6 @@ class Rule:
 
 # By stage: the verb that is refused, and its refusal.
 _REFUSALS: Final = {
-    "mail": (b"MAIL", replies.R553_SENDER),
     "rcpt": (b"RCPT", replies.R550_NO_USERS),
     "data": (b"DATA", replies.R554_NO_RECIPIENTS),
 }
@@ -173,7 +172,8 @@ def _rules_of_stage(settings: Settings, templates: ReplyTemplates, tls: Rule) ->
     rules[b"QUIT"], rules[b"STARTTLS"] = farewell, tls
     # From the stage of refusal on, the order of commands no longer matters: every reply is a refusal.
     if stage <= STAGES.index("mail"):
-        rules[b"MAIL"] = Rule(templates.sender(replies.R553_SENDER))
+        refused_sender = templates.sender(replies.R553_SENDER, refuses=True)
+        rules[b"MAIL"] = Rule(templates.with_operators_text(replies.R553_SENDER, refused_sender))
     if stage <= STAGES.index("rcpt"):
         rules[b"RCPT"] = Rule(templates.recipient(replies.R550_NO_USERS))
     if stage <= STAGES.index("data"):
