@@ -139,11 +139,6 @@ class SmtpSession:
         return self.close_reason is None or self.state is _STARTTLS
 
     @property
-    def is_idle(self) -> bool:
-        """Whether the session waits for a command or a TLS handshake. During a message the caller is working."""
-        return self.is_open and self.state is not _DATA
-
-    @property
     def awaits_tls(self) -> bool:
         """Whether a TLS handshake must follow; if it fails, the owner closes the connection."""
         return self.state is _STARTTLS

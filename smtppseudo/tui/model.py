@@ -119,6 +119,8 @@ class Model:
             self.transcripts.follow(record)
             if is_new:
                 self.board.follow(record, now)
+            else:
+                self.board.recall(record)
         if kind in ("connected", "turned_away"):
             at = second if is_new else _second_of(record, second)
             self.rate.add(at, number_of(record, "count") if kind == "turned_away" else 1, is_new=is_new)

@@ -146,6 +146,13 @@ class SlotBoard:
         row.idle_since = now
         self.touched.add(number)
 
+    def recall(self, record: Frame) -> None:
+        """Take from an older event what the list of slots does not say: the reply, and what came before QUIT."""
+        row = self.rows.get(number_of(record, "slot"))
+        if row is not None and record.get("event") == "command" and row.key == SessionKey.of(record):
+            row.follow_command(record)
+            self.touched.add(row.slot)
+
     def sort_by(self, sort: Column, *, is_reversed: bool) -> None:
         """Sort by a column."""
         self.sort, self.is_reversed = sort, is_reversed

@@ -23,6 +23,15 @@ def test_a_session_fills_its_slot_and_leaves_it_as_it_was() -> None:
     assert row.last == "MAIL FROM:<a@b.com>"  # the list of slots says less than the events did
 
 
+def test_a_replay_says_what_was_replied_before_quit() -> None:
+    model = Model()
+    row = {"slot": 3, "state": "closed", "session": 1_001, "ip": "192.0.2.1", "port": 40_001, "last": "QUIT"}
+    model.load(link_up([row], seq=9).snapshot, 100.0)
+    model.apply(session_events(1, 3, "192.0.2.1", "gf.com", "<a@b.com>"), 100.0, SECOND)
+    assert (model.board.rows[3].last, model.board.rows[3].reply[:3]) == ("MAIL FROM:<a@b.com>", "553")
+    assert model.board.rows[3].state == "closed"
+
+
 def test_the_last_reply_is_kept() -> None:
     model = model_of(*session_events(1, 1, "192.0.2.1", "gf.com", "<a@b.com>", is_open=True))
     assert model.board.rows[1].reply == "553 Sender <a@b.com> is Invalid!"
