@@ -65,13 +65,18 @@ class Handshake(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A session ended. `not_logged` counts its data events over a share of the log."""
+    """A session ended.
+
+    `mails_refused` counts its mail transactions that got the refusal of the stage (0 from servers that did not count
+    them), `not_logged` its data events over a share of the log.
+    """
 
     reason: CloseReason
     duration_ms: int
     received_bytes: int
     sent_bytes: int
     commands: int
+    mails_refused: int = 0
     not_logged: int = 0
 
 

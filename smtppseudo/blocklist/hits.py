@@ -19,7 +19,7 @@ class Hit(NamedTuple):
 
 def hits_in(rows: Iterable[Row], sessions: HitFinder) -> Iterator[Hit]:
     """Yield the hits in rows of a log, in their order. `sessions` remembers the rows of earlier calls."""
-    for time, event, session, ip, port, data, _, marks, reason, _, server in rows:
+    for time, event, session, ip, port, data, _, marks, reason, _, _, server in rows:
         if not session:
             continue
         evidence = evidence_of(event, data, reason, pregreet="pregreet" in marks)

@@ -102,10 +102,10 @@ def render_text(entries: Iterable[Entry], end: str) -> list[str]:
             elif isinstance(event, Connected):
                 line = f"{time} connected{origin} local_port={event.local_port}{end}"
             elif isinstance(event, Closed) and not event.not_logged:
-                reason, duration_ms, received_bytes, sent_bytes, commands, _ = event
+                reason, duration_ms, received_bytes, sent_bytes, commands, mails_refused, _ = event
                 line = (
                     f"{time} closed{origin} reason={reason} duration_ms={duration_ms} received_bytes={received_bytes}"
-                    f" sent_bytes={sent_bytes} commands={commands}{end}"
+                    f" sent_bytes={sent_bytes} commands={commands} mails_refused={mails_refused}{end}"
                 )
             else:
                 line = f"{time} {NAMES[type(event)]}{origin}{_text_pairs(fields(event))}{end}"
@@ -156,10 +156,11 @@ def json_members(entries: Iterable[Entry]) -> list[str]:
             elif isinstance(event, Connected):
                 line = f'"time":"{time}","event":"connected"{place},"local_port":{event.local_port}'
             elif isinstance(event, Closed) and not event.not_logged:
-                reason, duration_ms, received_bytes, sent_bytes, commands, _ = event
+                reason, duration_ms, received_bytes, sent_bytes, commands, mails_refused, _ = event
                 line = (
                     f'"time":"{time}","event":"closed"{place},"reason":"{reason}","duration_ms":{duration_ms}'
                     f',"received_bytes":{received_bytes},"sent_bytes":{sent_bytes},"commands":{commands}'
+                    f',"mails_refused":{mails_refused}'
                 )
             else:
                 line = f'"time":"{time}","event":"{NAMES[type(event)]}"{place}{_json_pairs(fields(event))}'

@@ -2,7 +2,7 @@ r"""The scanner: reads blocks of log lines, in both formats, fast.
 
 A `Row` is a plain tuple of strings, because there are millions of them. Unpack it whole:
 
-    for time, kind, session, ip, port, data, code, marks, reason, amount, server in rows: ...
+    for time, kind, session, ip, port, data, code, marks, reason, amount, mails, server in rows: ...
 
 - `time`: always of the shape `2026-11-24T13:54:36.350Z`, so times compare as strings
 - `kind`: the event's name: `connected`, `command`, `closed`, `turned_away`, `message`, `online`, ...
@@ -13,11 +13,12 @@ A `Row` is a plain tuple of strings, because there are millions of them. Unpack 
 - `marks`: of `command`, a text that contains the names of its other fields: `eol`, `pregreet`, `pipelined`, ...
 - `reason`: of `closed` and `turned_away`
 - `amount`: decimal; of `closed` `duration_ms`, of `turned_away` `count`, of `error` `lost`, of `Suppressed` lines
+- `mails`: of `closed`, decimal, `mails_refused`; empty in logs of servers that did not count them
 - `server`: the name of the server, if it has one
 
 A field that does not apply is empty, and all is printable ASCII. Session ids start again at 1 with each start of a
 server, and several servers give the same ids: server, session, ip and port together identify a session, from
-`connected` to `closed`. An event that this version does not know has a row of its kind, without `data` to `amount`.
+`connected` to `closed`. An event that this version does not know has a row of its kind, without `data` to `mails`.
 
 A row of the kind `Suppressed` is no event: journald's rate limit dropped `amount` lines before the next row.
 """
@@ -30,7 +31,7 @@ from typing import Final, NamedTuple, TypeAlias
 from smtppseudo.events import Closed, Command, Error, Event, TurnedAway
 from smtppseudo.log.records import KINDS, TIME, event_of, place_of, read_record
 
-Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str, str]
+Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str, str, str]
 
 
 class _Format(NamedTuple):
@@ -59,13 +60,16 @@ def _text_format() -> _Format:
     data = rf'data="?+((?<="){quoted}(?=")|(?<==){bare}(?= ))"?+'
     reply = rf'reply=(?:"{quoted}"|{bare})'
     marks = rf"((?: eol=lf)?(?: pregreet=true)?(?: pipelined=true)?(?: truncated_bytes={_NUMBER})?)"
-    sizes = rf"received_bytes={_NUMBER} sent_bytes={_NUMBER} commands={_NUMBER}(?: not_logged={_NUMBER})?"
+    sizes = (
+        rf"received_bytes={_NUMBER} sent_bytes={_NUMBER} commands={_NUMBER}(?: mails_refused=({_NUMBER}))?"
+        rf"(?: not_logged={_NUMBER})?"
+    )
     place = rf"slot={_NUMBER} session=({_ID}) ip=({bare}) port=({_ID})"
     events = {
-        "m": rf"(command) {place} {data} code=(\d\d\d) {reply}{marks}()()",
-        "n": rf"(connected) {place} local_port={_NUMBER}()()()()()",
+        "m": rf"(command) {place} {data} code=(\d\d\d) {reply}{marks}()()()",
+        "n": rf"(connected) {place} local_port={_NUMBER}()()()()()()",
         "o": rf"(closed) {place}()()() reason=([a-z_]+) duration_ms=({_NUMBER}) {sizes}",
-        "r": rf"(turned_away)()(?: ip=({bare}))?()()()() reason=([a-z]+) count=({_NUMBER})",
+        "r": rf"(turned_away)()(?: ip=({bare}))?()()()() reason=([a-z]+) count=({_NUMBER})()",
     }
     lines = {letter: rf"({TIME}) {event}(?: server=({bare}))?" for letter, event in events.items()}
     return _Format(len("2026-11-24T13:54:36.350Z co"), _compiled(lines), _restore_text)
@@ -76,13 +80,16 @@ def _json_format() -> _Format:
     plain = r"[ !#-[\]-~]*+"
     string = rf'{plain}(?:\\["\\]{plain})*+'
     marks = rf'((?:,"eol":"lf")?(?:,"pregreet":true)?(?:,"pipelined":true)?(?:,"truncated_bytes":{_NUMBER})?)'
-    sizes = rf'"received_bytes":{_NUMBER},"sent_bytes":{_NUMBER},"commands":{_NUMBER}(?:,"not_logged":{_NUMBER})?'
+    sizes = (
+        rf'"received_bytes":{_NUMBER},"sent_bytes":{_NUMBER},"commands":{_NUMBER}(?:,"mails_refused":({_NUMBER}))?'
+        rf'(?:,"not_logged":{_NUMBER})?'
+    )
     place = rf'"slot":{_NUMBER},"session":({_ID}),"ip":"({plain})","port":({_ID})'
     events = {
-        "m": rf'(command)",{place},"data":"({string})","code":([1-9]\d\d),"reply":"{string}"{marks}()()',
-        "n": rf'(connected)",{place},"local_port":{_NUMBER}()()()()()',
+        "m": rf'(command)",{place},"data":"({string})","code":([1-9]\d\d),"reply":"{string}"{marks}()()()',
+        "n": rf'(connected)",{place},"local_port":{_NUMBER}()()()()()()',
         "o": rf'(closed)",{place}()()(),"reason":"([a-z_]+)","duration_ms":({_NUMBER}),{sizes}',
-        "r": rf'(turned_away)"()(?:,"ip":"({plain})")?()()()(),"reason":"([a-z]+)","count":({_NUMBER})',
+        "r": rf'(turned_away)"()(?:,"ip":"({plain})")?()()()(),"reason":"([a-z]+)","count":({_NUMBER})()',
     }
     lines = {
         letter: rf'{{"time":"({TIME})","event":"{event}(?:,"server":"({plain})")?}}' for letter, event in events.items()
@@ -134,7 +141,7 @@ def scan(data: bytes) -> tuple[list[Row], int]:
             suppressed.append((len(rows), match[1]))
     for place, amount in reversed(suppressed if rows else ()):  # without another row there is no time for them
         time = rows[min(place, len(rows) - 1)][0]
-        rows.insert(place, (time, SUPPRESSED, "", "", "", "", "", "", "", amount, ""))
+        rows.insert(place, (time, SUPPRESSED, "", "", "", "", "", "", "", amount, "", ""))
     return rows, len(lines) - len(rows)
 
 
@@ -149,10 +156,11 @@ def _row_of_line(line: str) -> Row | None:
     except ValueError:
         return None
     server = str(record.get("server", ""))
-    row = (record["time"], record["event"], str(session or ""), ip, str(port or ""), *own, server)
+    mails = str(record.get("mails_refused", ""))
+    row = (record["time"], record["event"], str(session or ""), ip, str(port or ""), *own, mails, server)
     whole = "".join(row)
     is_plain = whole.isascii() and whole.isprintable()
-    is_sound = is_plain and _CODE.fullmatch(row[6]) and _AMOUNT.fullmatch(row[9])
+    is_sound = is_plain and _CODE.fullmatch(row[6]) and _AMOUNT.fullmatch(row[9]) and _AMOUNT.fullmatch(row[10])
     return row if is_sound else None
 
 

@@ -83,7 +83,7 @@ class Search:
 
 
 def _key_of(row: Row) -> str:
-    return f"{row[2]} {row[3]} {row[4]} {row[10]}"
+    return f"{row[2]} {row[3]} {row[4]} {row[11]}"
 
 
 def _candidates(pattern: re.Pattern[bytes], block: bytes, lower: bytes) -> Iterator[bytes]:

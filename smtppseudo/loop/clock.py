@@ -9,11 +9,11 @@ class Clock:
 
     `monotonic` and `wall_ns` are the sources; tests pass their own.
     `second` counts the seconds since 1970. `stamp` is RFC 3339, UTC, with milliseconds: 2026-01-31T23:59:59.999Z.
-    `day` is the local date, 2026-01-31. `greeting_date` is the local time in the greeting's format,
-    06/01/2012 2:41:11 PM -0700; it is a new object each second.
+    `day` is the local date, 2026-01-31, and `midnight` the stamp of its beginning. `greeting_date` is the local time in
+    the greeting's format, 06/01/2012 2:41:11 PM -0700; it is a new object each second.
     """
 
-    __slots__ = ("_stamp_prefix", "_wall_ns", "day", "greeting_date", "monotonic", "now", "second", "stamp")
+    __slots__ = ("_stamp_prefix", "_wall_ns", "day", "greeting_date", "midnight", "monotonic", "now", "second", "stamp")
 
     def __init__(
         self, monotonic: Callable[[], float] = time.monotonic, wall_ns: Callable[[], int] = time.time_ns
@@ -21,6 +21,7 @@ class Clock:
         self.monotonic = monotonic
         self._wall_ns = wall_ns
         self.second = -1
+        self.day = self.midnight = ""
         self.read()
 
     def read(self) -> None:
@@ -35,7 +36,7 @@ class Clock:
         """Format an earlier time, in monotonic seconds, like `stamp`."""
         milliseconds = self._wall_ns() // 1_000_000 - round((self.now - monotonic) * 1000)
         second, millisecond = divmod(milliseconds, 1000)
-        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{millisecond:03d}Z"
+        return _stamp(second, millisecond)
 
     def _begin_second(self, second: int) -> None:
         self.second = second
@@ -43,5 +44,12 @@ class Clock:
         half = "AM" if local.tm_hour < 12 else "PM"
         hour = local.tm_hour % 12 or 12
         self._stamp_prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        self.day = time.strftime("%Y-%m-%d", local)
+        day = time.strftime("%Y-%m-%d", local)
+        if day != self.day:
+            self.day = day
+            self.midnight = _stamp(int(time.mktime((*local[:3], 0, 0, 0, 0, 0, -1))), 0)
         self.greeting_date = time.strftime(f"%m/%d/%Y {hour}:%M:%S {half} %z", local)
+
+
+def _stamp(second: int, millisecond: int) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{millisecond:03d}Z"

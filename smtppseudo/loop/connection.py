@@ -98,14 +98,9 @@ class Connection(Generic[M_co]):
             sock.setblocking(False)
 
     @property
-    def is_sending(self) -> bool:
-        """Whether a reply is not wholly sent: it waits for its time, or for the kernel."""
-        return self._phase in (_PACED, _READ_PAUSED, _FLUSHING)
-
-    @property
-    def is_lingering(self) -> bool:
-        """Whether everything is sent, and the connection only waits for the peer to close."""
-        return self._phase is _LINGERING
+    def is_waiting(self) -> bool:
+        """Whether everything is sent, and the connection waits for the peer, perhaps only for its end."""
+        return self._phase in (_OPEN, _HANDSHAKING, _LINGERING)
 
     def begin(self, now: float, *, is_watched: bool = False) -> None:
         """Watch the socket and send the machine's first data. `is_watched`: for another object, so far."""

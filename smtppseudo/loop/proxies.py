@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from smtppseudo.events import TurnedAwayReason
 from smtppseudo.loop.connection import RECEIVE_BYTES
 from smtppseudo.loop.listener import close_with_reply
 from smtppseudo.loop.reactor import Reactor
@@ -12,6 +13,7 @@ from smtppseudo.net.proxy_header import ParsedHeader, ProxyHeader, parse_proxy_h
 from smtppseudo.smtp.client_limits import Networks
 
 HEADER_TIMEOUT_S: Final = 5.0
+OnClosed = Callable[[str, TurnedAwayReason, float], None]
 
 
 class Admit(Protocol):
@@ -41,9 +43,7 @@ class ProxyGate:
     closed, and reported to `on_closed` with the proxy's address.
     """
 
-    def __init__(
-        self, reactor: Reactor, admit: Admit, on_closed: Callable[[str, float], None], waiting_max: int
-    ) -> None:
+    def __init__(self, reactor: Reactor, admit: Admit, on_closed: OnClosed, waiting_max: int) -> None:
         self.reactor = reactor
         self.admit = admit
         self.on_closed = on_closed
@@ -107,7 +107,7 @@ class ProxiedConnection:
     def due(self, now: float) -> None:
         """Close the connection, because its header has not come or is malformed."""
         self.close()
-        self._gate.on_closed(self._ip, now)
+        self._gate.on_closed(self._ip, "proxy", now)
 
     def fault(self, error: Exception, /) -> None:
         """Close only this connection after a bug."""

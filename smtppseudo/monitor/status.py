@@ -27,6 +27,8 @@ class Status(NamedTuple):
     connected: Number
     turned_away: Labelled
     closed: Labelled
+    mails_refused: Labelled
+    mails_refused_today: Number
     commands: Number
     received_bytes: Number
     sent_bytes: Number
@@ -45,19 +47,18 @@ class Status(NamedTuple):
         error = fields.get("settings_error", "")  # absent in the first servers of this protocol version
         if not isinstance(error, str):
             raise ValueError("settings_error in the status that the server sent is not a string")  # noqa: TRY004
-        given = {**dict.fromkeys(_OPTIONAL, 0), **fields, **counters}
+        given = {**_OPTIONAL, **fields, **counters}
         given |= {new: counters[old] for old, new in _ALIASES.items() if old in counters}
         sums = [_sums(name, given.get(name)) if name in _LABELLED else _sum(name, given.get(name)) for name in _SUMS]
         return cls(state, error, *sums)  # type: ignore[arg-type]
 
 
-_LABELLED: Final = ("turned_away", "closed")
-_OPTIONAL: Final = (
-    "delayed_s",
-    "undelayed",
-    "not_logged",
-    "log_used",
-)  # the first servers of this protocol version do not send them
+_LABELLED: Final = ("turned_away", "closed", "mails_refused")
+# The first servers of this protocol version do not send these.
+_OPTIONAL: Final = {
+    **dict.fromkeys(("delayed_s", "undelayed", "not_logged", "log_used", "mails_refused_today"), 0),
+    "mails_refused": {},
+}
 _ALIASES: Final = {  # the counters' old names
     "refused": "turned_away",
     "received_octets": "received_bytes",
@@ -89,6 +90,7 @@ def render_text(status: Status) -> str:
     rows = (
         ("state", f"{status.state}, up {_duration(status.uptime_s)}"),
         *mistake,
+        ("mails refused", f"{sum(status.mails_refused.values())}, {status.mails_refused_today} of them today"),
         ("slots", f"{status.slots_in_use} of {status.slots} in use"),
         ("connected", str(status.connected)),
         ("closed", f"{closed}{_shares(status.closed)}"),
@@ -146,6 +148,12 @@ _METRICS: Final = (
         "reason",
     ),
     _Metric("sessions_closed_total", "Sessions that ended, by reason.", "closed", "reason"),
+    _Metric(
+        "mails_refused_total",
+        "Mails refused in sessions that ended: MAIL transactions, by the stage of the refusal.",
+        "mails_refused",
+        "stage",
+    ),
     _Metric("commands_total", "SMTP commands in sessions that ended.", "commands"),
     _Metric("received_bytes_total", "Bytes received in sessions that ended.", "received_bytes"),
     _Metric("sent_bytes_total", "Bytes sent in sessions that ended.", "sent_bytes"),

@@ -22,6 +22,7 @@ _SPAN_ENDS_MS: Final = (1_000, 10_000, 60_000, 600_000)
 _IPV4: Final = re.compile(r"(\d{1,3}\.\d{1,3}\.\d{1,3})\.\d{1,3}", re.ASCII)
 _PATH: Final = re.compile(r"(FROM|TO):\s*(?:<([^>]*)|(\S+))", re.ASCII | re.IGNORECASE)
 _NO_SENDER: Final = "<>"
+_SENDER_REFUSED: Final = "553"
 _OF_COMMANDS: Final = ("verb", "helo", "domain", "sender")
 _REASONS: Final = get_args(TurnedAwayReason)
 
@@ -36,12 +37,14 @@ class Report:
         self.connected = 0
         self.commands = 0
         self.closed = 0
+        self.mails_refused = 0
         self.wasted_ms = 0
         self.lost = 0
         self.suppressed = 0
         self.turned_away: dict[str, int] = {}
         self.first = ""
         self.last = ""
+        self._inferred_mails = 0  # from commands since a session ended
         self.tallies = {kind: Tally(kept) for kind in kinds}
         self._day_and_hour = lru_cache(4_096)(lambda minute: _day_and_hour(minute, zone))
 
@@ -52,15 +55,19 @@ class Report:
         said: list[str] = []
         ends: list[str] = []
         spans: list[int] = []
-        for time, kind, _, ip, _, data, _, _, reason, amount, _ in rows:
+        for time, kind, _, ip, _, data, code, _, reason, amount, mails, _ in rows:
             if kind == "command":
                 said.append(data)
+                self._inferred_mails += code == _SENDER_REFUSED
             elif kind == "connected":
                 callers.append(ip)
                 minutes.append(time[:16])
             elif kind == "closed":
                 ends.append(reason)
                 spans.append(int(amount))
+                # Only logs of old servers lack the number.
+                self.mails_refused += int(mails) if mails else self._inferred_mails
+                self._inferred_mails = 0
             elif kind == "turned_away":
                 self._add_turned_away(reason, int(amount))
             elif kind == "error":

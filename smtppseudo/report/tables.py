@@ -74,6 +74,7 @@ def _summary(report: Report, view: View) -> Iterator[str]:
             + (f" since {view.since}" if view.since else "")
             + (f" until {view.until}" if view.until else "")
         )
+    yield f"{'mails refused':<16}{report.mails_refused:,}"
     yield f"{'connections':<16}{report.connected:,}"
     turned_away = ", ".join(f"{reason} {count:,}" for reason, count in sorted(report.turned_away.items()))
     yield f"{'turned away':<16}{sum(report.turned_away.values()):,}" + (f" ({turned_away})" if turned_away else "")
@@ -123,6 +124,7 @@ def render_json(report: Report, view: View) -> str:
         "until": view.until or None,
         "first": report.first or None,
         "last": report.last or None,
+        "mails_refused": report.mails_refused,
         "connected": report.connected,
         "turned_away": report.turned_away,
         "commands": report.commands,

@@ -16,7 +16,7 @@ from smtppseudo.net.errnos import reason_of
 from smtppseudo.server.counters import Counters
 from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.client_limits import ClientLimit, Networks
-from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.dialogue import Dialogue, SmtpState
 from smtppseudo.smtp.failed_handshakes import FailedHandshakes
 from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
@@ -168,7 +168,7 @@ class Reception:
         self._connections[slot - 1] = None
         self.slots.release(slot)
         self._limit.release(ip)
-        self.counters.add_closed(session, now)
+        self.counters.add_closed(session, now, self.reactor.clock.day)
 
     def local_ip(self, slot: int) -> str:
         """Return the local address that the peer in a slot connected to; empty if it has left."""
@@ -203,9 +203,7 @@ class Reception:
     def _is_idle(self, session: SmtpSession) -> bool:
         """Return whether a session waits for its caller, or is over, and has waited since `idle_since`."""
         connection = self._connections[session.slot - 1]
-        if connection is None or connection.is_sending:
-            return False
-        return session.is_idle or connection.is_lingering
+        return connection is not None and connection.is_waiting and session.state is not SmtpState.DATA
 
     def _stop_delaying_if_short(self, newest: PacedConnection, now: float) -> None:
         """While free slots are short, delay no new session; when they become short, release the delayed ones too."""
@@ -232,7 +230,7 @@ class Reception:
         from smtppseudo.loop.proxies import ProxyGate  # noqa: PLC0415 - most servers have no proxy
 
         if self._proxy_gate is None:
-            self._proxy_gate = ProxyGate(self.reactor, self.admit, self._on_no_header, self.slots.count)
+            self._proxy_gate = ProxyGate(self.reactor, self.admit, self._count_turned_away, self.slots.count)
         self._proxy_gate.proxies = Networks(proxies)
         return self._proxy_gate
 
@@ -243,9 +241,6 @@ class Reception:
             self.reactor.unwatch_own(sock.fileno())
         close_with_reply(sock, self._dialogue.too_many_connections)
         self._count_turned_away(ip, reason, now)
-
-    def _on_no_header(self, ip: str, now: float) -> None:
-        self._count_turned_away(ip, "proxy", now)
 
     def _count_turned_away(self, ip: str, reason: TurnedAwayReason, now: float) -> None:
         self.counters.turned_away[reason] += 1

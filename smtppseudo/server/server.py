@@ -181,8 +181,13 @@ class Server:
 
     def counters(self) -> dict[str, object]:
         """Return the sums of the run, and the slots."""
-        slots = self.reception.slots
-        return {**self.reception.counters.as_dict(), "slots": slots.count, "slots_in_use": slots.in_use}
+        slots, clock = self.reception.slots, self.reactor.clock
+        return {
+            **self.reception.counters.as_dict(clock.day),
+            "mails_refused_since": max(self.started_at, clock.midnight),
+            "slots": slots.count,
+            "slots_in_use": slots.in_use,
+        }
 
     def status(self) -> dict[str, object]:
         """Return the fields of the op `status`."""

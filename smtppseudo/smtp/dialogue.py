@@ -58,7 +58,6 @@ class Rule:
 
 # By stage: the verb that is refused, and its refusal.
 _REFUSALS: Final = {
-    "mail": (b"MAIL", replies.R553_SENDER),
     "rcpt": (b"RCPT", replies.R550_NO_USERS),
     "data": (b"DATA", replies.R554_NO_RECIPIENTS),
 }
@@ -69,9 +68,9 @@ _VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", 
 class Dialogue:
     """The encoded replies, the rules and the limits of one set of settings.
 
-    `unknown` is the rule for every verb that is not in `rules`; `not_spoken` is the rule for BDAT and HTTP, which
-    get 500 at every stage. `farewells` holds the last reply for each
-    reason for which the server ends a session. Times are in seconds; `max_message_bytes` is 0 for no limit.
+    `unknown` is the rule for every verb that is not in `rules`; `not_spoken` is the rule for BDAT and HTTP, which get
+    500 at every stage. `farewells` holds the last reply for each reason for which the server ends a session. Times are
+    in seconds; `max_message_bytes` is 0 for no limit. `stage` is where mail is refused; empty if nowhere.
     `tls_has_room` is None without TLS. `under_tls` is the dialogue after the handshake; `at_once` is the
     same dialogue without its pace.
     """
@@ -91,12 +90,14 @@ class Dialogue:
             self.rules[verb] = own
         self._greeting = _greeting_template(settings)
         self.greets_by_ip = "{ip}" in self._greeting
+        self.greets_with_refusal = not self._greeting.startswith("220")
         self.farewells = {reason: templates.encode(reply) for reason, reply in _FAREWELLS.items()}
         self.too_many_connections = templates.encode(replies.R421_TOO_MANY_CONNECTIONS)
         self.line_too_long = templates.encode(replies.R500_TOO_LONG)
         self.message_too_big = templates.encode(replies.R552_TOO_BIG)
         accepted, refused = templates.always(replies.R250_BIT_BUCKET), templates.refusing(replies.R554_REFUSED)
         self.message_reply = accepted if settings.accept_mail else refused
+        self.stage = "" if settings.accept_mail else settings.reject_at
         self.max_message_bytes = _announced_size(settings.ehlo_keywords)
         self.idle_timeout_s = settings.idle_timeout_s
         self.session_timeout_s = settings.session_timeout_s
@@ -109,7 +110,7 @@ class Dialogue:
     def greeting(self, ip: str, date: str) -> bytes:
         """Return the first reply. It is the same for all callers in one second, unless `greets_by_ip`."""
         code, _, text = self._greeting.partition(" ")
-        if code == "220":
+        if not self.greets_with_refusal:
             text = text.replace("{date}", date)
         return encode_lines(int(code), [text.replace("{ip}", ip)])
 
@@ -171,7 +172,8 @@ def _rules_of_stage(settings: Settings, templates: ReplyTemplates, tls: Rule) ->
     rules[b"QUIT"], rules[b"STARTTLS"] = farewell, tls
     # From the stage of refusal on, the order of commands no longer matters: every reply is a refusal.
     if stage <= STAGES.index("mail"):
-        rules[b"MAIL"] = Rule(templates.sender(replies.R553_SENDER))
+        refused_sender = templates.sender(replies.R553_SENDER, refuses=True)
+        rules[b"MAIL"] = Rule(templates.with_operators_text(replies.R553_SENDER, refused_sender))
     if stage <= STAGES.index("rcpt"):
         rules[b"RCPT"] = Rule(templates.recipient(replies.R550_NO_USERS))
     if stage <= STAGES.index("data"):

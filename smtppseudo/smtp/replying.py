@@ -56,8 +56,24 @@ class ReplyTemplates:
         return lambda said, origin, argument: data
 
     def refusing(self, reply: Reply, usual: ReplyFunction | None = None) -> ReplyFunction:
-        """Send a refusal with the operator's text, if there is one; `usual` is the function without that text."""
-        send_usual = usual or self.always(reply)
+        """Send the refusal of the stage, and count it once for each MAIL, or for the session if there is none.
+
+        `usual` is the function that makes the reply without an operator's text.
+        """
+        send = self.with_operators_text(reply, usual or self.always(reply))
+        code = b"%d " % reply.code
+
+        def reply_to(said: Said, origin: str, argument: bytes) -> bytes:
+            given = send(said, origin, argument)
+            if not said.is_refused and given.startswith(code):  # else the command was malformed
+                said.is_refused = True
+                said.mails_refused += 1
+            return given
+
+        return reply_to
+
+    def with_operators_text(self, reply: Reply, send_usual: ReplyFunction) -> ReplyFunction:
+        """Send a refusal with the operator's text, if there is one."""
         if not self._refusal:
             return send_usual
         code, head = b"%d " % reply.code, self.encode(reply._replace(text="")).removesuffix(b"\r\n")
@@ -98,8 +114,11 @@ class ReplyTemplates:
 
         return reply_to
 
-    def sender(self, reply: Reply) -> ReplyFunction:
-        """Send a reply that echoes the reverse-path (MAIL)."""
+    def sender(self, reply: Reply, *, refuses: bool = False) -> ReplyFunction:
+        """Send a reply that echoes the reverse-path (MAIL). With `refuses`, it is the refusal of the stage.
+
+        It is counted here, because `refusing` would add 2 % to a session's instructions.
+        """
         before, after = self._parts(reply)
         missing = self.encode(replies.R501_SENDER)
 
@@ -108,6 +127,8 @@ class ReplyTemplates:
             if path is None:
                 return missing
             said.mail_from = path = echo(path)
+            said.is_refused = refuses
+            said.mails_refused += refuses
             return before + path + after
 
         return reply_to

@@ -32,7 +32,8 @@ class Said:
     """What the caller has said so far. Created at its first command, because most open connections say nothing.
 
     `follows_auth`: the caller said AUTH, so unknown lines may be user names or passwords. `is_text`: DATA was refused,
-    and the caller may send the message all the same.
+    and the caller may send the message all the same. `mails_refused` counts mail transactions that got the refusal of
+    the stage, and `is_refused` is true once the present one did.
 
     After `log_share_bytes`, without those of messages, only the first event of each kind of evidence is logged. The
     recorder keeps the kinds in `kinds_logged`, and counts the other data events in `not_logged`. With `is_hidden` it
@@ -45,11 +46,13 @@ class Said:
         "follows_auth",
         "helo",
         "is_hidden",
+        "is_refused",
         "is_text",
         "kinds_logged",
         "last",
         "log_share_bytes",
         "mail_from",
+        "mails_refused",
         "not_logged",
     )
 
@@ -65,6 +68,8 @@ class Said:
         self.not_logged = 0
         self.follows_auth = False
         self.is_text = False
+        self.mails_refused = 0
+        self.is_refused = False
 
     def is_http(self, line: bytes) -> bool:
         """Return whether a line belongs to an HTTP request; the verb is unknown, or the line too long."""

@@ -129,14 +129,14 @@ class SmtpSession:
         return int(split_origin(self.origin)[3])
 
     @property
+    def stage(self) -> str:
+        """The stage at which mail is refused in this session."""
+        return self._dialogue.stage
+
+    @property
     def is_open(self) -> bool:
         """Whether the session still replies to commands, or may do so after a TLS handshake."""
         return self.close_reason is None or self.state is _STARTTLS
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether the session waits for a command or a TLS handshake. During a message the caller is working."""
-        return self.is_open and self.state is not _DATA
 
     @property
     def awaits_tls(self) -> bool:
@@ -183,7 +183,18 @@ class SmtpSession:
         self.close_reason = reason = self.close_reason or reason
         duration_ms = round((now - self.started_at) * 1000)
         said = self.said or self._ensure_said()
-        sums = (reason, duration_ms, self.received_bytes, self.sent_bytes, said.commands, said.not_logged)
+        if self._dialogue.greets_with_refusal:
+            said.mails_refused = 1
+        mails_refused = said.mails_refused
+        sums = (
+            reason,
+            duration_ms,
+            self.received_bytes,
+            self.sent_bytes,
+            said.commands,
+            mails_refused,
+            said.not_logged,
+        )
         return [*events, _new(Closed, sums)]
 
     def secured(self, now: float) -> None:

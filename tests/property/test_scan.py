@@ -32,9 +32,10 @@ def row_of(line: str) -> Row:
     origin = (record.time, kind, str(record.session or ""), record.ip, str(record.port or ""))
     if isinstance(event, Command):
         held = [name for name, _ in fields(record) if name in ("eol", "pregreet", "pipelined", "truncated_bytes")]
-        return (*origin, event.data, event.reply[:3], " ".join(held), "", "", server)
+        return (*origin, event.data, event.reply[:3], " ".join(held), "", "", "", server)
     reason, amount = (str(getattr(event, name)) if name else "" for name in _FIELDS.get(kind, ("", "")))
-    return (*origin, "", "", "", reason, amount, server)
+    mails = str(read_record(line).get("mails_refused", ""))
+    return (*origin, "", "", "", reason, amount, mails, server)
 
 
 def with_names_of_marks(row: Row) -> Row:

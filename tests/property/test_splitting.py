@@ -64,7 +64,9 @@ def by_the_table(dialogue: Dialogue, state: SmtpState, said: Said, line: bytes) 
     """Return the reply to a line: split with `split_command`, looked up in the table of rules."""
     verb, argument = split_command(line)
     origin = origin_of(3, 7, IP, 50_000)
-    rule = dialogue.rules.get(verb.upper())
+    rule = dialogue.not_spoken if verb.upper() == b"BDAT" else dialogue.rules.get(verb.upper())
+    if rule is dialogue.not_spoken:
+        return rule.reply(said, origin, verb)
     if rule is None:
         return dialogue.unknown.reply(said, origin, verb)
     if rule.states is not None and state not in rule.states:

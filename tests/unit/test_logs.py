@@ -172,7 +172,9 @@ def test_damaged_line_is_counted_and_others_are_read(tmp_path: Path, damage: byt
 )
 def test_event_of_a_later_version_is_not_damaged(tmp_path: Path, line: str) -> None:
     reading = Reading([write(tmp_path / "log", line.encode())])
-    assert read(reading) == [(f"{DAY}T12:00:00.000Z", "greylisted", "7", "192.0.2.1", "9", "", "", "", "", "", "mx1")]
+    assert read(reading) == [
+        (f"{DAY}T12:00:00.000Z", "greylisted", "7", "192.0.2.1", "9", "", "", "", "", "", "", "mx1")
+    ]
     assert reading.damaged == 0
 
 

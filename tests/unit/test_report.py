@@ -251,6 +251,7 @@ def test_json_report() -> None:
         "until": None,
         "first": "2026-11-24T12:30:00.000Z",
         "last": "2026-11-24T12:30:00.000Z",
+        "mails_refused": 0,
         "connected": 1,
         "turned_away": {},
         "commands": 1,

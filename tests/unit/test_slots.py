@@ -18,8 +18,12 @@ IP: Final = "192.0.2.1"
 OTHER: Final = "192.0.2.9"
 
 
+def is_idle(guest: SmtpSession) -> bool:
+    return guest.is_open and guest.state is not SmtpState.DATA
+
+
 def table_of(count: int) -> SlotTable:
-    return SlotTable(count, EVICT_AFTER_S, lambda guest: guest.is_idle)
+    return SlotTable(count, EVICT_AFTER_S, is_idle)
 
 
 def come(table: SlotTable, now: float, ip: str = IP) -> SmtpSession:
@@ -161,12 +165,12 @@ def test_an_occupant_at_work_or_new_does_not_make_room() -> None:
 def test_a_flood_from_new_sources_looks_at_a_limited_number_of_occupants() -> None:
     looks = 0
 
-    def is_idle(guest: SmtpSession) -> bool:
+    def look(guest: SmtpSession) -> bool:
         nonlocal looks
         looks += 1
-        return guest.is_idle
+        return is_idle(guest)
 
-    table = SlotTable(5_000, EVICT_AFTER_S, is_idle)
+    table = SlotTable(5_000, EVICT_AFTER_S, look)
     guests = [come(table, 0, "192.0.2.1" if at < 1_000 else f"10.1.{at // 200}.{at // 5 % 40}") for at in range(5_000)]
     for guest in guests:
         guest.state = SmtpState.DATA
@@ -264,7 +268,7 @@ def admitted_as_modelled(
     """Admit a caller, after an eviction if the model demands it; return None if the model turns it away."""
     if len(occupants) == count:
         assert table.free_slot() is None
-        longest = min((guest.idle_since for guest in occupants.values() if guest.is_idle), default=now)
+        longest = min((guest.idle_since for guest in occupants.values() if is_idle(guest)), default=now)
         occupant = table.occupant_to_evict(now, ip)
         if now - longest >= EVICT_AFTER_S:
             assert occupant is not None
@@ -274,7 +278,7 @@ def admitted_as_modelled(
         if occupant is None:
             return None
         assert occupants[occupant.slot] is occupant
-        assert occupant.is_idle
+        assert is_idle(occupant)
         leave(table, occupants.pop(occupant.slot))
     guest = come(table, now, ip)
     assert guest.slot == min(set(range(1, count + 1)) - occupants.keys())
@@ -284,7 +288,7 @@ def admitted_as_modelled(
 def may_make_room(occupants: list[SmtpSession], now: float, ip: str) -> list[SmtpSession | None]:
     """Return the occupants of which one leaves for a caller: each the one idle longest of a source that holds most."""
     held = Counter(guest.ip for guest in occupants)
-    able = [guest for guest in occupants if held[guest.ip] > 1 and guest.is_idle and now - guest.started_at >= 1]
+    able = [guest for guest in occupants if held[guest.ip] > 1 and is_idle(guest) and now - guest.started_at >= 1]
     if ip in held or not able:
         return [None]
     most = max(held[guest.ip] for guest in able)

@@ -19,6 +19,8 @@ FIELDS: Final[dict[str, object]] = {
         "connected": 9_120,
         "turned_away": {"slots": 12, "client": 0},
         "closed": {"quit": 9_000, "peer": 101, "idle": 0},
+        "mails_refused": {"mail": 8_000, "rcpt": 12},
+        "mails_refused_today": 700,
         "commands": 31_002,
         "received_bytes": 1_234_567,
         "sent_bytes": 2_345_678,
@@ -32,11 +34,20 @@ FIELDS: Final[dict[str, object]] = {
     },
 }
 
-MAY_LACK: Final = ("delayed_s", "undelayed", "not_logged", "log_used", "settings_error")
+MAY_LACK: Final = (
+    "mails_refused",
+    "mails_refused_today",
+    "delayed_s",
+    "undelayed",
+    "not_logged",
+    "log_used",
+    "settings_error",
+)
 STARTED_AT: Final = "2026-11-24T15:00:00.250Z"
 
 TEXT: Final = """\
 state           online, up 3 d 04:05:06
+mails refused   8012, 700 of them today
 slots           19 of 25 in use
 connected       9120
 closed          9101 (quit 9000, peer 101)
@@ -74,7 +85,7 @@ def test_render_text() -> None:
 
 
 def test_the_counters_of_the_server_can_be_parsed() -> None:
-    fields = {**FIELDS, "counters": {**Counters().as_dict(), "slots": 25, "slots_in_use": 0}}
+    fields = {**FIELDS, "counters": {**Counters().as_dict(""), "slots": 25, "slots_in_use": 0}}
     assert Status.from_fields(fields).closed["shutdown"] == 0
 
 
@@ -98,6 +109,8 @@ def test_prometheus_reads_every_metric() -> None:
         ("smtppseudo_sessions_closed_total", "quit"): 9_000,
         ("smtppseudo_sessions_closed_total", "peer"): 101,
         ("smtppseudo_sessions_closed_total", "idle"): 0,
+        ("smtppseudo_mails_refused_total", "mail"): 8_000,
+        ("smtppseudo_mails_refused_total", "rcpt"): 12,
         ("smtppseudo_commands_total",): 31_002,
         ("smtppseudo_received_bytes_total",): 1_234_567,
         ("smtppseudo_sent_bytes_total",): 2_345_678,
