@@ -173,6 +173,8 @@ _ENDINGS: Final = {
     "disconnected": ("cut off", "a monitor hung up"),
     "blocked": ("blocked", "caller blocked"),
     "tls": ("no TLS", "no TLS handshake"),
+    "tls_in_clear": ("TLS", "TLS without STARTTLS"),
+    "http": ("HTTP", "caller speaks HTTP"),
     "fault": ("fault", "fault of the server"),
     "shutdown": ("shutdown", "server ended"),
 }
