@@ -107,10 +107,14 @@ class Offline(NamedTuple):
 
 
 class SettingsChanged(NamedTuple):
-    """Settings changed; `keys` holds their names, separated by commas."""
+    """Settings changed; `keys` holds their names, separated by commas, `changes` their old and new values.
+
+    No setting is a secret: keys and the magic word stand in files. `changes` is empty from servers that did not log it.
+    """
 
     keys: str
     by: str
+    changes: str = ""
 
 
 class Monitor(NamedTuple):

@@ -68,6 +68,8 @@ class Control(Protocol):
     @property
     def started_at(self) -> str: ...  # RFC 3339
     @property
+    def smtp_places(self) -> list[str]: ...
+    @property
     def settings(self) -> Settings: ...  # in force
     @property
     def configuration(self) -> Configuration: ...
@@ -308,11 +310,11 @@ class Console:
 
     def _start(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         self._control.go_online("monitor", session.ip, session.port)
-        return {"state": self._control.state}
+        return {"state": self._control.state, "smtp": self._control.smtp_places}
 
     def _stop(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         self._control.go_offline("monitor", session.ip, session.port)
-        return {"state": self._control.state}
+        return {"state": self._control.state, "smtp": self._control.smtp_places}
 
     def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         slot = request.fields.get("slot")

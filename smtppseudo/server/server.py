@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from smtppseudo.config.file import to_toml
 from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import KEYS, STDOUT, Settings
-from smtppseudo.events import Offline, Online, SettingsChanged
+from smtppseudo.events import Offline, Online, SettingsChanged, escape_text
 from smtppseudo.files import SECRET_MODE, SETTINGS_FILE, StateDir
 from smtppseudo.log.dated_files import DatedLog, Limits
 from smtppseudo.log.shares import Shares
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _REPORT_DROP_EVERY_S: Final = 60.0
 _SETTINGS_ERROR_MAX_CHARS: Final = 1_000  # a frame and a status line have room for it
+_VALUE_MAX_CHARS: Final = 200  # of a setting, in the event of its change
 _NOTHING_INHERITED: Final = InheritedSockets()
 
 ACCEPT_MAIL_WARNING: Final = (
@@ -86,6 +88,11 @@ class Server:
         error = self.recorder.error
         self.smtp_port = Port(self.reactor, lambda _: self.reception.on_accept, on_trouble, error)
         self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error)
+
+    @property
+    def smtp_places(self) -> list[str]:
+        """Where the SMTP port is or was, as in `127.0.0.1 port 25`."""
+        return [f"{address} port {number}" for address, number in self.smtp_port.places]
 
     @property
     def monitors(self) -> int:
@@ -259,7 +266,10 @@ class Server:
         if applied:
             self.reception.apply(self.settings, self._certificates.tls)
             self.smtp_port.renew_handlers()
-            self.recorder.record(SettingsChanged(",".join(applied), by), ip, port)
+            changes = ", ".join(
+                f"{name}: {_shown(getattr(before, name))} -> {_shown(getattr(wanted, name))}" for name in applied
+            )
+            self.recorder.record(SettingsChanged(",".join(applied), by, escape_text(changes)), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
             self.warn(ACCEPT_MAIL_WARNING)
         return [name for name in changed if KEYS[name].at_start]
@@ -312,6 +322,11 @@ class Server:
         self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie)
         self.recorder.on_batch = self._console.publish
         return self._console
+
+
+def _shown(value: object) -> str:
+    text = to_toml(value)
+    return text if len(text) <= _VALUE_MAX_CHARS else f"{text[:_VALUE_MAX_CHARS]}..."
 
 
 def _make_log(settings: Settings, on_trouble: Callable[[str], None], stdout_fd: int) -> Log:

@@ -233,6 +233,7 @@ def test_the_events_are_those_of_the_server() -> None:
         "tls": {"version", "cipher", "failure"},
         "closed": {"not_logged"},
         "error": {"lost"},
+        "settings": {"changes"},
     }
 
 

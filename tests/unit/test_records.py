@@ -98,6 +98,11 @@ KINDS: Final[list[tuple[Event, str, str]]] = [
     (Online("start"), "by=start", '"by":"start"'),
     (Offline("monitor 127.0.0.1"), 'by="monitor 127.0.0.1"', '"by":"monitor 127.0.0.1"'),
     (SettingsChanged("greeting,reject_at", ""), 'keys=greeting,reject_at by=""', '"keys":"greeting,reject_at","by":""'),
+    (
+        SettingsChanged("refusal", "SIGHUP", 'refusal: "" -> "no"'),
+        r'keys=refusal by=SIGHUP changes="refusal: \x22\x22 -> \x22no\x22"',
+        r'"keys":"refusal","by":"SIGHUP","changes":"refusal: \"\" -> \"no\""',
+    ),
     (Monitor("login", "cookie"), "action=login user=cookie", '"action":"login","user":"cookie"'),
 ]
 
