@@ -209,7 +209,9 @@ class Reception:
     def _is_idle(self, session: SmtpSession) -> bool:
         """Return whether a session waits for its caller, or is over, and has waited since `idle_since`."""
         connection = self._connections[session.slot - 1]
-        return connection is not None and connection.is_waiting and session.state is not SmtpState.DATA
+        if connection is None or connection.machine is not session:
+            return False  # it has left
+        return connection.is_waiting and session.state is not SmtpState.DATA
 
     def _stop_delaying_if_short(self, newest: PacedConnection, now: float) -> None:
         """While free slots are short, delay no new session; when they become short, release the delayed ones too."""
