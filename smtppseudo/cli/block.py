@@ -34,8 +34,10 @@ def _duration_s(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Block a caller."""
+    """Request `block` or `unblock`, whichever the command is, and print what was done."""
+    fields = {name: value for name in ("for_s", "reason") if (value := getattr(options, name, None)) is not None}
     with logged_in(options) as link:
-        reply = link.request("block", network=options.network, for_s=options.for_s, reason=options.reason or "")
-        print_line(f"{reply['network']} is blocked until {reply['until']}; sessions ended: {reply['ended']}")
+        reply = link.request(options.command, network=options.network, **fields)
+        end = f"until {reply['until']}; sessions ended: {reply['ended']}" if options.command == "block" else "no more"
+        print_line(f"{reply['network']} is blocked {end}")
     return exits.GOOD

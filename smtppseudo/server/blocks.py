@@ -1,7 +1,8 @@
 """Blocks: the callers that monitors blocked, kept in the state directory until they expire."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
+from itertools import islice
 from typing import Final
 
 from smtppseudo.blocklist.formats import rfc3339
@@ -20,7 +21,7 @@ DEFAULT_S: Final = 7 * 86_400
 FOR_MAX_S: Final = 3_650 * 86_400
 REASON_MAX_CHARS: Final = 200
 ENTRIES_PER_FRAME: Final = 100
-_LOOPBACK: Final = {"127.0.0.0/8": "loopback", "::1/128": "loopback"}
+_LOOPBACK: Final = {"127.0.0.0/8": "loopback", "::/64": "loopback, or IPv4 in IPv6"}
 
 
 class Blocks:
@@ -55,7 +56,7 @@ class Blocks:
         except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             reason = reason_of(error) if isinstance(error, OSError) else "damaged"
             on_trouble(f"{self._state_dir.path / BLOCKED_FILE}: {reason}; block again what `smtppseudo blocked` lacks")
-        self._apply()
+        self._apply("blocked", [])
 
     def block(self, fields: Mapping[str, object], settings: Settings, ip: str, port: int) -> dict[str, object]:
         """Block a network, or replace its entry; end its sessions."""
@@ -70,8 +71,7 @@ class Blocks:
         entry = Blocked(name_of(network), second, second + for_s if for_s else ALWAYS, printable(reason))
         replaced = self.table.put(entry)
         self._store(lambda: self.table.put(replaced) if replaced else self.table.remove(entry.network))
-        self._record("blocked", entry, ip, port)
-        self._apply()
+        self._apply("blocked", [entry], ip, port)
         slots = [session.slot for session in self._reception.slots if self.table.find(session.ip, second)]
         ended = [self._reception.end(slot, "blocked", self._reactor.clock.now) for slot in slots]
         return {"network": entry.network, "until": until_of(entry), "ended": sum(ended)}
@@ -80,8 +80,7 @@ class Blocks:
         """Remove the entry of a network."""
         entry = self.table.remove(name_of(network_of(fields.get("network"))))
         self._store(lambda: self.table.put(entry))
-        self._record("unblocked", entry, ip, port)
-        self._apply()
+        self._apply("unblocked", [entry], ip, port)
         return {"network": entry.network}
 
     def blocked(self, fields: Mapping[str, object]) -> dict[str, object]:
@@ -89,9 +88,9 @@ class Blocks:
         first = fields.get("from", 0)
         if type(first) is not int or first < 0:
             raise BlockError("from must be a whole number from 0")
-        entries = [entry._asdict() | {"since": rfc3339(entry.since), "until": until_of(entry)} for entry in self.table]
-        rest = entries[first:]
-        return {"blocked": rest[:ENTRIES_PER_FRAME], "left": len(rest[ENTRIES_PER_FRAME:])}
+        page = list(islice(self.table, first, first + ENTRIES_PER_FRAME))
+        entries = [entry._asdict() | {"since": rfc3339(entry.since), "until": until_of(entry)} for entry in page]
+        return {"blocked": entries, "left": max(0, len(self.table) - first - len(page))}
 
     def _store(self, undo: Callable[[], object]) -> None:
         import json  # noqa: PLC0415 - loaded with the console already
@@ -102,10 +101,9 @@ class Blocks:
             undo()
             raise
 
-    def _record(self, action: BlockAction, entry: Blocked, ip: str = "", port: int = 0) -> None:
-        self._recorder.record(Block(action, entry.network, until_of(entry), escape_text(entry.reason)), ip, port)
-
-    def _apply(self) -> None:
+    def _apply(self, action: BlockAction, changed: Iterable[Blocked], ip: str = "", port: int = 0) -> None:
+        for entry in changed:
+            self._recorder.record(Block(action, entry.network, until_of(entry), escape_text(entry.reason)), ip, port)
         clock, wheel = self._reactor.clock, self._reactor.wheel
         self._reception.blocked = self.table if len(self.table) else None
         expiry = min((entry.until for entry in self.table), default=ALWAYS)
@@ -116,11 +114,8 @@ class Blocks:
 
     def _expire(self, now: float) -> None:  # noqa: ARG002
         """Remove what has expired; the file may keep it, because `load` ignores it."""
-        for entry in list(self.table):
-            if entry.until <= self._reactor.clock.second:
-                self.table.remove(entry.network)
-                self._record("expired", entry)
-        self._apply()
+        expired = [entry.network for entry in self.table if entry.until <= self._reactor.clock.second]
+        self._apply("expired", [self.table.remove(network) for network in expired])
 
 
 def until_of(entry: Blocked) -> str:

@@ -8,7 +8,6 @@ ENTRIES_MAX: Final = 10_000
 LENGTHS_MAX: Final = 8
 ALWAYS: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that every format can hold
 _WIDEST: Final = {4: 8, 6: 32}  # prefix lengths
-_BITS: Final = {4: 32, 6: 128}
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -29,69 +28,63 @@ class Blocked(NamedTuple):
 class BlockTable:
     """Blocked networks. A caller's address costs one look-up for each prefix length that its IP version has in use.
 
-    Both maxima are security limits; `lengths_max` is for each version. A method that raises BlockError changes nothing.
+    The limits are `ENTRIES_MAX`, and `LENGTHS_MAX` for each version. A method that raises BlockError changes nothing.
     """
 
-    def __init__(self, entries_max: int = ENTRIES_MAX, lengths_max: int = LENGTHS_MAX) -> None:
-        self._entries_max = entries_max
-        self._lengths_max = lengths_max
-        # By version, then by the number of bits after the prefix, then by the prefix as a number.
-        self._by_version: dict[int, dict[int, dict[int, Blocked]]] = {4: {}, 6: {}}
+    def __init__(self) -> None:
+        # By version, then by the number of bits after the prefix and the prefix as a number.
+        self._entries: dict[int, dict[tuple[int, int], Blocked]] = {4: {}, 6: {}}
+        self._bits: dict[int, set[int]] = {4: set(), 6: set()}  # in use
 
     def __len__(self) -> int:
-        return sum(len(entries) for by_bits in self._by_version.values() for entries in by_bits.values())
+        return sum(map(len, self._entries.values()))
 
     def __iter__(self) -> Iterator[Blocked]:
         """Yield the entries: IPv4 first, then by address; a wider network comes before those within it."""
-        for by_bits in self._by_version.values():
-            places = [(prefix << bits, -bits) for bits, entries in by_bits.items() for prefix in entries]
-            yield from [by_bits[-bits][first >> -bits] for first, bits in sorted(places)]
+        for entries in self._entries.values():
+            for key in sorted(entries, key=lambda key: (key[1] << key[0], -key[0])):
+                yield entries[key]
 
     def find(self, ip: str, second: int) -> Blocked | None:
         """Return an entry that contains an address and has not expired at `second`; None if there is none."""
         version, number = (6, int(IPv6Address(ip.partition("%")[0]))) if ":" in ip else (4, int(IPv4Address(ip)))
-        for bits, entries in self._by_version[version].items():
-            entry = entries.get(number >> bits)
+        for bits in self._bits[version]:
+            entry = self._entries[version].get((bits, number >> bits))
             if entry is not None and second < entry.until:
                 return entry
         return None
 
     def put(self, entry: Blocked) -> Blocked | None:
         """Add an entry, or replace that of the same network; return the replaced one."""
-        version, bits, prefix = _key_of(entry.network)
-        by_bits = self._by_version[version]
-        before = by_bits.get(bits, {}).get(prefix)
-        if before is None and len(self) >= self._entries_max:
-            raise BlockError(f"{self._entries_max} networks are blocked already; unblock some first")
-        if bits not in by_bits and len(by_bits) >= self._lengths_max:
-            used = ", ".join([f"/{_BITS[version] - each}" for each in sorted(by_bits)])
-            raise BlockError(f"{self._lengths_max} prefix lengths of IPv{version} are in use, no other can be: {used}")
-        by_bits.setdefault(bits, {})[prefix] = entry
-        return before
+        version, key = _place_of(entry.network)
+        entries, bits = self._entries[version], {*self._bits[version], key[0]}
+        if key not in entries and len(self) >= ENTRIES_MAX:
+            raise BlockError(f"{ENTRIES_MAX} networks are blocked already; unblock some first")
+        if len(bits) > LENGTHS_MAX:
+            raise BlockError(
+                f"{LENGTHS_MAX} prefix lengths of IPv{version} are in use already; block a network of one of these"
+                " lengths, or unblock all of a length"
+            )
+        replaced, entries[key], self._bits[version] = entries.get(key), entry, bits
+        return replaced
 
     def remove(self, network: str) -> Blocked:
         """Remove the entry of exactly this network, and return it."""
-        version, bits, prefix = _key_of(network)
-        by_bits = self._by_version[version]
-        entry = by_bits.get(bits, {}).pop(prefix, None)
+        version, key = _place_of(network)
+        entry = self._entries[version].pop(key, None)
         if entry is None:
             raise BlockError(f"{network} is not blocked; `smtppseudo blocked` prints what is")
-        if not by_bits[bits]:
-            del by_bits[bits]
+        self._bits[version] = {bits for bits, _ in self._entries[version]}
         return entry
 
 
 def network_of(text: object) -> Network:
-    """Parse an address or a network that may be blocked; IPv4-mapped becomes IPv4. Raises BlockError."""
+    """Parse an address or a network that may be blocked. Raises BlockError."""
     try:
         network = ip_network("" if not isinstance(text, str) or "%" in text else text, strict=False)
     except ValueError:
         raise BlockError(f"network must be an address or a network such as 192.0.2.0/24, not {text!a:.60}") from None
-    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    if mapped and network.prefixlen >= _BITS[6] - _BITS[4]:
-        network = IPv4Network((int(mapped), network.prefixlen - _BITS[6] + _BITS[4]))
-    widest = _WIDEST[network.version]
-    if network.prefixlen < widest:
+    if network.prefixlen < (widest := _WIDEST[network.version]):
         raise BlockError(f"{network} is too wide to be blocked: at most a /{widest}")
     return network
 
@@ -101,7 +94,7 @@ def name_of(network: Network) -> str:
     return str(network.network_address if network.num_addresses == 1 else network)
 
 
-def _key_of(name: str) -> tuple[int, int, int]:
+def _place_of(name: str) -> tuple[int, tuple[int, int]]:
     network = network_of(name)
-    bits = _BITS[network.version] - network.prefixlen
-    return network.version, bits, int(network.network_address) >> bits
+    bits = network.max_prefixlen - network.prefixlen
+    return network.version, (bits, int(network.network_address) >> bits)

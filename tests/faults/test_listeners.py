@@ -70,7 +70,7 @@ def test_a_failing_close_of_a_caller_turned_away_is_no_error(behind: MakeBehind)
     refused = server.connect()
     refused.expect("421 Too many connections")
     refused.expect_end()
-    assert server.server.reception.counters.turned_away == {"slots": 1, "client": 0, "proxy": 0}
+    assert server.server.reception.counters.turned_away == {"slots": 1, "client": 0, "proxy": 0, "blocked": 0}
     resident.say("QUIT", "221")
     server.greeted()
     assert (server.events(TurnedAway), server.events(Error)) == ([TurnedAway("slots", 1)], [])

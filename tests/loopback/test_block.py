@@ -110,8 +110,8 @@ def test_a_block_expires(inside: MakeInside, monitors: Monitors, proxy: Proxy) -
         ({"network": "0.0.0.0/0"}, "0.0.0.0/0 is too wide to be blocked: at most a /8"),
         ({"network": "2a00::/16"}, "2a00::/16 is too wide to be blocked: at most a /32"),
         ({"network": "127.0.0.9"}, "must not be blocked: 127.0.0.0/8 is special-purpose: loopback"),
-        ({"network": "::ffff:127.0.0.1"}, "must not be blocked: 127.0.0.0/8 is special-purpose: loopback"),
-        ({"network": "::1"}, "must not be blocked: ::1/128 is special-purpose: loopback"),
+        ({"network": "::ffff:127.0.0.1"}, "must not be blocked: ::/64 is special-purpose: loopback, or IPv4 in IPv6"),
+        ({"network": "::1"}, "must not be blocked: ::/64 is special-purpose: loopback, or IPv4 in IPv6"),
         ({"network": "20.7.7.0/24"}, "must not be blocked: 20.7.7.7/32 is in blocklist_never"),
         ({"network": "20.8.8.8"}, "must not be blocked: 20.8.0.0/16 is in blocklist_never"),
         ({"network": "20.5.0.0/16"}, "20.5.5.5 is an address of this machine"),
@@ -209,7 +209,7 @@ def test_the_commands_and_a_restart(servers: Servers) -> None:
     assert [entry["network"] for entry in found] == ["20.1.1.0/24", CALLER_6]
     assert {(state_dir(first) / "blocked.json").stat().st_mode & 0o777} == {0o600}
     for network, *_ in lines:  # as they are printed
-        assert asked("unblock", network) == f"{network} is not blocked any more\n"
+        assert asked("unblock", network) == f"{network} is blocked no more\n"
     assert "is not blocked; " in asked("unblock", "20.1.1.0/24", status=1)
     assert second.log_text.isascii()
 

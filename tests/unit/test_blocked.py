@@ -11,8 +11,8 @@ from smtppseudo.smtp.blocked import Blocked, BlockError, BlockTable, name_of, ne
 NEVER = 1 << 40
 
 
-def table_of(*networks: str, until: int = NEVER, entries_max: int = 100) -> BlockTable:
-    table = BlockTable(entries_max=entries_max)
+def table_of(*networks: str, until: int = NEVER) -> BlockTable:
+    table = BlockTable()
     for network in networks:
         table.put(Blocked(network, 0, until))
     return table
@@ -27,8 +27,6 @@ def table_of(*networks: str, until: int = NEVER, entries_max: int = 100) -> Bloc
         ("10.0.0.0/8", "10.0.0.0/8"),
         ("2001:DB8::7/128", "2001:db8::7"),
         ("2001:db8::/32", "2001:db8::/32"),
-        ("::ffff:198.51.100.7", "198.51.100.7"),
-        ("::ffff:198.51.100.0/120", "198.51.100.0/24"),
     ],
 )
 def test_the_name_of_a_network_has_one_form(text: str, name: str) -> None:
@@ -54,8 +52,6 @@ def test_the_name_of_a_network_has_one_form(text: str, name: str) -> None:
         "8.0.0.0/7",
         "::/0",
         "2001:d00::/31",
-        "::ffff:0.0.0.0/96",
-        "::ffff:8.0.0.0/103",
     ],
 )
 def test_other_values_and_wide_networks_cannot_be_blocked(text: object) -> None:
@@ -100,7 +96,7 @@ def test_an_expired_entry_is_not_found() -> None:
 
 def test_a_ninth_prefix_length_is_refused_until_one_is_free() -> None:
     table = table_of(*[f"20.0.0.0/{length}" for length in range(8, 16)])
-    with pytest.raises(BlockError, match=r"^8 prefix lengths of IPv4 are in use, no other can be: /15, .*, /8$"):
+    with pytest.raises(BlockError, match=r"^8 prefix lengths of IPv4 are in use already; "):
         table.put(Blocked("20.0.0.1", 0, NEVER))
     assert len(table) == 8
     table.put(Blocked("2001:db8::7", 0, NEVER))  # the other version has its own
@@ -111,12 +107,12 @@ def test_a_ninth_prefix_length_is_refused_until_one_is_free() -> None:
 
 
 def test_a_full_table_takes_only_what_it_has() -> None:
-    table = table_of("20.0.0.1", "20.0.0.2", entries_max=2)
-    with pytest.raises(BlockError, match=r"^2 networks are blocked already; unblock some first$"):
-        table.put(Blocked("20.0.0.3", 0, NEVER))
+    table = table_of(*[f"20.0.{n // 200}.{n % 200}" for n in range(10_000)])
+    with pytest.raises(BlockError, match=r"^10000 networks are blocked already; unblock some first$"):
+        table.put(Blocked("21.0.0.3", 0, NEVER))
     before = table.put(Blocked("20.0.0.2", 5, 50, "again"))
     assert before == Blocked("20.0.0.2", 0, NEVER)
-    assert [entry.reason for entry in table] == ["", "again"]
+    assert [entry.reason for entry in table if entry.reason] == ["again"]
 
 
 def test_only_exactly_the_blocked_network_is_removed() -> None:
