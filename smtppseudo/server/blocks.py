@@ -15,7 +15,7 @@ from smtppseudo.net.addresses import machine_addresses
 from smtppseudo.net.errnos import reason_of
 from smtppseudo.server.reception import Reception
 from smtppseudo.server.recorder import Recorder
-from smtppseudo.smtp.blocked import ALWAYS, Blocked, BlockError, BlockTable, Network, name_of, network_of
+from smtppseudo.smtp.blocked import ALWAYS, ENTRIES_MAX, Blocked, BlockError, BlockTable, Network, name_of, network_of
 
 DEFAULT_S: Final = 7 * 86_400
 FOR_MAX_S: Final = 3_650 * 86_400
@@ -86,8 +86,8 @@ class Blocks:
     def blocked(self, fields: Mapping[str, object]) -> dict[str, object]:
         """Return up to a hundred entries from the number `from` on, and how many are left after them."""
         first = fields.get("from", 0)
-        if type(first) is not int or first < 0:
-            raise BlockError("from must be a whole number from 0")
+        if type(first) is not int or not 0 <= first <= ENTRIES_MAX:
+            raise BlockError(f"from must be a whole number from 0 to {ENTRIES_MAX}")
         page = list(islice(self.table, first, first + ENTRIES_PER_FRAME))
         entries = [entry._asdict() | {"since": rfc3339(entry.since), "until": until_of(entry)} for entry in page]
         return {"blocked": entries, "left": max(0, len(self.table) - first - len(page))}

@@ -161,7 +161,8 @@ def test_the_entries_come_in_pages(inside: MakeInside, monitors: Monitors) -> No
     assert (len(page["blocked"]), page["left"], page["blocked"][0]["network"]) == (100, 50, "20.0.39.100")
     assert monitor.ok("blocked", **{"from": 10_000}) == {"blocked": [], "left": 0}
     assert "10000 networks are blocked already" in monitor.refused("block", "bad_value", network="21.0.0.1")
-    assert "from must be" in monitor.refused("blocked", "bad_value", **{"from": -1})
+    for first in (-1, 10_001, 10**30, "1", True, None):
+        assert "from must be" in monitor.refused("blocked", "bad_value", **{"from": first})
 
 
 @pytest.mark.parametrize(
