@@ -1,11 +1,14 @@
 """The table of blocked callers: what may stand in it, and who is found."""
 
+from argparse import Namespace
+from contextlib import nullcontext
 from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smtppseudo.cli import blocked
 from smtppseudo.smtp.blocked import Blocked, BlockError, BlockTable, name_of, network_of
 
 NEVER = 1 << 40
@@ -119,3 +122,22 @@ def test_only_exactly_the_blocked_network_is_removed() -> None:
     table = table_of("198.51.100.0/24")
     with pytest.raises(BlockError, match=r"^198\.51\.100\.7 is not blocked; `smtppseudo blocked` prints what is$"):
         table.remove("198.51.100.7")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("end", [[], None, "x", {}])
+def test_a_hostile_server_cannot_send_terminal_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], end: object, *, as_json: bool
+) -> None:
+    evil = "\x1b]0;owned\x07\n\u202e\u00fc\udc80"
+    pages = [[{"network": evil, "until": [evil], "reason": {evil: evil}}, evil, None], [evil], end]
+
+    class Link:
+        def request(self, op: str, **fields: object) -> dict[str, object]:
+            return {"blocked": pages.pop(0), "left": evil}
+
+    monkeypatch.setattr("smtppseudo.cli.blocked.logged_in", lambda _: nullcontext(Link()))
+    assert blocked.run(Namespace(json=as_json)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert all(line.isascii() and line.isprintable() for line in lines)
