@@ -20,13 +20,15 @@ CloseReason: TypeAlias = Literal[
     "stalled",  # the peer did not read its replies
     "stopped",  # the listener was stopped
     "disconnected",  # by a monitor
+    "blocked",  # a monitor blocked the caller
     "tls",
     "tls_in_clear",  # a TLS handshake began without STARTTLS
     "http",  # the caller speaks HTTP
     "fault",  # our bug
     "shutdown",
 ]
-TurnedAwayReason: TypeAlias = Literal["slots", "client", "proxy"]
+TurnedAwayReason: TypeAlias = Literal["slots", "client", "proxy", "blocked"]
+BlockAction: TypeAlias = Literal["blocked", "unblocked", "expired"]
 
 
 class Connected(NamedTuple):
@@ -107,10 +109,14 @@ class Offline(NamedTuple):
 
 
 class SettingsChanged(NamedTuple):
-    """Settings changed; `keys` holds their names, separated by commas."""
+    """Settings changed; `keys` holds their names, separated by commas, `changes` their old and new values.
+
+    No setting is a secret: keys and the magic word stand in files. `changes` is empty from servers that did not log it.
+    """
 
     keys: str
     by: str
+    changes: str = ""
 
 
 class Monitor(NamedTuple):
@@ -118,6 +124,15 @@ class Monitor(NamedTuple):
 
     action: Literal["login", "logout", "not_authorized", "busy", "magic_word"]
     user: str
+
+
+class Block(NamedTuple):
+    """A monitor blocked or unblocked a network, or its block expired; `until` is RFC 3339 or `always`."""
+
+    action: BlockAction
+    network: str
+    until: str
+    reason: str
 
 
 Event: TypeAlias = (
@@ -132,6 +147,7 @@ Event: TypeAlias = (
     | Offline
     | SettingsChanged
     | Monitor
+    | Block
 )
 
 NAMES: Final[dict[type[Event], str]] = {
@@ -146,6 +162,7 @@ NAMES: Final[dict[type[Event], str]] = {
     Offline: "offline",
     SettingsChanged: "settings",
     Monitor: "monitor",
+    Block: "block",
 }
 
 

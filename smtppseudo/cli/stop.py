@@ -16,5 +16,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Request `stop` or `start`, whichever the command is, and print the new state."""
     with logged_in(options) as link:
-        print_line(f"{link.place}: {link.request(options.command)['state']}")
+        reply = link.request(options.command)
+        places = reply.get("smtp")  # older servers do not send it
+        print_line(
+            f"SMTP on {', '.join(map(str, places)) if isinstance(places, list) else link.place}: {reply['state']}"
+        )
     return exits.GOOD

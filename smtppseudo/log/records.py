@@ -69,7 +69,7 @@ def fields(event: Event) -> Iterator[tuple[str, Value]]:
             yield name, value
 
 
-_OMITTED_IF_EMPTY: Final = ("lost", "not_logged", "version", "cipher", "failure")
+_OMITTED_IF_EMPTY: Final = ("lost", "not_logged", "version", "cipher", "failure", "changes")
 
 
 def _marks(event: Command) -> Iterator[tuple[str, Value]]:

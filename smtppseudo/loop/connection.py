@@ -339,7 +339,8 @@ class Connection(Generic[M_co]):
 
     def _start_tls(self, now: float) -> None:
         reactor, tls = self._owner.reactor, self._owner.tls
-        if tls is None:  # the certificate was removed meanwhile
+        # The certificate may be gone, and the room, too: it is not kept while a tarpit sends the reply.
+        if tls is None or not tls.has_room:
             self.close("tls", now)
             return
         self.sock = sock = tls.wrap(self.sock)

@@ -88,7 +88,7 @@ def render_text(status: Status) -> str:
         [("settings", f"not changed by the last reload: {status.settings_error}")] if status.settings_error else []
     )
     rows = (
-        ("state", f"{status.state}, up {_duration(status.uptime_s)}"),
+        ("state", f"{_STATES.get(status.state, f'{status.state},')} up {_duration(status.uptime_s)}"),
         *mistake,
         ("mails refused", f"{sum(status.mails_refused.values())}, {status.mails_refused_today} of them today"),
         ("slots", f"{status.slots_in_use} of {status.slots} in use"),
@@ -108,6 +108,9 @@ def render_text(status: Status) -> str:
         ("faults", str(status.faults)),
     )
     return "".join([f"{name:<15} {value}\n" for name, value in rows])
+
+
+_STATES: Final = {"offline": "offline (the SMTP port is closed); the process is"}
 
 
 def _shares(sums: Labelled) -> str:
@@ -143,7 +146,8 @@ _METRICS: Final = (
     _Metric("connections_total", "Connections that got a slot.", "connected"),
     _Metric(
         "connections_turned_away_total",
-        "Callers turned away: no slot was free (slots), the client had its share (client), no header came (proxy).",
+        "Callers turned away: no slot was free (slots), the client had its share (client), it is blocked (blocked), no"
+        " header came (proxy).",
         "turned_away",
         "reason",
     ),

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from smtppseudo.config.file import to_toml
 from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import KEYS, STDOUT, Settings
-from smtppseudo.events import Offline, Online, SettingsChanged
+from smtppseudo.events import Offline, Online, SettingsChanged, escape_text
 from smtppseudo.files import SECRET_MODE, SETTINGS_FILE, StateDir
 from smtppseudo.log.dated_files import DatedLog, Limits
 from smtppseudo.log.shares import Shares
@@ -19,6 +20,7 @@ from smtppseudo.loop.listener import OnAccept
 from smtppseudo.loop.port import Port
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.net.addresses import is_loopback
+from smtppseudo.server.blocks import Blocks
 from smtppseudo.server.certificates import Certificates
 from smtppseudo.server.preconditions import check_consistency, check_start
 from smtppseudo.server.reception import Reception
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 _REPORT_DROP_EVERY_S: Final = 60.0
 _SETTINGS_ERROR_MAX_CHARS: Final = 1_000  # a frame and a status line have room for it
+_VALUE_MAX_CHARS: Final = 200  # of a setting, in the event of its change
 _NOTHING_INHERITED: Final = InheritedSockets()
 
 ACCEPT_MAIL_WARNING: Final = (
@@ -76,6 +79,7 @@ class Server:
         self._on_trouble = on_trouble
         self._inherited = inherited
         self._state_dir = StateDir(Path(settings.state_dir))
+        self.blocks = Blocks(self.reactor, self.recorder, self.reception, self._state_dir)
         self._cookie = os.urandom(32).hex()
         self._cookie_mode = cookie_mode
         self._console: Console | None = None
@@ -86,6 +90,11 @@ class Server:
         error = self.recorder.error
         self.smtp_port = Port(self.reactor, lambda _: self.reception.on_accept, on_trouble, error)
         self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error)
+
+    @property
+    def smtp_places(self) -> list[str]:
+        """Where the SMTP port is or was, as in `127.0.0.1 port 25`."""
+        return [f"{address} port {number}" for address, number in self.smtp_port.places]
 
     @property
     def monitors(self) -> int:
@@ -102,6 +111,7 @@ class Server:
             self.smtp_port.open(settings.listen, settings.port, self._inherited.smtp)
             self.monitor_port.open(settings.monitor_listen, settings.monitor_port, self._inherited.monitor)
             after_bind()
+            self.blocks.load(self.warn)
             if settings.blocklist_file:
                 self._start_blocklist()
         except BaseException:
@@ -259,7 +269,10 @@ class Server:
         if applied:
             self.reception.apply(self.settings, self._certificates.tls)
             self.smtp_port.renew_handlers()
-            self.recorder.record(SettingsChanged(",".join(applied), by), ip, port)
+            changes = ", ".join(
+                f"{name}: {_shown(getattr(before, name))} -> {_shown(getattr(wanted, name))}" for name in applied
+            )
+            self.recorder.record(SettingsChanged(",".join(applied), by, escape_text(changes)), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
             self.warn(ACCEPT_MAIL_WARNING)
         return [name for name in changed if KEYS[name].at_start]
@@ -281,6 +294,8 @@ class Server:
 
         self._blocklist = KeptBlocklist(self.settings, self.reactor, self.reception.local_ip, self.warn)
         self.recorder.on_session_events = self._blocklist.record
+        self._blocklist.blocked = self.blocks.table
+        self.blocks.on_change = self._blocklist.mark_stale
         self._blocklist.begin()
 
     def _write_cookie(self) -> None:
@@ -312,6 +327,11 @@ class Server:
         self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie)
         self.recorder.on_batch = self._console.publish
         return self._console
+
+
+def _shown(value: object) -> str:
+    text = to_toml(value)
+    return text if len(text) <= _VALUE_MAX_CHARS else f"{text[:_VALUE_MAX_CHARS]}..."
 
 
 def _make_log(settings: Settings, on_trouble: Callable[[str], None], stdout_fd: int) -> Log:

@@ -99,6 +99,11 @@ class MessageCounter:
         self._count(data[: len(data) - undecided])
         return None
 
+    def end_in(self, data: bytes) -> int:
+        """Return the position in the next data after the message, or 0 if it is not complete then."""
+        end = (self._held + data).find(_TERMINATOR)
+        return end + len(_TERMINATOR) - len(self._held) if end >= 0 else 0
+
     def _count(self, data: bytes) -> None:
         # The sender doubles a dot at the beginning of a line; the extra dot does not count (RFC 5321 section 4.5.2).
         self.size_bytes += len(data) - data.count(b"\r\n.")

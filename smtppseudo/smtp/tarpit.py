@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from smtppseudo.events import CloseReason, Event
 from smtppseudo.smtp.dialogue import Dialogue
-from smtppseudo.smtp.lines import LineSplitter
+from smtppseudo.smtp.lines import ChunkDropper, LineSplitter, MessageCounter
 from smtppseudo.smtp.pace import AT_ONCE
 from smtppseudo.smtp.session import SmtpSession
 
@@ -168,7 +168,7 @@ class TarpitSession(SmtpSession):
             data, is_behind, is_pregreet = self._early
             if is_behind and self._held is None:
                 self._held = LineSplitter(pipelined=True, pregreet=is_pregreet)
-            end = data.find(b"\n") + 1 or len(data)
+            end = self._end_of_first(data) or len(data)
             events += super().receive(data[:end], now)
             self._early = _Early(data[end:], True, is_pregreet) if end < len(data) else None
             if self.close_reason is not None:
@@ -178,6 +178,16 @@ class TarpitSession(SmtpSession):
         if self._to_send:
             self.idle_since = now
         return events
+
+    def _end_of_first(self, data: bytes) -> int:
+        """Return where the first line, message or chunk ends; 0, or a place behind the data, if that is not there.
+
+        A message is not taken line by line: 400 KB of empty lines a second would keep the server busy.
+        """
+        held = self._held
+        if isinstance(held, ChunkDropper):
+            return held.left
+        return held.end_in(data) if isinstance(held, MessageCounter) else data.find(b"\n") + 1
 
     def _add_delay(self, now: float) -> None:
         """Count how long the caller has waited for a reply; it does not wait for a farewell."""

@@ -107,10 +107,11 @@ class ServerView:
         return False
 
     def refresh_slots(self, now: float) -> None:
-        """Ask for the list of slots when events are missing, or while data events are off."""
+        """Ask for the list of slots when events are missing, or while data events are off or sessions not logged."""
         if self.link.up is None:
             return
-        is_silent = self.model.settings.get("log_data_events") is False
+        model = self.model
+        is_silent = model.settings.get("log_data_events") is False or model.counters.get("not_logged")
         since = now - self._slots_asked_at
         if (self._slots_are_stale and since >= _SLOTS_AFTER_GAP_S) or (is_silent and since >= _SLOTS_EVERY_S):
             self._slots_asked_at, self._slots_are_stale = now, False

@@ -51,7 +51,8 @@ class SlotRow:
         self.begin(state, number_of(frame, "session"), text_of(frame, "ip"), number_of(frame, "port"), now)
         self.helo, self.sender = text_of(frame, "helo"), text_of(frame, "mail_from")
         self.last, self.reply = text_of(frame, "last"), text_of(frame, "error")
-        if before[:2] == (self.session, self.port) and (_is_quit(self.last) or self.last == before[2]):
+        is_same = before[:2] == (self.session, self.port) and before[2] != ""
+        if is_same and (_is_quit(self.last) or self.last == before[2]):
             self.last, self.reply = before[2:]  # the events said more
         self.reason = text_of(frame, "reason")
         self.idle_since = now - number_of(frame, "idle_ms") / 1000

@@ -173,6 +173,8 @@ _ENDINGS: Final = {
     "disconnected": ("cut off", "a monitor hung up"),
     "blocked": ("blocked", "caller blocked"),
     "tls": ("no TLS", "no TLS handshake"),
+    "tls_in_clear": ("TLS", "TLS without STARTTLS"),
+    "http": ("HTTP", "caller speaks HTTP"),
     "fault": ("fault", "fault of the server"),
     "shutdown": ("shutdown", "server ended"),
 }
@@ -194,4 +196,5 @@ _DESCRIPTIONS: Final[Mapping[str, Callable[[Frame], str]]] = {
     "offline": _online,
     "settings": lambda record: f"{text_of(record, 'keys').replace(',', ', ')}, by {text_of(record, 'by')}",
     "monitor": _monitor,
+    "block": lambda record: f"{text_of(record, 'network')} {text_of(record, 'action')} {text_of(record, 'reason')}",
 }

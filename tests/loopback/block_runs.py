@@ -273,7 +273,7 @@ def weekly_mail(stage: Stage, block: Block) -> None:
     command = block.text.removeprefix("0 7 * * 1 root ").replace("mail.example.org", "127.0.0.1")
     assert stage.run(command.replace("/root/", f"{stage.cwd}/")) == ""
     assert "<title>Mails refused</title>" in (stage.cwd / "week.html").read_text()
-    assert '"RCPT TO:<boss@example.org>" code=250' in server.log_text()
+    assert '"RCPT TO:<boss@example.org>" code=250' in server.log_text
 
 
 def prints(text: str) -> Run:

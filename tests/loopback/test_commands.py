@@ -109,8 +109,10 @@ def test_smtp_port_is_recognized(unchanged: Running) -> None:
 def test_stop_and_start(server: Running) -> None:
     with server.connect() as client:
         client.expect("220")
-        assert ask(server, "stop") == f"127.0.0.1 port {monitor_port(server)}: offline\n"
+        assert ask(server, "stop") == f"SMTP on 127.0.0.1 port {server.port}: offline\n"
         client.expect("421")
+    shown = ask(server, "status", status=1)
+    assert "offline (the SMTP port is closed); the process is up 00:00:" in shown
     assert ask(server, "stop").endswith(": offline\n")
     with pytest.raises(ConnectionRefusedError):
         server.connect()

@@ -109,6 +109,8 @@ def test_set(inside: MakeInside, monitors: Monitors) -> None:
     assert kept(server) == changes
     event = monitor.next_event()
     assert (event["by"], sorted(event["keys"].split(",")), event["port"]) == ("monitor", sorted(changes), monitor.port)
+    assert 'greeting: "Welcome!" -> "Salve {ip}", ' in event["changes"]
+    assert "idle_timeout_s: 30 -> 40" in event["changes"]
     answers_with(server, "220 Salve 127.0.0.1")
     running.say("HELO x", "250")  # it keeps the rules that it began with
 
@@ -245,16 +247,16 @@ def test_stop_and_start(servers: Servers, monitors: Monitors) -> None:
     port = server.port
     with server.connect() as client:
         client.expect("220")
-        assert monitor.ok("stop") == {"state": "offline"}
+        assert monitor.ok("stop") == {"state": "offline", "smtp": [f"127.0.0.1 port {port}"]}
         client.expect("421")
         client.expect_end()
     assert is_closed(port)
-    assert monitor.ok("stop") == {"state": "offline"}
+    assert monitor.ok("stop")["state"] == "offline"
     assert other.ok("status")["state"] == "offline"
     assert monitors.log_in(server).snapshot["state"] == "offline"  # the port for monitors stays
     assert monitor.events_until(event="offline")[-2]["reason"] == "stopped"
-    assert monitor.ok("start") == {"state": "online"}
-    assert monitor.ok("start") == {"state": "online"}
+    assert monitor.ok("start")["state"] == "online"
+    assert monitor.ok("start")["state"] == "online"
     with server.connect() as client:
         client.expect("220")
         assert client.sock.getpeername()[1] == port

@@ -479,6 +479,22 @@ def test_454_without_room_for_tls_and_success_later(server: Inside) -> None:
     second.say("NOOP", "250")
 
 
+def test_room_that_is_taken_during_a_slow_220_ends_the_session(inside: MakeInside, certificate: Certificate) -> None:
+    server = inside(**certificate.settings(), reply_delay_s=1, quiet_timeout_s=0.0)
+    tls = server.server.reception.tls
+    assert tls is not None
+    tls._sessions_max = 1
+    clients = [server.greeted(), server.greeted()]
+    for client in clients:
+        client.send("STARTTLS")
+    server.turn()
+    server.advance(2)
+    for client in clients:
+        client.expect("220")
+    assert tls._in_use == 1
+    expect_closed(server, "tls")
+
+
 def test_a_turn_does_only_a_few_steps_of_handshakes(server: Inside) -> None:
     """All handshakes continue in later turns."""
     clients = [ready_for_tls(server) for _ in range(25)]

@@ -29,7 +29,7 @@ dialogues = st.sampled_from(DIALOGUES)
 lines = st.sampled_from(
     [
         *(b"HELO x", b"EHLO x", b"MAIL FROM:<a@b>", b"RCPT TO:<x>", b"DATA", b".", b"NOOP", b"RSET", b"bogus", b""),
-        *(b"AUTH PLAIN secret", b"AUTH", b"Text", b"x" * 2049, b"QUIT"),
+        *(b"AUTH PLAIN secret", b"AUTH", b"Text", b"x" * 2049, b"QUIT", b"BDAT 7", b"BDAT 40 LAST"),
     ]
 )
 streams = st.lists(st.tuples(lines, st.sampled_from([b"\r\n", b"\n", b""])), max_size=40).map(

@@ -107,8 +107,10 @@ def test_a_session_is_shown_while_it_goes_on(live: tuple[Running, Live]) -> None
             await screen.settle(lambda: "C NOOP" in screen.text(), "the transcript goes on")
             assert "\x1b" not in screen.text()
             await screen.pilot.press("escape")
+            client.say("MAIL FROM:<a@b>", "553")
             client.say("QUIT", "221")
         await screen.settle(lambda: "1 ○ quit" in screen.text(), "closed")
+        await screen.settle(lambda: "1 mail refused since" in screen.text(), "counted")
 
     screen.play(act)
 

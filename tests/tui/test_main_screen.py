@@ -326,6 +326,18 @@ def test_slots_are_requested_after_a_gap_and_while_data_events_are_off() -> None
     play(Scene(), act)
 
 
+def test_slots_are_requested_while_sessions_are_not_logged() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(link_up())
+        scene.clock += 6
+        await scene.tell(status(counters={"not_logged": 0}))
+        assert len(asked(scene, "slots")) == 0
+        await scene.tell(status(counters={"not_logged": 1}))
+        assert len(asked(scene, "slots")) == 1
+
+    play(Scene(), act)
+
+
 def test_the_screen_is_readable_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 

@@ -1,8 +1,11 @@
 """How values and events read on the screen."""
 
 from datetime import UTC, timedelta, timezone
+from typing import get_args
 
-from smtppseudo.events import NAMES
+import pytest
+
+from smtppseudo.events import NAMES, CloseReason
 from smtppseudo.tui import texts
 from smtppseudo.tui.texts import clock_time, describe, format_span
 
@@ -18,6 +21,31 @@ def test_spans_and_times() -> None:
 
 def test_every_event_has_a_description() -> None:
     assert set(texts._DESCRIPTIONS) == set(NAMES.values())
+
+
+def test_every_reason_of_a_close_has_its_words() -> None:
+    assert set(get_args(CloseReason)) <= texts._ENDINGS.keys()
+    assert max(len(word) for word, _ in texts._ENDINGS.values()) <= 8
+    assert describe({"event": "closed", "reason": "peer", "duration_ms": 1_000}).startswith(
+        "caller hung up after 1.0 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        ("250 OK", "said"),
+        ("354 Enter mail", "said"),
+        ("553 Sender <> is Invalid!", "no"),
+        ("500 What?", "mistake"),
+        ("503 Give the sender first.", "mistake"),
+        ("421 Too many errors", "mistake"),
+        ("454 TLS not available", "fault"),
+        ("", "said"),
+    ],
+)
+def test_a_reply_says_whose_doing_it_is(reply: str, kind: str) -> None:
+    assert texts.reply_class(reply) == kind
 
 
 def test_an_unknown_event_shows_its_fields() -> None:

@@ -1,5 +1,6 @@
 """The machine of the tarpit: when each byte is due, which commands wait, and what is counted."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import pytest
@@ -328,6 +329,31 @@ def test_the_lines_of_a_message_are_processed_at_once() -> None:
     _, now, _ = run_until_quiet(session, now)
     session.receive(b"one\r\ntwo\r\nthree\r\n", now)
     assert (session.reads, session.has_more) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("commands", "end"),
+    [(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n", b"\r\n.\r\n"), (b"BDAT 2050\r\n", b"\n\n")],
+)
+def test_a_message_of_empty_lines_is_taken_as_a_whole(
+    commands: bytes, end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = begin(reply_delay_s=1, settings=Settings(accept_mail=True))
+    session.receive(commands, greeted(session))
+    _, now, _ = run_until_quiet(session, START)
+    parts: list[bytes] = []
+    receive = SmtpSession.receive
+
+    def note_and_receive(session: SmtpSession, data: bytes, now: float) -> Sequence[Event]:
+        parts.append(data)
+        return receive(session, data, now)
+
+    monkeypatch.setattr(SmtpSession, "receive", note_and_receive)
+    session.receive(b"\n" * LINE_BYTES, now)
+    session.receive(end + b"NOOP\r\n", now)
+    assert parts[:2] == [b"\n" * LINE_BYTES, end]
+    *_, last = run_until_quiet(session, now)[0].splitlines()
+    assert last == b"250 OK"
 
 
 def test_idle_time_is_not_counted_as_delay() -> None:

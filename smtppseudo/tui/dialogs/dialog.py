@@ -48,7 +48,7 @@ class Dialog(ModalScreen[T], Generic[T]):
         place.display = bool(reason)
 
 
-def box(title: str, subtitle: str = "") -> Vertical:
+def box(title: str, subtitle: str = "Tab ← → move  ⏎ press  Esc leave") -> Vertical:
     """Return the frame of a dialog."""
     frame = Vertical()
     frame.border_title, frame.border_subtitle = Content(title), subtitle
