@@ -20,13 +20,15 @@ CloseReason: TypeAlias = Literal[
     "stalled",  # the peer did not read its replies
     "stopped",  # the listener was stopped
     "disconnected",  # by a monitor
+    "blocked",  # a monitor blocked the caller
     "tls",
     "tls_in_clear",  # a TLS handshake began without STARTTLS
     "http",  # the caller speaks HTTP
     "fault",  # our bug
     "shutdown",
 ]
-TurnedAwayReason: TypeAlias = Literal["slots", "client", "proxy"]
+TurnedAwayReason: TypeAlias = Literal["slots", "client", "proxy", "blocked"]
+BlockAction: TypeAlias = Literal["blocked", "unblocked", "expired"]
 
 
 class Connected(NamedTuple):
@@ -124,6 +126,15 @@ class Monitor(NamedTuple):
     user: str
 
 
+class Block(NamedTuple):
+    """A monitor blocked or unblocked a network, or its block expired; `until` is RFC 3339 or `always`."""
+
+    action: BlockAction
+    network: str
+    until: str
+    reason: str
+
+
 Event: TypeAlias = (
     Connected
     | Command
@@ -136,6 +147,7 @@ Event: TypeAlias = (
     | Offline
     | SettingsChanged
     | Monitor
+    | Block
 )
 
 NAMES: Final[dict[type[Event], str]] = {
@@ -150,6 +162,7 @@ NAMES: Final[dict[type[Event], str]] = {
     Offline: "offline",
     SettingsChanged: "settings",
     Monitor: "monitor",
+    Block: "block",
 }
 
 

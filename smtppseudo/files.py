@@ -17,6 +17,7 @@ CREDENTIALS_FILE: Final = "credentials"
 MONITOR_PORT_FILE: Final = "monitor_port"
 SETTINGS_FILE: Final = "settings.json"
 HITS_FILE: Final = "blocklist_hits"
+BLOCKED_FILE: Final = "blocked.json"
 
 SECRET_MODE: Final = 0o600
 
@@ -131,7 +132,7 @@ class StateDir:
 
     def remove_leftovers(self) -> None:
         """Remove temporary files that a crash in `write` left."""
-        for name in (COOKIE_FILE, CREDENTIALS_FILE, MONITOR_PORT_FILE, SETTINGS_FILE):
+        for name in (COOKIE_FILE, CREDENTIALS_FILE, MONITOR_PORT_FILE, SETTINGS_FILE, BLOCKED_FILE):
             _temporary_of(self.path / name).unlink(missing_ok=True)
 
 

@@ -109,7 +109,7 @@ def send(socks: list[socket.socket], data: bytes) -> None:
 
 
 def send_bad_frames(port: int, per_second: int) -> None:
-    """Send a bad frame on each of so many new connections a second; keep each for three seconds."""
+    """Send a bad frame on each new connection, `per_second` of them a second; keep each for three seconds."""
     kept: deque[socket.socket] = deque()
     made, begun = 0, time.monotonic()
     while not select.select([sys.stdin], [], [], 0.005)[0]:

@@ -90,9 +90,27 @@ def _begin_6(name: str) -> str:
 RENDERERS: Final[dict[str, Renderer]] = {"plain": _plain, "rbldnsd": _rbldnsd, "nft": _nft, "json": _json}
 
 
-def order(entry: Entry) -> int:
-    """Return the sort key of an entry: IPv4 first, then by address. Every format needs this order."""
-    return source_number(entry.source)  # what can be listed of IPv6 begins at 2000::
+def order(entry: Entry) -> tuple[int, int]:
+    """Return the sort key of an entry: IPv4 first, then by address, a network before those within it.
+
+    Every format needs this order.
+    """
+    ip, _, length = entry.source.partition("/")
+    return source_number(ip), int(length or _bits(ip))  # what can be listed of IPv6 begins at 2000::
+
+
+def without_covered(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Leave out the entries within another: nftables refuses elements that overlap. The entries must be in order."""
+    last = -1
+    for entry in entries:
+        first, length = order(entry)
+        if first > last:
+            last = first | ((1 << _bits(entry.source) - length) - 1)
+            yield entry
+
+
+def _bits(source: str) -> int:
+    return 128 if ":" in source else 32
 
 
 _ENTRY: Final = re.compile(

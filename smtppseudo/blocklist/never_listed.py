@@ -1,6 +1,6 @@
 """The networks that are never listed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -55,10 +55,10 @@ class NeverListed:
 
     __slots__ = ("_by_mask",)
 
-    def __init__(self) -> None:
+    def __init__(self, special: Mapping[str, str] = _SPECIAL) -> None:
         # For each mask its networks, as numbers: the cost of a lookup does not grow with the number of networks.
         self._by_mask: dict[int, dict[int, dict[int, str]]] = {4: {}, 6: {}}
-        for network, reason in _SPECIAL.items():
+        for network, reason in special.items():
             self.add(ip_network(network), f"{network} is special-purpose: {reason}")
 
     def add(self, network: Network, reason: str) -> None:
@@ -84,15 +84,27 @@ class NeverListed:
                 return reason
         return None
 
+    def overlap(self, network: Network) -> str | None:
+        """Return why a part of a network is never listed; None if all of it may be listed."""
+        first, own_mask = int(network.network_address), int(network.netmask)
+        for mask, networks in self._by_mask[network.version].items():
+            if mask <= own_mask:
+                reason = networks.get(first & mask)
+            else:
+                reason = next((text for number, text in networks.items() if number & own_mask == first), None)
+            if reason is not None:
+                return reason
+        return None
 
-def read_never_listed(named: Iterable[str], own: Iterable[str]) -> NeverListed:
-    """Return the networks in `named` and this machine's `own` addresses.
+
+def read_never_listed(named: Iterable[str], own: Iterable[str], special: Mapping[str, str] = _SPECIAL) -> NeverListed:
+    """Return the networks in `named`, this machine's `own` addresses, and `special` networks with their reasons.
 
     `named` has addresses, networks, and absolute paths of files with one address or network a line and comments after
     `#`. Raises SettingsError for a file that cannot be read or contains anything else: a typing error must not cause a
     protected network to be listed.
     """
-    never = NeverListed()
+    never = NeverListed(special)
     for ip in own:
         never.add_own(ip)
     for text in named:

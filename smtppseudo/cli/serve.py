@@ -25,7 +25,7 @@ from smtppseudo.cli.places import (
     with_monitor_settings,
 )
 from smtppseudo.config.settings import STAGES, STDOUT, Settings, SettingsError
-from smtppseudo.files import CREDENTIALS_FILE, SECRET_MODE, SETTINGS_FILE, is_root
+from smtppseudo.files import BLOCKED_FILE, CREDENTIALS_FILE, SECRET_MODE, SETTINGS_FILE, is_root
 from smtppseudo.log.stream import write_at_once
 from smtppseudo.loop.listener import ListenError
 from smtppseudo.loop.signals import Signals
@@ -198,7 +198,7 @@ def _drop_root(user: "struct_passwd | None", settings: Settings) -> None:
     try:
         make_directories((state, log), user)
         become(user)
-        require_access((state, log, state / CREDENTIALS_FILE, state / SETTINGS_FILE), user)
+        require_access((state, log, state / CREDENTIALS_FILE, state / SETTINGS_FILE, state / BLOCKED_FILE), user)
     except PrivilegeError as error:
         raise exits.CommandError(str(error)) from None
 

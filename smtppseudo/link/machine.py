@@ -93,7 +93,7 @@ class MonitorClient:
         self._reader = FrameReader(MAX_BYTES_TO_CLIENT)
         self._id = 0
         self._pending: set[int] = set()
-        self._slots: dict[int, list[Frame]] = {}  # incomplete lists by request; 0 is the snapshot
+        self._slots: dict[int, list[Frame]] = {0: []}  # incomplete lists by request; 0 is the snapshot
         self._to_send = b""
         self._bytes = 0  # received since the last value
 
@@ -253,6 +253,8 @@ class MonitorClient:
         return OpReply(request_id, {name: value for name, value in frame.items() if name not in _ENVELOPE})
 
     def _snapshot(self, frame: Frame) -> Incoming | None:
+        if 0 not in self._slots:
+            raise ViolationError("the server sent a second snapshot")
         slots = self._collect(0, frame)
         if slots is None:
             return None

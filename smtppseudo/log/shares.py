@@ -17,10 +17,10 @@ _OTHERS: Final = "all other sources together"
 class Shares:
     """Counts the log bytes of each source. Each may use 1/64 of `day_bytes`; 0 = no limit.
 
-    The owner samples one byte in `sample_bytes`, and charges its source with so many: this costs the sessions nothing,
-    and is exact to some percent. Of a source in `above`, above its share, `sessions_max` sessions an hour are logged in
-    short. `sources_max` is a security limit: sources beyond it are counted together, as one. The counts begin again
-    with each `day`, a local date, and with the process.
+    The owner samples one byte in `sample_bytes`, and charges all `sample_bytes` to its source: this costs the sessions
+    nothing, and is exact to some percent. Of a source in `above`, above its share, `sessions_max` sessions an hour are
+    logged in short. `sources_max` is a security limit: sources beyond it are counted together, as one. The counts begin
+    again with each `day`, a local date, and with the process.
     """
 
     def __init__(self, day_bytes: int, sources_max: int = SOURCES_MAX, sessions_max: int = SESSIONS_MAX) -> None:

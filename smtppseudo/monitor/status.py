@@ -146,7 +146,8 @@ _METRICS: Final = (
     _Metric("connections_total", "Connections that got a slot.", "connected"),
     _Metric(
         "connections_turned_away_total",
-        "Callers turned away: no slot was free (slots), the client had its share (client), no header came (proxy).",
+        "Callers turned away: no slot was free (slots), the client had its share (client), it is blocked (blocked), no"
+        " header came (proxy).",
         "turned_away",
         "reason",
     ),

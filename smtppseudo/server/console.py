@@ -31,7 +31,9 @@ from smtppseudo.monitor.session import (
 from smtppseudo.monitor.unauthenticated import Source, Unauthenticated
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.errnos import reason_of
+from smtppseudo.server.blocks import Blocks
 from smtppseudo.server.recorder import Recorder
+from smtppseudo.smtp.blocked import BlockError
 from smtppseudo.smtp.client_limits import source_of
 from smtppseudo.smtp.session import SmtpSession
 
@@ -62,6 +64,8 @@ class Control(Protocol):
 
     `ip` and `port` are the monitor's, for the log. A method that raises an error has changed nothing.
     """
+
+    blocks: Blocks
 
     @property
     def state(self) -> str: ...  # online or offline
@@ -119,6 +123,9 @@ class Console:
             "start": self._start,
             "stop": self._stop,
             "disconnect": self._disconnect,
+            "block": self._block,
+            "unblock": self._unblock,
+            "blocked": lambda _, request: self._control.blocks.blocked(request.fields),
             "magic_word": self._magic_word,
         }
 
@@ -248,7 +255,7 @@ class Console:
             session.refuse(request.id, error.code, str(error))
         except Pinned as error:
             session.refuse(request.id, "pinned", str(error))
-        except SettingsError as error:
+        except (SettingsError, BlockError) as error:
             session.refuse(request.id, "bad_value", str(error))
         except ListenError as error:
             session.refuse(request.id, "io", f"cannot listen on {error}")
@@ -321,6 +328,14 @@ class Console:
         if type(slot) is not int or not self._control.disconnect(slot):
             raise OpRefused("bad_value", "there is no open session in that slot")
         return {}
+
+    def _block(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        self._count_write()
+        return self._control.blocks.block(request.fields, self._control.settings, session.ip, session.port)
+
+    def _unblock(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        self._count_write()
+        return self._control.blocks.unblock(request.fields, session.ip, session.port)
 
     def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         if not (is_loopback(session.ip) or session.is_secured):

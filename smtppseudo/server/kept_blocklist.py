@@ -3,20 +3,22 @@
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
+from ipaddress import ip_network
 from itertools import islice
 from math import inf
 from pathlib import Path
 from typing import Final, TypeVar
 
 from smtppseudo.blocklist.evidence import VERBS, HitFinder, evidence_of
-from smtppseudo.blocklist.formats import RENDERERS, sources_in
+from smtppseudo.blocklist.formats import RENDERERS, order, sources_in, without_covered
 from smtppseudo.blocklist.never_listed import read_never_listed
-from smtppseudo.blocklist.policy import Hits, parse_hits, policy_of
+from smtppseudo.blocklist.policy import Entry, Hits, parse_hits, policy_of
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import NAMES, Closed, Command, Event
 from smtppseudo.files import HITS_FILE, SECRET_MODE, Replacement
 from smtppseudo.loop.reactor import Reactor, Timer
 from smtppseudo.net.addresses import machine_addresses, source_number
+from smtppseudo.smtp.blocked import Blocked
 from smtppseudo.smtp.client_limits import source_of
 from smtppseudo.smtp.session import SmtpSession
 
@@ -34,7 +36,7 @@ class KeptBlocklist:
 
     Long work is done in steps, each in a turn of the loop. A file in `state_dir` keeps the hits for the next run, so
     that the list needs no logs. `local_ip` returns the server's address that the caller in a slot connected to.
-    `on_trouble` is called when writing begins to fail.
+    `on_trouble` is called when writing begins to fail. The networks in `blocked` stand in the list, too.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class KeptBlocklist:
         self._hostname = settings.hostname
         self._hits = Hits(policy_of(settings), SOURCES_MAX, UNLISTED_PER_48)
         self._sessions = HitFinder(frozenset(settings.blocklist_evidence))
+        self.blocked: Iterable[Blocked] = ()
         self._own = dict.fromkeys(settings.listen)  # and the addresses that callers connected to
         self._never = read_never_listed(settings.blocklist_never, [*self._own, *machine_addresses()])
         self._timer = Timer(reactor, self._do_step)
@@ -73,7 +76,7 @@ class KeptBlocklist:
     def set_never_listed(self, named: Iterable[str]) -> None:
         """Apply another `blocklist_never`; read files and addresses again. Raises SettingsError; the old stays then."""
         self._never = read_never_listed(named, [*self._own, *machine_addresses()])
-        self._mark_stale()
+        self.mark_stale()
 
     def record(self, session: SmtpSession, events: Sequence[Event]) -> None:
         """Count a hit where the events of a session hold evidence."""
@@ -108,7 +111,7 @@ class KeptBlocklist:
                 self._own[ip] = None
                 self._never.add_own(ip)
         if not self._is_stale:
-            self._mark_stale()
+            self.mark_stale()
 
     def _do_step(self, now: float) -> None:
         """Do the next step of the current work, or begin to refresh the files."""
@@ -119,13 +122,14 @@ class KeptBlocklist:
             self._schedule_work()
         except Exception:  # a bug ends this work; the next refresh begins a minute later
             self._refresh_at = now + REFRESH_EVERY_S
-            self._mark_stale()
+            self.mark_stale()
             raise
         else:
             self._work = work
             self._reactor.wheel.schedule(self._timer, now)
 
-    def _mark_stale(self) -> None:
+    def mark_stale(self) -> None:
+        """Write the files again, as soon as they may be written."""
         self._is_stale = True
         self._schedule_work()
 
@@ -193,6 +197,8 @@ class KeptBlocklist:
         yield from self._write(self._hits_path, SECRET_MODE, self._hits.render(sources))
         # Entries are made again when they are written: 200,000 of them would make collections of garbage long.
         entries = self._hits.review(merge(*listed, key=source_number), self._reactor.clock.second)
+        if blocked := list(self.blocked):
+            entries = without_covered(merge(self._blocked_entries(blocked), entries, key=order))
         yield from self._write(self._path, _LIST_MODE, self._render(entries, self._hostname))
         if self._hits.lost and not self._is_full:
             self._is_full = True
@@ -204,6 +210,11 @@ class KeptBlocklist:
         entries = [entry for entry in reviewed if self._never.reason(entry.source) is None]
         self._next_expiry = min([self._next_expiry, *(entry.expires for entry in entries)])
         return sorted((entry.source for entry in entries), key=source_number)
+
+    def _blocked_entries(self, blocked: Iterable[Blocked]) -> Iterator[Entry]:
+        for network, since, until, _ in blocked:
+            if self._never.overlap(ip_network(network)) is None:
+                yield Entry(network, since, until)
 
     def _write(self, path: Path, mode: int, lines: Iterable[str]) -> Iterator[None]:
         checksum = 0

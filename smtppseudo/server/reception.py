@@ -15,6 +15,7 @@ from smtppseudo.net.addresses import is_loopback, plain_address
 from smtppseudo.net.errnos import reason_of
 from smtppseudo.server.counters import Counters
 from smtppseudo.server.recorder import Recorder
+from smtppseudo.smtp.blocked import BlockTable
 from smtppseudo.smtp.client_limits import ClientLimit, Networks
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
 from smtppseudo.smtp.failed_handshakes import FailedHandshakes
@@ -41,6 +42,7 @@ class Reception:
     `on_accept` is the accept handler for the listeners: `admit`, because the peer is the caller. With proxies it reads
     the caller's address from a header first.
     A session keeps the dialogue that it began with when `apply` brings another.
+    Callers in `blocked` (None if nobody is blocked) are closed without a reply.
     """
 
     def __init__(self, settings: Settings, reactor: Reactor, recorder: Recorder, tls: "Tls | None" = None) -> None:
@@ -54,6 +56,7 @@ class Reception:
         self._connections: list[Connection[SmtpSession] | None] = []  # by slot
         self._session_id = 0
         self._turned_away = TurnedAwaySummary()
+        self.blocked: BlockTable | None = None
         self.forget_failed_handshakes()
         self._summary_timer = Timer(reactor, self._summarize_turned_away)
         self._proxy_gate: ProxyGate | None = None
@@ -98,6 +101,9 @@ class Reception:
         `early` is what the caller has sent so far. `is_watched`: the reactor watches the socket already. Return False
         when the last slot is taken: the other callers wait for the next turn, in which sessions may end.
         """
+        if self.blocked is not None and self.blocked.find(ip, self.reactor.clock.second):
+            self._turn_away(sock, ip, "blocked", now, is_watched=is_watched)
+            return True
         self._last_admission = now
         slots = self.slots
         if not self._limit.admits(ip):
@@ -203,7 +209,9 @@ class Reception:
     def _is_idle(self, session: SmtpSession) -> bool:
         """Return whether a session waits for its caller, or is over, and has waited since `idle_since`."""
         connection = self._connections[session.slot - 1]
-        return connection is not None and connection.is_waiting and session.state is not SmtpState.DATA
+        if connection is None or connection.machine is not session:
+            return False  # it has left
+        return connection.is_waiting and session.state is not SmtpState.DATA
 
     def _stop_delaying_if_short(self, newest: PacedConnection, now: float) -> None:
         """While free slots are short, delay no new session; when they become short, release the delayed ones too."""
@@ -239,7 +247,7 @@ class Reception:
     ) -> None:
         if is_watched:
             self.reactor.unwatch_own(sock.fileno())
-        close_with_reply(sock, self._dialogue.too_many_connections)
+        close_with_reply(sock, b"" if reason == "blocked" else self._dialogue.too_many_connections)
         self._count_turned_away(ip, reason, now)
 
     def _count_turned_away(self, ip: str, reason: TurnedAwayReason, now: float) -> None:

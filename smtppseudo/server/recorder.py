@@ -1,9 +1,9 @@
 """The recorder: stamps and numbers each event, then logs and passes on the events of each loop turn."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from itertools import islice
-from math import log
 from typing import Final, Protocol
 
 from smtppseudo.blocklist.evidence import evidence_of
@@ -64,7 +64,7 @@ class Recorder:
         self.history = History()
         self.shares = shares or Shares(0)
         self._is_short = False
-        self._sample_after = self._next_sample()  # so many log bytes
+        self._sample_after = self._next_sample()  # log bytes until the next sample
         self._clock = clock
         self._render = renderer(log_format, server_name)
         self._entries: list[Entry] = []
@@ -146,7 +146,7 @@ class Recorder:
 
     def _next_sample(self) -> float:
         """Return how many bytes later the next one is sampled: random, so that no caller can avoid it."""
-        return -log((int.from_bytes(os.urandom(4)) + 1) / (1 << 32)) * self.shares.sample_bytes
+        return -math.log((int.from_bytes(os.urandom(4)) + 1) / (1 << 32)) * self.shares.sample_bytes
 
     def drop(self) -> int:
         """Drop the events that a bug kept `flush` from logging; count and return the lost lines."""

@@ -20,6 +20,7 @@ from smtppseudo.loop.listener import OnAccept
 from smtppseudo.loop.port import Port
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.net.addresses import is_loopback
+from smtppseudo.server.blocks import Blocks
 from smtppseudo.server.certificates import Certificates
 from smtppseudo.server.preconditions import check_consistency, check_start
 from smtppseudo.server.reception import Reception
@@ -78,6 +79,7 @@ class Server:
         self._on_trouble = on_trouble
         self._inherited = inherited
         self._state_dir = StateDir(Path(settings.state_dir))
+        self.blocks = Blocks(self.reactor, self.recorder, self.reception, self._state_dir)
         self._cookie = os.urandom(32).hex()
         self._cookie_mode = cookie_mode
         self._console: Console | None = None
@@ -109,6 +111,7 @@ class Server:
             self.smtp_port.open(settings.listen, settings.port, self._inherited.smtp)
             self.monitor_port.open(settings.monitor_listen, settings.monitor_port, self._inherited.monitor)
             after_bind()
+            self.blocks.load(self.warn)
             if settings.blocklist_file:
                 self._start_blocklist()
         except BaseException:
@@ -291,6 +294,8 @@ class Server:
 
         self._blocklist = KeptBlocklist(self.settings, self.reactor, self.reception.local_ip, self.warn)
         self.recorder.on_session_events = self._blocklist.record
+        self._blocklist.blocked = self.blocks.table
+        self.blocks.on_change = self._blocklist.mark_stale
         self._blocklist.begin()
 
     def _write_cookie(self) -> None:

@@ -56,7 +56,7 @@ class Rule:
         self.is_error = False
 
 
-# By stage: the verb that is refused, and its refusal.
+# By stage after `mail`: the verb that is refused, and its refusal.
 _REFUSALS: Final = {
     "rcpt": (b"RCPT", replies.R550_NO_USERS),
     "data": (b"DATA", replies.R554_NO_RECIPIENTS),

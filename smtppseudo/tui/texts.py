@@ -196,4 +196,5 @@ _DESCRIPTIONS: Final[Mapping[str, Callable[[Frame], str]]] = {
     "offline": _online,
     "settings": lambda record: f"{text_of(record, 'keys').replace(',', ', ')}, by {text_of(record, 'by')}",
     "monitor": _monitor,
+    "block": lambda record: f"{text_of(record, 'network')} {text_of(record, 'action')} {text_of(record, 'reason')}",
 }

@@ -38,10 +38,9 @@ class TranscriptLine(NamedTuple):
 class Transcript:
     """The events of one session; `lines` renders them. `cut` counts older events that were removed."""
 
-    __slots__ = ("_events", "cut", "gap", "key")
+    __slots__ = ("_events", "cut", "gap")
 
-    def __init__(self, key: SessionKey, gap: int) -> None:
-        self.key = key
+    def __init__(self, gap: int) -> None:
         self.cut = 0
         self.gap = gap
         self._events: deque[Frame | None] = deque(maxlen=EVENTS_PER_SESSION)  # None: some are missing here
@@ -49,6 +48,11 @@ class Transcript:
     def __len__(self) -> int:
         """Return the number of events."""
         return len(self._events)
+
+    @property
+    def key(self) -> SessionKey:
+        """The session."""
+        return SessionKey.of(next(filter(None, self._events), {}))
 
     @property
     def is_whole(self) -> bool:
@@ -121,7 +125,7 @@ class Transcripts:
         session = number_of(record, "session")
         transcript = self._all.get(session)
         if transcript is None:
-            transcript = self._all[session] = Transcript(SessionKey.of(record), self._gap)
+            transcript = self._all[session] = Transcript(self._gap)
         else:
             self._all.move_to_end(session)
         if transcript.gap != self._gap:

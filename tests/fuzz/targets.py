@@ -260,7 +260,7 @@ def hits(data: bytes) -> None:
 
 
 def logs(data: bytes) -> None:
-    """Any file, plain or gzipped, is read to its end; each line is a row or damaged; report and block list bear it."""
+    """Any file, plain or gzipped, is read to its end; each line is a row or damaged; all readers survive it."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         path = Path(name, "2026-01-31.log")
         path.write_bytes(data)

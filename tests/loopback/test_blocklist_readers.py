@@ -138,3 +138,13 @@ def test_postscreen_uses_the_plain_list_as_documented(tmp_path: Path, ip: str, f
         check=False,
     )
     assert (done.stdout.strip(), done.stderr) == (found, "")
+
+
+def test_rbldnsd_serves_blocked_networks(zone: Path) -> None:
+    networks = ("20.1.0.0/20", "2a01:4f8:1:3::25", "2a02::/32")
+    zone.write_text(render("rbldnsd", [Entry(network, LAST, LAST + 60) for network in networks]))
+    with rbldnsd.serving(zone, free_port()) as server:
+        for ip in ("20.1.15.255", "2a01:4f8:1:3::25", "2a02:0:1::"):
+            assert server.look_up(ip) == ["127.0.0.2"]
+        for ip in ("20.1.16.0", "2a01:4f8:1:3::26", "2a03::"):
+            assert server.look_up(ip) == []

@@ -104,6 +104,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo blocklist": runs.prints(f"{CALLER}\n"),
         "smtppseudo blocklist --format rbldnsd": runs.list_for_rbldnsd,
         "smtppseudo blocklist --explain 192.0.2.7": runs.explained,
+        "smtppseudo block 198.51.100.7": runs.run_all,
         "rbldnsd -u": runs.rbldnsd,
         "smtppseudo blocklist --format nft": runs.nftables,
         "smtppseudo blocklist --format plain": runs.postscreen,

@@ -144,8 +144,8 @@ def test_from_seq_in_the_future_is_refused(inside: MakeInside, monitors: Monitor
     [
         ("from_seq", -1, "from_seq must be a whole number"),
         ("from_seq", "1", "from_seq must be a whole number"),
-        ("events", [], "events must be a list of some of closed, command, connected, "),
-        ("events", ["logins"], "events must be a list of some of closed, command, connected, "),
+        ("events", [], "events must be a list of some of block, closed, command, connected, "),
+        ("events", ["logins"], "events must be a list of some of block, closed, command, connected, "),
         ("ip", "192.0.2.1/33", "ip must be an address or a network such as 192.0.2.0/24"),
         ("ip", "localhost", "ip must be an address or a network such as 192.0.2.0/24"),
     ],

@@ -12,13 +12,15 @@ import pytest
 import smtppseudo.config.settings
 import smtppseudo.monitor.session
 from smtppseudo.config.settings import KEYS, SettingsError, check
-from smtppseudo.events import NAMES, CloseReason, Command, Event, Monitor, TurnedAwayReason
+from smtppseudo.events import NAMES, BlockAction, CloseReason, Command, Event, Monitor, TurnedAwayReason
 from smtppseudo.log.records import fields
 from smtppseudo.loop.connection import STALL_TIMEOUT_S
 from smtppseudo.monitor import attempts, codec, history, outbox, rows, unauthenticated
 from smtppseudo.monitor import session as machine
 from smtppseudo.server import console
+from smtppseudo.server.blocks import ENTRIES_PER_FRAME
 from smtppseudo.server.counters import Counters
+from smtppseudo.smtp import blocked
 from tests.clients import Client
 from tests.monitors import Frame, Login, Monitors, Peer, cookie_of, line_of
 from tests.running import Running, Servers
@@ -243,6 +245,7 @@ def test_the_events_are_those_of_the_server() -> None:
         ("closed", get_args(CloseReason)),
         ("turned_away", get_args(TurnedAwayReason)),
         ("monitor", get_args(get_type_hints(Monitor)["action"])),
+        ("block", get_args(BlockAction)),
     ],
 )
 def test_the_values_of_each_event_are_listed(event: str, words: tuple[str, ...]) -> None:
@@ -298,6 +301,9 @@ LIMITS = {
     "bytes of log lines kept for `from_seq`": f"{history.KEPT_BYTES:,}",
     "time without progress in sending": f"{STALL_TIMEOUT_S:g} s",
     "slots in a frame": f"{rows.ROWS_PER_FRAME}",
+    "networks blocked": f"{blocked.ENTRIES_MAX:,}",
+    "prefix lengths of blocked networks, of IPv4 and of IPv6": f"{blocked.LENGTHS_MAX}",
+    "blocked networks in a frame": f"{ENTRIES_PER_FRAME}",
 }
 
 

@@ -186,7 +186,7 @@ def test_a_malformed_header_is_closed_without_a_reply_and_counted(
     assert turned_away(server) == [(PROXY, "proxy", 1)]
     server.advance(1.1)
     assert turned_away(server) == [(PROXY, "proxy", 1)] * 2
-    assert server.server.counters()["turned_away"] == {"slots": 0, "client": 0, "proxy": 2}
+    assert server.server.counters()["turned_away"] == {"slots": 0, "client": 0, "proxy": 2, "blocked": 0}
     assert (server.records(Connected), slots_in_use(server)) == ([], 0)
 
 

@@ -208,7 +208,7 @@ def test_stop_and_start_work_on_a_port_below_1024(server: Running, monitors: Mon
     for _ in range(5):
         with server.connect() as client:
             client.expect("220")
-            assert monitor.ok("stop") == {"state": "offline"}
+            assert monitor.ok("stop")["state"] == "offline"
             client.expect("421")
             client.expect_end()
         assert is_refused(server)

@@ -257,6 +257,21 @@ def test_a_caller_at_work_is_not_evicted(inside: MakeInside) -> None:
     assert [stamped.port for stamped in server.records(Closed, reason="evicted")] == [first.port]
 
 
+def test_a_session_is_not_evicted_for_the_one_that_had_its_slot_before(inside: MakeInside) -> None:
+    server = inside(slots=3, quiet_timeout_s=0, reject_at="message")
+    first, second, third = (server.greeted() for _ in range(3))
+    server.advance(5.1)
+    server.greeted()
+    second.close()
+    server.turn()
+    busy = server.greeted()
+    for line, start in (("MAIL FROM:<a@b>", "250"), ("RCPT TO:<c@d>", "250"), ("DATA", "354")):
+        busy.say(line, start)
+    server.greeted()
+    busy.say(".", "554")
+    assert [stamped.port for stamped in server.records(Closed, reason="evicted")] == [first.port, third.port]
+
+
 def test_an_immediate_reset_is_no_error(inside: MakeInside) -> None:
     server = inside()
     for _ in range(100):

@@ -32,6 +32,9 @@ RUNS: Final[dict[str, list[list[str]]]] = {
             "set": ["greeting=x"],
             "unset": ["greeting"],
             "disconnect": ["1"],
+            "block": ["20.1.1.1"],
+            "unblock": ["20.1.1.1"],
+            "blocked": [],
             "magic-word": ["--generate"],
         }.items()
     },

@@ -67,6 +67,7 @@ class Peer:
         self._reader = FrameReader(16_384)
         self.received: list[dict[str, object]] = []
         self.replies: dict[str, list[dict[str, object]]] = {}
+        self.snapshot = [SNAPSHOT]
 
     def answer(self, data: bytes) -> bytes:
         """Process bytes, return the reply bytes."""
@@ -88,7 +89,7 @@ class Peer:
         outcome = self._exchange.final(data)
         if not outcome.ok:
             return [of_reply | {"ok": False, "error": "not_authorized", "message": "Not Authorized!"}]
-        return [of_reply | {"data": outcome.message}, SNAPSHOT]
+        return [of_reply | {"data": outcome.message}, *self.snapshot]
 
     @staticmethod
     def _decoy(user: str) -> Credentials:
@@ -112,7 +113,8 @@ def meet(machine: MonitorClient, peer: Peer, first: bytes | None = None, chunk_b
 
 
 def logged_in() -> tuple[MonitorClient, Peer]:
-    """Return a client that has logged in with the cookie, and its peer."""
+    """Return a client that has logged in with the cookie and waits for the snapshot, and its peer."""
     machine, peer = client(cookies=(COOKIE,)), Peer()
+    peer.snapshot = []
     meet(machine, peer)
     return machine, peer

@@ -182,7 +182,7 @@ def test_the_default_replies_are_those_of_the_original() -> None:
 def test_every_farewell_is_a_421(stage: Stage) -> None:
     dialogue = Dialogue(DEFAULTS._replace(reject_at=stage))
     # The other reasons have no farewell: the peer reads nothing, or sent the last line.
-    silent = {"quit", "peer", "reset", "stalled", "tls", "tls_in_clear", "http"}
+    silent = {"quit", "peer", "reset", "stalled", "tls", "tls_in_clear", "http", "blocked"}
     assert set(dialogue.farewells) == set(get_args(CloseReason)) - silent
     assert all(re.fullmatch(rb"421 [ -~]+\r\n", reply) for reply in dialogue.farewells.values())
     texts = {

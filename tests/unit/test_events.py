@@ -29,12 +29,12 @@ def test_every_event_has_its_own_name() -> None:
 def test_the_reasons_for_a_close() -> None:
     assert set(get_args(CloseReason)) == {
         *("quit", "peer", "idle", "session", "quiet", "evicted", "errors", "reset", "stalled", "stopped"),
-        *("disconnected", "tls", "tls_in_clear", "http", "fault", "shutdown"),
+        *("disconnected", "blocked", "tls", "tls_in_clear", "http", "fault", "shutdown"),
     }
 
 
 def test_the_reasons_for_turning_away() -> None:
-    assert get_args(TurnedAwayReason) == ("slots", "client", "proxy")
+    assert get_args(TurnedAwayReason) == ("slots", "client", "proxy", "blocked")
 
 
 def test_rare_fields_have_defaults() -> None:

@@ -80,7 +80,7 @@ def test_a_bad_from_seq(from_seq: object) -> None:
 
 @pytest.mark.parametrize("events", [[], "connected", ["Connected"], [["connected"]], [1], [{}], {"connected": 1}, True])
 def test_bad_events(events: object) -> None:
-    with pytest.raises(ValueError, match=r"^events must be a list of some of closed, command, connected, "):
+    with pytest.raises(ValueError, match=r"^events must be a list of some of block, closed, command, connected, "):
         parse_subscription(1, {"events": events})
 
 

@@ -419,7 +419,7 @@ def test_partial_list_is_dropped_when_the_request_is_refused() -> None:
     reply = only(machine.receive(encode(frame) + encode(refusal)))
     assert isinstance(reply, OpReply)
     assert (reply.id, str(reply.error)) == (request_id, "io")
-    assert machine._slots == {}
+    assert machine._slots == {0: []}
 
 
 def test_partial_snapshots_are_joined() -> None:
@@ -427,6 +427,12 @@ def test_partial_snapshots_are_joined() -> None:
     parts = [SNAPSHOT | {"slots": slots(1, 100), "more": True}, SNAPSHOT | {"slots": slots(101, 1)}]
     assert machine.receive(encode(parts[0])) == []
     assert only(machine.receive(encode(parts[1]))) == A_SNAPSHOT._replace(slots=slots(1, 101))
+
+
+def test_second_snapshot_ends_the_connection() -> None:
+    machine, _ = logged_in()
+    assert only(machine.receive(encode(SNAPSHOT))) == A_SNAPSHOT
+    assert_bad(machine, machine.receive(encode(SNAPSHOT | {"slots": slots(1, 1), "more": True})), "a second snapshot")
 
 
 def test_too_long_list_of_slots_ends_the_connection() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from smtppseudo.events import (
     NAMES,
+    Block,
     Closed,
     Command,
     Connected,
@@ -33,7 +34,7 @@ Render = Callable[[Stamped], str]
 IN_SESSION: Final = (3, 7, "2001:db8::1", 50_000)
 OUTSIDE: Final = (0, 0, "", 0)
 
-OF_NO_SESSION: Final = (TurnedAway, Error, Online, Offline, SettingsChanged, Monitor)
+OF_NO_SESSION: Final = (TurnedAway, Error, Online, Offline, SettingsChanged, Monitor, Block)
 
 
 def stamped(event: Event, place: tuple[int, int, str, int] = IN_SESSION) -> Stamped:
@@ -102,6 +103,11 @@ KINDS: Final[list[tuple[Event, str, str]]] = [
         SettingsChanged("refusal", "SIGHUP", 'refusal: "" -> "no"'),
         r'keys=refusal by=SIGHUP changes="refusal: \x22\x22 -> \x22no\x22"',
         r'"keys":"refusal","by":"SIGHUP","changes":"refusal: \"\" -> \"no\""',
+    ),
+    (
+        Block("blocked", "198.51.100.0/24", "always", "not you"),
+        'action=blocked network=198.51.100.0/24 until=always reason="not you"',
+        '"action":"blocked","network":"198.51.100.0/24","until":"always","reason":"not you"',
     ),
     (Monitor("login", "cookie"), "action=login user=cookie", '"action":"login","user":"cookie"'),
 ]

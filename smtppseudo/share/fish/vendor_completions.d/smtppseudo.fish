@@ -50,8 +50,8 @@ function _shtab_smtppseudo_using
   test "$_shtab_smtppseudo_cmdpath" = "$argv"
 end
 
-set -g _shtab_smtppseudo_commands serve monitor watch status start stop set unset disconnect magic-word probe report find blocklist config install-service uninstall-service guide demo
-set -g _shtab_smtppseudo_opts_with_value --by --check --config --ehlo --event --evidence --expire --explain --format --from --from-seq --greeting --host --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --print --recipient --reject-at --root --run-as --seconds --sender --since --slots --state-dir --timeout --to --top --until --window
+set -g _shtab_smtppseudo_commands serve monitor watch status start stop set unset disconnect block unblock blocked magic-word probe report find blocklist config install-service uninstall-service guide demo
+set -g _shtab_smtppseudo_opts_with_value --by --check --config --ehlo --event --evidence --expire --explain --for --format --from --from-seq --greeting --host --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --print --reason --recipient --reject-at --root --run-as --seconds --sender --since --slots --state-dir --timeout --to --top --until --window
 
 complete -c smtppseudo -e
 complete -c smtppseudo -f
@@ -91,7 +91,7 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l cleartext -d 'use n
 complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l pin -x -d 'trust the certificate with this fingerprint from now on (the one accepted at the first connection)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l json -d 'print each event as a JSON object'
 complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l from-seq -x -d 'begin with event N; the server keeps the last 1000'
-complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l event -xka "closed command connected error message monitor offline online settings tls turned_away" -d 'print only events of this kind: closed, command, connected, error, message, monitor, offline, online, settings, tls, turned_away; may be repeated'
+complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l event -xka "block closed command connected error message monitor offline online settings tls turned_away" -d 'print only events of this kind: block, closed, command, connected, error, message, monitor, offline, online, settings, tls, turned_away; may be repeated'
 complete -c smtppseudo -n '_shtab_smtppseudo_using watch' -l ip -x -d 'print only events of this address or network'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a status -d 'print whether the server is online, and its counters'
 complete -c smtppseudo -n '_shtab_smtppseudo_using status' -s h -l help -d 'show this help message and exit'
@@ -148,6 +148,36 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using disconnect' -l magic-file -xk
 complete -c smtppseudo -n '_shtab_smtppseudo_using disconnect' -l tls -d 'use TLS also to this machine'
 complete -c smtppseudo -n '_shtab_smtppseudo_using disconnect' -l cleartext -d 'use no TLS to another machine; everybody on the way can then read and change the traffic'
 complete -c smtppseudo -n '_shtab_smtppseudo_using disconnect' -l pin -x -d 'trust the certificate with this fingerprint from now on (the one accepted at the first connection)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a block -d 'turn away a caller or a network, for seven days or as long as you say, and end its sessions'
+complete -c smtppseudo -n '_shtab_smtppseudo_using block' -s h -l help -d 'show this help message and exit'
+complete -c smtppseudo -n '_shtab_smtppseudo_using block' -l host -x -d 'the server, or HOST:PORT (this machine)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using block' -l monitor-port -x -d 'its monitor port (noted in the state directory, else 26)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using block' -l state-dir -xka "(__fish_complete_directories)" -d 'the state directory of a server on this machine (this user'"'"'s and the service'"'"'s)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using block' -l magic-file -xka "(__fish_complete_path (commandline -ct))" -d 'a file that holds the magic word and that others cannot read'
+complete -c smtppseudo -n '_shtab_smtppseudo_using block' -l tls -d 'use TLS also to this machine'
+complete -c smtppseudo -n '_shtab_smtppseudo_using block' -l cleartext -d 'use no TLS to another machine; everybody on the way can then read and change the traffic'
+complete -c smtppseudo -n '_shtab_smtppseudo_using block' -l pin -x -d 'trust the certificate with this fingerprint from now on (the one accepted at the first connection)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using block' -l for -x -d 'how long: 12h, 7d, 4w, or always (7d)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using block' -l reason -x -d 'a note for `blocked` and the log'
+complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a unblock -d 'undo `block`'
+complete -c smtppseudo -n '_shtab_smtppseudo_using unblock' -s h -l help -d 'show this help message and exit'
+complete -c smtppseudo -n '_shtab_smtppseudo_using unblock' -l host -x -d 'the server, or HOST:PORT (this machine)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using unblock' -l monitor-port -x -d 'its monitor port (noted in the state directory, else 26)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using unblock' -l state-dir -xka "(__fish_complete_directories)" -d 'the state directory of a server on this machine (this user'"'"'s and the service'"'"'s)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using unblock' -l magic-file -xka "(__fish_complete_path (commandline -ct))" -d 'a file that holds the magic word and that others cannot read'
+complete -c smtppseudo -n '_shtab_smtppseudo_using unblock' -l tls -d 'use TLS also to this machine'
+complete -c smtppseudo -n '_shtab_smtppseudo_using unblock' -l cleartext -d 'use no TLS to another machine; everybody on the way can then read and change the traffic'
+complete -c smtppseudo -n '_shtab_smtppseudo_using unblock' -l pin -x -d 'trust the certificate with this fingerprint from now on (the one accepted at the first connection)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a blocked -d 'print who is blocked, until when and why'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocked' -s h -l help -d 'show this help message and exit'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocked' -l host -x -d 'the server, or HOST:PORT (this machine)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocked' -l monitor-port -x -d 'its monitor port (noted in the state directory, else 26)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocked' -l state-dir -xka "(__fish_complete_directories)" -d 'the state directory of a server on this machine (this user'"'"'s and the service'"'"'s)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocked' -l magic-file -xka "(__fish_complete_path (commandline -ct))" -d 'a file that holds the magic word and that others cannot read'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocked' -l tls -d 'use TLS also to this machine'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocked' -l cleartext -d 'use no TLS to another machine; everybody on the way can then read and change the traffic'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocked' -l pin -x -d 'trust the certificate with this fingerprint from now on (the one accepted at the first connection)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocked' -l json -d 'print each entry as a JSON object'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a magic-word -d 'set the magic word, the password of the monitor port'
 complete -c smtppseudo -n '_shtab_smtppseudo_using magic-word' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using magic-word' -l host -x -d 'the server, or HOST:PORT (this machine)'
