@@ -123,7 +123,9 @@ class Recorder:
         if self.on_batch is not None:
             self.on_batch(batch)
         self._sample_after -= size
-        if self._sample_after < 0 and lost is None:
+        if self._sample_after < 0 and lost is not None:
+            self._sample_after = self._next_sample()  # nobody is charged: who lost lines is unknown
+        elif self._sample_after < 0:
             self._charge(entries, lines)
 
     def _charge(self, entries: Sequence[Entry], lines: Sequence[str]) -> None:

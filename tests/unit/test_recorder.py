@@ -7,6 +7,7 @@ import pytest
 
 from smtppseudo.events import Error, Stamped
 from smtppseudo.log.dated_files import DatedLog, Limits
+from smtppseudo.log.shares import Shares
 from smtppseudo.loop.clock import Clock
 from smtppseudo.server.recorder import Recorder
 
@@ -35,3 +36,16 @@ def test_each_dropped_event_is_counted_once(recorder: Recorder, monkeypatch: pyt
     assert recorder.drop() == 0
     assert recorder.log.account.lost_lines == 3
     recorder.log.close()
+
+
+def test_what_one_source_logs_with_a_report_of_lost_lines_is_not_charged_to_the_next(tmp_path: Path) -> None:
+    log, shares = DatedLog(tmp_path, Limits(min_free_bytes=0), lambda text: None), Shares(1 << 20)
+    recorder = Recorder(Clock(), log, "text", shares=shares)
+    log.account.lose(1)
+    for _ in range(200):
+        recorder.record(Error("x" * 1000), "192.0.2.1")
+    recorder.flush()
+    recorder.record(Error("a line"), "192.0.2.2")
+    recorder.flush()
+    assert not shares.above
+    log.close()
