@@ -23,6 +23,7 @@ _TABLES: Final = "slots events callers"
 ACTIONS: Final = (
     ScreenAction("question_mark,f1", "help", "Help", "What the keys do, and what the screen shows", "help"),
     ScreenAction("x", "disconnect", "Disconnect", "End the session under the cursor", "hang up", _TABLES),
+    ScreenAction("b", "block", "Block", "Turn away the caller under the cursor for 7 days", "block", _TABLES, 2),
     ScreenAction("f", "filter", "Filter", "Show only some slots or events", "filter", "slots events"),
     ScreenAction("slash", "search", "Search events", "Find words in the events", "search", "events callers", 3),
     ScreenAction("n", "search_next", "Next match", "Go to the next event that matches the search"),

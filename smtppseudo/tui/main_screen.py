@@ -268,6 +268,13 @@ class MainScreen(Screen[None]):
         else:
             self._operations.disconnect(row)
 
+    def action_block(self) -> None:
+        pane = self.focused if isinstance(self.focused, Table) else self._slots
+        if pane.key is None or not pane.key.ip:
+            self.notify("There is no caller here.", title="Block", markup=False)
+        else:
+            self._operations.block(pane.key.ip)
+
     def action_filter(self) -> None:
         model = self._view.model
         if self._events.has_focus:

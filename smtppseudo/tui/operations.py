@@ -64,6 +64,14 @@ class Operations:
         text = f"This ends the session of {row.ip} port {row.port} in slot {row.slot}."
         self._confirm("Disconnect", text, "Disconnect", "disconnect", slot=row.slot)
 
+    def block(self, ip: str) -> None:
+        """Block a caller, after a confirmation."""
+        text = (
+            f"For 7 days {ip} hears nothing from this server, its open sessions end now, and it stands in the block"
+            f" list that the server keeps. `smtppseudo unblock {ip}` takes it back."
+        )
+        self._confirm("Block", text, "Block", "block", network=ip)
+
     def change_magic_word(self) -> None:
         """Change the server's magic word."""
         view = self._view

@@ -94,7 +94,7 @@ def test_footer_and_buttons_fit_80_columns() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(*busy_morning())
         last = scene.text().splitlines()[-1]
-        assert last.strip() == "⏎ session ? help x hang up f filter c sort d details v service t theme q quit"
+        assert last.strip() == "⏎ session ? help x hang up b block f filter c sort d details v service q quit"
         assert "[s Setup]" in scene.text()
 
     play(Scene(), act, (80, 24))
@@ -106,7 +106,7 @@ def test_the_footer_shows_the_keys_of_the_focused_pane() -> None:
         scene.app.main.query_one(EventPane).focus()
         await scene.pilot.pause()
         last = scene.text().splitlines()[-1]
-        assert last.strip() == "⏎ session ? help x hang up f filter / search p pause d details v service q quit"
+        assert last.strip() == "⏎ session ? help x hang up b block f filter / search p pause d details q quit"
         await scene.pilot.click("#footer", offset=(last.index("p pause"), 0))
         await scene.settle(lambda: "paused" in scene.text(), "a click does what the key does")
         await scene.pilot.press("f")
