@@ -5,6 +5,7 @@ So no name of a file or a process, and no text of a server, can send commands to
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterable
 from typing import Final, TextIO
@@ -26,8 +27,11 @@ def print_lines(lines: Iterable[str], out: TextIO | None = None) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print the lines of a text on standard output; its last line ends with LF."""
-    sys.stdout.write(BAR.join(map(printable_lines, text.split(BAR))))
+    """Print the lines of a text on standard output; its last line ends with LF. On a terminal, bars have a colour."""
+    text = BAR.join(map(printable_lines, text.split(BAR)))
+    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR"):
+        text = re.sub(f"{BAR}+", "\x1b[34m\\g<0>\x1b[0m", text)  # in escaped text: no other sequence is possible
+    sys.stdout.write(text)
 
 
 def say(text: str) -> None:

@@ -4,6 +4,7 @@ import argparse
 import shutil
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from smtppseudo.cli import exits
@@ -11,13 +12,14 @@ from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
 from smtppseudo.cli.messages import BAR, print_text, say
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.periods import add_period, read_period
-from smtppseudo.logread.logs import Reading
-from smtppseudo.report import tables
+from smtppseudo.files import SECRET_MODE, Replacement
+from smtppseudo.logread.logs import Reading, instant
+from smtppseudo.report import page, tables
 from smtppseudo.report.report import KINDS, Report
 
 _ROWS_MAX: Final = 10_000
-# The tables without --by. The two others would repeat much of them.
-_USUAL: Final = tuple(kind for kind in KINDS if kind not in ("sender", "day"))
+# The tables without --by. The others would repeat much of them.
+_USUAL: Final = tuple(kind for kind in KINDS if kind not in ("sender", "recipient", "day", "refused"))
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -32,11 +34,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=_kinds,
         action="extend",
         metavar="KIND",
-        help=f"print only this table: {', '.join(KINDS)}; may be repeated, or a list with commas (all but sender and"
-        " day)",
+        help=f"print only this table: {', '.join(KINDS)}; may be repeated, or a list with commas (all but"
+        " sender, recipient, day and refused)",
     )
     command.add_argument("--utc", action="store_true", help="print hours, days and dates in UTC, not local time")
-    command.add_argument("--json", action="store_true", help="print one JSON object")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object")
+    form.add_argument("--html", metavar="FILE", help="replace this file with a page of charts, and print nothing")
     command.add_argument(
         "--resolve", action="store_true", help="ask DNS for the names of the printed addresses, for 5 s at most"
     )
@@ -57,20 +61,19 @@ def _kinds(text: str) -> list[str]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read the logs and print the report; return 1 if a log was unreadable."""
+    """Read the logs and print or write the report; return 1 if a log was unreadable."""
     zone = UTC if options.utc else None
     now = datetime.now(UTC)
     since, until = read_period(options, now, zone)
-    report = Report(options.by or _USUAL, zone)
-    reading = Reading(find_log_files(options, since, until), since, until)
-    for rows in with_progress(reading, reading):
-        report.add(rows)
-    for problem in reading.problems:
-        say(problem)
+    report = Report(options.by or (page.KINDS if options.html else _USUAL), zone)
+    start = _start_of_period_before(since, until or instant(now))
+    before = Report((), zone) if start else None
+    reading = _read(options, (start, since, until), report, before)
     view = tables.View(
         since=since,
         until=until,
         zone="UTC" if options.utc else f"local time, now {now.astimezone():%z}",
+        before=before,
         top=options.top,
         width=max(tables.WIDTH_MIN, shutil.get_terminal_size().columns),
         bar=BAR if BAR.encode(sys.stdout.encoding, "ignore") else "#",
@@ -81,5 +84,45 @@ def run(options: argparse.Namespace) -> int:
         from smtppseudo.cli.reverse_dns import look_up
 
         view = view._replace(names=look_up([name for name, _ in report.tallies["address"].top(options.top)]))
-    print_text(tables.render_json(report, view) if options.json else tables.render_text(report, view))
+    if options.html:
+        _write_page(Path(options.html), page.render_html(report, view))
+    else:
+        print_text(tables.render_json(report, view) if options.json else tables.render_text(report, view))
     return exits.FAILED if reading.problems else exits.GOOD
+
+
+def _read(options: argparse.Namespace, times: tuple[str, str, str], report: Report, before: Report | None) -> Reading:
+    """Read the logs of the period, and of that before it, if any, from the first of the times to the second."""
+    start, since, until = times
+    files = find_log_files(options, since, until)  # raises CommandError if this period has none
+    reading = Reading(find_log_files(options, start, until) if before else files, start or since, until)
+    for rows in with_progress(reading, reading):
+        if before:
+            before.add([row for row in rows if row[0] < since])
+        report.add([row for row in rows if row[0] >= since] if before else rows)
+    for problem in reading.problems:
+        say(problem)
+    return reading
+
+
+def _start_of_period_before(since: str, until: str) -> str:
+    """Return when the period of the same length before this one starts; empty if there is none."""
+    if not since or since >= until:
+        return ""
+    start = datetime.fromisoformat(since)
+    try:
+        return instant(start - (datetime.fromisoformat(until) - start))
+    except OverflowError:
+        return ""
+
+
+def _write_page(path: Path, text: str) -> None:
+    """Replace a page. A new one is as secret as the logs; an old one keeps its mode. Raises CommandError."""
+    try:
+        with Replacement(path, path.stat().st_mode & 0o777 if path.is_file() else SECRET_MODE) as new:
+            new.write(text)
+            new.commit(sync=True)
+    except OSError as error:
+        raise exits.CommandError(
+            f"{path}: {error.strerror}; --html must be a file that this user can replace"
+        ) from None

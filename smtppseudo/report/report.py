@@ -13,9 +13,12 @@ from smtppseudo.events import TurnedAwayReason, escape, unescape
 from smtppseudo.logread.scan import SUPPRESSED, Row
 from smtppseudo.report.tally import KEPT, Tally
 
-KINDS: Final = ("address", "network", "helo", "domain", "sender", "verb", "reason", "duration", "hour", "day")
-"""What connections and commands are counted by. `domain` and `sender` come from MAIL, `reason` and `duration` from
-ended sessions."""
+KINDS: Final = (
+    "address", "network", "helo", "domain", "sender", "recipient", "verb",
+    "reason", "duration", "hour", "day", "refused",
+)  # fmt: skip
+"""What is counted: connections by address, network, hour and day; commands by verb, helo, domain and sender (of MAIL)
+and recipient (of RCPT); ended sessions by reason and duration; refused mails by day (`refused`)."""
 HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
 SPANS: Final = ("under 1 s", "1 to 10 s", "10 s to 1 min", "1 to 10 min", "over 10 min")
 _SPAN_ENDS_MS: Final = (1_000, 10_000, 60_000, 600_000)
@@ -23,7 +26,7 @@ _IPV4: Final = re.compile(r"(\d{1,3}\.\d{1,3}\.\d{1,3})\.\d{1,3}", re.ASCII)
 _PATH: Final = re.compile(r"(FROM|TO):\s*(?:<([^>]*)|(\S+))", re.ASCII | re.IGNORECASE)
 _NO_SENDER: Final = "<>"
 _SENDER_REFUSED: Final = "553"
-_OF_COMMANDS: Final = ("verb", "helo", "domain", "sender")
+_OF_COMMANDS: Final = ("verb", "helo", "domain", "sender", "recipient")
 _REASONS: Final = get_args(TurnedAwayReason)
 
 
@@ -34,6 +37,7 @@ class Report:
     """
 
     def __init__(self, kinds: Iterable[str], zone: tzinfo | None = None, kept: int = KEPT) -> None:
+        self.zone = zone
         self.connected = 0
         self.commands = 0
         self.closed = 0
@@ -55,6 +59,7 @@ class Report:
         said: list[str] = []
         ends: list[str] = []
         spans: list[int] = []
+        refused: dict[str, int] = {}
         for time, kind, _, ip, _, data, code, _, reason, amount, mails, _ in rows:
             if kind == "command":
                 said.append(data)
@@ -66,7 +71,8 @@ class Report:
                 ends.append(reason)
                 spans.append(int(amount))
                 # Only logs of old servers lack the number.
-                self.mails_refused += int(mails) if mails else self._inferred_mails
+                if count := int(mails) if mails else self._inferred_mails:
+                    refused[time[:16]] = refused.get(time[:16], 0) + count
                 self._inferred_mails = 0
             elif kind == "turned_away":
                 self._add_turned_away(reason, int(amount))
@@ -79,8 +85,12 @@ class Report:
         self.commands += len(said)
         self.closed += len(ends)
         self.wasted_ms += sum(spans)
+        self.mails_refused += sum(refused.values())
         self._add_callers(Counter(callers))
-        self._add_minutes(Counter(minutes))
+        connected = Counter(minutes)
+        self._add_minutes("hour", connected, 1)
+        self._add_minutes("day", connected, 0)
+        self._add_minutes("refused", refused, 0)
         self._add_commands(Counter(said))
         self._tally("reason", Counter(ends))
         self._tally("duration", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
@@ -99,10 +109,9 @@ class Report:
         self._tally("address", callers)
         self._tally("network", _sums(callers, network_of))
 
-    def _add_minutes(self, minutes: Mapping[str, int]) -> None:
-        if "day" in self.tallies or "hour" in self.tallies:
-            self._tally("day", _sums(minutes, lambda minute: self._day_and_hour(minute)[0]))
-            self._tally("hour", _sums(minutes, lambda minute: self._day_and_hour(minute)[1]))
+    def _add_minutes(self, kind: str, minutes: Mapping[str, int], part: int) -> None:
+        if kind in self.tallies:
+            self._tally(kind, _sums(minutes, lambda minute: self._day_and_hour(minute)[part]))
 
     def _add_commands(self, lines: Mapping[str, int]) -> None:
         if self.tallies.keys().isdisjoint(_OF_COMMANDS):
@@ -110,12 +119,16 @@ class Report:
         verbs: dict[str, int] = {}
         helos: dict[str, int] = {}
         senders: dict[str, int] = {}
+        recipients: dict[str, int] = {}
         for line, count in lines.items():
             verb, argument = split(line)
             verbs[verb] = verbs.get(verb, 0) + count
             if verb == "MAIL":
                 sender = address_of(argument)
                 senders[sender] = senders.get(sender, 0) + count
+            elif verb == "RCPT":
+                recipient = address_of(argument, "TO")
+                recipients[recipient] = recipients.get(recipient, 0) + count
             elif verb in ("HELO", "EHLO"):
                 helo = argument.partition(" ")[0].lower()
                 helos[helo] = helos.get(helo, 0) + count
@@ -123,6 +136,7 @@ class Report:
         self._tally("helo", helos)
         self._tally("domain", _sums(senders, domain_of))
         self._tally("sender", senders)
+        self._tally("recipient", recipients)
 
     def _tally(self, kind: str, sums: Mapping[str, int]) -> None:
         if kind in self.tallies:
@@ -176,9 +190,14 @@ def network_of(ip: str) -> str:
         return ""
 
 
-def _day_and_hour(minute: str, zone: tzinfo | None) -> tuple[str, str]:
+def local(time: str, zone: tzinfo | None) -> datetime | None:
+    """Return a time of a log, or its beginning up to the minute, in a zone; None if there is no such date there."""
     try:
-        local = datetime.fromisoformat(f"{minute}:00+00:00").astimezone(zone)
-    except OverflowError:  # no date in that zone
-        return "", ""
-    return str(local.date()), HOURS[local.hour]
+        return datetime.fromisoformat(f"{time[:19]}+00:00").astimezone(zone)
+    except (OverflowError, ValueError):
+        return None
+
+
+def _day_and_hour(minute: str, zone: tzinfo | None) -> tuple[str, str]:
+    at = local(minute, zone)
+    return (str(at.date()), HOURS[at.hour]) if at else ("", "")

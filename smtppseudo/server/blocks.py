@@ -1,12 +1,11 @@
 """Blocks: the callers that monitors blocked, kept in the state directory until they expire."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from itertools import islice
 from typing import Final
 
-from smtppseudo.blocklist.formats import rfc3339
-from smtppseudo.blocklist.never_listed import read_never_listed
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import Block, BlockAction, escape_text, printable
 from smtppseudo.files import BLOCKED_FILE, StateDir
@@ -89,7 +88,7 @@ class Blocks:
         if type(first) is not int or not 0 <= first <= ENTRIES_MAX:
             raise BlockError(f"from must be a whole number from 0 to {ENTRIES_MAX}")
         page = list(islice(self.table, first, first + ENTRIES_PER_FRAME))
-        entries = [entry._asdict() | {"since": rfc3339(entry.since), "until": until_of(entry)} for entry in page]
+        entries = [entry._asdict() | {"since": _rfc3339(entry.since), "until": until_of(entry)} for entry in page]
         return {"blocked": entries, "left": max(0, len(self.table) - first - len(page))}
 
     def _store(self, undo: Callable[[], object]) -> None:
@@ -120,11 +119,17 @@ class Blocks:
 
 def until_of(entry: Blocked) -> str:
     """Return when an entry expires, in RFC 3339, or `always`."""
-    return rfc3339(entry.until) if entry.until < ALWAYS else "always"
+    return _rfc3339(entry.until) if entry.until < ALWAYS else "always"
+
+
+def _rfc3339(at: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def _require_foreign(network: Network, settings: Settings) -> None:
     """Raise BlockError for loopback, own addresses, and networks that `blocklist_never` protects."""
+    from smtppseudo.blocklist.never_listed import read_never_listed  # noqa: PLC0415 - 2 ms of start-up
+
     why = read_never_listed(settings.blocklist_never, (), _LOOPBACK).overlap(network)
     own = [ip for ip in (*settings.listen, *machine_addresses()) if ip_address(ip.partition("%")[0]) in network]
     if why is None and own:

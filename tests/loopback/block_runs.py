@@ -265,6 +265,17 @@ def report_of_journal(stage: Stage, block: Block) -> None:
     assert re.search(r"^connections +6$", stage.run(block.text), re.MULTILINE)
 
 
+def weekly_mail(stage: Stage, block: Block) -> None:
+    """Run a line of a crontab that mails a page; the mail server is one that accepts all."""
+    require("s-nail")
+    write_logs(stage)
+    server = stage.serve(accept_mail=True)
+    command = block.text.removeprefix("0 7 * * 1 root ").replace("mail.example.org", "127.0.0.1")
+    assert stage.run(command.replace("/root/", f"{stage.cwd}/")) == ""
+    assert "<title>Mails refused</title>" in (stage.cwd / "week.html").read_text()
+    assert '"RCPT TO:<boss@example.org>" code=250' in server.log_text
+
+
 def prints(text: str) -> Run:
     """Return how to run a block that prints something in particular."""
 

@@ -96,6 +96,8 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
     "reports": {
         "smtppseudo report --since 7d": runs.prints(f"100.0%  {CALLER} "),
         "smtppseudo report --since 2026-11-01": runs.run_all,
+        "smtppseudo report --since 7d --html": runs.run_all,
+        "0 7 * * 1 root": runs.weekly_mail,
         "journalctl -u smtppseudo": runs.report_of_journal,
         "smtppseudo find --since 7d": runs.prints("\nconnections     15\n"),
         "smtppseudo status --format prometheus": runs.prints("\nsmtppseudo_online 1\n"),

@@ -166,6 +166,37 @@ def test_unreadable_logs_are_named_beside_the_report(tmp_path: Path) -> None:
     assert "connections     1" in done.stdout
 
 
+def test_the_period_before_is_compared(tmp_path: Path) -> None:
+    for day, count in ((20, 4), (21, 2), (22, 3), (23, 6)):
+        for number in range(count):
+            write_day(tmp_path / f"{number}", f"2026-11-{day}", "192.0.2.1")
+    logs = [str(tmp_path / f"{number}") for number in range(6)]
+    period = ["--utc", "--since", "2026-11-22", "--until", "2026-11-24"]
+    lines = run("report", *period, *logs).stdout.splitlines()
+    assert "compared with   2026-11-20 12:00:00 +0000 to 2026-11-21 12:00:00 +0000" in lines
+    assert "connections     9, +50 %" in lines
+    before = found(*period, *logs)["before"]
+    assert isinstance(before, dict)
+    assert (before["connected"], before["first"]) == (6, "2026-11-20T12:00:00.000Z")
+    assert found(*logs)["before"] is None
+
+
+def test_a_page_replaces_the_file_whole(tmp_path: Path) -> None:
+    logs = str(write_day(tmp_path / "log", "2026-11-24", "192.0.2.1"))
+    path = tmp_path / "page.html"
+    for mode in (0o600, 0o644):
+        done = run("report", "--html", str(path), logs)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert path.read_text().endswith("</html>\n")
+        assert path.stat().st_mode & 0o777 == mode
+        path.chmod(0o644)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["log", "page.html"]
+    for bad in (str(tmp_path), str(tmp_path / "missing/page.html"), "/dev/stdout"):
+        done = run("report", "--html", bad, logs)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert re.fullmatch(r"smtppseudo: .+; --html must be a file that this user can replace\n", done.stderr)
+
+
 def test_log_cannot_send_terminal_commands(tmp_path: Path) -> None:
     path = tmp_path / "2026-11-24.log"
     line = render_text(session("192.0.2.1", "2026-11-24T12:00:00.000Z"))[1]
@@ -189,7 +220,10 @@ def on_a_terminal(*arguments: str, columns: int = 100) -> tuple[str, str]:
         for _, terminal in streams:
             os.set_blocking(terminal, True)
         process = subprocess.Popen(
-            command(*arguments), env=environment(COLUMNS=str(columns)), stdout=streams[0][1], stderr=streams[1][1]
+            command(*arguments),
+            env=environment(COLUMNS=str(columns)),
+            stdout=streams[0][1],
+            stderr=streams[1][1],
         )
         os.close(streams[0][1])
         os.close(streams[1][1])
@@ -209,12 +243,26 @@ def on_a_terminal(*arguments: str, columns: int = 100) -> tuple[str, str]:
     return texts[0], texts[1]
 
 
-def test_tables_fit_the_terminals_width(tmp_path: Path) -> None:
+def test_tables_fit_the_terminals_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     logs = str(write_day(tmp_path / "log", "2026-11-24", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"))
     for columns in (40, 60, 120):
         report, complaints = on_a_terminal("report", logs, columns=columns)
-        assert max(map(len, report.splitlines())) <= columns
+        assert "\x1b[34m█" in report
+        assert max(map(len, re.sub(r"\x1b\[\d+m", "", report).splitlines())) <= columns
         assert complaints == ""
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_no_colour_where_it_is_not_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(name, value)
+    report, _ = on_a_terminal("report", str(write_day(tmp_path / "log", "2026-11-24", "192.0.2.1")))
+    assert "█" in report
+    assert "\x1b" not in report
 
 
 def test_long_input_shows_progress_on_a_terminal(tmp_path: Path) -> None:

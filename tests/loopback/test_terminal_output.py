@@ -41,7 +41,13 @@ RUNS: Final[dict[str, list[list[str]]]] = {
     "watch": [["--magic-file", "{}/missing/" + HOSTILE], [HOSTILE]],
     "status": [["--magic-file", "{}/missing/" + HOSTILE], [HOSTILE]],
     "probe": [[HOSTILE, "--timeout", "3"]],
-    "report": [["{}/" + HOSTILE], ["{}/missing/" + HOSTILE], ["--since", HOSTILE, "{}"], ["--config", "{}/" + HOSTILE]],
+    "report": [
+        ["{}/" + HOSTILE],
+        ["{}/missing/" + HOSTILE],
+        ["--since", HOSTILE, "{}"],
+        ["--config", "{}/" + HOSTILE],
+        ["--html", "{}/missing/" + HOSTILE, "{}/empty.log"],
+    ],
     "find": [
         ["x22", "{}/" + HOSTILE],
         ["x", "{}/missing/" + HOSTILE],

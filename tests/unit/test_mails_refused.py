@@ -88,9 +88,9 @@ def test_a_report_infers_the_number_only_where_the_log_lacks_it(server: str) -> 
     command = f'{at} command {place} data="MAIL FROM:<a@b>" code=553 reply="Sender <a@b> is Invalid!"{server}\n'
     closed = f"{at} closed {place} reason=quit duration_ms=1 received_bytes=2 sent_bytes=3 commands=4"
     old, new = f"{command}{closed}{server}\n", f"{command}{closed} mails_refused=5{server}\n"
-    report = Report(())
+    report = Report(("refused",))
     for text in (old, old + new, new):
         rows, damaged = scan(text.encode())
         assert not damaged
         report.add(rows)
-    assert report.mails_refused == 2 + 2 * 5
+    assert report.mails_refused == report.tallies["refused"].total == 2 + 2 * 5

@@ -72,7 +72,8 @@ def test_report_equals_the_old_report(log_format: str) -> None:
     old = with_current_names(json.loads((DATA / log_format / "report.json").read_text()))
     old["by"] = with_current_names(old["by"])
     old["suppressed"] = 0  # the first reports did not have it
-    report = Report(KINDS, None)
+    old["before"] = None
+    report = Report([kind for kind in KINDS if kind not in ("recipient", "refused")], None)
     reading = reading_of(log_format)
     for rows in reading:
         report.add(rows)

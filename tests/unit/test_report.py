@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterable
 from datetime import UTC, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Stamped, TurnedAway
 from smtppseudo.logread.scan import scan
-from smtppseudo.report.report import KINDS, Report, address_of, domain_of, network_of, split
-from smtppseudo.report.tables import View, render_json, render_text
+from smtppseudo.report.report import HOURS, KINDS, Report, address_of, domain_of, network_of, split
+from smtppseudo.report.tables import View, change, duration, render_json, render_text
 from tests.records import render_text as render_log
 
 
@@ -37,7 +38,7 @@ def by(report: Report, kind: str) -> dict[str, int]:
 
 def test_every_kind_is_counted() -> None:
     visitors = [
-        *session("192.0.2.1", "EHLO Mail.Example", "MAIL FROM:<A@Example.ORG> SIZE=9", "QUIT"),
+        *session("192.0.2.1", "EHLO Mail.Example", "MAIL FROM:<A@Example.ORG> SIZE=9", "RCPT TO:<B@X.Example>", "QUIT"),
         *session("192.0.2.9", "helo mail.example", "mail from: b@example.org", wasted_ms=10_000),
         *session("2001:db8:1:2::3", "MAIL FROM:<>", "\\x09 noop", time="2026-11-25T00:00:59.999Z", wasted_ms=600_000),
         Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "192.0.2.1", 0, TurnedAway("client", 3)),
@@ -45,7 +46,7 @@ def test_every_kind_is_counted() -> None:
         Stamped(0, "2026-11-25T01:00:00.000Z", 0, 0, "", 0, Error("log lines were lost: disk full", 5)),
     ]
     report = report_of(visitors)
-    assert (report.connected, report.commands, report.closed, report.wasted_ms) == (3, 7, 3, 610_500)
+    assert (report.connected, report.commands, report.closed, report.wasted_ms) == (3, 8, 3, 610_500)
     assert (report.turned_away, report.lost) == ({"client": 3, "slots": 4}, 5)
     assert (report.first, report.last) == ("2026-11-24T12:30:00.000Z", "2026-11-25T01:00:00.000Z")
     assert by(report, "address") == {"192.0.2.1": 1, "192.0.2.9": 1, "2001:db8:1:2::3": 1}
@@ -53,7 +54,8 @@ def test_every_kind_is_counted() -> None:
     assert by(report, "helo") == {"mail.example": 2}
     assert by(report, "domain") == {"example.org": 2, "<>": 1}
     assert by(report, "sender") == {"A@example.org": 1, "b@example.org": 1, "<>": 1}
-    assert by(report, "verb") == {"EHLO": 1, "HELO": 1, "MAIL": 3, "NOOP": 1, "QUIT": 1}
+    assert by(report, "recipient") == {"B@x.example": 1}
+    assert by(report, "verb") == {"EHLO": 1, "HELO": 1, "MAIL": 3, "NOOP": 1, "QUIT": 1, "RCPT": 1}
     assert by(report, "reason") == {"quit": 3}
     assert by(report, "duration") == {"under 1 s": 1, "10 s to 1 min": 1, "over 10 min": 1}
     assert by(report, "hour") == {"12": 2, "00": 1}
@@ -217,12 +219,99 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert [line for line in lines if "..." in line]
 
 
-def test_all_hours_and_durations_are_shown() -> None:
-    report = report_of(session("192.0.2.1"), ["hour", "duration"])
-    lines = lines_of(report, zone="UTC")
-    hours = lines[lines.index("Hours of the day (UTC)") + 1 :][:24]
-    assert [line.split()[2] for line in hours] == [f"{hour:02}" for hour in range(24)]
-    assert [line.split()[2] for line in hours if "#" in line] == ["12"]
+@pytest.mark.parametrize(
+    ("since", "until", "zone", "hours"),
+    [
+        ("", "", UTC, "12"),
+        ("2026-11-24T10:59:59.000Z", "", UTC, "10 11 12"),
+        ("2026-11-24T11:30:00.000Z", "2026-11-24T15:00:00.000Z", UTC, "11 12 13 14"),
+        ("2026-11-24T09:00:00.000Z", "2026-11-24T13:00:00.000Z", timezone(timedelta(hours=12)), "21 22 23 00"),
+        ("2026-11-23T11:30:00.000Z", "", UTC, " ".join(HOURS)),
+        ("0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z", UTC, " ".join(HOURS)),
+    ],
+)
+def test_hours_of_the_period_are_shown(since: str, until: str, zone: timezone, hours: str) -> None:
+    report = Report(["hour"], zone)
+    report.add(scan("".join(render_log(session("192.0.2.1"))).encode())[0])
+    lines = lines_of(report, since=since, until=until)
+    shown = lines[lines.index("Hours of the day (UTC)") + 1 :]
+    assert " ".join(line.split()[2] for line in shown) == hours
+    assert [line.split()[0] for line in shown if "#" in line] == ["1"]
+
+
+def test_an_hour_that_the_clock_skips_is_not_shown() -> None:
+    report = Report(["hour"], ZoneInfo("Europe/Berlin"))
+    report.add(scan("".join(render_log(session("192.0.2.1", time="2026-03-29T00:30:00.000Z"))).encode())[0])
+    lines = lines_of(report, since="2026-03-28T23:00:00.000Z", until="2026-03-29T22:00:00.000Z")
+    shown = lines[lines.index("Hours of the day (UTC)") + 1 :]
+    assert [line.split()[2] for line in shown] == [hour for hour in HOURS if hour != "02"]
+
+
+def test_days_without_events_are_shown_between_others() -> None:
+    days = [
+        *session("192.0.2.1", time="2026-02-27T12:00:00.000Z"),
+        *session("192.0.2.1", time="2026-03-02T12:00:00.000Z"),
+    ]
+    lines = lines_of(report_of(days, ["day"]))
+    assert [line.split()[::2] for line in lines[-4:]] == [
+        ["1", "2026-02-27"], ["0", "2026-02-28"], ["0", "2026-03-01"], ["1", "2026-03-02"]
+    ]  # fmt: skip
+
+
+def test_times_are_local() -> None:
+    report = Report([], timezone(timedelta(hours=5, minutes=45)))
+    assert lines_of(report, since="2026-11-01T00:00:00.000Z")[0] == "no events       since 2026-11-01 05:45:00 +0545"
+    report.add(scan("".join(render_log(session("192.0.2.1"))).encode())[0])
+    assert lines_of(report)[:2] == [
+        "from            2026-11-24 18:15:00 +0545",
+        "to              2026-11-24 18:15:00 +0545",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (0, "0.0 s"),
+        (59_949, "59.9 s"),
+        (59_950, "1 min 0 s"),
+        (545_000, "9 min 5 s"),
+        (47_340_000, "13 h 9 min"),
+        (86_399_700, "1 d 0 h"),
+        (90_000_000_000, "1,041 d 16 h"),
+    ],
+)
+def test_durations_are_written_as_people_say_them(milliseconds: float, text: str) -> None:
+    assert duration(milliseconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "before", "text"),
+    [
+        (1204, 1075, ", +12 %"),
+        (1, 3, ", -67 %"),
+        (0, 5, ", -100 %"),
+        (999, 1000, ", +0 %"),
+        (5, 0, ""),
+        (10**7, 1, ", +999,999,900 %"),
+    ],
+)
+def test_changes_are_percentages(count: int, before: int, text: str) -> None:
+    assert change(count, before) == text
+
+
+def test_the_period_before_is_compared() -> None:
+    before = report_of([*session("192.0.2.1", time="2026-11-23T12:30:00.000Z") * 4])
+    report = report_of(session("192.0.2.1"))
+    lines = lines_of(report, before=before)
+    assert "compared with   2026-11-23 12:30:00 +0000 to 2026-11-23 12:30:00 +0000" in lines
+    assert "connections     1, -75 %" in lines
+    assert "time wasted     0.5 s, -75 %, 0.5 s each" in lines
+    assert json.loads(render_json(report, View(before=before)))["before"]["connected"] == 4
+    assert "%" not in "".join(lines_of(Report([]), before=Report([])))
+
+
+def test_all_durations_are_shown() -> None:
+    lines = lines_of(report_of(session("192.0.2.1"), ["duration"]))
     assert sum(" s" in line or " min" in line for line in lines[lines.index("How long sessions lasted") + 1 :]) == 5
 
 
@@ -237,7 +326,7 @@ def test_host_names_are_shown_after_addresses() -> None:
 
 def test_period_without_events() -> None:
     report = Report(KINDS)
-    assert lines_of(report, since="2026-11-01T00:00:00.000Z")[0] == "no events since 2026-11-01T00:00:00.000Z"
+    assert lines_of(report, since="2026-11-01T00:00:00.000Z")[0].startswith("no events       since 2026-11-01 ")
     assert "connections     0" in lines_of(report)
     assert json.loads(render_json(report, View()))["first"] is None
 
@@ -257,6 +346,7 @@ def test_json_report() -> None:
         "commands": 1,
         "closed": 1,
         "wasted_s": 0.5,
+        "before": None,
         "lines": 3,
         "damaged": 0,
         "lost": 0,

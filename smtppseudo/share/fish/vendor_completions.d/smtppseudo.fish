@@ -51,7 +51,7 @@ function _shtab_smtppseudo_using
 end
 
 set -g _shtab_smtppseudo_commands serve monitor watch status start stop set unset disconnect block unblock blocked magic-word probe report find blocklist config install-service uninstall-service guide demo
-set -g _shtab_smtppseudo_opts_with_value --by --check --config --ehlo --event --evidence --expire --explain --for --format --from --from-seq --greeting --host --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --print --reason --recipient --reject-at --root --run-as --seconds --sender --since --slots --state-dir --timeout --to --top --until --window
+set -g _shtab_smtppseudo_opts_with_value --by --check --config --ehlo --event --evidence --expire --explain --for --format --from --from-seq --greeting --host --html --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --print --reason --recipient --reject-at --root --run-as --seconds --sender --since --slots --state-dir --timeout --to --top --until --window
 
 complete -c smtppseudo -e
 complete -c smtppseudo -f
@@ -204,9 +204,10 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l config -xka "(__fi
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l since -x -d 'start of the period: 12h or 7d (ago), yesterday, 2026-11-01 or 2026-11-01T12:00:00Z'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l until -x -d 'end of the period, in the same form'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l top -x -d 'rows of each table (10)'
-complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l by -x -d 'print only this table: address, network, helo, domain, sender, verb, reason, duration, hour, day; may be repeated, or a list with commas (all but sender and day)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l by -x -d 'print only this table: address, network, helo, domain, sender, recipient, verb, reason, duration, hour, day, refused; may be repeated, or a list with commas (all but sender, recipient, day and refused)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l utc -d 'print hours, days and dates in UTC, not local time'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l json -d 'print one JSON object'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l html -xka "(__fish_complete_path (commandline -ct))" -d 'replace this file with a page of charts, and print nothing'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l resolve -d 'ask DNS for the names of the printed addresses, for 5 s at most'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a find -d 'print the whole sessions of the logs that contain a text, an address, a sender or a recipient'
 complete -c smtppseudo -n '_shtab_smtppseudo_using find' -s h -l help -d 'show this help message and exit'
