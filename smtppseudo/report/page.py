@@ -29,8 +29,8 @@ _HEAD: Final = """<!DOCTYPE html>
   :root { --ink: #d8dee9; --dim: #8a94a6; --page: #12161c; --card: #1a2029; --line: #2c3542; --bar: #5aa9ff }
 }
 * { box-sizing: border-box; margin: 0 }
-body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 0 auto;
-  max-width: 80rem; padding: 2rem 1.5rem }
+body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
+body { margin: 0 auto; max-width: 80rem; padding: 2rem 1.5rem }
 h1 { font-size: 3rem; line-height: 1.1 }
 h1 small { color: var(--dim); display: block; font-size: 1.1rem; font-weight: normal }
 h2 { font-size: 1rem; margin-bottom: .7rem }
@@ -89,15 +89,14 @@ def _columns(rows: Sequence[tuple[str, int]], heading: str) -> str:
     most, step = max(count for _, count in rows) or 1, 640 / len(rows)
     every = -(-len(rows) // _LABELS_MAX)
     parts = ['<line x1="0" x2="640" y1="170.5" y2="170.5"/>\n']
-    is_marked = False
+    highest = [count for _, count in rows].index(max(count for _, count in rows))
     for index, (name, count) in enumerate(rows):
         width, height, middle = min(48.0, step * 0.75), count * 150 / most, (index + 0.5) * step
         parts.append(
             f'<rect x="{middle - width / 2:.1f}" y="{170 - height:.1f}" width="{width:.1f}" height="{height:.1f}">'
             f"<title>{_text(name)}: {count:,}</title></rect>\n"
         )
-        if every == 1 or (count == most and not is_marked):
-            is_marked = True
+        if every == 1 or index == highest:
             at = min(max(middle, 20), 620)
             parts.append(f'<text x="{at:.1f}" y="{165 - height:.1f}" text-anchor="middle">{count:,}</text>\n')
         if index % every == 0:

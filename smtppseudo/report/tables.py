@@ -201,16 +201,9 @@ def render_json(report: Report, view: View) -> str:
 
 
 def _totals(report: Report) -> dict[str, object]:
-    return {
-        "first": report.first or None,
-        "last": report.last or None,
-        "mails_refused": report.mails_refused,
-        "connected": report.connected,
-        "turned_away": report.turned_away,
-        "commands": report.commands,
-        "closed": report.closed,
-        "wasted_s": report.wasted_ms / 1000,
-    }
+    names = ("mails_refused", "connected", "turned_away", "commands", "closed")
+    counts = {name: getattr(report, name) for name in names}
+    return {"first": report.first or None, "last": report.last or None, **counts, "wasted_s": report.wasted_ms / 1000}
 
 
 def _members(kind: str, tally: Tally, view: View) -> dict[str, object]:

@@ -24,3 +24,13 @@ def test_pattern_matches_what_contains_the_text(record: Stamped, at: int, length
     pattern, _ = condition(part, lambda row, line: True)
     for line in (text, json_line):
         assert pattern.search(line.lower().encode()), (part, line)
+
+
+def test_no_word_of_a_pattern_can_be_part_of_what_separates_words() -> None:
+    """With `22 22 x`, a log full of `2222` would take cubic time."""
+    patterns = [condition(text, lambda row, line: True)[0] for text in ("22222 event,x2 zz", "a 22222 b", "event 2")]
+    alone, between, everything = [pattern.pattern for pattern in patterns]
+    assert (alone, everything) == (b"zz", b"\n")
+    assert between.startswith(b"a(?:")
+    assert between.endswith(b")+b")
+    assert patterns[1].search(b"a 22222 b")
