@@ -127,6 +127,14 @@ class Machine:
         assert not check or done.returncode == 0, f"{' '.join(words)}: {done.returncode}: {done.stdout}{done.stderr}"
         return done
 
+    def restart(self, *units: str) -> None:
+        """Restart units. It may need several tries: a port that was in use a moment ago can still be.
+
+        A process of systemd that removes files of the old service holds it, or a connection from that port.
+        """
+        restart = ("systemctl", "restart", *units)
+        wait_until(lambda: not self.run(*restart, check=False).returncode, "a restart", LIMIT_S, poll_s=1)
+
     def read(self, *words: str, user: str | None = None) -> str:
         """Run a command inside and return its output."""
         return self.run(*words, user=user).stdout.strip()

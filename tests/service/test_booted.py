@@ -46,7 +46,7 @@ def machine(booted: Machine) -> Iterator[Machine]:
     for each in (SETTINGS, DROP_IN):
         booted.path(each).unlink(missing_ok=True)
     booted.run("systemctl", "daemon-reload")
-    booted.run("systemctl", "restart", SERVICE)
+    booted.restart(SERVICE)
 
 
 def kill(machine: Machine, number: int) -> str:
@@ -160,7 +160,7 @@ def test_a_reload_checks_what_only_the_service_can_read(machine: Machine, certif
         machine.path(f"/root/{name}.pem").write_bytes(file.read_bytes())
     machine.write_drop_in("[Service]\nLoadCredential=cert.pem:/root/cert.pem\nLoadCredential=key.pem:/root/key.pem\n")
     machine.write_settings('tls_cert = "%d/cert.pem"\ntls_key = "%d/key.pem"\n')
-    machine.run("systemctl", "restart", SERVICE)
+    machine.restart(SERVICE)
     machine.run("systemctl", "reload", SERVICE)
     assert 'settings_error": ""' in machine.read(PROGRAM, "status", "--format=json")
     with machine.connect() as client:
@@ -192,7 +192,7 @@ def test_a_restart_loses_no_connection(machine: Machine) -> None:
     try:
         for _ in range(3):
             before = greeted
-            machine.run("systemctl", "restart", SERVICE)
+            machine.restart(SERVICE)
             wait_until(lambda seen=before: greeted > seen + 5 or failures, "callers", LIMIT_S)  # type: ignore[misc]
     finally:
         restarts_over.set()
@@ -226,7 +226,7 @@ def test_killed_while_offline_it_restarts_online(machine: Machine) -> None:
 
 def test_restarted_while_offline_it_is_online_again(machine: Machine) -> None:
     machine.run(PROGRAM, "stop")
-    machine.run("systemctl", "restart", SERVICE)
+    machine.restart(SERVICE)
     assert machine.answers()
     assert machine.show("Result", "smtppseudo.socket") == "success"
 
@@ -246,7 +246,7 @@ def test_after_crashes_without_callers_it_answers(machine: Machine) -> None:
 
 def test_a_hanging_server_is_restarted_by_the_watchdog(machine: Machine) -> None:
     machine.write_drop_in("[Service]\nWatchdogSec=1\n")
-    machine.run("systemctl", "restart", SERVICE)
+    machine.restart(SERVICE)
     pid = kill(machine, signal.SIGSTOP)
     wait_for_another(machine, pid)
     machine.wait_for_log(f"{SERVICE}: Watchdog timeout")
@@ -291,7 +291,7 @@ def test_after_a_mistake_in_the_settings_a_restart_is_enough_whoever_calls(machi
         assert machine.run("systemctl", "restart", "smtppseudo", check=False).returncode != 0
         wait_until(lambda: count_starts() >= before + 30, "many starts", LIMIT_S, 0.5)
         machine.path(SETTINGS).unlink()
-        machine.run("systemctl", "restart", "smtppseudo")
+        machine.restart("smtppseudo")
         for unit in (SERVICE, *SOCKETS):
             assert machine.show("ActiveState", unit) == "active"
     finally:

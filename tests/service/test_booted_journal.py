@@ -50,7 +50,7 @@ def restart(machine: Machine, settings: str, drop_in: str = "") -> None:
     machine.write_settings(settings)
     if drop_in:
         machine.write_drop_in(f"[Service]\n{drop_in}")
-    machine.run("systemctl", "restart", SERVICE)
+    machine.restart(SERVICE)
 
 
 def play(machine: Machine, sessions: int, threads: int = 1) -> None:

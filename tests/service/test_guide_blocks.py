@@ -147,9 +147,7 @@ def test_another_address_for_monitors(machine: Machine, certificate: Certificate
     drop_in.write_text(take("monitor", "[Socket]"))
     machine.run("ip", "address", "add", f"{ADDRESS}/32", "dev", "lo")
     machine.run("systemctl", "daemon-reload")
-    # A process of systemd that removes files of the old service may hold the port for some milliseconds.
-    restart = ("systemctl", "restart", "smtppseudo-monitor.socket", "smtppseudo")
-    wait_until(lambda: not machine.run(*restart, check=False).returncode, "the sockets")
+    machine.restart("smtppseudo-monitor.socket", "smtppseudo")
     status = ("/usr/local/bin/smtppseudo", "status", "--pin", certificate.fingerprint)
     assert f"server          smtppseudo {__version__}, {ADDRESS} port 26" in machine.read(*status, ADDRESS)
 
