@@ -308,8 +308,10 @@ def test_the_machines_addresses_are_known_from_the_start_and_after_a_reload(mach
     addresses = ["20.1.1.1", "2a01:4f8:1::1", "20.1.1.2", "2a01:4f8:2::1", "20.1.1.3", "2a01:4f8:3::1"]
     for number, address in enumerate(addresses):
         machine.run("ip", "address", "add", address, "dev", "lo")
-        if number in (1, 3):
-            machine.run("systemctl", "restart" if number == 1 else "reload", SERVICE)
+        if number == 1:
+            machine.restart(SERVICE)
+        elif number == 3:
+            machine.run("systemctl", "reload", SERVICE)
 
     def call() -> None:  # not by these addresses, which the server would then learn
         for address in addresses:
