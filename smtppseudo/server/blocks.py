@@ -1,6 +1,5 @@
 """Blocks: the callers that monitors blocked, kept in the state directory until they expire."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from itertools import islice
@@ -87,8 +86,10 @@ class Blocks:
         first = fields.get("from", 0)
         if type(first) is not int or not 0 <= first <= ENTRIES_MAX:
             raise BlockError(f"from must be a whole number from 0 to {ENTRIES_MAX}")
+        from smtppseudo.blocklist.formats import rfc3339  # noqa: PLC0415 - as in `until_of`
+
         page = list(islice(self.table, first, first + ENTRIES_PER_FRAME))
-        entries = [entry._asdict() | {"since": _rfc3339(entry.since), "until": until_of(entry)} for entry in page]
+        entries = [entry._asdict() | {"since": rfc3339(entry.since), "until": until_of(entry)} for entry in page]
         return {"blocked": entries, "left": max(0, len(self.table) - first - len(page))}
 
     def _store(self, undo: Callable[[], object]) -> None:
@@ -119,11 +120,9 @@ class Blocks:
 
 def until_of(entry: Blocked) -> str:
     """Return when an entry expires, in RFC 3339, or `always`."""
-    return _rfc3339(entry.until) if entry.until < ALWAYS else "always"
+    from smtppseudo.blocklist.formats import rfc3339  # noqa: PLC0415 - 2 ms of start-up
 
-
-def _rfc3339(at: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    return rfc3339(entry.until) if entry.until < ALWAYS else "always"
 
 
 def _require_foreign(network: Network, settings: Settings) -> None:

@@ -185,14 +185,13 @@ class SmtpSession:
         said = self.said or self._ensure_said()
         if self._dialogue.greets_with_refusal:
             said.mails_refused = 1
-        mails_refused = said.mails_refused
         sums = (
             reason,
             duration_ms,
             self.received_bytes,
             self.sent_bytes,
             said.commands,
-            mails_refused,
+            said.mails_refused,
             said.not_logged,
         )
         return [*events, _new(Closed, sums)]

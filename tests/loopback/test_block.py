@@ -1,9 +1,6 @@
 """Blocked callers: they hear nothing and take no slot; what is blocked survives, expires, and stands in the list."""
 
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,11 +9,10 @@ from typing import Any
 import pytest
 
 from smtppseudo.events import Block, Closed, Connected
-from tests.clients import LIMIT_S
 from tests.conftest import MakeInside
 from tests.inside import Inside
 from tests.loopback.commands import ask, outcome
-from tests.loopback.rbldnsd import PATH
+from tests.loopback.nft import needs_nft, run_with_nft
 from tests.loopback.test_proxies import BEHIND, Proxy, header_of, turned_away
 from tests.monitors import Monitors, state_dir
 from tests.running import Servers, run
@@ -253,18 +249,9 @@ def test_it_leaves_the_list_when_it_expires(inside: MakeInside, monitors: Monito
     assert path.read_text() == ""
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("nft", path=PATH) is None, reason="needs root and nft")
+@needs_nft
 def test_nft_takes_the_kept_list(inside: MakeInside, monitors: Monitors, tmp_path: Path) -> None:
     kept_list(inside, monitors, tmp_path / "list", "nft", *GIVEN)
-    done = subprocess.run(
-        ["unshare", "-n", "sh", "-c", "nft -f list && nft list ruleset"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        env={"PATH": PATH},
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "elements = { 20.1.1.0/24, 20.2.2.2 }" in done.stdout
-    assert "2a02::/32" in done.stdout
+    rules = run_with_nft("nft -f list && nft list ruleset", tmp_path)
+    assert "elements = { 20.1.1.0/24, 20.2.2.2 }" in rules
+    assert "2a02::/32" in rules

@@ -1,6 +1,5 @@
 """Block lists in the programs that read them: rbldnsd, nft and Postfix."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from smtppseudo.blocklist.formats import RENDERERS
 from smtppseudo.blocklist.policy import Entry
 from tests.clients import LIMIT_S, wait_until
 from tests.loopback import rbldnsd
+from tests.loopback.nft import needs_nft, run_with_nft
 from tests.loopback.rbldnsd import PATH, Rbldnsd
 
 LAST = 1_795_528_476  # 2026-11-24T13:54:36Z
@@ -87,7 +87,7 @@ def test_rbldnsd_logs_no_warning(zone: Path) -> None:
     assert "error" not in said
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("nft", path=PATH) is None, reason="needs root and nft")
+@needs_nft
 def test_nft_replaces_the_sets_repeatedly(tmp_path: Path) -> None:
     """The test runs in its own network namespace, with a chain that uses the sets."""
     rules = tmp_path / "rules"
@@ -102,17 +102,8 @@ def test_nft_replaces_the_sets_repeatedly(tmp_path: Path) -> None:
         "nft -c -f empty && nft -c -f some && nft -f some && nft -f rules && nft list ruleset && echo AGAIN"
         " && nft -f six && nft list ruleset && nft -f empty && nft -f one && echo AGAIN && nft list ruleset"
     )
-    done = subprocess.run(
-        ["unshare", "-n", "sh", "-c", script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        env={"PATH": PATH},
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    first, second, third = done.stdout.split("AGAIN")
+    printed = run_with_nft(script, tmp_path)
+    first, second, third = printed.split("AGAIN")
     assert "elements = { 9.9.9.9, 100.1.2.3 }" in first
     assert "elements = { 2a01:4f8:1:2::/64 }" in first
     assert "9.9.9.9" not in second
