@@ -85,7 +85,8 @@ class Search:
 
 
 def _key_of(row: Row) -> str:
-    return f"{row[2]} {row[3]} {row[4]} {row[11]}"
+    _, _, session, ip, port, *_, server = row
+    return f"{session} {ip} {port} {server}"
 
 
 def _candidates(pattern: re.Pattern[bytes], block: bytes, lower: bytes) -> Iterator[bytes]:
