@@ -78,7 +78,7 @@ def parser(load: Container[str] = COMMANDS) -> argparse.ArgumentParser:
         prog="smtppseudo",
         description="A mail server that takes no mail: it answers port 25, refuses permanently, and logs who called.",
         epilog="`smtppseudo COMMAND --help` says more, with an example. `smtppseudo guide` explains every task;"
-        " `man smtppseudo` has settings and files.",
+        " `man smtppseudo` has the files, and `man smtppseudo.toml` the settings.",
     )
     top.add_argument("--version", action="version", version=f"smtppseudo {__version__}")
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
