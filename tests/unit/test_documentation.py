@@ -186,7 +186,7 @@ def test_a_default_on_a_page_is_the_real_one() -> None:
 def test_the_table_of_settings_in_readme_has_their_defaults() -> None:
     section = TEXTS[README].partition("\n## Settings that matter\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`\w+`.*?) \| (`.*?`) \| ", section, re.MULTILINE)
-    assert len(rows) == 11
+    assert len(rows) == 10
     for names, defaults in rows:
         stated = zip(re.findall(r"`(\w+)`", names), re.findall(r"`(.*?)`", defaults), strict=False)
         for name, default in stated:
@@ -289,8 +289,8 @@ def test_every_block_is_run_by_a_test_or_listed_with_a_reason() -> None:
 
 
 def test_readme_lists_the_pages_of_the_guide() -> None:
-    listed = re.findall(r"^- \[([a-z-]+)\]\(smtppseudo/guide/\1\.md\)", TEXTS[README], re.MULTILINE)
-    assert tuple(listed) == TOPICS
+    section = TEXTS[README].partition("\n## The guide\n")[2].partition("\n## ")[0]
+    assert sorted(re.findall(r"\[([a-z-]+)\]\(smtppseudo/guide/\1\.md\)", section)) == sorted(TOPICS)
     assert sorted(TOPICS) == sorted(TEXTS.keys() - {README})
 
 
@@ -304,7 +304,7 @@ def test_a_page_begins_with_a_heading_its_purpose_and_a_command(topic: str) -> N
 
 
 def test_readme_is_short() -> None:
-    assert TEXTS[README].count("\n") < 250
+    assert TEXTS[README].count("\n") < 200
 
 
 def test_the_test_commands_are_where_ci_looks_for_them() -> None:
