@@ -1,7 +1,7 @@
 """`blocklist` with more addresses than fit into memory: what it leaves out, and when it writes no list."""
 
-import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from smtppseudo.blocklist.policy import policy_of
 from smtppseudo.cli import main
 from smtppseudo.config.settings import Settings
 
-NOW = int(time.time())
+NOW = int(datetime.now(UTC).timestamp())
 LEFT_OUT = "smtppseudo: left out: {} addresses, because there are more than 10\n"
 MISSING = "smtppseudo: {} addresses with {} or more hits may be missing; --force writes the list anyway\n"
 
