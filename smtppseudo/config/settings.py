@@ -86,6 +86,7 @@ class Settings(NamedTuple):
     reject_at: Stage = "mail"
     accept_mail: bool = False
     log_data_events: bool = True
+    log_local_ip: bool = False
     log_dir: str = ""
     log_format: LogFormat = "text"
     log_keep_days: int = 90
@@ -268,6 +269,11 @@ KEYS: Final[dict[str, Key]] = {
         ),
         _by_monitor(
             "log_data_events", switch, "Log and show what callers send and the replies, not only their connections."
+        ),
+        Key(
+            "log_local_ip",
+            switch,
+            "Log the address of this server that each caller connected to. It costs a system call a session.",
         ),
         _at_start("log_dir", _PATH, "The log directory. Empty = the default; - = standard output."),
         _at_start(
