@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
-from smtppseudo.blocklist import fail2ban
+from smtppseudo.blocklist import dns, fail2ban
 from smtppseudo.blocklist.evidence import HitFinder
 from smtppseudo.blocklist.explain import explain
 from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
@@ -27,6 +27,7 @@ from smtppseudo.net.addresses import machine_addresses
 from smtppseudo.smtp.client_limits import source_of
 
 _LIST_MODE: Final = 0o644
+_DNS_FORMATS: Final = ("nsupdate", "zone")
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -39,7 +40,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add_logs(command)
     command.add_argument(
-        "--format", dest="blocklist_format", choices=BLOCKLIST_FORMATS, help="the format of the list (plain)"
+        "--format",
+        choices=(*BLOCKLIST_FORMATS, *_DNS_FORMATS),
+        help="the format of the list (plain); zone: a zone for a name server; nsupdate: what changes in that zone",
+    )
+    command.add_argument("--zone", type=_zone, metavar="NAME", help="the name of the zone, such as bl.example.org")
+    command.add_argument(
+        "--previous", metavar="FILE", help="for nsupdate: the list before, or the zone as it is now; may be empty"
     )
     command.add_argument("--output", metavar="FILE", help="replace this file with the list (print the list)")
     _add_policy(command)
@@ -95,8 +102,16 @@ def _days(text: str) -> float:
     return parse_duration(text).total_seconds() / 86_400
 
 
+def _zone(text: str) -> str:
+    if dns.is_domain(name := text.removesuffix(".")):
+        return name
+    raise argparse.ArgumentTypeError(f"{text} is not a domain of at most 189 characters, such as bl.example.org")
+
+
 def run(options: argparse.Namespace) -> int:
     """Print or write a list, or explain whether an address is listed."""
+    if (options.format in _DNS_FORMATS, options.format == "nsupdate") != (bool(options.zone), bool(options.previous)):
+        raise exits.CommandError("--format zone needs --zone; nsupdate needs --zone and --previous", exits.USAGE)
     settings = read_configuration(options, say).settings
     if options.text:
         print_text(_fail2ban(options.text, settings))
@@ -116,7 +131,7 @@ def run(options: argparse.Namespace) -> int:
     if known.forgotten:
         say(f"too many addresses: {known.forgotten} were ignored")
     entries = [entry for entry in known.review(known.sources(), now) if never.reason(entry.source) is None]
-    _deliver(sorted(entries, key=order), options, settings)
+    _deliver(sorted(entries, key=order), options, settings, now)
     return exits.GOOD
 
 
@@ -138,36 +153,44 @@ def _hits(options: argparse.Namespace, settings: Settings, now: int) -> Iterator
         )
 
 
-def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Settings) -> None:
+def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Settings, now: int) -> None:
     """Print or write the list. Raises CommandError if it is empty or shrank too much and --force is not given."""
     if not entries and not options.force:
         raise exits.CommandError("the list would be empty; --explain ADDRESS says why, --force writes it anyway")
-    lines = RENDERERS[settings.blocklist_format](entries, settings.hostname)
+    path = options.previous or options.output
+    before = _sources_in(path) if path and (options.previous or Path(path).is_file()) else []
+    if 2 * len(entries) < len(before) and not options.force:
+        raise exits.CommandError(
+            f"{path}: the list would shrink from {len(before)} to {len(entries)} entries; --force writes it anyway"
+        )
+    if options.format == "nsupdate":
+        lines = dns.nsupdate(entries, settings.hostname, options.zone, before)
+    elif options.format == "zone":
+        lines = dns.zone_file(entries, settings.hostname, options.zone, now)
+    else:
+        lines = RENDERERS[options.format or settings.blocklist_format](entries, settings.hostname)
     if options.output is None:
         for line in lines:
             print_text(line)
         return
-    path = Path(options.output)
     try:
-        before = _count_in(path)
-        if 2 * len(entries) < before and not options.force:
-            raise exits.CommandError(
-                f"{path}: the list would shrink from {before} to {len(entries)} entries; --force writes it anyway"
-            )
-        with Replacement(path, _LIST_MODE) as new:
+        with Replacement(Path(options.output), _LIST_MODE) as new:
             new.write("".join(lines))
             new.commit(sync=True)
     except OSError as error:
         raise exits.CommandError(
-            f"{path}: {error.strerror}; --output must be a file that this user can replace"
+            f"{options.output}: {error.strerror}; --output must be a file that this user can replace"
         ) from None
 
 
-def _count_in(path: Path) -> int:
-    if not path.is_file():
-        return 0
-    with path.open(encoding="ascii", errors="replace") as file:
-        return sum(1 for _ in sources_in(file))
+def _sources_in(path: str) -> list[str]:
+    try:
+        with Path(path).open(encoding="ascii", errors="replace") as file:
+            return list(sources_in(file))
+    except OSError as error:
+        raise exits.CommandError(
+            f"{path}: {error.strerror}; the list before must be a file that this user can read; it may be empty"
+        ) from None
 
 
 def _fail2ban(which: str, settings: Settings) -> str:
