@@ -17,12 +17,14 @@ TOPICS: Final = (
     "logs",
     "reports",
     "block-lists",
+    "fail2ban",
     "tarpit",
     "security",
     "compared-with",
     "benchmarks",
     "design",
     "contributing",
+    "packaging",
 )
 
 

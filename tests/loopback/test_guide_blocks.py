@@ -42,7 +42,6 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "sudo smtppseudo uninstall-service --purge": BOOTED,
         "smtppseudo monitor ": runs.everyday,
         "2026-11-24T13:54:36.350Z connected": runs.records,
-        "sudo smtppseudo magic-word": runs.tunnel,
         "sudo sh -c": BOOTED,
         "python3 -m venv .venv": Skip("it is the command that runs this test"),
         ".venv/bin/pytest -m slow": Skip("CI runs it; it takes minutes"),
@@ -117,7 +116,12 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo blocklist --format nft": runs.nftables,
         "smtppseudo blocklist --format plain": runs.postscreen,
         "postscreen_access_list = ": runs.postscreen_setting,
-        "smtppseudo blocklist --print": runs.fail2ban,
+    },
+    "fail2ban": {
+        "fail2ban-client status smtppseudo": Skip("test_booted_journal.py asks a real fail2ban the same"),
+        "[Definition]": Skip("test_fail2ban.py runs it, and so does test_booted_journal.py"),
+        "[smtppseudo]": Skip("the next block is run with it"),
+        "fail2ban-client reload": runs.fail2ban,
     },
     "tarpit": {
         "smtppseudo set tarpit=true": runs.run_all,
@@ -139,9 +143,16 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "bash .ci/run": Skip("it runs this test"),
         ".venv/bin/hatchling build -t sdist": Skip("CI builds it; it takes half a minute"),
         ".venv/bin/pytest -m slow": Skip("CI runs it; it takes minutes"),
+        "git tag --sign": Skip("it publishes a version; test_wheel.py builds and checks both archives"),
         ".venv/bin/python .ci/share.py": Skip("it would change the checkout; test_share.py runs it elsewhere"),
         ".venv/bin/pip install -q -e '.[fuzz]'": Skip("CI runs it where atheris can be installed"),
         ".venv/bin/python -m tests.bench.soak": Skip("it takes minutes; test_soak.py runs a short one"),
+    },
+    "packaging": {
+        ".venv/bin/hatchling build": Skip("it would write into the checkout; test_wheel.py builds both elsewhere"),
+        "smtppseudo install-service --dry-run": Skip("test_booted_install.py makes a package of what it prints"),
+        ".venv/bin/pytest -m": Skip("it may be running this test"),
+        "smtppseudo probe": Skip("the page `install` has the same; it is run there"),
     },
 }
 
