@@ -23,6 +23,7 @@ TOPICS: Final = (
     "benchmarks",
     "design",
     "contributing",
+    "packaging",
 )
 
 
