@@ -79,6 +79,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
     "monitor": {
         "smtppseudo status": runs.run_all,
         "smtppseudo monitor ": runs.everyday,
+        "smtppseudo status mx1.example.org": Skip("other machines; test_several_servers.py runs the commands"),
         "sudo smtppseudo magic-word": runs.word_set,
         "smtppseudo status --magic-file": runs.word_of_file,
         "ssh -N -L": runs.tunnel,
@@ -117,6 +118,11 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "[Definition]": Skip("test_fail2ban.py runs it, and so does test_booted_journal.py"),
         "[smtppseudo]": Skip("the next block is run with it"),
         "fail2ban-client reload": runs.fail2ban,
+    },
+    "several-servers": {
+        "smtppseudo blocklist --output": runs.list_of_three,
+        "smtppseudo blocklist --format hits": runs.hits_files,
+        "smtppseudo-hits 1": runs.hits_file,
     },
     "tarpit": {
         "smtppseudo set tarpit=true": runs.run_all,
