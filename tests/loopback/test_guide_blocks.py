@@ -92,6 +92,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "tail /var/log/smtppseudo/$(date +%F).log": runs.prints(" online by=start"),
         "2026-11-24T13:54:36.350Z connected": runs.records,
         '{"time":': runs.records,
+        "smtppseudo find news@example.com": runs.lines_removed,
         "smtppseudo serve --log-dir -": runs.log_on_stdout,
     },
     "reports": {
