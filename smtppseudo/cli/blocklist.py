@@ -43,8 +43,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--format",
         choices=(*BLOCKLIST_FORMATS, *_DNS_FORMATS, "hits"),
-        help="the format of the list (plain); zone: a DNS zone; nsupdate: what changes in that zone; hits: a file of hits"
-        " to read beside the logs of other servers",
+        help="the format of the list (plain); zone: a DNS zone; nsupdate: what changes in that zone; hits: a file of"
+        " hits to read beside the logs of other servers",
     )
     command.add_argument("--zone", type=_zone, metavar="NAME", help="the name of the zone, such as bl.example.org")
     command.add_argument(
