@@ -51,6 +51,7 @@ class _Format(NamedTuple):
 # Quantifiers are possessive: nothing is tried twice.
 _NUMBER: Final = r"(?:0|[1-9]\d{0,17}+)"
 _ID: Final = r"[1-9]\d{0,17}+"
+_ADDRESS: Final = r"[\w.:%-]*+"  # it stands in the place of `data`, which is restored
 
 
 @cache
@@ -71,7 +72,7 @@ def _text_format() -> _Format:
     place = rf"slot={_NUMBER} session=({_ID}) ip=({bare}) port=({_ID})"
     events = {
         "m": rf"(command) {place} {data} code=(\d\d\d) {reply}{marks}()()()",
-        "n": rf"(connected) {place} local_port={_NUMBER}(?: local_ip=({bare}))?()()()()()",
+        "n": rf"(connected) {place} local_port={_NUMBER}(?: local_ip=({_ADDRESS}))?()()()()()",
         "o": rf"(closed) {place}()()() reason=([a-z_]+) duration_ms=({_NUMBER}) {sizes}",
         "r": rf"(turned_away)()(?: ip=({bare}))?()()()() reason=([a-z]+) count=({_NUMBER})()",
     }
@@ -94,7 +95,7 @@ def _json_format() -> _Format:
     place = rf'"slot":{_NUMBER},"session":({_ID}),"ip":"({plain})","port":({_ID})'
     events = {
         "m": rf'(command)",{place},"data":"({string})","code":([1-9]\d\d),"reply":"{string}"{marks}()()()',
-        "n": rf'(connected)",{place},"local_port":{_NUMBER}(?:,"local_ip":"({plain})")?()()()()()',
+        "n": rf'(connected)",{place},"local_port":{_NUMBER}(?:,"local_ip":"({_ADDRESS})")?()()()()()',
         "o": rf'(closed)",{place}()()(),"reason":"([a-z_]+)","duration_ms":({_NUMBER}),{sizes}',
         "r": rf'(turned_away)"()(?:,"ip":"({plain})")?()()()(),"reason":"([a-z]+)","count":({_NUMBER})()',
     }
