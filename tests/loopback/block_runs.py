@@ -70,6 +70,18 @@ def run_all(stage: Stage, block: Block) -> None:
     stage.run(block.text)
 
 
+def lines_removed(stage: Stage, block: Block) -> None:
+    """Find a person's lines, and remove them."""
+    write_logs(stage)
+    log = stage.log_dir / "2026-11-03.log"
+    mode, lines = log.stat().st_mode, log.read_text().splitlines()
+    find, remove = block.text.splitlines()
+    assert "news@example.com" in stage.run(find)
+    stage.run(remove)
+    assert log.read_text().splitlines() == [line for line in lines if "news@" not in line]
+    assert log.stat().st_mode == mode
+
+
 def on_screen(stage: Stage, line: str) -> None:
     """Run the monitor screen, wait until it shows the server, and leave it."""
     with stage.terminal(f"stty rows 40 columns 100\n{line}") as terminal:
@@ -300,6 +312,33 @@ def list_for_rbldnsd(stage: Stage, block: Block) -> None:
     (stage.root / "var/lib/rbldns").mkdir(parents=True)
     stage.run(block.text)
     assert f"\n{CALLER} " in (stage.root / "var/lib/rbldns/bl").read_text()
+
+
+def hits_of_mx3(stage: Stage) -> None:
+    """Write the logs of two servers and the hits of a third."""
+    write_logs(stage)
+    (stage.root / "srv/hits").mkdir(parents=True)
+    stage.run(f"smtppseudo blocklist --format hits {stage.log_dir} --output /srv/hits/mx3")
+
+
+def list_of_three(stage: Stage, block: Block) -> None:
+    """Make a list from logs and a hits file; it has a caller with a hit in each."""
+    hits_of_mx3(stage)
+    stage.run(block.text)
+    assert (stage.cwd / "blocklist").read_text() == f"{CALLER}\n"
+
+
+def hits_files(stage: Stage, block: Block) -> None:
+    """Make a hits file, and a list from two."""
+    hits_of_mx3(stage)
+    stage.run(block.text)
+    assert (stage.cwd / "blocklist").read_text() == f"{CALLER}\n"
+
+
+def hits_file(stage: Stage, block: Block) -> None:
+    """Read the hits file of a page; its times are long ago."""
+    (stage.cwd / "hits").write_text(f"{block.text}\n")
+    assert "would be empty" in stage.run("smtppseudo blocklist hits", 1)
 
 
 def rbldnsd(stage: Stage, block: Block) -> None:
