@@ -3,11 +3,11 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.events import NAMES, Closed, Command, Connected, Event, Stamped, escape, unescape
-from smtppseudo.log.records import KINDS, parse, read_record
+from smtppseudo.events import NAMES, Closed, Command, Connected, Event, escape, unescape
+from smtppseudo.log.records import KINDS, read_record
 from smtppseudo.logread.scan import Row, scan
 from tests.property.test_records import records
-from tests.records import fields, render_json, render_text
+from tests.records import Stamped, fields, parse, render_json, render_text
 
 COMMAND = Stamped(0, "2000-01-01T00:00:00.000Z", 1, 1, "192.0.2.7", 1, Command("\\x00", "200 "))
 CLOSED = COMMAND._replace(event=Closed("quit", 1, 2, 3, 4))
@@ -39,7 +39,16 @@ def row_of(line: str) -> Row:
         return (*origin, event.data, event.reply[:3], " ".join(held), "", "", "", server)
     reason, amount = (str(getattr(event, name)) if name else "" for name in _FIELDS.get(kind, ("", "")))
     mails = str(read_record(line).get("mails_refused", ""))
-    return (*origin, event.local_ip if isinstance(event, Connected) else "", "", "", reason, amount, mails, server)
+    return (
+        *origin,
+        escape(unescape(event.local_ip)) if isinstance(event, Connected) else "",
+        "",
+        "",
+        reason,
+        amount,
+        mails,
+        server,
+    )
 
 
 def with_names_of_marks(row: Row) -> Row:

@@ -225,13 +225,13 @@ def test_the_settings_page_names_every_setting_that_needs_a_restart() -> None:
     named = {name for name in re.findall(r"`(\w+)`", sentence) if name in KEYS}
     named |= {name for name in KEYS if name.startswith(tuple(exceptions))}
     named -= others
-    assert named == {key.name for key in KEYS.values() if key.at_start}
+    assert named == {name for name, key in KEYS.items() if key.at_start}
 
 
 def test_the_settings_page_names_every_setting_that_a_monitor_can_set() -> None:
     text = " ".join(TEXTS["settings"].split())
     (sentence,) = re.findall(r"These can be set: (.*?)\.(?: |$)", text)
-    assert sorted(re.findall(r"`(\w+)`", sentence)) == sorted(key.name for key in KEYS.values() if key.by_monitor)
+    assert sorted(re.findall(r"`(\w+)`", sentence)) == sorted(name for name, key in KEYS.items() if key.by_monitor)
 
 
 def test_the_reports_page_names_every_table() -> None:
