@@ -71,6 +71,18 @@ def run_all(stage: Stage, block: Block) -> None:
     stage.run(block.text)
 
 
+def lines_removed(stage: Stage, block: Block) -> None:
+    """Find a person's lines, and remove them."""
+    write_logs(stage)
+    log = stage.log_dir / "2026-11-03.log"
+    mode, lines = log.stat().st_mode, log.read_text().splitlines()
+    find, remove = block.text.splitlines()
+    assert "news@example.com" in stage.run(find)
+    stage.run(remove)
+    assert log.read_text().splitlines() == [line for line in lines if "news@" not in line]
+    assert log.stat().st_mode == mode
+
+
 def on_screen(stage: Stage, line: str) -> None:
     """Run the monitor screen, wait until it shows the server, and leave it."""
     with stage.terminal(f"stty rows 40 columns 100\n{line}") as terminal:
@@ -303,6 +315,33 @@ def list_for_rbldnsd(stage: Stage, block: Block) -> None:
     assert f"\n{CALLER} " in (stage.root / "var/lib/rbldns/bl").read_text()
 
 
+def hits_of_mx3(stage: Stage) -> None:
+    """Write the logs of two servers and the hits of a third."""
+    write_logs(stage)
+    (stage.root / "srv/hits").mkdir(parents=True)
+    stage.run(f"smtppseudo blocklist --format hits {stage.log_dir} --output /srv/hits/mx3")
+
+
+def list_of_three(stage: Stage, block: Block) -> None:
+    """Make a list from logs and a hits file; it has a caller with a hit in each."""
+    hits_of_mx3(stage)
+    stage.run(block.text)
+    assert (stage.cwd / "blocklist").read_text() == f"{CALLER}\n"
+
+
+def hits_files(stage: Stage, block: Block) -> None:
+    """Make a hits file, and a list from two."""
+    hits_of_mx3(stage)
+    stage.run(block.text)
+    assert (stage.cwd / "blocklist").read_text() == f"{CALLER}\n"
+
+
+def hits_file(stage: Stage, block: Block) -> None:
+    """Read the hits file of a page; its times are long ago."""
+    (stage.cwd / "hits").write_text(f"{block.text}\n")
+    assert "would be empty" in stage.run("smtppseudo blocklist hits", 1)
+
+
 def rbldnsd(stage: Stage, block: Block) -> None:
     """Serve a list by DNS."""
     require("rbldnsd", "dig")
@@ -360,18 +399,24 @@ def postscreen_setting(stage: Stage, block: Block) -> None:
     assert stage.run("postconf -c /etc/postfix postscreen_access_list 2> /dev/null") == block.text
 
 
+FAIL2BAN: Final = {
+    "filter.d": block("fail2ban", "[Definition]").text,
+    "jail.d": block("fail2ban", "[smtppseudo]").text,
+}
+
+
 def fail2ban(stage: Stage, block: Block) -> None:
     """Write filter and jail; in place of a reload, fail2ban tests its settings."""
     require("fail2ban-client")
-    shutil.copytree("/etc/fail2ban", stage.root / "etc/fail2ban", symlinks=True)
-    for path in (stage.root / "etc/fail2ban/jail.d").iterdir():
+    etc = stage.root / "etc/fail2ban"
+    shutil.copytree("/etc/fail2ban", etc, symlinks=True)
+    for path in (etc / "jail.d").iterdir():
         path.unlink()  # jails of this machine, whose logs may be missing
     write_logs(stage)
-    each_line(
-        stage,
-        block.text,
-        {"fail2ban-client reload": lambda stage, line: stage.run("fail2ban-client -c /etc/fail2ban --test")},
-    )
+    for directory, rules in FAIL2BAN.items():
+        (etc / directory / "smtppseudo.conf").write_text(rules.replace("/var/log/smtppseudo", str(stage.log_dir)))
+    assert block.text == "fail2ban-client reload\n"
+    stage.run("fail2ban-client -c /etc/fail2ban --test")
     assert f"{stage.log_dir}/2026-11-03.log" in stage.run("fail2ban-client -c /etc/fail2ban --dump")
 
 
