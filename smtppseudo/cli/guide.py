@@ -4,8 +4,9 @@ import argparse
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.messages import print_in_pager, print_line, print_text
+from smtppseudo.cli.messages import print_line, print_text
 from smtppseudo.cli.options import describe
+from smtppseudo.cli.pager import print_in_pager
 from smtppseudo.config.settings import did_you_mean
 
 TOPICS: Final = (

@@ -28,21 +28,11 @@ def print_lines(lines: Iterable[str], out: TextIO | None = None) -> None:
 
 def print_text(text: str) -> None:
     """Print the lines of a text on standard output; its last line ends with LF. On a terminal, bars have a colour."""
-    sys.stdout.write(_as_shown(text))
+    sys.stdout.write(as_shown(text))
 
 
-def print_in_pager(text: str) -> None:
-    """Print a text like `print_text`, but on a terminal through $PAGER, or less, which starts at the first line."""
-    if not sys.stdout.isatty():
-        print_text(text)
-        return
-    import pydoc
-
-    os.environ.setdefault("LESS", "FRX")  # as git does: end if all fits, pass colours through, leave the text there
-    pydoc.pager(_as_shown(text))
-
-
-def _as_shown(text: str) -> str:
+def as_shown(text: str) -> str:
+    """Return a text as standard output shows it."""
     text = BAR.join(map(printable_lines, text.split(BAR)))
     if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR"):
         text = re.sub(f"{BAR}+", "\x1b[34m\\g<0>\x1b[0m", text)  # in escaped text: no other sequence is possible
