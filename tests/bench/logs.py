@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from smtppseudo.events import Closed, Command, Connected, Event, Stamped, TurnedAway
-from tests.records import render_json, render_text
+from smtppseudo.events import Closed, Command, Connected, Event, TurnedAway
+from tests.records import Stamped, render_json, render_text
 from tests.running import command, environment
 
 _START_MS = 1_793_491_200_000  # 2026-11-01

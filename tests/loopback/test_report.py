@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.events import Closed, Command, Connected, Stamped
+from smtppseudo.events import Closed, Command, Connected
 from tests.clients import LIMIT_S
-from tests.records import render_json, render_text
+from tests.records import Stamped, render_json, render_text
 from tests.running import Servers, command, environment, run
 
 
