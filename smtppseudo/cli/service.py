@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line
@@ -15,6 +16,11 @@ from smtppseudo.service.layout import system_layout, user_layout
 from smtppseudo.service.program import Program
 from smtppseudo.service.steps import Step
 from smtppseudo.service.systemd import Systemd, ToolError, is_booted
+
+NO_SYSTEMD: Final = (
+    "this machine does not run systemd, so nothing was changed; `smtppseudo guide other-init-systems` has scripts for"
+    " OpenRC and runit"
+)
 
 
 def add_target(command: argparse.ArgumentParser) -> None:
@@ -53,7 +59,7 @@ class ServiceTarget:
         """Yield the problems that keep `command` from working on this target."""
         if self.root is None:
             if not is_booted():
-                yield "this machine does not run systemd; let its init system run `smtppseudo serve`"
+                yield NO_SYSTEMD
             if self.is_for_user:
                 yield from check_user_manager()
             else:

@@ -28,17 +28,15 @@ _REINSTALL_FOR_USER: Final = (
 )
 _TEMPORARY: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - named, not used
 _MAIL_SERVERS: Final = {"master": "postfix", "exim4": "exim4", "sendmail": "sendmail", "smtpd": "opensmtpd"}
-_OTHER_PLATFORMS: Final = {
-    "win32": "Windows services are not supported yet; until then run `smtppseudo serve` in a terminal, or let the Task"
-    " Scheduler start it at boot",
-    "darwin": "launchd is not supported yet; until then run `sudo smtppseudo serve` in a terminal",
-}
 
 
 def check_platform(platform: str) -> Iterator[str]:
-    """Check that this is Linux."""
-    if platform != "linux":
-        yield _OTHER_PLATFORMS.get(platform, "only systemd is supported; let the init system run `smtppseudo serve`")
+    """Check that this is not Windows."""
+    if platform == "win32":
+        yield (
+            "Windows services are not supported yet; until then run `smtppseudo serve` in a terminal, or let the Task"
+            " Scheduler start it at boot"
+        )
 
 
 def check_program(program: Program) -> Iterator[str]:

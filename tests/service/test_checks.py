@@ -14,13 +14,11 @@ from tests.clients import connect
 from tests.running import Servers
 
 
-@pytest.mark.parametrize(
-    ("platform", "said"), [("win32", "Windows service"), ("darwin", "launchd"), ("freebsd14", "systemd"), ("linux", "")]
-)
-def test_on_other_systems_the_problem_names_an_alternative(platform: str, said: str) -> None:
-    (*found,) = checks.check_platform(platform)
-    assert len(found) == bool(said)
-    assert all(said in each and "smtppseudo serve" in each for each in found)
+def test_on_windows_the_problem_names_an_alternative() -> None:
+    (found,) = checks.check_platform("win32")
+    assert "Windows service" in found
+    assert "smtppseudo serve" in found
+    assert not list(checks.check_platform("freebsd14"))
 
 
 def program_at(place: str) -> Program:
