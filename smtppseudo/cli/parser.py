@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "status": "Print whether the server is online, and its counters",
     "start": "Open the SMTP port again after `stop`",
     "stop": "Close the SMTP port and its sessions; monitors can still connect",
+    "reload": "Read the settings file and the certificates again, and open a new log file",
     "set": "Change settings of the running server, all or none; they outlast a restart",
     "unset": "Undo `set`: go back to the settings file or the default",
     "disconnect": "End the session in a slot",

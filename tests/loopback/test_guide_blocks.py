@@ -140,6 +140,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "bash .ci/run": Skip("it runs this test"),
         ".venv/bin/hatchling build -t sdist": Skip("CI builds it; it takes half a minute"),
         ".venv/bin/pytest -m slow": Skip("CI runs it; it takes minutes"),
+        "git tag --sign": Skip("it publishes a version; test_wheel.py builds and checks both archives"),
         ".venv/bin/python .ci/share.py": Skip("it would change the checkout; test_share.py runs it elsewhere"),
         ".venv/bin/pip install -q -e '.[fuzz]'": Skip("CI runs it where atheris can be installed"),
         ".venv/bin/python -m tests.bench.soak": Skip("it takes minutes; test_soak.py runs a short one"),
