@@ -18,6 +18,7 @@ TOPICS: Final = (
     "logs",
     "reports",
     "block-lists",
+    "fail2ban",
     "tarpit",
     "security",
     "compared-with",
