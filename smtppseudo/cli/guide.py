@@ -19,6 +19,7 @@ TOPICS: Final = (
     "reports",
     "block-lists",
     "fail2ban",
+    "several-servers",
     "tarpit",
     "security",
     "compared-with",
