@@ -5,7 +5,7 @@ import os
 import shlex
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -30,15 +30,6 @@ _TEMPORARY: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - named, not 
 _MAIL_SERVERS: Final = {"master": "postfix", "exim4": "exim4", "sendmail": "sendmail", "smtpd": "opensmtpd"}
 
 
-def check_platform(platform: str) -> Iterator[str]:
-    """Check that this is not Windows."""
-    if platform == "win32":
-        yield (
-            "Windows services are not supported yet; until then run `smtppseudo serve` in a terminal, or let the Task"
-            " Scheduler start it at boot"
-        )
-
-
 def check_program(program: Program) -> Iterator[str]:
     """Check that the program is installed for its interpreter."""
     try:
@@ -59,12 +50,14 @@ def check_lasting(program: Program, *, is_for_user: bool) -> Iterator[str]:
             return
 
 
-def check_sandbox(program: Program) -> Iterator[str]:
-    """Check that the service's user can read the program, in the sandbox of the unit."""
+def check_readable(
+    program: Program, hidden_from_it: Iterable[str] = _HIDDEN, remedy: str = _REINSTALL
+) -> Iterator[str]:
+    """Check that the service's user can read the program, where these directories are hidden from the service."""
     for path in (program.python, *(path.resolve() for path in (program.python, program.base, program.package))):
-        for hidden in _HIDDEN:
+        for hidden in hidden_from_it:
             if path.is_relative_to(hidden):
-                yield f"the service cannot read {path}, because {hidden} is hidden from it; {_REINSTALL}"
+                yield f"the service cannot read {path}, because {hidden} is hidden from it; {remedy}"
                 return
     # Permissions count, too: report the topmost directory, or the file, that other users cannot read.
     for path in (program.python.resolve(), program.package.resolve() / "__init__.py"):
