@@ -11,6 +11,7 @@ from smtppseudo.config.settings import did_you_mean
 
 TOPICS: Final = (
     "install",
+    "windows",
     "saying-no",
     "settings",
     "monitor",
