@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, get_args
 
+from smtppseudo.blocklist.dns import nsupdate, zone_file
 from smtppseudo.blocklist.evidence import VERBS, HitFinder
 from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
 from smtppseudo.blocklist.hits import hits_in
@@ -19,9 +20,8 @@ from smtppseudo.blocklist.never_listed import NeverListed
 from smtppseudo.blocklist.policy import DAY_S, Entry, Hits, Policy
 from smtppseudo.config.file import parse_file, to_toml
 from smtppseudo.config.settings import Settings, SettingsError
-from smtppseudo.events import Closed, Command, Event, Stamped, escape, unescape
+from smtppseudo.events import Closed, Command, Event, escape, unescape
 from smtppseudo.link.machine import MonitorClient, Secrets
-from smtppseudo.log.records import parse
 from smtppseudo.logread.logs import Reading, find
 from smtppseudo.monitor.codec import FrameError, FrameReader, encode
 from smtppseudo.monitor.scram import ClientExchange, ExchangeState, ScramError
@@ -42,7 +42,7 @@ from tests.property.test_smtp_session import (
 )
 from tests.property.test_tarpit import DIALOGUES as TARPIT_DIALOGUES
 from tests.property.test_tarpit import PACES, assert_same_at_any_pace
-from tests.records import command, render_json, render_text
+from tests.records import Stamped, command, parse, render_json, render_text
 from tests.unit.monitor_driver import Driver
 from tests.unit.monitor_peer import CLIENT_NONCE, COOKIE, WORD
 from tests.unit.scram_vectors import RFC_CLIENT_FINAL, RFC_CLIENT_FIRST, rfc_client, rfc_server
@@ -251,10 +251,13 @@ def hits(data: bytes) -> None:
     assert parse_coverage(first) == needed
     assert [parse_hits(line) for line in rest] == [(source, list(found.times_of(source))) for source in found.sources()]
     entries = sorted(found.review(found.sources(), NOW), key=order)
-    for render in RENDERERS.values():
-        text = "".join(render(entries, "mx.example.org"))
+    texts = ["".join(render(entries, "mx.example.org")) for render in RENDERERS.values()]
+    for text in (*texts, "".join(zone_file(entries, "mx.example.org", "bl.example.org", NOW))):
         assert re.fullmatch(r"[\n -~]*", text)
         assert list(sources_in(text.splitlines())) == [entry.source for entry in entries]
+    before = list(sources_in(data.decode("ascii", "replace").splitlines()))
+    script = "".join(nsupdate(entries, "mx.example.org", "bl.example.org", before))
+    assert re.fullmatch(r"(?:(?:update (?:add|delete) [ -~]+|zone [a-z.]+|send)\n)+", script)
 
 
 def logs(data: bytes) -> None:

@@ -16,11 +16,10 @@ import pytest
 
 from smtppseudo.config.file import parse_file
 from smtppseudo.config.settings import KEYS
-from smtppseudo.log.records import parse
 from tests.clients import wait_until
 from tests.documents import Block, block
 from tests.loopback.stage import ADDRESS, PATH, Stage
-from tests.records import render_json, render_text
+from tests.records import parse, render_json, render_text
 from tests.running import CHECKOUT
 
 WORD: Final = "open sesame, please"
@@ -69,6 +68,18 @@ def run_all(stage: Stage, block: Block) -> None:
     stage.serve()
     stage.call()
     stage.run(block.text)
+
+
+def lines_removed(stage: Stage, block: Block) -> None:
+    """Find a person's lines, and remove them."""
+    write_logs(stage)
+    log = stage.log_dir / "2026-11-03.log"
+    mode, lines = log.stat().st_mode, log.read_text().splitlines()
+    find, remove = block.text.splitlines()
+    assert "news@example.com" in stage.run(find)
+    stage.run(remove)
+    assert log.read_text().splitlines() == [line for line in lines if "news@" not in line]
+    assert log.stat().st_mode == mode
 
 
 def on_screen(stage: Stage, line: str) -> None:

@@ -29,6 +29,8 @@ class Booted(NamedTuple):
 
 
 BOOTED: Final = Booted()
+IN_TEST_LOG_SHIPPING: Final = Skip("test_log_shipping.py runs it, or its programs with what it says")
+IN_TEST_BIND: Final = Skip("test_bind.py runs it, with 20,000 entries")
 
 
 HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
@@ -58,9 +60,17 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "sudo /opt/smtppseudo/bin/pip install .": BOOTED,
         "sudo smtppseudo uninstall-service --purge": BOOTED,
         "smtppseudo install-service --user": BOOTED,
-        "useradd --system": BOOTED,
         "defaults": runs.haproxy,
         "python3 .ci/pyz.py": runs.serves(2525),
+    },
+    "other-init-systems": {
+        "smtppseudo install-service": Skip(
+            "on this machine it could install a service; test_install_service.py runs it"
+        ),
+        "useradd --system": BOOTED,
+        "#!/sbin/openrc-run": Skip("test_other_init_systems.py runs it under OpenRC"),
+        "#!/bin/sh": Skip("test_other_init_systems.py runs it under runit"),
+        "ln -s /etc/sv/smtppseudo": Skip("test_other_init_systems.py runs it under runit"),
     },
     "saying-no": {
         "smtppseudo probe --port 25 localhost": runs.prints("verdict: refused permanently\n"),
@@ -91,6 +101,7 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "tail /var/log/smtppseudo/$(date +%F).log": runs.prints(" online by=start"),
         "2026-11-24T13:54:36.350Z connected": runs.records,
         '{"time":': runs.records,
+        "smtppseudo find news@example.com": runs.lines_removed,
         "smtppseudo serve --log-dir -": runs.log_on_stdout,
     },
     "reports": {
@@ -108,6 +119,11 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo blocklist --explain 192.0.2.7": runs.explained,
         "smtppseudo block 198.51.100.7": runs.run_all,
         "rbldnsd -u": runs.rbldnsd,
+        "(umask 027; tsig-keygen": IN_TEST_BIND,
+        "# primary": IN_TEST_BIND,
+        "# secondary": IN_TEST_BIND,
+        "dig @127.0.0.1 -k": IN_TEST_BIND,
+        "dig +short @192.0.2.53": IN_TEST_BIND,
         "smtppseudo blocklist --format nft": runs.nftables,
         "smtppseudo blocklist --format plain": runs.postscreen,
         "postscreen_access_list = ": runs.postscreen_setting,
@@ -122,6 +138,12 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo blocklist --output": runs.list_of_three,
         "smtppseudo blocklist --format hits": runs.hits_files,
         "smtppseudo-hits 1": runs.hits_file,
+        "# server": IN_TEST_LOG_SHIPPING,
+        "# central host": IN_TEST_LOG_SHIPPING,
+        "[Service]": IN_TEST_LOG_SHIPPING,
+        "[Upload]": IN_TEST_LOG_SHIPPING,
+        "[Unit]": IN_TEST_LOG_SHIPPING,
+        "sudo journalctl --directory": IN_TEST_LOG_SHIPPING,
     },
     "tarpit": {
         "smtppseudo set tarpit=true": runs.run_all,
