@@ -1,31 +1,15 @@
 """The fleet: a line for each of several servers, and their sums."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from smtppseudo.events import printable
 from smtppseudo.tui import overview
 from smtppseudo.tui.server_view import ServerView
+from smtppseudo.tui.widgets.fleet_pane import ServerRow
 from smtppseudo.tui.widgets.top_bar import Headline
 
 _LOGINS = {"cookie": "cookie", "magic": "word"}
 _DATE_LENGTH = len("2026-06-01 ")
-
-
-class ServerRow(NamedTuple):
-    """The cells of a server. Without a connection (not `is_up`), they say what was seen last."""
-
-    server: str
-    state: str = "○ Offline"
-    slots: str = ""
-    today: str = ""
-    minute: str = ""
-    caller: str = ""
-    last: str = ""
-    version: str = ""
-    login: str = ""
-    trouble: str = ""
-    is_up: bool = False
 
 
 def row_of(view: ServerView) -> ServerRow:

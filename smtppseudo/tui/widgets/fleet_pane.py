@@ -1,7 +1,7 @@
 """The table of servers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -9,7 +9,6 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
-from smtppseudo.tui.fleet import ServerRow
 from smtppseudo.tui.texts import fit
 from smtppseudo.tui.widgets.tables import Layout, Table, lay_out
 
@@ -25,6 +24,22 @@ _COLUMNS: Final[Mapping[str, Layout]] = {
     "login": Layout("Login", 6, rank=5),
     "trouble": Layout("Trouble", 17, 6),
 }
+
+
+class ServerRow(NamedTuple):
+    """The cells of a server. Without a connection (not `is_up`), they say what was seen last."""
+
+    server: str
+    state: str = "○ Offline"
+    slots: str = ""
+    today: str = ""
+    minute: str = ""
+    caller: str = ""
+    last: str = ""
+    version: str = ""
+    login: str = ""
+    trouble: str = ""
+    is_up: bool = False
 
 
 class FleetPane(Table):
