@@ -17,6 +17,7 @@ TOPICS: Final = (
     "logs",
     "reports",
     "block-lists",
+    "crowdsec",
     "tarpit",
     "security",
     "compared-with",

@@ -29,7 +29,7 @@ class Booted(NamedTuple):
 
 
 BOOTED: Final = Booted()
-
+BY_CROWDSEC: Final = Skip("CrowdSec takes a second to start; tests/others/test_crowdsec.py runs it")
 
 HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
     README: {
@@ -112,6 +112,18 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo blocklist --format plain": runs.postscreen,
         "postscreen_access_list = ": runs.postscreen_setting,
         "smtppseudo blocklist --print": runs.fail2ban,
+    },
+    "crowdsec": {
+        "sudo apt install crowdsec": Skip("it would change this machine"),
+        "filenames:": BY_CROWDSEC,
+        "source: journalctl": BY_CROWDSEC,
+        "name: smtppseudo/logs": BY_CROWDSEC,
+        "type: leaky": BY_CROWDSEC,
+        "name: smtppseudo": BY_CROWDSEC,
+        "sudo systemctl restart crowdsec": BY_CROWDSEC,
+        "sudo crowdsec -c": BY_CROWDSEC,
+        "* * * * * root rsync": runs.logs_by_rsync,
+        "smtppseudo blocklist /srv/logs/mx1": BY_CROWDSEC,
     },
     "tarpit": {
         "smtppseudo set tarpit=true": runs.run_all,
