@@ -1,10 +1,10 @@
-"""Generate the files that the wheel installs below share/: man page, and completions for bash, zsh and fish.
+"""Generate the files that the wheel installs below share/: two man pages, and completions for bash, zsh and fish.
 
     python3 .ci/share.py [DIRECTORY]      without DIRECTORY: smtppseudo/share
 
-The texts come from the parser and the table of settings; only the prose comes from smtppseudo.1.roff. The same sources
-give the same bytes. argparse-manpage and shtab are in the extra `test`. Run this after a change of a command, an option
-or a setting; a test fails otherwise.
+The texts come from the parser and the table of settings; only the prose comes from smtppseudo.1.roff and
+smtppseudo.toml.5.roff. The same sources give the same bytes. argparse-manpage and shtab are in the extra `test`. Run
+this after a change of a command, an option or a setting; a test fails otherwise.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from smtppseudo.config.file import to_toml  # noqa: E402
 from smtppseudo.config.settings import KEYS, Key, Settings  # noqa: E402
 
 PROSE: Final = HERE / "smtppseudo.1.roff"
+PROSE_OF_SETTINGS: Final = HERE / "smtppseudo.toml.5.roff"
 COMPLETIONS: Final = {
     "bash": "bash-completion/completions/smtppseudo",
     "zsh": "zsh/site-functions/_smtppseudo",
@@ -41,7 +42,7 @@ OF_METAVAR: Final = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}
 def main() -> None:
     """Write all files below the directory."""
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else CHECKOUT / "smtppseudo" / "share"
-    texts = {"man/man1/smtppseudo.1": man_page()}
+    texts = {"man/man1/smtppseudo.1": man_page(), "man/man5/smtppseudo.toml.5": settings_page()}
     texts |= {name: completion(shell) for shell, name in COMPLETIONS.items()}
     for name, text in texts.items():
         path = directory / name
@@ -65,7 +66,7 @@ def completion(shell: str) -> str:
 
 
 def man_page() -> str:
-    """Return the man page: the parser by argparse-manpage, the settings, the examples, and the prose."""
+    """Return the man page: the parser by argparse-manpage, the examples, and the prose."""
     top = parser()
     examples = []
     for name, command, _ in commands(top):
@@ -78,12 +79,19 @@ def man_page() -> str:
     page.source = f"smtppseudo {__version__}"
     page.manual = "smtppseudo"
     page.date = date()
-    page.add_section("SETTINGS", "=", "\n".join(map(setting, KEYS.values())))
     page.parse_include(PROSE)
     page.add_section("EXAMPLES", "=", "\n".join(example(*each) for each in examples))
     text = str(page).replace(".SH\nCOMMANDS", ".SH COMMANDS")
     # Neither hyphenate options nor justify lines.
     return without_blanks(text.replace(".SH NAME", ".nh\n.ad l\n.SH NAME", 1))
+
+
+def settings_page() -> str:
+    """Return the man page of the settings file."""
+    title = f'.TH SMTPPSEUDO.TOML "5" "{date()}" "smtppseudo {__version__}" "smtppseudo"\n.nh\n.ad l\n'
+    return without_blanks(
+        title + PROSE_OF_SETTINGS.read_text().replace("@SETTINGS@\n", "".join(map(setting, KEYS.values())))
+    )
 
 
 def commands(top: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
@@ -114,7 +122,7 @@ def setting(key: Key) -> str:
             ".TP",
             rf"\fB{escaped(key.name)}\fR = {escaped(to_toml(getattr(Settings(), key.name)))}",
             escaped(key.help),
-            f"Allowed: {escaped(allowed(key))}.{changed}",
+            f"Allowed: {escaped(allowed(key))}.{changed}\n",
         )
     )
 

@@ -2,17 +2,21 @@
 
 import argparse
 import contextlib
+import shlex
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
 from random import Random
 from types import FrameType
 from typing import Final, NoReturn
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import Access, explained
-from smtppseudo.cli.messages import say
+from smtppseudo.cli.messages import print_lines, say
 from smtppseudo.cli.options import describe, seconds, whole_number
 from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, no_screen, require_screen
 from smtppseudo.cli.watch import Watch
@@ -21,6 +25,7 @@ from smtppseudo.demo.arrivals import arrivals
 from smtppseudo.demo.directory import DemoDirectory
 from smtppseudo.demo.process import NotStartedError, ServerProcess
 from smtppseudo.demo.traffic import ADDRESS, Traffic
+from smtppseudo.demo.week import SPAMMER, write_week
 from smtppseudo.link.errors import ClosedError, ConnectionLostError
 
 _SEED: Final = 25
@@ -31,8 +36,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo demo\n  or, without a terminal: smtppseudo demo --no-screen --seconds 20",
-        "The server answers on this machine alone and keeps its files in a temporary directory, which is removed at"
-        " the end.",
+        "The server answers on this machine alone and keeps its files, with made-up logs of a week, in a temporary"
+        " directory, which is removed at the end. Prints commands to try meanwhile; Ctrl-Z leaves the screen for them.",
     )
     command.add_argument(
         "--seconds", type=seconds, metavar="TIME", help="end after this time: 20, 90s or 5m (until you quit)"
@@ -50,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
         _require_screen()
     callers = arrivals(Random(_SEED), slots)  # noqa: S311 - not used for secrets
     with handled_by(_end), _server(slots) as (directory, server), Traffic(server.port, callers):
+        print_lines(["While it runs, try:", *_commands(directory.path)], sys.stderr)
         if options.no_screen:
             _print_events(server, options.seconds)
             return exits.GOOD
@@ -70,17 +76,29 @@ def _require_screen() -> None:
 @contextlib.contextmanager
 def _server(slots: int) -> Iterator[tuple[DemoDirectory, ServerProcess]]:
     """Run the server in a new temporary directory. Raises CommandError."""
-    try:
-        directory = DemoDirectory()
-    except OSError as error:
-        raise exits.CommandError(f"cannot create the demo's directory: {error}; set TMPDIR to another place") from None
-    with directory:
+    with contextlib.ExitStack() as stack:
         try:
-            server = ServerProcess(directory, slots)
+            directory = stack.enter_context(DemoDirectory())
+            write_week(directory.path / "log", date.today())  # noqa: DTZ011 - the logs are named by local dates
+            server = stack.enter_context(ServerProcess(directory, slots))
         except NotStartedError as error:
             raise exits.CommandError(f"the demo's server did not start: {error}", error.status) from None
-        with server:
-            yield directory, server
+        except OSError as error:
+            raise exits.CommandError(f"cannot write the demo's files: {error}; set TMPDIR to another place") from None
+        yield directory, server
+
+
+def _commands(directory: Path) -> Iterator[str]:
+    """Yield commands to try while the demo runs."""
+    script = ["-m", "smtppseudo"] if sys.argv[0].endswith("__main__.py") else [str(Path(sys.argv[0]).absolute())]
+    own = "smtppseudo" if shutil.which("smtppseudo") else shlex.join([sys.executable, *script])
+    logs, state, page = (shlex.quote(str(directory / name)) for name in ("log", "state", "week.html"))
+    yield f"{own} report {logs}"
+    yield f"{own} report --html {page} {logs}"
+    yield f"{own} find --since yesterday --sender newsletter@shop.test {logs}"
+    yield f"{own} blocklist {logs}"
+    yield f"{own} block {SPAMMER} --reason 'calls too often' --state-dir {state}"
+    yield f"{own} blocked --state-dir {state}"
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001

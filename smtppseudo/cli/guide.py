@@ -24,6 +24,7 @@ TOPICS: Final = (
     "benchmarks",
     "design",
     "contributing",
+    "packaging",
 )
 
 

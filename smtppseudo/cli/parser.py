@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "status": "Print whether the server is online, and its counters",
     "start": "Open the SMTP port again after `stop`",
     "stop": "Close the SMTP port and its sessions; monitors can still connect",
+    "reload": "Read the settings file and the certificates again, and open a new log file",
     "set": "Change settings of the running server, all or none; they outlast a restart",
     "unset": "Undo `set`: go back to the settings file or the default",
     "disconnect": "End the session in a slot",
@@ -78,7 +79,7 @@ def parser(load: Container[str] = COMMANDS) -> argparse.ArgumentParser:
         prog="smtppseudo",
         description="A mail server that takes no mail: it answers port 25, refuses permanently, and logs who called.",
         epilog="`smtppseudo COMMAND --help` says more, with an example. `smtppseudo guide` explains every task;"
-        " `man smtppseudo` has settings and files.",
+        " `man smtppseudo` has the files, and `man smtppseudo.toml` the settings.",
     )
     top.add_argument("--version", action="version", version=f"smtppseudo {__version__}")
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")

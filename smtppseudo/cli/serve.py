@@ -117,10 +117,11 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     server = Server(
         configuration, say_if_possible, inherited=inherited, cookie_mode=cookie_mode, stdout_fd=sys.stdout.fileno()
     )
+    server.read_file = file.read
     if options.verbose:
         _print_events(server)
     heartbeat = Heartbeat(notifier, server.reactor, server.summary)
-    signals = Signals(server.reactor, _callbacks(server, file, notifier, heartbeat))
+    signals = Signals(server.reactor, _callbacks(server, notifier, heartbeat))
     try:
         server.open(lambda: _drop_root(user, configuration.settings))
     except ListenError as error:
@@ -203,9 +204,7 @@ def _drop_root(user: "struct_passwd | None", settings: Settings) -> None:
         raise exits.CommandError(str(error)) from None
 
 
-def _callbacks(
-    server: Server, file: SettingsFile, notifier: Notifier, heartbeat: Heartbeat
-) -> dict[int, Callable[[float], None]]:
+def _callbacks(server: Server, notifier: Notifier, heartbeat: Heartbeat) -> dict[int, Callable[[float], None]]:
     def stop(now: float) -> None:  # noqa: ARG001
         notifier.stopping()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -214,13 +213,8 @@ def _callbacks(
 
     def reload(now: float) -> None:  # noqa: ARG001
         notifier.reloading()
-        server.recorder.log.reopen()
-        try:
-            need_restart = server.reload(server.configuration.with_file(file.read(server.warn)))
-        except SettingsError as error:
-            server.reject_reload(str(error))
-        else:
-            if need_restart:
+        with contextlib.suppress(SettingsError):  # the server has reported it
+            if need_restart := server.reload_file():
                 say_if_possible(f"a restart is needed to change {', '.join(need_restart)}")
         heartbeat.ready()
 

@@ -1,9 +1,11 @@
 """`set`: changes settings of the running server."""
 
 import argparse
+import contextlib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, logged_in
@@ -31,17 +33,24 @@ def run(options: argparse.Namespace) -> int:
 
 def change_settings(options: argparse.Namespace, changed: Iterable[str], **fields: object) -> int:
     """Request `set` or `unset`, which `options` name, with these fields; print the values now in force."""
+    with settings_changed(options, **fields) as (link, _):
+        print_settings(link, changed)
+    return exits.GOOD
+
+
+@contextlib.contextmanager
+def settings_changed(options: argparse.Namespace, **fields: object) -> Iterator[tuple[MonitorLink, dict[str, Any]]]:
+    """Request `set`, `unset` or `reload`, which `options` name; yield the link and the reply."""
     with logged_in(options) as link:
         try:
-            link.request(options.command, **fields)
+            reply = link.request(options.command, **fields)
         except OpRefusedError as error:
             if error.code == "bad_value":
                 raise exits.CommandError(str(error), exits.BAD_SETTINGS) from None
             raise
         except ValueError as error:  # too long
             raise exits.CommandError(f"{options.command}: {error}", exits.USAGE) from None
-        print_settings(link, changed)
-    return exits.GOOD
+        yield link, reply
 
 
 def print_settings(link: MonitorLink, keys: Iterable[str] = ()) -> None:

@@ -84,6 +84,7 @@ class Control(Protocol):
     def configure(self, configuration: Configuration, ip: str, port: int) -> None: ...  # raises OSError
     def go_online(self, by: str, ip: str, port: int) -> None: ...  # raises ListenError
     def go_offline(self, by: str, ip: str, port: int) -> None: ...  # raises OSError
+    def reload_file(self, by: str, ip: str, port: int) -> list[str]: ...  # raises SettingsError
     def disconnect(self, slot: int) -> bool: ...  # False if there is no session in the slot
     def warn(self, text: str) -> None: ...
 
@@ -122,6 +123,7 @@ class Console:
             "unset": self._unset,
             "start": self._start,
             "stop": self._stop,
+            "reload": self._reload,
             "disconnect": self._disconnect,
             "block": self._block,
             "unblock": self._unblock,
@@ -322,6 +324,10 @@ class Console:
     def _stop(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         self._control.go_offline("monitor", session.ip, session.port)
         return {"state": self._control.state, "smtp": self._control.smtp_places}
+
+    def _reload(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
+        self._count_write()
+        return {"need_restart": self._control.reload_file("monitor", session.ip, session.port)}
 
     def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         slot = request.fields.get("slot")

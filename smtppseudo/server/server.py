@@ -3,13 +3,13 @@
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from smtppseudo.config.file import to_toml
 from smtppseudo.config.layers import Configuration
-from smtppseudo.config.settings import KEYS, STDOUT, Settings
+from smtppseudo.config.settings import KEYS, STDOUT, Settings, SettingsError, Warn
 from smtppseudo.events import Offline, Online, SettingsChanged, escape_text
 from smtppseudo.files import SECRET_MODE, SETTINGS_FILE, StateDir
 from smtppseudo.log.dated_files import DatedLog, Limits
@@ -87,6 +87,7 @@ class Server:
         self._metrics: MetricsFile | None = None
         self.state = "offline"  # or online: whether the SMTP port is open
         self.settings_error = ""  # why the last reload changed nothing
+        self.read_file: Callable[[Warn], Mapping[str, object]] = lambda warn: {}  # noqa: ARG005
         error = self.recorder.error
         self.smtp_port = Port(self.reactor, lambda _: self.reception.on_accept, on_trouble, error)
         self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error)
@@ -157,7 +158,20 @@ class Server:
         self._state_dir.write(SETTINGS_FILE, json.dumps(configuration.monitor, indent=2) + "\n")
         self._apply(configuration, "monitor", ip, port)
 
-    def reload(self, configuration: Configuration) -> list[str]:
+    def reload_file(self, by: str = "SIGHUP", ip: str = "", port: int = 0) -> list[str]:
+        """Read the settings file and the certificates again; return the changed keys that need a restart.
+
+        Raises SettingsError, after a report that stays in status and metrics until a reload succeeds.
+        """
+        self.recorder.log.reopen()
+        try:
+            return self.reload(self.configuration.with_file(self.read_file(self.warn)), by, ip, port)
+        except SettingsError as error:
+            self.settings_error = str(error)[:_SETTINGS_ERROR_MAX_CHARS]
+            self.warn(f"settings not changed: {error}")
+            raise
+
+    def reload(self, configuration: Configuration, by: str = "SIGHUP", ip: str = "", port: int = 0) -> list[str]:
         """Apply another settings file, and load the certificates again; return the changed keys that need a restart.
 
         Raises SettingsError, also for what would only keep the next start from succeeding; nothing is changed then.
@@ -172,12 +186,7 @@ class Server:
         if self._certificates.chain != chain:
             self.reception.forget_failed_handshakes()
         self.settings_error = ""
-        return self._apply(configuration, "SIGHUP", "", 0)
-
-    def reject_reload(self, reason: str) -> None:
-        """Report why a reload changed nothing, also in status and metrics until a reload succeeds."""
-        self.settings_error = reason[:_SETTINGS_ERROR_MAX_CHARS]
-        self.warn(f"settings not changed: {reason}")
+        return self._apply(configuration, by, ip, port)
 
     def summary(self) -> str:
         """Return state and use in one line, for the service manager."""

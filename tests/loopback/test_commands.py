@@ -12,7 +12,7 @@ from smtppseudo.monitor.codec import encode
 from tests.loopback.commands import ask, outcome, write_word
 from tests.loopback.scripted import Conversation, Scripted
 from tests.monitors import monitor_port, state_dir
-from tests.running import Running, Servers, run, write_settings
+from tests.running import BASE, Running, Servers, run, write_settings
 from tests.unit.monitor_peer import hello
 
 
@@ -103,7 +103,7 @@ def test_smtp_port_is_recognized(unchanged: Running) -> None:
     assert "not a monitor port" in ask(unchanged, "status", "--monitor-port", str(unchanged.port), status=69)
 
 
-# start, stop, set, unset, disconnect
+# start, stop, reload, set, unset, disconnect
 
 
 def test_stop_and_start(server: Running) -> None:
@@ -120,6 +120,23 @@ def test_stop_and_start(server: Running) -> None:
     server.play("HELO me")
     assert server.wait_for_event(Offline, by="monitor").ip == "127.0.0.1"
     assert len(server.events(Online)) == 2
+
+
+def test_reload_reads_the_file_again(server: Running) -> None:
+    write_settings(server.config, {**BASE, "greeting": "Hello again!", "slots": 3})
+    assert ask(server, "reload") == "reloaded; a restart is needed to change slots\n"
+    assert server.wait_for_event(SettingsChanged, by="monitor", keys="greeting").ip == "127.0.0.1"
+    with server.connect() as client:
+        client.expect("220 Hello again!")
+
+
+def test_reload_of_a_mistake_says_it_and_changes_nothing(server: Running) -> None:
+    write_settings(server.config, {**BASE, "greeting": "Bye", "slots": 0})
+    line = ask(server, "reload", status=78)
+    assert line == f"{server.config}, line 4: slots must be a whole number from 1 to 60000"
+    assert json.loads(ask(server, "status", "--format", "json"))["settings_error"] == line
+    with server.connect() as client:
+        client.expect("220 Welcome!")
 
 
 def test_refusal_and_reject_at_must_go_together(server: Running) -> None:
@@ -256,7 +273,7 @@ def test_hostile_server_gets_one_proof_and_never_the_word(tmp_path: Path) -> Non
 
 
 def test_help_of_every_command_has_an_example() -> None:
-    for name in ("watch", "status", "start", "stop", "set", "unset", "disconnect", "magic-word"):
+    for name in ("watch", "status", "start", "stop", "reload", "set", "unset", "disconnect", "magic-word"):
         assert f"Example:\n  smtppseudo {name}" in outcome(run(name, "--help"), 0)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from smtppseudo.demo.week import SPAMMER
 from smtppseudo.events import Connected, Error
 from smtppseudo.log.records import parse
 from tests.clients import LIMIT_S, wait_until
@@ -42,11 +43,15 @@ class Demo:
         raise AssertionError(f"ended without {pattern!r}: {self.end()}")
 
     def end(self) -> tuple[int, str]:
-        """Wait until it ends; return its exit status and its standard error without the first line."""
+        """Wait until it ends; return its exit status and its standard error without what it prints first."""
         _, stderr = self.process.communicate(timeout=LIMIT_S)
-        listens, _, complaints = stderr.partition("\n")
-        assert re.fullmatch(r"smtppseudo: SMTP on 127\.0\.0\.1 port \d+, monitors on port \d+; Ctrl-C ends it", listens)
-        return self.process.returncode, complaints
+        usual = re.match(
+            r"While it runs, try:\n(?:.+ (?:report|find|block\w*) .+\n)+"
+            r"smtppseudo: SMTP on 127\.0\.0\.1 port \d+, monitors on port \d+; Ctrl-C ends it\n",
+            stderr,
+        )
+        assert usual, stderr
+        return self.process.returncode, stderr[usual.end() :]
 
     @property
     def server_pid(self) -> int:
@@ -97,11 +102,36 @@ def test_it_shows_callers_from_several_addresses_and_ends_after_the_given_time(t
     demo = Demo(temporary, "--seconds", "4")
     stdout, stderr = demo.process.communicate(timeout=LIMIT_S)
     assert demo.process.returncode == 0, stderr
-    assert len(stderr.splitlines()) == 1, stderr
+    assert "ended" not in stderr
     records = [parse(line) for line in stdout.splitlines()]
     assert len({record.ip for record in records if isinstance(record.event, Connected)}) > 2
     assert [record.event for record in records if isinstance(record.event, Error)] == []
     assert is_clean(temporary)
+
+
+def test_every_command_that_it_prints_works_while_it_runs(demo: Demo) -> None:
+    assert demo.process.stderr is not None
+    assert demo.process.stderr.readline() == "While it runs, try:\n"
+    printed = []
+    while not (line := demo.process.stderr.readline()).startswith("smtppseudo: SMTP on"):
+        done = subprocess.run(
+            line, shell=True, env=environment(), capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, ""), line
+        printed.append(done.stdout)
+    report, page, sessions, block_list, block, blocked = printed
+    assert re.search(r"^mails refused   1,\d\d\d$", report, re.MULTILINE)
+    assert page == ""
+    (written,) = demo.temporary.glob("*/week.html")
+    assert "<svg" in written.read_text()
+    assert sessions.count(" connected ") == sessions.count("MAIL FROM:<newsletter@shop.test>") > 2
+    assert len(block_list.splitlines()) > 5
+    assert re.match(rf"{SPAMMER} is blocked until ", block)
+    assert re.match(rf"{SPAMMER} .* calls too often$", blocked)
+    assert f"{SPAMMER}  " in report
+    demo.process.terminate()
+    demo.process.communicate(timeout=LIMIT_S)
+    assert is_clean(demo.temporary)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -207,6 +237,13 @@ def test_the_error_says_why_the_server_did_not_start(temporary: Path) -> None:
     status, line = run(temporary, *DEMO, prefix=limited_to("RLIMIT_NOFILE", 60))
     assert status == 78
     assert line.startswith("smtppseudo: the demo's server did not start: slots = 25 needs 113 open files")
+
+
+def test_without_room_for_its_files_nothing_is_left(temporary: Path) -> None:
+    status, line = run(temporary, *DEMO, prefix=limited_to("RLIMIT_FSIZE", 100_000))
+    assert status == 1
+    assert line.startswith("smtppseudo: cannot write the demo's files: [Errno 27] File too large")
+    assert line.endswith("; set TMPDIR to another place")
 
 
 def test_invalid_slots_are_an_error(temporary: Path) -> None:

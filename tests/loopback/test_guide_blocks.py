@@ -41,7 +41,6 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "sudo smtppseudo uninstall-service --purge": BOOTED,
         "smtppseudo monitor ": runs.everyday,
         "2026-11-24T13:54:36.350Z connected": runs.records,
-        "sudo smtppseudo magic-word": runs.tunnel,
         "sudo sh -c": BOOTED,
         "python3 -m venv .venv": Skip("it is the command that runs this test"),
         ".venv/bin/pytest -m slow": Skip("CI runs it; it takes minutes"),
@@ -145,9 +144,16 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "bash .ci/run": Skip("it runs this test"),
         ".venv/bin/hatchling build -t sdist": Skip("CI builds it; it takes half a minute"),
         ".venv/bin/pytest -m slow": Skip("CI runs it; it takes minutes"),
+        "git tag --sign": Skip("it publishes a version; test_wheel.py builds and checks both archives"),
         ".venv/bin/python .ci/share.py": Skip("it would change the checkout; test_share.py runs it elsewhere"),
         ".venv/bin/pip install -q -e '.[fuzz]'": Skip("CI runs it where atheris can be installed"),
         ".venv/bin/python -m tests.bench.soak": Skip("it takes minutes; test_soak.py runs a short one"),
+    },
+    "packaging": {
+        ".venv/bin/hatchling build": Skip("it would write into the checkout; test_wheel.py builds both elsewhere"),
+        "smtppseudo install-service --dry-run": Skip("test_booted_install.py makes a package of what it prints"),
+        ".venv/bin/pytest -m": Skip("it may be running this test"),
+        "smtppseudo probe": Skip("the page `install` has the same; it is run there"),
     },
 }
 

@@ -134,6 +134,7 @@ FIELDS: list[Frame] = [
     {"op": "set", "changes": {"greeting": "gone"}},
     {"op": "unset", "keys": ["greeting"]},
     {"op": "stop"},
+    {"op": "reload"},
     {"op": "disconnect", "slot": 1},
     {"op": "magic_word", "salt": "c2FsdCBzYWx0", "iterations": 4096, "stored_key": "A" * 43 + "=", "server_key": "A"},
     {"op": "subscribe", "from_seq": 0},

@@ -29,6 +29,7 @@ RUNS: Final[dict[str, list[list[str]]]] = {
         for name, words in {
             "start": [],
             "stop": [],
+            "reload": [],
             "set": ["greeting=x"],
             "unset": ["greeting"],
             "disconnect": ["1"],

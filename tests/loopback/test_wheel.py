@@ -24,6 +24,7 @@ IN_WHEEL = re.compile(
     |smtppseudo/tui/style\.tcss
     |{re.escape(NAME)}\.data/data/share/
         (man/man1/smtppseudo\.1
+        |man/man5/smtppseudo\.toml\.5
         |bash-completion/completions/smtppseudo
         |zsh/site-functions/_smtppseudo
         |fish/vendor_completions\.d/smtppseudo\.fish)
@@ -31,7 +32,7 @@ IN_WHEEL = re.compile(
     re.VERBOSE,
 )
 IN_SOURCE = re.compile(
-    rf"{re.escape(NAME)}/((smtppseudo|tests|\.ci)/.+|README\.md|CHANGELOG\.md|LICENSE|pyproject\.toml|\.gitignore|PKG-INFO)"
+    rf"{re.escape(NAME)}/((smtppseudo|tests|\.ci|\.github)/.+|README\.md|CHANGELOG\.md|LICENSE|pyproject\.toml|\.gitignore|PKG-INFO)"
 )
 LEFT_OVER = re.compile(r"__pycache__|\.py[co]$|~$|\.orig$|\.rej$|\.swp$|\.egg-info")
 
@@ -68,7 +69,7 @@ def test_wheel_contains_the_expected_files_and_no_others(built: Path) -> None:
     assert [name for name in names if not IN_WHEEL.fullmatch(name)] == []
     modules = {path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "smtppseudo").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
-    assert len([name for name in names if ".data/data/share/" in name]) == 4
+    assert len([name for name in names if ".data/data/share/" in name]) == 5
     assert {f"smtppseudo/guide/{topic}.md" for topic in TOPICS} <= set(names)
 
 
@@ -94,6 +95,7 @@ def test_uninstalling_removes_every_file(built: Path, tmp_path: Path) -> None:
         "smtppseudo",
         "_smtppseudo",
         "smtppseudo.1",
+        "smtppseudo.toml.5",
         "smtppseudo.fish",
     }
     subprocess.run([*pip, "uninstall", "--yes", "smtppseudo"], check=True)

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from smtppseudo.service.units import SOCKETS
 from tests.clients import wait_until
 from tests.service.machine import LIMIT_S, PROGRAM, SERVICE, SETTINGS, VENV, Machine, machine_with_program
 from tests.service.tree import SUITES
@@ -90,6 +91,28 @@ def test_a_unit_of_another_origin_is_refused(machine: Machine) -> None:
     machine.path(path).write_text("[Service]\nExecStart=/bin/true\n")
     assert f"{path} was not written by install-service" in refused(machine)
     machine.path(path).unlink()
+
+
+def test_a_package_can_have_the_units(machine: Machine) -> None:
+    """As the page `packaging` says: what --dry-run prints, in the directories of a distribution."""
+    printed = machine.read(PROGRAM, "install-service", "--dry-run")
+    files = re.split(r"^# (/\S+)\n", printed, flags=re.MULTILINE)[1:]
+    units = []
+    for path, text in zip(files[::2], files[1::2], strict=True):
+        place = path.replace("/etc/sysusers.d", "/usr/lib/sysusers.d").replace("/etc/systemd", "/usr/lib/systemd")
+        units.append(place)
+        machine.path(place).write_text(re.sub("^# Written by.*\n# To change it.*\n", "", text))
+    machine.run("systemd-sysusers")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "enable", "--now", "smtppseudo.service")
+    assert machine.answers()
+    assert "state           online" in machine.read(PROGRAM, "status")
+    line = refused(machine)
+    assert "/usr/lib/systemd/system/smtppseudo.socket was not written by install-service" in line
+    machine.run("systemctl", "disable", "--now", *SOCKETS, "smtppseudo.service")
+    machine.run("rm", "-r", *units, "/etc/smtppseudo", "/var/lib/smtppseudo", "/var/log/smtppseudo")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("userdel", "smtppseudo")
 
 
 def test_a_masked_unit_is_refused_and_the_remedy_works(machine: Machine) -> None:

@@ -62,6 +62,10 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             "port 26 answers, on 127.0.0.1 and ::1",
         ]
         assert take(README, "sudo apt install") == take("install", "sudo apt install")
+        assert machine.read("man", "-w", "smtppseudo", "smtppseudo.toml").split() == [
+            "/opt/smtppseudo/share/man/man1/smtppseudo.1",
+            "/opt/smtppseudo/share/man/man5/smtppseudo.toml.5",
+        ]
         yield machine
 
 
@@ -164,7 +168,7 @@ def test_a_user_installs_a_service(machine: Machine) -> None:
 
 def test_the_service_is_removed_and_another_user_serves_without_it(machine: Machine) -> None:
     assert take(README, "sudo smtppseudo uninstall") == take("install", "sudo smtppseudo uninstall")
-    remove_service, remove_program = take("install", "sudo smtppseudo uninstall").splitlines()
+    remove_service, *remove_program = take("install", "sudo smtppseudo uninstall").splitlines()
     machine.run("sh", "-c", remove_service, env=ENVIRONMENT)
     assert not machine.answers()
     assert machine.run("getent", "passwd", "smtppseudo", check=False).stdout == ""
@@ -177,8 +181,9 @@ def test_the_service_is_removed_and_another_user_serves_without_it(machine: Mach
     assert machine.read("ps", "-o", "user:20=", "-p", pid) == "smtppseudo"
     machine.run("systemctl", "stop", "by-hand.service")
 
-    machine.run("sh", "-c", remove_program, env=ENVIRONMENT)
+    machine.run("sh", "-ec", "\n".join(remove_program), env=ENVIRONMENT)
     assert not machine.path(VENV).exists()
+    assert machine.read("find", "/usr/local", "-name", "*smtppseudo*") == ""
     assert machine.run("systemctl", "cat", SERVICE, check=False).returncode != 0
 
 

@@ -33,7 +33,7 @@ SUITES = [
 
 PACKAGES = (
     *("systemd", "systemd-sysv", "libpam-systemd", "dbus", "python3", "python3-venv", "iproute2", "procps"),
-    *("fail2ban", "python3-systemd"),
+    *("fail2ban", "python3-systemd", "man-db"),
 )
 _HOOK = 'chroot "$1" systemctl disable fail2ban'  # a test starts it
 _LIMIT_S = 480.0

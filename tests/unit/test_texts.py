@@ -18,7 +18,10 @@ from tests.unit.test_documentation import ACTIONS as OPTIONS
 from tests.unit.test_documentation import COMMANDS, SUMMARIES, name_of
 
 SOURCES: Final = sorted((CHECKOUT / "smtppseudo").rglob("*.py"))
-PAGES: Final = ("README.md", "CHANGELOG.md", "smtppseudo/monitor/PROTOCOL.md", "smtppseudo/share/man/man1/smtppseudo.1")
+PAGES: Final = (
+    *("README.md", "CHANGELOG.md", ".github/SECURITY.md", ".github/CONTRIBUTING.md", "smtppseudo/monitor/PROTOCOL.md"),
+    *("smtppseudo/share/man/man1/smtppseudo.1", "smtppseudo/share/man/man5/smtppseudo.toml.5"),
+)
 
 # Each thing has one name, and each sentence is understood at first reading: words that must not come back, and what is
 # written instead. Names in backticks are not meant.

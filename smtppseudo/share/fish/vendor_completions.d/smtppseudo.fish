@@ -50,7 +50,7 @@ function _shtab_smtppseudo_using
   test "$_shtab_smtppseudo_cmdpath" = "$argv"
 end
 
-set -g _shtab_smtppseudo_commands serve monitor watch status start stop set unset disconnect block unblock blocked magic-word probe report find blocklist config install-service uninstall-service guide demo
+set -g _shtab_smtppseudo_commands serve monitor watch status start stop reload set unset disconnect block unblock blocked magic-word probe report find blocklist config install-service uninstall-service guide demo
 set -g _shtab_smtppseudo_opts_with_value --by --check --config --ehlo --event --evidence --expire --explain --for --format --from --from-seq --greeting --host --html --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --print --reason --recipient --reject-at --root --run-as --seconds --sender --since --slots --state-dir --timeout --to --top --until --window
 
 complete -c smtppseudo -e
@@ -120,6 +120,15 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using stop' -l magic-file -xka "(__
 complete -c smtppseudo -n '_shtab_smtppseudo_using stop' -l tls -d 'use TLS also to this machine'
 complete -c smtppseudo -n '_shtab_smtppseudo_using stop' -l cleartext -d 'use no TLS to another machine; everybody on the way can then read and change the traffic'
 complete -c smtppseudo -n '_shtab_smtppseudo_using stop' -l pin -x -d 'trust the certificate with this fingerprint from now on (the one accepted at the first connection)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a reload -d 'read the settings file and the certificates again, and open a new log file'
+complete -c smtppseudo -n '_shtab_smtppseudo_using reload' -s h -l help -d 'show this help message and exit'
+complete -c smtppseudo -n '_shtab_smtppseudo_using reload' -l host -x -d 'the server, or HOST:PORT (this machine)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using reload' -l monitor-port -x -d 'its monitor port (noted in the state directory, else 26)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using reload' -l state-dir -xka "(__fish_complete_directories)" -d 'the state directory of a server on this machine (this user'"'"'s and the service'"'"'s)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using reload' -l magic-file -xka "(__fish_complete_path (commandline -ct))" -d 'a file that holds the magic word and that others cannot read'
+complete -c smtppseudo -n '_shtab_smtppseudo_using reload' -l tls -d 'use TLS also to this machine'
+complete -c smtppseudo -n '_shtab_smtppseudo_using reload' -l cleartext -d 'use no TLS to another machine; everybody on the way can then read and change the traffic'
+complete -c smtppseudo -n '_shtab_smtppseudo_using reload' -l pin -x -d 'trust the certificate with this fingerprint from now on (the one accepted at the first connection)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a set -d 'change settings of the running server, all or none; they outlast a restart'
 complete -c smtppseudo -n '_shtab_smtppseudo_using set' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using set' -l host -x -d 'the server, or HOST:PORT (this machine)'
@@ -255,7 +264,7 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using uninstall-service' -l root -x
 complete -c smtppseudo -n '_shtab_smtppseudo_using uninstall-service' -l purge -d 'remove settings, state, logs, user and group, too, so that nothing is left'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a guide -d 'print a page of the guide, or the list of its pages'
 complete -c smtppseudo -n '_shtab_smtppseudo_using guide' -s h -l help -d 'show this help message and exit'
-complete -c smtppseudo -n '_shtab_smtppseudo_using guide; and test $_shtab_smtppseudo_npos -eq 0' -ka "install saying-no settings monitor logs reports block-lists crowdsec tarpit security compared-with benchmarks design contributing" -d 'the page to print (the list of pages)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using guide; and test $_shtab_smtppseudo_npos -eq 0' -ka "install saying-no settings monitor logs reports block-lists crowdsec tarpit security compared-with benchmarks design contributing packaging" -d 'the page to print (the list of pages)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a demo -d 'show everything: a server on free ports, made-up callers, and the monitor screen'
 complete -c smtppseudo -n '_shtab_smtppseudo_using demo' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using demo' -l seconds -x -d 'end after this time: 20, 90s or 5m (until you quit)'
