@@ -7,7 +7,6 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
-from smtppseudo.blocklist import fail2ban
 from smtppseudo.blocklist.evidence import HitFinder
 from smtppseudo.blocklist.explain import explain
 from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
@@ -51,13 +50,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--force", action="store_true", help="write the list even if it is empty, shrinks, or a log cannot be read"
     )
-    command.add_argument(
-        "--print",
-        dest="text",
-        choices=("fail2ban", "fail2ban-filter", "fail2ban-jail"),
-        help="print a filter and a jail for fail2ban, or one of them, instead of a list: for log files; for the journal"
-        ' with log_dir = "-"',
-    )
 
 
 def _add_policy(command: argparse.ArgumentParser) -> None:
@@ -98,9 +90,6 @@ def _days(text: str) -> float:
 def run(options: argparse.Namespace) -> int:
     """Print or write a list, or explain whether an address is listed."""
     settings = read_configuration(options, say).settings
-    if options.text:
-        print_text(_fail2ban(options.text, settings))
-        return exits.GOOD
     named = [*settings.blocklist_never, *map(_network_or_path, options.never)]
     never = read_never_listed(named, [*settings.listen, *machine_addresses()])
     now = int(datetime.now(UTC).timestamp())
@@ -168,12 +157,6 @@ def _count_in(path: Path) -> int:
         return 0
     with path.open(encoding="ascii", errors="replace") as file:
         return sum(1 for _ in sources_in(file))
-
-
-def _fail2ban(which: str, settings: Settings) -> str:
-    rules = fail2ban.rules(settings.log_dir, settings.port)
-    both = f"### {fail2ban.FILTER_PATH}\n\n{rules.filter}\n### {fail2ban.JAIL_PATH}\n\n{rules.jail}"
-    return {"fail2ban-filter": rules.filter, "fail2ban-jail": rules.jail}.get(which, both)
 
 
 def _network_or_path(text: str) -> str:

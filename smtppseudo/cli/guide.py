@@ -18,6 +18,7 @@ TOPICS: Final = (
     "reports",
     "block-lists",
     "crowdsec",
+    "fail2ban",
     "tarpit",
     "security",
     "compared-with",

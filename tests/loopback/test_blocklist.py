@@ -240,18 +240,3 @@ def test_explain_of_invalid_address_is_a_usage_error(log: Path) -> None:
         "",
         "smtppseudo: --explain: mx.example.org is not an IP address\n",
     )
-
-
-def test_fail2ban_filter_and_jail_are_printed(log: Path) -> None:
-    filters, jail, both = (
-        blocklist(log, "--print", which)[1] for which in ("fail2ban-filter", "fail2ban-jail", "fail2ban")
-    )
-    assert "[Definition]" in filters
-    assert "\nlogpath  = /" in jail
-    assert filters in both
-    assert jail in both
-    (log.parent.parent / "empty.toml").write_text('log_dir = "-"\n')
-    for_journal, its_jail = (blocklist(log, "--print", which)[1] for which in ("fail2ban-filter", "fail2ban-jail"))
-    assert "\njournalmatch = _SYSTEMD_UNIT=smtppseudo.service\n" in for_journal
-    assert "\nbackend  = systemd\n" in its_jail
-    assert "logpath" not in its_jail

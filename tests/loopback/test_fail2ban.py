@@ -9,15 +9,17 @@ from random import Random
 
 import pytest
 
-from smtppseudo.blocklist import fail2ban
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Stamped, TurnedAway, unescape
 from smtppseudo.log.records import parse
 from tests.clients import LIMIT_S
+from tests.documents import block
 from tests.records import command, render_json, render_text
 from tests.running import CHECKOUT, Servers
 
 pytestmark = pytest.mark.skipif(shutil.which("fail2ban-regex") is None, reason="fail2ban is not installed")
 
+FILTER = block("fail2ban", "[Definition]").text
+JAIL = block("fail2ban", "[smtppseudo]").text
 REFUSALS = ("521", "550", "553", "554")
 VICTIM = "9.9.9.9"
 HOSTILE = (
@@ -73,7 +75,7 @@ def hostile_records(seed: int) -> list[Stamped]:
 def matched(directory: Path, text: str) -> tuple[list[str], list[str]]:
     """Return the lines that match, and the time and address that fail2ban finds in each."""
     rules, log = directory / "smtppseudo.conf", directory / "log"
-    rules.write_text(fail2ban.rules("/var/log/smtppseudo", 25).filter)
+    rules.write_text(FILTER)
     log.write_text(text)
     done = subprocess.run(
         ["fail2ban-regex", "--usedns=no", "-o", "<time> <ip> <msg>", str(log), str(rules)],

@@ -20,7 +20,7 @@ IN_WHEEL = re.compile(
     rf"""smtppseudo/([a-z_]+/)*[a-z0-9_]+\.py
     |smtppseudo/py\.typed
     |smtppseudo/monitor/PROTOCOL\.md
-    |smtppseudo/guide/[a-z-]+\.md
+    |smtppseudo/guide/[a-z0-9-]+\.md
     |smtppseudo/tui/style\.tcss
     |{re.escape(NAME)}\.data/data/share/
         (man/man1/smtppseudo\.1

@@ -1,6 +1,7 @@
 """The service's log in the journal of a booted system: nothing is lost silently, and fail2ban reads it."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from itertools import product
@@ -9,7 +10,7 @@ import pytest
 
 from smtppseudo.log.records import parse
 from tests.clients import connect, wait_until
-from tests.loopback.test_fail2ban import VICTIM, hostile_records, is_refusal
+from tests.loopback.test_fail2ban import FILTER, JAIL, VICTIM, hostile_records, is_refusal
 from tests.records import render_json, render_text
 from tests.service.machine import DROP_IN, LIMIT_S, PROGRAM, SERVICE, Machine, machine_with_program
 from tests.service.tree import SUITES
@@ -20,8 +21,8 @@ TO_JOURNAL = 'log_dir = "-"\n'
 MANY_SLOTS = "slots = 200\nslots_per_client = 0\n"
 LINES = 5
 """The log lines of one session of `play`."""
-FILTER = "/etc/fail2ban/filter.d/smtppseudo.conf"
-JAIL = "/etc/fail2ban/jail.d/smtppseudo.conf"
+FILTER_PATH = "/etc/fail2ban/filter.d/smtppseudo.conf"
+JAIL_PATH = "/etc/fail2ban/jail.d/smtppseudo.conf"
 
 
 @pytest.fixture(scope="module", params=SUITES)
@@ -120,8 +121,8 @@ def test_report_counts_the_lines_that_journald_suppressed(machine: Machine) -> N
 @pytest.mark.parametrize("settings", ["", 'log_format = "json"\n', 'server_name = "mx1"\n'])
 def test_fail2ban_bans_a_caller_by_the_journal(machine: Machine, settings: str) -> None:
     restart(machine, TO_JOURNAL + settings)
-    for which, path in (("filter", FILTER), ("jail", JAIL)):
-        machine.path(path).write_text(machine.run(PROGRAM, "blocklist", "--print", f"fail2ban-{which}").stdout)
+    machine.path(FILTER_PATH).write_text(FILTER)
+    machine.path(JAIL_PATH).write_text(re.sub("backend.*\nlogpath.*\n", "backend = systemd\n", JAIL))
     machine.run("systemctl", "start", "fail2ban")
     for source, count in (("127.0.0.8", 9), ("127.0.0.9", 10)):
         with machine.in_its_network(lambda source=source: connect("127.0.0.1", 25, source)) as client:  # type: ignore[misc]
@@ -147,8 +148,8 @@ def test_no_hostile_line_in_the_journal_bans_another_address(machine: Machine) -
     machine.path("/opt/lines").write_text("".join(lines))
     restart(machine, TO_JOURNAL, "Type=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\nExecStart=/bin/cat /opt/lines\n")
     wait_until(lambda: lines[-1].rstrip() in journal(machine).splitlines(), "the last line", LIMIT_S)
-    machine.path(FILTER).write_text(machine.run(PROGRAM, "blocklist", "--print", "fail2ban-filter").stdout)
-    said = machine.read("fail2ban-regex", "--usedns=no", "-o", "<ip> <msg>", "systemd-journal", FILTER)
+    machine.path(FILTER_PATH).write_text(FILTER)
+    said = machine.read("fail2ban-regex", "--usedns=no", "-o", "<ip> <msg>", "systemd-journal", FILTER_PATH)
     found = [(line.partition(" ")[0], line.partition("]: ")[2]) for line in said.splitlines()]
     refusals = [line.rstrip("\n") for line in lines if is_refusal(parse(line))]
     assert 0 < len(refusals) < len(lines)

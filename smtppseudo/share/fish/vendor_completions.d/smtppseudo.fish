@@ -51,7 +51,7 @@ function _shtab_smtppseudo_using
 end
 
 set -g _shtab_smtppseudo_commands serve monitor watch status start stop reload set unset disconnect block unblock blocked magic-word probe report find blocklist config install-service uninstall-service guide demo
-set -g _shtab_smtppseudo_opts_with_value --by --check --config --ehlo --event --evidence --expire --explain --for --format --from --from-seq --greeting --host --html --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --print --reason --recipient --reject-at --root --run-as --seconds --sender --since --slots --state-dir --timeout --to --top --until --window
+set -g _shtab_smtppseudo_opts_with_value --by --check --config --ehlo --event --evidence --expire --explain --for --format --from --from-seq --greeting --host --html --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --reason --recipient --reject-at --root --run-as --seconds --sender --since --slots --state-dir --timeout --to --top --until --window
 
 complete -c smtppseudo -e
 complete -c smtppseudo -f
@@ -239,7 +239,6 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l never -x -d 'ne
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l evidence -x -d 'what counts as evidence: some of mail, bounce, rcpt, data, auth, pregreet, errors, connected (mail,auth,pregreet,errors)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l explain -x -d 'print why an address is listed (exit status 0) or not listed (1), instead of a list'
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l force -d 'write the list even if it is empty, shrinks, or a log cannot be read'
-complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l print -xka "fail2ban fail2ban-filter fail2ban-jail" -d 'print a filter and a jail for fail2ban, or one of them, instead of a list: for log files; for the journal with log_dir = "-"'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a config -d 'print every setting with its value and where the value comes from'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using config' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the settings file (/etc/smtppseudo/smtppseudo.toml; not as root: ~/.config/smtppseudo/smtppseudo.toml)'
@@ -264,7 +263,7 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using uninstall-service' -l root -x
 complete -c smtppseudo -n '_shtab_smtppseudo_using uninstall-service' -l purge -d 'remove settings, state, logs, user and group, too, so that nothing is left'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a guide -d 'print a page of the guide, or the list of its pages'
 complete -c smtppseudo -n '_shtab_smtppseudo_using guide' -s h -l help -d 'show this help message and exit'
-complete -c smtppseudo -n '_shtab_smtppseudo_using guide; and test $_shtab_smtppseudo_npos -eq 0' -ka "install saying-no settings monitor logs reports block-lists crowdsec tarpit security compared-with benchmarks design contributing packaging" -d 'the page to print (the list of pages)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using guide; and test $_shtab_smtppseudo_npos -eq 0' -ka "install saying-no settings monitor logs reports block-lists crowdsec fail2ban tarpit security compared-with benchmarks design contributing packaging" -d 'the page to print (the list of pages)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a demo -d 'show everything: a server on free ports, made-up callers, and the monitor screen'
 complete -c smtppseudo -n '_shtab_smtppseudo_using demo' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using demo' -l seconds -x -d 'end after this time: 20, 90s or 5m (until you quit)'
