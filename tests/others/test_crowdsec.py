@@ -125,7 +125,7 @@ class CrowdSec:
         return {each["value"]: each["duration"] for each in json.loads(text) or ()}
 
     def read(self, *logs: list[str]) -> set[str]:
-        """Read logs from their beginning, each by an agent of its own; return the sources banned then. Lift the bans."""
+        """Read whole logs, each by an agent of its own; return the sources that are banned then. Lift the bans."""
         for number, lines in enumerate(logs):
             log = self.stage.cwd / f"{number}.log"  # not where the one that runs sees it
             log.write_text("".join(lines))
