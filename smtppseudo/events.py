@@ -41,7 +41,8 @@ class Command(NamedTuple):
     """A command and its reply, one data event. Both are text from `escape`.
 
     `data` is the line as sent, without its line end, of at most 2,048 bytes; `reply` is the first line of the reply,
-    with the code, without CRLF. `truncated_bytes` counts the bytes dropped from a line that was too long.
+    with the code, without CRLF; `more_lines` counts its other lines. `truncated_bytes` counts the bytes dropped from a
+    line that was too long.
     """
 
     data: str
@@ -50,6 +51,7 @@ class Command(NamedTuple):
     pregreet: bool = False
     pipelined: bool = False
     truncated_bytes: int = 0
+    more_lines: int = 0
 
 
 class Message(NamedTuple):
@@ -237,7 +239,7 @@ def escape(data: bytes) -> str:
     Only this function turns them into text. So nobody can forge a line of a log or a frame, and no escape sequence
     reaches a terminal.
     """
-    text = str(data, "latin-1")
+    text = data.decode("latin-1")
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
     return text.translate(_ESCAPES)

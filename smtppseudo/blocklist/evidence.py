@@ -19,7 +19,8 @@ LONGEST_SESSION_S: Final = 604_800  # as session_timeout_s allows
 _FORGOTTEN_AT_ONCE: Final = 1_000
 
 _BLANK: Final = r"(?: |\\x0[9a-d])"  # white space, as `events.escape` renders it
-_VERB: Final = re.compile(rf"{_BLANK}*({'|'.join(VERBS)})(?:{_BLANK}|$)", re.IGNORECASE)
+_TARGET: Final = rf"{_BLANK}+(?:/|https?://|\*)"  # of an HTTP request, whose method may be a command of mail
+_VERB: Final = re.compile(rf"{_BLANK}*({'|'.join(VERBS)})(?!{_TARGET})(?:{_BLANK}|$)", re.IGNORECASE)
 _NULL_PATH: Final = re.compile(rf"{_BLANK}*FROM:{_BLANK}*<>", re.IGNORECASE)
 
 

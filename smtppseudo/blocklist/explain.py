@@ -30,7 +30,9 @@ def explain(source: str, hits: Sequence[Hit], policy: Policy, never: str | None,
     lines.append(f"Hits in the logs: {len(hits)}; {rule}.")
     if len(latest) > _SHOWN:
         lines.append(f"The latest {_SHOWN}:")
-    lines += [f"  {rfc3339(hit.at)} {', '.join(hit.evidence)}" for hit in latest[-_SHOWN:]]
+    for hit in latest[-_SHOWN:]:
+        place = f" ({hit.server})" if hit.server else ""
+        lines.append(f"  {rfc3339(hit.at)} {', '.join(hit.evidence)}{place}")
     return "\n".join(lines) + "\n", is_listed
 
 

@@ -10,11 +10,15 @@ from smtppseudo.smtp.client_limits import source_of
 
 
 class Hit(NamedTuple):
-    """A session with evidence: its source, and the time (seconds since 1970) and kinds of its first evidence."""
+    """A session with evidence: its source, and the time (seconds since 1970) and kinds of its first evidence.
+
+    `server` is the name of the server, if it has one.
+    """
 
     source: str
     at: int
     evidence: tuple[str, ...]
+    server: str = ""
 
 
 def hits_in(rows: Iterable[Row], sessions: HitFinder) -> Iterator[Hit]:
@@ -28,6 +32,6 @@ def hits_in(rows: Iterable[Row], sessions: HitFinder) -> Iterator[Hit]:
         at = int(datetime.fromisoformat(time).timestamp())
         if sessions.is_hit((server, session, ip, port), event, evidence, at):
             try:
-                yield Hit(source_of(ip), at, evidence)
+                yield Hit(source_of(ip), at, evidence, server)
             except ValueError:
                 continue  # not an address: somebody edited the log

@@ -10,9 +10,10 @@ from smtppseudo.config.settings import Settings
 from smtppseudo.net.addresses import source_number
 
 DAY_S: Final = 86_400
+KEPT_HITS_MIN: Final = 32
 KEPT_HITS_MAX: Final = 1_000
 SOURCES_MAX: Final = 2_000_000
-_TIME_MAX: Final = 1 << 35  # seconds since 1970; beyond the year 3000
+_FORGOTTEN_OF: Final = 200  # of so many sources, one
 
 
 class Policy(NamedTuple):
@@ -27,7 +28,7 @@ class Policy(NamedTuple):
     expire_s: int
 
     @property
-    def kept_hits(self) -> int:
+    def needed_hits(self) -> int:
         """How many of a source's latest hits can decide whether it is listed. Older hits need not be kept.
 
         After the hit that lists the source, every `min_hits` - 1 hits that do not list it again span more than
@@ -35,6 +36,16 @@ class Policy(NamedTuple):
         """
         spans = -(-self.expire_s // self.window_s)
         return min(KEPT_HITS_MAX, self.min_hits + (self.min_hits - 1) * spans)
+
+    @property
+    def kept_hits(self) -> int:
+        """How many of a source's latest hits are kept: enough for most other policies, too."""
+        return max(KEPT_HITS_MIN, self.needed_hits)
+
+    @property
+    def span_s(self) -> int:
+        """Older hits decide nothing, together with newer ones of another server neither."""
+        return self.window_s + self.expire_s
 
     def listed_at(self, times: Sequence[int]) -> int | None:
         """Return the latest of these sorted hits that lists the source; None if none does."""
@@ -63,20 +74,29 @@ class Entry(NamedTuple):
 
 
 class Hits:
-    """The times of the latest hits of each source. Hits may arrive in any order. A source takes about 300 bytes.
+    """The times of the latest hits of each source. Hits may arrive in any order, before 2106. A source takes 300 bytes.
 
     `sources_max` is a security limit. Beyond it, sources with one hit are forgotten first, and listed ones last; of
-    these, the ones without hits for the longest time. `forgotten` counts them, `lost` counts those that were listed.
+    these, the one without hits for the longest time and, evenly, others: so of sources that return in turn most are
+    kept. `lost` counts the listed ones. `forgotten` has how many hits of a source were forgotten, of `forgotten_max`
+    sources at most; `has_forgotten_more` if there were more.
     An IPv6 /48 has at most `unlisted_per_48` /64s that are not listed; beyond it, the oldest is removed.
     """
 
-    __slots__ = ("_by_48", "_kept", "_sources_max", "_tiers", "_unlisted_per_48", "forgotten", "lost", "policy")
+    __slots__ = (
+        "_by_48", "_forgotten_max", "_kept", "_sources_max", "_tiers", "_unlisted_per_48",
+        "forgotten", "has_forgotten_more", "lost", "policy",
+    )  # fmt: skip
 
-    def __init__(self, policy: Policy, sources_max: int = SOURCES_MAX, unlisted_per_48: int = 0) -> None:
+    def __init__(
+        self, policy: Policy, sources_max: int = SOURCES_MAX, unlisted_per_48: int = 0, forgotten_max: int = SOURCES_MAX
+    ) -> None:
         self.policy = policy
-        self.forgotten = 0
         self.lost = 0
+        self.forgotten: dict[str, int] = {}
+        self.has_forgotten_more = False
         self._kept = policy.kept_hits
+        self._forgotten_max = forgotten_max
         self._sources_max = sources_max
         self._unlisted_per_48 = unlisted_per_48  # 0 = no limit
         # Sources with one hit, with several, and listed ones. In each, the source with the latest hit is the last.
@@ -94,22 +114,29 @@ class Hits:
         insort(times, at)
         if len(times) > self._kept:
             del times[0]
-        is_listed = entry_of(self.policy, source, times, times[-1]) is not None
+        last = self.policy.listed_at(times)
+        is_listed = last is not None and times[-1] < last + self.policy.expire_s
         self._put(source, times, is_listed=is_listed)
         return is_listed and not was_listed
 
     def times_of(self, source: str) -> "array[int]":
         """Return the times of the latest hits of a source, sorted; none if it is unknown."""
         once, often, listed = self._tiers
-        return listed.get(source) or often.get(source) or once.get(source) or array("q")
+        return listed.get(source) or often.get(source) or once.get(source) or array("I")
 
     def sources(self) -> list[str]:
         """Return all known sources."""
         return list(chain(*self._tiers))
 
+    def missing(self, least: int) -> Iterator[str]:
+        """Yield the sources of which hits were forgotten, and which had at least `least` hits with these."""
+        for source, hits in self.forgotten.items():
+            if hits + len(self.times_of(source)) >= least:
+                yield source
+
     def review(self, sources: Iterable[str], now: int) -> Iterator[Entry]:
         """Yield the entries of listed sources; remove sources whose latest hit no longer matters."""
-        oldest = now - max(self.policy.window_s, self.policy.expire_s)
+        oldest = now - self.policy.span_s
         for source in sources:
             times = self.times_of(source)
             if not times:
@@ -123,12 +150,6 @@ class Hits:
                     self._put(source, times, is_listed=entry is not None)
                 if entry is not None:
                     yield entry
-
-    def render(self, sources: Iterable[str]) -> Iterator[str]:
-        """Render the hits of sources for the next run, one line a source."""
-        for source in sources:
-            if times := self.times_of(source):
-                yield f"{source} {' '.join(map(str, times))}\n"
 
     def _put(self, source: str, times: "array[int]", *, is_listed: bool) -> None:
         self._tiers[2 if is_listed else len(times) > 1][source] = times
@@ -150,22 +171,13 @@ class Hits:
 
     def _forget(self) -> None:
         tier = next(tier for tier in self._tiers if tier)
-        for source in list(islice(tier, max(1, self._sources_max // 200))):  # a step: one at a time would be slow
-            self._remove(source)
-            self.forgotten += 1
+        for source in list(islice(tier, 0, None, _FORGOTTEN_OF)):  # several, because a step takes long
+            if source in self.forgotten or len(self.forgotten) < self._forgotten_max:
+                self.forgotten[source] = self.forgotten.get(source, 0) + len(tier[source])
+            else:
+                self.has_forgotten_more = True
             self.lost += tier is self._tiers[2]
-
-
-def parse_hits(line: str) -> tuple[str, list[int]]:
-    """Parse a line of `Hits.render`: a source and the times of its hits. Raises ValueError."""
-    source, *words = line.split()
-    number = source_number(source)
-    # Readers of lists fail for host bits; the same source in two forms would be two.
-    is_our_form = ":" not in source or (source.endswith("/64") and not number % (1 << 64) and source == source.lower())
-    times = [int(word) for word in words]
-    if not is_our_form or not times or not all(0 <= at < _TIME_MAX for at in times):
-        raise ValueError(f"not a source and times: {line!r}")
-    return source, times
+            self._remove(source)
 
 
 def entry_of(policy: Policy, source: str, times: Sequence[int], now: int) -> Entry | None:

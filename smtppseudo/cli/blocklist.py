@@ -1,7 +1,7 @@
 """`blocklist`: makes a block list for name servers, firewalls and mail servers from the logs."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sized
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
@@ -11,8 +11,9 @@ from smtppseudo.blocklist.evidence import HitFinder
 from smtppseudo.blocklist.explain import explain
 from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
 from smtppseudo.blocklist.hits import Hit, hits_in
-from smtppseudo.blocklist.never_listed import read_never_listed
-from smtppseudo.blocklist.policy import Entry, Hits, policy_of
+from smtppseudo.blocklist.hits_file import MAGIC, HitsFiles, coverage_of, render_hits
+from smtppseudo.blocklist.never_listed import NeverListed, read_never_listed
+from smtppseudo.blocklist.policy import SOURCES_MAX, Hits, policy_of
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
 from smtppseudo.cli.messages import print_text, say
@@ -22,7 +23,7 @@ from smtppseudo.cli.places import read_configuration
 from smtppseudo.config.settings import BLOCKLIST_FORMATS, EVIDENCE, Settings
 from smtppseudo.files import Replacement
 from smtppseudo.logread.logs import Reading, instant
-from smtppseudo.net.addresses import machine_addresses
+from smtppseudo.net.addresses import machine_addresses, source_number
 from smtppseudo.smtp.client_limits import source_of
 
 _LIST_MODE: Final = 0o644
@@ -31,14 +32,16 @@ _LIST_MODE: Final = 0o644
 def add_arguments(command: argparse.ArgumentParser) -> None:
     describe(
         command,
-        "smtppseudo blocklist --format rbldnsd --output /var/lib/rbldns/bl /srv/logs/mx1 /srv/logs/mx2\n"
+        "smtppseudo blocklist --format rbldnsd --output /var/lib/rbldns/bl /srv/logs/mx1 /srv/hits/*\n"
         "  smtppseudo blocklist --explain 192.0.2.7",
         "An IPv4 address or an IPv6 /64 is listed when it has enough hits within the window; a hit is a session with"
         " evidence. Without --force, a list that would be empty or shrink by more than half is not written.",
     )
     add_logs(command)
     command.add_argument(
-        "--format", dest="blocklist_format", choices=BLOCKLIST_FORMATS, help="the format of the list (plain)"
+        "--format",
+        choices=(*BLOCKLIST_FORMATS, "hits"),
+        help="the format of the list (plain), or hits: a file of hits to read beside the logs of other servers",
     )
     command.add_argument("--output", metavar="FILE", help="replace this file with the list (print the list)")
     _add_policy(command)
@@ -95,30 +98,64 @@ def run(options: argparse.Namespace) -> int:
     now = int(datetime.now(UTC).timestamp())
     if options.explain is not None:
         source = _source(options.explain)
-        hits = [hit for hit in _hits(options, settings, now) if hit.source == source]
+        hits = [hit for hit in _hits(options, settings, now, set()) if hit.source == source]
         text, is_listed = explain(source, hits, policy_of(settings), never.reason(source), now)
         print_text(text)
         return exits.GOOD if is_listed else exits.FAILED
-    known = Hits(policy_of(settings))
-    for hit in _hits(options, settings, now):
+    known = Hits(policy_of(settings), SOURCES_MAX)
+    servers: set[str] = set()
+    for hit in _hits(options, settings, now, servers):
         known.add(hit.source, hit.at)
-    if known.forgotten:
-        say(f"too many addresses: {known.forgotten} were ignored")
+    if options.format == "hits":
+        sources = [each for each in sorted(known.sources(), key=source_number) if never.reason(each) is None]
+        _check_complete(known, 1, set(), never, options)
+        coverage = coverage_of(known.policy, settings.blocklist_evidence, sorted(servers - {""}))
+        _deliver(sources, render_hits(coverage, ((each, known.times_of(each)) for each in sources)), options)
+        return exits.GOOD
     entries = [entry for entry in known.review(known.sources(), now) if never.reason(entry.source) is None]
-    _deliver(sorted(entries, key=order), options, settings)
+    _check_complete(known, known.policy.min_hits, {entry.source for entry in entries}, never, options)
+    entries.sort(key=order)
+    render = RENDERERS[options.format or settings.blocklist_format]
+    _deliver(entries, render(entries, settings.hostname), options)
     return exits.GOOD
 
 
-def _hits(options: argparse.Namespace, settings: Settings, now: int) -> Iterator[Hit]:
-    """Yield the hits that are recent enough for the list. Raises CommandError at the end if a log was unreadable."""
+def _hits(options: argparse.Namespace, settings: Settings, now: int, servers: set[str]) -> Iterator[Hit]:
+    """Yield the hits that are recent enough for the list; add the names of their servers to `servers`.
+
+    Raises CommandError, at the end if a log was unreadable.
+    """
     policy = policy_of(settings)
-    since = instant(datetime.fromtimestamp(max(0, now - policy.window_s - policy.expire_s), UTC))
-    reading = Reading(find_log_files(options, since), since)
+    first = max(0, now - policy.span_s)
+    since = instant(datetime.fromtimestamp(first, UTC))
+    paths = find_log_files(options, since)
+    reading = Reading(paths, since)
     sessions = HitFinder(frozenset(settings.blocklist_evidence))
-    for rows in with_progress(reading, reading):
-        yield from (hit for hit in hits_in(rows, sessions) if hit.at <= now)
-    if reading.damaged:
-        say(f"damaged lines ignored: {reading.damaged}")
+    hits_files = HitsFiles(coverage_of(policy, settings.blocklist_evidence), allows_twice=options.force)
+    hits_file = None
+    for path, block in with_progress(reading, ((each, block) for each in paths for block in reading.blocks([each]))):
+        if block.startswith(MAGIC.encode()):
+            hits_file = path
+        try:
+            found = hits_files.hits_in(block) if path is hits_file else hits_in(reading.rows(block), sessions)
+            for hit in found:
+                if first <= hit.at <= now:
+                    if path is not hits_file:
+                        servers.add(hit.server)
+                    yield hit
+        except ValueError as error:
+            raise exits.CommandError(f"{path}: {error}") from None
+    if not options.force and (twice := hits_files.servers & servers):
+        raise exits.CommandError(
+            f"both logs and a hits file have hits of {min(twice)}, which would count twice; --force counts them"
+        )
+    servers |= hits_files.servers
+    _report_problems(reading, hits_files.damaged, options)
+
+
+def _report_problems(reading: Reading, damaged: int, options: argparse.Namespace) -> None:
+    if damaged := damaged + reading.damaged:
+        say(f"damaged lines ignored: {damaged}")
     for problem in reading.problems:
         say(problem)
     if reading.problems and not options.force:
@@ -127,11 +164,24 @@ def _hits(options: argparse.Namespace, settings: Settings, now: int) -> Iterator
         )
 
 
-def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Settings) -> None:
+def _check_complete(known: Hits, least: int, listed: set[str], never: NeverListed, options: argparse.Namespace) -> None:
+    """Report the addresses that were left out. Raise CommandError if one with `least` hits may be missing."""
+    if not known.forgotten:
+        return
+    more = "more than " if known.has_forgotten_more else ""
+    count = sum(not known.times_of(source) for source in known.forgotten)
+    say(f"left out: {more}{count:,} addresses, because there are more than {SOURCES_MAX:,}")
+    missing = [each for each in known.missing(least) if each not in listed and never.reason(each) is None]
+    if (missing or more) and not options.force:
+        raise exits.CommandError(
+            f"{more}{len(missing):,} addresses with {least} or more hits may be missing; --force writes the list anyway"
+        )
+
+
+def _deliver(sources: Sized, lines: Iterable[str], options: argparse.Namespace) -> None:
     """Print or write the list. Raises CommandError if it is empty or shrank too much and --force is not given."""
-    if not entries and not options.force:
+    if not sources and not options.force:
         raise exits.CommandError("the list would be empty; --explain ADDRESS says why, --force writes it anyway")
-    lines = RENDERERS[settings.blocklist_format](entries, settings.hostname)
     if options.output is None:
         for line in lines:
             print_text(line)
@@ -139,9 +189,9 @@ def _deliver(entries: Sequence[Entry], options: argparse.Namespace, settings: Se
     path = Path(options.output)
     try:
         before = _count_in(path)
-        if 2 * len(entries) < before and not options.force:
+        if 2 * len(sources) < before and not options.force:
             raise exits.CommandError(
-                f"{path}: the list would shrink from {before} to {len(entries)} entries; --force writes it anyway"
+                f"{path}: the list would shrink from {before} to {len(sources)} entries; --force writes it anyway"
             )
         with Replacement(path, _LIST_MODE) as new:
             new.write("".join(lines))

@@ -19,6 +19,7 @@ TOPICS: Final = (
     "block-lists",
     "crowdsec",
     "fail2ban",
+    "several-servers",
     "tarpit",
     "security",
     "compared-with",
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if topic is None:
         print_text("Pages of the guide. `smtppseudo guide TOPIC` prints one of them.\n\n")
         for each in TOPICS:
-            print_line(f"  {each:<14} {title(each)}")
+            print_line(f"  {each:<15} {title(each)}")
     elif topic not in TOPICS:
         advice = did_you_mean(topic.lower(), TOPICS) or f"; its pages are {', '.join(TOPICS)}"
         raise exits.CommandError(f"the guide has no page {topic!a}{advice}", exits.USAGE)

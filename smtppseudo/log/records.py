@@ -63,6 +63,8 @@ def fields(event: Event) -> Iterator[tuple[str, Value]]:
         yield "code", int(event.reply[:3])
         yield "reply", event.reply[4:]
         yield from _marks(event)
+        if event.more_lines:
+            yield "more_lines", event.more_lines
         return
     for name, value in event._asdict().items():
         if value or name not in _OMITTED_IF_EMPTY:
@@ -91,13 +93,15 @@ def render_text(entries: Iterable[Entry], end: str) -> list[str]:
             # The lines of every session have their own code: `fields` would add a third to a session's instructions. A
             # test compares the two.
             if isinstance(event, Command):
-                data, reply, eol_lf, pregreet, pipelined, truncated_bytes = event
+                data, reply, eol_lf, pregreet, pipelined, truncated_bytes, more_lines = event
                 is_marked = eol_lf or pregreet or pipelined or truncated_bytes
                 text = reply[4:]
                 # Most have a space and no quotes. Not to call `_quoted` for them saves 2 % of a session's instructions.
                 data = f'"{data}"' if " " in data and '"' not in data else _quoted(data)
                 text = f'"{text}"' if " " in text and '"' not in text else _quoted(text)
                 marks = _text_pairs(_marks(event)) if is_marked else ""
+                if more_lines:
+                    marks += f" more_lines={more_lines}"
                 line = f"{time} command{origin} data={data} code={reply[:3]} reply={text}{marks}{end}"
             elif isinstance(event, Connected):
                 line = f"{time} connected{origin} local_port={event.local_port}{end}"
@@ -148,11 +152,13 @@ def json_members(entries: Iterable[Entry]) -> list[str]:
         for event in events:
             # As in render_text, and for the same reason.
             if isinstance(event, Command):
-                data, reply, *marks = event
+                data, reply, *marks, more_lines = event
                 line = (
                     f'"time":"{time}","event":"command"{place},"data":{_json_string(data)},"code":{reply[:3]}'
                     f',"reply":{_json_string(reply[4:])}{_json_pairs(_marks(event)) if any(marks) else ""}'
                 )
+                if more_lines:
+                    line += f',"more_lines":{more_lines}'
             elif isinstance(event, Connected):
                 line = f'"time":"{time}","event":"connected"{place},"local_port":{event.local_port}'
             elif isinstance(event, Closed) and not event.not_logged:
@@ -261,6 +267,7 @@ def _command(record: Mapping[str, Any]) -> Command:
         pregreet="pregreet" in record,
         pipelined="pipelined" in record,
         truncated_bytes=_int(record.get("truncated_bytes", 0)),
+        more_lines=_int(record.get("more_lines", 0)),
     )
 
 

@@ -59,7 +59,10 @@ def _text_format() -> _Format:
     # `data` is a group without its quotes: after a quote up to the next one, or after `=` up to the space.
     data = rf'data="?+((?<="){quoted}(?=")|(?<==){bare}(?= ))"?+'
     reply = rf'reply=(?:"{quoted}"|{bare})'
-    marks = rf"((?: eol=lf)?(?: pregreet=true)?(?: pipelined=true)?(?: truncated_bytes={_NUMBER})?)"
+    marks = (
+        r"((?: eol=lf)?(?: pregreet=true)?(?: pipelined=true)?"
+        rf"(?: truncated_bytes={_NUMBER})?(?: more_lines={_NUMBER})?)"
+    )
     sizes = (
         rf"received_bytes={_NUMBER} sent_bytes={_NUMBER} commands={_NUMBER}(?: mails_refused=({_NUMBER}))?"
         rf"(?: not_logged={_NUMBER})?"
@@ -79,7 +82,10 @@ def _text_format() -> _Format:
 def _json_format() -> _Format:
     plain = r"[ !#-[\]-~]*+"
     string = rf'{plain}(?:\\["\\]{plain})*+'
-    marks = rf'((?:,"eol":"lf")?(?:,"pregreet":true)?(?:,"pipelined":true)?(?:,"truncated_bytes":{_NUMBER})?)'
+    marks = (
+        r'((?:,"eol":"lf")?(?:,"pregreet":true)?(?:,"pipelined":true)?'
+        rf'(?:,"truncated_bytes":{_NUMBER})?(?:,"more_lines":{_NUMBER})?)'
+    )
     sizes = (
         rf'"received_bytes":{_NUMBER},"sent_bytes":{_NUMBER},"commands":{_NUMBER}(?:,"mails_refused":({_NUMBER}))?'
         rf'(?:,"not_logged":{_NUMBER})?'

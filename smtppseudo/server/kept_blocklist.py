@@ -11,8 +11,9 @@ from typing import Final, TypeVar
 
 from smtppseudo.blocklist.evidence import VERBS, HitFinder, evidence_of
 from smtppseudo.blocklist.formats import RENDERERS, order, sources_in, without_covered
+from smtppseudo.blocklist.hits_file import MAGIC, coverage_of, parse_hits, render_hits
 from smtppseudo.blocklist.never_listed import read_never_listed
-from smtppseudo.blocklist.policy import Entry, Hits, parse_hits, policy_of
+from smtppseudo.blocklist.policy import Entry, Hits, policy_of
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import NAMES, Closed, Command, Event
 from smtppseudo.files import HITS_FILE, SECRET_MODE, Replacement
@@ -53,8 +54,9 @@ class KeptBlocklist:
         self._hits_path = Path(settings.state_dir) / HITS_FILE
         self._render = RENDERERS[settings.blocklist_format]
         self._hostname = settings.hostname
-        self._hits = Hits(policy_of(settings), SOURCES_MAX, UNLISTED_PER_48)
-        self._sessions = HitFinder(frozenset(settings.blocklist_evidence))
+        self._hits = Hits(policy_of(settings), SOURCES_MAX, UNLISTED_PER_48, forgotten_max=0)
+        self._coverage = coverage_of(self._hits.policy, settings.blocklist_evidence, [settings.server_name])
+        self._sessions = HitFinder(self._coverage.evidence)
         self.blocked: Iterable[Blocked] = ()
         self._own = dict.fromkeys(settings.listen)  # and the addresses that callers connected to
         self._never = read_never_listed(settings.blocklist_never, [*self._own, *machine_addresses()])
@@ -170,6 +172,8 @@ class KeptBlocklist:
 
     def _restore_hits(self, lines: Iterable[str]) -> None:
         for line in lines:
+            if line.startswith(MAGIC):
+                continue
             try:
                 source, times = parse_hits(line)
             except ValueError:
@@ -194,7 +198,8 @@ class KeptBlocklist:
             listed.append(self._listed_of(some))
             yield
         # The hits come first, so that a crash leaves no entry without its hits.
-        yield from self._write(self._hits_path, SECRET_MODE, self._hits.render(sources))
+        hits = render_hits(self._coverage, ((source, self._hits.times_of(source)) for source in sources))
+        yield from self._write(self._hits_path, SECRET_MODE, hits)
         # Entries are made again when they are written: 200,000 of them would make collections of garbage long.
         entries = self._hits.review(merge(*listed, key=source_number), self._reactor.clock.second)
         if blocked := list(self.blocked):

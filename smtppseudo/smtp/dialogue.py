@@ -34,10 +34,11 @@ class Rule:
     With `states`, the verb is in sequence only there; elsewhere the reply is `out_of_sequence`. A reply of 2yz or 3yz
     leads to the state `then`, and sets the session's `close_reason` to that of the rule. With `may_redact`,
     `Said.redact` decides what is logged of the command. With `is_error`, the command counts as an error of the caller.
+    `more_lines` is how many lines follow the first one if the reply has several.
     """
 
     # Not a named tuple: every command reads some of these, and Python 3.11 reads slots faster.
-    __slots__ = ("close_reason", "is_error", "may_redact", "out_of_sequence", "reply", "states", "then")
+    __slots__ = ("close_reason", "is_error", "may_redact", "more_lines", "out_of_sequence", "reply", "states", "then")
 
     def __init__(
         self,
@@ -46,12 +47,14 @@ class Rule:
         out_of_sequence: bytes = b"",
         then: SmtpState | None = None,
         close_reason: CloseReason | None = None,
+        more_lines: int = 0,
     ) -> None:
         self.reply = reply
         self.states = states
         self.out_of_sequence = out_of_sequence
         self.then = then
         self.close_reason = close_reason
+        self.more_lines = more_lines
         self.may_redact = False
         self.is_error = False
 
@@ -189,7 +192,7 @@ def _accepting_rules(templates: ReplyTemplates, keywords: tuple[str, ...]) -> di
     no_argument = replies.R501_NO_ARGUMENT  # RFC 5321 section 4.1.1: servers SHOULD reject an argument here
     rules = {
         b"HELO": Rule(templates.hello(replies.R501_HELO), then=ready),
-        b"EHLO": Rule(templates.hello(replies.R501_EHLO, keywords), then=ready),
+        b"EHLO": Rule(templates.hello(replies.R501_EHLO, keywords), then=ready, more_lines=len(keywords)),
         b"MAIL": Rule(
             templates.sender(replies.R250_SENDER),
             states=(SmtpState.GREETED, ready),

@@ -16,7 +16,9 @@ _AUTH: Final = re.compile(
     re.IGNORECASE,
 )
 HTTP_LINES_MAX: Final = 20
-# A request line: a word and a target, or with the version at its end. Or the header that every request has.
+# A request line whose method is a command of mail, as from `curl -X MAIL`: its target, and the version at its end.
+_HTTP_KNOWN: Final = re.compile(rb"\s*\S+[ \t]+(?:/|https?://|\*).*\sHTTP/\d\.\d\s*$", re.IGNORECASE | re.DOTALL)
+# Any other: a word and a target, or with the version at its end. Or the header that every request has.
 _HTTP: Final = re.compile(
     rb"\s*(?:\S+[ \t]+(?:/|https?://|\*(?!\S)|[\w.:\[\]-]+:\d{1,5}(?!\S))|\S.*\sHTTP/\d\.\d\s*$|HOST:)",
     re.IGNORECASE | re.DOTALL,
@@ -71,12 +73,12 @@ class Said:
         self.mails_refused = 0
         self.is_refused = False
 
-    def is_http(self, line: bytes) -> bool:
-        """Return whether a line belongs to an HTTP request; the verb is unknown, or the line too long."""
+    def is_http(self, line: bytes, *, is_known: bool) -> bool:
+        """Return whether a line belongs to an HTTP request. `is_known`: its verb is known, and it is not too long."""
         is_early = self.commands <= HTTP_LINES_MAX and self.helo is None and self.mail_from is None
-        return is_early and not self.is_text and _HTTP.match(line) is not None
+        return is_early and not self.is_text and (_HTTP_KNOWN if is_known else _HTTP).match(line) is not None
 
-    def redact(self, line: bytes, first_line: str, verb: bytes, *, is_unknown: bool) -> tuple[str, str]:
+    def redact(self, line: bytes, first_line: str, verb: bytes, *, is_unknown: bool, is_http: bool) -> tuple[str, str]:
         """Return a line and the first line of its reply as text for the log, without passwords and mail."""
         if self.is_text and _ENDS_TEXT.fullmatch(line):
             self.is_text = False
@@ -92,9 +94,10 @@ class Said:
         head, rest = (line, b"") if auth is None else (auth[0], line[auth.end() :])
         if not rest.strip():
             return escape(line), first_line
-        if rest[:1].isspace():
+        if rest[:1].isspace() and not is_http:
             return f"{escape(head)} {REDACTED}", first_line
-        return escape(head) + REDACTED, redact_echo(first_line)  # a misspelt AUTH is no evidence: there is no space
+        # Without a space, a misspelt AUTH or one of HTTP is no evidence.
+        return escape(head) + REDACTED, redact_echo(first_line)
 
 
 def redact_echo(first_line: str) -> str:

@@ -98,8 +98,9 @@ def remarks_on(record: Frame) -> str:
 
 
 def reply_of(record: Frame) -> str:
-    """Render the reply to a command, with its code."""
-    return f"{number_of(record, 'code'):03} {text_of(record, 'reply')}"
+    """Render the reply to a command, with its code: the first line, and how many are not shown."""
+    code, text, more = number_of(record, "code"), text_of(record, "reply"), number_of(record, "more_lines")
+    return f"{code:03}-{text} … and {more} more line{'s' * (more > 1)}" if more > 0 else f"{code:03} {text}"
 
 
 def short_command(data: str) -> str:

@@ -9,7 +9,6 @@ from smtppseudo.tui.texts import describe, number_of, remarks_on, reply_of, text
 
 EVENTS_PER_SESSION: Final = 400
 EVENTS_IN_ALL: Final = 10_000
-_OK: Final = 250
 
 
 class SessionKey(NamedTuple):
@@ -81,8 +80,6 @@ def _lines(event: Frame | None) -> Iterator[TranscriptLine]:
     if kind == "command":
         yield TranscriptLine(time, "C", text_of(event, "data") + remarks_on(event))
         yield TranscriptLine(time, "S", reply_of(event))
-        if text_of(event, "data")[:4].upper() == "EHLO" and number_of(event, "code") == _OK:
-            yield TranscriptLine("", "-", "further lines of this reply, if any, are not in the events")
     elif kind == "connected":
         yield TranscriptLine(time, "-", f"connected from {text_of(event, 'ip')} port {number_of(event, 'port')}")
         yield TranscriptLine("", "-", "the greeting, one line, is not in the events")

@@ -14,8 +14,9 @@ from typing import Final, get_args
 from smtppseudo.blocklist.evidence import VERBS, HitFinder
 from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
 from smtppseudo.blocklist.hits import hits_in
+from smtppseudo.blocklist.hits_file import HitsFiles, coverage_of, parse_coverage, parse_hits, render_hits
 from smtppseudo.blocklist.never_listed import NeverListed
-from smtppseudo.blocklist.policy import DAY_S, Entry, Hits, Policy, parse_hits
+from smtppseudo.blocklist.policy import DAY_S, Entry, Hits, Policy
 from smtppseudo.config.file import parse_file, to_toml
 from smtppseudo.config.settings import Settings, SettingsError
 from smtppseudo.events import Closed, Command, Event, Stamped, escape, unescape
@@ -241,17 +242,14 @@ def tls(data: bytes) -> None:
 def hits(data: bytes) -> None:
     """Any file of hits, and any file of networks, is read; the lists that follow from it can be read, too."""
     never, found = NeverListed(), Hits(Policy(2, DAY_S, 3 * DAY_S), 4)
-    for line in data.splitlines():
-        try:
-            source, times = parse_hits(line.decode("ascii", "replace"))
-        except ValueError:
-            continue
-        if never.reason(source) is None:
-            for at in times:
-                found.add(source, at)
-    for rendered in found.render(found.sources()):
-        source, times = parse_hits(rendered)
-        assert times == list(found.times_of(source))
+    needed = coverage_of(found.policy, ("auth", "mail"))
+    with contextlib.suppress(ValueError):  # a first line that does not suit
+        for hit in HitsFiles(needed, allows_twice=bool(data[:1] < b"a")).hits_in(data + b"\n"):
+            if never.reason(hit.source) is None:
+                found.add(hit.source, hit.at)
+    first, *rest = render_hits(needed, ((source, found.times_of(source)) for source in found.sources()))
+    assert parse_coverage(first) == needed
+    assert [parse_hits(line) for line in rest] == [(source, list(found.times_of(source))) for source in found.sources()]
     entries = sorted(found.review(found.sources(), NOW), key=order)
     for render in RENDERERS.values():
         text = "".join(render(entries, "mx.example.org"))

@@ -303,6 +303,33 @@ def list_for_rbldnsd(stage: Stage, block: Block) -> None:
     assert f"\n{CALLER} " in (stage.root / "var/lib/rbldns/bl").read_text()
 
 
+def hits_of_mx3(stage: Stage) -> None:
+    """Write the logs of two servers and the hits of a third."""
+    write_logs(stage)
+    (stage.root / "srv/hits").mkdir(parents=True)
+    stage.run(f"smtppseudo blocklist --format hits {stage.log_dir} --output /srv/hits/mx3")
+
+
+def list_of_three(stage: Stage, block: Block) -> None:
+    """Make a list from logs and a hits file; it has a caller with a hit in each."""
+    hits_of_mx3(stage)
+    stage.run(block.text)
+    assert (stage.cwd / "blocklist").read_text() == f"{CALLER}\n"
+
+
+def hits_files(stage: Stage, block: Block) -> None:
+    """Make a hits file, and a list from two."""
+    hits_of_mx3(stage)
+    stage.run(block.text)
+    assert (stage.cwd / "blocklist").read_text() == f"{CALLER}\n"
+
+
+def hits_file(stage: Stage, block: Block) -> None:
+    """Read the hits file of a page; its times are long ago."""
+    (stage.cwd / "hits").write_text(f"{block.text}\n")
+    assert "would be empty" in stage.run("smtppseudo blocklist hits", 1)
+
+
 def rbldnsd(stage: Stage, block: Block) -> None:
     """Serve a list by DNS."""
     require("rbldnsd", "dig")

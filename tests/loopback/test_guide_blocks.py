@@ -129,6 +129,11 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "* * * * * root rsync": runs.logs_by_rsync,
         "smtppseudo blocklist /srv/logs/mx1": BY_CROWDSEC,
     },
+    "several-servers": {
+        "smtppseudo blocklist --output": runs.list_of_three,
+        "smtppseudo blocklist --format hits": runs.hits_files,
+        "smtppseudo-hits 1": runs.hits_file,
+    },
     "tarpit": {
         "smtppseudo set tarpit=true": runs.run_all,
         "smtppseudo set greet_delay_s=6": runs.run_all,

@@ -221,7 +221,7 @@ def test_the_codes_are_those_of_the_server() -> None:
 def own_fields(kind: type[Event]) -> list[str]:
     if kind is not Command:
         return list(kind._fields)
-    marked = Command("NOOP", "250 OK", eol_lf=True, pregreet=True, pipelined=True, truncated_bytes=1)
+    marked = Command("NOOP", "250 OK", eol_lf=True, pregreet=True, pipelined=True, truncated_bytes=1, more_lines=1)
     return [name for name, _ in fields(marked)]
 
 
@@ -231,7 +231,7 @@ def test_the_events_are_those_of_the_server() -> None:
         name: own_fields(kind) for kind, name in NAMES.items()
     }
     assert {name: optional(cell) for name, cell in documented.items() if optional(cell)} == {
-        "command": {"eol", "pregreet", "pipelined", "truncated_bytes"},
+        "command": {"eol", "pregreet", "pipelined", "truncated_bytes", "more_lines"},
         "tls": {"version", "cipher", "failure"},
         "closed": {"not_logged"},
         "error": {"lost"},

@@ -21,7 +21,7 @@ data = st.binary(max_size=40) | st.lists(
 texts = data.map(escape)
 counts = st.integers(0, 1 << 40)
 replies = st.builds(lambda code, text: f"{code} {text}", st.integers(200, 599), texts)
-commands = st.builds(Command, texts, replies, st.booleans(), st.booleans(), st.booleans(), counts)
+commands = st.builds(Command, texts, replies, st.booleans(), st.booleans(), st.booleans(), counts, counts)
 
 
 def of_kind(kind: type[Event]) -> st.SearchStrategy[Event]:

@@ -31,7 +31,11 @@ def row_of(line: str) -> Row:
     kind = NAMES[type(event)]
     origin = (record.time, kind, str(record.session or ""), record.ip, str(record.port or ""))
     if isinstance(event, Command):
-        held = [name for name, _ in fields(record) if name in ("eol", "pregreet", "pipelined", "truncated_bytes")]
+        held = [
+            name
+            for name, _ in fields(record)
+            if name in ("eol", "pregreet", "pipelined", "truncated_bytes", "more_lines")
+        ]
         return (*origin, event.data, event.reply[:3], " ".join(held), "", "", "", server)
     reason, amount = (str(getattr(event, name)) if name else "" for name in _FIELDS.get(kind, ("", "")))
     mails = str(read_record(line).get("mails_refused", ""))
@@ -40,7 +44,7 @@ def row_of(line: str) -> Row:
 
 def with_names_of_marks(row: Row) -> Row:
     """Return a row whose marks are only names: their notation depends on the format of the line."""
-    held = [name for name in ("eol", "pregreet", "pipelined", "truncated_bytes") if name in row[7]]
+    held = [name for name in ("eol", "pregreet", "pipelined", "truncated_bytes", "more_lines") if name in row[7]]
     return (*row[:7], " ".join(held), *row[8:])
 
 

@@ -37,6 +37,8 @@ def test_a_transcript_says_what_the_events_do_not_hold() -> None:
     transcripts = Transcripts()
     for event in (
         {"event": "connected", "ip": ""},
+        {"event": "command", "data": "ehlo me", "code": 250, "reply": "Hello me", "more_lines": 5},
+        {"event": "command", "data": "ehlo me", "code": 250, "reply": "Hello me", "more_lines": 1},
         {"event": "command", "data": "ehlo me", "code": 250, "reply": "Hello me"},
         {"event": "message", "bytes": 70},
         {"event": "closed", "reason": "peer", "duration_ms": 1_000},
@@ -48,8 +50,11 @@ def test_a_transcript_says_what_the_events_do_not_hold() -> None:
         "- connected from  port 0",
         "- the greeting, one line, is not in the events",
         "C ehlo me",
+        "S 250-Hello me … and 5 more lines",
+        "C ehlo me",
+        "S 250-Hello me … and 1 more line",
+        "C ehlo me",
         "S 250 Hello me",
-        "- further lines of this reply, if any, are not in the events",
         "C (a message of 70 bytes, thrown away)",
         "- the reply to it, one line, is not in the events",
         "- caller hung up after 1.0 s, 0 bytes in, 0 out",

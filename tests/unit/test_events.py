@@ -38,7 +38,7 @@ def test_the_reasons_for_turning_away() -> None:
 
 
 def test_rare_fields_have_defaults() -> None:
-    assert Command("x", "250 OK")[2:] == (False, False, False, 0)
+    assert Command("x", "250 OK")[2:] == (False, False, False, 0, 0)
     assert Closed("quit", 1, 2, 3, 4).not_logged == Error("x").lost == 0
 
 

@@ -36,6 +36,14 @@ def of_command(data: bytes, *, pregreet: bool = False) -> tuple[str, ...]:
         (b"\\x09MAIL FROM:<a@b>", ()),
         (b"\xffMAIL", ()),
         (b"", ()),
+        (b"MAIL / HTTP/1.1", ()),
+        (b"mail\t /" + b"a" * 3000, ()),
+        (b"RCPT http://x/ HTTP/1.0", ()),
+        (b"DATA * HTTP/1.1", ()),
+        (b"AUTH[redacted]", ()),
+        (b"MAIL FROM:</>", ("mail",)),
+        (b"AUTH [redacted]", ("auth",)),
+        (b"MAIL FROM:<a@b> HTTP/1.1", ("mail",)),  # else a spammer could write this
     ],
 )
 def test_evidence_of_a_command(data: bytes, kinds: tuple[str, ...]) -> None:

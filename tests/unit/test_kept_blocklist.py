@@ -203,6 +203,46 @@ def test_hits_outlast_a_restart(make: Callable[..., Bench]) -> None:
     assert [entry["source"] for entry in json.loads(bench.path.read_text())["entries"]] == [A, B]
 
 
+def test_the_file_of_hits_can_be_read_beside_those_of_other_servers(make: Callable[..., Bench]) -> None:
+    bench = make(server_name="mx1", blocklist_min_hits=20, blocklist_evidence=("auth", "mail"))
+    bench.call(A)
+    bench.stop()
+    first, second = (bench.directory / HITS_FILE).read_text().splitlines()
+    # 30 + 7 days, and for 20 hits within 30 days and 7 after the latest, 19 hits more
+    assert first == "smtppseudo-hits 1 server=mx1 window_s=3196800 evidence=auth,mail times=39"
+    assert second.split()[0] == A
+
+
+def test_hits_of_an_older_version_are_taken_over(make: Callable[..., Bench]) -> None:
+    """Their file had no first line."""
+    bench = make()
+    bench.call(A, A, B, B, B)
+    bench.stop()
+    hits = bench.directory / HITS_FILE
+    header, lines = hits.read_text().split("\n", 1)
+    hits.write_text(lines)
+    bench.path.unlink()
+    bench.start()
+    bench.call(A)
+    bench.stop()
+    assert (bench.listed, bench.troubles) == ([A, B], [])
+    assert hits.read_text().startswith(f"{header}\n")
+
+
+def test_hits_are_kept_as_long_as_a_list_of_several_servers_needs_them(make: Callable[..., Bench]) -> None:
+    """A hit of 36 days ago lists a source today, if another server has seen it 7 and 6 days ago."""
+    bench = make()
+    bench.call(A)
+    bench.pass_time(36.9 * DAY_S)
+    bench.call(B)
+    bench.pass_time(61)
+    assert bench.blocklist._hits.sources() == [A, B]
+    bench.pass_time(DAY_S)
+    bench.call(B)
+    bench.pass_time(61)
+    assert bench.blocklist._hits.sources() == [B]
+
+
 def test_a_crash_loses_no_entry(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.call(*[A] * 3)

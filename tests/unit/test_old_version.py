@@ -15,8 +15,9 @@ import pytest
 from smtppseudo.blocklist.evidence import HitFinder
 from smtppseudo.blocklist.formats import RENDERERS, order
 from smtppseudo.blocklist.hits import hits_in
+from smtppseudo.blocklist.hits_file import coverage_of, parse_hits, render_hits
 from smtppseudo.blocklist.never_listed import read_never_listed
-from smtppseudo.blocklist.policy import Hits, parse_hits, policy_of
+from smtppseudo.blocklist.policy import Hits, policy_of
 from smtppseudo.config.file import parse_file, to_toml
 from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import Settings
@@ -163,7 +164,8 @@ def test_stored_hits_are_read() -> None:
     for source, times in map(parse_hits, text.splitlines()):
         for at in times:
             hits.add(source, at)
-    assert sorted(hits.render(hits.sources())) == sorted(text.splitlines(keepends=True))
+    _, *lines = render_hits(coverage_of(hits.policy, ()), ((each, hits.times_of(each)) for each in hits.sources()))
+    assert sorted(lines) == sorted(text.splitlines(keepends=True))
 
 
 def test_stored_magic_word_is_valid() -> None:

@@ -21,6 +21,8 @@ REQUESTS: Final = (
     *(b"GET / HTTP/1.1", b"POST http://mx.example.org/ HTTP/1.1", b"get HTTPS://x", b"OPTIONS * HTTP/1.1"),
     *(b"PRI * HTTP/2.0", b"CONNECT mx.example.org:25", b"CONNECT [2001:db8::1]:25 HTTP/1.1", b"GET x y HTTP/1.0 "),
     *(b"GET /" + b"a" * 3000, b"PUT  /x", b" GET /", b"\r\nGET / HTTP/1.1", b"GET", b"x\r\n" * 18 + b"Host: x"),
+    *(b"MAIL / HTTP/1.1", b"AUTH /x HTTP/1.1", b"HELO http://x/ HTTP/1.0 ", b"QUIT * HTTP/1.1", b"rcpt\t/ HTTP/2.0"),
+    *(b"DATA /a b HTTP/1.1", b"STARTTLS / HTTP/1.1", b"AUTH /" + b"a" * 3000, b"MAIL /" + b"a" * 3000),
 )
 
 
@@ -46,7 +48,7 @@ def test_http_ends_the_session_with_a_500_and_is_no_evidence(stage: Stage, reque
     assert last[:3] == b"500"
 
 
-@pytest.mark.parametrize("request_line", REQUESTS[:8])
+@pytest.mark.parametrize("request_line", [*REQUESTS[:8], *REQUESTS[14:-2]])
 @pytest.mark.parametrize("settings", [DEFAULTS, DEFAULTS._replace(greet_delay_s=1.0)])
 def test_http_before_the_greeting_is_no_evidence(settings: Settings, request_line: bytes) -> None:
     kind = TarpitSession if settings.greet_delay_s else SmtpSession
@@ -98,7 +100,9 @@ def test_tls_without_starttls_gets_no_reply_and_is_no_event(data: bytes, size: i
             b"PROXY TCP4 192.0.2.1 192.0.2.2 4000 25",
             b"HELO /",
             b"EHLO x:25",
-            b"NOOP / HTTP/1.1",
+            b"NOOP /",
+            b"HELO x HTTP/1.1",
+            b"EHLO host.example",
             b"LHLO x",
             b"x HTTP/1",
         ),

@@ -72,6 +72,11 @@ KINDS: Final[list[tuple[Event, str, str]]] = [
         '"data":"a=b","code":421,"reply":"x","eol":"lf","pregreet":true,"pipelined":true,"truncated_bytes":9',
     ),
     (
+        Command("EHLO x", "250 Hi", pipelined=True, more_lines=5),
+        'data="EHLO x" code=250 reply=Hi pipelined=true more_lines=5',
+        '"data":"EHLO x","code":250,"reply":"Hi","pipelined":true,"more_lines":5',
+    ),
+    (
         command(b'"\\\n\xff', b"250 \xff"),
         r'data="\x22\\\x0a\xff" code=250 reply=\xff',
         r'"data":"\"\\\\\\x0a\\xff","code":250,"reply":"\\xff"',

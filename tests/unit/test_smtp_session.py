@@ -82,6 +82,13 @@ def test_the_event_holds_the_first_line_of_a_long_reply() -> None:
     (event,) = commands(session.receive(b"EHLO x\r\n", START))
     assert event.reply[:3] == "250"
     assert event.reply[4:] == "Hello x from 192.0.2.1, pleased to meet you."
+    assert event.more_lines == len(session.data_to_send(START).splitlines()) - 1 == len(DEFAULTS.ehlo_keywords)
+
+
+@pytest.mark.parametrize("line", [b"EHLO\r\n", b"EHLO / HTTP/1.1\r\n", b"HELO x\r\n"])
+def test_a_reply_of_one_line_has_no_more_lines(line: bytes) -> None:
+    (event,) = commands(greeted().receive(line, START))
+    assert event.more_lines == 0
 
 
 def test_pipelined_commands_are_marked() -> None:

@@ -1,0 +1,128 @@
+"""Hits files: the latest hits of each source, for the next run of a server, and for lists from several servers.
+
+    smtppseudo-hits 1 server=mx1,mx2 window_s=3196800 evidence=auth,errors,mail,pregreet times=32
+    20.1.1.1 1795910400 1795914000
+    2a01:4f8:1:2::/64 1795910411
+
+It is ASCII text with LF. The first line has the version of the format and what the file covers; later versions may add
+fields. Each other line has a source, and the times of its latest hits in seconds since 1970.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from smtppseudo.blocklist.hits import Hit
+from smtppseudo.blocklist.policy import DAY_S, Policy
+from smtppseudo.net.addresses import source_number
+
+MAGIC: Final = "smtppseudo-hits "
+_HEADER: Final = re.compile(
+    MAGIC + r"1 server=([\w.,-]*) window_s=(\d{1,18}) evidence=([a-z,]+) times=(\d{1,9})(?: .*)?", re.ASCII
+)
+_UNFIT: Final = re.compile(r"[^\w.,-]", re.ASCII)  # a log may name its server as it likes
+_TIME_MAX: Final = 1 << 32
+
+
+class Coverage(NamedTuple):
+    """What a hits file covers: its servers, and their hits of the last `window_s` seconds with this evidence.
+
+    Of each source it has the latest hits, `times` at most. `servers` lacks servers without a name.
+    """
+
+    servers: tuple[str, ...]
+    window_s: int
+    evidence: frozenset[str]
+    times: int
+
+    def shortfall(self, needed: "Coverage") -> str:
+        """Return why lists for which `needed` is needed cannot be made of this file; empty if they can."""
+        if self.evidence != needed.evidence:
+            return f"its evidence is {_joined(self.evidence)}, not {_joined(needed.evidence)}"
+        if self.times < needed.times:
+            return f"it has the latest {self.times} hits of an address, and --min-hits needs {needed.times}"
+        if self.window_s < needed.window_s:
+            days, needed_days = self.window_s / DAY_S, needed.window_s / DAY_S
+            return f"it has the hits of {days:.2g} days, and --window with --expire needs {needed_days:.2g}"
+        return ""
+
+
+def coverage_of(policy: Policy, evidence: Iterable[str], servers: Iterable[str] = ()) -> Coverage:
+    """Return what lists by this policy and evidence need."""
+    return Coverage(tuple(servers), policy.span_s, frozenset(evidence), policy.kept_hits)
+
+
+def render_hits(coverage: Coverage, hits: Iterable[tuple[str, Sequence[int]]]) -> Iterator[str]:
+    """Render a hits file of sources and their times, line by line; a source without times is left out."""
+    servers, window_s, evidence, times = coverage
+    names = _UNFIT.sub("-", ",".join(servers))
+    yield f"{MAGIC}1 server={names} window_s={window_s} evidence={_joined(evidence)} times={times}\n"
+    for source, its_times in hits:
+        if its_times:
+            yield f"{source} {' '.join(map(str, its_times))}\n"
+
+
+def parse_coverage(line: str) -> Coverage:
+    """Parse the first line of a hits file. Raises ValueError."""
+    match = _HEADER.fullmatch(line.rstrip("\n"))
+    if match is None:
+        raise ValueError("a hits file of another version; upgrade this program")
+    servers, window_s, evidence, times = match.groups()
+    names = tuple(filter(None, servers.split(",")))
+    return Coverage(names, int(window_s), frozenset(evidence.split(",")), int(times))
+
+
+def parse_hits(line: str) -> tuple[str, list[int]]:
+    """Parse another line of a hits file: a source and the times of its hits. Raises ValueError."""
+    source, *words = line.split()
+    number = source_number(source)
+    # Readers of lists fail for host bits; the same source in two forms would be two.
+    is_our_form = ":" not in source or (source.endswith("/64") and not number % (1 << 64) and source == source.lower())
+    times = [int(word) for word in words]
+    if not is_our_form or not times or not all(0 <= at < _TIME_MAX for at in times):
+        raise ValueError(f"not a source and times: {line!r}")
+    return source, times
+
+
+def _joined(evidence: Iterable[str]) -> str:
+    return ",".join(sorted(evidence))
+
+
+class HitsFiles:
+    """Reads hits files for lists for which `needed` is needed.
+
+    `servers` are those that the files name. Without `allows_twice` no two files may name the same: its hits would count
+    twice. `damaged` counts the lines that are no hits.
+    """
+
+    def __init__(self, needed: Coverage, *, allows_twice: bool) -> None:
+        self.servers: set[str] = set()
+        self.damaged = 0
+        self._needed = needed
+        self._allows_twice = allows_twice
+        self._names = ""
+
+    def hits_in(self, block: bytes) -> Iterator[Hit]:
+        """Yield the hits in whole lines of a file. Raises ValueError if the file does not suit."""
+        for line in block.decode("ascii", "replace").split("\n")[:-1]:
+            if line.startswith(MAGIC):
+                self._begin(parse_coverage(line))
+                continue
+            try:
+                source, times = parse_hits(line)
+            except ValueError:
+                self.damaged += 1
+                continue
+            for at in times:
+                yield Hit(source, at, ("hits file",), self._names)
+
+    def _begin(self, coverage: Coverage) -> None:
+        if shortfall := coverage.shortfall(self._needed):
+            raise ValueError(shortfall)
+        twice = self.servers.intersection(coverage.servers)
+        if twice and not self._allows_twice:
+            raise ValueError(
+                f"another hits file names {min(twice)}, too: its hits would count twice; --force counts them"
+            )
+        self.servers.update(coverage.servers)
+        self._names = ",".join(coverage.servers)
