@@ -6,8 +6,10 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import ask, say
@@ -29,14 +31,17 @@ from smtppseudo.link.link import MonitorLink
 from smtppseudo.link.machine import MAX_WORD_CHARS, checked_word
 from smtppseudo.link.pins import SHOW_COMMAND, Pins, name_of, parse_fingerprint
 from smtppseudo.link.route import Target, connect
+from smtppseudo.link.wire import LOOPBACK
+
+T = TypeVar("T")
 
 
-def add_access(command: argparse.ArgumentParser, *, host_is_option: bool = True) -> None:
-    """Add the arguments that name a server and the secrets for it."""
-    if host_is_option:
-        command.add_argument("--host", metavar="HOST", help="the server, or HOST:PORT (this machine)")
+def add_access(command: argparse.ArgumentParser, *, has_several: bool = False) -> None:
+    """Add the arguments that name a server, or several, and the secrets for it."""
+    if has_several:
+        command.add_argument("hosts", nargs="*", metavar="HOST", help="a server, or HOST:PORT (this machine)")
     else:
-        command.add_argument("host", nargs="?", metavar="HOST", help="the server, or HOST:PORT (this machine)")
+        command.add_argument("--host", metavar="HOST", help="the server, or HOST:PORT (this machine)")
     command.add_argument(
         "--monitor-port", type=port, metavar="PORT", help="its monitor port (noted in the state directory, else 26)"
     )
@@ -74,11 +79,15 @@ def _fingerprint(text: str) -> str:
 
 
 class Access:
-    """Access to the server that the options name. An answer of the user also serves later logins."""
+    """Access to the server `host` with the options. An answer of the user also serves later logins.
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        word = None if options.magic_file is None else read_word(Path(options.magic_file))
-        self._target = Target(*host_and_port(options.host, options.monitor_port), word, options.tls)
+    `words` has the magic word once it is known: the servers of a command share it.
+    """
+
+    def __init__(self, options: argparse.Namespace, host: str | None, words: list[str]) -> None:
+        self.name = host or LOOPBACK
+        self._words = words
+        self._target = Target(*host_and_port(host, options.monitor_port), tls=options.tls)
         self._keyring = user_keyring(options.state_dir, options.pin)
 
     def connect(self) -> MonitorLink:
@@ -88,15 +97,26 @@ class Access:
         """
         while True:  # each question is asked once: its answer is used in the next round
             try:
-                route = connect(self._target, self._keyring)
-            except UnknownCertificateError as error:
-                self._ask_trust(error)
-            except NeedsMagicWordError as error:
-                self._ask_word(error.place)
-            else:
-                if route.note:
-                    say(route.note)
-                return route.link
+                return self.dial()
+            except LinkError as error:
+                self.answer(error)
+
+    def dial(self) -> MonitorLink:
+        """Connect and log in without a question. Raises LinkError."""
+        word = self._words[0] if self._words else None
+        route = connect(self._target._replace(magic_word=word), self._keyring)
+        if route.note:
+            say(route.note)
+        return route.link
+
+    def answer(self, error: Exception) -> None:
+        """Ask the user for what the last try lacked. Raises the error if that would not help, and CommandError."""
+        if isinstance(error, UnknownCertificateError):
+            self._ask_trust(error)
+        elif not isinstance(error, NeedsMagicWordError):
+            raise error
+        elif not self._words:
+            self._ask_word(error.place)
 
     def _ask_trust(self, error: UnknownCertificateError) -> None:
         place = "{} port {}".format(*error.place)
@@ -121,7 +141,54 @@ class Access:
                 f" {cookies}",
                 exits.NOT_AUTHORIZED,
             )
-        self._target = self._target._replace(magic_word=_checked(ask_word(f"Magic word of {place}: ")))
+        self._words.append(_checked(ask_word(f"Magic word of {place}: ")))
+
+
+def access_to(options: argparse.Namespace, hosts: Sequence[str | None]) -> list[Access]:
+    """Return the access to each of these servers; None is this machine's. Raises CommandError."""
+    if options.pin is not None and len(hosts) > 1:
+        raise exits.CommandError("--pin is the certificate of one HOST; give one HOST", exits.USAGE)
+    words = [] if options.magic_file is None else [read_word(Path(options.magic_file))]
+    return [Access(options, host, words) for host in dict.fromkeys(hosts)]
+
+
+def act_on_all(accesses: Sequence[Access], act: Callable[[MonitorLink], T]) -> list[T | exits.CommandError]:
+    """Log in to servers side by side and call `act` with each link; return its results, or why there is none.
+
+    What only the user can answer is asked in between, for one server after the other.
+    """
+    found: dict[Access, T | exits.CommandError] = {}
+    while waiting := [access for access in accesses if access not in found]:
+        outcomes = _act_side_by_side(waiting, act)
+        for access in waiting:
+            outcome = outcomes[access]
+            try:
+                with explained():
+                    if isinstance(outcome, Exception):
+                        access.answer(outcome)  # the next round uses it
+                    else:
+                        found[access] = outcome
+            except exits.CommandError as error:
+                found[access] = error
+    return [found[access] for access in accesses]
+
+
+def _act_side_by_side(accesses: Sequence[Access], act: Callable[[MonitorLink], T]) -> dict[Access, T | Exception]:
+    found: dict[Access, T | Exception] = {}
+
+    def run(access: Access) -> None:
+        try:
+            with access.dial() as link:
+                found[access] = act(link)
+        except Exception as error:  # noqa: BLE001 - the main thread looks at it
+            found[access] = error
+
+    threads = [threading.Thread(target=run, args=(access,), daemon=True) for access in accesses]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
 
 
 @contextlib.contextmanager
@@ -140,7 +207,8 @@ def explained() -> Iterator[None]:
 @contextlib.contextmanager
 def logged_in(options: argparse.Namespace) -> Iterator[MonitorLink]:
     """Log in to the server that the options name."""
-    with explained(), Access(options).connect() as link:
+    (access,) = access_to(options, [options.host])
+    with explained(), access.connect() as link:
         yield link
 
 

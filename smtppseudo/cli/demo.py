@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, explained
+from smtppseudo.cli.access import logged_in
 from smtppseudo.cli.messages import print_lines, say
 from smtppseudo.cli.options import describe, seconds, whole_number
 from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, no_screen, require_screen
@@ -133,10 +133,10 @@ def _print_events(server: ServerProcess, seconds: float | None) -> None:
         tls="auto",
         pin=None,
     )
-    with explained(), Access(access).connect() as link:
+    with logged_in(access) as link:
         try:
             with _called_after(seconds, link.close):
-                watch.follow(link)
+                watch.print_events(link)
         except ClosedError:
             pass  # the time is up
         except ConnectionLostError as error:

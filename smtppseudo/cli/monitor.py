@@ -25,12 +25,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "smtppseudo monitor\n  smtppseudo monitor 192.0.2.25",
         "Without HOST: the server shown last, or the server of this machine.",
     )
-    add_access(command, host_is_option=False)
+    add_access(command, has_several=True)
 
 
 def run(options: argparse.Namespace) -> int:
     """Show the screen until it is closed."""
-    place = host_and_port(options.host, options.monitor_port)
+    place = host_and_port(next(iter(options.hosts), None), options.monitor_port)
     require_screen(_ALTERNATIVE)
     word = None if options.magic_file is None else read_word(Path(options.magic_file))
     try:

@@ -10,7 +10,7 @@ from typing import Final, Self, TypeAlias
 
 from smtppseudo.link import wire
 from smtppseudo.link.errors import ConnectionLostError, LinkError, NotPrivateError, UnreachableError
-from smtppseudo.link.incoming import Dropped, Incoming, OpReply, Snapshot, Streamed
+from smtppseudo.link.incoming import Dropped, Incoming, OpReply, Snapshot, Streamed, get_message
 from smtppseudo.link.machine import ClientState, MonitorClient, Secrets
 from smtppseudo.link.pins import PINNED
 from smtppseudo.monitor.codec import Frame
@@ -96,6 +96,11 @@ class MonitorLink:
         link = cls(link_wire, (address, port), snapshot, timeout_s)
         link._sort(rest)
         return link
+
+    @property
+    def server_name(self) -> str:
+        """The setting `server_name` at the login; empty if the server has none."""
+        return get_message(self.snapshot.settings, "server_name")
 
     @property
     def is_private(self) -> bool:

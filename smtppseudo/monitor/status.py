@@ -1,7 +1,8 @@
-"""A server's status, from the reply to the op `status`: as a value, as text, and as Prometheus metrics."""
+"""The status of servers, from replies to the op `status`: as a value, as text, and as Prometheus metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import Final, NamedTuple, TypeAlias
 
 from smtppseudo.log.shares import SHORT
@@ -126,6 +127,39 @@ def _duration(seconds: Number) -> str:
     return (f"{days} d " if days else "") + f"{hour:02}:{minute:02}:{second:02}"
 
 
+_COLUMNS: Final[Mapping[str, Callable[[Status], Number]]] = {
+    "in use": lambda status: status.slots_in_use,
+    "slots": lambda status: status.slots,
+    "connected": lambda status: status.connected,
+    "refused": lambda status: sum(status.mails_refused.values()),
+    "today": lambda status: status.mails_refused_today,
+    "turned away": lambda status: sum(status.turned_away.values()),
+    "lost lines": lambda status: status.lost_log_lines,
+    "faults": lambda status: status.faults,
+}
+
+
+def render_rows(statuses: Mapping[str, Status | str]) -> str:
+    """Return a line for each server by its name, and their sum. A text stands for a status that is not known."""
+    known = [status for status in statuses.values() if isinstance(status, Status)]
+    rows = [("server", "state", *_COLUMNS)]
+    for name, status in statuses.items():
+        rows.append((name, status) if isinstance(status, str) else (name, status.state, *_cells([status])))
+    online = [status.state for status in known].count("online")
+    rows.append((f"{len(statuses)} servers", f"{online} online", *_cells(known)))
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    places = ["<", "<", *[">"] * len(_COLUMNS)]
+    lines = [
+        "  ".join([f"{cell:{place}{width}}" for cell, place, width in zip(row, places, widths, strict=False)])
+        for row in rows
+    ]
+    return "".join([f"{line.rstrip()}\n" for line in lines])
+
+
+def _cells(statuses: Sequence[Status]) -> list[str]:
+    return [str(sum([count(status) for status in statuses])) for count in _COLUMNS.values()]
+
+
 class _Metric(NamedTuple):
     """A metric, its help text, and the field of `Status` that it shows. `label` names the key of a labelled field."""
 
@@ -179,29 +213,41 @@ _METRICS: Final = (
 )
 
 
-def render_prometheus(status: Status, version: str, started_at: str, server_name: str = "") -> str:
-    """Return a status in Prometheus' text format 0.0.4. Raises ValueError if `started_at` is not an ISO 8601 time.
+class Source(NamedTuple):
+    """A server and its status, for Prometheus. A `name` becomes the label `server` of every metric."""
 
-    The sums of a run begin at 0 and never decrease. A `server_name` becomes the label `server` of every metric.
+    status: Status
+    version: str
+    started_at: datetime
+    name: str = ""
+
+
+def render_prometheus(sources: Sequence[Source]) -> str:
+    """Return the status of servers in Prometheus' text format 0.0.4.
+
+    The sums of a run begin at 0 and never decrease.
     """
-    values: dict[str, Number | Labelled] = {
-        **status._asdict(),
-        "version": {version: 1},
-        "started_at": datetime.fromisoformat(started_at).timestamp(),
-        "online": int(status.state == "online"),
-        "reloaded": int(not status.settings_error),
-    }
+    values = [(source.name, _values(source)) for source in sources]
     lines: list[str] = []
     for metric in _METRICS:
         name = f"smtppseudo_{metric.name}"
         kind = "counter" if name.endswith("_total") else "gauge"
         lines += [f"# HELP {name} {metric.help}", f"# TYPE {name} {kind}"]
-        value = values[metric.field]
-        by_label = {"": value} if isinstance(value, int | float) else value
-        lines += [
-            f"{name}{_labels({'server': server_name, metric.label: key})} {each}" for key, each in by_label.items()
-        ]
+        for server, by_field in values:
+            value = by_field[metric.field]
+            by_label = {"": value} if isinstance(value, int | float) else value
+            lines += [f"{name}{_labels({'server': server, metric.label: key})} {by_label[key]}" for key in by_label]
     return "\n".join(lines) + "\n"
+
+
+def _values(source: Source) -> dict[str, Number | Labelled]:
+    return {
+        **source.status._asdict(),
+        "version": {source.version: 1},
+        "started_at": source.started_at.timestamp(),
+        "online": int(source.status.state == "online"),
+        "reloaded": int(not source.status.settings_error),
+    }
 
 
 def _labels(labels: Mapping[str, str]) -> str:

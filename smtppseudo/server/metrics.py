@@ -1,13 +1,14 @@
 """The metrics file: the server's counters for Prometheus, read by node_exporter's textfile collector."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from smtppseudo import __version__
 from smtppseudo.files import Replacement
 from smtppseudo.loop.reactor import Reactor, Timer
-from smtppseudo.monitor.status import Status, render_prometheus
+from smtppseudo.monitor.status import Source, Status, render_prometheus
 
 WRITE_EVERY_S: Final = 15.0
 _MODE: Final = 0o644  # the collector is another user
@@ -33,7 +34,7 @@ class MetricsFile:
         self._status = status
         self._server_name = server_name
         self._on_trouble = on_trouble
-        self._started_at = reactor.clock.stamp
+        self._started_at = datetime.fromisoformat(reactor.clock.stamp)
         self._reported = ""
         self._timer = Timer(reactor, self.write)
 
@@ -48,7 +49,8 @@ class MetricsFile:
         self._write()
 
     def _write(self) -> None:
-        text = render_prometheus(Status.from_fields(self._status()), __version__, self._started_at, self._server_name)
+        status = Status.from_fields(self._status())
+        text = render_prometheus([Source(status, __version__, self._started_at, self._server_name)])
         try:
             with Replacement(self._path, _MODE) as file:
                 file.write(text)

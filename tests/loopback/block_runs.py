@@ -71,6 +71,18 @@ def run_all(stage: Stage, block: Block) -> None:
     stage.run(block.text)
 
 
+def lines_removed(stage: Stage, block: Block) -> None:
+    """Find a person's lines, and remove them."""
+    write_logs(stage)
+    log = stage.log_dir / "2026-11-03.log"
+    mode, lines = log.stat().st_mode, log.read_text().splitlines()
+    find, remove = block.text.splitlines()
+    assert "news@example.com" in stage.run(find)
+    stage.run(remove)
+    assert log.read_text().splitlines() == [line for line in lines if "news@" not in line]
+    assert log.stat().st_mode == mode
+
+
 def on_screen(stage: Stage, line: str) -> None:
     """Run the monitor screen, wait until it shows the server, and leave it."""
     with stage.terminal(f"stty rows 40 columns 100\n{line}") as terminal:

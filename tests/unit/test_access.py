@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, read_word, state_dirs, user_keyring
+from smtppseudo.cli.access import access_to, read_word, state_dirs, user_keyring
 
 AS_ROOT: Final = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -67,7 +67,7 @@ def test_access_reads_the_magic_file(tmp_path: Path) -> None:
         host=None, monitor_port=None, tls="auto", pin=None, state_dir=str(tmp_path), magic_file=str(path)
     )
     with pytest.raises(exits.CommandError, match="8 to 128"):
-        Access(options)
+        access_to(options, [None])
 
 
 def test_user_without_a_home_directory_has_no_pins_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

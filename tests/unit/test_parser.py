@@ -36,7 +36,7 @@ def modules_of(*argv: str) -> set[str]:
     [
         (["serve", "--help"], {"serve"}),
         (["unset", "--help"], {"unset", "set"}),
-        (["watch", "--help"], {"watch"}),
+        (["watch", "--help"], {"watch", "merging"}),
         (["report", "--help"], {"report", "log_files", "periods"}),
         (["find", "--help"], {"find", "log_files", "periods"}),
         (["--", "serve", "--help"], {"serve"}),
@@ -61,7 +61,7 @@ def test_only_the_named_command_is_imported(argv: list[str], own: set[str]) -> N
         ("status --format jsno", "argument --format: invalid choice: 'jsno'; did you mean json?"),
         ("set --hots x", "unrecognized arguments: --hots; did you mean --host?"),
         ("serve --monitor-prot 26", "unrecognized arguments: --monitor-prot 26; did you mean --monitor-port?"),
-        ("status one two", "unrecognized arguments: two"),
+        ("blocked one two", "unrecognized arguments: one two"),
         ("stop --xyzzy", "unrecognized arguments: --xyzzy"),
         ("", "the following arguments are required: COMMAND"),
     ],

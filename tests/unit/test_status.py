@@ -1,11 +1,12 @@
 """A server's status: parsed from a reply, rendered as text and for Prometheus."""
 
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from smtppseudo.monitor.status import Status, render_prometheus, render_text
+from smtppseudo.monitor.status import Source, Status, render_prometheus, render_rows, render_text
 from smtppseudo.server.counters import Counters
 
 FIELDS: Final[dict[str, object]] = {
@@ -43,7 +44,7 @@ MAY_LACK: Final = (
     "log_used",
     "settings_error",
 )
-STARTED_AT: Final = "2026-11-24T15:00:00.250Z"
+STARTED_AT: Final = datetime(2026, 11, 24, 15, 0, 0, 250_000, UTC)
 
 TEXT: Final = """\
 state           online, up 3 d 04:05:06
@@ -65,6 +66,14 @@ log space used  76% of today's, running short
 faults          1
 """
 
+ROWS: Final = """\
+server           state        in use  slots  connected  refused  today  turned away  lost lines  faults
+mx1              online           19     25       9120     8012    700           12           3       1
+192.0.2.25:2626  unreachable
+mx2              offline          19     25       9120     8012    700           12           3       1
+3 servers        1 online         38     50      18240    16024   1400           24           6       2
+"""
+
 
 def changed(name: str, value: object) -> dict[str, object]:
     """Return FIELDS with another value for one of them or for one counter; None removes it."""
@@ -76,12 +85,17 @@ def changed(name: str, value: object) -> dict[str, object]:
 
 
 def families(status: Status) -> dict[str, Any]:
-    text = render_prometheus(status, "1.2.3", STARTED_AT)
+    text = render_prometheus([Source(status, "1.2.3", STARTED_AT)])
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
 def test_render_text() -> None:
     assert render_text(Status.from_fields(FIELDS)) == TEXT
+
+
+def test_render_rows() -> None:
+    online, offline = Status.from_fields(FIELDS), Status.from_fields(changed("state", "offline"))
+    assert render_rows({"mx1": online, "192.0.2.25:2626": "unreachable", "mx2": offline}) == ROWS
 
 
 def test_the_counters_of_the_server_can_be_parsed() -> None:
@@ -125,7 +139,8 @@ def test_prometheus_reads_every_metric() -> None:
 
 
 def test_each_metric_has_its_help_and_its_type_before_its_samples() -> None:
-    lines = render_prometheus(Status.from_fields(FIELDS), "1.2.3", STARTED_AT).splitlines()
+    sources = [Source(Status.from_fields(FIELDS), "1.2.3", STARTED_AT, name) for name in ("mx1", "mx2")]
+    lines = render_prometheus(sources).splitlines()
     names = [line.split()[2] for line in lines if line.startswith("# HELP ")]
     assert len(names) == len(set(names)) == len(families(Status.from_fields(FIELDS)))
     for name in names:
@@ -137,10 +152,10 @@ def test_each_metric_has_its_help_and_its_type_before_its_samples() -> None:
 
 def test_the_server_name_is_a_label_of_every_metric() -> None:
     status = Status.from_fields(FIELDS)
-    named = render_prometheus(status, "1.2.3", STARTED_AT, "mx-1")
+    named = render_prometheus([Source(status, "1.2.3", STARTED_AT, "mx-1")])
     assert named.count('{server="mx-1"') == sum(not line.startswith("#") for line in named.splitlines())
     unnamed = named.replace('{server="mx-1"}', "").replace('server="mx-1",', "")
-    assert unnamed == render_prometheus(status, "1.2.3", STARTED_AT)
+    assert unnamed == render_prometheus([Source(status, "1.2.3", STARTED_AT)])
 
 
 def test_offline_is_0() -> None:
@@ -160,11 +175,6 @@ def test_no_label_can_forge_a_sample() -> None:
     (sample,) = found["smtppseudo_connections_turned_away"].samples
     assert sample.labels == {"reason": label}
     assert sample.value == 5
-
-
-def test_an_invalid_start_time_is_an_error() -> None:
-    with pytest.raises(ValueError, match="isoformat"):
-        render_prometheus(Status.from_fields(FIELDS), "1.2.3", "yesterday")
 
 
 @pytest.mark.parametrize("name", [*Status._fields, "counters"])

@@ -1,0 +1,162 @@
+"""`status` and `watch` with several HOSTs: servers that share a magic word, and servers that are away or refuse it."""
+
+import json
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.clients import LIMIT_S, wait_until
+from tests.loopback.commands import Terminal, write_word
+from tests.monitors import credentials_text, monitor_port
+from tests.running import Running, Servers, command, environment, run
+
+WORD = "open sesame, please"
+
+
+@pytest.fixture
+def start(servers: Servers, tmp_path: Path) -> Callable[..., Running]:
+    """Starts a server with a magic word and these settings."""
+
+    def start(number: int, word: str = WORD, port: int = 0, **settings: Any) -> Running:
+        state = tmp_path / f"state{number}"
+        state.mkdir(exist_ok=True)
+        (state / "credentials").write_text(credentials_text(word))
+        return servers.start(settings, "--state-dir", str(state), "--monitor-port", str(port))
+
+    return start
+
+
+def host(server: Running) -> str:
+    """Return the HOST of a server."""
+    return f"127.0.0.1:{monitor_port(server)}"
+
+
+@pytest.fixture
+def away() -> Iterator[str]:
+    """A HOST at which nobody answers."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> list[str]:
+    """The options with the word, of a user without cookies."""
+    return ["--state-dir", str(tmp_path / "none"), "--magic-file", write_word(tmp_path, WORD)]
+
+
+def test_status_of_several_servers(start: Callable[..., Running], access: list[str], away: str) -> None:
+    named, unnamed, other = start(1, server_name="mx1"), start(2), start(3, "another word")
+    hosts = [host(named), host(unnamed)]
+    named.play("HELO x", "MAIL FROM:<a@b>")
+    unnamed.play("HELO x", "MAIL FROM:<a@b>")
+    text = run("status", *hosts, *access)
+    assert (text.returncode, text.stderr) == (0, "")
+    rows = [line.split() for line in text.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["server", "mx1", hosts[1], "2"]
+    assert rows[1][1:6] == ["online", "0", "25", "1", "1"]
+    assert rows[3][:8] == ["2", "servers", "2", "online", "0", "50", "2", "2"]
+    done = run("status", *hosts, hosts[0], away, "--format", "json", *access)
+    assert done.returncode == 69
+    first, second, third = json.loads(done.stdout)
+    assert (first["name"], first["state"], second["name"]) == ("mx1", "online", hosts[1])
+    assert (third["name"], third["exit_status"]) == (away, 69)
+    assert done.stderr == f"smtppseudo: {third['error']}\n"
+    assert "Connection refused" in third["error"]
+    done = run("status", host(other), *hosts, away, *access)
+    assert done.returncode == 77  # the highest
+    assert "Not Authorized!" in done.stderr
+    assert [line.split(maxsplit=2)[1:] for line in done.stdout.splitlines()[1:5:3]] == [
+        ["not", "authorized"],
+        ["unreachable"],
+    ]
+
+
+def test_metrics_of_several_servers_have_one_help_a_family(start: Callable[..., Running], access: list[str]) -> None:
+    twins = [start(number, server_name="mx1") for number in (1, 2)]
+    hosts = [host(server) for server in twins]
+    text = run("status", *hosts, "--format", "prometheus", *access).stdout
+    assert text.count("# HELP smtppseudo_online ") == text.count("# TYPE smtppseudo_online ") == 1
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    # Servers with the same name are told apart by their addresses.
+    assert [sample.labels["server"] for sample in families["smtppseudo_online"].samples] == hosts
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len({sample.rpartition(" ")[0] for sample in samples}) == len(samples)
+
+
+def test_a_word_that_servers_share_is_asked_once(start: Callable[..., Running], tmp_path: Path) -> None:
+    hosts = [host(start(number)) for number in (1, 2)]
+    with Terminal("status", *hosts, "--state-dir", str(tmp_path / "none")) as terminal:
+        terminal.type_at(f"Magic word of 127.0.0.1 port {hosts[0].rpartition(':')[2]}: ", WORD)
+        status, shown = terminal.end()
+    assert status == 0
+    assert shown.count("Magic word of") == 1
+    assert "2 servers" in shown
+
+
+def test_a_pin_is_for_one_server() -> None:
+    done = run("status", "192.0.2.1", "192.0.2.2", "--pin", "SHA256:" + ":".join(["0A"] * 32))
+    assert done.returncode == 2
+    assert "give one HOST" in done.stderr
+
+
+def test_watch_merges_streams(start: Callable[..., Running], access: list[str], away: str, tmp_path: Path) -> None:
+    servers = [start(1, server_name="mx1"), start(2)]
+    hosts = [host(server) for server in servers]
+    out, err = tmp_path / "out", tmp_path / "err"
+    arguments = ["watch", *hosts, away, "--from-seq", "1", "--event", "connected", "--event", "closed", *access]
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        process = subprocess.Popen(command(*arguments), env=environment(), stdout=stdout, stderr=stderr)
+    try:
+        port = away.rpartition(":")[2]
+        wait_until(lambda: f"cannot reach 127.0.0.1 port {port}" in err.read_text(), "the server that is away")
+        for _ in range(3):
+            for server in servers:
+                server.play("HELO x")
+        wait_until(lambda: out.read_text().count(" closed ") == 6, "all sessions")
+        lines = out.read_text().splitlines()
+        assert sum(line.endswith(" server=mx1") for line in lines) == 6
+        assert sum(line.endswith(f" server={hosts[1]}") for line in lines) == 6
+        servers[0].stop()
+        wait_until(lambda: "(shutdown); reconnecting" in err.read_text(), "a server that ends")
+        servers[1].play("HELO x")
+        wait_until(lambda: out.read_text().count(" closed ") == 7, "the other one goes on")
+        again = start(1, port=monitor_port(servers[0]), server_name="mx1")
+        wait_until(lambda: f"{hosts[0]}: connected again" in err.read_text(), "it is back")
+
+        again.play("HELO x")
+        wait_until(lambda: out.read_text().count(" closed ") == 8, "its events")
+        assert "mx1: the server was restarted" in err.read_text()
+        assert err.read_text().count(port) == 1
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_watch_ends_if_every_server_refuses(start: Callable[..., Running], access: list[str]) -> None:
+    hosts = [host(start(number, "another word")) for number in (1, 2)]
+    done = run("watch", *hosts, *access)
+    assert done.returncode == 77
+    assert done.stderr.count("Not Authorized!") == 2
+
+
+def test_watch_of_several_ends_with_its_reader(start: Callable[..., Running], access: list[str]) -> None:
+    servers = [start(1), start(2)]
+    with subprocess.Popen(
+        command("watch", "--from-seq", "1", "--json", *map(host, servers), *access),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["server"] in map(host, servers)
+        process.stdout.close()
+        assert process.wait(LIMIT_S) == 0
+        assert process.stderr.read() == ""
