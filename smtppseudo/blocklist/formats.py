@@ -25,7 +25,7 @@ def _plain(entries: Iterable[Entry], hostname: str) -> Iterator[str]:  # noqa: A
 
 
 def _json(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
-    yield f'{{"hostname":"{_UNFIT.sub("-", hostname)}","entries":[\n'
+    yield f'{{"hostname":"{UNFIT.sub("-", hostname)}","entries":[\n'
     comma = ""
     for entry in entries:
         yield (
@@ -38,7 +38,7 @@ def _json(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
 def _nft(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
     """Render a script for `nft -f` that creates the sets, or replaces their elements in one transaction."""
     yield (
-        f"# Block list of {_UNFIT.sub('-', hostname)}\n"
+        f"# Block list of {UNFIT.sub('-', hostname)}\n"
         "table inet smtppseudo {\n"
         "    set blocklist4 {\n        type ipv4_addr\n        flags interval\n    }\n"
         "    set blocklist6 {\n        type ipv6_addr\n        flags interval\n    }\n"
@@ -62,7 +62,7 @@ def _rbldnsd(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
 
     rbldnsd replaces the serial 0 by the file's modification time.
     """
-    name = _UNFIT.sub("-", hostname) or "localhost"
+    name = UNFIT.sub("-", hostname) or "localhost"
     yield (
         f"$NS 1h {name}\n"
         f"$SOA 1h {name} hostmaster.{name} 0 10m 5m 7d 5m\n"
@@ -80,7 +80,7 @@ def _rbldnsd(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
 
 
 _VALUES: Final = "$= $ called {}, which takes no mail; last: $=\n:127.0.0.2:\n"
-_UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]")  # the name of a machine may contain any character
+UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]")  # the name of a machine may contain any character
 
 
 def _begin_6(name: str) -> str:
@@ -114,14 +114,19 @@ def _bits(source: str) -> int:
 
 
 _ENTRY: Final = re.compile(
-    r'[ \t]*,?(?:\{"source":")?((?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9a-f:]*:[0-9a-f:]*/64)(?![^\s",])'
+    r'(?:[ \t]*,?(?:\{"source":")?|.*?\sTXT\s+"(?=\S+ called ))'
+    r'((?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9a-f:]*:[0-9a-f:]*/64)(?![^\s",])'
 )
 
 
 def sources_in(lines: Iterable[str]) -> Iterator[str]:
-    """Yield the sources of the entries of a list in any of the formats; other text has none."""
+    """Yield the sources of the entries of a list in any of the formats, or of a zone; other text has none."""
     for line in lines:
         if (match := _ENTRY.match(line)) and match[1] != TEST_ENTRY_4:
+            try:
+                source_number(match[1])
+            except ValueError:
+                continue  # somebody edited the list
             yield match[1]
 
 

@@ -1,19 +1,20 @@
 """`blocklist`: makes a block list for name servers, firewalls and mail servers from the logs."""
 
 import argparse
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
+from smtppseudo.blocklist import dns
 from smtppseudo.blocklist.evidence import HitFinder
 from smtppseudo.blocklist.explain import explain
 from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
 from smtppseudo.blocklist.hits import Hit, hits_in
 from smtppseudo.blocklist.hits_file import MAGIC, HitsFiles, coverage_of, render_hits
 from smtppseudo.blocklist.never_listed import NeverListed, read_never_listed
-from smtppseudo.blocklist.policy import SOURCES_MAX, Hits, policy_of
+from smtppseudo.blocklist.policy import SOURCES_MAX, Entry, Hits, policy_of
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
 from smtppseudo.cli.messages import print_text, say
@@ -27,6 +28,7 @@ from smtppseudo.net.addresses import machine_addresses, source_number
 from smtppseudo.smtp.client_limits import source_of
 
 _LIST_MODE: Final = 0o644
+_DNS_FORMATS: Final = ("nsupdate", "zone")
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -40,8 +42,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_logs(command)
     command.add_argument(
         "--format",
-        choices=(*BLOCKLIST_FORMATS, "hits"),
-        help="the format of the list (plain), or hits: a file of hits to read beside the logs of other servers",
+        choices=(*BLOCKLIST_FORMATS, *_DNS_FORMATS, "hits"),
+        help="the format of the list (plain); zone: a DNS zone; nsupdate: what changes in that zone; hits: a file of"
+        " hits to read beside the logs of other servers",
+    )
+    command.add_argument("--zone", type=_zone, metavar="NAME", help="the name of the zone, such as bl.example.org")
+    command.add_argument(
+        "--previous", metavar="FILE", help="for nsupdate: the list before, or the zone as it is now; may be empty"
     )
     command.add_argument("--output", metavar="FILE", help="replace this file with the list (print the list)")
     _add_policy(command)
@@ -90,8 +97,16 @@ def _days(text: str) -> float:
     return parse_duration(text).total_seconds() / 86_400
 
 
+def _zone(text: str) -> str:
+    if dns.is_domain(name := text.removesuffix(".")):
+        return name
+    raise argparse.ArgumentTypeError(f"{text} is not a domain of at most 189 characters, such as bl.example.org")
+
+
 def run(options: argparse.Namespace) -> int:
     """Print or write a list, or explain whether an address is listed."""
+    if (options.format in _DNS_FORMATS, options.format == "nsupdate") != (bool(options.zone), bool(options.previous)):
+        raise exits.CommandError("--format zone needs --zone; nsupdate needs --zone and --previous", exits.USAGE)
     settings = read_configuration(options, say).settings
     named = [*settings.blocklist_never, *map(_network_or_path, options.never)]
     never = read_never_listed(named, [*settings.listen, *machine_addresses()])
@@ -102,6 +117,7 @@ def run(options: argparse.Namespace) -> int:
         text, is_listed = explain(source, hits, policy_of(settings), never.reason(source), now)
         print_text(text)
         return exits.GOOD if is_listed else exits.FAILED
+    before = _sources_before(options)
     known = Hits(policy_of(settings), SOURCES_MAX)
     servers: set[str] = set()
     for hit in _hits(options, settings, now, servers):
@@ -110,13 +126,12 @@ def run(options: argparse.Namespace) -> int:
         sources = [each for each in sorted(known.sources(), key=source_number) if never.reason(each) is None]
         _check_complete(known, 1, set(), never, options)
         coverage = coverage_of(known.policy, settings.blocklist_evidence, sorted(servers - {""}))
-        _deliver(sources, render_hits(coverage, ((each, known.times_of(each)) for each in sources)), options)
+        _deliver(sources, render_hits(coverage, ((each, known.times_of(each)) for each in sources)), options, before)
         return exits.GOOD
     entries = [entry for entry in known.review(known.sources(), now) if never.reason(entry.source) is None]
     _check_complete(known, known.policy.min_hits, {entry.source for entry in entries}, never, options)
     entries.sort(key=order)
-    render = RENDERERS[options.format or settings.blocklist_format]
-    _deliver(entries, render(entries, settings.hostname), options)
+    _deliver(entries, _render(entries, options, settings, before, now), options, before)
     return exits.GOOD
 
 
@@ -164,6 +179,20 @@ def _report_problems(reading: Reading, damaged: int, options: argparse.Namespace
         )
 
 
+def _sources_before(options: argparse.Namespace) -> list[str]:
+    """Return the sources in the list that is replaced or updated; none if there is no list yet. Raises CommandError."""
+    path = options.previous or options.output
+    if not path or not (options.previous or Path(path).is_file()):
+        return []
+    try:
+        with Path(path).open(encoding="ascii", errors="replace") as file:
+            return list(sources_in(file))
+    except OSError as error:
+        raise exits.CommandError(
+            f"{path}: {error.strerror}; the list before must be a file that this user can read; it may be empty"
+        ) from None
+
+
 def _check_complete(known: Hits, least: int, listed: set[str], never: NeverListed, options: argparse.Namespace) -> None:
     """Report the addresses that were left out. Raise CommandError if one with `least` hits may be missing."""
     if not known.forgotten:
@@ -178,35 +207,37 @@ def _check_complete(known: Hits, least: int, listed: set[str], never: NeverListe
         )
 
 
-def _deliver(sources: Sized, lines: Iterable[str], options: argparse.Namespace) -> None:
+def _render(
+    entries: Sequence[Entry], options: argparse.Namespace, settings: Settings, before: Iterable[str], now: int
+) -> Iterator[str]:
+    if options.format == "nsupdate":
+        return dns.nsupdate(entries, settings.hostname, options.zone, before)
+    if options.format == "zone":
+        return dns.zone_file(entries, settings.hostname, options.zone, serial=now)
+    return RENDERERS[options.format or settings.blocklist_format](entries, settings.hostname)
+
+
+def _deliver(sources: Sized, lines: Iterable[str], options: argparse.Namespace, before: Sized) -> None:
     """Print or write the list. Raises CommandError if it is empty or shrank too much and --force is not given."""
     if not sources and not options.force:
         raise exits.CommandError("the list would be empty; --explain ADDRESS says why, --force writes it anyway")
+    if 2 * len(sources) < len(before) and not options.force:
+        raise exits.CommandError(
+            f"{options.previous or options.output}: the list would shrink from {len(before)} to {len(sources)} entries;"
+            " --force writes it anyway"
+        )
     if options.output is None:
         for line in lines:
             print_text(line)
         return
-    path = Path(options.output)
     try:
-        before = _count_in(path)
-        if 2 * len(sources) < before and not options.force:
-            raise exits.CommandError(
-                f"{path}: the list would shrink from {before} to {len(sources)} entries; --force writes it anyway"
-            )
-        with Replacement(path, _LIST_MODE) as new:
+        with Replacement(Path(options.output), _LIST_MODE) as new:
             new.write("".join(lines))
             new.commit(sync=True)
     except OSError as error:
         raise exits.CommandError(
-            f"{path}: {error.strerror}; --output must be a file that this user can replace"
+            f"{options.output}: {error.strerror}; --output must be a file that this user can replace"
         ) from None
-
-
-def _count_in(path: Path) -> int:
-    if not path.is_file():
-        return 0
-    with path.open(encoding="ascii", errors="replace") as file:
-        return sum(1 for _ in sources_in(file))
 
 
 def _network_or_path(text: str) -> str:

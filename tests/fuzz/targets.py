@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, get_args
 
+from smtppseudo.blocklist.dns import nsupdate, zone_file
 from smtppseudo.blocklist.evidence import VERBS, HitFinder
 from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
 from smtppseudo.blocklist.hits import hits_in
@@ -251,10 +252,13 @@ def hits(data: bytes) -> None:
     assert parse_coverage(first) == needed
     assert [parse_hits(line) for line in rest] == [(source, list(found.times_of(source))) for source in found.sources()]
     entries = sorted(found.review(found.sources(), NOW), key=order)
-    for render in RENDERERS.values():
-        text = "".join(render(entries, "mx.example.org"))
+    texts = ["".join(render(entries, "mx.example.org")) for render in RENDERERS.values()]
+    for text in (*texts, "".join(zone_file(entries, "mx.example.org", "bl.example.org", NOW))):
         assert re.fullmatch(r"[\n -~]*", text)
         assert list(sources_in(text.splitlines())) == [entry.source for entry in entries]
+    before = list(sources_in(data.decode("ascii", "replace").splitlines()))
+    script = "".join(nsupdate(entries, "mx.example.org", "bl.example.org", before))
+    assert re.fullmatch(r"(?:(?:update (?:add|delete) [ -~]+|zone [a-z.]+|send)\n)+", script)
 
 
 def logs(data: bytes) -> None:

@@ -135,7 +135,7 @@ class Stage:
     @contextlib.contextmanager
     def background(self, text: str, *, ends_with: int = 0) -> Iterator[Path]:
         """Run commands that end by Ctrl-C only; yield the file with their output so far."""
-        output = self.root / "output"
+        output = self.root / f"output{len(list(self.root.glob('output*')))}"
         with output.open("wb") as file:
             process = subprocess.Popen(
                 self.words(f"exec {text}"),

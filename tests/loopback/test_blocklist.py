@@ -125,12 +125,12 @@ def test_output_is_replaced_atomically_and_world_readable(log: Path, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.toml", "list", "logs"]
 
 
-@pytest.mark.parametrize("name", ["plain", "rbldnsd", "nft", "json"])
+@pytest.mark.parametrize("name", ["plain", "rbldnsd", "nft", "json", "zone"])
 def test_list_that_would_shrink_by_half_is_not_replaced(log: Path, tmp_path: Path, name: str) -> None:
     output = tmp_path / "list"
     many = [record for number in range(5) for record in hits(f"20.2.2.{number}", 3, 2, 1)]
     before = write(tmp_path / "before" / "x.log", many)
-    to_file = ("--format", name, "--output", str(output))
+    to_file = ("--format", name, "--output", str(output), *(("--zone", "a.b") if name == "zone" else ()))
     assert blocklist(before, *to_file) == (0, "", "")
     old = output.read_bytes()
     shrunk = f"smtppseudo: {output}: the list would shrink from 5 to 2 entries; --force writes it anyway\n"
@@ -142,6 +142,73 @@ def test_list_that_would_shrink_by_half_is_not_replaced(log: Path, tmp_path: Pat
     write(before, many[: len(many) // 5 * 4])
     assert blocklist(before, *to_file) == (0, "", "")
     assert blocklist(log, *to_file) == (0, "", "")
+
+
+def nsupdate(previous: Path | str, *more: str) -> tuple[str, ...]:
+    return ("--format", "nsupdate", "--zone", "bl.example.org", "--previous", str(previous), *more)
+
+
+def names_in(text: str, start: str) -> list[str]:
+    return [line.removeprefix(start).split()[0] for line in text.splitlines() if line.startswith(start)]
+
+
+def test_nsupdate_has_the_difference_to_the_list_before(log: Path, tmp_path: Path) -> None:
+    """The list before may be empty, in any format, or on standard input; the script goes to FILE or is printed."""
+    name_a, name_c = "1.1.1.20.bl.example.org.", "*.2.0.0.0.1.0.0.0.8.f.4.0.1.0.a.2.bl.example.org."
+    tests = ["2.0.0.127.bl.example.org.", f"2.0.0.0.0.0.f.7.f.f.f.f{'.0' * 20}.bl.example.org."]
+    previous = tmp_path / "previous"
+    previous.touch()
+    status, script, stderr = blocklist(log, *nsupdate(previous))
+    assert (status, stderr) == (0, "")
+    assert script.startswith("zone bl.example.org\nupdate delete 2.0.0.127.bl.example.org.\n")
+    assert script.endswith("\nsend\n")
+    assert names_in(script, "update delete ") == [*tests, name_a, name_c]
+    assert names_in(script, "update add ") == [name for name in (*tests, name_a, name_c) for _ in range(2)]
+    assert blocklist(log, *nsupdate(previous, "--output", str(tmp_path / "script"))) == (0, "", "")
+    assert (tmp_path / "script").read_text() == script
+
+    more = write(tmp_path / "more" / "x.log", [*hits(A, 20, 9, 1), *hits("20.9.9.9", 3, 2, 1)])
+    for name in ("plain", "rbldnsd", "nft", "json", "zone"):
+        zone = ("--zone", "bl.example.org") if name == "zone" else ()
+        assert blocklist(more, "--format", name, *zone, "--output", str(previous), "--force")[0] == 0
+        script = blocklist(log, *nsupdate(previous))[1]
+        assert names_in(script, "update delete ") == ["9.9.9.20.bl.example.org.", *tests, name_c]
+        assert names_in(script, "update add ") == [name for name in (*tests, name_c) for _ in range(2)]
+
+
+def test_serial_of_a_zone_is_the_time(log: Path) -> None:
+    begin = int(datetime.now(UTC).timestamp())
+    status, zone, _ = blocklist(log, "--format", "zone", "--zone", "bl.example.org.")
+    serial = int(zone.partition("\n")[0].split()[6])
+    assert status == 0
+    assert begin <= serial <= datetime.now(UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "error"),
+    [
+        (("--format", "zone"), 2, "--format zone needs --zone; nsupdate needs --zone and --previous"),
+        (("--format", "nsupdate", "--zone", "a.b"), 2, "--format zone needs --zone; nsupdate needs --zone and --prev"),
+        (("--format", "plain", "--zone", "a.b"), 2, "--format zone needs --zone; nsupdate needs --zone and --previous"),
+        (("--previous", "x"), 2, "--format zone needs --zone; nsupdate needs --zone and --previous"),
+        (("--format", "zone", "--zone", "a b"), 2, "a b is not a domain of at most 189 characters, such as bl.example"),
+        (nsupdate("/nowhere"), 1, "/nowhere: No such file or directory; the list before must be a file that this user"),
+        (nsupdate("/etc"), 1, "/etc: Is a directory; the list before must be a file that this user can read"),
+    ],
+)
+def test_mistakes_with_zones_are_one_line(log: Path, arguments: tuple[str, ...], status: int, error: str) -> None:
+    given, stdout, stderr = blocklist(log, *arguments)
+    assert (given, stdout) == (status, "")
+    assert error in stderr.splitlines()[-1]
+
+
+def test_nsupdate_does_not_shrink_a_zone_by_more_than_half(log: Path, tmp_path: Path) -> None:
+    previous = tmp_path / "previous"
+    previous.write_text("".join(f"20.2.2.{number}\n" for number in range(5)))
+    shrunk = f"smtppseudo: {previous}: the list would shrink from 5 to 2 entries; --force writes it anyway\n"
+    for more in ((), ("--output", str(tmp_path / "script"))):
+        assert blocklist(log, *nsupdate(previous, *more)) == (1, "", shrunk)
+    assert blocklist(log, *nsupdate(previous, "--force"))[0] == 0
 
 
 def test_empty_list_is_not_written(log: Path, tmp_path: Path) -> None:

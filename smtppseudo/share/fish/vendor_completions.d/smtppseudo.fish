@@ -51,7 +51,7 @@ function _shtab_smtppseudo_using
 end
 
 set -g _shtab_smtppseudo_commands serve monitor watch status start stop reload set unset disconnect block unblock blocked magic-word probe report find blocklist config install-service uninstall-service guide demo
-set -g _shtab_smtppseudo_opts_with_value --by --check --config --ehlo --event --evidence --expire --explain --for --format --from --from-seq --greeting --host --html --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --reason --recipient --reject-at --root --run-as --seconds --sender --since --slots --state-dir --timeout --to --top --until --window
+set -g _shtab_smtppseudo_opts_with_value --by --check --config --ehlo --event --evidence --expire --explain --for --format --from --from-seq --greeting --host --html --ip --listen --log-dir --magic-file --min-hits --monitor-listen --monitor-port --never --output --pin --port --previous --reason --recipient --reject-at --root --run-as --seconds --sender --since --slots --state-dir --timeout --to --top --until --window --zone
 
 complete -c smtppseudo -e
 complete -c smtppseudo -f
@@ -230,7 +230,9 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using find' -l json -d 'print each 
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a blocklist -d 'make a block list of repeated callers from the logs'
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the settings file, which names the log directory'
-complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l format -xka "plain rbldnsd nft json hits" -d 'the format of the list (plain), or hits: a file of hits to read beside the logs of other servers'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l format -xka "plain rbldnsd nft json nsupdate zone hits" -d 'the format of the list (plain); zone: a DNS zone; nsupdate: what changes in that zone; hits: a file of hits to read beside the logs of other servers'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l zone -x -d 'the name of the zone, such as bl.example.org'
+complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l previous -xka "(__fish_complete_path (commandline -ct))" -d 'for nsupdate: the list before, or the zone as it is now; may be empty'
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l output -xka "(__fish_complete_path (commandline -ct))" -d 'replace this file with the list (print the list)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l min-hits -x -d 'list an address at N hits (3)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using blocklist' -l window -x -d 'count hits within this time (30d)'
