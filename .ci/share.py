@@ -59,7 +59,7 @@ def completion(shell: str) -> str:
             if action.metavar in OF_METAVAR:
                 action.complete = OF_METAVAR[action.metavar]  # type: ignore[attr-defined]
             if (name, action.metavar) == ("unset", "KEY"):
-                action.choices = [key.name for key in KEYS.values() if key.by_monitor]
+                action.choices = [name for name, key in KEYS.items() if key.by_monitor]
             if (name, action.metavar) == ("guide", "TOPIC"):
                 action.choices = TOPICS
     return without_blanks(shtab.complete(top, shell))
@@ -90,7 +90,7 @@ def settings_page() -> str:
     """Return the man page of the settings file."""
     title = f'.TH SMTPPSEUDO.TOML "5" "{date()}" "smtppseudo {__version__}" "smtppseudo"\n.nh\n.ad l\n'
     return without_blanks(
-        title + PROSE_OF_SETTINGS.read_text().replace("@SETTINGS@\n", "".join(map(setting, KEYS.values())))
+        title + PROSE_OF_SETTINGS.read_text().replace("@SETTINGS@\n", "".join(map(setting, KEYS, KEYS.values())))
     )
 
 
@@ -114,13 +114,13 @@ def subcommands(top: argparse.ArgumentParser) -> Iterator["argparse._SubParsersA
     return (each for each in top._actions if isinstance(each, argparse._SubParsersAction))  # noqa: SLF001
 
 
-def setting(key: Key) -> str:
+def setting(name: str, key: Key) -> str:
     """Return a setting as a list entry: name, default, help, and allowed values."""
     changed = " A monitor may change it." if key.by_monitor else ""
     return "\n".join(
         (
             ".TP",
-            rf"\fB{escaped(key.name)}\fR = {escaped(to_toml(getattr(Settings(), key.name)))}",
+            rf"\fB{escaped(name)}\fR = {escaped(to_toml(getattr(Settings(), name)))}",
             escaped(key.help),
             f"Allowed: {escaped(allowed(key))}.{changed}\n",
         )
@@ -133,7 +133,7 @@ def allowed(key: Key) -> str:
         key.check(object())
     except ValueError as error:
         return str(error)
-    raise AssertionError(f"{key.name} takes anything")
+    raise AssertionError(f"takes anything: {key.help}")
 
 
 def example(name: str, epilog: str) -> str:

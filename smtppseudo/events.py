@@ -179,22 +179,6 @@ class Batch(NamedTuple):
     entries: Sequence[Entry]
 
 
-class Stamped(NamedTuple):
-    """An event that was read, with its time and its origin.
-
-    `seq` is 0 if the record has none. `slot` and `session` are 0, `ip` is empty and `port` 0 if the event belongs to
-    no session or address.
-    """
-
-    seq: int
-    time: str
-    slot: int
-    session: int
-    ip: str
-    port: int
-    event: Event
-
-
 def origin_of(slot: int, session: int, ip: str, port: int) -> str:
     """Return the origin of events: the fields of their session in a record, each after a space.
 

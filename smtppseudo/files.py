@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,6 +21,18 @@ HITS_FILE: Final = "blocklist_hits"
 BLOCKED_FILE: Final = "blocked.json"
 
 SECRET_MODE: Final = 0o600
+
+
+def open_log(path: Path) -> int:
+    """Open or create a log file, which can be renamed while it is open; return its descriptor. Raises OSError."""
+    if sys.platform == "win32":
+        import _winapi  # noqa: PLC0415
+        import msvcrt  # noqa: PLC0415
+
+        append, share_all, open_always = 4, 7, 4
+        handle = _winapi.CreateFile(str(path), _winapi.GENERIC_READ | append, share_all, 0, open_always, 0, 0)
+        return msvcrt.open_osfhandle(handle, os.O_APPEND)
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640)
 
 
 def is_root() -> bool:
@@ -108,6 +121,10 @@ class StateDir:
     def write(self, name: str, text: str, mode: int = SECRET_MODE) -> None:
         """Replace a file, and sync it. Create the directory if it is missing."""
         self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if sys.platform == "win32":
+            from smtppseudo.win32 import make_private  # noqa: PLC0415
+
+            make_private(self.path)
         with Replacement(self.path / name, mode) as new:
             new.write(text)
             new.commit(sync=True)

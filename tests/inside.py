@@ -28,10 +28,11 @@ from typing import Any
 
 from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import check
-from smtppseudo.events import Error, Event, Stamped
+from smtppseudo.events import Error, Event
 from smtppseudo.loop.clock import Clock
 from smtppseudo.server.server import Server
 from tests.clients import Client, connect, wait_until
+from tests.records import Stamped
 from tests.running import BASE, E, events, matching, read_records
 
 TURN_S = 0.01

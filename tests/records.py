@@ -1,11 +1,37 @@
 """Records as lines of a log, from stamped events."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from smtppseudo.config.settings import LogFormat
-from smtppseudo.events import Batch, Command, Entry, Stamped, escape, origin_of
+from smtppseudo.events import Batch, Command, Entry, Event, escape, origin_of
 from smtppseudo.log import records
+
+
+class Stamped(NamedTuple):
+    """An event that was read, with its time and its origin.
+
+    `seq` is 0 if the record has none. `slot` and `session` are 0, `ip` is empty and `port` 0 if the event belongs to
+    no session or address.
+    """
+
+    seq: int
+    time: str
+    slot: int
+    session: int
+    ip: str
+    port: int
+    event: Event
+
+
+def parse(line: str) -> Stamped:
+    """Return the event on one line of either format; the LF may be missing. `seq` is 0 if the line has none.
+
+    Unknown fields are ignored. Raises ValueError if the line is not a whole record, or the event is unknown.
+    """
+    record = records.read_record(line)
+    event = records.event_of(record)
+    return Stamped(int(record.get("seq", 0)), record["time"], *records.place_of(record), event)
 
 
 def command(data: bytes, reply: bytes, **marks: Any) -> Command:

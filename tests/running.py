@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import pytest
 
 from smtppseudo.config.file import to_toml
-from smtppseudo.events import Event, Stamped
+from smtppseudo.events import Event
 from smtppseudo.files import is_root
-from smtppseudo.log.records import parse
 from tests import FORCED_SELECTOR, SELECTOR
 from tests.clients import LIMIT_S, Client, connect, wait_until
+from tests.records import Stamped, parse
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STOP_TIMEOUT_S = 10.0

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from smtppseudo.cli.options import describe, port
 from smtppseudo.cli.service import ServiceTarget, add_target, carry_out, fail_on_problem
 from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
 from smtppseudo.events import printable
-from smtppseudo.service.checks import check_endpoint, check_lasting, check_program, check_sandbox
+from smtppseudo.service.checks import check_endpoint, check_lasting, check_program, check_readable
 from smtppseudo.service.program import Program, running_program
 from smtppseudo.service.steps import install_steps, service_files
 from smtppseudo.service.systemd import ToolError
@@ -43,6 +44,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Install the service; with `--dry-run`, print its files."""
+    if sys.platform == "win32":
+        from smtppseudo.cli.windows_service import install
+
+        return install(options)
     target = ServiceTarget(options)
     program = running_program()
     plan = _plan(options, target, program)
@@ -85,7 +90,7 @@ def _plan(options: argparse.Namespace, target: ServiceTarget, program: Program) 
 def _check_program(target: ServiceTarget, program: Program) -> Iterator[str]:
     yield from check_lasting(program, is_for_user=target.is_for_user)
     if not target.is_for_user:
-        yield from check_sandbox(program)
+        yield from check_readable(program)
     yield from check_program(program)
 
 

@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 
 from smtppseudo import __version__
 from smtppseudo.cli import exits
@@ -28,6 +29,7 @@ from smtppseudo.config.settings import STAGES, STDOUT, Settings, SettingsError
 from smtppseudo.files import BLOCKED_FILE, CREDENTIALS_FILE, SECRET_MODE, SETTINGS_FILE, is_root
 from smtppseudo.log.stream import write_at_once
 from smtppseudo.loop.listener import ListenError
+from smtppseudo.loop.reactor import Reactor
 from smtppseudo.loop.signals import Signals
 from smtppseudo.server.preconditions import require_descriptors
 from smtppseudo.server.sd_listen import inherit_sockets
@@ -36,6 +38,11 @@ from smtppseudo.server.server import Server
 
 if TYPE_CHECKING:
     from pwd import struct_passwd
+
+Call: TypeAlias = Callable[[float], None]
+"""A call in a turn of the loop; it gets the time."""
+ListenFor: TypeAlias = Callable[[Reactor, Call, Call], Callable[[], None]]
+"""Arranges for the calls that stop and reload; returns what ends that."""
 
 # Modules that a server loads late. They are loaded before it drops root: the new user may be unable to read them.
 LOADED_LATE: Final = (
@@ -86,14 +93,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="accept every message and discard it; honest mail is lost without a bounce",
     )
     command.add_argument("--run-as", metavar="USER", help="as root: open the ports, then switch to this user")
+    if sys.platform == "win32":
+        command.add_argument("--service", action="store_true", help=argparse.SUPPRESS)
     command.add_argument("-v", "--verbose", action="store_true", help="print the events")
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; a second one ends the process at once."""
+    if sys.platform == "win32" and options.service:
+        from smtppseudo.cli.windows_service import run_service
+
+        return run_service(partial(_serve, options, Notifier({})))
     notifier = Notifier(os.environ)
     try:
-        return _serve(options, notifier)
+        return _serve(options, notifier, _listen_for_signals)
     except (SettingsError, exits.CommandError) as error:
         notifier.status(str(error))
         raise
@@ -101,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
         notifier.close()
 
 
-def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
+def _serve(options: argparse.Namespace, notifier: Notifier, listen_for: ListenFor) -> int:
     user = None if options.run_as is None else _find_user(options.run_as)
     inherited = inherit_sockets(os.environ, say_if_possible)
     file = SettingsFile(options)  # before the user changes, and with it the usual places
@@ -121,7 +134,7 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     if options.verbose:
         _print_events(server)
     heartbeat = Heartbeat(notifier, server.reactor, server.summary)
-    signals = Signals(server.reactor, _callbacks(server, notifier, heartbeat))
+    end_listening = listen_for(server.reactor, *_callbacks(server, notifier, heartbeat))
     try:
         server.open(lambda: _drop_root(user, configuration.settings))
     except ListenError as error:
@@ -133,7 +146,7 @@ def _serve(options: argparse.Namespace, notifier: Notifier) -> int:
     _tune_collector()
     heartbeat.begin()
     server.run()
-    signals.close()
+    end_listening()
     return exits.GOOD
 
 
@@ -204,11 +217,11 @@ def _drop_root(user: "struct_passwd | None", settings: Settings) -> None:
         raise exits.CommandError(str(error)) from None
 
 
-def _callbacks(server: Server, notifier: Notifier, heartbeat: Heartbeat) -> dict[int, Callable[[float], None]]:
+def _callbacks(server: Server, notifier: Notifier, heartbeat: Heartbeat) -> tuple[Call, Call]:
+    """Return the functions that stop the server and reload its settings."""
+
     def stop(now: float) -> None:  # noqa: ARG001
         notifier.stopping()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
         server.stop()
 
     def reload(now: float) -> None:  # noqa: ARG001
@@ -218,11 +231,20 @@ def _callbacks(server: Server, notifier: Notifier, heartbeat: Heartbeat) -> dict
                 say_if_possible(f"a restart is needed to change {', '.join(need_restart)}")
         heartbeat.ready()
 
-    callbacks: dict[int, Callable[[float], None]] = {signal.SIGTERM: stop, signal.SIGINT: stop}
-    for name, callback in (("SIGHUP", reload), ("SIGBREAK", stop)):  # the first not on Windows, the other only there
+    return stop, reload
+
+
+def _listen_for_signals(reactor: Reactor, stop: Call, reload: Call) -> Callable[[], None]:
+    def stop_once(now: float) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        stop(now)
+
+    callbacks: dict[int, Call] = {signal.SIGTERM: stop_once, signal.SIGINT: stop_once}
+    for name, callback in (("SIGHUP", reload), ("SIGBREAK", stop_once)):  # one not on Windows, the other only there
         if hasattr(signal, name):
             callbacks[getattr(signal, name)] = callback
-    return callbacks
+    return Signals(reactor, callbacks).close
 
 
 def _explain(error: ListenError) -> str:

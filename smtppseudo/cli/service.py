@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line
-from smtppseudo.cli.places import require_home, usual_places
+from smtppseudo.cli.places import add_places, require_home, usual_places
 from smtppseudo.files import is_root
 from smtppseudo.service.checks import check_links, check_platform, check_root, check_units, check_user_manager
 from smtppseudo.service.layout import system_layout, user_layout
@@ -19,6 +19,9 @@ from smtppseudo.service.systemd import Systemd, ToolError, is_booted
 
 def add_target(command: argparse.ArgumentParser) -> None:
     """Add the options that name the target."""
+    if sys.platform == "win32":
+        add_places(command)
+        return
     target = command.add_mutually_exclusive_group()
     target.add_argument("--user", action="store_true", help="a service of this user, not of the system")
     target.add_argument("--root", metavar="DIR", help="work on the system in the tree DIR, and start nothing")

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import sys
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line
@@ -23,13 +24,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Remove the service; with `--purge`, its settings, state and logs, too."""
-    target = ServiceTarget(options)
-    fail_on_problem(target.check(running_program(), "uninstall-service"))
-    undo = shlex.join(["smtppseudo", "install-service", *target.options])
-    steps = uninstall_steps(target.layout, target.systemd, purge=options.purge)
+    if sys.platform == "win32":
+        from smtppseudo.cli.windows_service import removal
+
+        steps, data, undo = *removal(options), "smtppseudo install-service"
+    else:
+        target = ServiceTarget(options)
+        fail_on_problem(target.check(running_program(), "uninstall-service"))
+        undo = shlex.join(["smtppseudo", "install-service", *target.options])
+        steps = uninstall_steps(target.layout, target.systemd, purge=options.purge)
+        data = (target.layout.settings, *target.layout.data)
     if not carry_out(steps, f"`{undo}` brings it back"):
         print_line("nothing to remove")
-    kept = [str(path) for path in (target.layout.settings, *target.layout.data) if path.exists()]
+    kept = [str(path) for path in data if path.exists()]
     if kept:
         print_line(f"not removed: {', '.join(kept)} (--purge removes them)")
     return exits.GOOD

@@ -119,10 +119,8 @@ def keywords(value: object) -> tuple[str, ...]:
 
 def address(value: object) -> str:
     """Allow an IP address."""
-    if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - list_of adds the message
-    ipaddress.ip_address(value)
-    return value
+    ipaddress.ip_address(value if isinstance(value, str) else "")
+    return str(value)
 
 
 def is_absolute(path: str) -> bool:

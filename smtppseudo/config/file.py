@@ -57,6 +57,6 @@ def default_file() -> str:
     """Return a commented settings file that sets nothing: every key at its default, commented out."""
     lines = ["# smtppseudo.toml: every setting with its default. To change a setting, remove its # and edit the value."]
     defaults = Settings()
-    for key in KEYS.values():
-        lines += ["", f"# {key.help}", f"# {key.name} = {to_toml(getattr(defaults, key.name))}"]
+    for name, key in KEYS.items():
+        lines += ["", f"# {key.help}", f"# {name} = {to_toml(getattr(defaults, name))}"]
     return "\n".join(lines) + "\n"

@@ -1,6 +1,6 @@
 """The configuration: the current settings and their layers, with the changes that monitors make."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from smtppseudo.config.settings import KEYS, TARPIT, Origin, Settings, SettingsError, Warn, check, current_name, key_of
@@ -32,14 +32,10 @@ class Configuration:
         self._command_line = command_line
         self._of_machine = of_machine
         self.revision = revision
-        layers: tuple[tuple[Origin, Mapping[str, Any]], ...] = (
-            ("file", file),
-            ("monitor", monitor),
-            ("command line", command_line),
-        )
+        layers: dict[Origin, Mapping[str, Any]] = {"file": file, "monitor": monitor, "command line": command_line}
         values: dict[str, Any] = dict(of_machine)
         origins: dict[str, Origin] = dict.fromkeys(KEYS, "default")
-        for origin, layer in layers:
+        for origin, layer in layers.items():
             given = {name: value for name, value in layer.items() if value != ""}
             values |= given
             origins |= dict.fromkeys(given, origin)
@@ -58,8 +54,7 @@ class Configuration:
         """Return a configuration with keys set by a monitor, all or none. Raises SettingsError or Pinned."""
         checked: dict[str, Any] = {}
         for given, value in changes.items():
-            name = current_name(given, changes, warn)
-            _require_settable(name)
+            name = _settable(given, changes, warn)
             if name in self._command_line:
                 raise Pinned(f"{name} was given on the command line of the server and cannot be changed while it runs")
             checked[name] = check(name, value)
@@ -67,9 +62,7 @@ class Configuration:
 
     def with_unset(self, keys: list[str], warn: Warn) -> "Configuration":
         """Return a configuration without the monitors' values of some keys. Raises SettingsError for unknown keys."""
-        removed = {current_name(name, keys, warn) for name in keys}
-        for name in removed:
-            _require_settable(name)
+        removed = {_settable(given, keys, warn) for given in keys}
         return self._next(self._file, {name: value for name, value in self.monitor.items() if name not in removed})
 
     def with_monitor(self, stored: Mapping[str, object], warn: Warn) -> "Configuration":
@@ -77,8 +70,7 @@ class Configuration:
         valid: dict[str, Any] = {}
         for given, value in stored.items():
             try:
-                name = current_name(given, stored, warn)
-                _require_settable(name)
+                name = _settable(given, stored, warn)
                 valid[name] = check(name, value)
             except SettingsError as error:
                 warn(str(error))
@@ -88,7 +80,10 @@ class Configuration:
         return Configuration(file, monitor, self._command_line, self._of_machine, self.revision + 1)
 
 
-def _require_settable(name: str) -> None:
+def _settable(given: str, names: Collection[str], warn: Warn) -> str:
+    """Return the current name of a key, like `current_name`. Raises SettingsError if monitors may not set it."""
+    name = current_name(given, names, warn)
     if not key_of(name).by_monitor:
-        settable = ", ".join(key.name for key in KEYS.values() if key.by_monitor)
+        settable = ", ".join([name for name, key in KEYS.items() if key.by_monitor])
         raise SettingsError(f"{name} cannot be set while the server runs; these can: {settable}")
+    return name

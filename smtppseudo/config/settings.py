@@ -4,6 +4,7 @@ The file, the command line, the monitor protocol, `smtppseudo config` and the ma
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from smtppseudo.config.checks import (
@@ -120,208 +121,156 @@ class SettingsError(ValueError):
 
 
 class Key(NamedTuple):
-    """A key: its name, its check, and its help text.
+    """A key. `at_start`: changing it needs a restart. `by_monitor`: monitors may set it.
 
-    `check` returns the value in its type, or raises ValueError with the allowed values. `at_start`: changing it needs a
-    restart. `by_monitor`: monitors may set it.
+    `check` returns the value in its type, or raises ValueError with the allowed values.
     """
 
-    name: str
     check: Callable[[object], Any]
     help: str
     by_monitor: bool = False
     at_start: bool = False
 
 
-def _by_monitor(name: str, check: Callable[[object], Any], help: str) -> Key:  # noqa: A002
-    return Key(name, check, help, by_monitor=True)
+_by_monitor: Final = partial(Key, by_monitor=True)
+_at_start: Final = partial(Key, at_start=True)
 
-
-def _at_start(name: str, check: Callable[[object], Any], help: str) -> Key:  # noqa: A002
-    return Key(name, check, help, at_start=True)
-
-
-_GREETING: Final = "1 to 200 printable ASCII characters"
 _PORT: Final = whole(0, 65_535)
 _PATH: Final = text("a path without control characters", r"[^\x00-\x1f\x7f]{0,1024}")
 _FILE: Final = text("an absolute path without control characters", rf"({ROOT}[^\x00-\x1f\x7f]{{1,1023}})?")
 
 KEYS: Final[dict[str, Key]] = {
-    key.name: key
-    for key in (
-        _at_start(
-            "listen",
-            list_of(address, 'a list of IP addresses, as in ["0.0.0.0", "::"]', least=1),
-            "The addresses on which senders connect.",
-        ),
-        _at_start("port", _PORT, "The SMTP port. 0 = any free port."),
-        _at_start(
-            "monitor_listen",
-            list_of(address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
-            "The addresses on which monitors connect. Addresses other than loopback need monitor_tls_cert and"
-            " monitor_tls_key, or monitor_cleartext.",
-        ),
-        _at_start("monitor_port", _PORT, "The monitor port. 0 = any free port."),
-        Key(
-            "monitor_tls_cert",
-            _PATH,
-            "The certificate for monitors on other machines: PEM, with its chain. %d is systemd's"
-            " $CREDENTIALS_DIRECTORY.",
-        ),
-        Key("monitor_tls_key", _PATH, "The private key of monitor_tls_cert: PEM. SIGHUP reads both again."),
-        _at_start(
-            "monitor_cleartext",
-            switch,
-            "Accept monitors on other machines without TLS. Anyone on the network path can then read and change"
-            " everything except the magic word. With monitor_tls_cert, TLS is still used.",
-        ),
-        _at_start("slots", whole(1, 60_000), "How many connections are served at the same time."),
-        Key("slots_per_client", whole(0, 60_000), "How many slots an IPv4 address or IPv6 /64 may use. 0 = no limit."),
-        Key(
-            "limit_exempt",
-            list_of(network, 'a list of networks, as in ["127.0.0.0/8", "::1/128"]', most=500),
-            "Networks without the limits of a client: for slots (slots_per_client), and for bytes of log.",
-        ),
-        Key(
-            "proxies",
-            list_of(
-                network_of_few,
-                'a list of networks, as in ["192.0.2.10", "10.1.0.0/16"], but not 0.0.0.0/0 or ::/0',
-            ),
-            "Networks of proxies, such as HAProxy with send-proxy. A connection from them must begin with a header of"
-            " the PROXY protocol, version 1 or 2, which has the caller's address and port.",
-        ),
-        _at_start(
-            "evict_after_s",
-            seconds(1, 86_400),
-            "When all slots are in use, a new caller gets the slot of a session that has been idle for this long.",
-        ),
-        _by_monitor("idle_timeout_s", seconds(1, 86_400), "A session is closed this long after its last reply."),
-        _by_monitor("session_timeout_s", seconds(1, 604_800), "The longest a session may last."),
-        _by_monitor(
-            "quiet_timeout_s",
-            seconds(1, 86_400, off=True),
-            "When no new caller has connected for this long, sessions that have been idle for evict_after_s are closed."
-            " 0 = off.",
-        ),
-        _by_monitor(
-            "tarpit",
-            switch,
-            "Make every caller wait. Changes these defaults: "
-            + ", ".join(f"{name} = {value:g}" for name, value in TARPIT.items())
-            + ". Settings that are given keep their values.",
-        ),
-        _by_monitor("greet_delay_s", seconds(0.1, 60, off=True), "How long a caller waits for the greeting. 0 = off."),
-        _by_monitor("reply_delay_s", seconds(0.1, 60, off=True), "How long a caller waits for each reply. 0 = off."),
-        _by_monitor(
-            "stutter_bytes_per_s",
-            whole(0, 1000),
-            "How many bytes of a reply are sent per second. While fewer than a fifth of the slots are free, replies"
-            " are sent without delay. 0 = off.",
-        ),
-        _by_monitor(
-            "greeting",
-            text(_GREETING, r"[ -~]{1,200}"),
-            "The text after 220. {hostname}, {date} and {ip} are replaced; without any of them the date is appended.",
-        ),
-        Key(
-            "hostname",
-            text("a host name of at most 255 characters (letters, digits, - . _)", r"[A-Za-z0-9._-]{0,255}"),
-            "The name of this server in its replies. Empty = the name of this machine.",
-        ),
-        _at_start(
-            "server_name",
-            text("at most 64 letters, digits and - . _", r"[A-Za-z0-9._-]{0,64}"),
-            "The name of this server in its logs and metrics, for readers of several servers. Empty = none.",
-        ),
-        _by_monitor(
-            "refusal",
-            text("at most 400 printable ASCII characters", r"[ -~]{0,400}"),
-            "The text of the refusal, for the reader of the bounce. {hostname} and {ip} are replaced; {sender} from"
-            " reject_at = mail on; {recipient} at rcpt. Empty = the usual text.",
-        ),
-        Key(
-            "ehlo_keywords",
-            keywords,
-            "What EHLO announces. SIZE also limits the messages of accept_mail.",
-        ),
-        Key(
-            "tls_cert",
-            _PATH,
-            "The certificate for senders: PEM, with its chain. With it, STARTTLS is offered. %d is systemd's"
-            " $CREDENTIALS_DIRECTORY.",
-        ),
-        Key("tls_key", _PATH, "The private key of tls_cert: PEM. SIGHUP reads both again."),
-        Key(
-            "enhanced_status_codes",
-            switch,
-            "Announce ENHANCEDSTATUSCODES and put RFC 3463 codes such as 5.7.1 into replies.",
-        ),
-        _by_monitor(
-            "reject_at",
-            choice(STAGES),
-            "The stage at which mail is refused. At connect, some senders (Postfix, OpenSMTPD) retry for days instead"
-            " of bouncing.",
-        ),
-        _by_monitor(
-            "accept_mail", switch, "Accept every message and discard it. Honest mail is then lost without a bounce."
-        ),
-        _by_monitor(
-            "log_data_events", switch, "Log and show what callers send and the replies, not only their connections."
-        ),
-        _at_start("log_dir", _PATH, "The log directory. Empty = the default; - = standard output."),
-        _at_start(
-            "log_format",
-            choice(("text", "json")),
-            "The format of a log line: `time event key=value ...`, or a JSON object.",
-        ),
-        _at_start("log_keep_days", whole(0, 36_500), "Logs older than this many days are removed. 0 = never."),
-        _at_start(
-            "log_max_bytes_per_day",
-            whole(0, 1 << 50),
-            "When the log of a day reaches this many bytes, logging stops until the next day. One source can use a"
-            " 64th. 0 = no limit.",
-        ),
-        _at_start(
-            "log_min_free_bytes",
-            whole(0, 1 << 50),
-            "Logging stops while fewer than this many bytes of the disk are free. 0 = no limit.",
-        ),
-        _at_start(
-            "metrics_file",
-            _FILE,
-            "A file with the counters, for node_exporter's textfile collector (.prom). Empty = none.",
-        ),
-        _at_start(
-            "state_dir",
-            _PATH,
-            "The state directory, which keeps the settings that monitors change. Empty = the default.",
-        ),
-        _at_start(
-            "blocklist_file",
-            _FILE,
-            "A file with a block list of repeated callers, which the server keeps up to date. Empty = none.",
-        ),
-        _at_start("blocklist_format", choice(BLOCKLIST_FORMATS), "The format of the block list."),
-        _at_start(
-            "blocklist_min_hits",
-            whole(1, 1_000),
-            "An IPv4 address or an IPv6 /64 is listed at this many hits. A hit is a session with evidence.",
-        ),
-        _at_start("blocklist_window_days", days(0.01, 3_650), "The time within which these hits must lie."),
-        _at_start("blocklist_expire_days", days(0.01, 3_650), "How long an address stays listed after its latest hit."),
-        _at_start(
-            "blocklist_evidence",
-            list_of(choice(tuple(EVIDENCE)), f"a list of some of {', '.join(EVIDENCE)}", least=1),
-            "What counts as evidence: " + "; ".join(f"{name} ({what})" for name, what in EVIDENCE.items()) + ".",
-        ),
-        Key(
-            "blocklist_never",
-            list_of(network_or_file, "a list of networks, and of absolute paths of files with networks", most=16),
-            "Networks that are never listed, and files with such networks. Special-purpose networks and this server's"
-            " own addresses are never listed either.",
-        ),
-    )
+    "listen": _at_start(
+        list_of(address, 'a list of IP addresses, as in ["0.0.0.0", "::"]', least=1),
+        "The addresses on which senders connect.",
+    ),
+    "port": _at_start(_PORT, "The SMTP port. 0 = any free port."),
+    "monitor_listen": _at_start(
+        list_of(address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
+        "The addresses on which monitors connect. Addresses other than loopback need monitor_tls_cert and"
+        " monitor_tls_key, or monitor_cleartext.",
+    ),
+    "monitor_port": _at_start(_PORT, "The monitor port. 0 = any free port."),
+    "monitor_tls_cert": Key(
+        _PATH,
+        "The certificate for monitors on other machines: PEM, with its chain. %d is systemd's $CREDENTIALS_DIRECTORY.",
+    ),
+    "monitor_tls_key": Key(_PATH, "The private key of monitor_tls_cert: PEM. SIGHUP reads both again."),
+    "monitor_cleartext": _at_start(
+        switch,
+        "Accept monitors on other machines without TLS. Anyone on the network path can then read and change"
+        " everything except the magic word. With monitor_tls_cert, TLS is still used.",
+    ),
+    "slots": _at_start(whole(1, 60_000), "How many connections are served at the same time."),
+    "slots_per_client": Key(whole(0, 60_000), "How many slots an IPv4 address or IPv6 /64 may use. 0 = no limit."),
+    "limit_exempt": Key(
+        list_of(network, 'a list of networks, as in ["127.0.0.0/8", "::1/128"]', most=500),
+        "Networks without the limits of a client: for slots (slots_per_client), and for bytes of log.",
+    ),
+    "proxies": Key(
+        list_of(network_of_few, 'a list of networks, as in ["192.0.2.10", "10.1.0.0/16"], but not 0.0.0.0/0 or ::/0'),
+        "Networks of proxies, such as HAProxy with send-proxy. A connection from them must begin with a header of"
+        " the PROXY protocol, version 1 or 2, which has the caller's address and port.",
+    ),
+    "evict_after_s": _at_start(
+        seconds(1, 86_400),
+        "When all slots are in use, a new caller gets the slot of a session that has been idle for this long.",
+    ),
+    "idle_timeout_s": _by_monitor(seconds(1, 86_400), "A session is closed this long after its last reply."),
+    "session_timeout_s": _by_monitor(seconds(1, 604_800), "The longest a session may last."),
+    "quiet_timeout_s": _by_monitor(
+        seconds(1, 86_400, off=True),
+        "When no new caller has connected for this long, sessions that have been idle for evict_after_s are closed."
+        " 0 = off.",
+    ),
+    "tarpit": _by_monitor(
+        switch,
+        "Make every caller wait. Changes these defaults: "
+        + ", ".join(f"{name} = {value:g}" for name, value in TARPIT.items())
+        + ". Settings that are given keep their values.",
+    ),
+    "greet_delay_s": _by_monitor(seconds(0.1, 60, off=True), "How long a caller waits for the greeting. 0 = off."),
+    "reply_delay_s": _by_monitor(seconds(0.1, 60, off=True), "How long a caller waits for each reply. 0 = off."),
+    "stutter_bytes_per_s": _by_monitor(
+        whole(0, 1000),
+        "How many bytes of a reply are sent per second. While fewer than a fifth of the slots are free, replies"
+        " are sent without delay. 0 = off.",
+    ),
+    "greeting": _by_monitor(
+        text("1 to 200 printable ASCII characters", r"[ -~]{1,200}"),
+        "The text after 220. {hostname}, {date} and {ip} are replaced; without any of them the date is appended.",
+    ),
+    "hostname": Key(
+        text("a host name of at most 255 characters (letters, digits, - . _)", r"[A-Za-z0-9._-]{0,255}"),
+        "The name of this server in its replies. Empty = the name of this machine.",
+    ),
+    "server_name": _at_start(
+        text("at most 64 letters, digits and - . _", r"[A-Za-z0-9._-]{0,64}"),
+        "The name of this server in its logs and metrics, for readers of several servers. Empty = none.",
+    ),
+    "refusal": _by_monitor(
+        text("at most 400 printable ASCII characters", r"[ -~]{0,400}"),
+        "The text of the refusal, for the reader of the bounce. {hostname} and {ip} are replaced; {sender} from"
+        " reject_at = mail on; {recipient} at rcpt. Empty = the usual text.",
+    ),
+    "ehlo_keywords": Key(keywords, "What EHLO announces. SIZE also limits the messages of accept_mail."),
+    "tls_cert": Key(
+        _PATH,
+        "The certificate for senders: PEM, with its chain. With it, STARTTLS is offered. %d is systemd's"
+        " $CREDENTIALS_DIRECTORY.",
+    ),
+    "tls_key": Key(_PATH, "The private key of tls_cert: PEM. SIGHUP reads both again."),
+    "enhanced_status_codes": Key(
+        switch, "Announce ENHANCEDSTATUSCODES and put RFC 3463 codes such as 5.7.1 into replies."
+    ),
+    "reject_at": _by_monitor(
+        choice(STAGES),
+        "The stage at which mail is refused. At connect, some senders (Postfix, OpenSMTPD) retry for days instead"
+        " of bouncing.",
+    ),
+    "accept_mail": _by_monitor(
+        switch, "Accept every message and discard it. Honest mail is then lost without a bounce."
+    ),
+    "log_data_events": _by_monitor(
+        switch, "Log and show what callers send and the replies, not only their connections."
+    ),
+    "log_dir": _at_start(_PATH, "The log directory. Empty = the default; - = standard output."),
+    "log_format": _at_start(
+        choice(("text", "json")), "The format of a log line: `time event key=value ...`, or a JSON object."
+    ),
+    "log_keep_days": _at_start(whole(0, 36_500), "Logs older than this many days are removed. 0 = never."),
+    "log_max_bytes_per_day": _at_start(
+        whole(0, 1 << 50),
+        "When the log of a day reaches this many bytes, logging stops until the next day. One source can use a"
+        " 64th. 0 = no limit.",
+    ),
+    "log_min_free_bytes": _at_start(
+        whole(0, 1 << 50), "Logging stops while fewer than this many bytes of the disk are free. 0 = no limit."
+    ),
+    "metrics_file": _at_start(
+        _FILE, "A file with the counters, for node_exporter's textfile collector (.prom). Empty = none."
+    ),
+    "state_dir": _at_start(
+        _PATH, "The state directory, which keeps the settings that monitors change. Empty = the default."
+    ),
+    "blocklist_file": _at_start(
+        _FILE, "A file with a block list of repeated callers, which the server keeps up to date. Empty = none."
+    ),
+    "blocklist_format": _at_start(choice(BLOCKLIST_FORMATS), "The format of the block list."),
+    "blocklist_min_hits": _at_start(
+        whole(1, 1_000), "An IPv4 address or an IPv6 /64 is listed at this many hits. A hit is a session with evidence."
+    ),
+    "blocklist_window_days": _at_start(days(0.01, 3_650), "The time within which these hits must lie."),
+    "blocklist_expire_days": _at_start(days(0.01, 3_650), "How long an address stays listed after its latest hit."),
+    "blocklist_evidence": _at_start(
+        list_of(choice(tuple(EVIDENCE)), f"a list of some of {', '.join(EVIDENCE)}", least=1),
+        "What counts as evidence: " + "; ".join(f"{name} ({what})" for name, what in EVIDENCE.items()) + ".",
+    ),
+    "blocklist_never": Key(
+        list_of(network_or_file, "a list of networks, and of absolute paths of files with networks", most=16),
+        "Networks that are never listed, and files with such networks. Special-purpose networks and this server's"
+        " own addresses are never listed either.",
+    ),
 }
 
 

@@ -8,18 +8,11 @@ from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from smtppseudo.files import open_log
 from smtppseudo.log.lost_lines import Lost, LostLines
 from smtppseudo.log.retention import OldLogs
 
 CHECK_EVERY_S: Final = 1.0
-_FLAGS: Final = (
-    os.O_RDWR
-    | os.O_APPEND
-    | os.O_CREAT
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_BINARY", 0)
-)
 
 
 class Limits(NamedTuple):
@@ -155,7 +148,7 @@ class DatedLog:
 
     def _open(self) -> None:
         self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        fd = os.open(self._path, _FLAGS, 0o640)
+        fd = open_log(self._path)
         try:
             status = _stat_log(fd)
             # After a crash of this or another process, the last line may lack its LF.

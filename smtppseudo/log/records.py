@@ -17,7 +17,6 @@ from smtppseudo.events import (
     Connected,
     Entry,
     Event,
-    Stamped,
     escape,
     printable,
     split_origin,
@@ -46,7 +45,6 @@ _DAY: Final = (
     r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|1\d|2[0-8])"
     rf"|(?<={_LEAP_YEAR}-)02-29)"
 )
-TIME_SHAPE: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 # Matches only times that exist, so that readers need not expect others. The server writes no leap seconds.
 TIME: Final = rf"(?!0000)\d{{4}}-{_DAY}T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{{3}}Z"
 _TIME: Final = re.compile(TIME, re.ASCII)
@@ -183,15 +181,6 @@ def _json_origin(origin: str) -> str:
 
 def _json_pairs(pairs: Iterable[tuple[str, Value]]) -> str:
     return "".join([f',"{name}":{_json_value(value)}' for name, value in pairs])
-
-
-def parse(line: str) -> Stamped:
-    """Return the event on one line of either format; the LF may be missing. `seq` is 0 if the line has none.
-
-    Unknown fields are ignored. Raises ValueError if the line is not a whole record, or the event is unknown.
-    """
-    record = read_record(line)
-    return Stamped(_int(record.get("seq", 0)), record["time"], *place_of(record), event_of(record))
 
 
 def read_record(line: str) -> dict[str, Any]:

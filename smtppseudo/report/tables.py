@@ -98,7 +98,7 @@ def render_text(report: Report, view: View) -> str:
 
 def summary(report: Report, view: View) -> Iterator[tuple[str, str]]:
     """Yield the totals, each with its name; times are in the zone of the report."""
-    before = view.before if view.before and view.before.first else None
+    before = view.before
 
     def compared(field: str) -> str:
         return change(getattr(report, field), getattr(before, field)) if before else ""

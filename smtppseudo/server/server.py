@@ -288,7 +288,7 @@ class Server:
 
     def _applicable(self, wanted: Settings) -> Settings:
         """Return the wanted settings, with the present values of the keys that need a restart."""
-        return wanted._replace(**{key.name: getattr(self.settings, key.name) for key in KEYS.values() if key.at_start})
+        return wanted._replace(**{name: getattr(self.settings, name) for name, key in KEYS.items() if key.at_start})
 
     def _start_metrics(self) -> None:
         from smtppseudo.server.metrics import MetricsFile  # noqa: PLC0415 - most servers write none

@@ -5,7 +5,7 @@ import os
 import shlex
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +29,6 @@ _REINSTALL_FOR_USER: Final = (
 _TEMPORARY: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - named, not used
 _MAIL_SERVERS: Final = {"master": "postfix", "exim4": "exim4", "sendmail": "sendmail", "smtpd": "opensmtpd"}
 _OTHER_PLATFORMS: Final = {
-    "win32": "Windows services are not supported yet; until then run `smtppseudo serve` in a terminal, or let the Task"
-    " Scheduler start it at boot",
     "darwin": "launchd is not supported yet; until then run `sudo smtppseudo serve` in a terminal",
 }
 
@@ -61,12 +59,14 @@ def check_lasting(program: Program, *, is_for_user: bool) -> Iterator[str]:
             return
 
 
-def check_sandbox(program: Program) -> Iterator[str]:
-    """Check that the service's user can read the program, in the sandbox of the unit."""
+def check_readable(
+    program: Program, hidden_from_it: Iterable[str] = _HIDDEN, remedy: str = _REINSTALL
+) -> Iterator[str]:
+    """Check that the service's user can read the program, where these directories are hidden from the service."""
     for path in (program.python, *(path.resolve() for path in (program.python, program.base, program.package))):
-        for hidden in _HIDDEN:
+        for hidden in hidden_from_it:
             if path.is_relative_to(hidden):
-                yield f"the service cannot read {path}, because {hidden} is hidden from it; {_REINSTALL}"
+                yield f"the service cannot read {path}, because {hidden} is hidden from it; {remedy}"
                 return
     # Permissions count, too: report the topmost directory, or the file, that other users cannot read.
     for path in (program.python.resolve(), program.package.resolve() / "__init__.py"):

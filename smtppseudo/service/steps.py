@@ -17,6 +17,7 @@ from smtppseudo.service.units import (
     UNITS,
     USER,
     USER_GECOS,
+    Endpoint,
     Plan,
     endpoints,
     sysusers_text,
@@ -26,8 +27,10 @@ from smtppseudo.service.units import (
 _START_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.1
 _LINE_BYTES_MAX: Final = 1024
-_SMTP_LINE: Final = re.compile(rb"[0-9]{3}[ -]")  # any code: with reject_at = "connect" it is 5yz
-_MONITOR_LINE: Final = re.compile(rb'\{"type":"hello",')
+_LOOPBACKS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+# Of an SMTP server any code: with reject_at = "connect" it is 5yz. The other one is a monitor port.
+_FIRST_LINES: Final = (re.compile(rb"[0-9]{3}[ -]"), re.compile(rb'\{"type":"hello",'))
+_ADVICE: Final = f"`systemctl status {SERVICE}` and `journalctl -u {SERVICE}` say more"
 
 
 class Step(NamedTuple):
@@ -69,8 +72,14 @@ def install_steps(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool,
         # A listening socket keeps its old addresses, and lives as long as the service.
         yield Step("close the ports", "closed the ports, to open them again", partial(systemd.run, "stop", *SOCKETS))
     yield Step("start it", "started it", partial(_start, systemd))
-    for (addresses, port), first_line in zip(endpoints(plan), (_SMTP_LINE, _MONITOR_LINE), strict=True):
-        wait = partial(_wait_for_answer, port, first_line)
+    yield from answer_steps(endpoints(plan), _ADVICE)
+
+
+def answer_steps(endpoints: tuple[Endpoint, Endpoint], advice: str) -> Iterator[Step]:
+    """Yield the steps that wait until SMTP and monitor port answer; an error ends with the advice."""
+    for (addresses, port), first_line in zip(endpoints, _FIRST_LINES, strict=True):
+        host = _LOOPBACKS.get(addresses[0], addresses[0])
+        wait = partial(_wait_for_answer, host, port, first_line, advice)
         yield Step(f"connect to port {port}", f"port {port} answers, on {' and '.join(addresses)}", wait)
 
 
@@ -106,18 +115,18 @@ def _start(systemd: Systemd) -> None:
         raise ToolError(status or str(error)) from None
 
 
-def _wait_for_answer(port: int, first_line: re.Pattern[bytes]) -> None:
+def _wait_for_answer(host: str, port: int, first_line: re.Pattern[bytes], advice: str) -> None:
     give_up_at = time.monotonic() + _START_TIMEOUT_S
     while True:
         try:
-            with socket.create_connection(("127.0.0.1", port), _START_TIMEOUT_S) as sock, sock.makefile("rb") as file:
+            with socket.create_connection((host, port), _START_TIMEOUT_S) as sock, sock.makefile("rb") as file:
                 if first_line.match(file.readline(_LINE_BYTES_MAX)):
                     return
             reason = "another program answers there"
         except OSError as error:
             reason = error.strerror or str(error)
         if time.monotonic() > give_up_at:
-            raise ToolError(f"{reason}; `systemctl status {SERVICE}` and `journalctl -u {SERVICE}` say more")
+            raise ToolError(f"{reason}; {advice}")
         time.sleep(_POLL_S)
 
 

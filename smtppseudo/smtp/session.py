@@ -124,11 +124,6 @@ class SmtpSession:
         return ip_of(self.origin)
 
     @property
-    def port(self) -> int:
-        """The caller's port."""
-        return int(split_origin(self.origin)[3])
-
-    @property
     def stage(self) -> str:
         """The stage at which mail is refused in this session."""
         return self._dialogue.stage
@@ -147,8 +142,7 @@ class SmtpSession:
     def deadline(self) -> float:
         """When `tick` is due."""
         dialogue = self._dialogue
-        idle_at, expires_at = self.idle_since + dialogue.idle_timeout_s, self.started_at + dialogue.session_timeout_s
-        return min(expires_at, idle_at)
+        return min(self.started_at + dialogue.session_timeout_s, self.idle_since + dialogue.idle_timeout_s)
 
     @property
     def expires_at(self) -> float:
@@ -185,15 +179,8 @@ class SmtpSession:
         said = self.said or self._ensure_said()
         if self._dialogue.greets_with_refusal:
             said.mails_refused = 1
-        sums = (
-            reason,
-            duration_ms,
-            self.received_bytes,
-            self.sent_bytes,
-            said.commands,
-            said.mails_refused,
-            said.not_logged,
-        )
+        received, sent = self.received_bytes, self.sent_bytes
+        sums = (reason, duration_ms, received, sent, said.commands, said.mails_refused, said.not_logged)
         return [*events, _new(Closed, sums)]
 
     def secured(self, now: float) -> None:

@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from smtppseudo.events import Closed, Command, Connected, Event, Stamped, TurnedAway
-from tests.records import render_json, render_text
+from smtppseudo.events import Closed, Command, Connected, Event, TurnedAway
+from tests.records import Stamped, render_json, render_text
 from tests.running import command, environment
 
 _START_MS = 1_793_491_200_000  # 2026-11-01
@@ -64,7 +64,7 @@ def _dialogue(dice: random.Random, ip: str) -> list[Event]:
     ]
     if dice.random() < 0.1:
         commands[0] = Command('\\x16\\x03\\x01 "=\\\\' + host, "500 Command unrecognized: ???")
-    return [Connected(25), *commands, Closed("quit", int(dice.expovariate(1e-4)), 80, 200, 3)]
+    return [Connected(25), *commands, Closed("quit", int(dice.expovariate(1e-4)), 80, 200, 3, 1)]
 
 
 def _stamp(at_ms: int) -> str:

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from smtppseudo.config.settings import KEYS
-from smtppseudo.log.records import parse, render_record
+from smtppseudo.log.records import render_record
 from tests.bench.callers import TURNED_AWAY_FROM, Tally, play_all
 from tests.bench.probes import rss_kib
 from tests.clients import connect, wait_until
 from tests.monitors import Monitors, Peer
+from tests.records import parse
 from tests.running import Running, Servers
 
 SESSIONS: Final = 500_000

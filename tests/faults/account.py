@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from smtppseudo.events import Connected, Error, Stamped
-from smtppseudo.log.records import parse
+from smtppseudo.events import Connected, Error
 from tests.clients import wait_until
+from tests.records import Stamped, parse
 from tests.running import Running, events
 
 LINES_PER_SESSION = 4

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from smtppseudo.events import Closed, Connected, Error
-from smtppseudo.log.records import parse
 from smtppseudo.server.certificates import Certificates
 from tests.certificates import Certificate
 from tests.faults.layer import SHORT, Fault, Layer
 from tests.faults.standard_run import InFaults, StandardRun
 from tests.monitors import Monitors
+from tests.records import parse
 from tests.running import events
 
 MOMENTS = 3

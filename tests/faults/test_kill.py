@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Offline, Online
-from smtppseudo.log.records import parse
 from tests.clients import connect, wait_until
+from tests.records import parse
 from tests.running import Running, Servers, events, read_records
 
 KILLS = int(os.environ.get("SMTPPSEUDO_TEST_KILLS", "30"))

@@ -20,9 +20,8 @@ from smtppseudo.blocklist.never_listed import NeverListed
 from smtppseudo.blocklist.policy import DAY_S, Entry, Hits, Policy
 from smtppseudo.config.file import parse_file, to_toml
 from smtppseudo.config.settings import Settings, SettingsError
-from smtppseudo.events import Closed, Command, Event, Stamped, escape, unescape
+from smtppseudo.events import Closed, Command, Event, escape, unescape
 from smtppseudo.link.machine import MonitorClient, Secrets
-from smtppseudo.log.records import parse
 from smtppseudo.logread.logs import Reading, find
 from smtppseudo.monitor.codec import FrameError, FrameReader, encode
 from smtppseudo.monitor.scram import ClientExchange, ExchangeState, ScramError
@@ -43,7 +42,7 @@ from tests.property.test_smtp_session import (
 )
 from tests.property.test_tarpit import DIALOGUES as TARPIT_DIALOGUES
 from tests.property.test_tarpit import PACES, assert_same_at_any_pace
-from tests.records import command, render_json, render_text
+from tests.records import Stamped, command, parse, render_json, render_text
 from tests.unit.monitor_driver import Driver
 from tests.unit.monitor_peer import CLIENT_NONCE, COOKIE, WORD
 from tests.unit.scram_vectors import RFC_CLIENT_FINAL, RFC_CLIENT_FIRST, rfc_client, rfc_server

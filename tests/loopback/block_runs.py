@@ -16,11 +16,10 @@ import pytest
 
 from smtppseudo.config.file import parse_file
 from smtppseudo.config.settings import KEYS
-from smtppseudo.log.records import parse
 from tests.clients import wait_until
 from tests.documents import Block, block
 from tests.loopback.stage import ADDRESS, PATH, Stage
-from tests.records import render_json, render_text
+from tests.records import parse, render_json, render_text
 from tests.running import CHECKOUT
 
 WORD: Final = "open sesame, please"

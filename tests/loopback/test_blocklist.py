@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.events import Closed, Command, Connected, Event, Stamped
+from smtppseudo.events import Closed, Command, Connected, Event
 from smtppseudo.logread.logs import instant
-from tests.records import render_json, render_text
+from tests.records import Stamped, render_json, render_text
 from tests.running import run
 
 A, B, C = "20.1.1.1", "20.1.1.2", "2a01:4f8:1:2::25"

@@ -33,7 +33,7 @@ LINES: Final = [
     ("smtppseudo watch --", {"--event", "--from-seq", "--ip", "--json", "--monitor-port"}),
     ("smtppseudo serve --reject-at ", set(STAGES)),
     ("smtppseudo guide ", set(TOPICS)),
-    ("smtppseudo unset ", {key.name for key in KEYS.values() if key.by_monitor}),
+    ("smtppseudo unset ", {name for name, key in KEYS.items() if key.by_monitor}),
 ]
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from smtppseudo.demo.week import SPAMMER
 from smtppseudo.events import Connected, Error
-from smtppseudo.log.records import parse
 from tests.clients import LIMIT_S, wait_until
+from tests.records import parse
 from tests.running import command, environment, limited_to
 
 DEMO = ("demo", "--no-screen")

@@ -11,8 +11,9 @@ from smtppseudo.demo import callers
 from smtppseudo.demo.arrivals import Arrival
 from smtppseudo.demo.callers import CallerKind, ReadReply, Script, Send, Step, Wait
 from smtppseudo.demo.traffic import CALLERS_MAX, Traffic
-from smtppseudo.events import Closed, Command, Connected, Message, Stamped
+from smtppseudo.events import Closed, Command, Connected, Message
 from tests.clients import wait_until
+from tests.records import Stamped
 from tests.running import Running, Servers, events, matching
 
 SOURCE = "127.66.4.5"

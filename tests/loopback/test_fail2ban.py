@@ -9,11 +9,10 @@ from random import Random
 
 import pytest
 
-from smtppseudo.events import Closed, Command, Connected, Error, Event, Stamped, TurnedAway, unescape
-from smtppseudo.log.records import parse
+from smtppseudo.events import Closed, Command, Connected, Error, Event, TurnedAway, unescape
 from tests.clients import LIMIT_S
 from tests.documents import block
-from tests.records import command, render_json, render_text
+from tests.records import Stamped, command, parse, render_json, render_text
 from tests.running import CHECKOUT, Servers
 
 pytestmark = pytest.mark.skipif(shutil.which("fail2ban-regex") is None, reason="fail2ban is not installed")

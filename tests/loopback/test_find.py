@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.events import Closed, Command, Connected, Event, Stamped, TurnedAway
-from smtppseudo.log.records import parse
+from smtppseudo.events import Closed, Command, Connected, Event, TurnedAway
 from smtppseudo.logread.search import Search, condition
 from tests.clients import LIMIT_S
-from tests.records import render_json, render_text
+from tests.records import Stamped, parse, render_json, render_text
 from tests.running import Servers, command, environment, run
 
 DAY = "2026-11-24"

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.events import Stamped
 from smtppseudo.files import HITS_FILE
 from tests.clients import wait_until
 from tests.loopback.test_blocklist import NOW, A, B, C, hits
-from tests.records import render_json, render_text
+from tests.records import Stamped, render_json, render_text
 from tests.running import Servers, run
 
 C_NETWORK = "2a01:4f8:1:2::/64"

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Error, Offline, Online
-from smtppseudo.log.records import parse
 from tests.clients import LIMIT_S, connect, wait_until
+from tests.records import parse
 from tests.running import CHECKOUT, command, environment, keep_user_options, run
 
 _PORT = re.compile(r"^smtppseudo \S+: SMTP on 127\.0\.0\.1 port (\d+)$", re.MULTILINE)

@@ -273,7 +273,7 @@ def test_the_fields_of_a_slot_and_of_a_snapshot(servers: Servers, monitors: Moni
 
 def test_the_settings_are_those_that_can_be_set() -> None:
     documented = {names(row[0])[0]: row[1] for row in table("key")}
-    assert set(documented) == {key.name for key in KEYS.values() if key.by_monitor}
+    assert set(documented) == {name for name, key in KEYS.items() if key.by_monitor}
     for name, allowed in documented.items():
         with pytest.raises(SettingsError) as caught:
             check(name, None)

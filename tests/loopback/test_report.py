@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.events import Closed, Command, Connected, Stamped
+from smtppseudo.events import Closed, Command, Connected
 from tests.clients import LIMIT_S
-from tests.records import render_json, render_text
+from tests.records import Stamped, render_json, render_text
 from tests.running import Servers, command, environment, run
 
 
@@ -179,6 +179,7 @@ def test_the_period_before_is_compared(tmp_path: Path) -> None:
     assert isinstance(before, dict)
     assert (before["connected"], before["first"]) == (6, "2026-11-20T12:00:00.000Z")
     assert found(*logs)["before"] is None
+    assert found(*logs, "--since", "2026-11-21")["before"] is None  # there are no logs of its first quarter
 
 
 def test_a_page_replaces_the_file_whole(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.events import Connected, Stamped
+from smtppseudo.events import Connected
 from tests.clients import LIMIT_S, connect, wait_until
 from tests.loopback.name_server import SILENT
-from tests.records import render_text
+from tests.records import Stamped, render_text
 from tests.running import CHECKOUT, command, environment, run
 
 ADDRESSES = ("192.0.2.1", "192.0.2.2", "192.0.2.3", SILENT)

@@ -7,9 +7,9 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.events import NAMES, Closed, Command, Connected, Event, Handshake, Message, Stamped, escape, unescape
-from smtppseudo.log.records import parse, render_record
-from tests.records import fields, render_json, render_text
+from smtppseudo.events import NAMES, Closed, Command, Connected, Event, Handshake, Message, escape, unescape
+from smtppseudo.log.records import render_record
+from tests.records import Stamped, fields, parse, render_json, render_text
 
 # Bytes of which a good part is special somewhere
 data = st.binary(max_size=40) | st.lists(

@@ -3,11 +3,11 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.events import NAMES, Closed, Command, Event, Stamped, escape, unescape
-from smtppseudo.log.records import KINDS, parse, read_record
+from smtppseudo.events import NAMES, Closed, Command, Event, escape, unescape
+from smtppseudo.log.records import KINDS, read_record
 from smtppseudo.logread.scan import Row, scan
 from tests.property.test_records import records
-from tests.records import fields, render_json, render_text
+from tests.records import Stamped, fields, parse, render_json, render_text
 
 COMMAND = Stamped(0, "2000-01-01T00:00:00.000Z", 1, 1, "192.0.2.7", 1, Command("\\x00", "200 "))
 CLOSED = COMMAND._replace(event=Closed("quit", 1, 2, 3, 4))

@@ -3,10 +3,10 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.events import Command, Stamped
+from smtppseudo.events import Command
 from smtppseudo.logread.search import condition, text_of
 from tests.property.test_records import records
-from tests.records import render_json, render_text
+from tests.records import Stamped, render_json, render_text
 
 QUOTES = Stamped(0, "2000-01-01T00:00:00.000Z", 1, 1, "::1", 1, Command('a\\x22="x22 \\\\"', '250 2="'))
 

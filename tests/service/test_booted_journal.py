@@ -8,10 +8,9 @@ from itertools import product
 
 import pytest
 
-from smtppseudo.log.records import parse
 from tests.clients import connect, wait_until
 from tests.loopback.test_fail2ban import FILTER, JAIL, VICTIM, hostile_records, is_refusal
-from tests.records import render_json, render_text
+from tests.records import parse, render_json, render_text
 from tests.service.machine import DROP_IN, LIMIT_S, PROGRAM, SERVICE, Machine, machine_with_program
 from tests.service.tree import SUITES
 

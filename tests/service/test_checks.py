@@ -14,9 +14,7 @@ from tests.clients import connect
 from tests.running import Servers
 
 
-@pytest.mark.parametrize(
-    ("platform", "said"), [("win32", "Windows service"), ("darwin", "launchd"), ("freebsd14", "systemd"), ("linux", "")]
-)
+@pytest.mark.parametrize(("platform", "said"), [("darwin", "launchd"), ("freebsd14", "systemd"), ("linux", "")])
 def test_on_other_systems_the_problem_names_an_alternative(platform: str, said: str) -> None:
     (*found,) = checks.check_platform(platform)
     assert len(found) == bool(said)
@@ -30,7 +28,7 @@ def program_at(place: str) -> Program:
 
 @pytest.mark.parametrize("place", ["/home/a/venv", "/root/venv", "/tmp/venv", "/var/tmp/venv", "/run/user/0/venv"])
 def test_a_program_under_a_hidden_directory_is_a_problem(place: str) -> None:
-    (found,) = checks.check_sandbox(program_at(place))
+    (found,) = checks.check_readable(program_at(place))
     assert f"cannot read {place}/bin/python" in found
     assert "-m venv /opt/smtppseudo" in found
     assert "pipx install --global" in found
@@ -64,8 +62,13 @@ def test_a_program_in_a_cache_is_a_problem(
         assert ("sudo" in each) != is_for_user
 
 
+def test_a_program_in_a_given_directory_has_the_given_remedy() -> None:
+    (found,) = checks.check_readable(program_at("/profiles/a/venv"), ["/profiles"], "move it")
+    assert found == "the service cannot read /profiles/a/venv/bin/python, because /profiles is hidden from it; move it"
+
+
 def test_a_venv_with_its_base_under_a_hidden_directory_is_a_problem() -> None:
-    (found,) = checks.check_sandbox(program_at("/opt/venv")._replace(base=Path("/root/.pyenv/versions/3.11.7")))
+    (found,) = checks.check_readable(program_at("/opt/venv")._replace(base=Path("/root/.pyenv/versions/3.11.7")))
     assert "cannot read /root/.pyenv" in found
 
 
@@ -84,22 +87,19 @@ def open_place() -> Iterator[Path]:
         yield place
 
 
-def test_a_directory_closed_to_others_is_a_problem_and_the_remedy_works(
-    open_place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checks, "_HIDDEN", ())
+def test_a_directory_closed_to_others_is_a_problem_and_the_remedy_works(open_place: Path) -> None:
     program = program_at(str(open_place))
-    assert list(checks.check_sandbox(program)) == []
+    assert list(checks.check_readable(program, ())) == []
     (open_place / "lib").chmod(0o700)
-    (found,) = checks.check_sandbox(program)
+    (found,) = checks.check_readable(program, ())
     assert f"cannot read {open_place}/lib, because it is closed to other users" in found
     remedy = found.split("`")[1].removeprefix("sudo ")
     subprocess.run(["sh", "-c", remedy], check=True)
-    assert list(checks.check_sandbox(program)) == []
+    assert list(checks.check_readable(program, ())) == []
 
 
 def test_permissions_inside_an_archive_are_not_checked() -> None:
-    assert list(checks.check_sandbox(program_at("/opt")._replace(package=Path("/usr/a.pyz/smtppseudo")))) == []
+    assert list(checks.check_readable(program_at("/opt")._replace(package=Path("/usr/a.pyz/smtppseudo")))) == []
 
 
 def test_a_program_that_runs_from_its_source_is_a_problem() -> None:

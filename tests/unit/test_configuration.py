@@ -24,7 +24,7 @@ def another(name: str) -> Any:
     raise AssertionError(f"{name}: none of these will do")
 
 
-BY_MONITOR = {key.name: another(key.name) for key in KEYS.values() if key.by_monitor}
+BY_MONITOR = {name: another(name) for name, key in KEYS.items() if key.by_monitor}
 NOT_BY_MONITOR = sorted(set(KEYS) - set(BY_MONITOR))
 
 

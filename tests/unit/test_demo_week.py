@@ -7,8 +7,8 @@ from pathlib import Path
 
 from smtppseudo.blocklist.never_listed import NeverListed
 from smtppseudo.demo.week import SPAMMER, write_week
-from smtppseudo.events import Closed, Connected, Stamped
-from smtppseudo.log.records import parse
+from smtppseudo.events import Closed, Connected
+from tests.records import Stamped, parse
 
 NOBODYS = [ip_network(each) for each in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")]
 OF_THE_6BONE = ip_network("3ffe::/16")

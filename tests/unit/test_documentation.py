@@ -223,13 +223,13 @@ def test_the_settings_page_names_every_setting_that_needs_a_restart() -> None:
     exceptions = dict(re.findall(r"begins with `(\w+_)` except `(\w+)`", sentence))
     named = {name for name in re.findall(r"`(\w+)`", sentence) if name in KEYS} - set(exceptions.values())
     named |= {name for name in KEYS for begin, but in exceptions.items() if name.startswith(begin) and name != but}
-    assert named == {key.name for key in KEYS.values() if key.at_start}
+    assert named == {name for name, key in KEYS.items() if key.at_start}
 
 
 def test_the_settings_page_names_every_setting_that_a_monitor_can_set() -> None:
     text = " ".join(TEXTS["settings"].split())
     (sentence,) = re.findall(r"These can be set: (.*?)\.(?: |$)", text)
-    assert sorted(re.findall(r"`(\w+)`", sentence)) == sorted(key.name for key in KEYS.values() if key.by_monitor)
+    assert sorted(re.findall(r"`(\w+)`", sentence)) == sorted(name for name, key in KEYS.items() if key.by_monitor)
 
 
 def test_the_reports_page_names_every_table() -> None:

@@ -5,18 +5,8 @@ from typing import get_args
 
 import pytest
 
-from smtppseudo.events import (
-    NAMES,
-    Closed,
-    CloseReason,
-    Command,
-    Error,
-    Event,
-    Stamped,
-    TurnedAwayReason,
-    escape,
-    unescape,
-)
+from smtppseudo.events import NAMES, Closed, CloseReason, Command, Error, Event, TurnedAwayReason, escape, unescape
+from tests.records import Stamped
 
 EVERY_BYTE = bytes(range(256))
 

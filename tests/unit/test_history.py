@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smtppseudo.events import NAMES, Batch, Event, Stamped, split_origin
+from smtppseudo.events import NAMES, Batch, Event, split_origin
 from smtppseudo.monitor.codec import MAX_BYTES_TO_CLIENT, FrameReader
 from smtppseudo.monitor.history import (
     CHUNK_BYTES,
@@ -20,7 +20,7 @@ from smtppseudo.monitor.history import (
     event_frames,
     parse_subscription,
 )
-from tests.records import batch_of, command, render_json
+from tests.records import Stamped, batch_of, command, render_json
 from tests.unit.test_records import KINDS
 
 TIME = "2026-01-31T23:59:59.999Z"

@@ -2,9 +2,9 @@
 
 from smtppseudo.blocklist.evidence import HitFinder
 from smtppseudo.blocklist.hits import Hit, hits_in
-from smtppseudo.events import Closed, Command, Connected, Error, Event, Online, Stamped, TurnedAway
+from smtppseudo.events import Closed, Command, Connected, Error, Event, Online, TurnedAway
 from smtppseudo.logread.scan import scan
-from tests.records import render_json, render_text
+from tests.records import Stamped, render_json, render_text
 
 MAIL = Command("MAIL FROM:<a@b>", "553 no")
 CLOSED = Closed("quit", 1, 2, 3, 4)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 
-from smtppseudo.events import Stamped
 from smtppseudo.link import machine as machine_module
 from smtppseudo.link.errors import (
     BadPeerError,
@@ -32,7 +31,7 @@ from smtppseudo.link.machine import SLOTS_MAX, ClientState, MonitorClient, Secre
 from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import cookie_id, derive
 from smtppseudo.monitor.session import Backend, MonitorSession, ValidProof, WrongMagicWord
-from tests.records import fields
+from tests.records import Stamped, fields
 from tests.unit.monitor_peer import (
     CLIENT_NONCE,
     COOKIE,

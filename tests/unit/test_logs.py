@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.events import Closed, Command, Connected, Event, Online, Stamped, TurnedAway
+from smtppseudo.events import Closed, Command, Connected, Event, Online, TurnedAway
 from smtppseudo.logread.logs import Reading, find, instant
 from smtppseudo.logread.scan import Row
-from tests.records import render_json, render_text
+from tests.records import Stamped, render_json, render_text
 
 DAY = "2026-11-24"
 SESSION: tuple[Event, ...] = (

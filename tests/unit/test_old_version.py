@@ -23,14 +23,14 @@ from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import Settings
 from smtppseudo.events import Closed, Command, Error, Message, TurnedAway
 from smtppseudo.link.incoming import parse_event
-from smtppseudo.log.records import parse, render_record
+from smtppseudo.log.records import render_record
 from smtppseudo.logread.logs import Reading, find
 from smtppseudo.logread.scan import Row
 from smtppseudo.monitor.credentials import Credentials, derive
 from smtppseudo.report.report import KINDS, Report
 from smtppseudo.report.tables import View
 from smtppseudo.report.tables import render_json as render_report
-from tests.records import render_json, render_text
+from tests.records import parse, render_json, render_text
 from tests.running import CHECKOUT
 
 DATA: Final = CHECKOUT / "tests/data/before-bytes"

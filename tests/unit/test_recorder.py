@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.events import Error, Stamped
+from smtppseudo.events import Error
 from smtppseudo.log.dated_files import DatedLog, Limits
 from smtppseudo.log.shares import Shares
 from smtppseudo.loop.clock import Clock
 from smtppseudo.server.recorder import Recorder
+from tests.records import Stamped
 
 
 @pytest.fixture

@@ -22,12 +22,11 @@ from smtppseudo.events import (
     Offline,
     Online,
     SettingsChanged,
-    Stamped,
     TurnedAway,
 )
 from smtppseudo.log.records import TIME as TIMES
-from smtppseudo.log.records import parse, render_record, with_current_names
-from tests.records import command, fields, render_json, render_text
+from smtppseudo.log.records import render_record, with_current_names
+from tests.records import Stamped, command, fields, parse, render_json, render_text
 
 TIME: Final = "2026-01-31T23:59:59.999Z"
 Render = Callable[[Stamped], str]

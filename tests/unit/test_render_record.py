@@ -5,9 +5,9 @@ from typing import Final
 
 import pytest
 
-from smtppseudo.events import Error, Stamped
-from smtppseudo.log.records import parse, render_record
-from tests.records import render_json, render_text
+from smtppseudo.events import Error
+from smtppseudo.log.records import render_record
+from tests.records import Stamped, parse, render_json, render_text
 from tests.unit.test_records import IN_SESSION, KINDS, OF_NO_SESSION, OUTSIDE, TIME, stamped
 
 EVENTS: Final = [event for event, _, _ in KINDS]

@@ -7,10 +7,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from smtppseudo.events import Closed, Command, Connected, Error, Event, Stamped, TurnedAway
+from smtppseudo.events import Closed, Command, Connected, Error, Event, TurnedAway
 from smtppseudo.logread.scan import scan
 from smtppseudo.report.report import HOURS, KINDS, Report, address_of, domain_of, network_of, split
 from smtppseudo.report.tables import View, change, duration, render_json, render_text
+from tests.records import Stamped
 from tests.records import render_text as render_log
 
 

@@ -19,6 +19,9 @@ BEFORE = {
     "smtppseudo.server.privilege",
 }
 
+# On Windows no server drops root.
+WINDOWS_ONLY = {"_winapi", "msvcrt", "smtppseudo.cli.windows_service", "smtppseudo.win32"}
+
 
 def late_imports(path: Path) -> set[str]:
     """Return the modules that a module imports inside functions."""
@@ -48,4 +51,4 @@ def test_loaded_late_names_all_modules_that_are_imported_late() -> None:
     loaded = json.loads(done.stdout)
     late = set().union(*(late_imports(Path(loaded[name])) for name in loaded if name.startswith("smtppseudo.")))
     assert {"datetime", "difflib", "tomllib"} <= late  # the test does find imports
-    assert late - BEFORE - set(loaded) == set()
+    assert late - BEFORE - WINDOWS_ONLY - set(loaded) == set()

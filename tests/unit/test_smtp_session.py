@@ -41,7 +41,8 @@ def commands(events: Sequence[Event]) -> list[Command]:
 
 def test_a_new_session() -> None:
     session = begin()
-    assert (session.session_id, session.slot, session.ip, session.port) == (7, 3, "192.0.2.1", 50_000)
+    assert session.origin == " slot=3 session=7 ip=192.0.2.1 port=50000"
+    assert (session.session_id, session.slot, session.ip) == (7, 3, "192.0.2.1")
     assert (session.started_at, session.idle_since, session.said) == (START, START, None)
     assert session.is_open
     assert session.data_to_send(START) == GREETING

@@ -1,0 +1,118 @@
+"""The Windows service, for `install-service`, `uninstall-service` and `serve --service`. Windows only."""
+
+import argparse
+import ctypes
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from smtppseudo.cli import exits
+from smtppseudo.cli.messages import print_line, print_text, say
+from smtppseudo.cli.places import read_configuration, usual_places, with_monitor_settings
+from smtppseudo.cli.service import carry_out, fail_on_problem
+from smtppseudo.config.file import default_file
+from smtppseudo.config.settings import SettingsError
+from smtppseudo.loop.reactor import Reactor
+from smtppseudo.service.checks import check_endpoint, check_readable
+from smtppseudo.service.program import running_program
+from smtppseudo.service.steps import Step
+from smtppseudo.service.units import Endpoint
+from smtppseudo.service.windows import manager
+from smtppseudo.service.windows.plan import PINNED, Plan, install_steps, options_in, service_argv, uninstall_steps
+from smtppseudo.service.windows.status import State
+
+assert sys.platform == "win32"  # noqa: S101 - mypy skips the rest elsewhere
+
+_REINSTALL: Final = (
+    'install Python for all users; then `py -m venv "%ProgramFiles%\\smtppseudo"` and'
+    ' `"%ProgramFiles%\\smtppseudo\\Scripts\\pip" install .`, in a clone of its repository, or with a wheel for the dot'
+)
+
+
+def install(options: argparse.Namespace) -> int:
+    """Install the service; with `--dry-run`, print what that would make."""
+    plan = _plan(options)
+    problems = check_readable(running_program(), [str(Path.home().parent)], _REINSTALL)
+    if options.dry_run:
+        for problem in problems:
+            say(f"warning: {problem}")
+        print_text(f"{plan}\n")
+        return exits.GOOD
+    fail_on_problem(problems)
+    _require_administrator("install-service")
+    if not options.no_start and manager.Windows().state() is not State.RUNNING:
+        for endpoint in plan.endpoints:
+            fail_on_problem(check_endpoint(endpoint))
+    steps = install_steps(plan, manager.Windows(), default_file(), start=not options.no_start)
+    carry_out(steps, "`smtppseudo uninstall-service` undoes it")
+    rule = f"name=smtppseudo dir=in action=allow protocol=TCP localport={plan.endpoints[0].port}"
+    print_line(f"the firewall must let callers in: `netsh advfirewall firewall add rule {rule}`")
+    return exits.GOOD
+
+
+def removal(options: argparse.Namespace) -> tuple[Iterator[Step], tuple[Path, ...]]:
+    """Return the steps that remove the service, and the directories that only `--purge` removes."""
+    _require_administrator("uninstall-service")
+    pinned = _pinned(options)
+    data = (Path(pinned["state-dir"]), Path(pinned["log-dir"]), usual_places().config)
+    return uninstall_steps(manager.Windows(), data, purge=options.purge), data
+
+
+def run_service(serve: Callable[[Callable[..., Callable[[], None]]], int]) -> int:
+    """Serve as the service control manager says; return the exit status."""
+
+    def listen_for(
+        reactor: Reactor, stop: Callable[[float], None], reload: Callable[[float], None]
+    ) -> Callable[[], None]:
+        service.on_stop = partial(reactor.call_soon, stop)
+        service.on_reload = partial(reactor.call_soon, reload)
+        # In the first turn of the loop, the ports are open.
+        reactor.call_soon(lambda now: service.report(State.RUNNING))  # noqa: ARG005
+        return lambda: None
+
+    def serve_and_explain() -> tuple[int, str]:
+        try:
+            return serve(listen_for), ""
+        except SettingsError as error:
+            return exits.BAD_SETTINGS, str(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is: the manager gets a status, the event log the reason
+            return exits.FAILED, str(error) or type(error).__name__
+
+    service = manager.RunningService(serve_and_explain)
+    try:
+        service.run()
+    except OSError as error:
+        raise exits.CommandError(f"only the service control manager may use --service: {error.strerror}") from None
+    return service.exit_status
+
+
+def _require_administrator(command: str) -> None:
+    if not ctypes.windll.shell32.IsUserAnAdmin():
+        where = 'in a prompt opened by "Run as administrator"'
+        raise exits.CommandError(f"only an administrator may do that; {where}, type `smtppseudo {command}`")
+
+
+def _pinned(options: argparse.Namespace) -> dict[str, str]:
+    """Return the options of the service: those given, else those of the installed service, else the usual ones."""
+    config, state, log = map(str, usual_places())
+    given = {name: getattr(options, name.replace("-", "_"), None) for name in PINNED}
+    return {
+        "config": rf"{config}\smtppseudo.toml",
+        "state-dir": state,
+        "log-dir": log,
+        **options_in(manager.Windows().registered("ImagePath") or ""),
+        **{name: str(value if "port" in name else Path(value).absolute()) for name, value in given.items() if value},
+    }
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    pinned = _pinned(options)
+    for name, value in pinned.items():
+        setattr(options, name.replace("-", "_"), int(value) if "port" in name else value)
+    if not Path(pinned["config"]).exists():  # the install writes one
+        options.config = None
+    settings = with_monitor_settings(read_configuration(options, say), say).settings
+    endpoints = Endpoint(settings.listen, settings.port), Endpoint(settings.monitor_listen, settings.monitor_port)
+    return Plan(service_argv(running_program()), pinned, endpoints, usual_places().config, not options.no_enable)

@@ -1,0 +1,235 @@
+"""The service control manager: registering the service, its state, and being the service. Windows only."""
+
+import contextlib
+import ctypes
+import os
+import sys
+import threading
+import time
+import winreg
+from collections.abc import Callable
+from ctypes.wintypes import DWORD
+from pathlib import Path
+from typing import Any, Final
+
+from smtppseudo import win32
+from smtppseudo.service.systemd import ToolError, UnitState
+from smtppseudo.service.windows.plan import ACCOUNT, EVENTS_ADVICE, PRIVILEGE, RESTART_AFTER_S, Plan
+from smtppseudo.service.windows.status import OWN_PROCESS, WAIT_HINT_MS, State, Status, status_after
+from smtppseudo.win32 import SERVICE
+
+assert sys.platform == "win32"  # noqa: S101 - mypy skips the rest elsewhere
+
+_DISPLAY_NAME: Final = "smtppseudo (mail server that takes no mail)"
+_TEXT: Final = "Answers port 25, refuses all mail permanently, and logs who called."
+_CONNECT, _CREATE = 1, 2  # rights at the manager
+_QUERY, _ALL = 4, 0xF01FF  # rights at the service
+_AUTOMATIC, _BY_HAND = 2, 3
+_LOG_ERRORS: Final = 1
+_RESTART: Final = 1
+_ONE_DAY_S: Final = 86_400
+_DESCRIPTION, _FAILURE_ACTIONS, _ALSO_AFTER_ERRORS, _PRIVILEGES = 1, 2, 4, 6  # what ChangeServiceConfig2W changes
+_STOP, _SHUTDOWN, _RELOAD, _INTERROGATE = 1, 5, 6, 4  # controls
+_NOT_INSTALLED, _NOT_RUNNING, _UNKNOWN_LEVEL, _NO_CONTROL = 1060, 1062, 124, 120  # errors
+_ERROR, _WARNING = 1, 2  # types of events
+_EVENT_ID: Final = 1
+_EVENT_BYTES_MAX: Final = 30_000
+_POLL_S: Final = 0.05
+_SERVICE_KEY: Final = rf"SYSTEM\CurrentControlSet\Services\{SERVICE}"
+_SOURCE_KEY: Final = rf"SYSTEM\CurrentControlSet\Services\EventLog\Application\{SERVICE}"
+_MESSAGES: Final = r"%SystemRoot%\System32\EventCreate.exe"  # message 1 is the text of the event
+
+_advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
+_MAIN = ctypes.WINFUNCTYPE(None, DWORD, ctypes.c_void_p)
+_HANDLER = ctypes.WINFUNCTYPE(DWORD, DWORD, DWORD, ctypes.c_void_p, ctypes.c_void_p)
+
+
+class _Handle(ctypes.c_void_p):
+    """A handle of the service control manager."""
+
+    def __del__(self) -> None:
+        _advapi32.CloseServiceHandle(self)
+
+
+for _name in ("OpenSCManagerW", "OpenServiceW", "CreateServiceW"):
+    getattr(_advapi32, _name).restype = _Handle
+for _name in ("RegisterServiceCtrlHandlerExW", "RegisterEventSourceW"):
+    getattr(_advapi32, _name).restype = ctypes.c_void_p
+
+
+def _call(name: str, *arguments: Any) -> Any:
+    """Call a function whose result says whether it succeeded. Raises OSError."""
+    result = getattr(_advapi32, name)(*arguments)
+    if not result:
+        code = ctypes.get_last_error()
+        raise ctypes.WinError(code, ctypes.FormatError(code).strip(" ."))
+    return result
+
+
+def _service(rights: int) -> _Handle:
+    handle: _Handle = _call("OpenServiceW", _call("OpenSCManagerW", None, None, _CONNECT), SERVICE, rights)
+    return handle
+
+
+class Windows:
+    """The service of this machine: a `System`. Every method may raise OSError and ToolError."""
+
+    def state(self) -> State | None:
+        try:
+            return State(_query().state)
+        except OSError as error:
+            if error.winerror == _NOT_INSTALLED:
+                return None
+            raise
+
+    def registered(self, name: str) -> Any:
+        """Return a value in the registry's key of the service; None if it is not installed."""
+        try:
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _SERVICE_KEY) as key:
+                return winreg.QueryValueEx(key, name)[0]
+        except FileNotFoundError:
+            return None
+
+    def close_directory(self, path: Path, sddl: str) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        win32.make_private(path, sddl)
+
+    def register(self, plan: Plan) -> None:
+        start = _AUTOMATIC if plan.at_boot else _BY_HAND
+        how = (OWN_PROCESS, start, _LOG_ERRORS, plan.command, None, None, _list("Tcpip"), ACCOUNT, None)
+        if self.state() is None:
+            manager = _call("OpenSCManagerW", None, None, _CONNECT | _CREATE)
+            _call("CreateServiceW", manager, SERVICE, _DISPLAY_NAME, _ALL, *how)
+        service = _service(_ALL)
+        _call("ChangeServiceConfigW", service, *how, _DISPLAY_NAME)
+        delays = [number for delay_s in RESTART_AFTER_S for number in (_RESTART, 1000 * delay_s)]
+        actions, text, privileges = (DWORD * len(delays))(*delays), _list(_TEXT), _list(PRIVILEGE)
+        # Structures whose fields are pointers, or numbers that are padded to the size of a pointer.
+        for level, fields in (
+            (_DESCRIPTION, (ctypes.addressof(text),)),
+            (_FAILURE_ACTIONS, (_ONE_DAY_S, None, None, len(RESTART_AFTER_S), ctypes.addressof(actions))),
+            (_ALSO_AFTER_ERRORS, (1,)),
+            (_PRIVILEGES, (ctypes.addressof(privileges),)),
+        ):
+            if not _advapi32.ChangeServiceConfig2W(service, level, (ctypes.c_void_p * len(fields))(*fields)):
+                code = ctypes.get_last_error()
+                if code != _UNKNOWN_LEVEL:  # as in Wine
+                    raise ctypes.WinError(code)
+        with winreg.CreateKey(winreg.HKEY_LOCAL_MACHINE, _SOURCE_KEY) as key:
+            winreg.SetValueEx(key, "EventMessageFile", 0, winreg.REG_EXPAND_SZ, _MESSAGES)
+            winreg.SetValueEx(key, "TypesSupported", 0, winreg.REG_DWORD, _ERROR | _WARNING)
+
+    def start(self) -> None:
+        _call("StartServiceW", _service(_ALL), 0, None)
+        status = _wait_for(State.RUNNING, State.STOPPED)
+        if status.state == State.STOPPED:
+            raise ToolError(f"it ended with exit status {status.exit_status or status.exit_code}; {EVENTS_ADVICE}")
+
+    def stop(self) -> None:
+        if not _advapi32.ControlService(_service(_ALL), _STOP, (DWORD * len(Status._fields))()):
+            code = ctypes.get_last_error()
+            if code != _NOT_RUNNING:
+                raise ctypes.WinError(code)
+        _wait_for(State.STOPPED)
+
+    def delete(self) -> None:
+        _call("DeleteService", _service(_ALL))
+        with contextlib.suppress(FileNotFoundError):
+            winreg.DeleteKey(winreg.HKEY_LOCAL_MACHINE, _SOURCE_KEY)
+
+
+def _list(*texts: str) -> Any:
+    return ctypes.create_unicode_buffer("\0".join((*texts, "")))
+
+
+def _query() -> Status:
+    fields = (DWORD * len(Status._fields))()
+    _call("QueryServiceStatus", _service(_QUERY), fields)
+    return Status(*fields)
+
+
+def _wait_for(*states: State) -> Status:
+    give_up_at = time.monotonic() + WAIT_HINT_MS / 1000
+    while (status := _query()).state not in states:
+        if time.monotonic() > give_up_at:
+            raise ToolError(f"the service is still {State(status.state).name.lower()}")
+        time.sleep(_POLL_S)
+    return status
+
+
+def query_service() -> UnitState:
+    """Return the state of the service, as the screen shows it."""
+    try:
+        state = Windows().state()
+        at_boot = "yes" if Windows().registered("Start") == _AUTOMATIC else "no"
+    except OSError as error:
+        return UnitState(reason=f"The service control manager does not answer: {error.strerror}.")
+    if state is None:
+        return UnitState("no", "no", "no")
+    return UnitState("yes", "yes" if state is State.RUNNING else f"no ({state.name.lower()})", at_boot)
+
+
+class RunningService:
+    """This process as the service. `serve` returns the exit status, and why it is not 0.
+
+    `on_stop` and `on_reload` are called by a thread of the manager's.
+    """
+
+    def __init__(self, serve: Callable[[], tuple[int, str]]) -> None:
+        self.on_stop: Callable[[], None] = lambda: None
+        self.on_reload: Callable[[], None] = lambda: None
+        self.exit_status = 0
+        self._serve = serve
+        self._handle = ctypes.c_void_p()
+        self._last: Status | None = None
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Serve until the service has ended. Raises OSError if the manager has not started this process."""
+        name, main = _list(SERVICE), _MAIN(self._main)
+        entries = (ctypes.addressof(name), ctypes.cast(main, ctypes.c_void_p), None, None)
+        _call("StartServiceCtrlDispatcherW", (ctypes.c_void_p * 4)(*entries))
+
+    def report(self, state: State, exit_status: int = 0) -> None:
+        """Report a state to the manager, if the service can come into it."""
+        with self._lock:
+            status = status_after(self._last, state, exit_status)
+            if status is not None:
+                self._last = status
+                _advapi32.SetServiceStatus(self._handle, (DWORD * len(status))(*status))
+
+    def _main(self, argc: int, argv: Any) -> None:  # noqa: ARG002
+        handler = _HANDLER(self._control)
+        self._handle.value = _call("RegisterServiceCtrlHandlerExW", SERVICE, handler, None)
+        self.report(State.STARTING)
+        reader, writer = os.pipe()
+        sys.stderr = os.fdopen(writer, "w", encoding="ascii", errors="backslashreplace", buffering=1)
+        recorder = threading.Thread(target=_record_warnings, args=(reader,))
+        recorder.start()
+        self.exit_status, reason = self._serve()
+        sys.stderr.close()
+        recorder.join()
+        if self.exit_status:
+            _record(_ERROR, reason)
+        self.report(State.STOPPED, self.exit_status)
+
+    def _control(self, control: int, kind: int, data: object, context: object) -> int:  # noqa: ARG002
+        if control in (_STOP, _SHUTDOWN):
+            self.report(State.STOPPING)
+            self.on_stop()
+        elif control == _RELOAD:
+            self.on_reload()
+        return 0 if control in (_STOP, _SHUTDOWN, _RELOAD, _INTERROGATE) else _NO_CONTROL
+
+
+def _record_warnings(reader: int) -> None:
+    """Record what is written to standard error as events."""
+    while data := os.read(reader, _EVENT_BYTES_MAX):
+        _record(_WARNING, data.decode("ascii").strip())
+    os.close(reader)
+
+
+def _record(kind: int, text: str) -> None:
+    source = ctypes.c_void_p(_advapi32.RegisterEventSourceW(None, SERVICE))
+    _advapi32.ReportEventW(source, kind, 0, _EVENT_ID, None, 1, 0, (ctypes.c_wchar_p * 1)(text), None)
+    _advapi32.DeregisterEventSource(source)
