@@ -16,6 +16,8 @@ TOPICS: Final = (
     "monitor",
     "logs",
     "reports",
+    "years-of-logs",
+    "alerts",
     "block-lists",
     "crowdsec",
     "fail2ban",

@@ -29,6 +29,8 @@ class Booted(NamedTuple):
 
 
 BOOTED: Final = Booted()
+BY_DUCKDB: Final = Skip("an extra has DuckDB; tests/others/test_duckdb.py runs it")
+BY_PROMTOOL: Final = Skip("tests/others/test_prometheus_rules.py runs it, with promtool")
 BY_CROWDSEC: Final = Skip("CrowdSec takes a second to start; tests/others/test_crowdsec.py runs it")
 IN_TEST_BIND: Final = Skip("test_bind.py runs it, with 20,000 entries")
 
@@ -104,6 +106,21 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "journalctl -u smtppseudo": runs.report_of_journal,
         "smtppseudo find --since 7d": runs.prints("\nconnections     15\n"),
         "smtppseudo status --format prometheus": runs.prints("\nsmtppseudo_online 1\n"),
+    },
+    "years-of-logs": {
+        "pipx install duckdb-cli": Skip("pipx and a package index are needed"),
+        "CREATE OR REPLACE MACRO": BY_DUCKDB,
+        "duckdb -init smtppseudo.sql smtppseudo.duckdb -c": BY_DUCKDB,
+        "-- Addresses": BY_DUCKDB,
+        "duckdb -init smtppseudo.sql smtppseudo.duckdb <": BY_DUCKDB,
+        "day=": BY_DUCKDB,
+        "(echo ": BY_DUCKDB,
+    },
+    "alerts": {
+        "smtppseudo status --format prometheus": BY_PROMTOOL,
+        "rule_files:": BY_PROMTOOL,
+        "promtool check config": BY_PROMTOOL,
+        "groups:": BY_PROMTOOL,
     },
     "block-lists": {
         "smtppseudo blocklist": runs.prints(f"{CALLER}\n"),

@@ -12,11 +12,11 @@ from typing import Final
 
 import pytest
 
-from smtppseudo.events import Closed, Command, Connected, Event, Online, Stamped, TurnedAway
+from smtppseudo.events import Closed, Command, Connected, Event, Online, TurnedAway
 from tests.clients import LIMIT_S, wait_until
 from tests.documents import TEXTS, block
 from tests.loopback.stage import Stage, network, open_stage
-from tests.records import command, render_json, render_text
+from tests.records import Stamped, command, render_json, render_text
 from tests.running import Servers
 
 Render = Callable[..., list[str]]
