@@ -29,7 +29,7 @@ from functools import cache
 from typing import Final, NamedTuple, TypeAlias
 
 from smtppseudo.events import Closed, Command, Error, Event, TurnedAway
-from smtppseudo.log.records import KINDS, TIME, event_of, place_of, read_record
+from smtppseudo.log.records import KINDS, TIME, event_of, place_of, read_record, restore_text
 
 Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str, str, str]
 
@@ -75,7 +75,7 @@ def _text_format() -> _Format:
         "r": rf"(turned_away)()(?: ip=({bare}))?()()()() reason=([a-z]+) count=({_NUMBER})()",
     }
     lines = {letter: rf"({TIME}) {event}(?: server=({bare}))?" for letter, event in events.items()}
-    return _Format(len("2026-11-24T13:54:36.350Z co"), _compiled(lines), _restore_text)
+    return _Format(len("2026-11-24T13:54:36.350Z co"), _compiled(lines), restore_text)
 
 
 @cache
@@ -107,15 +107,10 @@ def _compiled(lines: Mapping[str, str]) -> dict[str, Callable[[str], re.Match[st
     return {letter: re.compile(line, re.ASCII).fullmatch for letter, line in lines.items()}
 
 
-def _restore_text(data: str) -> str:
-    return _TEXT_QUOTE.sub(lambda escape: '"' if escape[1] == "x22" else escape[0], data)
-
-
 def _restore_json(data: str) -> str:
     return _JSON_ESCAPE.sub(r"\1", data)
 
 
-_TEXT_QUOTE: Final = re.compile(r"\\(\\|x22)")
 _JSON_ESCAPE: Final = re.compile(r'\\(["\\])')
 _CODE: Final = re.compile(r"(?:\d\d\d)?", re.ASCII)
 _AMOUNT: Final = re.compile(r"\d{0,18}", re.ASCII)
