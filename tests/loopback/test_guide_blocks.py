@@ -32,6 +32,7 @@ BOOTED: Final = Booted()
 BY_DUCKDB: Final = Skip("an extra has DuckDB; tests/others/test_duckdb.py runs it")
 BY_PROMTOOL: Final = Skip("tests/others/test_prometheus_rules.py runs it, with promtool")
 BY_CROWDSEC: Final = Skip("CrowdSec takes a second to start; tests/others/test_crowdsec.py runs it")
+IN_TEST_LOG_SHIPPING: Final = Skip("test_log_shipping.py runs it, or its programs with what it says")
 IN_TEST_BIND: Final = Skip("test_bind.py runs it, with 20,000 entries")
 
 
@@ -167,6 +168,12 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo blocklist --output": runs.list_of_three,
         "smtppseudo blocklist --format hits": runs.hits_files,
         "smtppseudo-hits 1": runs.hits_file,
+        "# server": IN_TEST_LOG_SHIPPING,
+        "# central host": IN_TEST_LOG_SHIPPING,
+        "[Service]": IN_TEST_LOG_SHIPPING,
+        "[Upload]": IN_TEST_LOG_SHIPPING,
+        "[Unit]": IN_TEST_LOG_SHIPPING,
+        "sudo journalctl --directory": IN_TEST_LOG_SHIPPING,
     },
     "tarpit": {
         "smtppseudo set tarpit=true": runs.run_all,
