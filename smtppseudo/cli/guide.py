@@ -11,6 +11,7 @@ from smtppseudo.config.settings import did_you_mean
 
 TOPICS: Final = (
     "install",
+    "other-init-systems",
     "saying-no",
     "settings",
     "monitor",
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if topic is None:
         print_text("Pages of the guide. `smtppseudo guide TOPIC` prints one of them.\n\n")
         for each in TOPICS:
-            print_line(f"  {each:<15} {title(each)}")
+            print_line(f"  {each:<19} {title(each)}")
     elif topic not in TOPICS:
         advice = did_you_mean(topic.lower(), TOPICS) or f"; its pages are {', '.join(TOPICS)}"
         raise exits.CommandError(f"the guide has no page {topic!a}{advice}", exits.USAGE)

@@ -29,6 +29,7 @@ class Booted(NamedTuple):
 
 
 BOOTED: Final = Booted()
+IN_TEST_LOG_SHIPPING: Final = Skip("test_log_shipping.py runs it, or its programs with what it says")
 IN_TEST_BIND: Final = Skip("test_bind.py runs it, with 20,000 entries")
 
 
@@ -59,9 +60,17 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "sudo /opt/smtppseudo/bin/pip install .": BOOTED,
         "sudo smtppseudo uninstall-service --purge": BOOTED,
         "smtppseudo install-service --user": BOOTED,
-        "useradd --system": BOOTED,
         "defaults": runs.haproxy,
         "python3 .ci/pyz.py": runs.serves(2525),
+    },
+    "other-init-systems": {
+        "smtppseudo install-service": Skip(
+            "on this machine it could install a service; test_install_service.py runs it"
+        ),
+        "useradd --system": BOOTED,
+        "#!/sbin/openrc-run": Skip("test_other_init_systems.py runs it under OpenRC"),
+        "#!/bin/sh": Skip("test_other_init_systems.py runs it under runit"),
+        "ln -s /etc/sv/smtppseudo": Skip("test_other_init_systems.py runs it under runit"),
     },
     "saying-no": {
         "smtppseudo probe --port 25 localhost": runs.prints("verdict: refused permanently\n"),
@@ -129,6 +138,12 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo blocklist --output": runs.list_of_three,
         "smtppseudo blocklist --format hits": runs.hits_files,
         "smtppseudo-hits 1": runs.hits_file,
+        "# server": IN_TEST_LOG_SHIPPING,
+        "# central host": IN_TEST_LOG_SHIPPING,
+        "[Service]": IN_TEST_LOG_SHIPPING,
+        "[Upload]": IN_TEST_LOG_SHIPPING,
+        "[Unit]": IN_TEST_LOG_SHIPPING,
+        "sudo journalctl --directory": IN_TEST_LOG_SHIPPING,
     },
     "tarpit": {
         "smtppseudo set tarpit=true": runs.run_all,
