@@ -67,7 +67,7 @@ def fields(event: Event) -> Iterator[tuple[str, Value]]:
             yield name, value
 
 
-_OMITTED_IF_EMPTY: Final = ("lost", "not_logged", "version", "cipher", "failure", "changes")
+_OMITTED_IF_EMPTY: Final = ("local_ip", "lost", "not_logged", "version", "cipher", "failure", "changes")
 
 
 def _marks(event: Command) -> Iterator[tuple[str, Value]]:
@@ -96,7 +96,7 @@ def render_text(entries: Iterable[Entry], end: str) -> list[str]:
                 else:
                     marks = f" more_lines={more_lines}" if more_lines else ""
                 line = f"{time} command{origin} data={data} code={reply[:3]} reply={text}{marks}{end}"
-            elif isinstance(event, Connected):
+            elif isinstance(event, Connected) and not event.local_ip:
                 line = f"{time} connected{origin} local_port={event.local_port}{end}"
             elif isinstance(event, Closed) and not event.not_logged:
                 line = f"{time} closed{origin}{_CLOSED_TEXT % event[:-1]}{end}"
@@ -150,7 +150,7 @@ def json_members(entries: Iterable[Entry]) -> list[str]:
                     line += _json_pairs(_marks(event))
                 elif more_lines:
                     line += f',"more_lines":{more_lines}'
-            elif isinstance(event, Connected):
+            elif isinstance(event, Connected) and not event.local_ip:
                 line = f'"time":"{time}","event":"connected"{place},"local_port":{event.local_port}'
             elif isinstance(event, Closed) and not event.not_logged:
                 line = f'"time":"{time}","event":"closed"{place}{_CLOSED_JSON % event[:-1]}'
