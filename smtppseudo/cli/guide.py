@@ -1,23 +1,27 @@
 """`guide`: print a page of the guide, or the list of pages."""
 
 import argparse
-import sys
 from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line, print_text
 from smtppseudo.cli.options import describe
+from smtppseudo.cli.pager import print_in_pager
 from smtppseudo.config.settings import did_you_mean
 
 TOPICS: Final = (
     "install",
+    "other-init-systems",
     "windows",
     "saying-no",
     "settings",
     "monitor",
     "logs",
     "reports",
+    "years-of-logs",
+    "alerts",
     "block-lists",
+    "crowdsec",
     "fail2ban",
     "several-servers",
     "tarpit",
@@ -41,16 +45,12 @@ def run(options: argparse.Namespace) -> int:
     if topic is None:
         print_text("Pages of the guide. `smtppseudo guide TOPIC` prints one of them.\n\n")
         for each in TOPICS:
-            print_line(f"  {each:<15} {title(each)}")
+            print_line(f"  {each:<19} {title(each)}")
     elif topic not in TOPICS:
         advice = did_you_mean(topic.lower(), TOPICS) or f"; its pages are {', '.join(TOPICS)}"
         raise exits.CommandError(f"the guide has no page {topic!a}{advice}", exits.USAGE)
-    elif sys.stdout.isatty():
-        import pydoc
-
-        pydoc.pager(page(topic))
     else:
-        print_text(page(topic))
+        print_in_pager(page(topic))
     return exits.GOOD
 
 

@@ -10,14 +10,15 @@ from typing import Final
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line, print_text, say
 from smtppseudo.cli.options import describe, port
-from smtppseudo.cli.service import ServiceTarget, add_target, carry_out, fail_on_problem
+from smtppseudo.cli.service import NO_SYSTEMD, ServiceTarget, add_target, carry_out, fail_on_problem
 from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
 from smtppseudo.events import printable
 from smtppseudo.service.checks import check_endpoint, check_lasting, check_program, check_readable
+from smtppseudo.service.layout import Layout
 from smtppseudo.service.program import Program, running_program
 from smtppseudo.service.steps import install_steps, service_files
-from smtppseudo.service.systemd import ToolError
-from smtppseudo.service.units import SOCKETS, Plan, endpoints
+from smtppseudo.service.systemd import ToolError, is_booted
+from smtppseudo.service.units import SOCKETS, USER, Plan, endpoints
 
 _SYSTEM_PORTS: Final = (SMTP_PORT, MONITOR_PORT)
 _USER_PORTS: Final = (2525, 2626)
@@ -51,6 +52,9 @@ def run(options: argparse.Namespace) -> int:
     target = ServiceTarget(options)
     program = running_program()
     plan = _plan(options, target, program)
+    if not (options.dry_run or target.root or is_booted()):
+        print_text(_facts(plan, target.layout))
+        raise exits.CommandError(NO_SYSTEMD)
     if options.dry_run or target.root is not None:
         for problem in _check_program(target, program):
             say(f"warning: {problem}")
@@ -85,6 +89,25 @@ def _plan(options: argparse.Namespace, target: ServiceTarget, program: Program) 
         )
     has_ipv6 = target.root is not None or _IPV6.exists()
     return Plan(tuple(program.argv), port, monitor_port, target.is_for_user, has_ipv6)
+
+
+def _facts(plan: Plan, layout: Layout) -> str:
+    """Return what any init system needs to know."""
+    ports = (plan.port, plan.monitor_port)
+    options = [] if plan.is_for_user else ["--run-as", USER]
+    if ports != _SYSTEM_PORTS:
+        options += ["--port", str(plan.port), "--monitor-port", str(plan.monitor_port)]
+    user = "yours" if plan.is_for_user else f"root at first, then {USER} (`useradd --system --user-group {USER}`)"
+    state, logs = layout.data
+    return f"""\
+command   {shlex.join([*plan.argv, "serve", *options])}
+user      {user}
+stop      SIGTERM
+reload    SIGHUP
+settings  {layout.settings / "smtppseudo.toml"}
+state     {state}
+logs      {logs}
+"""
 
 
 def _check_program(target: ServiceTarget, program: Program) -> Iterator[str]:

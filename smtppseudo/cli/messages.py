@@ -28,10 +28,15 @@ def print_lines(lines: Iterable[str], out: TextIO | None = None) -> None:
 
 def print_text(text: str) -> None:
     """Print the lines of a text on standard output; its last line ends with LF. On a terminal, bars have a colour."""
+    sys.stdout.write(as_shown(text))
+
+
+def as_shown(text: str) -> str:
+    """Return a text as standard output shows it."""
     text = BAR.join(map(printable_lines, text.split(BAR)))
     if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR"):
         text = re.sub(f"{BAR}+", "\x1b[34m\\g<0>\x1b[0m", text)  # in escaped text: no other sequence is possible
-    sys.stdout.write(text)
+    return text
 
 
 def say(text: str) -> None:

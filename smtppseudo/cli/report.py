@@ -11,6 +11,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
 from smtppseudo.cli.messages import BAR, print_text, say
 from smtppseudo.cli.options import describe
+from smtppseudo.cli.pager import print_in_pager
 from smtppseudo.cli.periods import add_period, read_period
 from smtppseudo.files import SECRET_MODE, Replacement
 from smtppseudo.logread.logs import Reading, instant
@@ -18,8 +19,8 @@ from smtppseudo.report import page, tables
 from smtppseudo.report.report import KINDS, Report
 
 _ROWS_MAX: Final = 10_000
-# The tables without --by. The others would repeat much of them.
-_USUAL: Final = tuple(kind for kind in KINDS if kind not in ("sender", "recipient", "day", "refused"))
+_ONLY_BY: Final = ("sender", "recipient", "day", "refused", "server", "local")  # they would repeat much of the others
+_USUAL: Final = tuple(kind for kind in KINDS if kind not in _ONLY_BY)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -35,7 +36,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="extend",
         metavar="KIND",
         help=f"print only this table: {', '.join(KINDS)}; may be repeated, or a list with commas (all but"
-        " sender, recipient, day and refused)",
+        f" {', '.join(_ONLY_BY)})",
     )
     command.add_argument("--utc", action="store_true", help="print hours, days and dates in UTC, not local time")
     form = command.add_mutually_exclusive_group()
@@ -69,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
     start = _start_of_period_before(since, until or instant(now))
     before = Report((), zone) if start else None
     reading = _read(options, (start, since, until), report, before)
+    if before and not _reach_back(before, start, since):
+        before = None  # the numbers would grow because the logs do
     view = tables.View(
         since=since,
         until=until,
@@ -86,8 +89,10 @@ def run(options: argparse.Namespace) -> int:
         view = view._replace(names=look_up([name for name, _ in report.tallies["address"].top(options.top)]))
     if options.html:
         _write_page(Path(options.html), page.render_html(report, view))
+    elif options.json:
+        print_text(tables.render_json(report, view))
     else:
-        print_text(tables.render_json(report, view) if options.json else tables.render_text(report, view))
+        print_in_pager(tables.render_text(report, view))
     return exits.FAILED if reading.problems else exits.GOOD
 
 
@@ -114,6 +119,12 @@ def _start_of_period_before(since: str, until: str) -> str:
         return instant(start - (datetime.fromisoformat(until) - start))
     except OverflowError:
         return ""
+
+
+def _reach_back(report: Report, start: str, end: str) -> bool:
+    """Return whether the logs begin in the first quarter of the period of a report."""
+    period = datetime.fromisoformat(end) - (at := datetime.fromisoformat(start))
+    return report.first != "" and datetime.fromisoformat(report.first) <= at + period / 4
 
 
 def _write_page(path: Path, text: str) -> None:

@@ -5,16 +5,22 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.places import add_places, require_home, usual_places
 from smtppseudo.files import is_root
-from smtppseudo.service.checks import check_links, check_platform, check_root, check_units, check_user_manager
+from smtppseudo.service.checks import check_links, check_root, check_units, check_user_manager
 from smtppseudo.service.layout import system_layout, user_layout
 from smtppseudo.service.program import Program
 from smtppseudo.service.steps import Step
 from smtppseudo.service.systemd import Systemd, ToolError, is_booted
+
+NO_SYSTEMD: Final = (
+    "this machine does not run systemd, so nothing was changed; `smtppseudo guide other-init-systems` has scripts for"
+    " OpenRC and runit"
+)
 
 
 def add_target(command: argparse.ArgumentParser) -> None:
@@ -34,7 +40,6 @@ class ServiceTarget:
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
-        fail_on_problem(check_platform(sys.platform))
         self.is_for_user: bool = options.user
         self.root = None if options.root is None else _tree(options.root)
         self.systemd = Systemd(is_for_user=options.user, root=self.root)
@@ -56,7 +61,7 @@ class ServiceTarget:
         """Yield the problems that keep `command` from working on this target."""
         if self.root is None:
             if not is_booted():
-                yield "this machine does not run systemd; let its init system run `smtppseudo serve`"
+                yield NO_SYSTEMD
             if self.is_for_user:
                 yield from check_user_manager()
             else:

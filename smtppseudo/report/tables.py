@@ -24,6 +24,8 @@ _TITLES: Final = {
     "hour": "Hours of the day",
     "day": "Days",
     "refused": "Mails refused a day",
+    "server": "Servers",
+    "local": "Addresses of servers",
 }
 _WHOLE: Final[Mapping[str, Sequence[str]]] = {"hour": HOURS, "duration": SPANS}
 """The kinds of which every value is shown, in this order."""
@@ -98,7 +100,7 @@ def render_text(report: Report, view: View) -> str:
 
 def summary(report: Report, view: View) -> Iterator[tuple[str, str]]:
     """Yield the totals, each with its name; times are in the zone of the report."""
-    before = view.before if view.before and view.before.first else None
+    before = view.before
 
     def compared(field: str) -> str:
         return change(getattr(report, field), getattr(before, field)) if before else ""

@@ -28,15 +28,6 @@ _REINSTALL_FOR_USER: Final = (
 )
 _TEMPORARY: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - named, not used
 _MAIL_SERVERS: Final = {"master": "postfix", "exim4": "exim4", "sendmail": "sendmail", "smtpd": "opensmtpd"}
-_OTHER_PLATFORMS: Final = {
-    "darwin": "launchd is not supported yet; until then run `sudo smtppseudo serve` in a terminal",
-}
-
-
-def check_platform(platform: str) -> Iterator[str]:
-    """Check that this is Linux."""
-    if platform != "linux":
-        yield _OTHER_PLATFORMS.get(platform, "only systemd is supported; let the init system run `smtppseudo serve`")
 
 
 def check_program(program: Program) -> Iterator[str]:

@@ -64,7 +64,7 @@ def _dialogue(dice: random.Random, ip: str) -> list[Event]:
     ]
     if dice.random() < 0.1:
         commands[0] = Command('\\x16\\x03\\x01 "=\\\\' + host, "500 Command unrecognized: ???")
-    return [Connected(25), *commands, Closed("quit", int(dice.expovariate(1e-4)), 80, 200, 3)]
+    return [Connected(25), *commands, Closed("quit", int(dice.expovariate(1e-4)), 80, 200, 3, 1)]
 
 
 def _stamp(at_ms: int) -> str:

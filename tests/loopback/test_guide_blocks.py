@@ -29,6 +29,10 @@ class Booted(NamedTuple):
 
 
 BOOTED: Final = Booted()
+BY_DUCKDB: Final = Skip("an extra has DuckDB; tests/others/test_duckdb.py runs it")
+BY_PROMTOOL: Final = Skip("tests/others/test_prometheus_rules.py runs it, with promtool")
+BY_CROWDSEC: Final = Skip("CrowdSec takes a second to start; tests/others/test_crowdsec.py runs it")
+IN_TEST_LOG_SHIPPING: Final = Skip("test_log_shipping.py runs it, or its programs with what it says")
 IN_TEST_BIND: Final = Skip("test_bind.py runs it, with 20,000 entries")
 
 
@@ -61,7 +65,6 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "sudo /opt/smtppseudo/bin/pip install .": BOOTED,
         "sudo smtppseudo uninstall-service --purge": BOOTED,
         "smtppseudo install-service --user": BOOTED,
-        "useradd --system": BOOTED,
         "defaults": runs.haproxy,
         "python3 .ci/pyz.py": runs.serves(2525),
     },
@@ -70,6 +73,15 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         '"%ProgramFiles%\\smtppseudo\\Scripts\\smtppseudo" probe': UNDER_WINE,
         "notepad C:": UNDER_WINE,
         "sc qc smtppseudo": Skip("they try what Wine does not have"),
+    },
+    "other-init-systems": {
+        "smtppseudo install-service": Skip(
+            "on this machine it could install a service; test_install_service.py runs it"
+        ),
+        "useradd --system": BOOTED,
+        "#!/sbin/openrc-run": Skip("test_other_init_systems.py runs it under OpenRC"),
+        "#!/bin/sh": Skip("test_other_init_systems.py runs it under runit"),
+        "ln -s /etc/sv/smtppseudo": Skip("test_other_init_systems.py runs it under runit"),
     },
     "saying-no": {
         "smtppseudo probe --port 25 localhost": runs.prints("verdict: refused permanently\n"),
@@ -112,6 +124,21 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo find --since 7d": runs.prints("\nconnections     15\n"),
         "smtppseudo status --format prometheus": runs.prints("\nsmtppseudo_online 1\n"),
     },
+    "years-of-logs": {
+        "pipx install duckdb-cli": Skip("pipx and a package index are needed"),
+        "CREATE OR REPLACE MACRO": BY_DUCKDB,
+        "duckdb -init smtppseudo.sql smtppseudo.duckdb -c": BY_DUCKDB,
+        "-- Addresses": BY_DUCKDB,
+        "duckdb -init smtppseudo.sql smtppseudo.duckdb <": BY_DUCKDB,
+        "day=": BY_DUCKDB,
+        "(echo ": BY_DUCKDB,
+    },
+    "alerts": {
+        "smtppseudo status --format prometheus": BY_PROMTOOL,
+        "rule_files:": BY_PROMTOOL,
+        "promtool check config": BY_PROMTOOL,
+        "groups:": BY_PROMTOOL,
+    },
     "block-lists": {
         "smtppseudo blocklist": runs.prints(f"{CALLER}\n"),
         "smtppseudo blocklist --format rbldnsd": runs.list_for_rbldnsd,
@@ -133,10 +160,28 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "[smtppseudo]": Skip("the next block is run with it"),
         "fail2ban-client reload": runs.fail2ban,
     },
+    "crowdsec": {
+        "sudo apt install crowdsec": Skip("it would change this machine"),
+        "filenames:": BY_CROWDSEC,
+        "source: journalctl": BY_CROWDSEC,
+        "name: smtppseudo/logs": BY_CROWDSEC,
+        "type: leaky": BY_CROWDSEC,
+        "name: smtppseudo": BY_CROWDSEC,
+        "sudo systemctl restart crowdsec": BY_CROWDSEC,
+        "sudo crowdsec -c": BY_CROWDSEC,
+        "* * * * * root rsync": runs.logs_by_rsync,
+        "smtppseudo blocklist /srv/logs/mx1": BY_CROWDSEC,
+    },
     "several-servers": {
         "smtppseudo blocklist --output": runs.list_of_three,
         "smtppseudo blocklist --format hits": runs.hits_files,
         "smtppseudo-hits 1": runs.hits_file,
+        "# server": IN_TEST_LOG_SHIPPING,
+        "# central host": IN_TEST_LOG_SHIPPING,
+        "[Service]": IN_TEST_LOG_SHIPPING,
+        "[Upload]": IN_TEST_LOG_SHIPPING,
+        "[Unit]": IN_TEST_LOG_SHIPPING,
+        "sudo journalctl --directory": IN_TEST_LOG_SHIPPING,
     },
     "tarpit": {
         "smtppseudo set tarpit=true": runs.run_all,

@@ -179,6 +179,7 @@ def test_the_period_before_is_compared(tmp_path: Path) -> None:
     assert isinstance(before, dict)
     assert (before["connected"], before["first"]) == (6, "2026-11-20T12:00:00.000Z")
     assert found(*logs)["before"] is None
+    assert found(*logs, "--since", "2026-11-21")["before"] is None  # there are no logs of its first quarter
 
 
 def test_a_page_replaces_the_file_whole(tmp_path: Path) -> None:

@@ -14,13 +14,6 @@ from tests.clients import connect
 from tests.running import Servers
 
 
-@pytest.mark.parametrize(("platform", "said"), [("darwin", "launchd"), ("freebsd14", "systemd"), ("linux", "")])
-def test_on_other_systems_the_problem_names_an_alternative(platform: str, said: str) -> None:
-    (*found,) = checks.check_platform(platform)
-    assert len(found) == bool(said)
-    assert all(said in each and "smtppseudo serve" in each for each in found)
-
-
 def program_at(place: str) -> Program:
     """Return a program with its whole virtual environment in one directory."""
     return Program(Path(place, "bin/python"), Path("/usr"), Path(place), Path(place, "lib/smtppseudo"))

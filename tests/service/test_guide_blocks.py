@@ -173,7 +173,7 @@ def test_the_service_is_removed_and_another_user_serves_without_it(machine: Mach
     assert not machine.answers()
     assert machine.run("getent", "passwd", "smtppseudo", check=False).stdout == ""
 
-    make_user, serve = take("install", "useradd --system").splitlines()
+    make_user, serve = take("other-init-systems", "useradd --system").splitlines()
     machine.run("sh", "-c", make_user)
     machine.run("systemd-run", "--quiet", "--unit=by-hand", "sh", "-c", f"PATH={ENVIRONMENT['PATH']} exec {serve}")
     wait_until(machine.answers, "an answer", LIMIT_S)

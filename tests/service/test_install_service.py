@@ -1,6 +1,7 @@
 """`install-service` and `uninstall-service` on a directory tree, as a dry run, and where they must refuse."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -221,8 +222,22 @@ def test_user_is_refused_for_root() -> None:
 
 
 @pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="systemd runs here")
-def test_without_systemd_the_error_says_what_to_do() -> None:
-    done = run("uninstall-service")
-    assert done.returncode == 1
-    assert "does not run systemd" in done.stderr
-    assert "smtppseudo serve" in done.stderr
+@pytest.mark.parametrize("ports", ["", " --port 2525 --monitor-port 2626"])
+def test_without_systemd_the_facts_for_any_init_system_are_printed(ports: str) -> None:
+    python = shlex.quote(sys.executable)
+    facts = {
+        "command": f"{python} -I -m smtppseudo serve --run-as smtppseudo{ports}",
+        "user": "root at first, then smtppseudo (`useradd --system --user-group smtppseudo`)",
+        "stop": "SIGTERM",
+        "reload": "SIGHUP",
+        "settings": "/etc/smtppseudo/smtppseudo.toml",
+        "state": "/var/lib/smtppseudo",
+        "logs": "/var/log/smtppseudo",
+    }
+    done = run("install-service", *ports.split())
+    assert (done.returncode, dict(line.split(maxsplit=1) for line in done.stdout.splitlines())) == (1, facts)
+    said = (
+        "smtppseudo: this machine does not run systemd, so nothing was changed; `smtppseudo guide other-init-systems` "
+    )
+    assert done.stderr.startswith(said)
+    assert run("uninstall-service").stderr == done.stderr

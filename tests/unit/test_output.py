@@ -17,7 +17,7 @@ SOURCES: Final = [path for path in sorted(PACKAGE.rglob("*.py")) if path != MESS
 
 # What prints, whatever the module is called in which it stands.
 _PRINTS: Final = {"print", "write", "writelines", "input", "getpass", "pager", "print_usage", "print_help", "exit"}
-_ESCAPES: Final = {"printable", "printable_lines", "page"}
+_ESCAPES: Final = {"printable", "printable_lines", "as_shown"}
 
 
 def name_of(called: ast.expr) -> str:

@@ -37,7 +37,7 @@ def modules_of(*argv: str) -> set[str]:
         (["serve", "--help"], {"serve"}),
         (["unset", "--help"], {"unset", "set"}),
         (["watch", "--help"], {"watch", "merging"}),
-        (["report", "--help"], {"report", "log_files", "periods"}),
+        (["report", "--help"], {"report", "log_files", "pager", "periods"}),
         (["find", "--help"], {"find", "log_files", "periods"}),
         (["--", "serve", "--help"], {"serve"}),
         (["--help"], set()),

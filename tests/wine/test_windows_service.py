@@ -14,7 +14,7 @@ import pytest
 from tests.clients import wait_until
 from tests.documents import block
 from tests.loopback.namespaces import SERVER_4, cable
-from tests.tui.test_terminal import Tmux
+from tests.tmux import Tmux
 from tests.wine.wine import Wine, wait_for_text, wine
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
