@@ -32,9 +32,10 @@ BlockAction: TypeAlias = Literal["blocked", "unblocked", "expired"]
 
 
 class Connected(NamedTuple):
-    """A session began, on the server's port `local_port`."""
+    """A session began, on the server's port `local_port`, and its address `local_ip`, if that is logged."""
 
     local_port: int
+    local_ip: str = ""
 
 
 class Command(NamedTuple):

@@ -19,8 +19,8 @@ from smtppseudo.report import page, tables
 from smtppseudo.report.report import KINDS, Report
 
 _ROWS_MAX: Final = 10_000
-# The tables without --by. The others would repeat much of them.
-_USUAL: Final = tuple(kind for kind in KINDS if kind not in ("sender", "recipient", "day", "refused"))
+_ONLY_BY: Final = ("sender", "recipient", "day", "refused", "server", "local")  # they would repeat much of the others
+_USUAL: Final = tuple(kind for kind in KINDS if kind not in _ONLY_BY)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="extend",
         metavar="KIND",
         help=f"print only this table: {', '.join(KINDS)}; may be repeated, or a list with commas (all but"
-        " sender, recipient, day and refused)",
+        f" {', '.join(_ONLY_BY)})",
     )
     command.add_argument("--utc", action="store_true", help="print hours, days and dates in UTC, not local time")
     form = command.add_mutually_exclusive_group()

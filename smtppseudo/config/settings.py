@@ -87,6 +87,7 @@ class Settings(NamedTuple):
     reject_at: Stage = "mail"
     accept_mail: bool = False
     log_data_events: bool = True
+    log_local_ip: bool = False
     log_dir: str = ""
     log_format: LogFormat = "text"
     log_keep_days: int = 90
@@ -233,6 +234,9 @@ KEYS: Final[dict[str, Key]] = {
     ),
     "log_data_events": _by_monitor(
         switch, "Log and show what callers send and the replies, not only their connections."
+    ),
+    "log_local_ip": Key(
+        switch, "Log the address of this server that each caller connected to. It costs a system call a session."
     ),
     "log_dir": _at_start(_PATH, "The log directory. Empty = the default; - = standard output."),
     "log_format": _at_start(

@@ -8,7 +8,8 @@ A `Row` is a plain tuple of strings, because there are millions of them. Unpack 
 - `kind`: the event's name: `connected`, `command`, `closed`, `turned_away`, `message`, `online`, ...
 - `session`, `port`: decimal; empty if the event belongs to no session
 - `ip`: the address as in the line; may be empty, or no address if somebody edited the log
-- `data`: of `command`, the line that the caller sent, escaped (`events.unescape` returns the bytes)
+- `data`: of `command`, the line that the caller sent, escaped (`events.unescape` returns the bytes); of `connected`,
+  the address of the server, if it is logged
 - `code`: of `command`, three digits
 - `marks`: of `command`, a text that contains the names of its other fields: `eol`, `pregreet`, `pipelined`, ...
 - `reason`: of `closed` and `turned_away`
@@ -28,8 +29,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Final, NamedTuple, TypeAlias
 
-from smtppseudo.events import Closed, Command, Error, Event, TurnedAway
-from smtppseudo.log.records import KINDS, TIME, event_of, place_of, read_record
+from smtppseudo.events import Closed, Command, Connected, Error, Event, TurnedAway
+from smtppseudo.log.records import KINDS, TIME, event_of, place_of, read_record, restore_text
 
 Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str, str, str]
 
@@ -50,6 +51,7 @@ class _Format(NamedTuple):
 # Quantifiers are possessive: nothing is tried twice.
 _NUMBER: Final = r"(?:0|[1-9]\d{0,17}+)"
 _ID: Final = r"[1-9]\d{0,17}+"
+_ADDRESS: Final = r"[\w.:%-]*+"  # it stands in the place of `data`, which is restored
 
 
 @cache
@@ -70,12 +72,12 @@ def _text_format() -> _Format:
     place = rf"slot={_NUMBER} session=({_ID}) ip=({bare}) port=({_ID})"
     events = {
         "m": rf"(command) {place} {data} code=(\d\d\d) {reply}{marks}()()()",
-        "n": rf"(connected) {place} local_port={_NUMBER}()()()()()()",
+        "n": rf"(connected) {place} local_port={_NUMBER}(?: local_ip=({_ADDRESS}))?()()()()()",
         "o": rf"(closed) {place}()()() reason=([a-z_]+) duration_ms=({_NUMBER}) {sizes}",
         "r": rf"(turned_away)()(?: ip=({bare}))?()()()() reason=([a-z]+) count=({_NUMBER})()",
     }
     lines = {letter: rf"({TIME}) {event}(?: server=({bare}))?" for letter, event in events.items()}
-    return _Format(len("2026-11-24T13:54:36.350Z co"), _compiled(lines), _restore_text)
+    return _Format(len("2026-11-24T13:54:36.350Z co"), _compiled(lines), restore_text)
 
 
 @cache
@@ -93,7 +95,7 @@ def _json_format() -> _Format:
     place = rf'"slot":{_NUMBER},"session":({_ID}),"ip":"({plain})","port":({_ID})'
     events = {
         "m": rf'(command)",{place},"data":"({string})","code":([1-9]\d\d),"reply":"{string}"{marks}()()()',
-        "n": rf'(connected)",{place},"local_port":{_NUMBER}()()()()()()',
+        "n": rf'(connected)",{place},"local_port":{_NUMBER}(?:,"local_ip":"({_ADDRESS})")?()()()()()',
         "o": rf'(closed)",{place}()()(),"reason":"([a-z_]+)","duration_ms":({_NUMBER}),{sizes}',
         "r": rf'(turned_away)"()(?:,"ip":"({plain})")?()()()(),"reason":"([a-z]+)","count":({_NUMBER})()',
     }
@@ -107,15 +109,10 @@ def _compiled(lines: Mapping[str, str]) -> dict[str, Callable[[str], re.Match[st
     return {letter: re.compile(line, re.ASCII).fullmatch for letter, line in lines.items()}
 
 
-def _restore_text(data: str) -> str:
-    return _TEXT_QUOTE.sub(lambda escape: '"' if escape[1] == "x22" else escape[0], data)
-
-
 def _restore_json(data: str) -> str:
     return _JSON_ESCAPE.sub(r"\1", data)
 
 
-_TEXT_QUOTE: Final = re.compile(r"\\(\\|x22)")
 _JSON_ESCAPE: Final = re.compile(r'\\(["\\])')
 _CODE: Final = re.compile(r"(?:\d\d\d)?", re.ASCII)
 _AMOUNT: Final = re.compile(r"\d{0,18}", re.ASCII)
@@ -176,6 +173,8 @@ def _own_fields(event: Event) -> tuple[str, str, str, str, str]:
         case Command():
             marks = " ".join([name for name in Command._fields[2:] if getattr(event, name)])
             return event.data, event.reply.partition(" ")[0], marks, "", ""
+        case Connected():
+            return event.local_ip, "", "", "", ""
         case Closed():
             return "", "", "", event.reason, str(event.duration_ms)
         case TurnedAway():

@@ -33,13 +33,8 @@ class Subscription(NamedTuple):
         _, origin, (event,) = entry
         if seq < self.from_seq or (self.kinds is not None and NAMES[type(event)] not in self.kinds):
             return False
-        if self.network is None:
-            return True
-        _, _, ip, _ = split_origin(origin)
-        if not ip:
-            return False
-        address = ip_address(ip)
-        return address.version == self.network.version and address in self.network
+        ip = split_origin(origin)[2]
+        return self.network is None or (ip != "" and ip_address(ip) in self.network)
 
 
 def parse_subscription(next_seq: int, fields: Mapping[str, object]) -> Subscription:
@@ -54,12 +49,10 @@ def parse_subscription(next_seq: int, fields: Mapping[str, object]) -> Subscript
     known = sorted(NAMES.values())
     if kinds is not None and not (isinstance(kinds, list) and kinds and all(kind in known for kind in kinds)):
         raise ValueError(f"events must be a list of some of {', '.join(known)}")
-    network = None
-    if "ip" in fields:
-        try:
-            network = ip_network(str(fields["ip"]), strict=False)
-        except ValueError:
-            raise ValueError("ip must be an address or a network such as 192.0.2.0/24") from None
+    try:
+        network = ip_network(str(fields["ip"]), strict=False) if "ip" in fields else None
+    except ValueError:
+        raise ValueError("ip must be an address or a network such as 192.0.2.0/24") from None
     return Subscription(from_seq, frozenset(kinds) if isinstance(kinds, list) else None, network)
 
 

@@ -85,12 +85,10 @@ def _sums(name: str, value: object) -> Labelled:
 def render_text(status: Status) -> str:
     """Return a status as lines for people."""
     turned_away, closed = sum(status.turned_away.values()), sum(status.closed.values())
-    mistake = (
-        [("settings", f"not changed by the last reload: {status.settings_error}")] if status.settings_error else []
-    )
+    process = "offline (the SMTP port is closed); the process is" if status.state == "offline" else f"{status.state},"
     rows = (
-        ("state", f"{_STATES.get(status.state, f'{status.state},')} up {_duration(status.uptime_s)}"),
-        *mistake,
+        ("state", f"{process} up {_duration(status.uptime_s)}"),
+        ("settings", status.settings_error and f"not changed by the last reload: {status.settings_error}"),
         ("mails refused", f"{sum(status.mails_refused.values())}, {status.mails_refused_today} of them today"),
         ("slots", f"{status.slots_in_use} of {status.slots} in use"),
         ("connected", str(status.connected)),
@@ -108,10 +106,7 @@ def render_text(status: Status) -> str:
         ("log space used", f"{status.log_used:.0%} of today's{', running short' if status.log_used >= SHORT else ''}"),
         ("faults", str(status.faults)),
     )
-    return "".join([f"{name:<15} {value}\n" for name, value in rows])
-
-
-_STATES: Final = {"offline": "offline (the SMTP port is closed); the process is"}
+    return "".join([f"{name:<15} {value}\n" for name, value in rows if value])
 
 
 def _shares(sums: Labelled) -> str:

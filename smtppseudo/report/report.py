@@ -15,10 +15,11 @@ from smtppseudo.report.tally import KEPT, Tally
 
 KINDS: Final = (
     "address", "network", "helo", "domain", "sender", "recipient", "verb",
-    "reason", "duration", "hour", "day", "refused",
+    "reason", "duration", "hour", "day", "refused", "server", "local",
 )  # fmt: skip
-"""What is counted: connections by address, network, hour and day; commands by verb, helo, domain and sender (of MAIL)
-and recipient (of RCPT); ended sessions by reason and duration; refused mails by day (`refused`)."""
+"""What is counted: connections by address, network, hour, day, server, and its address (`local`); commands by verb,
+helo, domain and sender (of MAIL) and recipient (of RCPT); ended sessions by reason and duration; refused mails by day
+(`refused`)."""
 HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
 SPANS: Final = ("under 1 s", "1 to 10 s", "10 s to 1 min", "1 to 10 min", "over 10 min")
 _SPAN_ENDS_MS: Final = (1_000, 10_000, 60_000, 600_000)
@@ -87,6 +88,7 @@ class Report:
         self.wasted_ms += sum(spans)
         self.mails_refused += sum(refused.values())
         self._add_callers(Counter(callers))
+        self._add_servers(rows)
         connected = Counter(minutes)
         self._add_minutes("hour", connected, 1)
         self._add_minutes("day", connected, 0)
@@ -108,6 +110,11 @@ class Report:
     def _add_callers(self, callers: Mapping[str, int]) -> None:
         self._tally("address", callers)
         self._tally("network", _sums(callers, network_of))
+
+    def _add_servers(self, rows: Sequence[Row]) -> None:
+        for kind, column in (("server", -1), ("local", 5)):
+            if kind in self.tallies:
+                self._tally(kind, Counter([row[column] for row in rows if row[1] == "connected"]))
 
     def _add_minutes(self, kind: str, minutes: Mapping[str, int], part: int) -> None:
         if kind in self.tallies:

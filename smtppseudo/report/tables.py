@@ -24,6 +24,8 @@ _TITLES: Final = {
     "hour": "Hours of the day",
     "day": "Days",
     "refused": "Mails refused a day",
+    "server": "Servers",
+    "local": "Addresses of servers",
 }
 _WHOLE: Final[Mapping[str, Sequence[str]]] = {"hour": HOURS, "duration": SPANS}
 """The kinds of which every value is shown, in this order."""

@@ -280,8 +280,7 @@ class Console:
             raise OpRefused("bad_value", f"from_seq must be at most {seq + 1}")
         self._subscriptions[session] = subscription
         session.reply(request.id, oldest_seq=history.oldest_seq)
-        pieces = (chunks(event_frames(batch)) for batch in history.replay(subscription))
-        session.outbox.put_lazily(data for data, _ in chain.from_iterable(pieces))
+        session.outbox.put_lazily(chain.from_iterable(map(event_frames, history.replay(subscription))))
 
     def _status(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         return self._control.status()

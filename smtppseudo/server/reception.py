@@ -85,6 +85,7 @@ class Reception:
             self.reactor.wheel.schedule(self._quiet_timer, self._last_admission + self._quiet_timeout_s)
         self._greeting_date = ""
         self._recorder.log_data_events = settings.log_data_events
+        self._logs_local_ip = settings.log_local_ip
 
     def admit(
         self,
@@ -128,7 +129,8 @@ class Reception:
         try:
             if self._shares.above:
                 self._log_in_short(session, ip)
-            self.record(session, (_new(Connected, (local_port,)),))
+            local_ip = self.local_ip(slot) if self._logs_local_ip else ""
+            self.record(session, (_new(Connected, (local_port, local_ip)),))
             if early:
                 self.record(session, session.receive_early(early, now))
             if isinstance(connection, PacedConnection):

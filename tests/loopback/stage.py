@@ -133,8 +133,8 @@ class Stage:
         return ShellTerminal(self.words(f"cd {shlex.quote(str(self.cwd))}\n{text}"), self.env)
 
     @contextlib.contextmanager
-    def background(self, text: str, *, ends_with: int = 0) -> Iterator[Path]:
-        """Run commands that end by Ctrl-C only; yield the file with their output so far."""
+    def background(self, text: str, *, ends_with: int = 0, by: int = signal.SIGINT) -> Iterator[Path]:
+        """Run commands that end by Ctrl-C, or another signal, only; yield the file with their output so far."""
         output = self.root / f"output{len(list(self.root.glob('output*')))}"
         with output.open("wb") as file:
             process = subprocess.Popen(
@@ -148,7 +148,7 @@ class Stage:
             )
         try:
             yield output
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, by)
             assert process.wait(LIMIT_S) == ends_with, output.read_text()
         finally:
             with contextlib.suppress(ProcessLookupError):

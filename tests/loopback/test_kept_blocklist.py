@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Error
+from smtppseudo.logread.scan import scan
 from tests.clients import wait_until
 from tests.conftest import MakeInside
 from tests.running import NotStartedError, Servers
@@ -24,6 +25,18 @@ def test_the_local_address_of_a_connection(inside: MakeInside) -> None:
     client.say("QUIT", "221")
     server.turn_until(lambda: not reception.slots.in_use, "closed")
     assert reception.local_ip(1) == ""
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_the_local_address_is_logged_if_the_setting_says_so(inside: MakeInside, log_format: str) -> None:
+    server = inside(log_format=log_format, log_local_ip=True)
+    server.greeted().say("QUIT", "221")
+    server.turn_until(lambda: not server.server.reception.slots.in_use, "closed")
+    server.server.stop()
+    (log,) = server.log_dir.iterdir()
+    rows, damaged = scan(log.read_bytes())
+    assert [row[5] for row in rows if row[1] == "connected"] == ["127.0.0.1"]
+    assert not damaged
 
 
 def test_the_list_is_written_when_the_server_starts(servers: Servers, tmp_path: Path) -> None:

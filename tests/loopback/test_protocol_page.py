@@ -233,6 +233,7 @@ def test_the_events_are_those_of_the_server() -> None:
     assert {name: optional(cell) for name, cell in documented.items() if optional(cell)} == {
         "command": {"eol", "pregreet", "pipelined", "truncated_bytes", "more_lines"},
         "tls": {"version", "cipher", "failure"},
+        "connected": {"local_ip"},
         "closed": {"not_logged"},
         "error": {"lost"},
         "settings": {"changes"},

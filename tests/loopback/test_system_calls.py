@@ -76,6 +76,15 @@ def test_system_calls_per_session(servers: Servers, tmp_path: Path) -> None:
     assert calls.total() / SESSIONS <= CALLS_PER_SESSION_MAX, calls
 
 
+def test_only_a_logged_local_address_costs_a_system_call(servers: Servers, tmp_path: Path) -> None:
+    counts = []
+    for name, settings in (("without", {}), ("with", {"log_local_ip": True})):
+        directory = tmp_path / name
+        directory.mkdir()
+        counts.append(count_calls(servers, directory, settings, Running.connect)["getsockname"])
+    assert counts == [SESSIONS, 2 * SESSIONS]  # Python asks once for each socket that it accepts
+
+
 def test_a_header_costs_one_more_system_call(servers: Servers, tmp_path: Path) -> None:
     if not hasattr(socket, "TCP_QUICKACK"):
         pytest.skip("needs Linux's TCP_QUICKACK")

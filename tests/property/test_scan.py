@@ -3,7 +3,7 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smtppseudo.events import NAMES, Closed, Command, Event, escape, unescape
+from smtppseudo.events import NAMES, Closed, Command, Connected, Event, escape, unescape
 from smtppseudo.log.records import KINDS, read_record
 from smtppseudo.logread.scan import Row, scan
 from tests.property.test_records import records
@@ -39,7 +39,16 @@ def row_of(line: str) -> Row:
         return (*origin, event.data, event.reply[:3], " ".join(held), "", "", "", server)
     reason, amount = (str(getattr(event, name)) if name else "" for name in _FIELDS.get(kind, ("", "")))
     mails = str(read_record(line).get("mails_refused", ""))
-    return (*origin, "", "", "", reason, amount, mails, server)
+    return (
+        *origin,
+        escape(unescape(event.local_ip)) if isinstance(event, Connected) else "",
+        "",
+        "",
+        reason,
+        amount,
+        mails,
+        server,
+    )
 
 
 def with_names_of_marks(row: Row) -> Row:

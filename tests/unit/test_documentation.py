@@ -220,9 +220,11 @@ def test_a_command_or_option_in_the_text_of_a_page_exists(page: str) -> None:
 def test_the_settings_page_names_every_setting_that_needs_a_restart() -> None:
     text = " ".join(TEXTS["settings"].split())
     (sentence,) = re.findall(r"These settings need a restart (.*?)\.(?: |$)", text)
-    exceptions = dict(re.findall(r"begins with `(\w+_)` except `(\w+)`", sentence))
-    named = {name for name in re.findall(r"`(\w+)`", sentence) if name in KEYS} - set(exceptions.values())
-    named |= {name for name in KEYS for begin, but in exceptions.items() if name.startswith(begin) and name != but}
+    exceptions = dict(re.findall(r"begins with `(\w+_)` except (`\w+`(?: and `\w+`)?)", sentence))
+    others = {name for names in exceptions.values() for name in re.findall(r"\w+", names)}
+    named = {name for name in re.findall(r"`(\w+)`", sentence) if name in KEYS}
+    named |= {name for name in KEYS if name.startswith(tuple(exceptions))}
+    named -= others
     assert named == {name for name, key in KEYS.items() if key.at_start}
 
 

@@ -55,6 +55,7 @@ RENDERERS: Final = (as_text, as_json)
 # Every kind of event, and its own fields in text and in JSON
 KINDS: Final[list[tuple[Event, str, str]]] = [
     (Connected(25), "local_port=25", '"local_port":25'),
+    (Connected(25, "2001:db8::1"), "local_port=25 local_ip=2001:db8::1", '"local_port":25,"local_ip":"2001:db8::1"'),
     (
         Command("NOOP", "250 OK"),
         "data=NOOP code=250 reply=OK",

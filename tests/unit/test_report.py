@@ -12,6 +12,7 @@ from smtppseudo.logread.scan import scan
 from smtppseudo.report.report import HOURS, KINDS, Report, address_of, domain_of, network_of, split
 from smtppseudo.report.tables import View, change, duration, render_json, render_text
 from tests.records import Stamped
+from tests.records import render_json as render_json_log
 from tests.records import render_text as render_log
 
 
@@ -30,6 +31,20 @@ def report_of(records: Iterable[Stamped], kinds: Iterable[str] = KINDS, **more: 
     report.add(rows[: len(rows) // 2])
     report.add(rows[len(rows) // 2 :])
     return report
+
+
+def test_connections_by_server_and_by_its_address() -> None:
+    report = Report(["server", "local"])
+    for name, ip, count in (("mx1", "192.0.2.1", 1), ("mx1", "2001:db8::1", 1), ("mx2", "192.0.2.1", 2), ("", "", 1)):
+        called = Stamped(0, "2026-11-24T12:30:00.000Z", 1, 1, "192.0.2.9", 4000, Connected(25, ip))
+        for render in (render_log, render_json_log):
+            rows, damaged = scan("".join(render([called] * count, name)).encode())
+            assert not damaged
+            report.add(rows)
+    assert by(report, "server") == {"mx1": 4, "mx2": 4}
+    assert by(report, "local") == {"192.0.2.1": 6, "2001:db8::1": 2}
+    assert "\nServers\n" in render_text(report, View())
+    assert "\nAddresses of servers\n" in render_text(report, View())
 
 
 def by(report: Report, kind: str) -> dict[str, int]:

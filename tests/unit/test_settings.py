@@ -35,7 +35,14 @@ SECONDS: Final = {
 }
 MAY_BE_OFF: Final = {"quiet_timeout_s", "greet_delay_s", "reply_delay_s"}
 DAYS: Final = {"blocklist_window_days": (0.01, 3_650), "blocklist_expire_days": (0.01, 3_650)}
-SWITCHES: Final = ("monitor_cleartext", "tarpit", "enhanced_status_codes", "accept_mail", "log_data_events")
+SWITCHES: Final = (
+    "monitor_cleartext",
+    "tarpit",
+    "enhanced_status_codes",
+    "accept_mail",
+    "log_data_events",
+    "log_local_ip",
+)
 LISTS: Final = (
     "listen",
     "monitor_listen",
@@ -81,6 +88,7 @@ def test_defaults_are_as_documented() -> None:
         "log_max_bytes_per_day": 1 << 30,
         "log_min_free_bytes": 256 << 20,
         "log_data_events": True,
+        "log_local_ip": False,
         "blocklist_format": "plain",
         "blocklist_min_hits": 3,
         "blocklist_window_days": 30,

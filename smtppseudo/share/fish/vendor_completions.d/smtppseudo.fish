@@ -213,7 +213,7 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l config -xka "(__fi
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l since -x -d 'start of the period: 12h or 7d (ago), yesterday, 2026-11-01 or 2026-11-01T12:00:00Z'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l until -x -d 'end of the period, in the same form'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l top -x -d 'rows of each table (10)'
-complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l by -x -d 'print only this table: address, network, helo, domain, sender, recipient, verb, reason, duration, hour, day, refused; may be repeated, or a list with commas (all but sender, recipient, day and refused)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l by -x -d 'print only this table: address, network, helo, domain, sender, recipient, verb, reason, duration, hour, day, refused, server, local; may be repeated, or a list with commas (all but sender, recipient, day, refused, server, local)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l utc -d 'print hours, days and dates in UTC, not local time'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l json -d 'print one JSON object'
 complete -c smtppseudo -n '_shtab_smtppseudo_using report' -l html -xka "(__fish_complete_path (commandline -ct))" -d 'replace this file with a page of charts, and print nothing'
