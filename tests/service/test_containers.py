@@ -179,10 +179,12 @@ def test_the_quadlet_serves_real_addresses_by_a_user_without_an_entry(
     podman: Podman, unit: dict[str, str], tmp_path: Path
 ) -> None:
     manager = Manager(tmp_path / "notify")
+    settings = tmp_path / "settings/smtppseudo.toml"
+    settings.parent.mkdir()
     other_words = {
         "%t/%N": str(tmp_path / "container"),
         "%H": "mx.example.org",
-        "/etc/smtppseudo:": f"{tmp_path}:",
+        "/etc/smtppseudo:": f"{settings.parent}:",
         "--cgroups=split": "--passwd=false",  # no systemd has made a control group
     }
     line = unit["ExecStart"]
@@ -208,8 +210,7 @@ def test_the_quadlet_serves_real_addresses_by_a_user_without_an_entry(
         health = shlex.split(re.findall(r'--health-cmd "([^"]*)"', unit["ExecStart"])[0])
         assert "state           online" in podman.run(*in_container, *health).stdout
 
-        (tmp_path / "smtppseudo.toml").write_text('greeting = "Changed "\n')
-        tmp_path.chmod(0o755)
+        settings.write_text('greeting = "Changed "\n')
         podman.run(*shlex.split(unit["ExecReload"]))
         wait_until(lambda: " settings keys=greeting " in podman.log(), "the reload", LIMIT_S)
 
