@@ -76,6 +76,10 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "#!/bin/sh": Skip("test_other_init_systems.py runs it under runit"),
         "ln -s /etc/sv/smtppseudo": Skip("test_other_init_systems.py runs it under runit"),
     },
+    "containers": {
+        start: Skip("test_containers.py runs it under Podman")
+        for start in ("FROM docker.io", "sudo podman build", "[Unit]", "[Socket]", "sudo mkdir -p /etc/smtppseudo")
+    },
     "saying-no": {
         "smtppseudo probe --port 25 localhost": runs.prints("verdict: refused permanently\n"),
         "   0.005 S: 220": runs.probed,
