@@ -29,6 +29,7 @@ class Booted(NamedTuple):
 
 
 BOOTED: Final = Booted()
+IN_TEST_READERS: Final = Skip("test_blocklist_readers.py runs Postfix with it")
 BY_DUCKDB: Final = Skip("an extra has DuckDB; tests/others/test_duckdb.py runs it")
 BY_PROMTOOL: Final = Skip("tests/others/test_prometheus_rules.py runs it, with promtool")
 BY_CROWDSEC: Final = Skip("CrowdSec takes a second to start; tests/others/test_crowdsec.py runs it")
@@ -155,8 +156,9 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "dig @127.0.0.1 -k": IN_TEST_BIND,
         "dig +short @192.0.2.53": IN_TEST_BIND,
         "smtppseudo blocklist --format nft": runs.nftables,
-        "smtppseudo blocklist --format plain": runs.postscreen,
-        "postscreen_access_list = ": runs.postscreen_setting,
+        "smtppseudo blocklist --format plain": runs.postfix_table,
+        "smtpd_client_restrictions = ": IN_TEST_READERS,
+        "postscreen_access_list = ": IN_TEST_READERS,
     },
     "fail2ban": {
         "fail2ban-client status smtppseudo": Skip("test_booted_journal.py asks a real fail2ban the same"),
