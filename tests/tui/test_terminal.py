@@ -2,9 +2,6 @@
 
 import re
 import shlex
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,56 +9,7 @@ import pytest
 from tests.clients import wait_until
 from tests.monitors import state_dir
 from tests.running import Servers, command, environment, run
-
-
-class Tmux:
-    """A terminal of 80 columns and 24 rows, in tmux."""
-
-    def __init__(self, directory: Path) -> None:
-        self._socket = str(directory / "tmux")
-
-    def run(self, *words: str) -> str:
-        """Run a tmux command."""
-        done = subprocess.run(
-            ["tmux", "-S", self._socket, "-f", "/dev/null", *words],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
-        return done.stdout
-
-    def start(self, words: list[str], env: dict[str, str]) -> None:
-        """Start a program, and show its exit status when it has ended."""
-        pairs = [f"{name}={value}" for name, value in env.items()]
-        line = f'{shlex.join(["env", "-i", *pairs, *words])}; echo "ended with $?"; sleep 60'
-        self.run("new-session", "-d", "-x", "80", "-y", "24", line)
-
-    def press(self, *keys: str) -> None:
-        """Press keys."""
-        self.run("send-keys", *keys)
-
-    def text(self, *flags: str) -> str:
-        """Return the text on the screen."""
-        return self.run("capture-pane", "-p", *flags)
-
-    def wait_for(self, words: str) -> str:
-        """Wait until words are on the screen."""
-        try:
-            wait_until(lambda: words in self.text(), words)
-        except AssertionError as error:
-            raise AssertionError(f"{error}:\n{self.text()}") from None
-        return self.text()
-
-
-@pytest.fixture
-def tmux(tmp_path: Path) -> Iterator[Tmux]:
-    """A terminal."""
-    if shutil.which("tmux") is None:
-        pytest.skip("tmux is not installed")
-    tmux = Tmux(tmp_path)
-    yield tmux
-    subprocess.run(["tmux", "-S", str(tmp_path / "tmux"), "kill-server"], capture_output=True, check=False)
+from tests.tmux import Tmux
 
 
 def test_it_runs_in_a_terminal(tmux: Tmux, servers: Servers, tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from datetime import UTC
 from html.parser import HTMLParser
 from typing import Final
 
+from smtppseudo.events import escape_text
 from smtppseudo.report.page import render_html
 from smtppseudo.report.report import KINDS, Report
 from smtppseudo.report.tables import View
-from tests.hostile_markup import HOSTILE
+from tests.hostile import HOSTILE, MARKUP, require_harmless
 from tests.unit.test_report import report_of, session
 
 
@@ -93,12 +94,14 @@ def test_a_page_has_a_chart_for_each_kind_and_a_table_of_callers() -> None:
 
 
 def test_no_text_of_a_caller_becomes_markup() -> None:
-    records = [each for text in HOSTILE for each in session("192.0.2.1", f"EHLO {text}", f"MAIL FROM:<a@{text}>", text)]
-    report = report_of(records)
-    page = page_of(report, names={"192.0.2.1": HOSTILE[0]}, top=1000, zone=HOSTILE[0])
+    lines = [(f"EHLO {text}", f"MAIL FROM:<a@{text}>", text) for text in map(escape_text, HOSTILE)]
+    report = report_of([each for line in lines for each in session("192.0.2.1", *line)])
+    names = {"192.0.2.1": "".join(HOSTILE)}
+    require_harmless(render_html(report, View(names=names, top=1000, zone=names["192.0.2.1"])))
+    page = page_of(report, names=names, top=1000, zone=MARKUP[0])
     assert page.tags.keys() <= TAGS
     assert page.attributes <= ATTRIBUTES
-    for text in HOSTILE:
+    for text in MARKUP:
         assert any(text.split()[0].lower()[:20] in shown.lower() for shown in page.texts), text
 
 
