@@ -1,24 +1,22 @@
 """`watch`: prints the stream of events of servers; continues after a restart of a server."""
 
 import argparse
-import contextlib
 import json
-import queue
+import math
 import select
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, access_to, add_access, explained, hosts_of
+from smtppseudo.cli.access import Access, access_to, add_access, explained, hosts_of, run_all
 from smtppseudo.cli.merging import Merge, Timed
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, network, whole_number
 from smtppseudo.events import NAMES
-from smtppseudo.link.errors import ConnectionLostError, LinkError, RefusedError, UnreachableError
+from smtppseudo.link.errors import ConnectionLostError, RefusedError, UnreachableError
 from smtppseudo.link.incoming import Dropped, Streamed
 from smtppseudo.link.link import MonitorLink, Notice
 from smtppseudo.log.records import render_record
@@ -27,7 +25,6 @@ FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 _CHECK_S: Final = 1.0  # between checks that standard output still has a reader
 _TURN_S: Final = 0.1
-_BATCHES_MAX: Final = 50  # that wait to be merged; then the links are not read
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -136,55 +133,38 @@ class Watch:
         say(f"{self.name}: {text}" if self.name else text)
 
 
-_Batches: TypeAlias = "queue.Queue[tuple[Access, list[Timed] | LinkError]]"
-
-
-def watch_all(accesses: list[Access], options: argparse.Namespace) -> int:
+def watch_all(accesses: Sequence[Access], options: argparse.Namespace) -> int:
     """Print the events of several servers in one order. Ends if none is left; returns the highest exit status."""
-    batches: _Batches = queue.Queue(_BATCHES_MAX)
-    merge, statuses = Merge(), list[int]()
+    merge, statuses = Merge(), [exits.GOOD]
+    watches = {access: Watch(options, access.name) for access in accesses}
     epoch = datetime.now(UTC).timestamp() - time.monotonic()  # the wall clock may jump later
-
-    def start(access: Access) -> None:
-        threading.Thread(target=_follow, args=(access, options, batches), daemon=True).start()
-
-    for access in accesses:
-        start(access)
-    while len(statuses) < len(accesses):
-        with contextlib.suppress(queue.Empty):
-            access, found = batches.get(timeout=_TURN_S)
-            if isinstance(found, list):
-                merge.add(access.name, found, epoch + time.monotonic())
+    for found in run_all(accesses, lambda access: _follow(access, watches[access]), _TURN_S):
+        now = epoch + time.monotonic()
+        if found is not None:
+            access, lines = found
+            if isinstance(lines, exits.CommandError):
+                say(str(lines))
+                statuses.append(lines.status)
             else:
-                try:
-                    with explained():
-                        access.answer(found)
-                    start(access)
-                except exits.CommandError as error:
-                    say(str(error))
-                    statuses.append(error.status)
-        print_at_once(merge.take(epoch + time.monotonic()))
+                merge.add(access.name, lines, now)
+        print_at_once(merge.take(now))
+    print_at_once(merge.take(math.inf))
     return max(statuses)
 
 
-def _follow(access: Access, options: argparse.Namespace, batches: _Batches) -> None:
-    """Queue the events of a server; say once that it is away, and retry. Queue an error that waiting cannot mend."""
-    watch, is_away = Watch(options, access.name), False
+def _follow(access: Access, watch: Watch) -> Iterator[list[Timed]]:
+    """Yield the events of a server; say once that it is away, and retry. Raises LinkError where waiting cannot help."""
+    is_away = False
     while True:
         try:
             link = reconnect(access.dial) if is_away else access.dial()
             if is_away:
                 say(f"{access.name}: connected again")
             watch.name = link.server_name or access.name
-            for lines in watch.follow(link):
-                if lines:
-                    batches.put((access, lines))
+            yield from filter(None, watch.follow(link))
         except (UnreachableError, RefusedError) as error:
             say(f"{error}; reconnecting")
             is_away = True
-        except LinkError as error:
-            batches.put((access, error))
-            return
 
 
 def print_at_once(lines: list[str]) -> None:
