@@ -22,6 +22,6 @@ def show(server: ServerProcess, directory: Path, seconds: float | None) -> int:
         StateDir(directory / "screen"),
         service=ServiceControl(ask=lambda: UnitState(reason="The demo's server is not a service.")),
     )
-    app = MonitorApp(Target(ADDRESS, server.monitor_port), dependencies)
+    app = MonitorApp([Target(ADDRESS, server.monitor_port)], dependencies)
     app.call_later(app.notify, "Ctrl-Z, and fg to return", title="Commands to try", timeout=10)
     return screen.show(app, seconds)

@@ -41,20 +41,15 @@ class Credentials(NamedTuple):
             raise ValueError(f"salt must be {MIN_SALT_BYTES} to {MAX_SALT_BYTES} bytes")
         if not min_iterations <= self.iterations <= MAX_ITERATIONS:
             raise ValueError(f"iterations must be {min_iterations} to {MAX_ITERATIONS}")
-        if len(self.stored_key) != HASH_BYTES:
-            raise ValueError(f"stored_key must be {HASH_BYTES} bytes")
-        if len(self.server_key) != HASH_BYTES:
-            raise ValueError(f"server_key must be {HASH_BYTES} bytes")
+        for name in ("stored_key", "server_key"):
+            if len(getattr(self, name)) != HASH_BYTES:
+                raise ValueError(f"{name} must be {HASH_BYTES} bytes")
         return self
 
     def to_fields(self) -> dict[str, str | int]:
         """Return the four fields for a JSON object, bytes as base64."""
-        return {
-            "salt": to_base64(self.salt),
-            "iterations": self.iterations,
-            "stored_key": to_base64(self.stored_key),
-            "server_key": to_base64(self.server_key),
-        }
+        fields = self._asdict().items()
+        return {name: to_base64(value) if isinstance(value, bytes) else value for name, value in fields}
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object], min_iterations: int = MIN_ITERATIONS) -> "Credentials":
@@ -71,10 +66,8 @@ class Credentials(NamedTuple):
 
     def to_text(self) -> str:
         """Return one line for a file: `SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY` (RFC 5803)."""
-        return (
-            f"{MECHANISM}${self.iterations}:{to_base64(self.salt)}"
-            f"${to_base64(self.stored_key)}:{to_base64(self.server_key)}"
-        )
+        salt, stored_key, server_key = map(to_base64, (self.salt, self.stored_key, self.server_key))
+        return f"{MECHANISM}${self.iterations}:{salt}${stored_key}:{server_key}"
 
     @classmethod
     def from_text(cls, text: str) -> "Credentials":

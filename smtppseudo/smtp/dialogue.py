@@ -59,11 +59,6 @@ class Rule:
         self.is_error = False
 
 
-# By stage after `mail`: the verb that is refused, and its refusal.
-_REFUSALS: Final = {
-    "rcpt": (b"RCPT", replies.R550_NO_USERS),
-    "data": (b"DATA", replies.R554_NO_RECIPIENTS),
-}
 _NOT_IMPLEMENTED: Final = (b"AUTH", b"ETRN", b"EXPN")
 _VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", b"STARTTLS", *_NOT_IMPLEMENTED)
 
@@ -177,13 +172,13 @@ def _rules_of_stage(settings: Settings, templates: ReplyTemplates, tls: Rule) ->
     if stage <= STAGES.index("mail"):
         refused_sender = templates.sender(replies.R553_SENDER, refuses=True)
         rules[b"MAIL"] = Rule(templates.with_operators_text(replies.R553_SENDER, refused_sender))
-    if stage <= STAGES.index("rcpt"):
-        rules[b"RCPT"] = Rule(templates.recipient(replies.R550_NO_USERS))
-    if stage <= STAGES.index("data"):
-        rules[b"DATA"] = Rule(templates.always(replies.R554_NO_RECIPIENTS))
-    if not settings.accept_mail and settings.reject_at in _REFUSALS:
-        verb, reply = _REFUSALS[settings.reject_at]
-        rules[verb] = Rule(templates.refusing(reply, rules[verb].reply))
+    refused_recipient, no_recipients = replies.R550_NO_USERS, replies.R554_NO_RECIPIENTS
+    for name, verb, reply, usual in (
+        ("rcpt", b"RCPT", refused_recipient, templates.recipient(refused_recipient)),
+        ("data", b"DATA", no_recipients, templates.always(no_recipients)),
+    ):
+        if stage <= STAGES.index(name):
+            rules[verb] = Rule(templates.refusing(reply, usual) if settings.reject_at == name else usual)
     return rules, Rule(templates.unrecognized())
 
 
