@@ -106,13 +106,9 @@ def test_hits_files_can_be_merged_in_steps(three: Three, blocklist: Blocklist, t
 def test_hits_of_one_server_count_twice_only_with_force(three: Three, blocklist: Blocklist, tmp_path: Path) -> None:
     logs, files = three
     output = tmp_path / "list"
-    for given, place in (
-        ([files[1], files[1]], files[1]),
-        ([files[1], logs[1]], logs[1]),
-        ([logs[1], files[1]], files[1]),
-    ):
-        twice = f"{place}: hits of mx2 were read before; they would count twice;"
-        assert blocklist(*given, "--output", output) == (1, "", f"{twice} --force counts them\n")
+    for given in ([files[1], files[1]], [files[1], logs[1]], [logs[1], files[1]]):
+        twice = f"{given[-1]}: hits of mx2 were read before; they would count twice; --force counts them\n"
+        assert blocklist(*given, "--output", output) == (1, "", twice)
     assert not output.exists()
     for given in ([files[1], files[1]], [files[1], logs[1]]):
         assert blocklist("--force", *given) == (0, f"{B}\n", "")  # two hits, twice: never deduplicated
