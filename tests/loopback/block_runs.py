@@ -419,6 +419,17 @@ def fail2ban(stage: Stage, block: Block) -> None:
     assert f"{stage.log_dir}/2026-11-03.log" in stage.run("fail2ban-client -c /etc/fail2ban --dump")
 
 
+def logs_by_rsync(stage: Stage, block: Block) -> None:
+    """Copy logs, from a directory in place of another machine; what was copied is continued, not replaced."""
+    require("rsync")
+    write_logs(stage)
+    copy = stage.root / "srv/logs/mx2/2026-11-03.log"
+    copy.write_text("")
+    inode = copy.stat().st_ino
+    stage.run(block.text.removeprefix("* * * * * root ").replace("mx2:", ""))
+    assert (copy.read_text(), copy.stat().st_ino) == ((stage.log_dir / copy.name).read_text(), inode)
+
+
 def haproxy(stage: Stage, block: Block) -> None:
     """Serve behind an HAProxy; the log has the caller's address."""
     require("haproxy")

@@ -29,6 +29,9 @@ class Booted(NamedTuple):
 
 
 BOOTED: Final = Booted()
+BY_DUCKDB: Final = Skip("an extra has DuckDB; tests/others/test_duckdb.py runs it")
+BY_PROMTOOL: Final = Skip("tests/others/test_prometheus_rules.py runs it, with promtool")
+BY_CROWDSEC: Final = Skip("CrowdSec takes a second to start; tests/others/test_crowdsec.py runs it")
 IN_TEST_LOG_SHIPPING: Final = Skip("test_log_shipping.py runs it, or its programs with what it says")
 IN_TEST_BIND: Final = Skip("test_bind.py runs it, with 20,000 entries")
 
@@ -113,6 +116,21 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo find --since 7d": runs.prints("\nconnections     15\n"),
         "smtppseudo status --format prometheus": runs.prints("\nsmtppseudo_online 1\n"),
     },
+    "years-of-logs": {
+        "pipx install duckdb-cli": Skip("pipx and a package index are needed"),
+        "CREATE OR REPLACE MACRO": BY_DUCKDB,
+        "duckdb -init smtppseudo.sql smtppseudo.duckdb -c": BY_DUCKDB,
+        "-- Addresses": BY_DUCKDB,
+        "duckdb -init smtppseudo.sql smtppseudo.duckdb <": BY_DUCKDB,
+        "day=": BY_DUCKDB,
+        "(echo ": BY_DUCKDB,
+    },
+    "alerts": {
+        "smtppseudo status --format prometheus": BY_PROMTOOL,
+        "rule_files:": BY_PROMTOOL,
+        "promtool check config": BY_PROMTOOL,
+        "groups:": BY_PROMTOOL,
+    },
     "block-lists": {
         "smtppseudo blocklist": runs.prints(f"{CALLER}\n"),
         "smtppseudo blocklist --format rbldnsd": runs.list_for_rbldnsd,
@@ -133,6 +151,18 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "[Definition]": Skip("test_fail2ban.py runs it, and so does test_booted_journal.py"),
         "[smtppseudo]": Skip("the next block is run with it"),
         "fail2ban-client reload": runs.fail2ban,
+    },
+    "crowdsec": {
+        "sudo apt install crowdsec": Skip("it would change this machine"),
+        "filenames:": BY_CROWDSEC,
+        "source: journalctl": BY_CROWDSEC,
+        "name: smtppseudo/logs": BY_CROWDSEC,
+        "type: leaky": BY_CROWDSEC,
+        "name: smtppseudo": BY_CROWDSEC,
+        "sudo systemctl restart crowdsec": BY_CROWDSEC,
+        "sudo crowdsec -c": BY_CROWDSEC,
+        "* * * * * root rsync": runs.logs_by_rsync,
+        "smtppseudo blocklist /srv/logs/mx1": BY_CROWDSEC,
     },
     "several-servers": {
         "smtppseudo blocklist --output": runs.list_of_three,

@@ -145,4 +145,5 @@ def test_the_journals_of_servers_are_read_on_a_central_host(stage: Stage) -> Non
     printed = stage.run(read.partition(" |")[0])
     for name in NAMES:
         assert [line for line in printed.splitlines(keepends=True) if name in line] == lines_of(name)
-    assert stage.run(read) == outcome(stage, "/srv/logs/mx1 /srv/logs/mx2")[1]
+    there = (stage.run(read.replace("smtppseudo report", "smtppseudo blocklist")), stage.run(read))
+    assert there == outcome(stage, "/srv/logs/mx1 /srv/logs/mx2")
