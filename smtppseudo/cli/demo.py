@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import logged_in
+from smtppseudo.cli.access import explained, user_keyring
 from smtppseudo.cli.messages import print_lines, say
 from smtppseudo.cli.options import describe, seconds, whole_number
 from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, no_screen, require_screen
@@ -27,6 +27,7 @@ from smtppseudo.demo.process import NotStartedError, ServerProcess
 from smtppseudo.demo.traffic import ADDRESS, Traffic
 from smtppseudo.demo.week import SPAMMER, write_week
 from smtppseudo.link.errors import ClosedError, ConnectionLostError
+from smtppseudo.link.route import Target, connect
 
 _SEED: Final = 25
 _NO_SCREEN: Final = "`smtppseudo demo --no-screen` prints the events instead"
@@ -82,7 +83,8 @@ def _server(slots: int) -> Iterator[tuple[DemoDirectory, ServerProcess]]:
             write_week(directory.path / "log", date.today())  # noqa: DTZ011 - the logs are named by local dates
             server = stack.enter_context(ServerProcess(directory, slots))
         except NotStartedError as error:
-            raise exits.CommandError(f"the demo's server did not start: {error}", error.status) from None
+            message, status = error.args
+            raise exits.CommandError(f"the demo's server did not start: {message}", status) from None
         except OSError as error:
             raise exits.CommandError(f"cannot write the demo's files: {error}; set TMPDIR to another place") from None
         yield directory, server
@@ -108,35 +110,15 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
     sys.exit(128 + number)  # as shells report it
 
 
-@contextlib.contextmanager
-def _called_after(seconds: float | None, callback: Callable[[], object]) -> Iterator[None]:
-    if seconds is None:
-        yield
-        return
-    timer = threading.Timer(seconds, callback)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-
-
 def _print_events(server: ServerProcess, seconds: float | None) -> None:
     say(f"SMTP on {ADDRESS} port {server.port}, monitors on port {server.monitor_port}; Ctrl-C ends it")
     watch = Watch(argparse.Namespace(json=False, event=None, ip=None, from_seq=1))
-    access = argparse.Namespace(
-        host=ADDRESS,
-        monitor_port=server.monitor_port,
-        state_dir=str(server.state_dir),
-        magic_file=None,
-        tls="auto",
-        pin=None,
-    )
-    with logged_in(access) as link:
+    with explained(), connect(Target(ADDRESS, server.monitor_port), user_keyring(str(server.state_dir))).link as link:
+        timer = threading.Timer(seconds or threading.TIMEOUT_MAX, link.close)
+        timer.daemon = True
+        timer.start()
         try:
-            with _called_after(seconds, link.close):
-                watch.print_events(link)
+            watch.print_events(link)
         except ClosedError:
             pass  # the time is up
         except ConnectionLostError as error:
