@@ -18,7 +18,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.access import explained, user_keyring
 from smtppseudo.cli.messages import print_lines, say
 from smtppseudo.cli.options import describe, seconds, whole_number
-from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, no_screen, require_screen
+from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, require_screen, show
 from smtppseudo.cli.watch import Watch
 from smtppseudo.config.settings import check
 from smtppseudo.demo.arrivals import arrivals
@@ -26,11 +26,11 @@ from smtppseudo.demo.directory import DemoDirectory
 from smtppseudo.demo.process import NotStartedError, ServerProcess
 from smtppseudo.demo.traffic import ADDRESS, Traffic
 from smtppseudo.demo.week import SPAMMER, write_week
+from smtppseudo.files import StateDir
 from smtppseudo.link.errors import ClosedError, ConnectionLostError
 from smtppseudo.link.route import Target, connect
 
 _SEED: Final = 25
-_NO_SCREEN: Final = "`smtppseudo demo --no-screen` prints the events instead"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -53,25 +53,14 @@ def run(options: argparse.Namespace) -> int:
     """Run until the user quits, the time is up, or a signal arrives."""
     slots: int = check("slots", options.slots)
     if not options.no_screen:
-        _require_screen()
+        require_screen("`smtppseudo demo --no-screen` prints the events instead")  # it loads slowly: before the callers
     callers = arrivals(Random(_SEED), slots)  # noqa: S311 - not used for secrets
     with handled_by(_end), _server(slots) as (directory, server), Traffic(server.port, callers):
         print_lines(["While it runs, try:", *_commands(directory.path)], sys.stderr)
         if options.no_screen:
             _print_events(server, options.seconds)
             return exits.GOOD
-        from smtppseudo.cli.demo_screen import show
-
-        return show(server, directory.path, options.seconds)
-
-
-def _require_screen() -> None:
-    """Require a terminal, and import the screen, which takes long, before the callers start. Raises CommandError."""
-    require_screen(_NO_SCREEN)
-    try:
-        import smtppseudo.cli.demo_screen  # noqa: F401
-    except ImportError as error:
-        raise no_screen(error, _NO_SCREEN) from None
+        return _show(server, directory.path, options.seconds)
 
 
 @contextlib.contextmanager
@@ -108,6 +97,20 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
     for each in ENDING_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)  # as shells report it
+
+
+def _show(server: ServerProcess, directory: Path, seconds: float | None) -> int:
+    """Show the screen, with its files in the demo's directory; return the exit status."""
+    from smtppseudo.service.systemd import UnitState
+    from smtppseudo.tui.app import MonitorApp
+    from smtppseudo.tui.dialogs.service import ServiceControl
+    from smtppseudo.tui.server_view import Dependencies
+
+    service = ServiceControl(ask=lambda: UnitState(reason="The demo's server is not a service."))
+    dependencies = Dependencies(user_keyring(str(server.state_dir)), StateDir(directory / "screen"), service=service)
+    app = MonitorApp(Target(ADDRESS, server.monitor_port), dependencies)
+    app.call_later(app.notify, "Ctrl-Z, and fg to return", title="Commands to try", timeout=10)
+    return show(app, seconds)
 
 
 def _print_events(server: ServerProcess, seconds: float | None) -> None:
