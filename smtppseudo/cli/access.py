@@ -144,12 +144,17 @@ class Access:
         self._words.append(_checked(ask_word(f"Magic word of {place}: ")))
 
 
+def hosts_of(options: argparse.Namespace) -> list[str | None]:
+    """Return each HOST of argv once; None is this machine. Raises CommandError."""
+    if options.pin is not None and len(options.hosts) > 1:
+        raise exits.CommandError("--pin is the certificate of one HOST; give one HOST", exits.USAGE)
+    return list(dict.fromkeys(options.hosts)) or [None]
+
+
 def access_to(options: argparse.Namespace, hosts: Sequence[str | None]) -> list[Access]:
     """Return the access to each of these servers; None is this machine's. Raises CommandError."""
-    if options.pin is not None and len(hosts) > 1:
-        raise exits.CommandError("--pin is the certificate of one HOST; give one HOST", exits.USAGE)
     words = [] if options.magic_file is None else [read_word(Path(options.magic_file))]
-    return [Access(options, host, words) for host in dict.fromkeys(hosts)]
+    return [Access(options, host, words) for host in hosts]
 
 
 def act_on_all(accesses: Sequence[Access], act: Callable[[MonitorLink], T]) -> list[T | exits.CommandError]:

@@ -108,7 +108,7 @@ def _show(server: ServerProcess, directory: Path, seconds: float | None) -> int:
 
     service = ServiceControl(ask=lambda: UnitState(reason="The demo's server is not a service."))
     dependencies = Dependencies(user_keyring(str(server.state_dir)), StateDir(directory / "screen"), service=service)
-    app = MonitorApp(Target(ADDRESS, server.monitor_port), dependencies)
+    app = MonitorApp([Target(ADDRESS, server.monitor_port)], dependencies)
     app.call_later(app.notify, "Ctrl-Z, and fg to return", title="Commands to try", timeout=10)
     return show(app, seconds)
 

@@ -12,6 +12,8 @@ from smtppseudo.config.settings import did_you_mean
 TOPICS: Final = (
     "install",
     "other-init-systems",
+    "containers",
+    "windows",
     "saying-no",
     "settings",
     "monitor",

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from smtppseudo.cli.access import add_access, read_word, user_keyring
+from smtppseudo.cli.access import add_access, hosts_of, read_word, user_keyring
 from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.options import describe, host_and_port
 from smtppseudo.cli.places import user_config
@@ -20,25 +20,26 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo monitor\n  smtppseudo monitor 192.0.2.25",
-        "Without HOST: the server shown last, or the server of this machine.",
+        "Several HOSTs are a list; Enter shows one of them. Without HOST: what was shown last, or the server of this"
+        " machine.",
     )
     add_access(command, has_several=True)
 
 
 def run(options: argparse.Namespace) -> int:
     """Show the screen until it is closed."""
-    place = host_and_port(next(iter(options.hosts), None), options.monitor_port)
+    places = [host_and_port(host, options.monitor_port) for host in hosts_of(options)]
     require_screen("`smtppseudo watch` prints the events instead")
     word = None if options.magic_file is None else read_word(Path(options.magic_file))
     from smtppseudo.tui.app import MonitorApp
     from smtppseudo.tui.dialogs.service import ServiceControl
-    from smtppseudo.tui.memory import Memory, target_for
+    from smtppseudo.tui.memory import Memory, targets_for
     from smtppseudo.tui.server_view import Dependencies
 
     keyring = user_keyring(options.state_dir, options.pin)
     store = StateDir(user_config())
     app = MonitorApp(
-        target_for(Memory.load(store), *place, word, options.tls),
+        targets_for(Memory(store), places, word, options.tls),
         Dependencies(keyring, store, service=ServiceControl(run=run_in_terminal)),
     )
     # The events in memory form no reference cycles: frequent collections would only delay keys.

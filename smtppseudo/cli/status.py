@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import access_to, act_on_all, add_access
+from smtppseudo.cli.access import access_to, act_on_all, add_access, hosts_of
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe
 from smtppseudo.link.link import MonitorLink
@@ -39,7 +39,7 @@ class _Answer(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """Print the status; the exit status says whether the SMTP port is open."""
-    accesses = access_to(options, options.hosts or [None])
+    accesses = access_to(options, hosts_of(options))
     outcomes = act_on_all(accesses, _ask)
     if len(outcomes) == 1:
         (outcome,) = outcomes

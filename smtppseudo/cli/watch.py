@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, access_to, add_access, explained
+from smtppseudo.cli.access import Access, access_to, add_access, explained, hosts_of
 from smtppseudo.cli.merging import Merge, Timed
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, network, whole_number
@@ -54,7 +54,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print events until interrupted, or until standard output has no reader."""
-    accesses = access_to(options, options.hosts or [None])
+    accesses = access_to(options, hosts_of(options))
     if len(accesses) > 1:
         return watch_all(accesses, options)
     watch, access = Watch(options), accesses[0]

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = r"(?:[A-Za-z]:[\\/]|\\\\)" if sys.platform == "win32" else "/"
 """Pattern: how an absolute path begins."""
@@ -20,15 +20,18 @@ def duration_s(value: object) -> int | None:
     return int(match[1]) * _UNITS_S[match[2]] if match else None
 
 
-def whole(low: int, high: int) -> Callable[[object], int]:
-    """Allow whole numbers from `low` to `high`."""
-
-    def check(value: object) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
+def _only(is_allowed: Callable[[Any], bool], allowed: str) -> Callable[[object], Any]:
+    def check(value: object) -> Any:
+        if not is_allowed(value):
+            raise ValueError(allowed)
         return value
 
     return check
+
+
+def whole(low: int, high: int) -> Callable[[object], int]:
+    """Allow whole numbers from `low` to `high`."""
+    return _only(lambda value: type(value) is int and low <= value <= high, f"a whole number from {low} to {high}")
 
 
 def number(unit: str, low: float, high: float, *, off: bool = False) -> Callable[[object], float]:
@@ -52,33 +55,17 @@ seconds = partial(number, "seconds")
 days = partial(number, "days")
 
 
-def switch(value: object) -> bool:
-    """Allow true and false."""
-    if type(value) is not bool:
-        raise ValueError("true or false")
-    return value
+switch: Final = _only(lambda value: type(value) is bool, "true or false")
 
 
 def choice(allowed: tuple[str, ...]) -> Callable[[object], str]:
     """Allow the words in `allowed`."""
-
-    def check(value: object) -> str:
-        if value not in allowed:
-            raise ValueError("one of " + ", ".join(f'"{word}"' for word in allowed))
-        return str(value)
-
-    return check
+    return _only(lambda value: value in allowed, "one of " + ", ".join(f'"{word}"' for word in allowed))
 
 
 def text(allowed: str, pattern: str) -> Callable[[object], str]:
     """Allow text that matches `pattern`; `allowed` describes it in an error."""
-
-    def check(value: object) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(allowed)
-        return value
-
-    return check
+    return _only(lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None, allowed)
 
 
 def list_of(

@@ -4,19 +4,30 @@ from smtppseudo.link.pins import SHOW_COMMAND
 
 
 class LinkError(Exception):
-    """The base class. After every error except OpRefusedError, the link cannot be used any more."""
+    """The base class. After every error except OpRefusedError, the link cannot be used any more.
+
+    `short` is the error in at most 18 characters.
+    """
+
+    short = "no connection"
 
 
 class UnreachableError(LinkError):
     """No server answers at this address."""
 
+    short = "unreachable"
+
 
 class ConnectionLostError(UnreachableError):
     """The connection has ended, with a `bye` frame or without."""
 
+    short = "connection lost"
+
 
 class NotPrivateError(LinkError):
     """The server does not speak TLS, and clear text was not allowed. Nothing was sent."""
+
+    short = "no TLS"
 
 
 class CertificateError(LinkError):
@@ -34,6 +45,8 @@ class CertificateError(LinkError):
 class UnknownCertificateError(CertificateError):
     """No certificate of this server was accepted before. A person should compare the fingerprint, and can accept it."""
 
+    short = "new certificate"
+
     def __init__(self, fingerprint: str, place: tuple[str, int]) -> None:
         host, port = place
         text = (
@@ -45,6 +58,8 @@ class UnknownCertificateError(CertificateError):
 
 class ChangedCertificateError(CertificateError):
     """The certificate is not the accepted one, whose fingerprint is `accepted`."""
+
+    short = "other certificate"
 
     def __init__(self, fingerprint: str, place: tuple[str, int], accepted: str) -> None:
         host, port = place
@@ -60,6 +75,8 @@ class ChangedCertificateError(CertificateError):
 class NeedsMagicWordError(LinkError):
     """No cookie belongs to the server at `place`, and no magic word was given. Nothing was sent."""
 
+    short = "needs magic word"
+
     def __init__(self, place: str) -> None:
         super().__init__(f"{place} needs the magic word, or a user who can read the server's cookie")
         self.place = place
@@ -68,9 +85,13 @@ class NeedsMagicWordError(LinkError):
 class NotAuthorizedError(LinkError):
     """The server refuses the secret. A person must be asked before the next try."""
 
+    short = "wrong magic word"
+
 
 class RefusedError(LinkError):
     """The server refuses the connection for now; `code` is the protocol's, such as `rate` or `busy`."""
+
+    short = "refuses for now"
 
     def __init__(self, text: str, code: str) -> None:
         super().__init__(text)
@@ -79,6 +100,8 @@ class RefusedError(LinkError):
 
 class BadPeerError(LinkError):
     """The other side breaks the protocol."""
+
+    short = "wrong protocol"
 
 
 class OpRefusedError(LinkError):

@@ -82,10 +82,7 @@ class DatedLog:
     def close(self) -> None:
         """Flush the file to the disk and close it."""
         if self._fd >= 0:
-            try:
-                os.fsync(self._fd)
-            except OSError as error:
-                self._on_trouble(f"{self._path}: {error.strerror}; the last log lines may be lost")
+            self._try(os.fsync, self._fd)
         self._close()
 
     def _append(self, data: bytes, now: float) -> int:
@@ -173,10 +170,13 @@ class DatedLog:
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            try:
-                os.close(fd)
-            except OSError as error:  # it is closed all the same (close(2)), but written data may be lost
-                self._on_trouble(f"{self._path}: {error.strerror}; the last log lines may be lost")
+            self._try(os.close, fd)  # after an error it is closed all the same (close(2))
+
+    def _try(self, call: Callable[[int], None], fd: int) -> None:
+        try:
+            call(fd)
+        except OSError as error:
+            self._on_trouble(f"{self._path}: {error.strerror}; the last log lines may be lost")
 
 
 def _stat_log(fd: int) -> os.stat_result:

@@ -41,28 +41,19 @@ class Credentials(NamedTuple):
             raise ValueError(f"salt must be {MIN_SALT_BYTES} to {MAX_SALT_BYTES} bytes")
         if not min_iterations <= self.iterations <= MAX_ITERATIONS:
             raise ValueError(f"iterations must be {min_iterations} to {MAX_ITERATIONS}")
-        if len(self.stored_key) != HASH_BYTES:
-            raise ValueError(f"stored_key must be {HASH_BYTES} bytes")
-        if len(self.server_key) != HASH_BYTES:
-            raise ValueError(f"server_key must be {HASH_BYTES} bytes")
+        for name in ("stored_key", "server_key"):
+            if len(getattr(self, name)) != HASH_BYTES:
+                raise ValueError(f"{name} must be {HASH_BYTES} bytes")
         return self
 
     def to_fields(self) -> dict[str, str | int]:
         """Return the four fields for a JSON object, bytes as base64."""
-        return {
-            "salt": to_base64(self.salt),
-            "iterations": self.iterations,
-            "stored_key": to_base64(self.stored_key),
-            "server_key": to_base64(self.server_key),
-        }
+        fields = self._asdict().items()
+        return {name: to_base64(value) if isinstance(value, bytes) else value for name, value in fields}
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object], min_iterations: int = MIN_ITERATIONS) -> "Credentials":
-        """Parse the fields of `to_fields`, from a source that is not trusted.
-
-        Raises ValueError that names the field and the allowed values, for a wrong type, base64 that is not canonical,
-        or a value out of bounds.
-        """
+        """Parse the fields of `to_fields`, which are not trusted. Raises ValueError with what is allowed."""
         iterations = fields.get("iterations")
         if type(iterations) is not int:  # a bool is an int, but not a count
             raise ValueError("iterations must be an integer")
@@ -71,17 +62,12 @@ class Credentials(NamedTuple):
 
     def to_text(self) -> str:
         """Return one line for a file: `SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY` (RFC 5803)."""
-        return (
-            f"{MECHANISM}${self.iterations}:{to_base64(self.salt)}"
-            f"${to_base64(self.stored_key)}:{to_base64(self.server_key)}"
-        )
+        salt, stored_key, server_key = map(to_base64, (self.salt, self.stored_key, self.server_key))
+        return f"{MECHANISM}${self.iterations}:{salt}${stored_key}:{server_key}"
 
     @classmethod
     def from_text(cls, text: str) -> "Credentials":
-        """Parse the line of `to_text`; a line end after it is allowed.
-
-        Raises ValueError; its text names the error and repeats nothing of the input.
-        """
+        """Parse the line of `to_text`, also with its end. Raises ValueError, which repeats nothing of the input."""
         scheme, _, rest = text.rstrip("\r\n").partition("$")
         if scheme != MECHANISM:
             raise ValueError(f"credentials must begin with {MECHANISM}$")
@@ -93,11 +79,7 @@ class Credentials(NamedTuple):
 
 
 def derive(secret: str, salt: bytes, iterations: int) -> Credentials:
-    """Return the server's credentials for a secret (RFC 5802 section 3; PBKDF2 of RFC 8018).
-
-    The time grows with `iterations`: about 0.2 s for 600,000. The caller checks the length of the secret. Raises
-    ValueError for a secret that is empty or not printable ASCII, and for a salt or an iteration count out of bounds.
-    """
+    """Return the server's credentials for a secret, as `derive_client_key` does."""
     return derive_client_key(secret, salt, iterations)[1]
 
 
@@ -115,7 +97,11 @@ def decoy(server_secret: bytes, user: str, iterations: int) -> Credentials:
 
 
 def derive_client_key(secret: str, salt: bytes, iterations: int) -> tuple[bytes, Credentials]:
-    """Return ClientKey, which never leaves the client, and the credentials that `derive` returns."""
+    """Return ClientKey, which never leaves the client, and the server's credentials (RFC 5802 section 3, RFC 8018).
+
+    600,000 iterations take about 0.2 s. The caller checks the length of the secret. Raises ValueError for a secret that
+    is empty or not printable ASCII, and for a salt or an iteration count out of bounds.
+    """
     unfinished = Credentials(salt, iterations, bytes(HASH_BYTES), bytes(HASH_BYTES)).checked()
     salted = hashlib.pbkdf2_hmac("sha256", checked_secret(secret).encode("ascii"), salt, iterations)
     client_key = hmac_sha256(salted, b"Client Key")

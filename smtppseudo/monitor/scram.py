@@ -72,10 +72,8 @@ class _Exchange:
 
     def __init__(self, nonce: str, state: ExchangeState) -> None:
         if not _is_nonce(nonce) or not MIN_NONCE_CHARS <= len(nonce) <= MAX_NONCE_CHARS:
-            raise ValueError(
-                f"a nonce must be {MIN_NONCE_CHARS} to {MAX_NONCE_CHARS} printable ASCII characters, "
-                "without space and comma"
-            )
+            allowed = f"{MIN_NONCE_CHARS} to {MAX_NONCE_CHARS} printable ASCII characters, without space and comma"
+            raise ValueError(f"a nonce must be {allowed}")
         self._nonce = nonce
         self.state = state
 
@@ -96,10 +94,7 @@ class ServerExchange(_Exchange):
     """
 
     def __init__(
-        self,
-        lookup: Callable[[str], Credentials | None],
-        decoy_for: Callable[[str], Credentials],
-        nonce: str,
+        self, lookup: Callable[[str], Credentials | None], decoy_for: Callable[[str], Credentials], nonce: str
     ) -> None:
         super().__init__(nonce, ExchangeState.AWAITS_FIRST)
         self._lookup = lookup
@@ -116,11 +111,8 @@ class ServerExchange(_Exchange):
         self._begin(ExchangeState.AWAITS_FIRST)
         flag, user, client_nonce, self._client_first_bare = _parse_client_first(client_first)
         self._binding = _CHANNEL_BINDINGS[flag]
-        stand_in = self._decoy_for(user)
-        found = self._lookup(user)
-        self.user = user
-        self._known = found is not None
-        self._credentials = stand_in if found is None else found
+        decoy, found = self._decoy_for(user), self._lookup(user)
+        self.user, self._known, self._credentials = user, found is not None, found or decoy
         self._nonce = client_nonce + self._nonce
         salt = to_base64(self._credentials.salt)
         self._server_first = f"r={self._nonce},s={salt},i={self._credentials.iterations}"
@@ -199,7 +191,8 @@ class ClientExchange(_Exchange):
         server, and the client must not trust anything that it sends.
         """
         self._begin(ExchangeState.AWAITS_FINAL)
-        if not hmac.compare_digest(_parse_server_final(server_final), self._signature):
+        (signature,) = _values(_not_refused(server_final), "v")
+        if not hmac.compare_digest(_hash(signature, "the server's signature"), self._signature):
             raise ScramError("the server's signature is wrong")
         self.state = ExchangeState.DONE
 
@@ -237,12 +230,6 @@ def _parse_server_first(message: str, min_iterations: int) -> tuple[str, bytes, 
     if iterations is None or not min_iterations <= iterations <= MAX_ITERATIONS:
         raise ScramError(f"the iteration count is not {min_iterations} to {MAX_ITERATIONS}")
     return _nonce(nonce, MAX_MESSAGE_CHARS), salt, iterations
-
-
-def _parse_server_final(message: str) -> bytes:
-    """Return the server's signature (RFC 5802 section 7)."""
-    (signature,) = _values(_not_refused(message), "v")
-    return _hash(signature, "the server's signature")
 
 
 def _not_refused(message: str) -> str:

@@ -47,12 +47,9 @@ class Unauthenticated:
         A failed connection leaves first, then the one that has waited longest without `auth`, then the one that has
         waited longest with it. So connections that only wait keep nobody out.
         """
-        side, same = [], []
-        for session, source in self._sources.items():
-            if source.is_local == newcomer.is_local and session.state is not MonitorState.AUTHENTICATED:
-                side.append(session)
-                if source == newcomer:
-                    same.append(session)
+        waiting = [session for session in self._sources if session.state is not MonitorState.AUTHENTICATED]
+        side = [session for session in waiting if self._sources[session].is_local == newcomer.is_local]
+        same = [session for session in side if self._sources[session] == newcomer]
         if len(same) >= PER_SOURCE:
             return min(same, key=_claim)  # the oldest of equals
         return min(side, key=_claim) if len(side) >= self._per_side else None

@@ -6,14 +6,29 @@ same settings share it.
 
 import re
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from smtppseudo.config.settings import STAGES, Settings
 from smtppseudo.events import CloseReason
 from smtppseudo.smtp import replies
-from smtppseudo.smtp.pace import AT_ONCE, Pace
 from smtppseudo.smtp.replies import Reply, encode_lines
 from smtppseudo.smtp.replying import HasRoom, ReplyFunction, ReplyTemplates
+
+
+class Pace(NamedTuple):
+    """The delay in seconds before a reply begins, and its speed in bytes per second; 0 = off, for each."""
+
+    greet_delay_s: float
+    reply_delay_s: float
+    stutter_bytes_per_s: int
+
+    @property
+    def holds_replies(self) -> bool:
+        """Whether replies are slow, not only the greeting."""
+        return self.reply_delay_s > 0 or self.stutter_bytes_per_s > 0
+
+
+AT_ONCE: Final = Pace(0, 0, 0)
 
 
 class SmtpState(Enum):
@@ -59,11 +74,6 @@ class Rule:
         self.is_error = False
 
 
-# By stage after `mail`: the verb that is refused, and its refusal.
-_REFUSALS: Final = {
-    "rcpt": (b"RCPT", replies.R550_NO_USERS),
-    "data": (b"DATA", replies.R554_NO_RECIPIENTS),
-}
 _NOT_IMPLEMENTED: Final = (b"AUTH", b"ETRN", b"EXPN")
 _VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", b"STARTTLS", *_NOT_IMPLEMENTED)
 
@@ -142,11 +152,8 @@ def _greeting_template(settings: Settings) -> str:
 
 
 def _announced_size(keywords: tuple[str, ...]) -> int:
-    for keyword in keywords:
-        name, _, data = keyword.partition(" ")
-        if name.upper() == "SIZE" and data.isdecimal():
-            return int(data)
-    return 0
+    size = re.search(r"(?im)^SIZE (\d+)$", "\n".join(keywords))
+    return int(size[1]) if size else 0
 
 
 def _tls_rule(templates: ReplyTemplates, has_room: HasRoom | None, *, is_under_tls: bool) -> Rule:
@@ -159,10 +166,7 @@ def _tls_rule(templates: ReplyTemplates, has_room: HasRoom | None, *, is_under_t
 
 
 def _rules_of_stage(settings: Settings, templates: ReplyTemplates, tls: Rule) -> tuple[dict[bytes, Rule], Rule]:
-    """Return the rules by verb, and the rule for unknown verbs, for a stage of refusal or accept mode.
-
-    `tls` is the rule for STARTTLS. The keyword is announced only if that rule can lead to a handshake.
-    """
+    """Return the rules by verb, and that for unknown verbs. `tls` is announced only if it can lead to a handshake."""
     stage = len(STAGES) if settings.accept_mail else STAGES.index(settings.reject_at)
     farewell = Rule(templates.always(replies.R221_QUIT), then=SmtpState.CLOSING, close_reason="quit")
     if stage <= STAGES.index("helo"):
@@ -177,13 +181,13 @@ def _rules_of_stage(settings: Settings, templates: ReplyTemplates, tls: Rule) ->
     if stage <= STAGES.index("mail"):
         refused_sender = templates.sender(replies.R553_SENDER, refuses=True)
         rules[b"MAIL"] = Rule(templates.with_operators_text(replies.R553_SENDER, refused_sender))
-    if stage <= STAGES.index("rcpt"):
-        rules[b"RCPT"] = Rule(templates.recipient(replies.R550_NO_USERS))
-    if stage <= STAGES.index("data"):
-        rules[b"DATA"] = Rule(templates.always(replies.R554_NO_RECIPIENTS))
-    if not settings.accept_mail and settings.reject_at in _REFUSALS:
-        verb, reply = _REFUSALS[settings.reject_at]
-        rules[verb] = Rule(templates.refusing(reply, rules[verb].reply))
+    refused_recipient, no_recipients = replies.R550_NO_USERS, replies.R554_NO_RECIPIENTS
+    for name, verb, reply, usual in (
+        ("rcpt", b"RCPT", refused_recipient, templates.recipient(refused_recipient)),
+        ("data", b"DATA", no_recipients, templates.always(no_recipients)),
+    ):
+        if stage <= STAGES.index(name):
+            rules[verb] = Rule(templates.refusing(reply, usual) if settings.reject_at == name else usual)
     return rules, Rule(templates.unrecognized())
 
 

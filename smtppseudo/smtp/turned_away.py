@@ -37,19 +37,12 @@ class TurnedAwaySummary:
 
     def second_passed(self) -> list[Summed]:
         """Return the events that may be reported after another second. Call it while `is_empty` is false."""
-        self._budget = self._per_second
-        reported: list[Summed] = []
-        waiting: dict[tuple[str, TurnedAwayReason], int] = {}
-        recent: dict[tuple[str, TurnedAwayReason], int] = {}
-        for key, count in self._counts.items():
-            if count and self._budget:
-                self._budget -= 1
-                reported.append((key[0], TurnedAway(key[1], count)))
-                recent[key] = 0
-            elif count:
-                waiting[key] = count
-        self._counts = waiting | recent  # the sums that waited longest come first next time
-        return reported
+        counts = {key: count for key, count in self._counts.items() if count}
+        reported = list(counts)[: self._per_second]
+        self._budget = self._per_second - len(reported)
+        events = [(ip, TurnedAway(reason, counts.pop((ip, reason)))) for ip, reason in reported]
+        self._counts = counts | dict.fromkeys(reported, 0)  # the sums that waited longest come first next time
+        return events
 
     def rest(self) -> list[Summed]:
         """Return everything unreported, one sum for each reason; for the end of a run."""

@@ -1,4 +1,4 @@
-"""Actions of the main screen: key bindings, footer, help and command palette come from this table."""
+"""Actions of the pages. Key bindings, footer, help and command palette come from this table."""
 
 from typing import Final, NamedTuple
 
@@ -42,13 +42,17 @@ ACTIONS: Final = (
     ScreenAction("r", "retry", "Connect now", "Try to connect now, if there is no connection"),
     ScreenAction("q,ctrl+q", "leave", "Quit", "Close this screen; the server keeps running", "quit"),
 )
+_OF_FLEET: Final = ("help", "setup", "retry", "theme", "leave")
+FLEET_ACTIONS: Final = tuple(
+    action._replace(footer=action.footer or action.name) for action in ACTIONS if action.name in _OF_FLEET
+)
 
 KEY_SIGNS: Final = {"question_mark": "?", "slash": "/"}
 OTHER_KEYS: Final = (
     ("Enter", "Show the session under the cursor; so does a click on an event or a caller"),
     ("Tab", "Go to the next pane or to the buttons; Enter presses a button"),
     ("Arrows", "Move, like Page, Home and End; End in the events follows the newest"),
-    ("Esc", "Leave a dialog or a filter, like Ctrl+C and q; on the main screen these two quit"),
+    ("Esc", "Leave a dialog, a filter, or one of several servers, like Ctrl+C; q, too, leaves a dialog, else it quits"),
     ("Ctrl+Z", "Suspend the screen; `fg` in the shell shows it again (not on Windows)"),
     ("Ctrl+P", "Command palette: every action by name"),
 )

@@ -1,9 +1,9 @@
-"""The application: passes updates from the feeder to the model, and decides when the screen is drawn."""
+"""The application: passes updates from the feeders to the models, and decides when the screen is drawn."""
 
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import ClassVar, Final
 
@@ -14,14 +14,17 @@ from textual.driver import Driver
 from textual.screen import Screen
 
 from smtppseudo.link.route import Target
-from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.background import start_worker
 from smtppseudo.tui.dialogs.dialog import Dialog
 from smtppseudo.tui.feeder import EventBatch, LinkDown, LinkUp, ResumePoint, Update
+from smtppseudo.tui.fleet_screen import FleetScreen
 from smtppseudo.tui.main_screen import MainScreen
+from smtppseudo.tui.memory import Memory
 from smtppseudo.tui.operations import Operations
+from smtppseudo.tui.page import Page
 from smtppseudo.tui.server_view import Dependencies, ServerView
 from smtppseudo.tui.themes import DARK, LIGHT, THEMES
+from smtppseudo.tui.widgets.key_footer import Hint
 
 TICK_S: Final = 0.1
 _FLOOD_EVENTS: Final = 500  # with this many in a tick, the tables are drawn half as often: keys come first
@@ -38,28 +41,33 @@ class MonitorApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+z", "suspend_process", show=False, priority=True),
         Binding("ctrl+c", "interrupt", show=False, priority=True),
+        Binding("escape", "leave_server", show=False),
     ]
 
-    def __init__(self, target: Target, dependencies: Dependencies) -> None:
+    def __init__(self, targets: Sequence[Target], dependencies: Dependencies) -> None:
         super().__init__()
-        self.view = ServerView(target, dependencies)
-        self.operations = Operations(self, self.view)
-        self.main = MainScreen(self.view, self.operations)
+        self._memory = Memory(dependencies.store)
+        views = [ServerView(target, dependencies, len(targets)) for target in targets]
+        self.servers = [Operations(self, view, self._memory) for view in views]
+        is_fleet = len(targets) > 1
+        self._home: Page = FleetScreen(self.servers, self.open_server) if is_fleet else MainScreen(self.servers[0])
+        self.page: Page = self._home  # the one in front, or behind a dialog
+        self._now = dependencies.monotonic
         self._is_undrawn = True
         self._drawn_at = 0.0
         self._texts_at = 0.0
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = self.view.memory.theme if self.view.memory.theme in (DARK, LIGHT) else DARK
+        self.theme = self._memory.theme if self._memory.theme in (DARK, LIGHT) else DARK
 
     def get_default_screen(self) -> Screen[None]:
-        """Return the main screen."""
-        return self.main
+        """Return the first page."""
+        return self._home
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
         """Return the commands of the palette: every action."""
-        for action in ACTIONS:
-            yield SystemCommand(action.title, action.help, partial(self.main.run_action, action.name))
+        for action in self.page.actions:
+            yield SystemCommand(action.title, action.help, partial(self.page.run_action, action.name))
 
     def get_driver_class(self) -> type[Driver]:
         """Return the class that reads and writes the terminal."""
@@ -75,45 +83,72 @@ class MonitorApp(App[None]):
             os.kill(0, signal.SIGTSTP)
 
     async def action_interrupt(self) -> None:
-        """Leave what is in front: a dialog, the palette, a filter, or the screen."""
-        if self.screen is not self.main:
+        """Leave what is in front: a dialog, the palette, a filter, one of several servers, or the screen."""
+        if self.screen is not self.page:
             await self.screen.run_action("cancel" if isinstance(self.screen, Dialog) else "dismiss")
-        elif not self.main.cancel_prompt():
+        elif self.page is not self._home:
+            self.action_leave_server()
+        elif not self.page.cancel_prompt():
             self.exit()
 
+    def open_server(self, server: Operations) -> None:
+        """Show one of several servers."""
+        self.page = MainScreen(server, Hint("Esc", "servers", "app.leave_server"))
+        self.push_screen(self.page)
+        server.ask_for_missing()
+
+    def action_leave_server(self) -> None:
+        """Go back to the list of servers."""
+        if self.screen is self.page is not self._home and not self.page.cancel_prompt():
+            self.pop_screen()
+            self.page = self._home
+            self.page.redraw()
+
     def on_mount(self) -> None:
-        self.view.source.start(self.view.target, ResumePoint())
+        for server in self.servers:
+            server.view.source.start(server.view.target, ResumePoint())
+        if len(self.servers) > 1:
+            self.servers[0].remember(server.view for server in self.servers)
         self.set_interval(TICK_S, self.tick)
 
     def on_unmount(self) -> None:
-        self.view.source.stop()
+        for server in self.servers:
+            server.view.source.stop()
 
     def tick(self) -> None:
         """Process the updates since the last tick; draw what changed."""
-        view = self.view
-        updates = view.source.take()
-        now = view.now()
-        for update in updates:
-            self._follow(update, now)
-        self._is_undrawn |= bool(updates) or view.is_changed
-        count = sum(len(update.notices) for update in updates if isinstance(update, EventBatch))
-        is_urgent = view.is_changed or any(not isinstance(update, EventBatch) for update in updates)
+        now = self._now()
+        shown: list[Update] = []
+        for server in self.servers:
+            updates = server.view.source.take()
+            for update in updates:
+                self._follow(server, update, now)
+            shown += updates if server in self.page.servers else ()
+            server.view.refresh_slots(now)
+        is_changed = any(server.view.is_changed for server in self.page.servers)
+        self._is_undrawn |= bool(shown) or is_changed
+        count = sum(len(update.notices) for update in shown if isinstance(update, EventBatch))
+        is_urgent = is_changed or any(not isinstance(update, self.page.not_urgent) for update in shown)
         if is_urgent or now - self._drawn_at >= (_FLOOD_S if count >= _FLOOD_EVENTS else 0):
             self._draw(now, texts=is_urgent or now - self._texts_at >= _TEXTS_EVERY_S)
-        view.refresh_slots(now)
 
     def _draw(self, now: float, *, texts: bool) -> None:
         if not self._is_undrawn and now - self._texts_at < _DRAW_EVERY_S:
             return
-        self._is_undrawn = self.view.is_changed = False
+        self._is_undrawn = False
+        for server in self.page.servers:
+            server.view.is_changed = False
         self._drawn_at = now
         self._texts_at = now if texts else self._texts_at
-        self.main.redraw(texts=texts)
+        self.page.redraw(texts=texts)
 
-    def _follow(self, update: Update, now: float) -> None:
-        if self.view.follow(update, now):
-            start_worker(self, self.view.load_settings, "settings")
+    def _follow(self, server: Operations, update: Update, now: float) -> None:
+        view = server.view
+        if view.follow(update, now):
+            start_worker(self, view.load_settings, f"settings {id(view)}")
         if isinstance(update, LinkUp) and update.is_own:
-            start_worker(self, self.view.load_unit, "unit")
-        elif isinstance(update, LinkDown) and self.screen is self.main:
-            self.operations.ask_for_missing()
+            start_worker(self, view.load_unit, f"unit {id(view)}")
+        elif isinstance(update, LinkDown):
+            self._home.follow_loss(server)
+            if self.page is not self._home:
+                self.page.follow_loss(server)

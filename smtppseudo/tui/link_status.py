@@ -14,21 +14,25 @@ from smtppseudo.tui.feeder import Connecting, LinkDown, LinkUp
 
 
 class LinkStatus(NamedTuple):
-    """Connected (`up`), failed (`error`) or connecting. `retry_at` is in monotonic seconds; None: no automatic try."""
+    """Connected (`up`), failed (`error`) or connecting. `retry_at` is in monotonic seconds; None: no automatic try.
+
+    `seen` is the last login, also after it was lost.
+    """
 
     up: LinkUp | None = None
     error: LinkError | None = None
     retry_at: float | None = None
     is_connecting: bool = True
+    seen: LinkUp | None = None
 
     def follow(self, update: LinkUp | LinkDown | Connecting, now: float) -> "LinkStatus":
         """Return the status after an update."""
         if isinstance(update, LinkUp):
-            return LinkStatus(update, is_connecting=False)
+            return LinkStatus(update, is_connecting=False, seen=update)
         if isinstance(update, Connecting):
             return self._replace(is_connecting=True, up=None)
         retry_at = None if update.retry_s is None else now + update.retry_s
-        return LinkStatus(None, update.error, retry_at, is_connecting=False)
+        return LinkStatus(None, update.error, retry_at, is_connecting=False, seen=self.seen)
 
     @property
     def needs_word(self) -> bool:

@@ -7,23 +7,21 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from smtppseudo.tui import overview
-from smtppseudo.tui.actions import ACTIONS, KEY_SIGNS
+from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.background import start_worker
 from smtppseudo.tui.dialogs.dialog import TextDialog
-from smtppseudo.tui.dialogs.help import help_text
 from smtppseudo.tui.dialogs.transcript import transcript_dialog
 from smtppseudo.tui.operations import Operations
+from smtppseudo.tui.page import Page
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
-from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.slots import COLUMNS
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 from smtppseudo.tui.widgets.caller_pane import CallerPane
 from smtppseudo.tui.widgets.event_pane import EventPane
-from smtppseudo.tui.widgets.key_footer import Hint, KeyFooter
+from smtppseudo.tui.widgets.key_footer import Hint
 from smtppseudo.tui.widgets.pane_title import PaneTitle
 from smtppseudo.tui.widgets.prompt import Prompt
 from smtppseudo.tui.widgets.slot_pane import SlotPane
@@ -36,24 +34,24 @@ _TITLE_ROWS: Final = 2
 _EVENT_ROWS_MIN: Final = 5
 
 
-class MainScreen(Screen[None]):
-    """The main screen. Its `action_` methods are described in `ACTIONS`."""
+class MainScreen(Page):
+    """The main screen of a server. `hints` are what the keys do besides: in a fleet, Esc goes back."""
 
     AUTO_FOCUS = "#slots"
+    actions = ACTIONS
     BINDINGS: ClassVar[list[BindingType]] = [Binding(action.keys, action.name, action.title) for action in ACTIONS]
 
-    def __init__(self, view: ServerView, operations: Operations) -> None:
-        super().__init__()
-        self._view = view
+    def __init__(self, server: Operations, *hints: Hint) -> None:
+        super().__init__([server])
+        self._operations, self._hints = server, hints
+        self._view = view = server.view
         self._model = view.model  # the one in the panes
-        self._operations = operations
         self._search = ""
         self._wants_details: bool | None = None  # None: by width
         self._top, self._rate = TopBar(id="top"), RateBar(id="rate")
         self._server = TextButton("Start", id="switch_server", key="o", disabled=True)
         self._data_events = TextSwitch("Log data", id="data_events", key="l", disabled=True)
         self._accept_mail = TextSwitch("Accept mail", id="accept_mail", key="a", disabled=True)
-        self._notice = Static("", id="notice", markup=False)
         self._body, self._panes, self._upper = Horizontal(id="body"), Vertical(id="panes"), Horizontal(id="upper")
         self._callers_side, self._details_side = Vertical(classes="side"), Vertical(classes="side")
         self._slots_title = PaneTitle("Slots", id="slots-title")
@@ -64,10 +62,9 @@ class MainScreen(Screen[None]):
         self._events = EventPane(view.model.events, view.zone, id="events")
         self._details = Static("", markup=False)
         self._details_text = Content("")
-        self._prompt, self._footer = Prompt(id="prompt"), KeyFooter(id="footer")
+        self._prompt = Prompt(id="prompt")
 
     def cancel_prompt(self) -> bool:
-        """Leave a filter or a search that is being typed; return whether there was one."""
         if self._prompt.display:
             self._prompt.action_cancel()
             return True
@@ -81,7 +78,7 @@ class MainScreen(Screen[None]):
             yield self._accept_mail
             yield TextButton("Setup", id="setup", key="s")
             yield self._rate
-        yield self._notice
+        yield self.notice
         with self._body:
             with self._panes:
                 with self._upper:
@@ -98,30 +95,23 @@ class MainScreen(Screen[None]):
                 with VerticalScroll(id="details", can_focus=False):
                     yield self._details
         yield self._prompt
-        yield self._footer
-
-    def on_mount(self) -> None:
-        self.redraw()
-        self._show_hints()
+        yield self.footer
 
     def on_resize(self) -> None:
         self._place_sides()
 
-    def on_descendant_focus(self) -> None:
-        self._show_hints()
-
-    def _show_hints(self) -> None:
-        """Show what the keys do where the focus is."""
+    def show_hints(self) -> None:
         if self._prompt.display:
-            hints = [Hint("⏎", "done", "enter"), Hint("Esc", "cancel", "app.interrupt")]
+            self.footer.hints = (Hint("⏎", "done", "enter"), Hint("Esc", "cancel", "app.interrupt"))
         else:
-            pane = "" if self.focused is None else self.focused.id or ""
-            hints = [Hint("⏎", "session" if isinstance(self.focused, Table) else "press", "enter")]
-            for action in ACTIONS:
-                if action.footer and (not action.panes or pane in action.panes.split()):
-                    key = action.keys.split(",")[0]
-                    hints.append(Hint(KEY_SIGNS.get(key, key), action.footer, action.name, action.rank))
-        self._footer.hints = tuple(hints)
+            super().show_hints()
+
+    def first_hints(self) -> list[Hint]:
+        return [Hint("⏎", "session" if isinstance(self.focused, Table) else "press", "enter"), *self._hints]
+
+    def follow_loss(self, server: Operations) -> None:
+        if server is self._operations and self.app.screen is self:
+            server.ask_for_missing()
 
     def _share_height(self) -> None:
         """Give the slots the rows that they need, and the callers up to a third; but leave a fifth to the events."""
@@ -132,7 +122,6 @@ class MainScreen(Screen[None]):
             self._upper.styles.height = 1 + max(2, min(wanted, rows - max(_EVENT_ROWS_MIN, rows // 5)))
 
     def redraw(self, *, texts: bool = True) -> None:
-        """Draw changes in the tables; with `texts`, everything else, too."""
         model = self._view.model
         if model is not self._model:
             self._model = model
@@ -148,10 +137,7 @@ class MainScreen(Screen[None]):
         self._top.headline = overview.headline(view)
         self._rate.figures = (model.rate.last_minute(view.second), model.rate.bars(view.second))
         self._redraw_controls()
-        text = overview.notice(view)
-        if self._notice.content != text:
-            self._notice.update(text)
-        self._notice.display = bool(text)
+        self.show_notice(overview.notice(view))
         self._callers.show(model)
         details, before = overview.details(view), self._details_text
         if details != before:
@@ -160,7 +146,7 @@ class MainScreen(Screen[None]):
         self._redraw_titles()
         self._slots.is_stale = view.link.up is None
         is_known = bool(model.started_at)
-        self._notice.set_class(not is_known, "-alone")
+        self.notice.set_class(not is_known, "-alone")
         if self._body.display != is_known:
             self._body.display = is_known
             self.call_after_refresh(self._share_height)
@@ -233,18 +219,6 @@ class MainScreen(Screen[None]):
                 self._events.action_jump(-1)
         self._redraw_titles()
 
-    async def action_enter(self) -> None:
-        if isinstance(self.focused, Input):
-            await self.focused.action_submit()
-        elif self.focused is not None:
-            await self.focused.run_action("press" if isinstance(self.focused, TextButton) else "open")
-
-    def action_help(self) -> None:
-        self.app.push_screen(TextDialog("Help", help_text))
-
-    def action_setup(self) -> None:
-        self._operations.show_setup()
-
     def action_switch_server(self) -> None:
         start_worker(self, self._operations.switch_server, "op")
 
@@ -313,12 +287,3 @@ class MainScreen(Screen[None]):
             self._place_sides()
         else:
             self.app.push_screen(TextDialog("Details", partial(overview.details, self._view, has_callers=True)))
-
-    def action_retry(self) -> None:
-        self._operations.retry()
-
-    def action_theme(self) -> None:
-        self._operations.toggle_theme()
-
-    def action_leave(self) -> None:
-        self.app.exit()

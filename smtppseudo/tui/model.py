@@ -9,22 +9,22 @@ from typing import Final
 
 from smtppseudo.link.incoming import Dropped, Snapshot, Streamed
 from smtppseudo.monitor.codec import Frame
-from smtppseudo.tui.event_list import EventList, Note
+from smtppseudo.tui.event_list import EVENTS_KEPT, EventList, Note
 from smtppseudo.tui.rates import CallerCounts, ConnectionRate
 from smtppseudo.tui.slots import SlotBoard
 from smtppseudo.tui.texts import close_word, number_of, parse_stamp, text_of
-from smtppseudo.tui.transcripts import Transcripts
+from smtppseudo.tui.transcripts import EVENTS_IN_ALL, Transcripts
 
 _SESSION_EVENTS: Final = frozenset(("connected", "command", "message", "closed"))
 
 
 class Model:
-    """Everything known of one server. `revision` is that of `settings`."""
+    """Everything known of one server, of `share` that are shown. `revision` is that of `settings`."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: int = 1) -> None:
         self.board = SlotBoard()
-        self.events = EventList()
-        self.transcripts = Transcripts()
+        self.events = EventList(max(EVENTS_KEPT // share, 500))
+        self.transcripts = Transcripts(max(EVENTS_IN_ALL // share, 500))
         self.callers = CallerCounts()
         self.rate = ConnectionRate()
         self.state = ""  # `online`, `offline`, or empty before the first snapshot
@@ -36,7 +36,7 @@ class Model:
         self.lost_log_lines = 0
         self.log_used = 0.0
         self.settings_error = ""  # why the last reload changed nothing
-        self.last_connect = ""  # time stamp
+        self.last_caller = ("", "")  # time stamp, and address
         self.last_seq = 0
         self.seen = 0  # events of this run that were received
         self.not_shown = 0  # events of this run that were not: dropped, or too old after a reconnect
@@ -62,7 +62,8 @@ class Model:
         self.rate.begin(self._connections())
         self._snapshot_seq = snapshot.seq
         self.board.load(snapshot.slots, now)
-        self.last_connect = max([self.last_connect, *[text_of(slot, "connected_at") for slot in snapshot.slots]])
+        callers = [(text_of(slot, "connected_at"), text_of(slot, "ip")) for slot in snapshot.slots]
+        self.last_caller = max([self.last_caller, *callers])
         self._was_away = self._has_begun
 
     def apply(self, notices: Sequence[Streamed | Dropped], now: float, second: int) -> bool:
@@ -125,8 +126,9 @@ class Model:
             at = second if is_new else _second_of(record, second)
             self.rate.add(at, number_of(record, "count") if kind == "turned_away" else 1, is_new=is_new)
         if kind == "connected":
-            self.callers.add(text_of(record, "ip"), text_of(record, "time"))
-            self.last_connect = max(self.last_connect, text_of(record, "time"))
+            ip, time = text_of(record, "ip"), text_of(record, "time")
+            self.callers.add(ip, time)
+            self.last_caller = max(self.last_caller, (time, ip))
         elif kind == "closed":
             self.callers.endings[close_word(text_of(record, "reason"))] += 1
             self._refused_since += number_of(record, "mails_refused") if is_new else 0

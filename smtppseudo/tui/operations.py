@@ -1,5 +1,7 @@
 """Operations: what the operator can change from the main screen, and the dialogs for it."""
 
+from collections.abc import Iterable
+
 from textual.app import App
 
 from smtppseudo.link.errors import (
@@ -17,6 +19,7 @@ from smtppseudo.tui.dialogs.dialog import ConfirmDialog
 from smtppseudo.tui.dialogs.magic_word import LoginDialog, NewWordDialog, TypedWord
 from smtppseudo.tui.dialogs.service import ServiceDialog
 from smtppseudo.tui.dialogs.setup import SetupDialog, SetupResult
+from smtppseudo.tui.memory import Memory, Place
 from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.slots import SlotRow
 from smtppseudo.tui.texts import sentence
@@ -32,13 +35,14 @@ _NO_DATA = "What callers send and the replies to it are then neither logged nor 
 class Operations:
     """Changes at the server and of this screen. Asks first where something could be lost; reports a refusal."""
 
-    def __init__(self, app: App[None], view: ServerView) -> None:
+    def __init__(self, app: App[None], view: ServerView, memory: Memory) -> None:
         self._app = app
-        self._view = view
+        self.view = view
+        self._memory = memory
 
     async def switch_server(self) -> None:
         """Open the SMTP port, or close it after a confirmation."""
-        model = self._view.model
+        model = self.view.model
         if model.state != "online":
             await self._do_now("Start", "start")
             return
@@ -49,7 +53,7 @@ class Operations:
 
     async def switch_setting(self, name: str) -> None:
         """Turn a setting on or off, after a confirmation if mail or log records could be lost."""
-        model = self._view.model
+        model = self.view.model
         is_on = model.settings.get(name) is True
         title, text = ("Accept mail", _ACCEPT) if name == "accept_mail" else ("Log data", _NO_DATA)
         changes = {"changes": {name: not is_on}, "revision": model.revision}
@@ -74,7 +78,7 @@ class Operations:
 
     def change_magic_word(self) -> None:
         """Change the server's magic word."""
-        view = self._view
+        view = self.view
         if view.link.up is None:
             self.report("New magic word", "there is no connection to the server now")
             return
@@ -83,16 +87,16 @@ class Operations:
             if word is None:
                 return
             view.target = view.target._replace(magic_word=word)
-            if view.has_kept_word:
-                view.memory = view.memory.with_word(view.target.address, view.port, word)
-                self.save()
+            if self._has_kept_word():
+                self._memory.keep_word(view.target.address, view.port, word)
+                self._save()
             self._app.notify("The magic word was changed.", title="New magic word", markup=False)
 
         self._app.push_screen(NewWordDialog(lambda: view.source, view.link.up.place), log_in_with)
 
     async def show_service(self) -> None:
         """Show the service of this machine."""
-        view, control = self._view, self._view.dependencies.service
+        view, control = self.view, self.view.dependencies.service
         address = view.target.address
         if await in_thread(lambda: own_address(address)) is None:
             self.report("Service", f"{address} is not this machine; manage its service there")
@@ -110,10 +114,10 @@ class Operations:
 
     def show_setup(self) -> None:
         """Show Setup, and connect as it says."""
-        view = self._view
+        view = self.view
         target, up = view.target, view.link.up
         port = target.port or (up.port if up is not None else view.port)
-        is_kept = view.memory.word_of(target.address, port) is not None
+        is_kept = self._memory.word_of(target.address, port) is not None
         before = SetupResult(target.address, port, None, is_kept, target.tls == "off")
 
         def finish(result: SetupResult | None) -> None:
@@ -132,31 +136,37 @@ class Operations:
 
     def retry(self) -> None:
         """Connect now, or first ask for the magic word or about the certificate."""
-        link = self._view.link
+        link = self.view.link
         if link.needs_word:
-            self._ask_word()
+            reason = sentence(str(link.error))
+            self._app.push_screen(LoginDialog(reason, is_kept=self._has_kept_word()), self.log_in)
         elif isinstance(link.error, CertificateError):
             self._ask_trust(link.error)
         elif link.up is None:
-            self._view.source.retry()
+            self.view.source.retry()
 
     def ask_for_missing(self) -> None:
         """Ask for the magic word, or whether to trust a new certificate, if the last try failed for lack of it."""
         # A changed certificate is different: it stays refused until the operator presses `r`.
-        link = self._view.link
+        link = self.view.link
         if link.needs_word or isinstance(link.error, UnknownCertificateError):
             self.retry()
+
+    def remember(self, views: Iterable[ServerView]) -> None:
+        """Save which servers are shown."""
+        self._memory.servers = [Place.of(view.target) for view in views]
+        self._save()
 
     def toggle_theme(self) -> None:
         """Change between dark and light."""
         self._app.theme = LIGHT if self._app.theme == DARK else DARK
-        self._view.memory = self._view.memory._replace(theme=self._app.theme)
-        self.save()
+        self._memory.theme = self._app.theme
+        self._save()
 
-    def save(self) -> None:
+    def _save(self) -> None:
         """Save the memory; warn if that fails."""
         try:
-            self._view.memory.save(self._view.dependencies.store)
+            self._memory.save()
         except OSError as error:
             text = f"{error.strerror}; this screen forgets what you set when it is closed"
             self._app.notify(text, title="Cannot save", severity="warning", markup=False)
@@ -167,37 +177,35 @@ class Operations:
 
     def _watch(self, result: SetupResult, *, is_reconnect_needed: bool = True) -> None:
         """Save which server to show, and connect to it."""
-        view = self._view
+        view = self.view
         target = target_after_setup(result, view.target)
-        word = target.magic_word if result.is_kept else None
-        memory = view.memory._replace(host=result.host, port=result.port, cleartext=result.cleartext)
-        view.memory = memory.with_word(result.host, result.port, word)
-        self.save()
+        self._memory.replace(Place.of(view.target), Place.of(target))
+        self._memory.keep_word(result.host, result.port, target.magic_word if result.is_kept else None)
+        self._save()
         if is_reconnect_needed:
             view.connect(target)
         else:
             view.target = target
 
-    def _ask_word(self) -> None:
-        view = self._view
-        address, port, is_cleartext = view.target.address, view.port, view.target.tls == "off"
+    def log_in(self, typed: TypedWord | None) -> None:
+        """Connect with a magic word, if one was typed."""
+        target = self.view.target
+        if typed is not None:
+            self._watch(SetupResult(target.address, self.view.port, typed.word, typed.is_kept, target.tls == "off"))
 
-        def log_in(typed: TypedWord | None) -> None:
-            if typed is not None:
-                self._watch(SetupResult(address, port, typed.word, typed.is_kept, is_cleartext))
-
-        self._app.push_screen(LoginDialog(sentence(str(view.link.error)), is_kept=view.has_kept_word), log_in)
+    def _has_kept_word(self) -> bool:
+        return self._memory.word_of(self.view.target.address, self.view.port) is not None
 
     def _ask_trust(self, error: CertificateError) -> None:
         def accept(is_trusted: bool | None) -> None:
             if not is_trusted:
                 return
             try:
-                self._view.dependencies.keyring.accept(*error.place, error.fingerprint)
+                self.view.dependencies.keyring.accept(*error.place, error.fingerprint)
             except OSError as failure:
                 self.report("Certificate", f"{failure.strerror}; the accepted certificate cannot be saved")
             else:
-                self._view.source.retry()
+                self.view.source.retry()
 
         self._app.push_screen(CertificateDialog(error), accept)
 
@@ -214,7 +222,7 @@ class Operations:
             self.report(title, str(error))
 
     async def _do(self, op: str, **fields: object) -> None:
-        view = self._view
+        view = self.view
         try:
             await reply_to(view.source.ask(op, **fields))
         except OpRefusedError as error:

@@ -38,29 +38,36 @@ def headline(view: ServerView) -> Headline:
     else:
         used = f"Online {model.board.open_count}/{len(model.board.rows)}"
         status = used if is_online else "Offline  the SMTP port is closed"
-    facts = [_mails_refused(model, view.zone), _last_connect(model, view)]
+    last = last_connect(view)
+    facts = [_refused_since(model, view.zone), f"last {last}" if last else ""]
     return Headline(printable(place), is_online, status, tuple(filter(None, facts)))
 
 
-def _mails_refused(model: Model, zone: tzinfo | None) -> str:
+def mails_refused(count: int) -> str:
+    """Return a number of refused mails in words."""
+    return f"{count:,} mail{'' if count == 1 else 's'} refused"
+
+
+def _refused_since(model: Model, zone: tzinfo | None) -> str:
     count, since = model.mails_refused_today, text_of(model.counters, "mails_refused_since")
     if count is None:
         return ""
     began_today = since <= model.started_at  # the server's midnight is later than its start on any other day
-    mails = f"{count:,} mail{'' if count == 1 else 's'} refused"
-    return f"{mails} {f'since {clock_time(since, zone)[:5]}' if began_today else 'today'}"
+    return f"{mails_refused(count)} {f'since {clock_time(since, zone)[:5]}' if began_today else 'today'}"
 
 
-def _last_connect(model: Model, view: ServerView) -> str:
-    at = parse_stamp(model.last_connect)
+def last_connect(view: ServerView) -> str:
+    """Return when the last caller connected, with the date if that was long ago; empty if none did."""
+    stamp, _ = view.model.last_caller
+    at = parse_stamp(stamp)
     if at is None:
         return ""
     is_old = view.second - at.timestamp() > _OLD_S
-    return f"last {(date_and_time if is_old else clock_time)(model.last_connect, view.zone)}"
+    return (date_and_time if is_old else clock_time)(stamp, view.zone)
 
 
-def notice(view: ServerView) -> str:
-    """Return the warnings, or why there is no connection; empty if all is well."""
+def notice(view: ServerView, *, is_fleet: bool = False) -> str:
+    """Return the warnings, or why there is no connection; empty if all is well. That of a fleet is short."""
     model, link = view.model, view.link
     if link.up is not None:
         warnings = [link.up.note] if link.up.note else []
@@ -79,6 +86,8 @@ def notice(view: ServerView) -> str:
         return "Connecting ..."
     error = sentence(str(link.error))
     steps = link.next_step(view.now())
+    if is_fleet:
+        return f"{error}\n{steps}"
     if model.started_at:
         return f"No connection. {error}\n{steps} Below: the last state."
     more = "For a server on another machine: s, or `smtppseudo monitor HOST`.\n? shows the help, q quits."

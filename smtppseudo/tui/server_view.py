@@ -1,4 +1,4 @@
-"""The server that the screen shows: its model, the link to it, and what this user has set for it."""
+"""A server that the screen shows: its model and the link to it."""
 
 import time
 from collections.abc import Callable
@@ -10,14 +10,15 @@ from smtppseudo.events import printable
 from smtppseudo.files import StateDir
 from smtppseudo.link.errors import LinkError
 from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.pins import name_of
 from smtppseudo.link.route import Target
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.background import in_thread, reply_to
 from smtppseudo.tui.dialogs.service import ServiceControl
 from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, PolledReply, ResumePoint, Update
 from smtppseudo.tui.link_status import LinkStatus
-from smtppseudo.tui.memory import Memory
 from smtppseudo.tui.model import Model
+from smtppseudo.tui.texts import text_of
 
 _SLOTS_AFTER_GAP_S: Final = 2.0
 _SLOTS_EVERY_S: Final = 5.0  # while data events are off: then events do not say what changes in a slot
@@ -36,16 +37,16 @@ class Dependencies(NamedTuple):
 
 
 class ServerView:
-    """The server shown. `unit` is the service of this machine, None before systemd has answered.
+    """A server, one of `share` that are shown. `unit` is the service of this machine, None before systemd has answered.
 
     `is_changed` means that a person or a reply, not an update, changed something: the screen must be redrawn.
     """
 
-    def __init__(self, target: Target, dependencies: Dependencies) -> None:
+    def __init__(self, target: Target, dependencies: Dependencies, share: int = 1) -> None:
         self.dependencies = dependencies
-        self.memory = Memory.load(dependencies.store)
         self.target = target
-        self.model = Model()
+        self._share = share
+        self.model = Model(share)
         self.link = LinkStatus()
         self.source = dependencies.make_source(dependencies.keyring)
         self.unit: UnitState | None = None
@@ -79,9 +80,10 @@ class ServerView:
         return self.target.port or self.dependencies.keyring.usual_port()
 
     @property
-    def has_kept_word(self) -> bool:
-        """Whether the magic word of the target is in the memory."""
-        return self.memory.word_of(self.target.address, self.port) is not None
+    def name(self) -> str:
+        """The server's own name, or the address given."""
+        address, port = self.target.address, self.target.port
+        return text_of(self.model.settings, "server_name") or printable(name_of(address, port) if port else address)
 
     def follow(self, update: Update, now: float) -> bool:
         """Apply an update; return whether the settings must be loaded."""
@@ -141,7 +143,7 @@ class ServerView:
         self.source.stop()
         self.link = LinkStatus()
         if not is_same:
-            self.model = Model()
+            self.model = Model(self._share)
             self.unit = None
         self.source = self.dependencies.make_source(self.dependencies.keyring)
         self.source.start(target, ResumePoint(self.model.started_at, self.model.last_seq))

@@ -1,9 +1,10 @@
 """Measure the monitor screen under a flood of events, as a process in a terminal of its own.
 
-    python -m tests.bench.screen [--per-second 20000] [--seconds 30] [--slots 25]
+    python -m tests.bench.screen [--per-second 20000] [--seconds 30] [--slots 25] [--servers 1]
 
 Printed: the time from start to the first picture; from a key press until it is on the screen, while nothing
-happens and under the flood; memory; processor time; and whether the events seen and those not shown add up.
+happens and under the flood; memory; processor time; and, of one server, whether the events seen and those not shown
+add up. Of several servers with so many events a second each, the list is shown.
 """
 
 import argparse
@@ -20,14 +21,16 @@ import sys
 import tempfile
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from smtppseudo.files import StateDir
+from tests.bench.flood import WORD
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 SIZE = (60, 200)
 KEY = b"~"  # nothing else on the screen has it
 BACKSPACE = b"\x7f"
+CURSOR = b"48;2;47;95;152"  # the background of the cursor's line in the dark theme
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 _SUMS = (re.compile(rb"Events seen\s+([\d,]+)"), re.compile(rb"Not shown\s+([\d,]+)"))
@@ -107,31 +110,74 @@ def report(name: str, found: list[float]) -> None:
     print(f"{name}: median {statistics.median(found):.0f}, p95 {p95:.0f}, most {max(found):.0f} ms, of {len(found)}")
 
 
+def list_latencies_ms(terminal: Terminal, seconds: float) -> list[float]:
+    """Move the cursor in the list of servers; return how long each move took to appear, as a line of another colour."""
+    found: list[float] = []
+    give_up_at = time.perf_counter() + seconds
+    while time.perf_counter() < give_up_at:
+        for key in (b"\x1b[B", b"\x1b[A"):
+            terminal.look(random.uniform(0.1, 0.3))
+            terminal.forget()
+            begun = time.perf_counter()
+            terminal.press(key)
+            seen = terminal.look(5, CURSOR)
+            found.append((time.perf_counter() - begun) * 1000 if seen else 5_000)
+    return found
+
+
+def measure_list(terminal: Terminal, options: argparse.Namespace) -> None:
+    """Measure the list of servers, once all are online."""
+    online = f"{options.servers} of {options.servers} servers online".encode()
+    while online not in _ESCAPES.sub(b"", terminal.seen):
+        terminal.press(b"t")  # draws everything
+        terminal.look(1)
+    print(f"all online after {time.perf_counter() - terminal.began:.1f} s")
+    terminal.look(3)
+    measure_flood(terminal, options, list_latencies_ms)
+    print(f"quit in {terminal.end():.2f} s")
+
+
+def measure_flood(
+    terminal: Terminal, options: argparse.Namespace, latencies: Callable[[Terminal, float], list[float]]
+) -> None:
+    """Measure keys, processor and memory while events come."""
+    before_s, begun = terminal.cpu_s(), time.perf_counter()
+    report(f"a key, {options.servers} x {options.per_second:,} events/s", latencies(terminal, options.seconds))
+    share = (terminal.cpu_s() - before_s) / (time.perf_counter() - begun)
+    print(f"processor {share:.0%} of a core, memory {terminal.rss_mib():.0f} MiB")
+
+
 def measure(options: argparse.Namespace, directory: Path) -> None:
     """Measure everything."""
     words = [str(options.slots), "--per-second", str(options.per_second), "--seconds", str(options.seconds)]
+    words += ["--servers", str(options.servers)]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "XDG_CONFIG_HOME": str(directory / "config")}
     environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
     command = [sys.executable, "-m", "tests.bench.flood", str(directory), "--slots", *words]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as flood:
         assert flood.stdin is not None
         assert flood.stdout is not None
-        flood.stdout.readline()
-        assert StateDir(directory / "state").read("monitor_port")
-        arguments = ["-m", "smtppseudo", "monitor", "--state-dir", str(directory / "state")]
+        ports = flood.stdout.readline().decode().split()
+        arguments = ["-m", "smtppseudo", "monitor", *[f"127.0.0.1:{port}" for port in ports]]
+        if options.servers > 1:
+            directory.joinpath("word").touch(0o600)
+            directory.joinpath("word").write_text(WORD)
+            arguments += ["--magic-file", str(directory / "word")]
+        else:
+            arguments += ["--state-dir", str(directory / "0" / "state")]
         terminal = Terminal([sys.executable, *arguments], environment)
-        terminal.look(10, b"Setup")
+        terminal.look(10, b"Setup" if options.servers == 1 else b"connecting")
         first_s = time.perf_counter() - terminal.began
         terminal.look(10, b"Online")
-        print(f"start to first picture {first_s:.2f} s, to the slots {time.perf_counter() - terminal.began:.2f} s")
+        print(f"start to first picture {first_s:.2f} s, to a server {time.perf_counter() - terminal.began:.2f} s")
+        if options.servers > 1:
+            measure_list(terminal, options)
+            return
         terminal.look(0.5)
         terminal.press(b"/")
         terminal.look(0.5)
         report("a key, nothing happening", latencies_ms(terminal, 1.5))
-        before_s, begun = terminal.cpu_s(), time.perf_counter()
-        report(f"a key, {options.per_second:,} events/s", latencies_ms(terminal, options.seconds))
-        share = (terminal.cpu_s() - before_s) / (time.perf_counter() - begun)
-        print(f"processor {share:.0%} of a core, memory {terminal.rss_mib():.0f} MiB")
+        measure_flood(terminal, options, latencies_ms)
         terminal.forget()
         terminal.look(8)  # the last events, and the sums that are drawn for them
         text = _ESCAPES.sub(b"", terminal.seen)
@@ -151,6 +197,7 @@ def main() -> None:
     parser.add_argument("--per-second", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--slots", type=int, default=25)
+    parser.add_argument("--servers", type=int, default=1)
     with tempfile.TemporaryDirectory() as directory:
         measure(parser.parse_args(), Path(directory))
 

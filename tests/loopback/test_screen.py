@@ -34,7 +34,10 @@ _NO_HANG_UP = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
 _CRASHES = """
 from smtppseudo.tui.app import MonitorApp
 tick = MonitorApp.tick
-MonitorApp.tick = lambda self: 1 // 0 if self.view.link.error or self.view.model.board.open_count else tick(self)
+def failing(self):
+    view = self.servers[0].view
+    return 1 // 0 if view.link.error or view.model.board.open_count else tick(self)
+MonitorApp.tick = failing
 """
 
 

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.clients import LIMIT_S, wait_until
 from tests.loopback.commands import Terminal, write_word
+from tests.loopback.test_screen import Terminal as ScreenTerminal
 from tests.monitors import credentials_text, monitor_port
 from tests.running import Running, Servers, command, environment, run
 
@@ -136,6 +137,32 @@ def test_watch_merges_streams(start: Callable[..., Running], access: list[str], 
     finally:
         process.kill()
         process.wait()
+
+
+def test_the_screen_shows_a_list_and_asks_for_the_shared_word_once(
+    start: Callable[..., Running], away: str, tmp_path: Path
+) -> None:
+    hosts = [host(start(number, server_name=f"mx{number}")) for number in (1, 2)]
+    arguments = ["monitor", *hosts, away, "--state-dir", str(tmp_path / "none")]
+    for _ in range(2):
+        screen = ScreenTerminal(tmp_path, tmp_path, *arguments)
+        try:
+            screen.wait_for(rb"The word is tried at each server here")
+            screen.type(WORD.encode() + b"\r")
+            screen.wait_for(rb"mx1(?s:.)*mx2")
+            screen.wait_for(rb"unreachable")
+            screen.type(b"\x1b[B\r")
+            screen.wait_for(rb"Top callers")
+            screen.type(b"\x1b")
+            screen.wait_for(rb"servers online(?s:.)*Top callers(?s:.)*servers online")
+            screen.type(b"q")
+            assert screen.wait_for_end() == 0
+            assert screen.is_restored()
+        finally:
+            screen.process.kill()
+            screen.process.wait()
+            screen.hang_up()
+        arguments = ["monitor", "--state-dir", str(tmp_path / "none")]  # the list is remembered
 
 
 def test_watch_ends_if_every_server_refuses(start: Callable[..., Running], access: list[str]) -> None:

@@ -5,7 +5,7 @@ import os
 import selectors
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,13 @@ from textual.pilot import Pilot
 
 from smtppseudo.config.settings import Settings
 from smtppseudo.files import StateDir
-from smtppseudo.link.errors import OpRefusedError
+from smtppseudo.link.errors import (
+    ConnectionLostError,
+    NotAuthorizedError,
+    OpRefusedError,
+    UnknownCertificateError,
+    UnreachableError,
+)
 from smtppseudo.link.incoming import Dropped, Snapshot, Streamed
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.pins import Pins
@@ -25,9 +31,11 @@ from smtppseudo.monitor.codec import Frame
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.app import MonitorApp
 from smtppseudo.tui.dialogs.service import ServiceControl
-from smtppseudo.tui.feeder import EventBatch, Feeder, LinkUp, PolledReply, ResumePoint, Update
+from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, PolledReply, ResumePoint, Update
+from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.model import Model
-from smtppseudo.tui.server_view import Dependencies
+from smtppseudo.tui.operations import Operations
+from smtppseudo.tui.server_view import Dependencies, ServerView
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
 SECOND = 1_740_000_000  # since the epoch
@@ -110,9 +118,18 @@ class FakeStore(StateDir):
 
 
 class Scene:
-    """The application and its fake surroundings. `clock` is its monotonic time."""
+    """The application and its fake surroundings. `clock` is its monotonic time.
 
-    def __init__(self, target: Target | None = None, unit: UnitState | None = None) -> None:
+    `behind` is a command that is run behind the screen for every action, as on Windows.
+    """
+
+    def __init__(
+        self,
+        target: Target | None = None,
+        unit: UnitState | None = None,
+        *others: Target,
+        behind: list[str] | None = None,
+    ) -> None:
         self.sources: list[FakeSource] = []
         self.store = FakeStore()
         self.clock = 1_000.0
@@ -129,11 +146,12 @@ class Scene:
             UTC,
             ServiceControl(
                 lambda: self.unit,
-                lambda action: ["sudo", "smtppseudo", action.value],
+                lambda action: behind or ["sudo", "smtppseudo", action.value],
                 lambda action: self.obstacle,
+                needs_terminal=not behind,
             ),
         )
-        self.app = MonitorApp(target or Target("127.0.0.1", 26), dependencies)
+        self.app = MonitorApp([target or Target("127.0.0.1", 26), *others], dependencies)
         self.pilot: Pilot[None]
 
     @property
@@ -141,9 +159,35 @@ class Scene:
         """The source in use."""
         return self.sources[-1]
 
+    @property
+    def main(self) -> MainScreen:
+        """The main screen."""
+        assert isinstance(self.app.page, MainScreen)
+        return self.app.page
+
+    @property
+    def operations(self) -> Operations:
+        """The operations on the server that is shown."""
+        return self.app.page.selected
+
+    @property
+    def view(self) -> ServerView:
+        """The server that is shown."""
+        return self.operations.view
+
     async def tell(self, *updates: Update) -> None:
         """Let the application process updates, and draw."""
         self.source.updates += updates
+        self.app.tick()
+        await self.pilot.pause()
+
+    async def tell_all(self, servers: Sequence[Sequence[Update]]) -> None:
+        """Let the application process updates of each of its servers, and draw."""
+        for source, updates in zip(self.sources, servers, strict=True):
+            source.updates += updates
+            for login in [update for update in updates if isinstance(update, LinkUp)]:
+                source.replies["get"] = {"settings": login.snapshot.settings, "origins": {}, "revision": 7}
+        self.clock += 1
         self.app.tick()
         await self.pilot.pause()
 
@@ -326,6 +370,36 @@ def closed_slot(slot: int, ip: str, helo: str, sender: str) -> Frame:
     reason = ("quit", "peer", "idle")[slot % 3]
     frame = {"slot": slot, "state": "closed", "session": 900 + slot, "ip": ip, "port": 51_000 + slot * 37}
     return {**frame, **said, "reason": reason, "connected_at": stamp(60 * slot), "idle_ms": slot * 41_300}
+
+
+FINGERPRINT = f"SHA256:{'0A:' * 32}".removesuffix(":")
+
+
+def fleet_scene(count: int = 12) -> "Scene":
+    """Return a scene with several servers."""
+    first, *others = [Target(f"192.0.2.{number}", 26) for number in range(1, count + 1)]
+    return Scene(first, None, *others)
+
+
+def fleet_morning() -> list[list[Update]]:
+    """Return the updates of twelve servers: two are away, one refuses the word, one has an unknown certificate."""
+    servers: list[list[Update]] = []
+    for number in range(1, 13):
+        name = "mx-long-name.dept7" if number == 7 else f"mx{number}"
+        callers = [closed_slot(slot, *CAST[(slot + number) % len(CAST)]) for slot in range(1, number)]
+        login = link_up(callers, server_name=name, seq=0, accept_mail=number == 5, is_own=False)
+        calls: list[Streamed | Dropped] = []
+        for at in range(number % 5):
+            calls += session_events(len(calls) + 1, at + 1, *CAST[(at * 3 + number) % len(CAST)], 50, is_open=at != 1)
+        sums = {**counters(), "mails_refused_today": 1_018 * number % 977}
+        servers.append([login, batch(*calls), status(counters=sums, lost_log_lines=12 if number == 9 else 0)])
+    place = ("192.0.2.11", 26)
+    servers[1].append(LinkDown(ConnectionLostError("192.0.2.2 port 26: the server ended the connection (shutdown)"), 8))
+    servers[3] = [LinkDown(UnreachableError("cannot reach 192.0.2.4 port 26: Connection refused; use a tunnel"), 15)]
+    servers[7] = [LinkDown(NotAuthorizedError("192.0.2.8 port 26: Not Authorized! The magic word is wrong"), None)]
+    servers[9] = [link_up(server_name="mx10", state="offline", is_own=False), status(state="offline")]
+    servers[10] = [LinkDown(UnknownCertificateError(FINGERPRINT, place), None)]
+    return servers
 
 
 CAST = (

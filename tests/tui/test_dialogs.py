@@ -1,5 +1,7 @@
 """The dialogs: what they show, and what they ask the server."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,7 +94,7 @@ def test_a_change_that_loses_something_needs_a_confirmation(
 ) -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(*busy_morning())
-        await scene.settle(lambda: scene.app.view.model.revision == 7, "settings")
+        await scene.settle(lambda: scene.view.model.revision == 7, "settings")
         await scene.pilot.press(key)
         await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "the question")
         await scene.pilot.press("enter")  # Cancel has the focus
@@ -312,12 +314,29 @@ def test_the_command_is_shown_if_the_terminal_cannot_run_it() -> None:
     play(Scene(unit=UnitState("yes", "yes (running)", "yes")), act)
 
 
+def test_where_commands_ask_nothing_they_run_behind_the_screen(tmp_path: Path) -> None:
+    code = "import pathlib, sys; pathlib.Path(sys.argv[1]).mkdir()"
+
+    async def act(scene: Scene) -> None:
+        await open_service(scene)
+        assert "sudo" not in scene.text()
+        scene.unit = UnitState("yes", "yes", "yes")
+        await scene.pilot.click("#install")
+        await scene.settle(lambda: "Upgrade" in scene.text(), "the new state")
+        assert (tmp_path / "made").is_dir()
+        await scene.pilot.click("#install")
+        await scene.settle(lambda: "FileExistsError" in flowing(scene), "the error of the command")
+
+    behind = [sys.executable, "-c", code, str(tmp_path / "made")]
+    play(Scene(unit=UnitState("no", "no", "no"), behind=behind), act)
+
+
 def test_the_service_of_another_machine_is_not_shown() -> None:
     async def act(scene: Scene) -> None:
         await scene.pilot.press("v")
         await scene.settle(lambda: bool(scene.app._notifications), "the toast")
         assert "192.0.2.99 is not this machine" in next(iter(scene.app._notifications)).message
-        assert scene.app.screen is scene.app.main
+        assert scene.app.screen is scene.main
 
     play(Scene(Target("192.0.2.99", 26), UnitState("no", "no", "no")), act)
 
@@ -360,7 +379,7 @@ def test_a_new_certificate_is_accepted_by_the_operator() -> None:
 def test_a_changed_certificate_is_refused_until_the_operator_accepts_it() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(LinkDown(ChangedCertificateError(FINGERPRINTS[1], ELSEWHERE, FINGERPRINTS[0]), None))
-        assert scene.app.screen is scene.app.main
+        assert scene.app.screen is scene.main
         assert "pretends to be the server" in " ".join(scene.text().split())
         assert "r asks whether to trust it" in scene.text()
         await scene.pilot.press("r")
@@ -392,7 +411,7 @@ def test_arrows_move_between_buttons_and_q_and_ctrl_c_leave() -> None:
         await scene.settle(lambda: isinstance(scene.app.screen, MainScreen), "left")
         await scene.pilot.press("f", "q", "ctrl+c")
         assert scene.app.is_running
-        assert not scene.app.view.model.board.query
+        assert not scene.view.model.board.query
         await scene.pilot.press("ctrl+c")
         await scene.settle(lambda: not scene.app.is_running, "quit")
 
@@ -407,7 +426,7 @@ def test_a_mistake_in_a_filter_stands_below_it_and_a_toast_above_the_events() ->
         assert "state:open ip:1.2.3" in lines[-3]
         assert "is neither an address nor a network" in lines[-2]
         await scene.pilot.press("escape")
-        scene.app.operations.report("Stop", "this was refused for a reason that takes more than one line of a toast")
+        scene.operations.report("Stop", "this was refused for a reason that takes more than one line of a toast")
         await scene.settle(lambda: "This was refused" in scene.text(), "the toast")
         assert "following" in scene.text()
         assert "This was refused" in scene.text().split("Events")[0]

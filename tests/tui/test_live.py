@@ -59,7 +59,7 @@ class Live:
 
     def __init__(self, server: Running, directory: Path) -> None:
         keys = Keys(state_dir(server))
-        self.app = MonitorApp(Target(), dependencies(keys, directory / "config"))
+        self.app = MonitorApp([Target()], dependencies(keys, directory / "config"))
         self.pilot: Pilot[None]
 
     def text(self) -> str:
@@ -127,7 +127,7 @@ def test_the_next_caller_sees_the_new_greeting(live: tuple[Running, Live]) -> No
         await screen.settle(lambda: isinstance(screen.app.screen, MainScreen), "saved")
         with server.connect() as client:
             client.expect("220 sink.test at your service")
-        assert screen.app.view.link.up is not None  # no reconnect for that
+        assert screen.app.servers[0].view.link.up is not None  # no reconnect for that
 
     screen.play(act)
 
@@ -139,7 +139,7 @@ def test_a_certificate_is_accepted_on_the_screen(servers: Servers, certificate: 
     keys = Keys(state_dir(server))
     keys.pin = certificate.fingerprint.replace("SHA256:", "SHA256:00:")[:-3]
     target = Target("127.0.0.1", monitor_port(server), tls="on")
-    screen.app = MonitorApp(target, dependencies(keys, tmp_path / "config"))
+    screen.app = MonitorApp([target], dependencies(keys, tmp_path / "config"))
 
     async def run() -> None:
         async with screen.app.run_test(size=(120, 40)) as pilot:
@@ -183,7 +183,7 @@ def test_the_screen_reconnects_after_a_restart(servers: Servers, tmp_path: Path)
     async def act() -> None:
         with server.connect() as client:
             client.expect("220")
-        await screen.settle(lambda: len(screen.app.view.model.board.order) == 1, "a session")
+        await screen.settle(lambda: len(screen.app.servers[0].view.model.board.order) == 1, "a session")
         server.stop()
         await screen.settle(lambda: "no connection" in screen.text() and "the last state" in screen.text(), "lost")
         assert "127.0.0.1" in screen.text()
@@ -333,7 +333,7 @@ def test_quitting_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
         target = Target("127.0.0.1", port)
-        app = MonitorApp(target, dependencies(Keys(None), tmp_path))
+        app = MonitorApp([target], dependencies(Keys(None), tmp_path))
 
         async def run() -> None:
             async with app.run_test() as pilot:

@@ -5,29 +5,68 @@ import json
 import pytest
 
 from smtppseudo.link.route import Target
-from smtppseudo.tui.memory import MEMORY_FILE, Memory, target_for
+from smtppseudo.tui.memory import MEMORY_FILE, Memory, Place, targets_for
 from tests.tui.scene import FakeStore
+
+HERE = (None, None)
 
 
 def test_memory_is_loaded_as_it_was_saved() -> None:
     store = FakeStore()
-    Memory("192.0.2.1", 2_626, cleartext=True, theme="t").with_word("192.0.2.1", 2_626, "open sesame").save(store)
-    memory = Memory.load(store)
+    memory = Memory(store)
+    memory.theme = "t"
+    memory.servers = [Place("192.0.2.1", 2_626, cleartext=True), Place("mx2")]
+    memory.keep_word("192.0.2.1", 2_626, "open sesame")
+    memory.save()
+    memory = Memory(store)
+    assert memory.theme == "t"
     assert memory.word_of("192.0.2.1", 2_626) == "open sesame"
     assert "sesame" not in repr(memory)
-    assert target_for(memory, None, None, None, "auto") == Target("192.0.2.1", 2_626, "open sesame", "off")
-    assert target_for(memory, "localhost", None, None, "auto") == Target("localhost", None, None, "auto")
-    assert memory.with_word("192.0.2.1", 2_626, None).words == {}
+    both = [Target("192.0.2.1", 2_626, "open sesame", "off"), Target("mx2", None, None, "auto")]
+    assert targets_for(memory, [HERE], None, "auto") == both
+    assert targets_for(memory, [("localhost", None)], None, "auto") == [Target("localhost")]
+    assert targets_for(memory, [("192.0.2.1", 2_626)], None, "auto") == [both[0]._replace(tls="auto")]
+    assert targets_for(memory, [(None, 2_626)], "one word", "on") == [Target(None, 2_626, "one word", "on")]
+    memory.keep_word("192.0.2.1", 2_626, None)
+    assert memory.words == {}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 4, "port": "x", "words": {"a 1": "short"}}', "[" * 100_000])
+def test_without_a_memory_this_machine_is_shown() -> None:
+    assert targets_for(Memory(FakeStore()), [HERE], None, "auto") == [Target()]
+
+
+def test_a_server_keeps_its_place_in_the_list() -> None:
+    memory = Memory(FakeStore())
+    memory.servers = [Place("a"), Place("b")]
+    memory.replace(Place("a"), Place("c"))
+    assert memory.servers == [Place("c"), Place("b")]
+    memory.replace(Place("other"), Place("d"))
+    assert memory.servers == [Place("d")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"host": 4, "port": "x", "words": {"a 1": "short"}}',
+        '{"servers": [4, {"host": ["x"]}, {"port": 26}]}',
+        '{"servers": "x"}',
+        "[" * 100_000,
+    ],
+)
 def test_a_malformed_memory_is_ignored(text: str) -> None:
     store = FakeStore()
     store.files[MEMORY_FILE] = text
-    assert Memory.load(store) == Memory()
+    memory = Memory(store)
+    assert (memory.servers, memory.theme, memory.words) == ([], "", {})
 
 
-def test_the_memory_is_a_json_file() -> None:
+def test_the_memory_is_a_json_file_and_an_older_one_is_read() -> None:
     store = FakeStore()
-    Memory("h", 1).save(store)
-    assert json.loads(store.files[MEMORY_FILE])["host"] == "h"
+    store.files[MEMORY_FILE] = '{"host": "192.0.2.1", "port": 2626, "cleartext": true, "theme": "", "words": {}}'
+    memory = Memory(store)
+    memory.save()
+    assert memory.servers == [Place("192.0.2.1", 2_626, cleartext=True)]
+    assert json.loads(store.files[MEMORY_FILE])["servers"] == [{"host": "192.0.2.1", "port": 2626, "cleartext": True}]

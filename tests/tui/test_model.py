@@ -11,7 +11,7 @@ KEY = SessionKey(3, 1_001, "192.0.2.1", 40_001)
 def test_a_replay_fills_transcripts_but_not_slots() -> None:
     model = model_of(*session_events(1, 3, "192.0.2.1", "gf.com", "<a@b.com>"), seq=50)
     assert model.board.rows[3].state == "free"
-    assert model.last_connect
+    assert model.last_caller[1] == "192.0.2.1"
     transcript = model.transcripts.get(KEY)
     assert transcript is not None
     assert model.transcripts.latest_of("192.0.2.1") == KEY

@@ -24,7 +24,7 @@ from smtppseudo.link.errors import (
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.feeder import LinkDown, Update
 from smtppseudo.tui.themes import DARK, LIGHT
-from tests.tui.scene import Scene, busy_morning, link_up, play, status
+from tests.tui.scene import Scene, busy_morning, fleet_morning, fleet_scene, link_up, play, status
 
 DIRECTORY: Final = Path(__file__).parent / "snapshots"
 TEXTUAL: Final = "8.2.8"
@@ -49,12 +49,16 @@ class Picture(NamedTuple):
     theme: str = DARK
     updates: tuple[Update, ...] | None = None  # None: a busy morning
     keys: tuple[str, ...] = ()
+    is_fleet: bool = False
 
 
 SIZES: Final = ((80, 24), (100, 40), (200, 60))
 PICTURES: Final = (
     *[Picture(f"main-{w}x{h}-dark", (w, h)) for w, h in SIZES],
     *[Picture(f"main-{w}x{h}-light", (w, h), LIGHT) for w, h in SIZES],
+    *[Picture(f"fleet-{w}x{h}-dark", (w, h), keys=("down",), is_fleet=True) for w, h in SIZES],
+    *[Picture(f"fleet-{w}x{h}-light", (w, h), LIGHT, keys=("end", "up"), is_fleet=True) for w, h in SIZES],
+    Picture("one-of-fleet-80x24-dark", (80, 24), keys=("down", "down", "enter"), is_fleet=True),
     Picture("quiet-100x40-dark", (100, 40), updates=(link_up(), status())),
     Picture("search-100x40-light", (100, 40), LIGHT, keys=("slash", *"gf.com", "enter")),
     Picture("details-80x24-light", (80, 24), LIGHT, keys=("d",)),
@@ -85,7 +89,10 @@ def drawn(picture: Picture) -> str:
     async def act(scene: Scene) -> None:
         scene.app.theme = picture.theme
         scene.app.animation_level = "none"
-        await scene.tell(*(busy_morning() if picture.updates is None else picture.updates))
+        if picture.is_fleet:
+            await scene.tell_all(fleet_morning())
+        else:
+            await scene.tell(*(busy_morning() if picture.updates is None else picture.updates))
         await scene.pilot.press(*picture.keys)
         scene.clock += 7
         await scene.tell()
@@ -95,7 +102,8 @@ def drawn(picture: Picture) -> str:
         await scene.pilot.pause()
         found.append(re.sub(r"@font-face \{.*?\}\s*", "", scene.app.export_screenshot(), flags=re.DOTALL))
 
-    play(Scene(unit=UnitState("yes", "yes (running)", "yes")), act, picture.size)
+    scene = fleet_scene() if picture.is_fleet else Scene(unit=UnitState("yes", "yes (running)", "yes"))
+    play(scene, act, picture.size)
     return found[0]
 
 

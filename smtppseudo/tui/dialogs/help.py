@@ -1,11 +1,12 @@
 """The help: the keys, from the table of actions, and what the screen shows."""
 
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import Final
 
 from textual.content import Content
 
-from smtppseudo.tui.actions import ACTIONS, KEY_SIGNS, OTHER_KEYS
+from smtppseudo.tui.actions import KEY_SIGNS, OTHER_KEYS, ScreenAction
 
 _ABOUT: Final = """
 A slot is a place for one connection. It keeps its last session after that was closed: open ones come first, \
@@ -25,9 +26,9 @@ _KEYS_WIDTH: Final = 9
 _TEXT_WIDTH: Final = 69
 
 
-def key_lines() -> list[tuple[str, str]]:
+def key_lines(actions: Sequence[ScreenAction]) -> list[tuple[str, str]]:
     """Return each key, and what it does."""
-    of_actions = [(_key_names(action.keys), f"{action.title}: {action.help}") for action in ACTIONS]
+    of_actions = [(_key_names(action.keys), f"{action.title}: {action.help}") for action in actions]
     return of_actions + list(OTHER_KEYS)
 
 
@@ -35,10 +36,10 @@ def _key_names(keys: str) -> str:
     return " ".join([_KEY_NAMES.get(key, key.upper() if len(key) > 1 else key) for key in keys.split(",")])
 
 
-def help_text() -> Content:
-    """Return the text of the help."""
+def help_text(actions: Sequence[ScreenAction]) -> Content:
+    """Return the text of the help on a page with these actions."""
     lines: list[Content] = []
-    for keys, text in key_lines():
+    for keys, text in key_lines(actions):
         first, *rest = wrap(text, _TEXT_WIDTH - _KEYS_WIDTH)
         lines.append(Content.assemble((f"{keys:<{_KEYS_WIDTH}}", "bold"), first))
         lines += [Content(" " * _KEYS_WIDTH + line) for line in rest]

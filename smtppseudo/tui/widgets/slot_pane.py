@@ -1,7 +1,7 @@
 """The table of slots. It draws only the lines in view, so that ten thousand slots cost no more than ten."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -13,52 +13,32 @@ from textual.strip import Strip
 from smtppseudo.tui.slots import Column, SlotBoard, SlotRow
 from smtppseudo.tui.texts import fit, format_span, reply_class, short_command
 from smtppseudo.tui.transcripts import SessionKey
-from smtppseudo.tui.widgets.tables import Table
+from smtppseudo.tui.widgets.tables import Layout, Table, lay_out
 
-
-class _Layout(NamedTuple):
-    """How a column is laid out. Spare width is divided by `share`; columns of a high `rank` are left out first."""
-
-    title: str
-    width: int
-    share: int
-    rank: int
-
-
-_LAYOUT: Final[Mapping[Column, _Layout]] = {
-    "slot": _Layout("Slot", 5, 0, 0),
-    "state": _Layout("State", 10, 0, 0),
-    "ip": _Layout("Remote IP", 15, 0, 0),
-    "port": _Layout("Port", 5, 0, 5),
-    "helo": _Layout("HELO", 9, 3, 3),
-    "sender": _Layout("Sender", 12, 4, 4),
-    "last": _Layout("Last", 12, 5, 0),
-    "reply": _Layout("Reply", 5, 4, 0),
-    "idle": _Layout("Idle", 6, 0, 2),
+_LAYOUT: Final[Mapping[Column, Layout]] = {
+    "slot": Layout("Slot", 5, is_right=True),
+    "state": Layout("State", 10),
+    "ip": Layout("Remote IP", 15),
+    "port": Layout("Port", 5, rank=5, is_right=True),
+    "helo": Layout("HELO", 9, 3, 3),
+    "sender": Layout("Sender", 12, 4, 4),
+    "last": Layout("Last", 12, 5),
+    "reply": Layout("Reply", 5, 4),
+    "idle": Layout("Idle", 6, rank=2, is_right=True),
 }
-_RIGHT: Final = ("slot", "port", "idle")
 _SIGNS: Final = {"open": "●", "closed": "○"}
 _IP_SHARE_MAX: Final = 0.4
 _REPLY_TEXT_FROM: Final = 130  # in a narrower table, the reply is its code alone
 _NEW_S: Final = 2.0  # what changed since is bold
 
 
-def lay_out(width: int, ip_width: int = 0) -> dict[Column, int]:
-    """Return the columns that have room, with their widths. There is a space before, between and after them."""
+def column_widths(width: int, ip_width: int = 0) -> dict[Column, int]:
+    """Return the columns that have room, with their widths."""
     columns = dict(_LAYOUT)
     columns["ip"] = columns["ip"]._replace(width=max(15, min(ip_width, int(width * _IP_SHARE_MAX))))
     if width < _REPLY_TEXT_FROM:
         columns["reply"] = columns["reply"]._replace(share=0)
-    while sum(layout.width + 1 for layout in columns.values()) + 1 > width and len(columns) > 1:
-        del columns[max(columns, key=lambda name: columns[name].rank)]
-    spare = width - 1 - sum(layout.width + 1 for layout in columns.values())
-    shares = sum(layout.share for layout in columns.values())
-    widths: dict[Column, int] = {}
-    for name, layout in columns.items():
-        more = spare * layout.share // shares if shares and spare > 0 else 0
-        spare, shares = spare - more, shares - layout.share
-        widths[name] = layout.width + more
-    return widths
+    return lay_out(columns, width)
 
 
 class SlotPane(Table):
@@ -121,7 +101,7 @@ class SlotPane(Table):
 
     def _lay_out_columns(self) -> None:
         # Not only at a resize: the scrollbar comes and goes.
-        widths = lay_out(self.scrollable_content_region.width, self._board.ip_width)
+        widths = column_widths(self.scrollable_content_region.width, self._board.ip_width)
         if widths != self._widths:
             self._widths = widths
             self.refresh()
@@ -155,7 +135,7 @@ class SlotPane(Table):
 
     def on_resize(self) -> None:
         self._lay_out_columns()
-        self._follow_cursor()
+        self.keep_cursor_in_view()
 
     def on_click(self, event: events.Click) -> None:
         """Sort by the column whose title was clicked."""
@@ -172,14 +152,7 @@ class SlotPane(Table):
         self._cursor_slot = order[self._cursor_line].slot
         self.refresh_lines(before + 1)
         self.refresh_lines(self._cursor_line + 1)
-        self._follow_cursor()
-
-    def _follow_cursor(self) -> None:
-        top, height = self.scroll_offset.y, max(1, self.size.height - 1)
-        if self._cursor_line < top:
-            self.scroll_to(y=self._cursor_line, animate=False)
-        elif self._cursor_line >= top + height:
-            self.scroll_to(y=self._cursor_line - height + 1, animate=False)
+        self.keep_cursor_in_view()
 
     def _column_at(self, x: int) -> Column | None:
         left = 1
@@ -194,7 +167,7 @@ class SlotPane(Table):
         cells: list[str] = []
         for column, room in self._widths.items():
             arrow = ("▼" if board.is_reversed else "▲") if column == board.sort else ""
-            cells.append(fit(_LAYOUT[column].title + arrow, room, right=column in _RIGHT))
+            cells.append(fit(_LAYOUT[column].title + arrow, room, right=_LAYOUT[column].is_right))
         text = fit(" " + " ".join(cells), width)
         return Strip([Segment(text, self.style("head"))], width)
 
@@ -209,7 +182,7 @@ class SlotPane(Table):
             base, reply = base + bar, reply + bar
         segments = [Segment(" ", base)]
         for column, room in self._widths.items():
-            text = fit(_text(row, column, idle, room), room, right=column in _RIGHT)
+            text = fit(_text(row, column, idle, room), room, right=_LAYOUT[column].is_right)
             segments.append(Segment(text + " ", (reply if column == "reply" else base) + bold))
         return Strip(segments).adjust_cell_length(width, base)
 

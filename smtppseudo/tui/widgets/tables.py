@@ -1,6 +1,7 @@
 """What the tables of sessions share: keys, cursor, and the styles of replies."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple, TypeVar
 
 from rich.style import Style
 from textual import events
@@ -9,6 +10,33 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 
 from smtppseudo.tui.transcripts import SessionKey
+
+C = TypeVar("C", bound=str)
+
+
+class Layout(NamedTuple):
+    """How a column is laid out. Spare width is divided by `share`; columns of a high `rank` are left out first."""
+
+    title: str
+    width: int
+    share: int = 0
+    rank: int = 0
+    is_right: bool = False
+
+
+def lay_out(columns: Mapping[C, Layout], width: int) -> dict[C, int]:
+    """Return the columns that have room, with their widths. There is a space before, between and after them."""
+    columns = dict(columns)
+    while sum(layout.width + 1 for layout in columns.values()) + 1 > width and len(columns) > 1:
+        del columns[max(columns, key=lambda name: columns[name].rank)]
+    spare = width - 1 - sum(layout.width + 1 for layout in columns.values())
+    shares = sum(layout.share for layout in columns.values())
+    widths: dict[C, int] = {}
+    for name, layout in columns.items():
+        more = spare * layout.share // shares if shares and spare > 0 else 0
+        spare, shares = spare - more, shares - layout.share
+        widths[name] = layout.width + more
+    return widths
 
 
 class Table(ScrollView, can_focus=True):
@@ -54,6 +82,12 @@ class Table(ScrollView, can_focus=True):
     def go_to(self, line: int) -> None:
         """Put the cursor on a line, the nearest one if there is none, and show it."""
         raise NotImplementedError
+
+    def keep_cursor_in_view(self) -> None:
+        """Scroll as far as needed, in a table that scrolls below its titles."""
+        line, top, height = self.cursor_line, self.scroll_offset.y, max(1, self.size.height - self.head_lines)
+        if not top <= line < top + height:
+            self.scroll_to(y=line if line < top else line - height + 1, animate=False)
 
     def on_click(self, event: events.Click) -> None:
         """Open the session that was clicked."""
