@@ -19,7 +19,7 @@ from smtppseudo.cli.access import explained, user_keyring
 from smtppseudo.cli.messages import print_lines, say
 from smtppseudo.cli.options import describe, seconds, whole_number
 from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, require_screen, show
-from smtppseudo.cli.watch import Watch
+from smtppseudo.cli.watch import Watch, print_at_once
 from smtppseudo.config.settings import check
 from smtppseudo.demo.arrivals import arrivals
 from smtppseudo.demo.directory import DemoDirectory
@@ -121,7 +121,8 @@ def _print_events(server: ServerProcess, seconds: float | None) -> None:
         timer.daemon = True
         timer.start()
         try:
-            watch.print_events(link)
+            for lines in watch.follow(link):
+                print_at_once([line for _, line in lines])
         except ClosedError:
             pass  # the time is up
         except ConnectionLostError as error:
