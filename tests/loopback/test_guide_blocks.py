@@ -29,12 +29,15 @@ class Booted(NamedTuple):
 
 
 BOOTED: Final = Booted()
+IN_TEST_READERS: Final = Skip("test_blocklist_readers.py runs Postfix with it")
 BY_DUCKDB: Final = Skip("an extra has DuckDB; tests/others/test_duckdb.py runs it")
 BY_PROMTOOL: Final = Skip("tests/others/test_prometheus_rules.py runs it, with promtool")
 BY_CROWDSEC: Final = Skip("CrowdSec takes a second to start; tests/others/test_crowdsec.py runs it")
 IN_TEST_LOG_SHIPPING: Final = Skip("test_log_shipping.py runs it, or its programs with what it says")
 IN_TEST_BIND: Final = Skip("test_bind.py runs it, with 20,000 entries")
 
+
+UNDER_WINE: Final = Skip("tests/wine/test_windows_service.py runs the commands under Wine")
 
 HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
     README: {
@@ -65,6 +68,12 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo install-service --user": BOOTED,
         "defaults": runs.haproxy,
         "python3 .ci/pyz.py": runs.serves(2525),
+    },
+    "windows": {
+        'py -m venv "%ProgramFiles%\\smtppseudo"': UNDER_WINE,
+        '"%ProgramFiles%\\smtppseudo\\Scripts\\smtppseudo" probe': UNDER_WINE,
+        "notepad C:": UNDER_WINE,
+        "sc qc smtppseudo": Skip("they try what Wine does not have"),
     },
     "other-init-systems": {
         "smtppseudo install-service": Skip(
@@ -147,8 +156,9 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "dig @127.0.0.1 -k": IN_TEST_BIND,
         "dig +short @192.0.2.53": IN_TEST_BIND,
         "smtppseudo blocklist --format nft": runs.nftables,
-        "smtppseudo blocklist --format plain": runs.postscreen,
-        "postscreen_access_list = ": runs.postscreen_setting,
+        "smtppseudo blocklist --format plain": runs.postfix_table,
+        "smtpd_client_restrictions = ": IN_TEST_READERS,
+        "postscreen_access_list = ": IN_TEST_READERS,
     },
     "fail2ban": {
         "fail2ban-client status smtppseudo": Skip("test_booted_journal.py asks a real fail2ban the same"),
