@@ -1,7 +1,6 @@
 """Events: what happened, as values; one vocabulary for log, stream and counters.
 
-The classes are named tuples: as immutable as a frozen dataclass, three times as fast to create (each command creates
-one), and without the start-up time of `dataclasses`.
+Named tuples, because each command creates one: three times as fast as frozen dataclasses, and loaded sooner.
 """
 
 import re
@@ -39,20 +38,15 @@ class Connected(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A command and its reply, one data event. Both are text from `escape`.
+    """A command and its reply, one data event. Both are text from `escape`."""
 
-    `data` is the line as sent, without its line end, of at most 2,048 bytes; `reply` is the first line of the reply,
-    with the code, without CRLF; `more_lines` counts its other lines. `truncated_bytes` counts the bytes dropped from a
-    line that was too long.
-    """
-
-    data: str
-    reply: str
+    data: str  # the line as sent, of at most 2,048 bytes, without its end
+    reply: str  # the first line, with the code, without CRLF
     eol_lf: bool = False
     pregreet: bool = False
     pipelined: bool = False
-    truncated_bytes: int = 0
-    more_lines: int = 0
+    truncated_bytes: int = 0  # dropped from a line that was too long
+    more_lines: int = 0  # of the reply, after the first
 
 
 class Message(NamedTuple):
@@ -70,19 +64,15 @@ class Handshake(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A session ended.
-
-    `mails_refused` counts its mail transactions that got the refusal of the stage (0 from servers that did not count
-    them), `not_logged` its data events over a share of the log.
-    """
+    """A session ended."""
 
     reason: CloseReason
     duration_ms: int
     received_bytes: int
     sent_bytes: int
     commands: int
-    mails_refused: int = 0
-    not_logged: int = 0
+    mails_refused: int = 0  # MAIL transactions that got the refusal of the stage; 0 if the server did not count them
+    not_logged: int = 0  # data events over a share of the log
 
 
 class TurnedAway(NamedTuple):
@@ -112,14 +102,11 @@ class Offline(NamedTuple):
 
 
 class SettingsChanged(NamedTuple):
-    """Settings changed; `keys` holds their names, separated by commas, `changes` their old and new values.
+    """Settings changed."""
 
-    No setting is a secret: keys and the magic word stand in files. `changes` is empty from servers that did not log it.
-    """
-
-    keys: str
+    keys: str  # their names, separated by commas
     by: str
-    changes: str = ""
+    changes: str = ""  # old and new values, if the server logs them; none is a secret, because secrets stand in files
 
 
 class Monitor(NamedTuple):

@@ -12,6 +12,7 @@ from smtppseudo.config.settings import did_you_mean
 TOPICS: Final = (
     "install",
     "other-init-systems",
+    "containers",
     "saying-no",
     "settings",
     "monitor",

@@ -1,7 +1,4 @@
-"""Settings: every key with its default and its allowed values.
-
-The file, the command line, the monitor protocol, `smtppseudo config` and the man page all use the table `KEYS`.
-"""
+"""Settings: every key with its default, its allowed values and its help text, for all that reads or shows settings."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
@@ -122,15 +119,12 @@ class SettingsError(ValueError):
 
 
 class Key(NamedTuple):
-    """A key. `at_start`: changing it needs a restart. `by_monitor`: monitors may set it.
-
-    `check` returns the value in its type, or raises ValueError with the allowed values.
-    """
+    """A key. `check` returns a value in its type, or raises ValueError with the allowed values."""
 
     check: Callable[[object], Any]
     help: str
-    by_monitor: bool = False
-    at_start: bool = False
+    by_monitor: bool = False  # monitors may set it
+    at_start: bool = False  # changing it needs a restart
 
 
 _by_monitor: Final = partial(Key, by_monitor=True)
@@ -301,10 +295,7 @@ def warn_at(place: object, warn: Warn) -> Warn:
 
 
 def current_name(name: str, names: Collection[str], warn: Warn) -> str:
-    """Return the current name of a key; warn if `name` is its old one.
-
-    Raises SettingsError if `names`, the keys of the same source, contain both.
-    """
+    """Return the current name of a key; warn if `name` is its old one. Raises SettingsError if `names` have both."""
     current = OLD_NAMES.get(name, name)
     if current != name:
         if current in names:

@@ -125,10 +125,7 @@ def renderer(log_format: "LogFormat", server_name: str) -> Renderer:
 
 
 def render_record(record: Mapping[str, object]) -> str:
-    """Render the fields of a record as `render_text` renders the event, LF included.
-
-    Unknown events and fields are rendered, too. The line is printable ASCII, no matter what the server sent.
-    """
+    """Render a record, even with unknown fields, as `render_text` renders an event: printable ASCII in any case."""
     pairs = [f" {name}={_any_value(value)}" for name, value in record.items() if name not in ("time", "event")]
     return printable(f"{record['time']} {record['event']}{''.join(pairs)}") + "\n"
 
@@ -172,10 +169,7 @@ def _json_pairs(pairs: Iterable[tuple[str, Value]]) -> str:
 
 
 def read_record(line: str) -> dict[str, Any]:
-    """Return the fields of one line, `time` and `event` included, with the names of this version.
-
-    The event may be unknown. Raises ValueError if the line is not a whole record.
-    """
+    """Return all fields of a line, of any event, by their current names. Raises ValueError if it is no whole record."""
     record = _read_json(line) if line.startswith("{") else _read_text(line)
     time, event = str(record.get("time")), str(record.get("event"))
     is_cut = len(record) == len((time, event))  # every event has at least one more field

@@ -8,10 +8,7 @@ SOURCES_MAX: Final = 4_096
 
 
 class Attempts:
-    """Allows each source `burst` attempts, then one in `refill_s` seconds. Sources do not affect each other.
-
-    `sources_max` is a security limit: beyond it, the source whose last attempt is oldest is forgotten.
-    """
+    """Allows each source `burst` attempts, then one in `refill_s` seconds. It forgets the oldest of `sources_max`."""
 
     def __init__(self, burst: int = BURST, refill_s: float = REFILL_S, sources_max: int = SOURCES_MAX) -> None:
         self._burst = float(burst)

@@ -27,13 +27,10 @@ _NOT_A_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 class FrameError(NamedTuple):
-    """Why a line is not a frame.
+    """Why a line is not a frame."""
 
-    `code` is `BAD_FRAME` or `TOO_BIG`; `message` is one line of printable ASCII that repeats nothing of the input.
-    """
-
-    code: str
-    message: str
+    code: str  # BAD_FRAME or TOO_BIG
+    message: str  # one line of printable ASCII that repeats nothing of the input
 
 
 NO_OBJECT = FrameError(BAD_FRAME, "a frame begins with {")

@@ -53,11 +53,7 @@ class Credentials(NamedTuple):
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object], min_iterations: int = MIN_ITERATIONS) -> "Credentials":
-        """Parse the fields of `to_fields`, from a source that is not trusted.
-
-        Raises ValueError that names the field and the allowed values, for a wrong type, base64 that is not canonical,
-        or a value out of bounds.
-        """
+        """Parse the fields of `to_fields`, which are not trusted. Raises ValueError with what is allowed."""
         iterations = fields.get("iterations")
         if type(iterations) is not int:  # a bool is an int, but not a count
             raise ValueError("iterations must be an integer")
@@ -71,10 +67,7 @@ class Credentials(NamedTuple):
 
     @classmethod
     def from_text(cls, text: str) -> "Credentials":
-        """Parse the line of `to_text`; a line end after it is allowed.
-
-        Raises ValueError; its text names the error and repeats nothing of the input.
-        """
+        """Parse the line of `to_text`, also with its end. Raises ValueError, which repeats nothing of the input."""
         scheme, _, rest = text.rstrip("\r\n").partition("$")
         if scheme != MECHANISM:
             raise ValueError(f"credentials must begin with {MECHANISM}$")
@@ -86,11 +79,7 @@ class Credentials(NamedTuple):
 
 
 def derive(secret: str, salt: bytes, iterations: int) -> Credentials:
-    """Return the server's credentials for a secret (RFC 5802 section 3; PBKDF2 of RFC 8018).
-
-    The time grows with `iterations`: about 0.2 s for 600,000. The caller checks the length of the secret. Raises
-    ValueError for a secret that is empty or not printable ASCII, and for a salt or an iteration count out of bounds.
-    """
+    """Return the server's credentials for a secret, as `derive_client_key` does."""
     return derive_client_key(secret, salt, iterations)[1]
 
 
@@ -108,7 +97,11 @@ def decoy(server_secret: bytes, user: str, iterations: int) -> Credentials:
 
 
 def derive_client_key(secret: str, salt: bytes, iterations: int) -> tuple[bytes, Credentials]:
-    """Return ClientKey, which never leaves the client, and the credentials that `derive` returns."""
+    """Return ClientKey, which never leaves the client, and the server's credentials (RFC 5802 section 3, RFC 8018).
+
+    600,000 iterations take about 0.2 s. The caller checks the length of the secret. Raises ValueError for a secret that
+    is empty or not printable ASCII, and for a salt or an iteration count out of bounds.
+    """
     unfinished = Credentials(salt, iterations, bytes(HASH_BYTES), bytes(HASH_BYTES)).checked()
     salted = hashlib.pbkdf2_hmac("sha256", checked_secret(secret).encode("ascii"), salt, iterations)
     client_key = hmac_sha256(salted, b"Client Key")

@@ -38,10 +38,7 @@ class Subscription(NamedTuple):
 
 
 def parse_subscription(next_seq: int, fields: Mapping[str, object]) -> Subscription:
-    """Parse the fields of a `subscribe` op; without `from_seq` the subscription begins with `next_seq`.
-
-    Raises ValueError that names the field and the allowed values.
-    """
+    """Parse the fields of a `subscribe` op, by default from `next_seq` on. Raises ValueError with what is allowed."""
     from_seq = fields.get("from_seq", next_seq)
     if type(from_seq) is not int or from_seq < 0:
         raise ValueError("from_seq must be a whole number")

@@ -39,10 +39,7 @@ def take_rows(sessions: Iterable[SmtpSession]) -> list[Row]:
 
 
 def show(rows: list[Row], slots: int, now: float, stamp_at: Callable[[float], str]) -> Iterator[dict[str, object]]:
-    """Yield the slots as JSON objects; the slots never used come last, as `free`.
-
-    `slots` is the number of slots; `stamp_at` renders a monotonic time.
-    """
+    """Yield all slots as JSON objects, those never used last, as `free`. `stamp_at` renders a monotonic time."""
     for row in rows:
         yield _show(row, now, stamp_at)
     for slot in range(len(rows) + 1, slots + 1):

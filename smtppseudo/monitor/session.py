@@ -52,18 +52,14 @@ SessionEvent: TypeAlias = Request | ValidProof | WrongMagicWord | Event
 
 
 class Backend(NamedTuple):
-    """The server behind a session: its names and cookie id for the hello, and its part in a login.
-
-    `credentials_of` returns a user's credentials or None, `decoy_for` the credentials to use instead of None.
-    `wait_s` returns for how many seconds this source must not try to log in as a user.
-    """
+    """The server behind a session: its names and cookie id for the hello, and its part in the login of a user."""
 
     server: str
     server_name: str
     cookie_id: str
     credentials_of: Callable[[str], Credentials | None]
-    decoy_for: Callable[[str], Credentials]
-    wait_s: Callable[[str], float]
+    decoy_for: Callable[[str], Credentials]  # to use instead of None
+    wait_s: Callable[[str], float]  # for how many seconds this source must not try to log in
 
 
 class MonitorState(Enum):

@@ -12,13 +12,10 @@ Labelled: TypeAlias = Mapping[str, Number]
 
 
 class Status(NamedTuple):
-    """A server's state and the sums of its run. Times are in seconds.
-
-    `settings_error` says why the last reload changed nothing; empty if it succeeded.
-    """
+    """A server's state and the sums of its run. Times are in seconds."""
 
     state: str
-    settings_error: str
+    settings_error: str  # why the last reload changed nothing; empty if it succeeded
     uptime_s: Number
     monitors: Number
     lost_log_lines: Number

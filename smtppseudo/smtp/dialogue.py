@@ -6,14 +6,29 @@ same settings share it.
 
 import re
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from smtppseudo.config.settings import STAGES, Settings
 from smtppseudo.events import CloseReason
 from smtppseudo.smtp import replies
-from smtppseudo.smtp.pace import AT_ONCE, Pace
 from smtppseudo.smtp.replies import Reply, encode_lines
 from smtppseudo.smtp.replying import HasRoom, ReplyFunction, ReplyTemplates
+
+
+class Pace(NamedTuple):
+    """The delay in seconds before a reply begins, and its speed in bytes per second; 0 = off, for each."""
+
+    greet_delay_s: float
+    reply_delay_s: float
+    stutter_bytes_per_s: int
+
+    @property
+    def holds_replies(self) -> bool:
+        """Whether replies are slow, not only the greeting."""
+        return self.reply_delay_s > 0 or self.stutter_bytes_per_s > 0
+
+
+AT_ONCE: Final = Pace(0, 0, 0)
 
 
 class SmtpState(Enum):
@@ -137,11 +152,8 @@ def _greeting_template(settings: Settings) -> str:
 
 
 def _announced_size(keywords: tuple[str, ...]) -> int:
-    for keyword in keywords:
-        name, _, data = keyword.partition(" ")
-        if name.upper() == "SIZE" and data.isdecimal():
-            return int(data)
-    return 0
+    size = re.search(r"(?im)^SIZE (\d+)$", "\n".join(keywords))
+    return int(size[1]) if size else 0
 
 
 def _tls_rule(templates: ReplyTemplates, has_room: HasRoom | None, *, is_under_tls: bool) -> Rule:
@@ -154,10 +166,7 @@ def _tls_rule(templates: ReplyTemplates, has_room: HasRoom | None, *, is_under_t
 
 
 def _rules_of_stage(settings: Settings, templates: ReplyTemplates, tls: Rule) -> tuple[dict[bytes, Rule], Rule]:
-    """Return the rules by verb, and the rule for unknown verbs, for a stage of refusal or accept mode.
-
-    `tls` is the rule for STARTTLS. The keyword is announced only if that rule can lead to a handshake.
-    """
+    """Return the rules by verb, and that for unknown verbs. `tls` is announced only if it can lead to a handshake."""
     stage = len(STAGES) if settings.accept_mail else STAGES.index(settings.reject_at)
     farewell = Rule(templates.always(replies.R221_QUIT), then=SmtpState.CLOSING, close_reason="quit")
     if stage <= STAGES.index("helo"):

@@ -7,15 +7,11 @@ _TERMINATOR: Final = b"\r\n.\r\n"
 
 
 class Line(NamedTuple):
-    """A whole command line.
+    """A whole command line."""
 
-    `text` is the line without its end, cut at the limit. `eol_lf`: it ended with a bare LF.
-    `truncated_bytes` counts the bytes dropped between `text` and the line end.
-    """
-
-    text: bytes
-    eol_lf: bool
-    truncated_bytes: int = 0
+    text: bytes  # without the line end, cut at the limit
+    eol_lf: bool  # it ended with a bare LF
+    truncated_bytes: int = 0  # dropped between `text` and the line end
 
 
 class LineSplitter:

@@ -9,14 +9,11 @@ _ECHO: Final = bytes(byte if 0x21 <= byte <= 0x7E else 0x3F for byte in range(25
 
 
 class Reply(NamedTuple):
-    """A reply code, its text, and its enhanced status code (RFC 3463).
-
-    The text may hold `{hostname}`, filled in once, and `{echo}` and `{ip}`, filled in each time.
-    """
+    """A reply."""
 
     code: int
-    text: str
-    enhanced: str = ""
+    text: str  # may hold {hostname}, filled in once, and {echo} and {ip}, filled in each time
+    enhanced: str = ""  # status code (RFC 3463)
 
     def encode(self, hostname: str, *, enhanced: bool) -> bytes:
         """Return the bytes of the reply; `{echo}` and `{ip}` stay in them."""

@@ -28,7 +28,6 @@ _TLS: Final = b"\x16\x03"  # how a TLS handshake begins (RFC 8446 section 5.1)
 
 _new: Final = tuple.__new__
 _GREETED: Final = SmtpState.GREETED  # module names, because member access on an Enum is slow in Python 3.11
-_READY: Final = SmtpState.READY
 _DATA: Final = SmtpState.DATA
 _STARTTLS: Final = SmtpState.STARTTLS
 _CLOSING: Final = SmtpState.CLOSING
@@ -260,7 +259,7 @@ class SmtpSession:
         self._ensure_said().log_share_bytes += message.size_bytes  # only the commands count
         events.append(Message(message.size_bytes))
         self._held = None
-        self.state = _READY
+        self.state = SmtpState.READY
         return end
 
     def _too_long(self, line: Line, splitter: LineSplitter) -> Sequence[Event]:
@@ -369,9 +368,6 @@ class SmtpSession:
 
 
 def split_command(line: bytes) -> tuple[bytes, bytes]:
-    """Return the verb of a line as sent, and its argument; both may be empty.
-
-    White space of any kind may precede the verb and must separate the two.
-    """
+    """Return the verb of a line as sent, and its argument; white space separates them, and either may be empty."""
     words = line.split(None, 1)
     return words[0] if words else b"", words[1] if len(words) > 1 else b""

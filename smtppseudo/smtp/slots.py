@@ -72,10 +72,8 @@ class SlotTable:
                 self._holders = None
 
     def update_shortage(self) -> bool:
-        """Set and return `is_short`: true once less than a fifth of the slots is free, until a quarter is free again.
-
-        The gap keeps it from changing with every caller.
-        """
+        """Set and return `is_short`: true once less than a fifth of the slots is free, until a quarter is again."""
+        # The gap keeps it from changing with every caller.
         free = self.count - self.in_use
         self.is_short = free * (4 if self.is_short else 5) < self.count
         return self.is_short

@@ -4,23 +4,19 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from smtppseudo.events import CloseReason, Event
-from smtppseudo.smtp.dialogue import Dialogue
+from smtppseudo.smtp.dialogue import AT_ONCE, Dialogue
 from smtppseudo.smtp.lines import ChunkDropper, LineSplitter, MessageCounter
-from smtppseudo.smtp.pace import AT_ONCE
 from smtppseudo.smtp.session import SmtpSession
 
 _ROUNDING: Final = 0.001  # of a byte, so that a float's last bit does not delay the byte that is due at `deadline`
 
 
 class _Early(NamedTuple):
-    """Bytes that arrived during a reply, or behind the command that the session replies to now.
-
-    `is_behind`: they arrived behind a command. `is_pregreet`: they arrived before the end of the greeting.
-    """
+    """Bytes that arrived during a reply, or behind the command that the session replies to now."""
 
     data: bytes
-    is_behind: bool
-    is_pregreet: bool
+    is_behind: bool  # behind a command
+    is_pregreet: bool  # before the end of the greeting
 
 
 class TarpitSession(SmtpSession):

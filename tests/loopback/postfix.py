@@ -118,11 +118,17 @@ def _verdict(line: str) -> tuple[str, str, str]:
 
 @contextlib.contextmanager
 def running(
-    relay_port: int, routes: Mapping[str, int], tls: str = "none", more: Mapping[str, str] | None = None
+    relay_port: int,
+    routes: Mapping[str, int],
+    tls: str = "none",
+    more: Mapping[str, str] | None = None,
+    *,
+    postscreen: bool = False,
 ) -> Iterator[Postfix]:
     """Run one that relays to a port of 127.0.0.1; mail to the domains in `routes` goes to theirs.
 
-    `tls` is none, may (where it is offered) or encrypt (else the mail waits); `more` are parameters of main.cf.
+    `tls` is none, may (where it is offered) or encrypt (else the mail waits); `more` are parameters of main.cf. With
+    `postscreen`, that answers the port.
     """
     # Its programs run as another user, who may not look into pytest's own directories.
     with tempfile.TemporaryDirectory(prefix="postfix-test-") as name:
@@ -133,6 +139,10 @@ def running(
         _write(directory, relay_port, port, routes, tls)
         with (etc / "main.cf").open("a") as main:
             main.writelines(f"{name} = {value}\n" for name, value in (more or {}).items())
+        if postscreen:
+            master = etc / "master.cf"
+            behind = "inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd"
+            master.write_text(master.read_text().replace("inet n - n - - smtpd", behind))
         try:
             _control(etc, "start")
             postfix = Postfix(directory, port)

@@ -3,6 +3,7 @@
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 from smtppseudo.blocklist.formats import RENDERERS
 from smtppseudo.blocklist.policy import Entry
-from tests.clients import LIMIT_S, wait_until
-from tests.loopback import rbldnsd
+from tests.clients import LIMIT_S, connect, wait_until
+from tests.documents import block
+from tests.loopback import postfix, rbldnsd
 from tests.loopback.nft import needs_nft, run_with_nft
 from tests.loopback.rbldnsd import PATH, Rbldnsd
 
@@ -115,7 +117,7 @@ def test_nft_replaces_the_sets_repeatedly(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("postmap", path=PATH) is None, reason="postmap is not installed")
 @pytest.mark.parametrize(("ip", "found"), [("9.9.9.9", "reject"), ("9.9.9.8", ""), ("2a01:4f8:1:2::25", "reject")])
-def test_postscreen_uses_the_plain_list_as_documented(tmp_path: Path, ip: str, found: str) -> None:
+def test_postfix_finds_the_plain_list_as_documented(tmp_path: Path, ip: str, found: str) -> None:
     table = tmp_path / "callers.cidr"
     table.write_text(render("plain", ENTRIES))
     subprocess.run(["sed", "-i", "s/$/ reject/", str(table)], check=True, timeout=LIMIT_S)
@@ -129,6 +131,31 @@ def test_postscreen_uses_the_plain_list_as_documented(tmp_path: Path, ip: str, f
         check=False,
     )
     assert (done.stdout.strip(), done.stderr) == (found, "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(postfix.missing() != "", reason=postfix.missing())
+@pytest.mark.parametrize(
+    ("setting", "refusal"),
+    [("smtpd_client_restrictions", "Client host rejected"), ("postscreen_access_list", "550 5.3.2 ")],
+)
+def test_postfix_refuses_listed_callers_as_documented(setting: str, refusal: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # Postfix reads it as another user
+        table = directory / "callers.cidr"
+        table.write_text("127.0.0.9 reject\n")
+        text = block("block-lists", setting).text.replace("/etc/postfix/callers.cidr", str(table))
+        more = {**dict(line.split(" = ", 1) for line in text.splitlines()), "mynetworks": "127.0.0.1/32"}
+        is_postscreen = setting.startswith("postscreen")
+        with (
+            postfix.running(9, {}, more=more, postscreen=is_postscreen) as server,
+            connect("127.0.0.1", server.port, "127.0.0.9") as client,
+        ):
+            client.expect("220-" if is_postscreen else "220 ")
+            client.say("HELO x", "2")
+            client.say("MAIL FROM:<a@sender.test>", "2")
+            assert refusal in client.say("RCPT TO:<b@c.test>", "55")
 
 
 def test_rbldnsd_serves_blocked_networks(zone: Path) -> None:

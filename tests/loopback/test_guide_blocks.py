@@ -29,6 +29,7 @@ class Booted(NamedTuple):
 
 
 BOOTED: Final = Booted()
+IN_TEST_READERS: Final = Skip("test_blocklist_readers.py runs Postfix with it")
 BY_DUCKDB: Final = Skip("an extra has DuckDB; tests/others/test_duckdb.py runs it")
 BY_PROMTOOL: Final = Skip("tests/others/test_prometheus_rules.py runs it, with promtool")
 BY_CROWDSEC: Final = Skip("CrowdSec takes a second to start; tests/others/test_crowdsec.py runs it")
@@ -74,6 +75,10 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "#!/sbin/openrc-run": Skip("test_other_init_systems.py runs it under OpenRC"),
         "#!/bin/sh": Skip("test_other_init_systems.py runs it under runit"),
         "ln -s /etc/sv/smtppseudo": Skip("test_other_init_systems.py runs it under runit"),
+    },
+    "containers": {
+        start: Skip("test_containers.py runs it under Podman")
+        for start in ("FROM docker.io", "sudo podman build", "[Unit]", "[Socket]", "sudo mkdir -p /etc/smtppseudo")
     },
     "saying-no": {
         "smtppseudo probe --port 25 localhost": runs.prints("verdict: refused permanently\n"),
@@ -143,8 +148,9 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "dig @127.0.0.1 -k": IN_TEST_BIND,
         "dig +short @192.0.2.53": IN_TEST_BIND,
         "smtppseudo blocklist --format nft": runs.nftables,
-        "smtppseudo blocklist --format plain": runs.postscreen,
-        "postscreen_access_list = ": runs.postscreen_setting,
+        "smtppseudo blocklist --format plain": runs.postfix_table,
+        "smtpd_client_restrictions = ": IN_TEST_READERS,
+        "postscreen_access_list = ": IN_TEST_READERS,
     },
     "fail2ban": {
         "fail2ban-client status smtppseudo": Skip("test_booted_journal.py asks a real fail2ban the same"),

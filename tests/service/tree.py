@@ -44,14 +44,14 @@ def pristine_tree(suite: Suite) -> Path:
     return tree_of(suite, PACKAGES, _HOOK)
 
 
-def tree_of(suite: Suite, packages: Sequence[str], hook: str = "true") -> Path:
+def tree_of(suite: Suite, packages: Sequence[str], hook: str = "true", variant: str = "minbase") -> Path:
     """Return a small Debian tree with some packages; do not change it, copy it."""
 
     def make(directory: Path) -> None:
-        options = ["--variant=minbase", f"--include={','.join(packages)}", f"--customize-hook={hook}"]
+        options = [f"--variant={variant}", f"--include={','.join(packages)}", f"--customize-hook={hook}"]
         _run(["mmdebstrap", "--quiet", *options, suite.name, str(directory)])
 
-    return _cached(f"{suite.name}-{_digest([*packages, hook])}", make)
+    return _cached(f"{suite.name}-{_digest([*packages, hook, *([] if variant == 'minbase' else [variant])])}", make)
 
 
 def wheels_of_others(suite: Suite) -> Path:
