@@ -13,6 +13,7 @@ TOPICS: Final = (
     "install",
     "other-init-systems",
     "containers",
+    "windows",
     "saying-no",
     "settings",
     "monitor",

@@ -145,7 +145,7 @@ def _serve(options: argparse.Namespace, notifier: Notifier, listen_for: ListenFo
     _print_places(server, sys.stderr if logs_to_stdout else sys.stdout)
     _tune_collector()
     heartbeat.begin()
-    server.run()
+    server.reactor.run()
     end_listening()
     return exits.GOOD
 

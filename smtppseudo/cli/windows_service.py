@@ -1,7 +1,6 @@
 """The Windows service, for `install-service`, `uninstall-service` and `serve --service`. Windows only."""
 
 import argparse
-import ctypes
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +15,7 @@ from smtppseudo.config.file import default_file
 from smtppseudo.config.settings import SettingsError
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.service.checks import check_endpoint, check_readable
+from smtppseudo.service.commands import ServiceAction, problem_with
 from smtppseudo.service.program import running_program
 from smtppseudo.service.steps import Step
 from smtppseudo.service.units import Endpoint
@@ -41,7 +41,7 @@ def install(options: argparse.Namespace) -> int:
         print_text(f"{plan}\n")
         return exits.GOOD
     fail_on_problem(problems)
-    _require_administrator("install-service")
+    _require_administrator(ServiceAction.INSTALL)
     if not options.no_start and manager.Windows().state() is not State.RUNNING:
         for endpoint in plan.endpoints:
             fail_on_problem(check_endpoint(endpoint))
@@ -54,7 +54,7 @@ def install(options: argparse.Namespace) -> int:
 
 def removal(options: argparse.Namespace) -> tuple[Iterator[Step], tuple[Path, ...]]:
     """Return the steps that remove the service, and the directories that only `--purge` removes."""
-    _require_administrator("uninstall-service")
+    _require_administrator(ServiceAction.UNINSTALL)
     pinned = _pinned(options)
     data = (Path(pinned["state-dir"]), Path(pinned["log-dir"]), usual_places().config)
     return uninstall_steps(manager.Windows(), data, purge=options.purge), data
@@ -88,10 +88,9 @@ def run_service(serve: Callable[[Callable[..., Callable[[], None]]], int]) -> in
     return service.exit_status
 
 
-def _require_administrator(command: str) -> None:
-    if not ctypes.windll.shell32.IsUserAnAdmin():
-        where = 'in a prompt opened by "Run as administrator"'
-        raise exits.CommandError(f"only an administrator may do that; {where}, type `smtppseudo {command}`")
+def _require_administrator(action: ServiceAction) -> None:
+    if problem := problem_with(action):
+        raise exits.CommandError(problem)
 
 
 def _pinned(options: argparse.Namespace) -> dict[str, str]:

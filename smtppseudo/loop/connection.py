@@ -6,7 +6,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from smtppseudo.events import CloseReason
-from smtppseudo.loop.reactor import READ, WRITE, Reactor
+from smtppseudo.loop.reactor import Reactor
+from smtppseudo.loop.selector import READ, WRITE
 from smtppseudo.net.errnos import DONTWAIT, DONTWAIT_MORE, GONE, NEEDS_NONBLOCKING, TlsError
 from smtppseudo.net.stream import Stream
 

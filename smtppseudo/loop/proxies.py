@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from smtppseudo.events import TurnedAwayReason
 from smtppseudo.loop.connection import RECEIVE_BYTES
@@ -14,25 +14,8 @@ from smtppseudo.smtp.client_limits import Networks
 
 HEADER_TIMEOUT_S: Final = 5.0
 OnClosed = Callable[[str, TurnedAwayReason, float], None]
-
-
-class Admit(Protocol):
-    """Starts a session with a caller whose address is known, or turns it away; returns as `OnAccept` does.
-
-    `early` is what the caller has sent so far. `is_watched`: the reactor watches the socket already.
-    """
-
-    def __call__(
-        self,
-        sock: socket.socket,
-        ip: str,
-        port: int,
-        local_port: int,
-        now: float,
-        early: bytes = b"",
-        is_watched: bool = False,
-        /,
-    ) -> bool: ...
+# As `OnAccept`; then what the caller has sent so far, and whether the reactor watches the socket already.
+Admit = Callable[[socket.socket, str, int, int, float, bytes, bool], bool]
 
 
 class ProxyGate:
@@ -54,7 +37,7 @@ class ProxyGate:
     def accept(self, sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:
         """Admit a caller, or read the header of a proxy's connection. The listener calls this as its accept handler."""
         if ip not in self.proxies:
-            return self.admit(sock, ip, port, local_port, now)
+            return self.admit(sock, ip, port, local_port, now, b"", False)
         return ProxiedConnection(self, sock, ip, port, local_port).begin(now)
 
     def close_waiting(self) -> None:

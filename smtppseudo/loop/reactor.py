@@ -1,17 +1,13 @@
 """The event loop: waits for sockets and deadlines, and calls the objects that they belong to."""
 
-import selectors
 import socket
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from smtppseudo.loop.clock import Clock
-from smtppseudo.loop.selector import EpollSelector, make_selector, ready_objects
+from smtppseudo.loop.selector import make_selector
 from smtppseudo.loop.stutter import Stutter
 from smtppseudo.loop.wheel import Timed, Wheel
-
-READ = selectors.EVENT_READ
-WRITE = selectors.EVENT_WRITE
 
 # A turn in which 10,000 peers have pipelined 2 KiB each takes seconds. The loop looks at the clock after each slice,
 # and takes a break when that much time has passed.
@@ -62,11 +58,8 @@ class Reactor:
         self.turns = 0
         self.fault = self.report_fault
         self._selector = selector = make_selector()
-        self._ready_objects = ready_objects(selector)
-        # Starts watching a descriptor, by default for reading. Raises OSError.
-        self.watch = selector.watch if isinstance(selector, EpollSelector) else self._register
-        # Stops watching a descriptor that is closed next, of a socket that no other process holds.
-        self.unwatch_own = selector.forget if isinstance(selector, EpollSelector) else self.unwatch
+        self.watch, self.rewatch, self.unwatch = selector.watch, selector.rewatch, selector.unwatch
+        self.unwatch_own = selector.forget  # of a socket that no other process holds
         self._is_stopped = False
         self._calls: list[Callable[[float], None]] = []
         self._wake_receiver, self._wake_sender = socket.socketpair()
@@ -92,28 +85,6 @@ class Reactor:
         self._wake_receiver.recv(4096)
         self._make_calls(now)
 
-    def rewatch(self, fd: int, watched: Watched, mask: int) -> None:
-        """Change the object or the mask of a watched descriptor; a mask of 0 reports only errors.
-
-        Raises OSError; the descriptor is then no longer watched.
-        """
-        try:
-            self._selector.modify(fd, mask, watched)
-        except KeyError:  # a mask of 0 has unregistered it
-            self.watch(fd, watched, mask)
-        except ValueError:
-            pass  # kqueue and select(2) cannot watch for errors alone; the next send finds them
-
-    def unwatch(self, fd: int) -> None:
-        """Stop watching; call it before the descriptor is closed."""
-        try:
-            self._selector.unregister(fd)
-        except KeyError:
-            pass  # a mask of 0, or a `rewatch` that failed, has unregistered it
-
-    def _register(self, fd: int, watched: Watched, mask: int = READ) -> None:
-        self._selector.register(fd, mask, watched)
-
     def report_fault(self, error: Exception, /) -> None:
         """Report a bug of the server."""
         self.on_fault(error)
@@ -135,7 +106,7 @@ class Reactor:
         if next_due is not None:
             wait_s = max(0.0, next_due - clock.now)
             timeout_s = wait_s if timeout_s is None else min(timeout_s, wait_s)
-        ready = self._ready_objects(timeout_s)
+        ready = self._selector.objects(timeout_s)
         self.turns += 1
         clock.read()
         now = clock.now

@@ -5,38 +5,22 @@ import errno
 import os
 import select
 import selectors
-from collections.abc import Callable, Mapping
 from typing import Any, Final
+
+READ: Final = selectors.EVENT_READ
+WRITE: Final = selectors.EVENT_WRITE
 
 _HAS_EPOLL: Final = selectors.DefaultSelector is getattr(selectors, "EpollSelector", None)
 _KIND: Final = selectors.DefaultSelector.__name__
 _IS_SELECT: Final = _KIND == "SelectSelector"
 
-_EPOLL_EVENTS: Final = {
-    0: 0,
-    selectors.EVENT_READ: getattr(select, "EPOLLIN", 0),
-    selectors.EVENT_WRITE: getattr(select, "EPOLLOUT", 0),
-}
+_EPOLL_EVENTS: Final = {0: 0, READ: getattr(select, "EPOLLIN", 0), WRITE: getattr(select, "EPOLLOUT", 0)}
 
 WATCHED_MAX: Final = (512 if os.name == "nt" else 1024) if _IS_SELECT else None
 """How many descriptors select(2) can watch (FD_SETSIZE); None without this limit."""
 
 REPORTS_ERRORS: Final = _KIND not in ("SelectSelector", "KqueueSelector")
 """Whether a descriptor that is watched with a mask of 0 reports errors, as with epoll and poll."""
-
-
-def make_selector() -> selectors.BaseSelector:
-    """Return the best selector of this system."""
-    if _HAS_EPOLL:
-        return EpollSelector()
-    return _BoundedSelector() if _IS_SELECT else selectors.DefaultSelector()
-
-
-def ready_objects(selector: selectors.BaseSelector) -> Callable[[float | None], list[Any]]:
-    """Return the function that waits as `select` does, and returns the objects of what is ready."""
-    if isinstance(selector, EpollSelector):
-        return selector.objects
-    return lambda timeout: [key.data for key, _ in selector.select(timeout)]
 
 
 class _BoundedSelector(selectors.SelectSelector):
@@ -50,83 +34,97 @@ class _BoundedSelector(selectors.SelectSelector):
         return super().register(fileobj, events, data)
 
 
-class EpollSelector(selectors.BaseSelector):
+class SystemSelector:
+    """The best selector of a system without epoll. Its methods are those of `EpollSelector`."""
+
+    def __init__(self) -> None:
+        self._selector = _BoundedSelector() if _IS_SELECT else selectors.DefaultSelector()
+        self.close = self._selector.close
+        self.forget = self.unwatch
+
+    def watch(self, fd: int, watched: Any, mask: int = READ) -> None:
+        """Start watching a descriptor. Raises OSError."""
+        self._selector.register(fd, mask, watched)
+
+    def rewatch(self, fd: int, watched: Any, mask: int) -> None:
+        """Change the object or the mask."""
+        try:
+            self._selector.modify(fd, mask, watched)
+        except KeyError:  # a mask of 0 has unregistered it
+            self.watch(fd, watched, mask)
+        except ValueError:
+            pass  # kqueue and select(2) cannot watch for errors alone; the next send finds them
+
+    def unwatch(self, fd: int) -> None:
+        """Stop watching a descriptor."""
+        with contextlib.suppress(KeyError):  # a mask of 0, or a `rewatch` that failed, has unregistered it
+            self._selector.unregister(fd)
+
+    def objects(self, timeout_s: float | None) -> list[Any]:
+        """Wait at most `timeout_s` (None = no limit); return the objects of what is ready."""
+        return [key.data for key, _ in self._selector.select(timeout_s)]
+
+
+class EpollSelector:
     """epoll(7) for descriptors, with a list of their objects by descriptor.
 
-    A key is made each time when it is returned, because kept keys would take 0.11 KiB for each descriptor. `events` is
-    EVENT_READ, EVENT_WRITE, or 0 for errors alone; so a descriptor that is ready is ready for its `events`. `data` must
-    not be None.
+    The keys of the standard library's selector would take 0.11 KiB for each descriptor, and 5 % of a session's
+    instructions. A mask is READ, WRITE, or 0 for errors alone; so a descriptor that is ready is ready for its mask.
     """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._data: list[Any] = []  # by descriptor
-        self._events = bytearray()  # the same; 0 = not registered, or registered for errors alone
+        self.close = self._epoll.close
+        self._objects: list[Any] = []  # by descriptor; None = not watched
+        self._masks = bytearray()  # the same
 
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+    def watch(self, fd: int, watched: Any, mask: int = READ) -> None:
         """Start watching a descriptor. Raises OSError."""
-        self.watch(fileobj, data, events)
-        return self._key(fileobj)
+        self._epoll.register(fd, _EPOLL_EVENTS[mask])
+        if fd >= len(self._objects):
+            more = fd + 1 - len(self._objects)
+            self._objects += [None] * more
+            self._masks += bytes(more)
+        self._objects[fd] = watched
+        self._masks[fd] = mask
 
-    def watch(self, fd: int, data: Any, events: int = selectors.EVENT_READ) -> None:
-        """Start watching a descriptor, without making a key: this saves 2 % of a session's instructions."""
-        self._epoll.register(fd, _EPOLL_EVENTS[events])
-        if fd >= len(self._data):
-            more = fd + 1 - len(self._data)
-            self._data += [None] * more
-            self._events += bytes(more)
-        self._data[fd] = data
-        self._events[fd] = events
+    def rewatch(self, fd: int, watched: Any, mask: int) -> None:
+        """Change the object or the mask of a watched descriptor; a mask of 0 reports only errors.
 
-    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Change the events and the object. Raises OSError; the descriptor is then no longer registered."""
-        try:
-            if events != self._key(fileobj).events:
-                self._epoll.modify(fileobj, _EPOLL_EVENTS[events])
-        except OSError:
-            self.unregister(fileobj)
-            raise
-        self._data[fileobj] = data
-        self._events[fileobj] = events
-        return self._key(fileobj)
+        Raises OSError; the descriptor is then no longer watched.
+        """
+        if mask != self._masks[fd]:
+            try:
+                self._epoll.modify(fd, _EPOLL_EVENTS[mask])
+            except OSError:
+                self.unwatch(fd)
+                raise
+        self._objects[fd] = watched
+        self._masks[fd] = mask
 
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        """Stop watching a descriptor."""
-        key = self._key(fileobj)
-        self.forget(fileobj)
+    def unwatch(self, fd: int) -> None:
+        """Stop watching; call it before the descriptor is closed."""
+        self.forget(fd)
         with contextlib.suppress(OSError):  # it is not registered any more
-            self._epoll.unregister(fileobj)
-        return key
+            self._epoll.unregister(fd)
 
     def forget(self, fd: int) -> None:
-        """Stop watching a descriptor that is closed next, without a system call. It need not be registered.
+        """Stop watching a descriptor that is closed next, without a system call. It need not be watched.
 
         This is right only while no other process holds the socket: epoll watches a socket until its last descriptor is
         closed (epoll(7), question 6).
         """
-        if 0 <= fd < len(self._data):
-            self._data[fd] = None
-            self._events[fd] = 0
+        if 0 <= fd < len(self._objects):
+            self._objects[fd] = None
+            self._masks[fd] = 0
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait at most `timeout` seconds (None = no limit); return what is ready, at most 1,023 descriptors."""
-        return [(self._key(fd), self._events[fd]) for fd, _ in self._epoll.poll(timeout)]
-
-    def objects(self, timeout: float | None) -> list[Any]:
-        """Return the objects of what is ready, without keys: this saves 3 % of a session's instructions."""
-        data = self._data
+    def objects(self, timeout_s: float | None) -> list[Any]:
+        """Wait at most `timeout_s` (None = no limit); return the objects of what is ready, at most 1,023."""
+        objects = self._objects
         # None: forgotten, but another process holds the socket. That costs time, and must not cost the server.
-        return [data[fd] for fd, _ in self._epoll.poll(timeout) if data[fd] is not None]
+        return [objects[fd] for fd, _ in self._epoll.poll(timeout_s) if objects[fd] is not None]
 
-    def close(self) -> None:
-        """Stop watching everything."""
-        self._epoll.close()
 
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """Return the keys of all registered descriptors."""
-        return {fd: self._key(fd) for fd, data in enumerate(self._data) if data is not None}
-
-    def _key(self, fd: int) -> selectors.SelectorKey:
-        if not 0 <= fd < len(self._data) or self._data[fd] is None:
-            raise KeyError(f"{fd} is not registered")
-        return selectors.SelectorKey(fd, fd, self._events[fd], self._data[fd])
+def make_selector() -> EpollSelector | SystemSelector:
+    """Return the best selector of this system."""
+    return EpollSelector() if _HAS_EPOLL else SystemSelector()

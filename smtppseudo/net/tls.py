@@ -68,10 +68,6 @@ class TlsSocket:
         cipher = self._tls.cipher()
         return self._tls.version() or "", cipher[0] if cipher else ""
 
-    def begin_handshake(self) -> None:
-        """Send the client's first message. Raises OSError."""
-        self._step()
-
     def shake_hands(self, flags: int = 0) -> bool:
         """Read, do the next step of the handshake, and return whether it is done. Raises OSError."""
         try:
@@ -85,7 +81,7 @@ class TlsSocket:
             if self._handshake_bytes > HANDSHAKE_BYTES_MAX:
                 raise TlsError("the handshake is too long")
             self._incoming.write(data)
-        return self._step(flags)
+        return self.step(flags)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Read at most `size` bytes from the kernel; return the plain bytes, or b"" if the peer has closed."""
@@ -150,7 +146,8 @@ class TlsSocket:
         finally:
             self._on_close()
 
-    def _step(self, flags: int = 0) -> bool:
+    def step(self, flags: int = 0) -> bool:
+        """Do the next step of the handshake with what was read; return whether it is done. Raises OSError."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -250,8 +247,7 @@ def connect(sock: socket.socket, timeout_s: float) -> TlsSocket:
     context.verify_mode = ssl.CERT_NONE
     tls = TlsSocket(sock, context, server_side=False)
     give_up_at = time.monotonic() + timeout_s
-    tls.begin_handshake()
-    done = False
+    done = tls.step()  # sends the first message
     while not done:
         left_s = give_up_at - time.monotonic()
         if left_s <= 0:

@@ -41,14 +41,6 @@ class MetricsFile:
     def write(self, now: float) -> None:
         """Write the file now, and again every 15 s."""
         self._reactor.wheel.schedule(self._timer, now + WRITE_EVERY_S)
-        self._write()
-
-    def close(self) -> None:
-        """Write the file a last time: it stays, and says that the server is offline."""
-        self._reactor.wheel.cancel(self._timer)
-        self._write()
-
-    def _write(self) -> None:
         status = Status.from_fields(self._status())
         text = render_prometheus([Source(status, __version__, self._started_at, self._server_name)])
         try:

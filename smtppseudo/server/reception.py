@@ -204,8 +204,6 @@ class Reception:
     def close(self, reason: CloseReason, now: float) -> None:
         """End every session, and record the callers turned away that are not recorded yet."""
         self.end_all(reason, now)
-        for timer in (self._quiet_timer, self._summary_timer):
-            self.reactor.wheel.cancel(timer)
         self._record_turned_away(self._turned_away.rest())
 
     def _is_idle(self, session: SmtpSession) -> bool:

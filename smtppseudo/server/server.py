@@ -225,12 +225,8 @@ class Server:
         self._on_trouble(text)
         self.recorder.error(text)
 
-    def run(self) -> None:
-        """Serve until `stop`."""
-        self.reactor.run()
-
     def stop(self) -> None:
-        """End every session, flush and close the log, and let `run` return."""
+        """End every session, flush and close the log, and let the reactor's `run` return."""
         self.reactor.stop()  # first, so that a bug below cannot keep the process running
         self._close_ports()
         self.reception.close("shutdown", self.reactor.clock.now)
@@ -246,7 +242,7 @@ class Server:
             self.recorder.flush()
         self.recorder.log.close()
         if self._metrics is not None:
-            self._metrics.close()
+            self._metrics.write(self.reactor.clock.now)  # it stays, and says that the server is offline
         with contextlib.suppress(OSError):
             self._state_dir.remove_cookie(self._cookie)
 

@@ -70,7 +70,7 @@ def is_booted() -> bool:
 
 def run_tool(*argv: str, timeout_s: float = _TIMEOUT_S) -> str:
     """Run a tool and return its output. Raises ToolError."""
-    tool = shutil.which(argv[0], path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+    tool = shutil.which(argv[0], path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")))
     if tool is None:
         raise ToolError(f"{argv[0]} is not installed")
     try:
@@ -94,8 +94,8 @@ def run_tool(*argv: str, timeout_s: float = _TIMEOUT_S) -> str:
     return done.stdout
 
 
-def query_service() -> UnitState:
-    """Return the state of the service. Takes milliseconds, or up to 5 s if systemd does not answer."""
+def query_unit() -> UnitState:
+    """Return the state of the service's unit."""
     if not is_booted():
         return UnitState(reason="This machine does not run systemd.")
     try:

@@ -89,7 +89,7 @@ def test_a_bug_in_stop_does_not_keep_the_server_running(broken: Inside, monkeypa
     reactor.on_fault = faults.append
     reactor.wheel.schedule(Timer(reactor, lambda now: broken.server.stop()), reactor.clock.now)
     broken.time.advance(1)
-    broken.server.run()  # it returns
+    broken.server.reactor.run()  # it returns
     assert [type(fault) for fault in faults] == [KeyError]
 
 

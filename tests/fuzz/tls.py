@@ -128,7 +128,7 @@ def _talk(ours: TlsSocket, end: End, peer: _Peer, text: bytes) -> bytes:
     """Pass flights until the peer falls silent; return the plain text that arrived. Raises OSError."""
     plain, is_done = b"", False
     with contextlib.suppress(BlockingIOError):
-        ours._step()  # the client's first message
+        ours.step()  # the client's first message
     for _ in range(ROUNDS):
         heard, end.sent = end.sent, b""
         end.arrived += peer.next_flight(heard, text)

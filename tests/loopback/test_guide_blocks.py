@@ -37,6 +37,8 @@ IN_TEST_LOG_SHIPPING: Final = Skip("test_log_shipping.py runs it, or its program
 IN_TEST_BIND: Final = Skip("test_bind.py runs it, with 20,000 entries")
 
 
+UNDER_WINE: Final = Skip("tests/wine/test_windows_service.py runs the commands under Wine")
+
 HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
     README: {
         "python3 -m smtppseudo serve": runs.serves(2525),
@@ -66,6 +68,12 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
         "smtppseudo install-service --user": BOOTED,
         "defaults": runs.haproxy,
         "python3 .ci/pyz.py": runs.serves(2525),
+    },
+    "windows": {
+        'py -m venv "%ProgramFiles%\\smtppseudo"': UNDER_WINE,
+        '"%ProgramFiles%\\smtppseudo\\Scripts\\smtppseudo" probe': UNDER_WINE,
+        "notepad C:": UNDER_WINE,
+        "sc qc smtppseudo": Skip("they try what Wine does not have"),
     },
     "other-init-systems": {
         "smtppseudo install-service": Skip(

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, SettingsChanged, TurnedAway
-from smtppseudo.loop.reactor import READ, Watched
+from smtppseudo.loop.reactor import Watched
+from smtppseudo.loop.selector import READ
 from tests.clients import Client, connect
 from tests.conftest import MakeInside
 from tests.inside import Inside

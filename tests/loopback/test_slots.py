@@ -14,7 +14,8 @@ from smtppseudo.events import Closed, Connected, Error, TurnedAway, split_origin
 from smtppseudo.loop import listener as loop_listener
 from smtppseudo.loop.clock import Clock
 from smtppseudo.loop.listener import Listener, listen
-from smtppseudo.loop.reactor import READ, Reactor, Watched
+from smtppseudo.loop.reactor import Reactor, Watched
+from smtppseudo.loop.selector import READ
 from smtppseudo.server.preconditions import OTHER_DESCRIPTORS
 from smtppseudo.smtp.session import SmtpSession
 from tests import SELECTOR

@@ -100,7 +100,7 @@ def test_pipelined_data_stays_in_the_kernel_and_the_loop_does_not_spin(inside: M
         server.turn()
     (session,) = server.server.reception.slots
     assert session.received_bytes < len(noops)
-    assert server.server.reactor._selector.select(0) == []  # the socket is readable, but not watched for that
+    assert server.server.reactor._selector.objects(0) == []  # the socket is readable, but not watched for that
     assert [event.pipelined for event in server.events(Command)] == [False]
     for _ in range(3):
         server.advance(5.1)

@@ -193,7 +193,7 @@ def test_uninstall_keeps_the_data_and_purge_removes_all(machine: Machine) -> Non
 
 def test_the_commands_and_states_that_the_screen_uses(machine: Machine) -> None:
     def python(code: str) -> list[str]:
-        imports = "from smtppseudo.service.commands import *; from smtppseudo.service.systemd import *; "
+        imports = "from smtppseudo.service.commands import *; "
         return machine.run(f"{VENV}/bin/python", "-c", f"{imports}print(*{code}, sep='\\n')").stdout.splitlines()
 
     def do(action: str) -> None:

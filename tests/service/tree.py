@@ -51,7 +51,7 @@ def tree_of(suite: Suite, packages: Sequence[str], hook: str = "true", variant: 
         options = [f"--variant={variant}", f"--include={','.join(packages)}", f"--customize-hook={hook}"]
         _run(["mmdebstrap", "--quiet", *options, suite.name, str(directory)])
 
-    return _cached(f"{suite.name}-{_digest([*packages, hook, *([] if variant == 'minbase' else [variant])])}", make)
+    return cached(f"{suite.name}-{_digest([*packages, hook, *([] if variant == 'minbase' else [variant])])}", make)
 
 
 def wheels_of_others(suite: Suite) -> Path:
@@ -63,7 +63,7 @@ def wheels_of_others(suite: Suite) -> Path:
         only_wheels = ["--only-binary=:all:", f"--python-version={suite.python}"]
         _run([sys.executable, "-m", "pip", "download", "--quiet", *only_wheels, f"--dest={directory}", *needs])
 
-    return _cached(f"wheels-{suite.python}-{_digest(needs)}", make)
+    return cached(f"wheels-{suite.python}-{_digest(needs)}", make)
 
 
 def build_wheel(directory: Path) -> Path:
@@ -73,7 +73,7 @@ def build_wheel(directory: Path) -> Path:
     return wheel
 
 
-def _cached(name: str, make: Callable[[Path], None]) -> Path:
+def cached(name: str, make: Callable[[Path], None]) -> Path:
     """Make a directory if it is missing; other processes that need it wait."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smtppseudo-tests"
     cache.mkdir(parents=True, exist_ok=True)

@@ -118,9 +118,18 @@ class FakeStore(StateDir):
 
 
 class Scene:
-    """The application and its fake surroundings. `clock` is its monotonic time."""
+    """The application and its fake surroundings. `clock` is its monotonic time.
 
-    def __init__(self, target: Target | None = None, unit: UnitState | None = None, *others: Target) -> None:
+    `behind` is a command that is run behind the screen for every action, as on Windows.
+    """
+
+    def __init__(
+        self,
+        target: Target | None = None,
+        unit: UnitState | None = None,
+        *others: Target,
+        behind: list[str] | None = None,
+    ) -> None:
         self.sources: list[FakeSource] = []
         self.store = FakeStore()
         self.clock = 1_000.0
@@ -137,8 +146,9 @@ class Scene:
             UTC,
             ServiceControl(
                 lambda: self.unit,
-                lambda action: ["sudo", "smtppseudo", action.value],
+                lambda action: behind or ["sudo", "smtppseudo", action.value],
                 lambda action: self.obstacle,
+                needs_terminal=not behind,
             ),
         )
         self.app = MonitorApp([target or Target("127.0.0.1", 26), *others], dependencies)

@@ -1,5 +1,7 @@
 """The dialogs: what they show, and what they ask the server."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -310,6 +312,23 @@ def test_the_command_is_shown_if_the_terminal_cannot_run_it() -> None:
         await scene.settle(lambda: "type `sudo smtppseudo uninstall`" in flowing(scene), "the command")
 
     play(Scene(unit=UnitState("yes", "yes (running)", "yes")), act)
+
+
+def test_where_commands_ask_nothing_they_run_behind_the_screen(tmp_path: Path) -> None:
+    code = "import pathlib, sys; pathlib.Path(sys.argv[1]).mkdir()"
+
+    async def act(scene: Scene) -> None:
+        await open_service(scene)
+        assert "sudo" not in scene.text()
+        scene.unit = UnitState("yes", "yes", "yes")
+        await scene.pilot.click("#install")
+        await scene.settle(lambda: "Upgrade" in scene.text(), "the new state")
+        assert (tmp_path / "made").is_dir()
+        await scene.pilot.click("#install")
+        await scene.settle(lambda: "FileExistsError" in flowing(scene), "the error of the command")
+
+    behind = [sys.executable, "-c", code, str(tmp_path / "made")]
+    play(Scene(unit=UnitState("no", "no", "no"), behind=behind), act)
 
 
 def test_the_service_of_another_machine_is_not_shown() -> None:

@@ -1,4 +1,4 @@
-"""The selector of Linux: epoll with a list of objects by descriptor."""
+"""The selectors: epoll with a list of objects by descriptor, and that of other systems."""
 
 import os
 import select
@@ -12,19 +12,17 @@ import pytest
 
 from smtppseudo.loop.listener import Listener, adopt
 from smtppseudo.loop.reactor import Reactor
-from smtppseudo.loop.selector import EpollSelector
-
-READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+from smtppseudo.loop.selector import READ, WRITE, EpollSelector, SystemSelector
 
 # Also false where SMTPPSEUDO_TEST_SELECTOR names another.
-pytestmark = pytest.mark.skipif(selectors.DefaultSelector.__name__ != "EpollSelector", reason="not the selector here")
+pytestmark = pytest.mark.skipif(selectors.DefaultSelector.__name__ != "EpollSelector", reason="there is no epoll")
 
 
 class Pair:
     """A selector, and two connected sockets."""
 
-    def __init__(self) -> None:
-        self.selector = EpollSelector()
+    def __init__(self, kind: type[EpollSelector | SystemSelector]) -> None:
+        self.selector = kind()
         self.ours, self.theirs = socket.socketpair()
         self.fd = self.ours.fileno()
 
@@ -32,65 +30,71 @@ class Pair:
         return self.selector.objects(0)
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    made = Pair()
+@pytest.fixture(params=[EpollSelector, SystemSelector])
+def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    monkeypatch.setattr(selectors, "DefaultSelector", selectors.PollSelector)
+    made = Pair(request.param)
     yield made
     made.selector.close()
     made.ours.close()
     made.theirs.close()
 
 
+@pytest.fixture
+def epoll(pair: Pair) -> Pair:
+    if isinstance(pair.selector, SystemSelector):
+        pytest.skip("only with epoll")
+    return pair
+
+
 def test_a_readable_descriptor_is_reported_until_it_is_read(pair: Pair) -> None:
-    key = pair.selector.register(pair.fd, READ, "object")
-    assert key == (pair.fd, pair.fd, READ, "object")
+    pair.selector.watch(pair.fd, "object")
     assert pair.ready() == []
     pair.theirs.send(b"x")
     assert pair.ready() == pair.ready() == ["object"]
-    assert pair.selector.select(0) == [(key, READ)]
     pair.ours.recv(1)
     assert pair.ready() == []
 
 
 def test_a_time_limit_of_none_waits_for_an_event(pair: Pair) -> None:
-    pair.selector.register(pair.fd, WRITE, "object")
+    pair.selector.watch(pair.fd, "object", WRITE)
     assert pair.selector.objects(None) == ["object"]
 
 
-def test_modify_changes_events_and_object(pair: Pair) -> None:
-    pair.selector.register(pair.fd, READ, "reads")
-    assert pair.selector.modify(pair.fd, WRITE, "writes") == (pair.fd, pair.fd, WRITE, "writes")
+def test_rewatch_changes_mask_and_object(pair: Pair) -> None:
+    pair.selector.watch(pair.fd, "reads")
+    pair.selector.rewatch(pair.fd, "writes", WRITE)
     assert pair.ready() == ["writes"]
-    pair.selector.modify(pair.fd, READ, "reads again")
+    pair.selector.rewatch(pair.fd, "reads again", READ)
     assert pair.ready() == []
     pair.theirs.send(b"x")
     assert pair.ready() == ["reads again"]
 
 
-def test_modify_with_the_same_events_changes_the_object(pair: Pair) -> None:
-    pair.selector.register(pair.fd, READ, "before")
+def test_rewatch_with_the_same_mask_changes_the_object(pair: Pair) -> None:
+    pair.selector.watch(pair.fd, "before")
     pair.theirs.send(b"x")
-    assert pair.selector.modify(pair.fd, READ, "after") == (pair.fd, pair.fd, READ, "after")
+    pair.selector.rewatch(pair.fd, "after", READ)
     assert pair.ready() == ["after"]
 
 
-def test_without_events_only_the_loss_of_the_connection_is_reported(pair: Pair) -> None:
-    pair.selector.register(pair.fd, READ, "object")
-    key = pair.selector.modify(pair.fd, 0, "object")
+def test_with_a_mask_of_0_only_the_loss_of_the_connection_is_reported(pair: Pair) -> None:
+    pair.selector.watch(pair.fd, "object")
+    pair.selector.rewatch(pair.fd, "object", 0)
     pair.theirs.send(b"x")  # and there is room to write
-    assert pair.ready() == pair.selector.select(0) == []
+    assert pair.ready() == []
     pair.theirs.shutdown(socket.SHUT_WR)  # half closed: it still reads
     assert pair.ready() == []
     pair.theirs.close()
     assert pair.ready() == ["object"]
-    assert pair.selector.select(0) == [(key, 0)]
 
 
-def test_without_events_a_reset_is_reported(pair: Pair) -> None:
+def test_with_a_mask_of_0_a_reset_is_reported(pair: Pair) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as peer:
         accepted, _ = listening.accept()
         with accepted:
-            pair.selector.register(accepted.fileno(), 0, "object")
+            pair.selector.watch(accepted.fileno(), "object")
+            pair.selector.rewatch(accepted.fileno(), "object", 0)
             peer.send(b"x")
             assert pair.ready() == []
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -98,75 +102,56 @@ def test_without_events_a_reset_is_reported(pair: Pair) -> None:
             assert pair.selector.objects(20) == ["object"]
 
 
-def test_an_unregistered_descriptor_is_not_reported(pair: Pair) -> None:
-    pair.selector.register(pair.fd, READ, "object")
+def test_a_descriptor_that_is_not_watched_any_more_is_not_reported(pair: Pair) -> None:
+    pair.selector.watch(pair.fd, "object")
     pair.theirs.send(b"x")
-    assert pair.selector.unregister(pair.fd).data == "object"
+    pair.selector.unwatch(pair.fd)
     assert pair.ready() == []
-    assert_not_registered(pair, pair.fd)
-    pair.selector.register(pair.fd, READ, "again")
+    pair.selector.unwatch(pair.fd)
+    pair.selector.watch(pair.fd, "again")
     assert pair.ready() == ["again"]
 
 
-def assert_not_registered(pair: Pair, fd: int) -> None:
-    assert fd not in pair.selector.get_map()
-    with pytest.raises(KeyError):
-        pair.selector.get_key(fd)
-    with pytest.raises(KeyError):
-        pair.selector.unregister(fd)
-    with pytest.raises(KeyError):
-        pair.selector.modify(fd, WRITE, "object")
-
-
-def test_what_is_not_registered_is_a_key_error(pair: Pair) -> None:
-    assert_not_registered(pair, pair.fd)
-    pair.selector.register(pair.fd, READ, "object")
-    for fd in (0, pair.fd - 1, pair.fd + 1, 1_000_000):
-        assert_not_registered(pair, fd)
-    assert pair.selector.get_key(pair.fd).data == "object"
-
-
-def test_forgetting_what_is_not_registered_does_nothing(pair: Pair) -> None:
+def test_unwatching_what_is_not_watched_does_nothing(pair: Pair) -> None:
     """A bug may end a connection before it is watched."""
-    pair.selector.forget(pair.fd)
-    pair.selector.register(pair.fd, READ, "object")
-    for fd in (-1, 0, pair.fd - 1, pair.fd + 1, 1_000_000):
-        pair.selector.forget(fd)
-    pair.theirs.send(b"x")
-    assert pair.ready() == ["object"]
+    for stop in (pair.selector.forget, pair.selector.unwatch):
+        stop(pair.fd)
+        pair.selector.watch(pair.fd, "object")
+        for fd in (0, pair.fd - 1, pair.fd + 1, 1_000_000):
+            stop(fd)
+        pair.theirs.send(b"x")
+        assert pair.ready() == ["object"]
+        stop(pair.fd)
+        pair.selector.unwatch(pair.fd)
 
 
-def test_get_map_and_get_key_return_what_is_registered(pair: Pair) -> None:
-    theirs = pair.theirs.fileno()
-    assert not pair.selector.get_map()
-    ours_key = pair.selector.register(pair.fd, READ, "ours")
-    theirs_key = pair.selector.register(theirs, WRITE, "theirs")
-    assert pair.selector.get_map() == {pair.fd: ours_key, theirs: theirs_key}
-    assert pair.selector.get_key(pair.fd) == ours_key == (pair.fd, pair.fd, READ, "ours")
-    ours_key = pair.selector.modify(pair.fd, 0, "errors alone")
-    assert pair.selector.get_map()[pair.fd] == ours_key == (pair.fd, pair.fd, 0, "errors alone")
-    pair.selector.forget(pair.fd)
-    assert pair.selector.get_map() == {theirs: theirs_key}
+def test_a_closed_descriptor_can_be_forgotten(epoll: Pair) -> None:
+    epoll.selector.watch(epoll.fd, "object")
+    epoll.selector.forget(-1)
+    epoll.theirs.send(b"x")
+    assert epoll.ready() == ["object"]
 
 
 def test_a_forgotten_and_closed_descriptor_leaves_nothing_behind(pair: Pair) -> None:
     """The next socket often gets the same number."""
-    pair.selector.register(pair.fd, READ, "first")
+    pair.selector.watch(pair.fd, "first")
     pair.theirs.send(b"x")
     pair.selector.forget(pair.fd)
     pair.ours.close()
     assert pair.ready() == []
     with socket.create_server(("127.0.0.1", 0)) as listening:
         assert listening.fileno() == pair.fd
-        pair.selector.register(pair.fd, READ, "second")
+        pair.selector.watch(pair.fd, "second")
         assert pair.ready() == []
         with socket.create_connection(listening.getsockname()):
             assert pair.ready() == ["second"]
 
 
-def test_a_forgotten_socket_that_others_hold_wakes_the_loop_and_calls_nothing(pair: Pair) -> None:
+def test_a_forgotten_socket_that_others_hold_wakes_the_loop_and_calls_nothing(epoll: Pair) -> None:
     """epoll still reports it. This is why `forget` is only for sockets of our own."""
-    pair.selector.register(pair.fd, READ, "object")
+    pair = epoll
+    assert isinstance(pair.selector, EpollSelector)
+    pair.selector.watch(pair.fd, "object")
     held_elsewhere = os.dup(pair.fd)  # a child process would hold it in the same way
     pair.theirs.send(b"x")
     pair.selector.forget(pair.fd)
@@ -178,19 +163,21 @@ def test_a_forgotten_socket_that_others_hold_wakes_the_loop_and_calls_nothing(pa
         os.close(held_elsewhere)
 
 
-def test_a_failed_modify_leaves_the_descriptor_unregistered(pair: Pair) -> None:
-    pair.selector.register(pair.fd, READ, "object")
-    pair.ours.close()  # so the kernel has forgotten it
-    with pytest.raises(OSError, match=r"."):
-        pair.selector.modify(pair.fd, WRITE, "object")
-    assert_not_registered(pair, pair.fd)
-
-
-def test_a_descriptor_that_cannot_be_watched_is_an_error(pair: Pair) -> None:
-    with Path("/dev/null").open("rb") as file:
+def test_a_failed_rewatch_leaves_the_descriptor_unwatched(epoll: Pair) -> None:
+    epoll.selector.watch(epoll.fd, "object")
+    epoll.ours.close()  # so the kernel has forgotten it
+    for _ in range(2):
         with pytest.raises(OSError, match=r"."):
-            pair.selector.register(file.fileno(), READ, "object")
-        assert_not_registered(pair, file.fileno())
+            epoll.selector.rewatch(epoll.fd, "object", WRITE)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert listening.fileno() == epoll.fd
+        epoll.selector.watch(epoll.fd, "another")
+        assert epoll.ready() == []
+
+
+def test_a_descriptor_that_cannot_be_watched_is_an_error(epoll: Pair) -> None:
+    with Path("/dev/null").open("rb") as file, pytest.raises(OSError, match=r"."):
+        epoll.selector.watch(file.fileno(), "object")
 
 
 def test_a_listening_socket_that_the_parent_holds_reports_nothing_once_the_listener_is_closed() -> None:
@@ -210,4 +197,4 @@ def test_a_listening_socket_that_the_parent_holds_reports_nothing_once_the_liste
             assert accepted == [peer.getsockname()[1]]
         listener.close()
         with socket.create_connection(of_parent.getsockname()):
-            assert reactor._selector.select(0) == reactor._ready_objects(0) == []
+            assert reactor._selector.objects(0) == []

@@ -223,7 +223,7 @@ class RunningService:
 
 
 def _record_warnings(reader: int) -> None:
-    """Record what is written to standard error as events."""
+    """Record every text on standard error as an event."""
     while data := os.read(reader, _EVENT_BYTES_MAX):
         _record(_WARNING, data.decode("ascii").strip())
     os.close(reader)

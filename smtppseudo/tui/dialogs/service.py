@@ -1,6 +1,7 @@
 """The service dialog: whether the service of this machine is installed and runs; install, start, stop, uninstall."""
 
 import shlex
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
@@ -9,8 +10,8 @@ from textual.app import ComposeResult, SuspendNotSupported
 from textual.widgets import Static
 
 from smtppseudo.events import printable_lines
-from smtppseudo.service.commands import ServiceAction, argv_for, problem_with
-from smtppseudo.service.systemd import UnitState, query_service
+from smtppseudo.service.commands import ServiceAction, argv_for, problem_with, query_service
+from smtppseudo.service.systemd import ToolError, UnitState, run_tool
 from smtppseudo.tui.background import in_thread, start_worker
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, text_line
 from smtppseudo.tui.widgets.buttons import TextButton
@@ -21,12 +22,16 @@ def _no_terminal(argv: list[str]) -> None:
 
 
 class ServiceControl(NamedTuple):
-    """How to ask systemd about the service of this machine, and how to change it. `run` gets the bare terminal."""
+    """How to query the service of this machine, and how to change it. `run` gets the bare terminal.
+
+    Without `needs_terminal`, as on Windows, commands ask nothing and are run behind the screen.
+    """
 
     ask: Callable[[], UnitState] = query_service
     argv_for: Callable[[ServiceAction], list[str]] = argv_for
     problem_with: Callable[[ServiceAction], str] = problem_with
     run: Callable[[list[str]], None] = _no_terminal
+    needs_terminal: bool = sys.platform != "win32"
 
 
 class ServiceDialog(Dialog[None]):
@@ -70,8 +75,14 @@ class ServiceDialog(Dialog[None]):
             return
         argv = self._control.argv_for(action)
         try:
-            with self.app.suspend():
-                self._control.run(argv)
+            if self._control.needs_terminal:
+                with self.app.suspend():
+                    self._control.run(argv)
+            else:
+                await in_thread(partial(run_tool, *argv))
+        except ToolError as error:
+            self.complain(str(error))
+            return
         except SuspendNotSupported:
             self.complain(f"This terminal cannot run the command; in another one, type `{shlex.join(argv)}`")
             return
@@ -82,9 +93,10 @@ class ServiceDialog(Dialog[None]):
 
     def _show(self, unit: UnitState) -> None:
         self._unit = unit
+        hint = "\n\nIf a command needs root, this screen is hidden while sudo asks for a password."
         state = unit.reason or (
-            f"Installed   {unit.installed}\nRunning     {unit.running}\nAt boot     {unit.at_boot}\n\n"
-            "If a command needs root, this screen is hidden while sudo asks for a password."
+            f"Installed   {unit.installed}\nRunning     {unit.running}\nAt boot     {unit.at_boot}"
+            f"{hint if self._control.needs_terminal else ''}"
         )
         self.query_one(".text", Static).update(printable_lines(state))
         self.query_one("#install", TextButton).label = "Upgrade" if unit.is_installed else "Install"
@@ -103,7 +115,7 @@ _CONFIRMATIONS: Final = {
         " connection, too."
     ),
     ServiceAction.UNINSTALL: (
-        "This stops the service and removes its units. Settings, state and logs stay;"
+        "This stops the service and removes it. Settings, state and logs stay;"
         " `smtppseudo uninstall-service --purge` removes them, too."
     ),
 }

@@ -265,7 +265,7 @@ complete -c smtppseudo -n '_shtab_smtppseudo_using uninstall-service' -l root -x
 complete -c smtppseudo -n '_shtab_smtppseudo_using uninstall-service' -l purge -d 'remove settings, state, logs, user and group, too, so that nothing is left'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a guide -d 'print a page of the guide, or the list of its pages'
 complete -c smtppseudo -n '_shtab_smtppseudo_using guide' -s h -l help -d 'show this help message and exit'
-complete -c smtppseudo -n '_shtab_smtppseudo_using guide; and test $_shtab_smtppseudo_npos -eq 0' -ka "install other-init-systems containers saying-no settings monitor logs reports years-of-logs alerts block-lists crowdsec fail2ban several-servers tarpit security compared-with benchmarks design contributing packaging" -d 'the page to print (the list of pages)'
+complete -c smtppseudo -n '_shtab_smtppseudo_using guide; and test $_shtab_smtppseudo_npos -eq 0' -ka "install other-init-systems containers windows saying-no settings monitor logs reports years-of-logs alerts block-lists crowdsec fail2ban several-servers tarpit security compared-with benchmarks design contributing packaging" -d 'the page to print (the list of pages)'
 complete -c smtppseudo -n '_shtab_smtppseudo_using; and test $_shtab_smtppseudo_npos -eq 0' -a demo -d 'show everything: a server on free ports, made-up callers, and the monitor screen'
 complete -c smtppseudo -n '_shtab_smtppseudo_using demo' -s h -l help -d 'show this help message and exit'
 complete -c smtppseudo -n '_shtab_smtppseudo_using demo' -l seconds -x -d 'end after this time: 20, 90s or 5m (until you quit)'

@@ -1,0 +1,1 @@
+"""The service on Windows, as far as Wine has what it needs."""
