@@ -4,12 +4,7 @@ from collections.abc import Iterable
 
 from textual.app import App
 
-from smtppseudo.link.errors import (
-    CertificateError,
-    LinkError,
-    OpRefusedError,
-    UnknownCertificateError,
-)
+from smtppseudo.link.errors import CertificateError, LinkError, OpRefusedError, UnknownCertificateError
 from smtppseudo.link.route import Target, own_address
 from smtppseudo.link.wire import TlsMode
 from smtppseudo.service.systemd import UnitState
