@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address, ip_network
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +21,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, whole_number
-from smtppseudo.cli.periods import parse_duration
+from smtppseudo.cli.periods import duration
 from smtppseudo.cli.places import read_configuration
 from smtppseudo.config.settings import BLOCKLIST_FORMATS, EVIDENCE, Settings
 from smtppseudo.files import Replacement
@@ -94,7 +96,7 @@ def _add_policy(command: argparse.ArgumentParser) -> None:
 
 
 def _days(text: str) -> float:
-    return parse_duration(text).total_seconds() / 86_400
+    return duration(text) / 86_400
 
 
 def _zone(text: str) -> str:
@@ -120,8 +122,8 @@ def run(options: argparse.Namespace) -> int:
     before = _sources_before(options)
     known = Hits(policy_of(settings), SOURCES_MAX)
     servers: set[str] = set()
-    for hit in _hits(options, settings, now, servers):
-        known.add(hit.source, hit.at)
+    for source, its_hits in groupby(_hits(options, settings, now, servers), attrgetter("source")):
+        known.add(source, *[hit.at for hit in its_hits])
     if options.format == "hits":
         sources = [each for each in sorted(known.sources(), key=source_number) if never.reason(each) is None]
         _check_complete(known, 1, set(), never, options)
