@@ -47,18 +47,23 @@ if sys.platform == "win32":
         if user == service and not sddl:
             return
         if path.lstat().st_file_attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT:
-            raise OSError(0, "it is a link, which may lead anywhere; remove it", str(path))
-        owner, descriptor, dacl, flag = (ctypes.c_void_p() for _ in range(4))
+            raise OSError(0, "it is a link, which may lead anywhere; remove it")
+        owner, found, descriptor, dacl, flag = (ctypes.c_void_p() for _ in range(5))
         by_name = (str(path), _FILE_OBJECT)
-        _raise_for(_advapi32.GetNamedSecurityInfoW(*by_name, _OWNER, ctypes.byref(owner), *[None] * 4))
-        if _text_of(owner) not in (user, service, SYSTEM, ADMINISTRATORS):
-            raise OSError(0, "it belongs to another user, who may have put anything there; remove it", str(path))
+        to_owner = (ctypes.byref(owner), None, None, None, ctypes.byref(found))
+        if code := _advapi32.GetNamedSecurityInfoW(*by_name, _OWNER, *to_owner):
+            raise error_of(code)
+        is_foreign = _text_of(owner) not in (user, service, SYSTEM, ADMINISTRATORS)
+        _kernel32.LocalFree(found)
+        if is_foreign:
+            raise OSError(0, "it belongs to another user, who may have put anything there; remove it")
         to_descriptor = _advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW
         _require(to_descriptor(sddl or access_list(MODIFY, user), 1, ctypes.byref(descriptor), None))
         _advapi32.GetSecurityDescriptorDacl(descriptor, ctypes.byref(flag), ctypes.byref(dacl), ctypes.byref(flag))
         code = _advapi32.SetNamedSecurityInfoW(*by_name, _PROTECTED_DACL, None, None, dacl, None)
         _kernel32.LocalFree(descriptor)
-        _raise_for(code)
+        if code:
+            raise error_of(code)
 
     def _user_sid() -> str:
         user = ctypes.create_string_buffer(128)
@@ -72,9 +77,10 @@ if sys.platform == "win32":
         _kernel32.LocalFree(pointer)
         return text
 
-    def _require(result: int) -> None:
-        _raise_for(0 if result else ctypes.get_last_error())
+    def error_of(code: int) -> OSError:
+        """Return the error with a code of Windows and its text."""
+        return ctypes.WinError(code, ctypes.FormatError(code).strip(" ."))
 
-    def _raise_for(code: int) -> None:
-        if code:
-            raise ctypes.WinError(code, ctypes.FormatError(code).strip(" ."))
+    def _require(result: int) -> None:
+        if not result:
+            raise error_of(ctypes.get_last_error())

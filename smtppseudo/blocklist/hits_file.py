@@ -79,7 +79,7 @@ def parse_hits(line: str) -> tuple[str, list[int]]:
     # Readers of lists fail for host bits; the same source in two forms would be two.
     is_our_form = ":" not in source or (source.endswith("/64") and not number % (1 << 64) and source == source.lower())
     times = [int(word) for word in words]
-    if not is_our_form or not times or not all(0 <= at < _TIME_MAX for at in times):
+    if not is_our_form or not times or min(times) < 0 or max(times) >= _TIME_MAX:
         raise ValueError(f"not a source and times: {line!r}")
     return source, times
 

@@ -103,17 +103,18 @@ class Hits:
         self._tiers: tuple[dict[str, array[int]], ...] = ({}, {}, {})
         self._by_48: dict[int, list[str]] = {}  # unlisted, the oldest first
 
-    def add(self, source: str, at: int) -> bool:
-        """Add a hit at `at` (seconds since 1970); return whether the source is listed since this hit."""
+    def add(self, source: str, *at: int) -> bool:
+        """Add hits at these times (seconds since 1970); return whether they have listed the source."""
         was_listed = source in self._tiers[2]
-        times = self.times_of(source)
-        if times:
-            self._remove(source)
-        elif sum(map(len, self._tiers)) >= self._sources_max:
-            self._forget()
-        insort(times, at)
+        times = self._remove(source)
+        if times is None:
+            if sum(map(len, self._tiers)) >= self._sources_max:
+                self._forget()
+            times = array("I")
+        for each in at:
+            insort(times, each)
         if len(times) > self._kept:
-            del times[0]
+            del times[: -self._kept]
         last = self.policy.listed_at(times)
         is_listed = last is not None and times[-1] < last + self.policy.expire_s
         self._put(source, times, is_listed=is_listed)
@@ -159,15 +160,17 @@ class Hits:
             if len(siblings) > self._unlisted_per_48:
                 self._remove(siblings[0])
 
-    def _remove(self, source: str) -> None:
+    def _remove(self, source: str) -> "array[int] | None":
         once, often, listed = self._tiers
-        if listed.pop(source, None) or not (often.pop(source, None) or once.pop(source, None)):
-            return
-        if self._unlisted_per_48 and ":" in source:
+        if times := listed.pop(source, None):
+            return times
+        times = often.pop(source, None) or once.pop(source, None)
+        if times and self._unlisted_per_48 and ":" in source:
             network = source_number(source) >> 80
             self._by_48[network].remove(source)
             if not self._by_48[network]:
                 del self._by_48[network]
+        return times
 
     def _forget(self) -> None:
         tier = next(tier for tier in self._tiers if tier)

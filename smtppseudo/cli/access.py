@@ -4,12 +4,13 @@ import argparse
 import codecs
 import contextlib
 import os
+import queue
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import ask, say
@@ -34,6 +35,8 @@ from smtppseudo.link.route import Target, connect
 from smtppseudo.link.wire import LOOPBACK
 
 T = TypeVar("T")
+
+_QUEUED_MAX: Final = 50  # values of servers that wait to be used
 
 
 def add_access(command: argparse.ArgumentParser, *, has_several: bool = False) -> None:
@@ -157,43 +160,43 @@ def access_to(options: argparse.Namespace, hosts: Sequence[str | None]) -> list[
     return [Access(options, host, words) for host in hosts]
 
 
-def act_on_all(accesses: Sequence[Access], act: Callable[[MonitorLink], T]) -> list[T | exits.CommandError]:
-    """Log in to servers side by side and call `act` with each link; return its results, or why there is none.
+def run_all(
+    accesses: Sequence[Access], act: Callable[[Access], Iterable[T]], turn_s: float | None = None
+) -> Iterator[tuple[Access, T | exits.CommandError] | None]:
+    """Call `act` for each server in a thread of its own; yield what it yields, or the error that ended it.
 
-    What only the user can answer is asked in between, for one server after the other.
+    What only the user can answer is asked here, and `act` called again. After `turn_s` without a value, yield None.
     """
-    found: dict[Access, T | exits.CommandError] = {}
-    while waiting := [access for access in accesses if access not in found]:
-        outcomes = _act_side_by_side(waiting, act)
-        for access in waiting:
-            outcome = outcomes[access]
-            try:
-                with explained():
-                    if isinstance(outcome, Exception):
-                        access.answer(outcome)  # the next round uses it
-                    else:
-                        found[access] = outcome
-            except exits.CommandError as error:
-                found[access] = error
-    return [found[access] for access in accesses]
-
-
-def _act_side_by_side(accesses: Sequence[Access], act: Callable[[MonitorLink], T]) -> dict[Access, T | Exception]:
-    found: dict[Access, T | Exception] = {}
+    found: queue.Queue[tuple[Access, T | Exception | None]] = queue.Queue(_QUEUED_MAX)
 
     def run(access: Access) -> None:
         try:
-            with access.dial() as link:
-                found[access] = act(link)
-        except Exception as error:  # noqa: BLE001 - the main thread looks at it
-            found[access] = error
+            for value in act(access):
+                found.put((access, value))
+            found.put((access, None))
+        except Exception as error:  # noqa: BLE001 - raised below, if it is a bug
+            found.put((access, error))
 
-    threads = [threading.Thread(target=run, args=(access,), daemon=True) for access in accesses]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
+    waiting, running = list(accesses), 0
+    while waiting or running:
+        for access in waiting:
+            threading.Thread(target=run, args=(access,), daemon=True).start()
+        running, waiting = running + len(waiting), []
+        try:
+            access, value = found.get(timeout=turn_s)
+            if value is None:
+                running -= 1
+            elif isinstance(value, Exception):
+                running -= 1
+                with explained():
+                    access.answer(value)
+                waiting = [access]
+            else:
+                yield access, value
+        except queue.Empty:
+            yield None
+        except exits.CommandError as error:
+            yield access, error
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address, ip_network
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -120,8 +122,8 @@ def run(options: argparse.Namespace) -> int:
     before = _sources_before(options)
     known = Hits(policy_of(settings), SOURCES_MAX)
     servers: set[str] = set()
-    for hit in _hits(options, settings, now, servers):
-        known.add(hit.source, hit.at)
+    for source, its_hits in groupby(_hits(options, settings, now, servers), attrgetter("source")):
+        known.add(source, *[hit.at for hit in its_hits])
     if options.format == "hits":
         sources = [each for each in sorted(known.sources(), key=source_number) if never.reason(each) is None]
         _check_complete(known, 1, set(), never, options)

@@ -19,7 +19,7 @@ from smtppseudo.cli.access import logged_in
 from smtppseudo.cli.messages import print_lines, say
 from smtppseudo.cli.options import describe, seconds, whole_number
 from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, no_screen, require_screen
-from smtppseudo.cli.watch import Watch
+from smtppseudo.cli.watch import Watch, print_at_once
 from smtppseudo.config.settings import check
 from smtppseudo.demo.arrivals import arrivals
 from smtppseudo.demo.directory import DemoDirectory
@@ -136,7 +136,8 @@ def _print_events(server: ServerProcess, seconds: float | None) -> None:
     with logged_in(access) as link:
         try:
             with _called_after(seconds, link.close):
-                watch.print_events(link)
+                for lines in watch.follow(link):
+                    print_at_once([line for _, line in lines])
         except ClosedError:
             pass  # the time is up
         except ConnectionLostError as error:

@@ -1,4 +1,4 @@
-"""`install-service`: installs this program as a systemd service, or upgrades the installed service."""
+"""`install-service`: installs this program as a service, or upgrades the installed service."""
 
 import argparse
 import shlex

@@ -31,8 +31,8 @@ COMMANDS: Final = {
     "find": "Print the whole sessions of the logs that contain a text, an address, a sender or a recipient",
     "blocklist": "Make a block list of repeated callers from the logs",
     "config": "Print every setting with its value and where the value comes from",
-    "install-service": "Install smtppseudo as a systemd service, or upgrade the installed service",
-    "uninstall-service": "Stop the systemd service and remove it",
+    "install-service": "Install smtppseudo as a service of systemd or Windows, or upgrade the installed service",
+    "uninstall-service": "Stop the service and remove it",
     "guide": "Print a page of the guide, or the list of its pages",
     "demo": "Show everything: a server on free ports, made-up callers, and the monitor screen",
 }

@@ -40,9 +40,8 @@ if TYPE_CHECKING:
     from pwd import struct_passwd
 
 Call: TypeAlias = Callable[[float], None]
-"""A call in a turn of the loop; it gets the time."""
 ListenFor: TypeAlias = Callable[[Reactor, Call, Call], Callable[[], None]]
-"""Arranges for the calls that stop and reload; returns what ends that."""
+"""Arranges for the calls that stop and reload, in a turn of the loop; returns the function that ends this."""
 
 # Modules that a server loads late. They are loaded before it drops root: the new user may be unable to read them.
 LOADED_LATE: Final = (

@@ -79,7 +79,7 @@ def _tree(name: str) -> Path:
     return root
 
 
-def fail_on_problem(problems: Iterator[str]) -> None:
+def fail_on_problem(problems: Iterable[str]) -> None:
     """Raise CommandError with the first problem, if there is one."""
     for problem in problems:
         raise exits.CommandError(problem)

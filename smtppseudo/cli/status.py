@@ -2,15 +2,14 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import access_to, act_on_all, add_access, hosts_of
+from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe
-from smtppseudo.link.link import MonitorLink
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.monitor.status import Source, Status, render_prometheus, render_rows, render_text
 
@@ -40,31 +39,26 @@ class _Answer(NamedTuple):
 def run(options: argparse.Namespace) -> int:
     """Print the status; the exit status says whether the SMTP port is open."""
     accesses = access_to(options, hosts_of(options))
-    outcomes = act_on_all(accesses, _ask)
-    if len(outcomes) == 1:
-        (outcome,) = outcomes
-        if isinstance(outcome, exits.CommandError):
-            raise outcome
-        print_text(_render(outcome, options.format))
+    found = dict(filter(None, run_all(accesses, _ask)))
+    if len(accesses) > 1:
+        print_text(_render_all({access.name: found[access] for access in accesses}, options.format))
+    elif isinstance(outcome := found[accesses[0]], exits.CommandError):
+        raise outcome
     else:
-        names = [outcome.source.name if isinstance(outcome, _Answer) else "" for outcome in outcomes]
-        given = [access.name for access in accesses]
-        # Where a name does not tell the servers apart, the address does.
-        names = [
-            own if own and names.count(own) == 1 and own not in given else given[at] for at, own in enumerate(names)
-        ]
-        print_text(_render_all(names, outcomes, options.format))
-    return max(map(_exit_status, outcomes))
+        print_text(_render(outcome, options.format))
+    return max(map(_exit_status, found.values()))
 
 
-def _ask(link: MonitorLink) -> _Answer:
-    fields, started_at = link.request("status"), link.snapshot.started_at
+def _ask(access: Access) -> Iterator[_Answer]:
+    with access.dial() as link:
+        fields, started_at = link.request("status"), link.snapshot.started_at
     about = {"server": link.server, "address": link.address, "port": link.port, "started_at": started_at}
     try:
         status, since = Status.from_fields(fields), datetime.fromisoformat(started_at)
     except ValueError as error:
         raise exits.CommandError(f"{link.place}: {error}", exits.UNREACHABLE) from None
-    return _Answer({**about, **fields}, Source(status, link.server.partition(" ")[2], since, link.server_name))
+    source = Source(status, link.server.partition(" ")[2], since, link.server_name)
+    yield _Answer({**about, **fields, **about}, source)  # no field of a server replaces these
 
 
 def _exit_status(outcome: _Answer | exits.CommandError) -> int:
@@ -82,20 +76,23 @@ def _render(answer: _Answer, form: str) -> str:
     return f"{'server':<15} {server}, {address} port {port}\n{render_text(answer.source.status)}"
 
 
-def _render_all(names: Sequence[str], outcomes: Sequence[_Answer | exits.CommandError], form: str) -> str:
-    """Return the status of several servers; say on standard error why one is missing."""
+def _render_all(outcomes: Mapping[str, _Answer | exits.CommandError], form: str) -> str:
+    """Return the status of servers, by the address given; say on standard error why one is missing."""
+    names = [outcome.source.name for outcome in outcomes.values() if isinstance(outcome, _Answer)]
     objects: list[Frame] = []
     sources: list[Source] = []
     rows: dict[str, Status | str] = {}
-    for name, outcome in zip(names, outcomes, strict=True):
+    for given, outcome in outcomes.items():
         if isinstance(outcome, _Answer):
+            own = outcome.source.name
+            name = own if own and names.count(own) == 1 and own not in outcomes else given  # which tells them apart
             objects.append({"name": name, **outcome.fields})
             sources.append(outcome.source._replace(name=name))
             rows[name] = outcome.source.status
         else:
             say(str(outcome))
-            objects.append({"name": name, "error": str(outcome), "exit_status": outcome.status})
-            rows[name] = _FAILURES.get(outcome.status, "failed")
+            objects.append({"name": given, "error": str(outcome), "exit_status": outcome.status})
+            rows[given] = _FAILURES.get(outcome.status, "failed")
     if form == "json":
         return json.dumps(objects) + "\n"
     return render_prometheus(sources) if form == "prometheus" else render_rows(rows)

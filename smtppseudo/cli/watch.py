@@ -1,24 +1,22 @@
 """`watch`: prints the stream of events of servers; continues after a restart of a server."""
 
 import argparse
-import contextlib
 import json
-import queue
+import math
 import select
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, access_to, add_access, explained, hosts_of
-from smtppseudo.cli.merging import Merge, Timed
+from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all
+from smtppseudo.cli.merging import HOLD_S, Merge, Timed
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, network, whole_number
 from smtppseudo.events import NAMES
-from smtppseudo.link.errors import ConnectionLostError, LinkError, RefusedError, UnreachableError
+from smtppseudo.link.errors import RefusedError, UnreachableError
 from smtppseudo.link.incoming import Dropped, Streamed
 from smtppseudo.link.link import MonitorLink, Notice
 from smtppseudo.log.records import render_record
@@ -27,7 +25,6 @@ FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 _CHECK_S: Final = 1.0  # between checks that standard output still has a reader
 _TURN_S: Final = 0.1
-_BATCHES_MAX: Final = 50  # that wait to be merged; then the links are not read
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -53,20 +50,47 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print events until interrupted, or until standard output has no reader."""
+    """Print events until interrupted, until standard output has no reader, or until every server refuses them."""
     accesses = access_to(options, hosts_of(options))
-    if len(accesses) > 1:
-        return watch_all(accesses, options)
-    watch, access = Watch(options), accesses[0]
-    with explained():
-        link = access.connect()
-        while True:
-            try:
-                watch.print_events(link)
-            except ConnectionLostError as error:
-                say(f"{error}; reconnecting")
-            link = reconnect(access.connect)
-            say(f"{link.place}: connected again")
+    is_alone = len(accesses) == 1
+    watches = {access: Watch(options, "" if is_alone else access.name) for access in accesses}
+    merge, statuses = Merge(0.0 if is_alone else HOLD_S), [exits.GOOD]
+    epoch = datetime.now(UTC).timestamp() - time.monotonic()  # the wall clock may jump later
+    for found in run_all(accesses, lambda access: _follow(access, watches[access]), _TURN_S):
+        now = epoch + time.monotonic()
+        if found is not None:
+            access, lines = found
+            if not isinstance(lines, exits.CommandError):
+                merge.add(access.name, lines, now)
+            elif is_alone:
+                raise lines
+            else:
+                say(str(lines))
+                statuses.append(lines.status)
+        print_at_once(merge.take(now))
+    print_at_once(merge.take(math.inf))
+    return max(statuses)
+
+
+def _follow(access: Access, watch: "Watch") -> Iterator[list[Timed]]:
+    """Yield the events of a server; say once that it is away, and retry. Raises LinkError where waiting cannot help.
+
+    The only server must be there at the start.
+    """
+    link: MonitorLink | None = None
+    is_away = False
+    while True:
+        try:
+            link = reconnect(access.dial) if is_away else access.dial()
+            if is_away:
+                say(f"{link.place}: connected again")
+            watch.name = watch.name and (link.server_name or access.name)
+            yield from filter(None, watch.follow(link))
+        except (UnreachableError, RefusedError) as error:
+            if link is None and not watch.name:
+                raise
+            say(f"{error}; reconnecting")
+            is_away = True
 
 
 def reconnect(connect: Callable[[], MonitorLink], sleep: Callable[[float], None] = time.sleep) -> MonitorLink:
@@ -92,11 +116,6 @@ class Watch:
         self._filters = {name: value for name, value in (("events", options.event), ("ip", options.ip)) if value}
         self._next_seq: int | None = options.from_seq  # None: begin at the login
         self._started_at = ""  # of the server process that sent the last event
-
-    def print_events(self, link: MonitorLink) -> None:
-        """Print events until the connection ends. Raises LinkError."""
-        for lines in self.follow(link):
-            print_at_once([each.line for each in lines])
 
     def follow(self, link: MonitorLink) -> Iterator[list[Timed]]:
         """Yield events as lines, at least once a second; close the link at the end. Raises LinkError."""
@@ -126,7 +145,7 @@ class Watch:
                     line = json.dumps({"seq": notice.seq, **record}, separators=(",", ":")) + "\n"
                 else:
                     line = render_record(record)
-                lines.append(Timed(str(record["time"]), line))
+                lines.append((str(record["time"]), line))
                 self._next_seq = notice.seq + 1
             elif isinstance(notice, Dropped):
                 self._say(f"events missed here: {notice.count}; they came faster than they were read")
@@ -134,57 +153,6 @@ class Watch:
 
     def _say(self, text: str) -> None:
         say(f"{self.name}: {text}" if self.name else text)
-
-
-_Batches: TypeAlias = "queue.Queue[tuple[Access, list[Timed] | LinkError]]"
-
-
-def watch_all(accesses: list[Access], options: argparse.Namespace) -> int:
-    """Print the events of several servers in one order. Ends if none is left; returns the highest exit status."""
-    batches: _Batches = queue.Queue(_BATCHES_MAX)
-    merge, statuses = Merge(), list[int]()
-    epoch = datetime.now(UTC).timestamp() - time.monotonic()  # the wall clock may jump later
-
-    def start(access: Access) -> None:
-        threading.Thread(target=_follow, args=(access, options, batches), daemon=True).start()
-
-    for access in accesses:
-        start(access)
-    while len(statuses) < len(accesses):
-        with contextlib.suppress(queue.Empty):
-            access, found = batches.get(timeout=_TURN_S)
-            if isinstance(found, list):
-                merge.add(access.name, found, epoch + time.monotonic())
-            else:
-                try:
-                    with explained():
-                        access.answer(found)
-                    start(access)
-                except exits.CommandError as error:
-                    say(str(error))
-                    statuses.append(error.status)
-        print_at_once(merge.take(epoch + time.monotonic()))
-    return max(statuses)
-
-
-def _follow(access: Access, options: argparse.Namespace, batches: _Batches) -> None:
-    """Queue the events of a server; say once that it is away, and retry. Queue an error that waiting cannot mend."""
-    watch, is_away = Watch(options, access.name), False
-    while True:
-        try:
-            link = reconnect(access.dial) if is_away else access.dial()
-            if is_away:
-                say(f"{access.name}: connected again")
-            watch.name = link.server_name or access.name
-            for lines in watch.follow(link):
-                if lines:
-                    batches.put((access, lines))
-        except (UnreachableError, RefusedError) as error:
-            say(f"{error}; reconnecting")
-            is_away = True
-        except LinkError as error:
-            batches.put((access, error))
-            return
 
 
 def print_at_once(lines: list[str]) -> None:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -41,10 +42,9 @@ def install(options: argparse.Namespace) -> int:
         print_text(f"{plan}\n")
         return exits.GOOD
     fail_on_problem(problems)
-    _require_administrator(ServiceAction.INSTALL)
+    fail_on_problem(filter(None, [problem_with(ServiceAction.INSTALL)]))
     if not options.no_start and manager.Windows().state() is not State.RUNNING:
-        for endpoint in plan.endpoints:
-            fail_on_problem(check_endpoint(endpoint))
+        fail_on_problem(chain.from_iterable(map(check_endpoint, plan.endpoints)))
     steps = install_steps(plan, manager.Windows(), default_file(), start=not options.no_start)
     carry_out(steps, "`smtppseudo uninstall-service` undoes it")
     rule = f"name=smtppseudo dir=in action=allow protocol=TCP localport={plan.endpoints[0].port}"
@@ -54,7 +54,7 @@ def install(options: argparse.Namespace) -> int:
 
 def removal(options: argparse.Namespace) -> tuple[Iterator[Step], tuple[Path, ...]]:
     """Return the steps that remove the service, and the directories that only `--purge` removes."""
-    _require_administrator(ServiceAction.UNINSTALL)
+    fail_on_problem(filter(None, [problem_with(ServiceAction.UNINSTALL)]))
     pinned = _pinned(options)
     data = (Path(pinned["state-dir"]), Path(pinned["log-dir"]), usual_places().config)
     return uninstall_steps(manager.Windows(), data, purge=options.purge), data
@@ -88,22 +88,13 @@ def run_service(serve: Callable[[Callable[..., Callable[[], None]]], int]) -> in
     return service.exit_status
 
 
-def _require_administrator(action: ServiceAction) -> None:
-    if problem := problem_with(action):
-        raise exits.CommandError(problem)
-
-
 def _pinned(options: argparse.Namespace) -> dict[str, str]:
     """Return the options of the service: those given, else those of the installed service, else the usual ones."""
-    config, state, log = map(str, usual_places())
+    config, state, log = usual_places()
+    usual = {"config": str(config / "smtppseudo.toml"), "state-dir": str(state), "log-dir": str(log)}
     given = {name: getattr(options, name.replace("-", "_"), None) for name in PINNED}
-    return {
-        "config": rf"{config}\smtppseudo.toml",
-        "state-dir": state,
-        "log-dir": log,
-        **options_in(manager.Windows().registered("ImagePath") or ""),
-        **{name: str(value if "port" in name else Path(value).absolute()) for name, value in given.items() if value},
-    }
+    texts = {name: str(value if "port" in name else Path(value).absolute()) for name, value in given.items() if value}
+    return usual | options_in(manager.Windows().registered("ImagePath") or "") | texts
 
 
 def _plan(options: argparse.Namespace) -> Plan:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from smtppseudo.config.settings import MONITOR_PORT
 from smtppseudo.files import StateDir
@@ -11,19 +11,6 @@ from smtppseudo.link.route import Target
 from smtppseudo.link.wire import TlsMode
 
 MEMORY_FILE: Final = "monitor.json"
-
-
-class Place(NamedTuple):
-    """A server to show. `host` empty: this machine; `port` 0: the usual one."""
-
-    host: str = ""
-    port: int = 0
-    cleartext: bool = False
-
-    @classmethod
-    def of(cls, target: Target) -> "Place":
-        """Return the place of a target."""
-        return cls(target.host or "", target.port or 0, target.tls == "off")
 
 
 class Memory:
@@ -40,20 +27,19 @@ class Memory:
         theme, words, servers = kept.get("theme"), kept.get("words"), kept.get("servers", [kept])  # one in old files
         self.theme = theme if isinstance(theme, str) else ""
         self.words = {place: word for place, word in words.items() if _is_word(word)} if isinstance(words, dict) else {}
-        places = map(_place, servers) if isinstance(servers, list) else ()
-        self.servers = [place for place in places if place.host]
+        self.servers = list(filter(None, map(_target, servers if isinstance(servers, list) else ())))
 
     def save(self) -> None:
         """Write the settings to the store. Raises OSError."""
-        servers = [place._asdict() for place in self.servers]
+        servers = [{"host": host, "port": port or 0, "cleartext": tls == "off"} for host, port, _, tls in self.servers]
         kept = {"servers": servers, "theme": self.theme, "words": self.words}
         self._store.write(MEMORY_FILE, json.dumps(kept, indent=2) + "\n")
 
-    def replace(self, before: Place, after: Place) -> None:
+    def replace(self, before: Target, after: Target) -> None:
         """Replace a server; if it is not among those shown last, the new one is the only one."""
-        if before not in self.servers:
+        if before[:2] not in [server[:2] for server in self.servers]:
             self.servers = [before]
-        self.servers[self.servers.index(before)] = after
+        self.servers = [after if server[:2] == before[:2] else server for server in self.servers]
 
     def word_of(self, host: str, port: int) -> str | None:
         """Return the magic word kept for a server."""
@@ -66,15 +52,14 @@ class Memory:
             self.words[f"{host} {port}"] = word
 
 
-def _place(kept: object) -> Place:
+def _target(kept: object) -> Target | None:
     if not isinstance(kept, dict):
-        return Place()
+        return None
     host, port = kept.get("host"), kept.get("port")
-    return Place(
-        host if isinstance(host, str) and host.isprintable() else "",
-        port if type(port) is int and 0 <= port < 1 << 16 else 0,
-        kept.get("cleartext") is True,
-    )
+    if not isinstance(host, str) or not host.isprintable() or not host:
+        return None
+    is_port = type(port) is int and 0 < port < 1 << 16
+    return Target(host, port if is_port else None, tls="off" if kept.get("cleartext") is True else "auto")
 
 
 def _is_word(word: object) -> bool:
@@ -88,11 +73,9 @@ def targets_for(
     memory: Memory, given: Sequence[tuple[str | None, int | None]], word: str | None, tls: TlsMode
 ) -> list[Target]:
     """Return the servers to connect to: those on the command line, else the last ones, else this machine's."""
-    targets = [Target(host, port, word, tls) for host, port in given]
-    if targets == [Target(None, None, word, tls)] and memory.servers:
-        targets = [
-            Target(host, port or None, word, "off" if tls == "auto" and cleartext else tls)
-            for host, port, cleartext in memory.servers
-        ]
+    if list(given) != [(None, None)] or not memory.servers:
+        targets = [Target(host, port, tls=tls) for host, port in given]
+    else:
+        targets = [server if tls == "auto" else server._replace(tls=tls) for server in memory.servers]
     kept = [memory.word_of(target.address, target.port or MONITOR_PORT) for target in targets]
     return [target._replace(magic_word=word or kept[at]) for at, target in enumerate(targets)]

@@ -19,7 +19,7 @@ from smtppseudo.tui.dialogs.dialog import ConfirmDialog
 from smtppseudo.tui.dialogs.magic_word import LoginDialog, NewWordDialog, TypedWord
 from smtppseudo.tui.dialogs.service import ServiceDialog
 from smtppseudo.tui.dialogs.setup import SetupDialog, SetupResult
-from smtppseudo.tui.memory import Memory, Place
+from smtppseudo.tui.memory import Memory
 from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.slots import SlotRow
 from smtppseudo.tui.texts import sentence
@@ -154,7 +154,7 @@ class Operations:
 
     def remember(self, views: Iterable[ServerView]) -> None:
         """Save which servers are shown."""
-        self._memory.servers = [Place.of(view.target) for view in views]
+        self._memory.servers = [view.target for view in views]
         self._save()
 
     def toggle_theme(self) -> None:
@@ -179,7 +179,7 @@ class Operations:
         """Save which server to show, and connect to it."""
         view = self.view
         target = target_after_setup(result, view.target)
-        self._memory.replace(Place.of(view.target), Place.of(target))
+        self._memory.replace(view.target, target)
         self._memory.keep_word(result.host, result.port, target.magic_word if result.is_kept else None)
         self._save()
         if is_reconnect_needed:

@@ -204,13 +204,13 @@ def test_events_are_paused_filtered_searched_and_followed() -> None:
         assert "QUIT" not in scene.text().split("Events")[1]
         await scene.pilot.press("f", "ctrl+u", "enter", "slash", *"ylmf", "enter")
         assert "paused, 0 new (p)" in scene.text()
-        first = pane._cursor
+        first = pane._under_cursor
         await scene.pilot.press("N")
-        assert pane._cursor is not None
+        assert pane._under_cursor is not None
         assert first is not None
-        assert pane._cursor < first
+        assert pane._under_cursor < first
         await scene.pilot.press("n")
-        assert pane._cursor == first
+        assert pane._under_cursor == first
         await scene.pilot.press("p")
         assert pane.is_following
 

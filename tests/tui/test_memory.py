@@ -5,7 +5,7 @@ import json
 import pytest
 
 from smtppseudo.link.route import Target
-from smtppseudo.tui.memory import MEMORY_FILE, Memory, Place, targets_for
+from smtppseudo.tui.memory import MEMORY_FILE, Memory, targets_for
 from tests.tui.scene import FakeStore
 
 HERE = (None, None)
@@ -15,7 +15,7 @@ def test_memory_is_loaded_as_it_was_saved() -> None:
     store = FakeStore()
     memory = Memory(store)
     memory.theme = "t"
-    memory.servers = [Place("192.0.2.1", 2_626, cleartext=True), Place("mx2")]
+    memory.servers = [Target("192.0.2.1", 2_626, tls="off"), Target("mx2")]
     memory.keep_word("192.0.2.1", 2_626, "open sesame")
     memory.save()
     memory = Memory(store)
@@ -37,11 +37,11 @@ def test_without_a_memory_this_machine_is_shown() -> None:
 
 def test_a_server_keeps_its_place_in_the_list() -> None:
     memory = Memory(FakeStore())
-    memory.servers = [Place("a"), Place("b")]
-    memory.replace(Place("a"), Place("c"))
-    assert memory.servers == [Place("c"), Place("b")]
-    memory.replace(Place("other"), Place("d"))
-    assert memory.servers == [Place("d")]
+    memory.servers = [Target("a"), Target("b")]
+    memory.replace(Target("a"), Target("c"))
+    assert memory.servers == [Target("c"), Target("b")]
+    memory.replace(Target("other"), Target("d"))
+    assert memory.servers == [Target("d")]
 
 
 @pytest.mark.parametrize(
@@ -68,5 +68,5 @@ def test_the_memory_is_a_json_file_and_an_older_one_is_read() -> None:
     store.files[MEMORY_FILE] = '{"host": "192.0.2.1", "port": 2626, "cleartext": true, "theme": "", "words": {}}'
     memory = Memory(store)
     memory.save()
-    assert memory.servers == [Place("192.0.2.1", 2_626, cleartext=True)]
+    assert memory.servers == [Target("192.0.2.1", 2_626, tls="off")]
     assert json.loads(store.files[MEMORY_FILE])["servers"] == [{"host": "192.0.2.1", "port": 2626, "cleartext": True}]

@@ -50,7 +50,7 @@ NOW = 1_740_000_000.0
 def timed(seconds: float, line: str = "") -> Timed:
     """Return a line with a time stamp so many seconds after NOW; the line names them."""
     at = datetime.fromtimestamp(NOW + seconds, UTC)
-    return Timed(f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z", line or f"{seconds:g}")
+    return (f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z", line or f"{seconds:g}")
 
 
 def test_lines_of_several_servers_are_in_order_within_a_second() -> None:
@@ -73,5 +73,5 @@ def test_a_wrong_clock_orders_lines_by_arrival_and_delays_nobody(skew_s: float) 
 
 def test_old_lines_of_one_server_keep_their_order() -> None:
     merge = Merge()
-    merge.add("a", [timed(-500), timed(-400), timed(-0.5), Timed("no time", "x"), timed(0)], NOW)
+    merge.add("a", [timed(-500), timed(-400), timed(-0.5), ("no time", "x"), timed(0)], NOW)
     assert merge.take(NOW + 1) == ["-500", "-400", "-0.5", "x", "0"]

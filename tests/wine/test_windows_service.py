@@ -3,6 +3,7 @@
 What Wine does not have (accounts, access lists, restarts after a crash) stands on the page as not tried.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -92,6 +93,30 @@ def test_the_page_from_the_first_command_to_the_last(windows: Wine) -> None:
     assert windows.smtppseudo("uninstall-service") == "nothing to remove\n"
 
 
+def test_a_directory_that_another_user_has_made_is_refused(windows: Wine) -> None:
+    windows.data.mkdir()
+    os.chown(windows.data, 1000, 1000)
+    try:
+        said = windows.smtppseudo("install-service", status=1)
+    finally:
+        windows.data.rmdir()
+    place = r"C:\ProgramData\smtppseudo"
+    reason = "it belongs to another user, who may have put anything there; remove it; nothing was changed"
+    assert said == f"smtppseudo: cannot make {place}: {reason}\n"
+
+
+def test_the_directory_is_closed_before_a_secret_is_written_to_it(windows: Wine) -> None:
+    assert windows.evaluate(_PRIVATE).splitlines() == ["True []", "['credentials']"]
+
+
+def test_a_program_in_a_profile_is_refused_with_the_remedy(windows: Wine) -> None:
+    profile = next(path for path in (windows.disk / "users").iterdir() if path.name != "Public")
+    (profile / "Python").symlink_to("../../Program Files/Python313")
+    done = windows.run(rf"C:\users\{profile.name}\Python\python.exe", "-m", "smtppseudo", "install-service")
+    assert done.returncode == 1
+    assert r"Python\python.exe, because C:\users is hidden from it; install Python for all users" in done.stderr
+
+
 def test_a_sender_on_another_machine_is_refused_and_logged(service: Wine) -> None:
     if shutil.which("swaks") is None:
         pytest.skip("swaks is not installed")
@@ -139,18 +164,6 @@ def test_a_port_that_is_taken_is_named(service: Wine) -> None:
         said = service.smtppseudo("install-service", status=1)
         other.kill()
     assert said.startswith("smtppseudo: port 25 is taken by another program")
-
-
-def test_the_directory_is_closed_before_a_secret_is_written_to_it(windows: Wine) -> None:
-    assert windows.evaluate(_PRIVATE).splitlines() == ["True []", "['credentials']"]
-
-
-def test_a_program_in_a_profile_is_refused_with_the_remedy(windows: Wine) -> None:
-    profile = next(path for path in (windows.disk / "users").iterdir() if path.name != "Public")
-    (profile / "Python").symlink_to("../../Program Files/Python313")
-    done = windows.run(rf"C:\users\{profile.name}\Python\python.exe", "-m", "smtppseudo", "install-service")
-    assert done.returncode == 1
-    assert r"Python\python.exe, because C:\users is hidden from it; install Python for all users" in done.stderr
 
 
 def test_the_commands_and_states_that_the_screen_uses(service: Wine) -> None:

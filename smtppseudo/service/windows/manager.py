@@ -57,12 +57,11 @@ for _name in ("RegisterServiceCtrlHandlerExW", "RegisterEventSourceW"):
     getattr(_advapi32, _name).restype = ctypes.c_void_p
 
 
-def _call(name: str, *arguments: Any) -> Any:
-    """Call a function whose result says whether it succeeded. Raises OSError."""
+def _call(name: str, *arguments: Any, ignored: int | None = None) -> Any:
+    """Call a function whose result says whether it succeeded. Raises OSError, except for an `ignored` error."""
     result = getattr(_advapi32, name)(*arguments)
-    if not result:
-        code = ctypes.get_last_error()
-        raise ctypes.WinError(code, ctypes.FormatError(code).strip(" ."))
+    if not result and (code := ctypes.get_last_error()) != ignored:
+        raise win32.error_of(code)
     return result
 
 
@@ -84,11 +83,9 @@ class Windows:
 
     def registered(self, name: str) -> Any:
         """Return a value in the registry's key of the service; None if it is not installed."""
-        try:
-            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _SERVICE_KEY) as key:
-                return winreg.QueryValueEx(key, name)[0]
-        except FileNotFoundError:
-            return None
+        with contextlib.suppress(FileNotFoundError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _SERVICE_KEY) as key:
+            return winreg.QueryValueEx(key, name)[0]
+        return None
 
     def close_directory(self, path: Path, sddl: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
@@ -111,10 +108,8 @@ class Windows:
             (_ALSO_AFTER_ERRORS, (1,)),
             (_PRIVILEGES, (ctypes.addressof(privileges),)),
         ):
-            if not _advapi32.ChangeServiceConfig2W(service, level, (ctypes.c_void_p * len(fields))(*fields)):
-                code = ctypes.get_last_error()
-                if code != _UNKNOWN_LEVEL:  # as in Wine
-                    raise ctypes.WinError(code)
+            values = (ctypes.c_void_p * len(fields))(*fields)
+            _call("ChangeServiceConfig2W", service, level, values, ignored=_UNKNOWN_LEVEL)  # as in Wine
         with winreg.CreateKey(winreg.HKEY_LOCAL_MACHINE, _SOURCE_KEY) as key:
             winreg.SetValueEx(key, "EventMessageFile", 0, winreg.REG_EXPAND_SZ, _MESSAGES)
             winreg.SetValueEx(key, "TypesSupported", 0, winreg.REG_DWORD, _ERROR | _WARNING)
@@ -126,10 +121,7 @@ class Windows:
             raise ToolError(f"it ended with exit status {status.exit_status or status.exit_code}; {EVENTS_ADVICE}")
 
     def stop(self) -> None:
-        if not _advapi32.ControlService(_service(_ALL), _STOP, (DWORD * len(Status._fields))()):
-            code = ctypes.get_last_error()
-            if code != _NOT_RUNNING:
-                raise ctypes.WinError(code)
+        _call("ControlService", _service(_ALL), _STOP, (DWORD * len(Status._fields))(), ignored=_NOT_RUNNING)
         _wait_for(State.STOPPED)
 
     def delete(self) -> None:

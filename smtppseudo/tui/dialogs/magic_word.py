@@ -14,7 +14,6 @@ from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, der
 from smtppseudo.tui.background import in_thread, reply_to, start_worker
 from smtppseudo.tui.dialogs.dialog import Dialog, box, buttons, complaint, field, text_line
 from smtppseudo.tui.feeder import Feeder
-from smtppseudo.tui.texts import sentence
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 
 
@@ -40,7 +39,6 @@ class LoginDialog(Dialog[TypedWord]):
         with box("Magic word"):
             yield text_line(self._reason)
             yield field("Magic word", Input(password=True, compact=True, id="word"))
-            yield Static("", classes="hint", markup=False)
             yield TextSwitch("Remember it in a file that only you can read", id="keep")
             yield complaint()
             yield buttons(TextButton("Log in", id="yes"), TextButton("Cancel", id="cancel"))
@@ -58,9 +56,7 @@ class LoginDialog(Dialog[TypedWord]):
         try:
             word = checked_word(self.query_one(Input).value)
         except ValueError as error:
-            hint = self.query_one(".hint", Static)
-            hint.update(sentence(str(error)))
-            hint.add_class("-bad")
+            self.complain(str(error))
         else:
             self.dismiss(TypedWord(word, self.query_one("#keep", TextSwitch).is_on))
 

@@ -25,7 +25,6 @@ class CallerPane(Table):
         self._model = model
         self._callers: list[tuple[str, int]] = []
         self._endings = ""
-        self._cursor = 0
 
     @property
     def lines(self) -> int:
@@ -35,10 +34,6 @@ class CallerPane(Table):
     @property
     def key(self) -> SessionKey | None:
         return self._model.transcripts.latest_of(self._callers[self._cursor][0]) if self.count else None
-
-    @property
-    def cursor_line(self) -> int:
-        return self._cursor
 
     @property
     def count(self) -> int:

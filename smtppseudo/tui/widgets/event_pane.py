@@ -30,7 +30,7 @@ class EventPane(Table):
         self._list = event_list
         self._zone = zone
         self._top = 0  # the number of the item on the first line, while not following
-        self._cursor: int | None = None  # the number of the item under the cursor; None: the newest
+        self._under_cursor: int | None = None  # the number of the item under the cursor; None: the newest
         self._paused_at = 0  # the number of the next item when following ended
         self._drawn = (0, 0)
 
@@ -45,9 +45,9 @@ class EventPane(Table):
 
     @property
     def cursor_line(self) -> int:
-        if self._cursor is None or self._cursor < self._list.first:
+        if self._under_cursor is None or self._under_cursor < self._list.first:
             return self.count - 1
-        return self._list.line_of(self._cursor)
+        return self._list.line_of(self._under_cursor)
 
     @property
     def new_count(self) -> int:
@@ -77,7 +77,7 @@ class EventPane(Table):
 
     def search(self, words: str, step: int) -> bool:
         """Go to the nearest match after (`step` 1) or before (-1) the cursor; return whether there is one."""
-        line = self._list.find(words, self.cursor_line if self._cursor is not None else self.count, step)
+        line = self._list.find(words, self.cursor_line if self._under_cursor is not None else self.count, step)
         if line is not None:
             self.go_to(line)
             self._scroll_to_line(line - self.size.height // 2)
@@ -89,11 +89,11 @@ class EventPane(Table):
 
     def go_to(self, line: int) -> None:
         if line >= self.count:  # follow the newest
-            self._cursor, self.is_following = None, True
+            self._under_cursor, self.is_following = None, True
             self._scroll_to_line(line)
         else:
             line = max(0, line)
-            self._cursor, self.is_following = self._list.number_at(line), False
+            self._under_cursor, self.is_following = self._list.number_at(line), False
             self._scroll_to_line(min(line, max(self.scroll_offset.y, line - self.size.height + 1)))
             self._top = self._list.number_at(self.scroll_offset.y)
         self.refresh()
@@ -105,7 +105,7 @@ class EventPane(Table):
         """Stop following when the wheel or the scrollbar leaves the newest line; follow again when it comes back."""
         super().watch_scroll_y(old_value, new_value)
         at_end = round(new_value) >= self.count - self.size.height
-        if at_end and self._cursor is None:
+        if at_end and self._under_cursor is None:
             self.is_following = True
         elif not at_end and round(new_value) < round(old_value):
             self.is_following = False
@@ -125,7 +125,7 @@ class EventPane(Table):
             parts = [Segment(fit(f" -- {item.text} --", width), self.style("warning"))]
         else:
             parts = self._parts(item, width)
-        if self._cursor is None or self._list.number_at(line) != self._cursor:
+        if self._under_cursor is None or self._list.number_at(line) != self._under_cursor:
             return Strip(parts, width)
         bar = self.cursor_bar()
         return Strip([Segment(part.text, (part.style or Style()) + bar) for part in parts], width)

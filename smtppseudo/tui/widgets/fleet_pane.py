@@ -53,15 +53,6 @@ class FleetPane(Table):
     def __init__(self, *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._rows: Sequence[ServerRow] = ()
-        self._cursor = 0
-
-    @property
-    def key(self) -> None:
-        return None
-
-    @property
-    def cursor_line(self) -> int:
-        return self._cursor
 
     @property
     def count(self) -> int:

@@ -52,18 +52,13 @@ class SlotPane(Table):
         self._board = board
         self._clock = clock
         self._cursor_slot = 1
-        self._cursor_line = 0
         self._widths: dict[Column, int] = {}
         self._idle_shown: dict[int, str] = {}
 
     @property
     def key(self) -> SessionKey | None:
         order = self._board.order
-        return order[self._cursor_line].key if self._cursor_line < len(order) else None
-
-    @property
-    def cursor_line(self) -> int:
-        return self._cursor_line
+        return order[self._cursor].key if self._cursor < len(order) else None
 
     @property
     def count(self) -> int:
@@ -84,12 +79,12 @@ class SlotPane(Table):
         order = self._board.order
         if self.virtual_size.height != self.lines:
             self.virtual_size = Size(0, self.lines)
-        self._cursor_line = next(
+        self._cursor = next(
             (line for line, row in enumerate(order) if row.slot == self._cursor_slot),
-            min(self._cursor_line, max(0, len(order) - 1)),
+            min(self._cursor, max(0, len(order) - 1)),
         )
         if order:
-            self._cursor_slot = order[self._cursor_line].slot
+            self._cursor_slot = order[self._cursor].slot
         self._lay_out_columns()
         self.refresh()
 
@@ -131,7 +126,7 @@ class SlotPane(Table):
             return Strip([Segment(fit(f"   {self._board.free} free", width), self.style("dim"))], width)
         if line >= len(order):
             return Strip.blank(width, self.rich_style)
-        return self._line(order[line], width, is_cursor=line == self._cursor_line)
+        return self._line(order[line], width, is_cursor=line == self._cursor)
 
     def on_resize(self) -> None:
         self._lay_out_columns()
@@ -147,11 +142,11 @@ class SlotPane(Table):
         order = self._board.order
         if not order:
             return
-        before = self._cursor_line
-        self._cursor_line = max(0, min(line, len(order) - 1))
-        self._cursor_slot = order[self._cursor_line].slot
+        before = self._cursor
+        self._cursor = max(0, min(line, len(order) - 1))
+        self._cursor_slot = order[self._cursor].slot
         self.refresh_lines(before + 1)
-        self.refresh_lines(self._cursor_line + 1)
+        self.refresh_lines(self._cursor + 1)
         self.keep_cursor_in_view()
 
     def _column_at(self, x: int) -> Column | None:

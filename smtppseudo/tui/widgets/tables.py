@@ -56,6 +56,7 @@ class Table(ScrollView, can_focus=True):
         Binding("enter", "open", "Session"),
     ]
     head_lines = 0
+    _cursor = 0
 
     class Opened(Message):
         """The operator opened a session; `key` None: no event of it is kept."""
@@ -67,12 +68,12 @@ class Table(ScrollView, can_focus=True):
     @property
     def key(self) -> SessionKey | None:
         """The session under the cursor."""
-        raise NotImplementedError
+        return None
 
     @property
     def cursor_line(self) -> int:
         """The line of the cursor."""
-        raise NotImplementedError
+        return self._cursor
 
     @property
     def count(self) -> int:
