@@ -6,7 +6,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, logged_in
 from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.options import describe, network
-from smtppseudo.cli.periods import parse_duration
+from smtppseudo.cli.periods import duration
 from smtppseudo.events import printable
 
 
@@ -31,7 +31,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _duration_s(text: str) -> int:
-    return 0 if text == "always" else round(parse_duration(text).total_seconds())
+    return 0 if text == "always" else duration(text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, whole_number
-from smtppseudo.cli.periods import parse_duration
+from smtppseudo.cli.periods import duration
 from smtppseudo.cli.places import read_configuration
 from smtppseudo.config.settings import BLOCKLIST_FORMATS, EVIDENCE, Settings
 from smtppseudo.files import Replacement
@@ -96,7 +96,7 @@ def _add_policy(command: argparse.ArgumentParser) -> None:
 
 
 def _days(text: str) -> float:
-    return parse_duration(text).total_seconds() / 86_400
+    return duration(text) / 86_400
 
 
 def _zone(text: str) -> str:

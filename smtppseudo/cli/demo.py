@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -15,10 +15,10 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import logged_in
+from smtppseudo.cli.access import explained, user_keyring
 from smtppseudo.cli.messages import print_lines, say
 from smtppseudo.cli.options import describe, seconds, whole_number
-from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, no_screen, require_screen
+from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, require_screen, show
 from smtppseudo.cli.watch import Watch, print_at_once
 from smtppseudo.config.settings import check
 from smtppseudo.demo.arrivals import arrivals
@@ -26,10 +26,11 @@ from smtppseudo.demo.directory import DemoDirectory
 from smtppseudo.demo.process import NotStartedError, ServerProcess
 from smtppseudo.demo.traffic import ADDRESS, Traffic
 from smtppseudo.demo.week import SPAMMER, write_week
+from smtppseudo.files import StateDir
 from smtppseudo.link.errors import ClosedError, ConnectionLostError
+from smtppseudo.link.route import Target, connect
 
 _SEED: Final = 25
-_NO_SCREEN: Final = "`smtppseudo demo --no-screen` prints the events instead"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -52,25 +53,14 @@ def run(options: argparse.Namespace) -> int:
     """Run until the user quits, the time is up, or a signal arrives."""
     slots: int = check("slots", options.slots)
     if not options.no_screen:
-        _require_screen()
+        require_screen("`smtppseudo demo --no-screen` prints the events instead")  # it loads slowly: before the callers
     callers = arrivals(Random(_SEED), slots)  # noqa: S311 - not used for secrets
     with handled_by(_end), _server(slots) as (directory, server), Traffic(server.port, callers):
         print_lines(["While it runs, try:", *_commands(directory.path)], sys.stderr)
         if options.no_screen:
             _print_events(server, options.seconds)
             return exits.GOOD
-        from smtppseudo.cli.demo_screen import show
-
-        return show(server, directory.path, options.seconds)
-
-
-def _require_screen() -> None:
-    """Require a terminal, and import the screen, which takes long, before the callers start. Raises CommandError."""
-    require_screen(_NO_SCREEN)
-    try:
-        import smtppseudo.cli.demo_screen  # noqa: F401
-    except ImportError as error:
-        raise no_screen(error, _NO_SCREEN) from None
+        return _show(server, directory.path, options.seconds)
 
 
 @contextlib.contextmanager
@@ -82,7 +72,8 @@ def _server(slots: int) -> Iterator[tuple[DemoDirectory, ServerProcess]]:
             write_week(directory.path / "log", date.today())  # noqa: DTZ011 - the logs are named by local dates
             server = stack.enter_context(ServerProcess(directory, slots))
         except NotStartedError as error:
-            raise exits.CommandError(f"the demo's server did not start: {error}", error.status) from None
+            message, status = error.args
+            raise exits.CommandError(f"the demo's server did not start: {message}", status) from None
         except OSError as error:
             raise exits.CommandError(f"cannot write the demo's files: {error}; set TMPDIR to another place") from None
         yield directory, server
@@ -108,36 +99,30 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
     sys.exit(128 + number)  # as shells report it
 
 
-@contextlib.contextmanager
-def _called_after(seconds: float | None, callback: Callable[[], object]) -> Iterator[None]:
-    if seconds is None:
-        yield
-        return
-    timer = threading.Timer(seconds, callback)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
+def _show(server: ServerProcess, directory: Path, seconds: float | None) -> int:
+    """Show the screen, with its files in the demo's directory; return the exit status."""
+    from smtppseudo.service.systemd import UnitState
+    from smtppseudo.tui.app import MonitorApp
+    from smtppseudo.tui.dialogs.service import ServiceControl
+    from smtppseudo.tui.server_view import Dependencies
+
+    service = ServiceControl(ask=lambda: UnitState(reason="The demo's server is not a service."))
+    dependencies = Dependencies(user_keyring(str(server.state_dir)), StateDir(directory / "screen"), service=service)
+    app = MonitorApp([Target(ADDRESS, server.monitor_port)], dependencies)
+    app.call_later(app.notify, "Ctrl-Z, and fg to return", title="Commands to try", timeout=10)
+    return show(app, seconds)
 
 
 def _print_events(server: ServerProcess, seconds: float | None) -> None:
     say(f"SMTP on {ADDRESS} port {server.port}, monitors on port {server.monitor_port}; Ctrl-C ends it")
     watch = Watch(argparse.Namespace(json=False, event=None, ip=None, from_seq=1))
-    access = argparse.Namespace(
-        host=ADDRESS,
-        monitor_port=server.monitor_port,
-        state_dir=str(server.state_dir),
-        magic_file=None,
-        tls="auto",
-        pin=None,
-    )
-    with logged_in(access) as link:
+    with explained(), connect(Target(ADDRESS, server.monitor_port), user_keyring(str(server.state_dir))).link as link:
+        timer = threading.Timer(seconds or threading.TIMEOUT_MAX, link.close)
+        timer.daemon = True
+        timer.start()
         try:
-            with _called_after(seconds, link.close):
-                for lines in watch.follow(link):
-                    print_at_once([line for _, line in lines])
+            for lines in watch.follow(link):
+                print_at_once([line for _, line in lines])
         except ClosedError:
             pass  # the time is up
         except ConnectionLostError as error:

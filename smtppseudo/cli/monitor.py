@@ -7,16 +7,13 @@ import shlex
 import signal
 import subprocess
 from pathlib import Path
-from typing import Final
 
 from smtppseudo.cli.access import add_access, hosts_of, read_word, user_keyring
 from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.options import describe, host_and_port
 from smtppseudo.cli.places import user_config
-from smtppseudo.cli.screen import no_screen, require_screen, show
+from smtppseudo.cli.screen import require_screen, show
 from smtppseudo.files import StateDir
-
-_ALTERNATIVE: Final = "`smtppseudo watch` prints the events instead"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -32,12 +29,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Show the screen until it is closed."""
     places = [host_and_port(host, options.monitor_port) for host in hosts_of(options)]
-    require_screen(_ALTERNATIVE)
+    require_screen("`smtppseudo watch` prints the events instead")
     word = None if options.magic_file is None else read_word(Path(options.magic_file))
-    try:
-        from smtppseudo.tui.app import MonitorApp
-    except ImportError as error:
-        raise no_screen(error, _ALTERNATIVE) from None
+    from smtppseudo.tui.app import MonitorApp
     from smtppseudo.tui.dialogs.service import ServiceControl
     from smtppseudo.tui.memory import Memory, targets_for
     from smtppseudo.tui.server_view import Dependencies

@@ -11,12 +11,11 @@ from smtppseudo.logread.logs import instant
 _DAYS: Final = ("today", "yesterday")
 
 
-def parse_duration(text: str) -> timedelta:
-    """Parse a duration such as 90s, 30m, 12h, 7d or 4w. Raises argparse.ArgumentTypeError."""
-    seconds = duration_s(text)
-    if not seconds:
-        raise argparse.ArgumentTypeError(f"{text} is not a time such as 30m, 12h, 7d or 4w")
-    return timedelta(seconds=seconds)
+def duration(text: str) -> int:
+    """Parse a duration such as 90s, 30m, 12h, 7d or 4w; return seconds. Raises argparse.ArgumentTypeError."""
+    if seconds := duration_s(text):
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text} is not a time such as 30m, 12h, 7d or 4w")
 
 
 def add_period(command: argparse.ArgumentParser) -> None:

@@ -67,11 +67,11 @@ def run(options: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     since, until = read_period(options, now, zone)
     report = Report(options.by or (page.KINDS if options.html else _USUAL), zone)
-    start = _start_of_period_before(since, until or instant(now))
+    start, quarter = _period_before(since, until or instant(now))
     before = Report((), zone) if start else None
     reading = _read(options, (start, since, until), report, before)
-    if before and not _reach_back(before, start, since):
-        before = None  # the numbers would grow because the logs do
+    if before and not "" < before.first <= quarter:
+        before = None  # without the logs of that time the numbers seem to grow
     view = tables.View(
         since=since,
         until=until,
@@ -110,21 +110,19 @@ def _read(options: argparse.Namespace, times: tuple[str, str, str], report: Repo
     return reading
 
 
-def _start_of_period_before(since: str, until: str) -> str:
-    """Return when the period of the same length before this one starts; empty if there is none."""
+def _period_before(since: str, until: str) -> tuple[str, str]:
+    """Return when the period of the same length before this one starts, and the end of its first quarter.
+
+    Both are empty if there is no such period.
+    """
     if not since or since >= until:
-        return ""
+        return "", ""
     start = datetime.fromisoformat(since)
+    length = datetime.fromisoformat(until) - start
     try:
-        return instant(start - (datetime.fromisoformat(until) - start))
+        return instant(start - length), instant(start - length * 3 / 4)
     except OverflowError:
-        return ""
-
-
-def _reach_back(report: Report, start: str, end: str) -> bool:
-    """Return whether the logs begin in the first quarter of the period of a report."""
-    period = datetime.fromisoformat(end) - (at := datetime.fromisoformat(start))
-    return report.first != "" and datetime.fromisoformat(report.first) <= at + period / 4
+        return "", ""
 
 
 def _write_page(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """Reverse DNS: the names of addresses for `report --resolve`. The server never looks up a name."""
 
+import contextlib
 import os
-import queue
 import socket
 import threading
 import time
@@ -22,33 +22,20 @@ def look_up(addresses: Sequence[str], limit_s: float = LIMIT_S) -> dict[str, str
     The names are escaped, because the owner of an address chooses its name.
     """
     os.environ.setdefault("RES_OPTIONS", _RESOLVER_OPTIONS)
-    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-    found: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-    for address in addresses:
-        waiting.put(address)
-    for _ in range(min(THREADS_MAX, len(addresses))):
-        # A lookup cannot be cancelled. Daemon threads end with the process.
-        threading.Thread(target=_work, args=(waiting, found), daemon=True).start()
+    waiting = [*reversed(addresses)]
     names: dict[str, str] = {}
+
+    def work() -> None:
+        while waiting:
+            with contextlib.suppress(IndexError, OSError):  # another thread took the last one; no name, or no reply
+                address = waiting.pop()
+                names[address] = escape_text(socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0])
+
+    # A lookup cannot be cancelled. Daemon threads end with the process.
+    threads = [threading.Thread(target=work, daemon=True) for _ in addresses[:THREADS_MAX]]
+    for thread in threads:
+        thread.start()
     deadline = time.monotonic() + limit_s
-    for _ in addresses:
-        try:
-            address, name = found.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            break
-        if name:
-            names[address] = name
-    return names
-
-
-def _work(waiting: "queue.SimpleQueue[str]", found: "queue.SimpleQueue[tuple[str, str]]") -> None:
-    while True:
-        try:
-            address = waiting.get_nowait()
-        except queue.Empty:
-            return
-        try:
-            name = socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
-        except OSError:  # no name, or no reply
-            name = ""
-        found.put((address, escape_text(name)))
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return names.copy()

@@ -24,7 +24,7 @@ _INSTALL: Final = "run `pip install 'textual>={}.{},<{}'`".format(*TEXTUAL_MIN, 
 
 
 def require_screen(alternative: str) -> None:
-    """Require a terminal that can show the screen, the screen itself, and a new Textual. Raises CommandError."""
+    """Require a terminal that can show the screen, and import it, with a new Textual. Raises CommandError."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise exits.CommandError(f"the screen needs a terminal; {alternative}", exits.USAGE)
     if os.environ.get("TERM") in ("dumb", "unknown"):
@@ -44,11 +44,10 @@ def require_screen(alternative: str) -> None:
         version = metadata.version("textual")
         if tuple(map(int, re.findall(r"\d+", version)[:2])) < TEXTUAL_MIN:
             raise exits.CommandError(f"the screen needs a newer Textual than {version}; {_INSTALL}, or: {alternative}")
-
-
-def no_screen(error: ImportError, alternative: str) -> exits.CommandError:
-    """Return the error for a failed import of Textual."""
-    return exits.CommandError(f"the screen needs Textual ({error}); {_INSTALL}, or: {alternative}")
+    try:
+        import smtppseudo.tui.app  # noqa: F401
+    except ImportError as error:
+        raise exits.CommandError(f"the screen needs Textual ({error}); {_INSTALL}, or: {alternative}") from None
 
 
 def show(app: "App[None]", seconds: float | None = None) -> int:

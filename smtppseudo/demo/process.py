@@ -28,11 +28,7 @@ _LISTENS: Final = re.compile(r"(SMTP|monitors) on \S+ port ([0-9]+)\s*")
 
 
 class NotStartedError(Exception):
-    """The server did not start. The text is its error message, `status` its exit status."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
+    """The server did not start; the arguments are its error message and its exit status."""
 
 
 class ServerProcess:

@@ -1,11 +1,10 @@
 """The traffic: connections of made-up callers, in one thread that waits most of the time."""
 
-import math
+import asyncio
+import contextlib
 import re
-import selectors
 import socket
 import struct
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Self
@@ -23,77 +22,43 @@ _REPLY: Final = re.compile(rb"(?:[0-9]{3}-[^\n]*\n)*[0-9]{3}(?![0-9-])[^\n]*\n")
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
 
-class CallerConnection:
-    """One caller's connection. Its methods return whether it continues; if not, call `close`.
+class Caller:
+    """One caller's connection. `unread` are the latest bytes from the server that the script has not read."""
 
-    `due` is the time of the next `wake`, in monotonic seconds. Callers send so little that the kernel accepts it at
-    once; if it does not, the connection ends.
-    """
+    def __init__(self, sock: socket.socket) -> None:
+        self.unread = b""
+        self._sock = sock
 
-    __slots__ = ("_is_reading", "_over_at", "_script", "_unread", "_wakes_at", "sock")
+    async def play(self, script: Script) -> None:
+        """Run a script until it ends, the server closes the connection, or the time is up.
 
-    def __init__(self, sock: socket.socket, script: Script, now: float) -> None:
-        self.sock = sock
-        self._script = script
-        self._over_at = now + CONNECTION_MAX_S
-        self._wakes_at = math.inf
-        self._unread = b""
-        self._is_reading = False  # whether the script waits for a reply
+        Callers send so little that the kernel accepts it at once; if it does not, the connection ends.
+        """
+        with contextlib.closing(script), contextlib.suppress(StopIteration, EOFError, OSError):
+            async with asyncio.timeout(CONNECTION_MAX_S):
+                step = next(script)
+                while not isinstance(step, Reset):
+                    reply = b""
+                    match step:
+                        case Send(data):
+                            self._sock.sendall(data)
+                        case Wait(seconds):
+                            with contextlib.suppress(TimeoutError):
+                                await asyncio.wait_for(self._receive(None), seconds)
+                        case ReadReply():
+                            reply = await self._receive(_REPLY)
+                    step = script.send(reply)
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
-    @property
-    def due(self) -> float:
-        """When to call `wake`."""
-        return min(self._wakes_at, self._over_at)
-
-    def begin(self, now: float) -> bool:
-        """Start the script, when the socket has connected or failed."""
-        return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0 and self._run(None, now)
-
-    def wake(self, now: float) -> bool:
-        """Continue after a wait."""
-        self._wakes_at = math.inf
-        return now < self._over_at and self._run(None, now)
-
-    def receive(self, now: float) -> bool:
-        """Read from the server; continue the script if it waits for a reply and the reply is complete."""
-        try:
-            data = self.sock.recv(UNREAD_BYTES_MAX)
-        except OSError as error:
-            return isinstance(error, BlockingIOError)
-        self._unread = (self._unread + data)[-UNREAD_BYTES_MAX:]
-        return bool(data) and (not self._is_reading or self._read_reply(now))
-
-    def close(self) -> None:
-        """End script and connection."""
-        self._script.close()
-        self.sock.close()
-
-    def _read_reply(self, now: float) -> bool:
-        reply = _REPLY.match(self._unread)
-        self._is_reading = reply is None
-        if reply is None:
-            return True
-        self._unread = self._unread[reply.end() :]
-        return self._run(reply[0], now)
-
-    def _run(self, reply: bytes | None, now: float) -> bool:
-        """Run the script up to the next step that waits."""
-        try:
-            step = next(self._script) if reply is None else self._script.send(reply)
-            while isinstance(step, Send):
-                self.sock.sendall(step.data)
-                step = next(self._script)
-        except (StopIteration, OSError):
-            return False
-        match step:
-            case Wait(seconds):
-                self._wakes_at = now + seconds
-                return True
-            case ReadReply():
-                return self._read_reply(now)
-            case Reset():
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                return False
+    async def _receive(self, reply: re.Pattern[bytes] | None) -> bytes:
+        """Read until a reply is complete, and return it; None: until the server closes the connection: EOFError."""
+        while not (found := reply and reply.match(self.unread)):
+            data = await asyncio.get_running_loop().sock_recv(self._sock, UNREAD_BYTES_MAX)
+            if not data:
+                raise EOFError
+            self.unread = (self.unread + data)[-UNREAD_BYTES_MAX:]
+        self.unread = self.unread[found.end() :]
+        return found[0]
 
 
 class Traffic:
@@ -102,81 +67,36 @@ class Traffic:
     def __init__(self, port: int, arrivals: Iterator[Arrival]) -> None:
         self._port = port
         self._arrivals = arrivals
-        self._connections: set[CallerConnection] = set()
-        self._selector = selectors.DefaultSelector()
-        self._stopped, self._stop = socket.socketpair()
+        self._loop = asyncio.new_event_loop()
         self._thread = ThreadPoolExecutor(1, "callers")  # its future holds an exception of the thread
-        self._finished: Future[None] | None = None
 
     def __enter__(self) -> Self:
-        self._selector.register(self._stopped, selectors.EVENT_READ)
-        self._finished = self._thread.submit(self._run)
+        self._task = self._loop.create_task(self._run())
+        self._finished: Future[None] = self._thread.submit(self._loop.run_until_complete, self._task)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._stop.close()
+        self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.shutdown()
-        self._selector.close()
-        self._stopped.close()
-        if self._finished is not None and error is None:
-            self._finished.result()
+        self._loop.close()
+        if error is None:
+            with contextlib.suppress(asyncio.CancelledError):
+                self._finished.result()
 
-    def _run(self) -> None:
-        try:
-            self._run_until_stopped()
-        finally:
-            for connection in list(self._connections):
-                self._close(connection)
+    async def _run(self) -> None:
+        room = asyncio.Semaphore(CALLERS_MAX)
+        async with asyncio.TaskGroup() as callers:
+            for arrival in self._arrivals:
+                await asyncio.sleep(arrival.after_s)
+                if not room.locked():
+                    callers.create_task(self._call(arrival, room))
 
-    def _run_until_stopped(self) -> None:
-        now = time.monotonic()
-        arrival = next(self._arrivals)
-        arrives_at = now + arrival.after_s
-        while True:
-            soonest = min([arrives_at, *(connection.due for connection in self._connections)])
-            ready = self._selector.select(max(0.0, soonest - now))
-            now = time.monotonic()
-            for key, mask in ready:
-                if key.data is None:
-                    return
-                self._advance(key.data, mask, now)
-            for connection in [connection for connection in self._connections if connection.due <= now]:
-                if not connection.wake(now):
-                    self._close(connection)
-            if arrives_at <= now:
-                self._connect(arrival, now)
-                arrival = next(self._arrivals)
-                arrives_at = now + arrival.after_s  # counted from now: the process may have been suspended
-
-    def _advance(self, connection: CallerConnection, mask: int, now: float) -> None:
-        if mask & selectors.EVENT_WRITE:
-            continues = connection.begin(now)
-            if continues:
-                self._selector.modify(connection.sock, selectors.EVENT_READ, connection)
-        else:
-            continues = connection.receive(now)
-        if not continues:
-            self._close(connection)
-
-    def _connect(self, arrival: Arrival, now: float) -> None:
-        """Connect a caller. With too many connections, or without a free descriptor, skip it."""
-        if len(self._connections) >= CALLERS_MAX:
-            return
-        try:
-            sock = socket.socket()
-        except OSError:
-            return
-        sock.setblocking(False)
-        try:
-            sock.bind((arrival.source, 0))
-        except OSError:
-            pass  # some systems have 127.0.0.1 alone: then all callers connect from there
-        sock.connect_ex((ADDRESS, self._port))  # `begin` checks the result
-        connection = CallerConnection(sock, arrival.script, now)
-        self._connections.add(connection)
-        self._selector.register(sock, selectors.EVENT_WRITE, connection)
-
-    def _close(self, connection: CallerConnection) -> None:
-        self._connections.remove(connection)
-        self._selector.unregister(connection.sock)
-        connection.close()
+    async def _call(self, arrival: Arrival, room: asyncio.Semaphore) -> None:
+        """Connect a caller, and play its script; without a free descriptor, or without a server, skip it."""
+        async with room:
+            with contextlib.suppress(OSError), socket.socket() as sock:
+                sock.setblocking(False)
+                with contextlib.suppress(OSError):  # some systems have 127.0.0.1 alone: then all connect from there
+                    sock.bind((arrival.source, 0))
+                await self._loop.sock_connect(sock, (ADDRESS, self._port))
+                await Caller(sock).play(arrival.script)

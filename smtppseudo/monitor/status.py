@@ -216,10 +216,7 @@ class Source(NamedTuple):
 
 
 def render_prometheus(sources: Sequence[Source]) -> str:
-    """Return the status of servers in Prometheus' text format 0.0.4.
-
-    The sums of a run begin at 0 and never decrease.
-    """
+    """Return the status of servers in Prometheus' text format 0.0.4. The sums of a run begin at 0."""
     values = [(source.name, _values(source)) for source in sources]
     lines: list[str] = []
     for metric in _METRICS:

@@ -46,7 +46,7 @@ class Report:
         self.wasted_ms = 0
         self.lost = 0
         self.suppressed = 0
-        self.turned_away: dict[str, int] = {}
+        self.turned_away = Counter[str]()
         self.first = ""
         self.last = ""
         self._inferred_mails = 0  # from commands since a session ended
@@ -60,7 +60,7 @@ class Report:
         said: list[str] = []
         ends: list[str] = []
         spans: list[int] = []
-        refused: dict[str, int] = {}
+        refused = Counter[str]()
         for time, kind, _, ip, _, data, code, _, reason, amount, mails, _ in rows:
             if kind == "command":
                 said.append(data)
@@ -73,10 +73,10 @@ class Report:
                 spans.append(int(amount))
                 # Only logs of old servers lack the number.
                 if count := int(mails) if mails else self._inferred_mails:
-                    refused[time[:16]] = refused.get(time[:16], 0) + count
+                    refused[time[:16]] += count
                 self._inferred_mails = 0
             elif kind == "turned_away":
-                self._add_turned_away(reason, int(amount))
+                self.turned_away[reason if reason in _REASONS else "other"] += int(amount)  # one of a later version
             elif kind == "error":
                 self.lost += int(amount)
             elif kind == SUPPRESSED:
@@ -87,7 +87,9 @@ class Report:
         self.closed += len(ends)
         self.wasted_ms += sum(spans)
         self.mails_refused += sum(refused.values())
-        self._add_callers(Counter(callers))
+        by_caller = Counter(callers)
+        self._tally("address", by_caller)
+        self._tally("network", _sums(by_caller, network_of))
         self._add_servers(rows)
         connected = Counter(minutes)
         self._add_minutes("hour", connected, 1)
@@ -97,19 +99,11 @@ class Report:
         self._tally("reason", Counter(ends))
         self._tally("duration", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
 
-    def _add_turned_away(self, reason: str, count: int) -> None:
-        known = reason if reason in _REASONS else "other"  # the reason of a later version
-        self.turned_away[known] = self.turned_away.get(known, 0) + count
-
     def _note_times(self, rows: Sequence[Row]) -> None:
         times = [row[0] for row in rows]  # several servers that share a file write a little out of order
         if times:
             self.first = min(self.first or times[0], *times)
             self.last = max(self.last, *times)
-
-    def _add_callers(self, callers: Mapping[str, int]) -> None:
-        self._tally("address", callers)
-        self._tally("network", _sums(callers, network_of))
 
     def _add_servers(self, rows: Sequence[Row]) -> None:
         for kind, column in (("server", -1), ("local", 5)):
@@ -123,10 +117,7 @@ class Report:
     def _add_commands(self, lines: Mapping[str, int]) -> None:
         if self.tallies.keys().isdisjoint(_OF_COMMANDS):
             return
-        verbs: dict[str, int] = {}
-        helos: dict[str, int] = {}
-        senders: dict[str, int] = {}
-        recipients: dict[str, int] = {}
+        verbs, helos, senders, recipients = (dict[str, int]() for _ in range(4))
         for line, count in lines.items():
             verb, argument = split(line)
             verbs[verb] = verbs.get(verb, 0) + count

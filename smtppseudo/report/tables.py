@@ -122,8 +122,8 @@ def summary(report: Report, view: View) -> Iterator[tuple[str, str]]:
     yield "mails refused", f"{report.mails_refused:,}{compared('mails_refused')}"
     yield "connections", f"{report.connected:,}{compared('connected')}"
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(report.turned_away.items()))
-    count = sum(report.turned_away.values())
-    more = change(count, sum(before.turned_away.values())) if before else ""
+    count = report.turned_away.total()
+    more = change(count, before.turned_away.total()) if before else ""
     yield "turned away", f"{count:,}{more}" + (f" ({reasons})" if reasons else "")
     yield "commands", f"{report.commands:,}{compared('commands')}"
     each = f", {duration(report.wasted_ms / report.closed)} each" if report.closed else ""
@@ -156,7 +156,6 @@ def _table(kind: str, report: Report, view: View) -> Iterator[str]:
     rows = shown_to_people(kind, report, view)
     yield title(kind, tally, len(rows), view)
     most = max(count for _, count in rows)
-    whole = tally.total
     named = [(view.label(name), count) for name, count in rows]
     digits = len(f"{most:,}")
     longest = max(len(name) for name, _ in named)
@@ -167,7 +166,7 @@ def _table(kind: str, report: Report, view: View) -> Iterator[str]:
     for name, count in named:
         label = cut(name, fits)
         length = -(-count * bar // most) if most else 0
-        yield f"  {count:>{digits},} {count / whole:>6.1%}  {label:<{fits}}  {view.bar * length}".rstrip()
+        yield f"  {count:>{digits},} {count / tally.total:>6.1%}  {label:<{fits}}  {view.bar * length}".rstrip()
 
 
 def cut(name: str, length: int) -> str:
@@ -205,15 +204,15 @@ def render_json(report: Report, view: View) -> str:
 
 
 def _totals(report: Report) -> dict[str, object]:
-    names = ("mails_refused", "connected", "turned_away", "commands", "closed")
-    counts = {name: getattr(report, name) for name in names}
+    counts = {
+        name: getattr(report, name) for name in ("mails_refused", "connected", "turned_away", "commands", "closed")
+    }
     return {"first": report.first or None, "last": report.last or None, **counts, "wasted_s": report.wasted_ms / 1000}
 
 
 def _members(kind: str, tally: Tally, view: View) -> dict[str, object]:
-    rows: list[dict[str, object]] = []
-    for name, count in shown(kind, tally, view.top):
-        rows.append({"value": name, "count": count})
-        if name in view.names:
-            rows[-1]["name"] = view.names[name]
+    rows = [
+        {"value": name, "count": count} | ({"name": view.names[name]} if name in view.names else {})
+        for name, count in shown(kind, tally, view.top)
+    ]
     return {"values": len(tally), "short": tally.short, "top": rows}

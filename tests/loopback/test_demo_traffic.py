@@ -160,5 +160,5 @@ def test_an_exception_in_the_thread_is_raised(servers: Servers) -> None:
         raise ZeroDivisionError
 
     server = servers.start()
-    with pytest.raises(ZeroDivisionError), Traffic(server.port, in_a_row(faulty())):
+    with pytest.raises(ExceptionGroup), Traffic(server.port, in_a_row(faulty())):
         server.wait_for_event(Closed)
