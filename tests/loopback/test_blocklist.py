@@ -289,7 +289,7 @@ def test_explain_says_why_an_address_is_listed(log: Path) -> None:
         ((B,), [f"{B} is not listed.", "Hits in the logs: 2; 3 within 30 days"]),
         (("20.9.9.9",), ["20.9.9.9 is not listed.", "Hits in the logs: 0; "]),
         ((A, "--expire", "12h"), [f"{A} is not listed.", "It was listed until "]),
-        ((A, "--never", A), [f"{A} is never listed: {A}/32 is in blocklist_never", "Hits in the logs: 3; "]),
+        ((A, "--never", A), [f"{A} is never listed: {A} is in blocklist_never", "Hits in the logs: 3; "]),
         (("192.168.1.1",), ["192.168.1.1 is never listed: 192.168.0.0/16 is special-purpose: private."]),
         (("127.0.0.1",), ["127.0.0.1 is never listed: 127.0.0.0/8 is special-purpose: loopback."]),
     ],
