@@ -140,7 +140,7 @@ class Access:
         if not sys.stdin.isatty():
             cookies = " or ".join(str(directory / COOKIE_FILE) for directory in self._keyring.state_dirs)
             raise exits.CommandError(
-                f"{place} needs the magic word; give it with --magic-file FILE, or run this as a user who can read"
+                f"{place} needs the magic word; use sudo, give it with --magic-file FILE, or be a user who can read"
                 f" {cookies}",
                 exits.NOT_AUTHORIZED,
             )
