@@ -54,10 +54,7 @@ def parse_subscription(next_seq: int, fields: Mapping[str, object]) -> Subscript
 
 
 class History:
-    """Keeps the latest events for a replay: at least 1,000, unless their log lines exceed 1 MiB.
-
-    It keeps whole batches, as recorded, because that costs almost nothing.
-    """
+    """Keeps the latest batches of events for a replay: at least 1,000 events, unless their log lines exceed 1 MiB."""
 
     def __init__(self) -> None:
         self._batches: deque[tuple[Batch, int]] = deque()
