@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from smtppseudo.files import is_root
 
@@ -138,16 +138,10 @@ def _require_no_way_back(user: "struct_passwd") -> None:
         raise PrivilegeError(
             f"did not become user {user.pw_name}, though the system says so; the server does not start"
         )
-    attempts: tuple[Callable[[], None], ...] = (
-        lambda: os.setuid(0),
-        lambda: os.seteuid(0),
-        lambda: os.setgid(0),
-        lambda: os.setegid(0),
-        lambda: os.setgroups([0]),
-    )
-    for attempt in attempts:
+    calls: tuple[Callable[[Any], None], ...] = (os.setuid, os.seteuid, os.setgid, os.setegid, os.setgroups)
+    for call in calls:
         try:
-            attempt()
+            call([0] if call is os.setgroups else 0)
         except PermissionError:
             continue
         raise PrivilegeError(f"user {user.pw_name} could become root again; are securebits set (capabilities(7))?")
