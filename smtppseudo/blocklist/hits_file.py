@@ -35,16 +35,12 @@ class Coverage(NamedTuple):
     evidence: frozenset[str]
     times: int
 
-    def shortfall(self, needed: "Coverage") -> str:
-        """Return why lists for which `needed` is needed cannot be made of this file; empty if they can."""
-        if self.evidence != needed.evidence:
-            return f"its evidence is {_joined(self.evidence)}, not {_joined(needed.evidence)}"
-        if self.times < needed.times:
-            return f"it has the latest {self.times} hits of an address, and --min-hits needs {needed.times}"
-        if self.window_s < needed.window_s:
-            days, needed_days = self.window_s / DAY_S, needed.window_s / DAY_S
-            return f"it has the hits of {days:.2g} days, and --window with --expire needs {needed_days:.2g}"
-        return ""
+    def __str__(self) -> str:
+        return f"{self.times} hits of an address, of {self.window_s / DAY_S:.3g} days, by {_joined(self.evidence)}"
+
+    def suits(self, needed: "Coverage") -> bool:
+        """Return whether lists for which `needed` is needed can be made of the file."""
+        return self.evidence == needed.evidence and self.times >= needed.times and self.window_s >= needed.window_s
 
 
 def coverage_of(policy: Policy, evidence: Iterable[str], servers: Iterable[str] = ()) -> Coverage:
@@ -64,7 +60,7 @@ def render_hits(coverage: Coverage, hits: Iterable[tuple[str, Sequence[int]]]) -
 
 def parse_coverage(line: str) -> Coverage:
     """Parse the first line of a hits file. Raises ValueError."""
-    match = _HEADER.fullmatch(line.rstrip("\n"))
+    match = _HEADER.fullmatch(line.rstrip())
     if match is None:
         raise ValueError("a hits file of another version; upgrade this program")
     servers, window_s, evidence, times = match.groups()
@@ -91,15 +87,16 @@ def _joined(evidence: Iterable[str]) -> str:
 class HitsFiles:
     """Reads hits files for lists for which `needed` is needed.
 
-    `servers` are those that the files name. Without `allows_twice` no two files may name the same: its hits would count
-    twice. `damaged` counts the lines that are no hits.
+    `servers` has for each name where its hits are: 0 = in logs, or the number of the file. Unless `allows_twice`, hits
+    of a server in two places are an error. `damaged` counts the lines that are no hits.
     """
 
-    def __init__(self, needed: Coverage, *, allows_twice: bool) -> None:
-        self.servers: set[str] = set()
+    def __init__(self, needed: Coverage, servers: dict[str, int], *, allows_twice: bool) -> None:
         self.damaged = 0
         self._needed = needed
+        self._servers = servers
         self._allows_twice = allows_twice
+        self._count = 0
         self._names = ""
 
     def hits_in(self, block: bytes) -> Iterator[Hit]:
@@ -116,13 +113,15 @@ class HitsFiles:
             for at in times:
                 yield Hit(source, at, ("hits file",), self._names)
 
+    def note(self, server: str, place: int = 0) -> None:
+        """Note where the hits of a server are. Raises ValueError."""
+        if server and self._servers.setdefault(server, place) != place and not self._allows_twice:
+            raise ValueError(f"hits of {server} were read before; they would count twice; --force counts them")
+
     def _begin(self, coverage: Coverage) -> None:
-        if shortfall := coverage.shortfall(self._needed):
-            raise ValueError(shortfall)
-        twice = self.servers.intersection(coverage.servers)
-        if twice and not self._allows_twice:
-            raise ValueError(
-                f"another hits file names {min(twice)}, too: its hits would count twice; --force counts them"
-            )
-        self.servers.update(coverage.servers)
+        if not coverage.suits(self._needed):
+            raise ValueError(f"it has {coverage}; this list needs {self._needed}")
+        self._count += 1
         self._names = ",".join(coverage.servers)
+        for server in coverage.servers:
+            self.note(server, self._count)

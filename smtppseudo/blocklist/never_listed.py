@@ -5,7 +5,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from smtppseudo.config.checks import is_absolute
 from smtppseudo.config.settings import SettingsError
 from smtppseudo.net.addresses import source_number
 
@@ -100,7 +99,7 @@ class NeverListed:
 def read_never_listed(named: Iterable[str], own: Iterable[str], special: Mapping[str, str] = _SPECIAL) -> NeverListed:
     """Return the networks in `named`, this machine's `own` addresses, and `special` networks with their reasons.
 
-    `named` has addresses, networks, and absolute paths of files with one address or network a line and comments after
+    `named` has addresses, networks, and paths of files with one address or network a line and comments after
     `#`. Raises SettingsError for a file that cannot be read or contains anything else: a typing error must not cause a
     protected network to be listed.
     """
@@ -108,10 +107,10 @@ def read_never_listed(named: Iterable[str], own: Iterable[str], special: Mapping
     for ip in own:
         never.add_own(ip)
     for text in named:
-        if is_absolute(text):
-            _add_file(never, Path(text))
-        else:
+        try:
             never.add(ip_network(text, strict=False), f"{text} is in blocklist_never or --never")
+        except ValueError:
+            _add_file(never, Path(text))
     return never
 
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from datetime import UTC, datetime
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -110,24 +110,24 @@ def run(options: argparse.Namespace) -> int:
     if (options.format in _DNS_FORMATS, options.format == "nsupdate") != (bool(options.zone), bool(options.previous)):
         raise exits.CommandError("--format zone needs --zone; nsupdate needs --zone and --previous", exits.USAGE)
     settings = read_configuration(options, say).settings
-    named = [*settings.blocklist_never, *map(_network_or_path, options.never)]
+    named = [*settings.blocklist_never, *options.never]
     never = read_never_listed(named, [*settings.listen, *machine_addresses()])
     now = int(datetime.now(UTC).timestamp())
     if options.explain is not None:
         source = _source(options.explain)
-        hits = [hit for hit in _hits(options, settings, now, set()) if hit.source == source]
+        hits = [hit for hit in _hits(options, settings, now, {}) if hit.source == source]
         text, is_listed = explain(source, hits, policy_of(settings), never.reason(source), now)
         print_text(text)
         return exits.GOOD if is_listed else exits.FAILED
     before = _sources_before(options)
     known = Hits(policy_of(settings), SOURCES_MAX)
-    servers: set[str] = set()
+    servers: dict[str, int] = {}
     for source, its_hits in groupby(_hits(options, settings, now, servers), attrgetter("source")):
         known.add(source, *[hit.at for hit in its_hits])
     if options.format == "hits":
         sources = [each for each in sorted(known.sources(), key=source_number) if never.reason(each) is None]
         _check_complete(known, 1, set(), never, options)
-        coverage = coverage_of(known.policy, settings.blocklist_evidence, sorted(servers - {""}))
+        coverage = coverage_of(known.policy, settings.blocklist_evidence, sorted(servers))
         _deliver(sources, render_hits(coverage, ((each, known.times_of(each)) for each in sources)), options, before)
         return exits.GOOD
     entries = [entry for entry in known.review(known.sources(), now) if never.reason(entry.source) is None]
@@ -137,18 +137,15 @@ def run(options: argparse.Namespace) -> int:
     return exits.GOOD
 
 
-def _hits(options: argparse.Namespace, settings: Settings, now: int, servers: set[str]) -> Iterator[Hit]:
-    """Yield the hits that are recent enough for the list; add the names of their servers to `servers`.
-
-    Raises CommandError, at the end if a log was unreadable.
-    """
+def _hits(options: argparse.Namespace, settings: Settings, now: int, servers: dict[str, int]) -> Iterator[Hit]:
+    """Yield the hits that are recent enough for the list; add their servers to `servers`. Raises CommandError."""
     policy = policy_of(settings)
     first = max(0, now - policy.span_s)
     since = instant(datetime.fromtimestamp(first, UTC))
     paths = find_log_files(options, since)
     reading = Reading(paths, since)
     sessions = HitFinder(frozenset(settings.blocklist_evidence))
-    hits_files = HitsFiles(coverage_of(policy, settings.blocklist_evidence), allows_twice=options.force)
+    hits_files = HitsFiles(coverage_of(policy, settings.blocklist_evidence), servers, allows_twice=options.force)
     hits_file = None
     for path, block in with_progress(reading, ((each, block) for each in paths for block in reading.blocks([each]))):
         if block.startswith(MAGIC.encode()):
@@ -158,15 +155,10 @@ def _hits(options: argparse.Namespace, settings: Settings, now: int, servers: se
             for hit in found:
                 if first <= hit.at <= now:
                     if path is not hits_file:
-                        servers.add(hit.server)
+                        hits_files.note(hit.server)
                     yield hit
         except ValueError as error:
             raise exits.CommandError(f"{path}: {error}") from None
-    if not options.force and (twice := hits_files.servers & servers):
-        raise exits.CommandError(
-            f"both logs and a hits file have hits of {min(twice)}, which would count twice; --force counts them"
-        )
-    servers |= hits_files.servers
     _report_problems(reading, hits_files.damaged, options)
 
 
@@ -222,7 +214,10 @@ def _render(
 def _deliver(sources: Sized, lines: Iterable[str], options: argparse.Namespace, before: Sized) -> None:
     """Print or write the list. Raises CommandError if it is empty or shrank too much and --force is not given."""
     if not sources and not options.force:
-        raise exits.CommandError("the list would be empty; --explain ADDRESS says why, --force writes it anyway")
+        raise exits.CommandError(
+            "nobody would be listed: no caller has enough hits, or each is never listed, such as loopback;"
+            " --explain ADDRESS says why, --force writes the empty list"
+        )
     if 2 * len(sources) < len(before) and not options.force:
         raise exits.CommandError(
             f"{options.previous or options.output}: the list would shrink from {len(before)} to {len(sources)} entries;"
@@ -240,13 +235,6 @@ def _deliver(sources: Sized, lines: Iterable[str], options: argparse.Namespace, 
         raise exits.CommandError(
             f"{options.output}: {error.strerror}; --output must be a file that this user can replace"
         ) from None
-
-
-def _network_or_path(text: str) -> str:
-    try:
-        return str(ip_network(text, strict=False))
-    except ValueError:
-        return str(Path(text).absolute())
 
 
 def _source(text: str) -> str:

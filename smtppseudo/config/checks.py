@@ -110,11 +110,6 @@ def address(value: object) -> str:
     return str(value)
 
 
-def is_absolute(path: str) -> bool:
-    """Return whether a path is absolute on this system. For pathlib, `::/0` would be absolute on Windows."""
-    return re.match(ROOT, path) is not None
-
-
 def network_or_file(value: object) -> str:
     """Allow a network or an address, or the absolute path of a file."""
     if isinstance(value, str) and re.fullmatch(rf"{ROOT}[^\x00-\x1f\x7f]{{1,254}}", value):

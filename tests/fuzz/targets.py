@@ -244,7 +244,7 @@ def hits(data: bytes) -> None:
     never, found = NeverListed(), Hits(Policy(2, DAY_S, 3 * DAY_S), 4)
     needed = coverage_of(found.policy, ("auth", "mail"))
     with contextlib.suppress(ValueError):  # a first line that does not suit
-        for hit in HitsFiles(needed, allows_twice=bool(data[:1] < b"a")).hits_in(data + b"\n"):
+        for hit in HitsFiles(needed, {}, allows_twice=bool(data[:1] < b"a")).hits_in(data + b"\n"):
             if never.reason(hit.source) is None:
                 found.add(hit.source, hit.at)
     first, *rest = render_hits(needed, ((source, found.times_of(source)) for source in found.sources()))

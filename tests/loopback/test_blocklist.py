@@ -217,7 +217,7 @@ def test_empty_list_is_not_written(log: Path, tmp_path: Path) -> None:
     for more in ((), ("--output", str(output))):
         status, stdout, stderr = blocklist(log, *more)
         assert (status, stdout) == (1, "")
-        assert stderr.startswith("smtppseudo: the list would be empty; ")
+        assert stderr.startswith("smtppseudo: nobody would be listed: ")
     assert not output.exists()
     assert blocklist(log, "--output", str(output), "--force") == (0, "", "")
     assert output.read_bytes() == b""
@@ -289,7 +289,7 @@ def test_explain_says_why_an_address_is_listed(log: Path) -> None:
         ((B,), [f"{B} is not listed.", "Hits in the logs: 2; 3 within 30 days"]),
         (("20.9.9.9",), ["20.9.9.9 is not listed.", "Hits in the logs: 0; "]),
         ((A, "--expire", "12h"), [f"{A} is not listed.", "It was listed until "]),
-        ((A, "--never", A), [f"{A} is never listed: {A}/32 is in blocklist_never", "Hits in the logs: 3; "]),
+        ((A, "--never", A), [f"{A} is never listed: {A} is in blocklist_never", "Hits in the logs: 3; "]),
         (("192.168.1.1",), ["192.168.1.1 is never listed: 192.168.0.0/16 is special-purpose: private."]),
         (("127.0.0.1",), ["127.0.0.1 is never listed: 127.0.0.0/8 is special-purpose: loopback."]),
     ],

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from tests.loopback.block_runs import require
 from tests.loopback.namespaces import CLIENT_4, CLIENT_6, SERVER_4, SERVER_6, cable
 from tests.loopback.stage import Stage, network, open_stage
 from tests.loopback.test_log_shipping import PROGRAMS, rsyslogd, texts_in, write_journal
+from tests.others import test_crowdsec
 from tests.running import Running, Servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -141,6 +142,25 @@ def by_list_of_each(stage: Stage) -> list[str]:
     return [line for name in CALLS for line in (stage.root / "srv/lists" / name).read_text().split()]
 
 
+@cache
+def bans(stage: Stage) -> tuple[list[str], list[str]]:
+    """Return what CrowdSec bans with one agent for all logs, and with an agent for each."""
+    if test_crowdsec.PROGRAM is None:
+        pytest.skip("crowdsec is not installed")
+    logs = [lines_of(stage, name) for name in CALLS]
+    with test_crowdsec.running(stage) as crowdsec:
+        one, each = crowdsec.read([line for log in logs for line in log]), crowdsec.read(*logs)
+    return sorted(one, key=ALL.index), sorted(each, key=ALL.index)
+
+
+def by_one_agent(stage: Stage) -> list[str]:
+    return bans(stage)[0]
+
+
+def by_agents(stage: Stage) -> list[str]:
+    return bans(stage)[1]
+
+
 def by_joined_lists(stage: Stage) -> list[str]:
     return stage.run("cat /srv/lists/mx1 /srv/lists/mx2 | sort -u").split()
 
@@ -148,9 +168,11 @@ def by_joined_lists(stage: Stage) -> list[str]:
 YES: Final[Mapping[str, Sequence[Callable[[Stage], list[str]]]]] = {
     "hits files of all servers": [by_kept_hits, by_hits_from_logs],
     "logs of all servers, copied, or carried by rsyslog or journald": [by_copied_logs, by_rsyslog, by_journal],
+    "one CrowdSec agent that reads the logs of all servers": [by_one_agent],
 }
 NO: Final[Mapping[str, Sequence[Callable[[Stage], list[str]]]]] = {
     "`blocklist_file` of each server": [by_list_of_each],
+    "a CrowdSec agent at each server": [by_agents],
     "lists of each server, joined (`plain`, DNS)": [by_joined_lists],
 }
 

@@ -1,5 +1,6 @@
 """Debian's CrowdSec, with the files on the guide's page: it bans the sources that `smtppseudo blocklist` lists."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -135,22 +136,33 @@ class CrowdSec:
         return banned
 
 
+@contextlib.contextmanager
+def running(stage: Stage) -> Iterator[CrowdSec]:
+    """Run CrowdSec on a stage."""
+    (stage.log_dir / "2026-11-01.log").touch()
+    crowdsec = CrowdSec(stage)
+    words = stage.words("exec crowdsec -c /etc/crowdsec/config.yaml")
+    with (
+        (stage.root / "output").open("wb") as file,
+        subprocess.Popen(words, env=stage.env, stdout=file, stderr=file) as process,
+    ):
+        try:
+            stage.wait_for_text(stage.root / "output", "Starting processing data")
+            yield crowdsec
+        finally:
+            process.terminate()
+            process.wait(LIMIT_S)
+
+
 @pytest.fixture(scope="module")
 def crowdsec() -> Iterator[CrowdSec]:
-    with network() as prefix, tempfile.TemporaryDirectory() as name, open_stage(prefix, Servers(Path(name))) as stage:
-        (stage.log_dir / "2026-11-01.log").touch()
-        crowdsec = CrowdSec(stage)
-        words = stage.words("exec crowdsec -c /etc/crowdsec/config.yaml")
-        with (
-            (stage.root / "output").open("wb") as file,
-            subprocess.Popen(words, env=stage.env, stdout=file, stderr=file) as process,
-        ):
-            try:
-                stage.wait_for_text(stage.root / "output", "Starting processing data")
-                yield crowdsec
-            finally:
-                process.terminate()
-                process.wait(LIMIT_S)
+    with (
+        network() as prefix,
+        tempfile.TemporaryDirectory() as name,
+        open_stage(prefix, Servers(Path(name))) as stage,
+        running(stage) as crowdsec,
+    ):
+        yield crowdsec
 
 
 def test_the_page_has_a_file_for_each_part() -> None:
