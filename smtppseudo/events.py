@@ -4,7 +4,7 @@ Named tuples, because each command creates one: three times as fast as frozen da
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 CloseReason: TypeAlias = Literal[
@@ -26,6 +26,26 @@ CloseReason: TypeAlias = Literal[
     "fault",  # our bug
     "shutdown",
 ]
+ENDINGS: Final[Mapping[str, tuple[str, str]]] = {
+    "quit": ("quit", "caller quit"),
+    "peer": ("hung up", "caller hung up"),
+    "reset": ("reset", "connection broken"),
+    "idle": ("time-out", "time-out, no command"),
+    "session": ("time-out", "time-out, session too long"),
+    "quiet": ("time-out", "time-out, caller silent"),
+    "evicted": ("evicted", "its slot was needed,"),
+    "errors": ("errors", "too many errors,"),
+    "stalled": ("stalled", "caller did not read its replies,"),
+    "stopped": ("stopped", "SMTP port closed"),
+    "disconnected": ("cut off", "a monitor hung up"),
+    "blocked": ("blocked", "caller blocked"),
+    "tls": ("no TLS", "no TLS handshake"),
+    "tls_in_clear": ("TLS", "TLS without STARTTLS"),
+    "http": ("HTTP", "caller speaks HTTP"),
+    "fault": ("fault", "fault of the server"),
+    "shutdown": ("shutdown", "server ended"),
+}
+"""What people read for each reason: a word, and how a sentence about the end of a session begins."""
 TurnedAwayReason: TypeAlias = Literal["slots", "client", "proxy", "blocked"]
 BlockAction: TypeAlias = Literal["blocked", "unblocked", "expired"]
 
@@ -165,6 +185,11 @@ class Batch(NamedTuple):
 
     seqs: Sequence[int]
     entries: Sequence[Entry]
+
+
+def ending_of(reason: str) -> str:
+    """Return how a session ended; a reason of a later version as it is."""
+    return ENDINGS.get(reason, ("", reason))[1].rstrip(",")
 
 
 def origin_of(slot: int, session: int, ip: str, port: int) -> str:

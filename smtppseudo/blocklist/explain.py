@@ -8,7 +8,7 @@ from smtppseudo.blocklist.formats import rfc3339
 from smtppseudo.blocklist.hits import Hit
 from smtppseudo.blocklist.policy import Policy, entry_of
 
-_SHOWN: Final = 20
+_SHOWN: Final = 5
 
 
 def explain(source: str, hits: Sequence[Hit], policy: Policy, never: str | None, now: int) -> tuple[str, bool]:
@@ -27,7 +27,7 @@ def explain(source: str, hits: Sequence[Hit], policy: Policy, never: str | None,
         last = policy.listed_at(times)
         if last is not None:
             lines.append(f"It was listed until {rfc3339(last + policy.expire_s)}.")
-    lines.append(f"Hits in the logs: {len(hits)}; {rule}.")
+    lines.append(f"Hits in the logs: {len(hits)}; {rule if never is None else 'they do not count'}.")
     if len(latest) > _SHOWN:
         lines.append(f"The latest {_SHOWN}:")
     for hit in latest[-_SHOWN:]:

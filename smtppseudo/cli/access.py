@@ -140,18 +140,18 @@ class Access:
         if not sys.stdin.isatty():
             cookies = " or ".join(str(directory / COOKIE_FILE) for directory in self._keyring.state_dirs)
             raise exits.CommandError(
-                f"{place} needs the magic word; give it with --magic-file FILE, or run this as a user who can read"
+                f"{place} needs the magic word; use sudo, give it with --magic-file FILE, or be a user who can read"
                 f" {cookies}",
                 exits.NOT_AUTHORIZED,
             )
         self._words.append(_checked(ask_word(f"Magic word of {place}: ")))
 
 
-def hosts_of(options: argparse.Namespace) -> list[str | None]:
-    """Return each HOST of argv once; None is this machine. Raises CommandError."""
-    if options.pin is not None and len(options.hosts) > 1:
+def hosts_of(hosts: Sequence[str | None], pin: str | None) -> list[str | None]:
+    """Return each HOST once; None is this machine. Raises CommandError if a pin is for several."""
+    if pin is not None and len(hosts) > 1:
         raise exits.CommandError("--pin is the certificate of one HOST; give one HOST", exits.USAGE)
-    return list(dict.fromkeys(options.hosts)) or [None]
+    return list(dict.fromkeys(hosts)) or [None]
 
 
 def access_to(options: argparse.Namespace, hosts: Sequence[str | None]) -> list[Access]:

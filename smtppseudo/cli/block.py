@@ -14,7 +14,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo block 198.51.100.7 --for 30d --reason 'asked for it'",
-        "A blocked caller is closed without a reply, takes no slot, and stands in the list of `blocklist_file`.",
+        "A blocked caller is closed without a reply and takes no slot. A list that the server keeps (`blocklist_file`)"
+        " has it, too; the command `blocklist` does not know it.",
     )
     add_access(command)
     command.add_argument("network", type=network, metavar="ADDRESS|NETWORK", help="the caller, or a network")

@@ -215,7 +215,10 @@ def _render(
 def _deliver(sources: Sized, lines: Iterable[str], options: argparse.Namespace, before: Sized) -> None:
     """Print or write the list. Raises CommandError if it is empty or shrank too much and --force is not given."""
     if not sources and not options.force:
-        raise exits.CommandError("the list would be empty; --explain ADDRESS says why, --force writes it anyway")
+        raise exits.CommandError(
+            "nobody would be listed: no caller has enough hits, or each is never listed, such as loopback;"
+            " --explain ADDRESS says why, --force writes the empty list"
+        )
     if 2 * len(sources) < len(before) and not options.force:
         raise exits.CommandError(
             f"{options.previous or options.output}: the list would shrink from {len(before)} to {len(sources)} entries;"

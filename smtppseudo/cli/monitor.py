@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show the screen until it is closed."""
-    places = [host_and_port(host, options.monitor_port) for host in hosts_of(options)]
+    places = [host_and_port(host, options.monitor_port) for host in hosts_of(options.hosts, options.pin)]
     require_screen("`smtppseudo watch` prints the events instead")
     word = None if options.magic_file is None else read_word(Path(options.magic_file))
     from smtppseudo.tui.app import MonitorApp
@@ -38,10 +38,9 @@ def run(options: argparse.Namespace) -> int:
 
     keyring = user_keyring(options.state_dir, options.pin)
     store = StateDir(user_config())
-    app = MonitorApp(
-        targets_for(Memory(store), places, word, options.tls),
-        Dependencies(keyring, store, service=ServiceControl(run=run_in_terminal)),
-    )
+    targets = targets_for(Memory(store), places, word, options.tls)
+    hosts_of([target.host for target in targets], options.pin)  # the last ones may be several
+    app = MonitorApp(targets, Dependencies(keyring, store, service=ServiceControl(run=run_in_terminal)))
     # The events in memory form no reference cycles: frequent collections would only delay keys.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

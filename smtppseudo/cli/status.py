@@ -38,7 +38,7 @@ class _Answer(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """Print the status; the exit status says whether the SMTP port is open."""
-    accesses = access_to(options, hosts_of(options))
+    accesses = access_to(options, hosts_of(options.hosts, options.pin))
     found = dict(filter(None, run_all(accesses, _ask)))
     if len(accesses) > 1:
         print_text(_render_all({access.name: found[access] for access in accesses}, options.format))

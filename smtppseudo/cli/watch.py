@@ -51,7 +51,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print events until interrupted, until standard output has no reader, or until every server refuses them."""
-    accesses = access_to(options, hosts_of(options))
+    accesses = access_to(options, hosts_of(options.hosts, options.pin))
     is_alone = len(accesses) == 1
     watches = {access: Watch(options, "" if is_alone else access.name) for access in accesses}
     merge, statuses = Merge(0.0 if is_alone else HOLD_S), [exits.GOOD]

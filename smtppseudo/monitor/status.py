@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import Final, NamedTuple, TypeAlias
 
+from smtppseudo.events import ending_of
 from smtppseudo.log.shares import SHORT
 
 Number: TypeAlias = int | float
@@ -89,15 +90,15 @@ def render_text(status: Status) -> str:
         ("mails refused", f"{sum(status.mails_refused.values())}, {status.mails_refused_today} of them today"),
         ("slots", f"{status.slots_in_use} of {status.slots} in use"),
         ("connected", str(status.connected)),
-        ("closed", f"{closed}{_shares(status.closed)}"),
+        ("closed", f"{closed}{_shares({ending_of(reason): count for reason, count in status.closed.items()})}"),
         ("turned away", f"{turned_away}{_shares(status.turned_away)}"),
         ("commands", str(status.commands)),
         ("received", f"{status.received_bytes} bytes"),
         ("sent", f"{status.sent_bytes} bytes"),
         ("time wasted", _duration(status.wasted_s)),
-        ("callers delayed", _duration(status.delayed_s)),
-        ("not delayed", str(status.undelayed)),
-        ("not logged", f"{status.not_logged} sessions"),
+        ("callers delayed", status.delayed_s and _duration(status.delayed_s)),
+        ("not delayed", status.undelayed and f"{status.undelayed} sessions"),
+        ("not logged", status.not_logged and f"{status.not_logged} sessions"),
         ("monitors", str(status.monitors)),
         ("lost log lines", str(status.lost_log_lines)),
         ("log space used", f"{status.log_used:.0%} of today's{', running short' if status.log_used >= SHORT else ''}"),

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, timedelta
 from typing import Final, NamedTuple
 
+from smtppseudo.events import ending_of
 from smtppseudo.report.report import HOURS, SPANS, Report, local
 from smtppseudo.report.tally import Tally
 
@@ -86,7 +87,8 @@ def shown_to_people(kind: str, report: Report, view: View) -> list[tuple[str, in
     if kind in DAYS and start and end and (end.date() - start.date()).days < _FILLED_DAYS_MAX:
         days = {str(start.date() + timedelta(each)): 0 for each in range((end.date() - start.date()).days + 1)}
         return list((days | dict(tally.in_order())).items())
-    return shown(kind, tally, view.top)
+    rows = shown(kind, tally, view.top)
+    return [(ending_of(reason), count) for reason, count in rows] if kind == "reason" else rows
 
 
 def render_text(report: Report, view: View) -> str:

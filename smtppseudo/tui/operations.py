@@ -4,12 +4,7 @@ from collections.abc import Iterable
 
 from textual.app import App
 
-from smtppseudo.link.errors import (
-    CertificateError,
-    LinkError,
-    OpRefusedError,
-    UnknownCertificateError,
-)
+from smtppseudo.link.errors import CertificateError, LinkError, OpRefusedError, UnknownCertificateError
 from smtppseudo.link.route import Target, own_address
 from smtppseudo.link.wire import TlsMode
 from smtppseudo.service.systemd import UnitState
@@ -71,8 +66,8 @@ class Operations:
     def block(self, ip: str) -> None:
         """Block a caller, after a confirmation."""
         text = (
-            f"For 7 days {ip} hears nothing from this server, its open sessions end now, and it stands in the block"
-            f" list that the server keeps. `smtppseudo unblock {ip}` takes it back."
+            f"For 7 days {ip} hears nothing from this server, and its open sessions end now. If the server keeps a"
+            f" block list, {ip} is in it, too. `smtppseudo unblock {ip}` takes it back."
         )
         self._confirm("Block", text, "Block", "block", network=ip)
 

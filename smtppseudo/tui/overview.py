@@ -11,15 +11,7 @@ from smtppseudo.log.shares import SHORT
 from smtppseudo.tui.model import Model, turned_away_count
 from smtppseudo.tui.rates import CallerCounts
 from smtppseudo.tui.server_view import ServerView
-from smtppseudo.tui.texts import (
-    clock_time,
-    date_and_time,
-    format_span,
-    number_of,
-    parse_stamp,
-    sentence,
-    text_of,
-)
+from smtppseudo.tui.texts import clock_time, date_and_time, format_span, number_of, parse_stamp, sentence, text_of
 from smtppseudo.tui.widgets.caller_pane import CALLERS_SHOWN
 from smtppseudo.tui.widgets.top_bar import Headline
 

@@ -10,7 +10,7 @@ from datetime import MAXYEAR, MINYEAR, UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Final
 
-from smtppseudo.events import printable
+from smtppseudo.events import ENDINGS, printable
 from smtppseudo.monitor.codec import Frame
 
 _MINUTE_S: Final = 60
@@ -117,7 +117,7 @@ def reply_class(reply: str) -> str:
 
 def close_word(reason: str) -> str:
     """Return why a session ended, in at most nine characters."""
-    return _ENDINGS.get(reason, ("other", ""))[0]
+    return ENDINGS.get(reason, ("other", ""))[0]
 
 
 def describe_close(record: Frame) -> str:
@@ -128,7 +128,7 @@ def describe_close(record: Frame) -> str:
     data = f"{number_of(record, 'received_bytes')} bytes in, {number_of(record, 'sent_bytes')} out"
     not_logged = number_of(record, "not_logged")
     more = f"; {not_logged} commands were not logged" if not_logged else ""
-    return f"{_ENDINGS.get(reason, ('', reason))[1]} after {duration}, {data}{more}"
+    return f"{ENDINGS.get(reason, ('', reason))[1]} after {duration}, {data}{more}"
 
 
 def _turned_away(record: Frame) -> str:
@@ -160,25 +160,6 @@ def _other(record: Frame) -> str:
     return printable(" ".join([f"{name}={value}" for name, value in record.items() if name not in usual]))
 
 
-_ENDINGS: Final = {
-    "quit": ("quit", "caller quit"),
-    "peer": ("hung up", "caller hung up"),
-    "reset": ("reset", "connection broken"),
-    "idle": ("time-out", "time-out, no command"),
-    "session": ("time-out", "time-out, session too long"),
-    "quiet": ("time-out", "time-out, caller silent"),
-    "evicted": ("evicted", "its slot was needed,"),
-    "errors": ("errors", "too many errors,"),
-    "stalled": ("stalled", "caller did not read its replies,"),
-    "stopped": ("stopped", "SMTP port closed"),
-    "disconnected": ("cut off", "a monitor hung up"),
-    "blocked": ("blocked", "caller blocked"),
-    "tls": ("no TLS", "no TLS handshake"),
-    "tls_in_clear": ("TLS", "TLS without STARTTLS"),
-    "http": ("HTTP", "caller speaks HTTP"),
-    "fault": ("fault", "fault of the server"),
-    "shutdown": ("shutdown", "server ended"),
-}
 _TURNED_AWAY: Final = {
     "slots": "all slots are taken",
     "client": "this address has its share of the slots",

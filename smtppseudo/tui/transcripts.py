@@ -82,10 +82,10 @@ def _lines(event: Frame | None) -> Iterator[TranscriptLine]:
         yield TranscriptLine(time, "S", reply_of(event))
     elif kind == "connected":
         yield TranscriptLine(time, "-", f"connected from {text_of(event, 'ip')} port {number_of(event, 'port')}")
-        yield TranscriptLine("", "-", "the greeting, one line, is not in the events")
+        yield TranscriptLine("", "-", "(the 220 greeting, one line, is not logged)")
     elif kind == "message":
         yield TranscriptLine(time, "C", f"(a message of {number_of(event, 'bytes')} bytes, thrown away)")
-        yield TranscriptLine("", "-", "the reply to it, one line, is not in the events")
+        yield TranscriptLine("", "-", "(the reply to it, one line, is not logged)")
     else:
         yield TranscriptLine(time, "-", describe(event))
 

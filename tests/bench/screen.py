@@ -129,8 +129,9 @@ def measure_list(terminal: Terminal, options: argparse.Namespace) -> None:
     """Measure the list of servers, once all are online."""
     online = f"{options.servers} of {options.servers} servers online".encode()
     while online not in _ESCAPES.sub(b"", terminal.seen):
-        terminal.press(b"t")  # draws everything
-        terminal.look(1)
+        for _ in range(2):
+            terminal.press(b"t")  # another theme draws everything; back to the dark one
+            terminal.look(0.5)
     print(f"all online after {time.perf_counter() - terminal.began:.1f} s")
     terminal.look(3)
     measure_flood(terminal, options, list_latencies_ms)

@@ -32,7 +32,7 @@ def test_status_as_text(server: Running) -> None:
     assert lines["state"].startswith("online, up 00:00:")
     assert lines["slots"] == "0 of 25 in use"
     assert lines["connected"] == "1"
-    assert lines["closed"] == "1 (quit 1)"
+    assert lines["closed"] == "1 (caller quit 1)"
     assert lines["commands"] == "3"
 
 

@@ -84,6 +84,8 @@ def test_each_line_is_replied_to_by_the_table(dialogue: Dialogue, stream: list[b
             break
         expected = by_the_table(dialogue, session.state, said, line)
         event, reply = say(session, line)
+        if str(session.close_reason) == "http":  # OPTIONS * and the like, which no table has
+            break
         assert reply == expected
         first_line, *more_lines = expected.splitlines()
         assert may_redact or event == Command(escape(line), escape(first_line), more_lines=len(more_lines))

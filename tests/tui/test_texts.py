@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from smtppseudo.events import NAMES, CloseReason
+from smtppseudo.events import ENDINGS, NAMES, CloseReason
 from smtppseudo.tui import texts
 from smtppseudo.tui.texts import clock_time, describe, format_span
 
@@ -24,8 +24,8 @@ def test_every_event_has_a_description() -> None:
 
 
 def test_every_reason_of_a_close_has_its_words() -> None:
-    assert set(get_args(CloseReason)) <= texts._ENDINGS.keys()
-    assert max(len(word) for word, _ in texts._ENDINGS.values()) <= 8
+    assert set(get_args(CloseReason)) <= ENDINGS.keys()
+    assert max(len(word) for word, _ in ENDINGS.values()) <= 8
     assert describe({"event": "closed", "reason": "peer", "duration_ms": 1_000}).startswith(
         "caller hung up after 1.0 s"
     )

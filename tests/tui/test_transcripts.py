@@ -48,7 +48,7 @@ def test_a_transcript_says_what_the_events_do_not_hold() -> None:
     assert found is not None
     assert [f"{line.side} {line.text}" for line in found.lines()] == [
         "- connected from  port 0",
-        "- the greeting, one line, is not in the events",
+        "- (the 220 greeting, one line, is not logged)",
         "C ehlo me",
         "S 250-Hello me … and 5 more lines",
         "C ehlo me",
@@ -56,6 +56,6 @@ def test_a_transcript_says_what_the_events_do_not_hold() -> None:
         "C ehlo me",
         "S 250 Hello me",
         "C (a message of 70 bytes, thrown away)",
-        "- the reply to it, one line, is not in the events",
+        "- (the reply to it, one line, is not logged)",
         "- caller hung up after 1.0 s, 0 bytes in, 0 out",
     ]

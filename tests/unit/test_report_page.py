@@ -87,7 +87,7 @@ def test_a_page_has_a_chart_for_each_kind_and_a_table_of_callers() -> None:
     assert page.tags["section"] == len([tally for tally in report.tallies.values() if len(tally)])
     assert page.tags["svg"] == page.tags["section"] - 1
     assert page.tags["table"] == 1
-    for text in ("192.0.2.2  two.example", "75.0%", "c.example: 3", "2026-11-24: 4", "12: 4", "quit: 4"):
+    for text in ("192.0.2.2  two.example", "75.0%", "c.example: 3", "2026-11-24: 4", "12: 4", "caller quit: 4"):
         assert text in page.texts
     assert "mails refused" in page.texts
     assert "4, +0 %" in page.texts

@@ -51,14 +51,14 @@ state           online, up 3 d 04:05:06
 mails refused   8012, 700 of them today
 slots           19 of 25 in use
 connected       9120
-closed          9101 (quit 9000, peer 101)
+closed          9101 (caller quit 9000, caller hung up 101)
 turned away     12 (slots 12)
 commands        31002
 received        1234567 bytes
 sent            2345678 bytes
 time wasted     1 d 00:01:02
 callers delayed 01:00:00
-not delayed     4
+not delayed     4 sessions
 not logged      5 sessions
 monitors        2
 lost log lines  3

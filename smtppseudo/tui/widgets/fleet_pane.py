@@ -13,16 +13,16 @@ from smtppseudo.tui.texts import fit
 from smtppseudo.tui.widgets.tables import Layout, Table, lay_out
 
 _COLUMNS: Final[Mapping[str, Layout]] = {
-    "server": Layout("Server", 14, 2),
+    "server": Layout("Server", 16, 2),
     "state": Layout("State", 9),
     "slots": Layout("Slots", 6, rank=1, is_right=True),
     "today": Layout("Today", 6, rank=2, is_right=True),
-    "minute": Layout("/min", 5, rank=3, is_right=True),
+    "minute": Layout("/min", 4, rank=3, is_right=True),
     "caller": Layout("Last caller", 15, 1, rank=4),
     "last": Layout("At", 5, rank=7),
     "version": Layout("Version", 7, rank=6),
     "login": Layout("Login", 6, rank=5),
-    "trouble": Layout("Trouble", 17, 6),
+    "trouble": Layout("Trouble", 16, 6),
 }
 
 
