@@ -51,8 +51,6 @@ class HitFinder:
     more than a week ago belongs to another session. At most `open_max` hits that did not close are remembered.
     """
 
-    __slots__ = ("_counted_at", "_kinds", "_open_max")
-
     def __init__(self, kinds: frozenset[str], open_max: int = OPEN_MAX) -> None:
         self._kinds = kinds
         self._open_max = open_max

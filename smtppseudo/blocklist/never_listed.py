@@ -52,8 +52,6 @@ class NeverListed:
     A source is an IPv4 address or an IPv6 /64. A network smaller than a /64 covers the whole /64.
     """
 
-    __slots__ = ("_by_mask",)
-
     def __init__(self, special: Mapping[str, str] = _SPECIAL) -> None:
         # For each mask its networks, as numbers: the cost of a lookup does not grow with the number of networks.
         self._by_mask: dict[int, dict[int, dict[int, str]]] = {4: {}, 6: {}}

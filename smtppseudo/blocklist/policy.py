@@ -83,11 +83,6 @@ class Hits:
     An IPv6 /48 has at most `unlisted_per_48` /64s that are not listed; beyond it, the oldest is removed.
     """
 
-    __slots__ = (
-        "_by_48", "_forgotten_max", "_kept", "_sources_max", "_tiers", "_unlisted_per_48",
-        "forgotten", "has_forgotten_more", "lost", "policy",
-    )  # fmt: skip
-
     def __init__(
         self, policy: Policy, sources_max: int = SOURCES_MAX, unlisted_per_48: int = 0, forgotten_max: int = SOURCES_MAX
     ) -> None:
@@ -129,11 +124,9 @@ class Hits:
         """Return all known sources."""
         return list(chain(*self._tiers))
 
-    def missing(self, least: int) -> Iterator[str]:
-        """Yield the sources of which hits were forgotten, and which had at least `least` hits with these."""
-        for source, hits in self.forgotten.items():
-            if hits + len(self.times_of(source)) >= least:
-                yield source
+    def missing(self, least: int) -> list[str]:
+        """Return the sources of which hits were forgotten, and which had at least `least` hits with these."""
+        return [source for source, hits in self.forgotten.items() if hits + len(self.times_of(source)) >= least]
 
     def review(self, sources: Iterable[str], now: int) -> Iterator[Entry]:
         """Yield the entries of listed sources; remove sources whose latest hit no longer matters."""

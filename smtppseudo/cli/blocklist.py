@@ -125,15 +125,15 @@ def run(options: argparse.Namespace) -> int:
     for source, its_hits in groupby(_hits(options, settings, now, servers), attrgetter("source")):
         known.add(source, *[hit.at for hit in its_hits])
     if options.format == "hits":
-        sources = [each for each in sorted(known.sources(), key=source_number) if never.reason(each) is None]
-        _check_complete(known, 1, set(), never, options)
+        listed = [each for each in sorted(known.sources(), key=source_number) if never.reason(each) is None]
         coverage = coverage_of(known.policy, settings.blocklist_evidence, sorted(servers))
-        _deliver(sources, render_hits(coverage, ((each, known.times_of(each)) for each in sources)), options, before)
-        return exits.GOOD
-    entries = [entry for entry in known.review(known.sources(), now) if never.reason(entry.source) is None]
-    _check_complete(known, known.policy.min_hits, {entry.source for entry in entries}, never, options)
-    entries.sort(key=order)
-    _deliver(entries, _render(entries, options, settings, before, now), options, before)
+        lines = render_hits(coverage, ((each, known.times_of(each)) for each in listed))
+    else:
+        entries = [entry for entry in known.review(known.sources(), now) if never.reason(entry.source) is None]
+        lines = _render(sorted(entries, key=order), options, settings, before, now)
+        listed = [entry.source for entry in entries]
+    _check_complete(known, listed, never, options)
+    _deliver(listed, lines, options, before)
     return exits.GOOD
 
 
@@ -187,14 +187,15 @@ def _sources_before(options: argparse.Namespace) -> list[str]:
         ) from None
 
 
-def _check_complete(known: Hits, least: int, listed: set[str], never: NeverListed, options: argparse.Namespace) -> None:
-    """Report the addresses that were left out. Raise CommandError if one with `least` hits may be missing."""
+def _check_complete(known: Hits, listed: Sequence[str], never: NeverListed, options: argparse.Namespace) -> None:
+    """Report the addresses that were left out. Raise CommandError if one that belongs into the list may be missing."""
     if not known.forgotten:
         return
     more = "more than " if known.has_forgotten_more else ""
     count = sum(not known.times_of(source) for source in known.forgotten)
     say(f"left out: {more}{count:,} addresses, because there are more than {SOURCES_MAX:,}")
-    missing = [each for each in known.missing(least) if each not in listed and never.reason(each) is None]
+    least, there = (1, set()) if options.format == "hits" else (known.policy.min_hits, set(listed))
+    missing = [each for each in known.missing(least) if each not in there and never.reason(each) is None]
     if (missing or more) and not options.force:
         raise exits.CommandError(
             f"{more}{len(missing):,} addresses with {least} or more hits may be missing; --force writes the list anyway"

@@ -1,6 +1,9 @@
 """The pager, for texts that are longer than a terminal."""
 
 import os
+import shutil
+import signal
+import subprocess
 import sys
 
 from smtppseudo.cli.messages import as_shown, print_text
@@ -8,10 +11,11 @@ from smtppseudo.cli.messages import as_shown, print_text
 
 def print_in_pager(text: str) -> None:
     """Print a text like `print_text`, but on a terminal through $PAGER, or less, which starts at the first line."""
-    if not sys.stdout.isatty():
+    pager = os.environ.get("PAGER", "less" if shutil.which("less") else "")
+    if not (pager and sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"):
         print_text(text)
         return
-    import pydoc
-
-    os.environ.setdefault("LESS", "FRX")  # as git does: end if all fits, pass colours through, leave the text there
-    pydoc.pager(as_shown(text))
+    env = {"LESS": "FRX", **os.environ}  # as git: end if all fits, pass colours through, leave the text there
+    with subprocess.Popen(pager, shell=True, stdin=subprocess.PIPE, encoding=sys.stdout.encoding, env=env) as process:  # noqa: S602
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the pager
+        process.communicate(as_shown(text))

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -13,8 +12,6 @@ from smtppseudo.cli.messages import print_line, print_text, say
 from smtppseudo.cli.places import read_configuration, usual_places, with_monitor_settings
 from smtppseudo.cli.service import carry_out, fail_on_problem
 from smtppseudo.config.file import default_file
-from smtppseudo.config.settings import SettingsError
-from smtppseudo.loop.reactor import Reactor
 from smtppseudo.service.checks import check_endpoint, check_readable
 from smtppseudo.service.commands import ServiceAction, problem_with
 from smtppseudo.service.program import running_program
@@ -43,9 +40,9 @@ def install(options: argparse.Namespace) -> int:
         return exits.GOOD
     fail_on_problem(problems)
     fail_on_problem(filter(None, [problem_with(ServiceAction.INSTALL)]))
-    if not options.no_start and manager.Windows().state() is not State.RUNNING:
+    if not options.no_start and manager.state() is not State.RUNNING:
         fail_on_problem(chain.from_iterable(map(check_endpoint, plan.endpoints)))
-    steps = install_steps(plan, manager.Windows(), default_file(), start=not options.no_start)
+    steps = install_steps(plan, manager, default_file(), start=not options.no_start)
     carry_out(steps, "`smtppseudo uninstall-service` undoes it")
     rule = f"name=smtppseudo dir=in action=allow protocol=TCP localport={plan.endpoints[0].port}"
     print_line(f"the firewall must let callers in: `netsh advfirewall firewall add rule {rule}`")
@@ -57,30 +54,12 @@ def removal(options: argparse.Namespace) -> tuple[Iterator[Step], tuple[Path, ..
     fail_on_problem(filter(None, [problem_with(ServiceAction.UNINSTALL)]))
     pinned = _pinned(options)
     data = (Path(pinned["state-dir"]), Path(pinned["log-dir"]), usual_places().config)
-    return uninstall_steps(manager.Windows(), data, purge=options.purge), data
+    return uninstall_steps(manager, data, purge=options.purge), data
 
 
 def run_service(serve: Callable[[Callable[..., Callable[[], None]]], int]) -> int:
     """Serve as the service control manager says; return the exit status."""
-
-    def listen_for(
-        reactor: Reactor, stop: Callable[[float], None], reload: Callable[[float], None]
-    ) -> Callable[[], None]:
-        service.on_stop = partial(reactor.call_soon, stop)
-        service.on_reload = partial(reactor.call_soon, reload)
-        # In the first turn of the loop, the ports are open.
-        reactor.call_soon(lambda now: service.report(State.RUNNING))  # noqa: ARG005
-        return lambda: None
-
-    def serve_and_explain() -> tuple[int, str]:
-        try:
-            return serve(listen_for), ""
-        except SettingsError as error:
-            return exits.BAD_SETTINGS, str(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is: the manager gets a status, the event log the reason
-            return exits.FAILED, str(error) or type(error).__name__
-
-    service = manager.RunningService(serve_and_explain)
+    service = manager.RunningService(serve)
     try:
         service.run()
     except OSError as error:
@@ -94,7 +73,7 @@ def _pinned(options: argparse.Namespace) -> dict[str, str]:
     usual = {"config": str(config / "smtppseudo.toml"), "state-dir": str(state), "log-dir": str(log)}
     given = {name: getattr(options, name.replace("-", "_"), None) for name in PINNED}
     texts = {name: str(value if "port" in name else Path(value).absolute()) for name, value in given.items() if value}
-    return usual | options_in(manager.Windows().registered("ImagePath") or "") | texts
+    return usual | options_in(manager.registered("ImagePath") or "") | texts
 
 
 def _plan(options: argparse.Namespace) -> Plan:

@@ -34,9 +34,10 @@ class _Group(NamedTuple):
     network: int
     habit: float
 
-    def source(self, rng: Random) -> str:
-        """Return the address of a caller."""
-        return source(self.network, int(rng.paretovariate(self.habit)))
+    def arrival(self, rng: Random, after_s: float) -> Arrival:
+        """Return the arrival of a caller, which has a generator of its own: so the order of actions changes nothing."""
+        address = source(self.network, int(rng.paretovariate(self.habit)))
+        return Arrival(after_s, address, self.kind(Random(rng.getrandbits(32))))  # noqa: S311 - not used for secrets
 
 
 _GROUPS: Final = (
@@ -66,13 +67,8 @@ def arrivals(rng: Random, slots: int) -> Iterator[Arrival]:
         while calm_s > 0:
             after_s = min(rng.expovariate(1 / MEAN_PAUSE_S), LONGEST_PAUSE_S)
             (group,) = rng.choices(_GROUPS, weights)
-            yield Arrival(after_s, group.source(rng), group.kind(_fork(rng)))
+            yield group.arrival(rng, after_s)
             calm_s -= after_s
         for _ in range(min(slots + slots // 5 + 1, BURST_MAX)):
-            yield Arrival(rng.uniform(0, 2 * BURST_PAUSE_S), _BURST.source(rng), _BURST.kind(_fork(rng)))
+            yield _BURST.arrival(rng, rng.uniform(0, 2 * BURST_PAUSE_S))
         calm_s = rng.uniform(*CALM_S)
-
-
-def _fork(rng: Random) -> Random:
-    """Return a generator for one caller, so that the order in which callers act changes nothing."""
-    return Random(rng.getrandbits(32))  # noqa: S311 - not used for secrets

@@ -5,6 +5,7 @@ documentation (RFC 5737, RFC 3849), so no block list contains them. Those who ca
 which nobody has since 2006 (RFC 3701).
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from operator import itemgetter
@@ -76,8 +77,8 @@ def _play(session: SmtpSession, script: Script) -> Iterator[tuple[float, Sequenc
     reply = session.data_to_send(now)
     reason: CloseReason = "peer"
     step = next(script)
-    while session.close_reason is None:
-        try:
+    with contextlib.suppress(StopIteration):
+        while session.close_reason is None:
             match step:
                 case Send(data):
                     yield now, session.receive(data, now)
@@ -86,15 +87,10 @@ def _play(session: SmtpSession, script: Script) -> Iterator[tuple[float, Sequenc
                 case ReadReply():
                     step, reply = script.send(reply), b""
                 case Wait(seconds):
-                    if now + seconds >= session.deadline:
-                        now = session.deadline
-                        session.tick(now)
-                    else:
-                        now += seconds
-                        step = next(script)
+                    now = min(now + seconds, session.deadline)
+                    session.tick(now)
+                    step = next(script)
                 case Reset():
                     reason = "reset"
                     break
-        except StopIteration:
-            break
     yield now, session.closed(reason, now)

@@ -117,7 +117,7 @@ class Console:
         self._ops: dict[str, Op] = {
             "slots": self._slots,
             "subscribe": self._subscribe,
-            "status": self._status,
+            "status": lambda *_: self._control.status(),
             "get": self._get,
             "set": self._set,
             "unset": self._unset,
@@ -148,7 +148,7 @@ class Console:
             f"smtppseudo {__version__}",
             self._control.settings.server_name,
             self._cookie_id,
-            self._credentials_of,
+            lambda user: self._word if user == "magic" else self._cookie if user == "cookie" else None,
             lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
             lambda user: self._attempts.wait_s(source.guesser, self.reactor.clock.now) if user == "magic" else 0.0,
         )
@@ -211,9 +211,6 @@ class Console:
             path = self._state_dir.path / CREDENTIALS_FILE
             self._control.warn(f"{path}: {reason_of(error)}; `smtppseudo magic-word` sets the word again")
             return None
-
-    def _credentials_of(self, user: str) -> Credentials | None:
-        return {"magic": self._word, "cookie": self._cookie}.get(user)
 
     def _record(self, session: MonitorSession, event: Event) -> None:
         self._recorder.record(event, session.ip, session.port)
@@ -281,9 +278,6 @@ class Console:
         self._subscriptions[session] = subscription
         session.reply(request.id, oldest_seq=history.oldest_seq)
         session.outbox.put_lazily(chain.from_iterable(map(event_frames, history.replay(subscription))))
-
-    def _status(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        return self._control.status()
 
     def _get(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         configuration = self._control.configuration

@@ -24,7 +24,7 @@ from smtppseudo.smtp.client_limits import source_of
 from smtppseudo.smtp.session import SmtpSession
 
 REFRESH_EVERY_S: Final = 60.0
-SOURCES_MAX: Final = 200_000  # 85 MiB at most
+SOURCES_MAX: Final = 200_000  # 135 MiB at most with 32 hits each
 UNLISTED_PER_48: Final = 64
 _STEP: Final = 1_000  # sources or lines for one turn of the loop: a few milliseconds
 _LIST_MODE: Final = 0o644

@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 from smtppseudo.blocklist.evidence import evidence_of
 from smtppseudo.config.settings import LogFormat
@@ -22,27 +22,18 @@ from smtppseudo.events import (
     split_origin,
     unescape,
 )
-from smtppseudo.log.lost_lines import Lost, LostLines
+from smtppseudo.log.dated_files import DatedLog
 from smtppseudo.log.records import renderer
 from smtppseudo.log.shares import SHORT, Shares
+from smtppseudo.log.stream import LogStream
 from smtppseudo.loop.clock import Clock
 from smtppseudo.monitor.history import History
 from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
 
+Log: TypeAlias = DatedLog | LogStream
+
 _SHORT_BYTES: Final = 128
-
-
-class Log(Protocol):
-    """Where log lines are written: `DatedLog` or `LogStream`. `account` counts the lines that are lost."""
-
-    account: LostLines
-    used: float  # the part of the day's bytes that is used
-
-    def prepare(self, day: str, now: float) -> Lost | None: ...  # before `write`: the loss that it must report first
-    def write(self, lines: list[str], now: float) -> int: ...  # returns their size in bytes, LF included
-    def reopen(self) -> None: ...
-    def close(self) -> None: ...
 
 
 class Recorder:

@@ -142,7 +142,7 @@ def test_a_mistake_in_the_settings_is_an_event_and_an_exit_status(service: Wine)
     (service.data / "smtppseudo.toml").write_text("slots = 0\n")
     line = service.smtppseudo("install-service", status=78)
     assert line.endswith("smtppseudo.toml, line 1: slots must be a whole number from 1 to 60000\n")
-    start = "try: manager.Windows().start()\nexcept manager.ToolError as error: print(error)"
+    start = "try: manager.start()\nexcept manager.ToolError as error: print(error)"
     assert service.evaluate(f"{_MANAGER}{start}").startswith("it ended with exit status 78; ")
     assert "line 1: slots must be a whole number from 1 to 60000" in service.events
     assert "exit_code=1066, exit_status=78" in service.evaluate(f"{_MANAGER}print(manager._query())")
