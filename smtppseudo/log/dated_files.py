@@ -118,8 +118,7 @@ class DatedLog:
                 self._close_if_moved()
             if self._fd < 0:
                 self._open()
-            if (floor := self._limits.min_free_bytes) and self._free_bytes() < floor:
-                raise OSError(0, "fewer than log_min_free_bytes are free on the disk")
+            self._check_floor()
         except OSError as error:
             self._close()
             self._begin_trouble(error.strerror or str(error), now)
@@ -156,6 +155,11 @@ class DatedLog:
             raise
         self._fd = fd
         self._bytes = status.st_size
+
+    def _check_floor(self) -> None:
+        floor = self._limits.min_free_bytes
+        if floor and self._free_bytes() < floor:
+            raise OSError(0, "fewer than log_min_free_bytes are free on the disk")
 
     def _free_bytes(self) -> int:
         if not hasattr(os, "fstatvfs"):  # Windows
