@@ -39,7 +39,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "smtppseudo blocklist --format rbldnsd --output /var/lib/rbldns/bl /srv/logs/mx1 /srv/hits/*\n"
         "  smtppseudo blocklist --explain 192.0.2.7",
         "An IPv4 address or an IPv6 /64 is listed when it has enough hits within the window; a hit is a session with"
-        " evidence. Without --force, a list that would be empty or shrink by more than half is not written.",
+        " evidence. Without --force, a list that would be empty or shrink by more than half is not written."
+        " Hits files are read like logs.",
     )
     add_logs(command)
     command.add_argument(
