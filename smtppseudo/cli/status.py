@@ -78,8 +78,8 @@ def _render(reply: _Reply, form: str) -> str:
 
 def _render_all(outcomes: Mapping[str, _Reply | exits.CommandError], form: str) -> str:
     """Return the status of servers, by the address given; say on standard error why one is missing."""
-    answers = {given: outcome for given, outcome in outcomes.items() if isinstance(outcome, _Reply)}
-    names = shown_names({given: answers[given].source.name if given in answers else "" for given in outcomes})
+    replies = {given: outcome for given, outcome in outcomes.items() if isinstance(outcome, _Reply)}
+    names = shown_names({given: replies[given].source.name if given in replies else "" for given in outcomes})
     objects: list[Frame] = []
     sources: list[Source] = []
     rows: dict[str, Status | str] = {}
