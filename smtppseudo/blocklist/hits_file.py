@@ -10,6 +10,7 @@ fields. Each other line has a source, and the times of its latest hits in second
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv6Address
 from typing import Final, NamedTuple
 
 from smtppseudo.blocklist.hits import Hit
@@ -73,7 +74,7 @@ def parse_hits(line: str) -> tuple[str, list[int]]:
     source, *words = line.split()
     number = source_number(source)
     # Readers of lists fail for host bits; the same source in two forms would be two.
-    is_our_form = ":" not in source or (source.endswith("/64") and not number % (1 << 64) and source == source.lower())
+    is_our_form = ":" not in source or source == f"{IPv6Address(number >> 64 << 64)}/64"
     times = [int(word) for word in words]
     if not is_our_form or not times or min(times) < 0 or max(times) >= _TIME_MAX:
         raise ValueError(f"not a source and times: {line!r}")

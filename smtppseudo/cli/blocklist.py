@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
 from smtppseudo.blocklist.hits import Hit, hits_in
 from smtppseudo.blocklist.hits_file import MAGIC, HitsFiles, coverage_of, render_hits
 from smtppseudo.blocklist.never_listed import NeverListed, read_never_listed
-from smtppseudo.blocklist.policy import SOURCES_MAX, Entry, Hits, policy_of
+from smtppseudo.blocklist.policy import KEPT_HITS_MAX, SOURCES_MAX, Entry, Hits, policy_of
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
 from smtppseudo.cli.messages import print_text, say
@@ -39,7 +39,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "smtppseudo blocklist --format rbldnsd --output /var/lib/rbldns/bl /srv/logs/mx1 /srv/hits/*\n"
         "  smtppseudo blocklist --explain 192.0.2.7",
         "An IPv4 address or an IPv6 /64 is listed when it has enough hits within the window; a hit is a session with"
-        " evidence. Without --force, a list that would be empty or shrink by more than half is not written.",
+        " evidence. Without --force, a list that would be empty or shrink by more than half is not written."
+        " Hits files are read like logs.",
     )
     add_logs(command)
     command.add_argument(
@@ -123,7 +124,8 @@ def run(options: argparse.Namespace) -> int:
     known = Hits(policy_of(settings), SOURCES_MAX)
     servers: dict[str, int] = {}
     for source, its_hits in groupby(_hits(options, settings, now, servers), attrgetter("source")):
-        known.add(source, *[hit.at for hit in its_hits])
+        while times := [hit.at for hit in islice(its_hits, KEPT_HITS_MAX)]:  # a file may have any number in a row
+            known.add(source, *times)
     if options.format == "hits":
         listed = [each for each in sorted(known.sources(), key=source_number) if never.reason(each) is None]
         coverage = coverage_of(known.policy, settings.blocklist_evidence, sorted(servers))

@@ -3,11 +3,11 @@
 import argparse
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all
+from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all, shown_names
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe
 from smtppseudo.monitor.codec import Frame
@@ -54,8 +54,8 @@ def _ask(access: Access) -> Iterator[_Answer]:
         fields, started_at = link.request("status"), link.snapshot.started_at
     about = {"server": link.server, "address": link.address, "port": link.port, "started_at": started_at}
     try:
-        status, since = Status.from_fields(fields), datetime.fromisoformat(started_at)
-    except ValueError as error:
+        status, since = Status.from_fields(fields), datetime.fromisoformat(started_at).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise exits.CommandError(f"{link.place}: {error}", exits.UNREACHABLE) from None
     source = Source(status, link.server.partition(" ")[2], since, link.server_name)
     yield _Answer({**about, **fields, **about}, source)  # no field of a server replaces these
@@ -78,14 +78,14 @@ def _render(answer: _Answer, form: str) -> str:
 
 def _render_all(outcomes: Mapping[str, _Answer | exits.CommandError], form: str) -> str:
     """Return the status of servers, by the address given; say on standard error why one is missing."""
-    names = [outcome.source.name for outcome in outcomes.values() if isinstance(outcome, _Answer)]
+    answers = {given: outcome for given, outcome in outcomes.items() if isinstance(outcome, _Answer)}
+    names = shown_names({given: answers[given].source.name if given in answers else "" for given in outcomes})
     objects: list[Frame] = []
     sources: list[Source] = []
     rows: dict[str, Status | str] = {}
     for given, outcome in outcomes.items():
         if isinstance(outcome, _Answer):
-            own = outcome.source.name
-            name = own if own and names.count(own) == 1 and own not in outcomes else given  # which tells them apart
+            name = names[given]
             objects.append({"name": name, **outcome.fields})
             sources.append(outcome.source._replace(name=name))
             rows[name] = outcome.source.status

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all
+from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all, shown_names
 from smtppseudo.cli.merging import HOLD_S, Merge, Timed
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, network, whole_number
@@ -54,9 +54,19 @@ def run(options: argparse.Namespace) -> int:
     accesses = access_to(options, hosts_of(options.hosts, options.pin))
     is_alone = len(accesses) == 1
     watches = {access: Watch(options, "" if is_alone else access.name) for access in accesses}
+    own_names = dict.fromkeys([access.name for access in accesses], "")  # what each server calls itself
     merge, statuses = Merge(0.0 if is_alone else HOLD_S), [exits.GOOD]
     epoch = datetime.now(UTC).timestamp() - time.monotonic()  # the wall clock may jump later
-    for found in run_all(accesses, lambda access: _follow(access, watches[access]), _TURN_S):
+
+    def rename(access: Access, name: str) -> None:
+        own_names[access.name] = name
+        for watch, shown in zip(watches.values(), shown_names(own_names).values(), strict=True):
+            watch.name = watch.name and shown
+
+    def follow(access: Access) -> Iterator[list[Timed]]:
+        return _follow(access, watches[access], rename)
+
+    for found in run_all(accesses, follow, _TURN_S):
         now = epoch + time.monotonic()
         if found is not None:
             access, lines = found
@@ -72,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     return max(statuses)
 
 
-def _follow(access: Access, watch: "Watch") -> Iterator[list[Timed]]:
+def _follow(access: Access, watch: "Watch", rename: Callable[[Access, str], None]) -> Iterator[list[Timed]]:
     """Yield the events of a server; say once that it is away, and retry. Raises LinkError where waiting cannot help.
 
     The only server must be there at the start.
@@ -84,7 +94,7 @@ def _follow(access: Access, watch: "Watch") -> Iterator[list[Timed]]:
             link = reconnect(access.dial) if is_away else access.dial()
             if is_away:
                 say(f"{link.place}: connected again")
-            watch.name = watch.name and (link.server_name or access.name)
+            rename(access, link.server_name)
             yield from filter(None, watch.follow(link))
         except (UnreachableError, RefusedError) as error:
             if link is None and not watch.name:

@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import Final, NamedTuple, TypeAlias
 
-from smtppseudo.events import ending_of
+from smtppseudo.events import ending_of, printable_lines
 from smtppseudo.log.shares import SHORT
 
 Number: TypeAlias = int | float
@@ -243,5 +243,7 @@ def _values(source: Source) -> dict[str, Number | Labelled]:
 def _labels(labels: Mapping[str, str]) -> str:
     """Return the labels that have a value, in braces, or nothing."""
     escaped = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
-    shown = ",".join([f'{name}="{value.translate(escaped)}"' for name, value in labels.items() if value])
+    shown = ",".join(
+        [f'{name}="{printable_lines(value).translate(escaped)}"' for name, value in labels.items() if value]
+    )
     return f"{{{shown}}}" if shown else ""

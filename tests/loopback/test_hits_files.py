@@ -171,3 +171,13 @@ def test_a_server_keeps_its_hits_in_a_file_that_can_be_merged(
     path.write_text(f"{kept}{A} {at(1)}\n")
     other = write(tmp_path / "other.log", hits(A, 3, 2), "mx8")
     assert blocklist(path, other) == (0, f"{A}\n", "")
+
+
+def test_any_number_of_hits_in_a_row_take_linear_time(blocklist: Blocklist, tmp_path: Path) -> None:
+    newest = int(NOW.timestamp())
+    lines = [
+        f"{A} {' '.join(map(str, range(newest - at, newest - at - 1_000, -1)))}\n" for at in range(0, 2_000_000, 1_000)
+    ]
+    path = tmp_path / "hits"
+    path.write_text(f"smtppseudo-hits 1 server=mx1 {COVERAGE}\n{''.join(lines)}")
+    assert blocklist(path) == (0, f"{A}\n", "")  # sorted in one array, they would take minutes

@@ -10,11 +10,17 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from smtppseudo.cli.access import shown_names
+from smtppseudo.monitor.credentials import WORD_ITERATIONS, derive
 from tests.clients import LIMIT_S, wait_until
 from tests.loopback.commands import Terminal, write_word
+from tests.loopback.scripted import Conversation, Scripted
 from tests.loopback.test_screen import Terminal as ScreenTerminal
 from tests.monitors import credentials_text, monitor_port
 from tests.running import Running, Servers, command, environment, run
+from tests.unit.monitor_peer import SNAPSHOT
+from tests.unit.monitor_peer import Peer as ScriptedPeer
+from tests.unit.test_status import FIELDS as STATUS
 
 WORD = "open sesame, please"
 
@@ -187,3 +193,46 @@ def test_watch_of_several_ends_with_its_reader(start: Callable[..., Running], ac
         process.stdout.close()
         assert process.wait(LIMIT_S) == 0
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("started_at", ["0001-01-01", "0001-01-01T00:00:00+23:59", "x"])
+def test_a_server_with_a_wrong_clock_costs_only_its_own_row(
+    start: Callable[..., Running], access: list[str], started_at: str
+) -> None:
+    def script(it: Conversation) -> None:
+        it.peer = ScriptedPeer({"magic": derive(WORD, bytes(16), WORD_ITERATIONS)})
+        it.peer.snapshot = [{**SNAPSHOT, "started_at": started_at}]
+        it.peer.replies["status"] = [STATUS]
+        it.log_in()
+        it.answer()
+
+    good = host(start(1))
+    with Scripted(script) as server:
+        done = run("status", good, f"127.0.0.1:{server.port}", "--format", "prometheus", *access)
+    assert done.returncode == 69
+    assert done.stderr.startswith(f"smtppseudo: 127.0.0.1 port {server.port}: ")
+    assert f'smtppseudo_online{{server="{good}"}} 1\n' in done.stdout
+
+
+def test_a_server_cannot_take_the_name_of_another() -> None:
+    own = {"a": "mx1", "b": "mx1", "c": "a", "d": "", "e": "mx2"}
+    assert shown_names(own) == {"a": "a", "b": "b", "c": "c", "d": "d", "e": "mx2"}
+
+
+def test_watch_shows_the_addresses_of_servers_with_one_name(
+    start: Callable[..., Running], access: list[str], tmp_path: Path
+) -> None:
+    servers = [start(number, server_name="mx1") for number in (1, 2)]
+    out = tmp_path / "out"
+
+    def is_shown() -> bool:
+        for server in servers:
+            server.play("HELO x")
+        return all(f" server={host(server)}\n" in out.read_text() for server in servers)
+
+    arguments = command("watch", *map(host, servers), *access)
+    with out.open("wb") as stdout, subprocess.Popen(arguments, env=environment(), stdout=stdout) as process:
+        try:
+            wait_until(is_shown, "the addresses")
+        finally:
+            process.kill()

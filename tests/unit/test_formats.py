@@ -93,6 +93,12 @@ def test_other_text_has_no_entries() -> None:
     assert list(sources_in(lines)) == []
 
 
+@pytest.mark.parametrize("before", ["", 'x TXT "', '{"source":"'])
+def test_a_long_line_of_another_list_takes_no_time(before: str) -> None:
+    line = before + 1_000_000 * ":"  # its square would be hours
+    assert list(sources_in([line, f"{line}/64 called "])) == []
+
+
 @pytest.mark.parametrize("name", BLOCKLIST_FORMATS)
 def test_host_name_cannot_break_a_list(name: str) -> None:
     text = render(name, ENTRIES, 'a"\n$b\\ {c}')

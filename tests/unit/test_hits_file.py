@@ -99,7 +99,15 @@ def test_another_version_is_said(line: str) -> None:
     "line",
     [
         *("", "\n", A, f"{A} x", f"{A} -1", f"{A} {1 << 70}", f"{A} {1 << 32}", "1 2 \0", "mx.example.org 1"),
-        *("2001:db8:1:2::1/64 1", "2001:DB8::/64 1", "2001:db8::/48 1", f"{A} 1_x", f"{A}/32 1"),
+        *(
+            "2001:db8:1:2::1/64 1",
+            "2001:DB8::/64 1",
+            "2001:db8::/48 1",
+            "2001:0db8::/64 1",
+            "2001:db8:0:0:0::/64 1",
+            f"{A} 1_x",
+            f"{A}/32 1",
+        ),
     ],
 )
 def test_invalid_line_of_hits_is_a_value_error(line: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from smtppseudo.cli.messages import print_text
 from smtppseudo.monitor.status import Source, Status, render_prometheus, render_rows, render_text
 from smtppseudo.server.counters import Counters
 
@@ -167,6 +168,14 @@ def test_a_reload_that_changed_nothing_is_shown() -> None:
     told = "settings        not changed by the last reload: a.toml, line 2: slots must be 1\n"
     assert told in render_text(status)
     assert families(status)["smtppseudo_config_last_reload_successful"].samples[0].value == 0
+
+
+def test_a_label_that_is_not_ascii_spoils_no_other_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    status = Status.from_fields(changed("turned_away", {"\xe9": 5}))
+    print_text(render_prometheus([Source(status, "1\xe9", STARTED_AT, "mx\xe9")]))  # as `status` prints it
+    found = {family.name: family for family in text_string_to_metric_families(capsys.readouterr().out)}
+    (sample,) = found["smtppseudo_connections_turned_away"].samples
+    assert sample.labels == {"server": r"mx\xc3\xa9", "reason": r"\xc3\xa9"}
 
 
 def test_no_label_can_forge_a_sample() -> None:
