@@ -28,8 +28,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo find --since yesterday 'ehlo ylmf-pc'\n  smtppseudo find --sender @example.com /srv/logs/mx1",
-        "What is given must all be in the session. Prints log lines, session by session, the newest last. Exit status:"
-        " 0 found, 1 not found, or a log was unreadable.",
+        "A session must match everything that you give. Prints log lines, session by session, the newest last. Exit"
+        " status: 0 found, 1 not found, or a log was unreadable.",
     )
     command.add_argument(
         "text", nargs="?", metavar="TEXT", help="a part of a line of a text log, in upper or lower case"

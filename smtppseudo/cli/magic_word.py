@@ -57,7 +57,7 @@ def _new_word(options: argparse.Namespace) -> str:
     if options.stdin:
         return checked_word(word_in(sys.stdin.buffer.readline(2 * MAX_WORD_CHARS)))
     if not sys.stdin.isatty():
-        raise exits.CommandError("stdin is not a terminal to type the word on; give --generate or --stdin", exits.USAGE)
+        raise exits.CommandError("standard input is not a terminal; give --generate or --stdin", exits.USAGE)
     word = checked_word(ask_word("New magic word: "))
     if ask_word("The same again: ") != word:
         raise exits.CommandError("the two typed words differ; nothing was changed")

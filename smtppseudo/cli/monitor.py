@@ -20,8 +20,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo monitor\n  smtppseudo monitor 192.0.2.25",
-        "Several HOSTs are a list; Enter shows one of them. Without HOST: what was shown last, or the server of this"
-        " machine.",
+        "Of several HOSTs it shows a list; Enter shows one of them. Without HOST: the servers shown last, or that of"
+        " this machine.",
     )
     add_access(command, has_several=True)
 

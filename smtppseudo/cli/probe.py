@@ -24,8 +24,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo probe --port 2525 localhost",
-        "No message is sent: where the server would accept one, the connection is dropped. Exit status: 0 refused for"
-        " good, 1 accepted, 75 deferred, 69 unreachable, or a reply is late, too long, or no SMTP.",
+        "No message is sent: where the server would accept one, the connection is dropped. Exit status: 0 refused"
+        " permanently, 1 accepted, 75 deferred, 69 unreachable, or a reply is late, too long, or no SMTP.",
     )
     command.add_argument("host", nargs="?", default="localhost", metavar="HOST", help="the server (localhost)")
     command.add_argument("--port", type=port, metavar="PORT", help="its SMTP port, also as HOST:PORT (25)")

@@ -31,7 +31,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo watch --event connected --event closed --ip 192.0.2.0/24",
-        "One line an event, as in the log. When the server restarts, `watch` connects again and goes on. Of several"
+        "One line an event, as in the log. When the server restarts, `watch` connects again and continues. Of several"
         " servers, the lines have the field `server` and are in order within a second.",
     )
     add_access(command, has_several=True)

@@ -88,7 +88,7 @@ class ServerProcess:
             return int(ports["SMTP"]), int(ports["monitors"])
         except KeyError:
             status = self._process.wait()
-            raise NotStartedError(self.last_error() or f"no answer within {START_TIMEOUT_S:g} s", status) from None
+            raise NotStartedError(self.last_error() or f"no reply within {START_TIMEOUT_S:g} s", status) from None
 
     def _end(self) -> None:
         """Let the server end; kill it if it does not."""

@@ -166,7 +166,7 @@ _METRICS: Final = (
     _Metric("build_info", "Always 1; the label is the version that runs.", "version", "version"),
     _Metric("start_time_seconds", "When the server started, in seconds since 1970.", "started_at"),
     _Metric("online", "Whether the SMTP port is open.", "online"),
-    _Metric("config_last_reload_successful", "Whether the last reload changed the settings; 1 before it.", "reloaded"),
+    _Metric("config_last_reload_successful", "1, or 0 if the last reload failed.", "reloaded"),
     _Metric("slots", "How many connections are served at once.", "slots"),
     _Metric("slots_in_use", "Slots that are in use now.", "slots_in_use"),
     _Metric("monitors", "Monitors that are logged in.", "monitors"),

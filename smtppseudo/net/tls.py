@@ -33,12 +33,7 @@ class TlsSocket:
     """
 
     def __init__(
-        self,
-        sock: Stream,
-        context: ssl.SSLContext,
-        *,
-        server_side: bool,
-        on_close: Callable[[], None] = lambda: None,
+        self, sock: Stream, context: ssl.SSLContext, *, server_side: bool, on_close: Callable[[], None] = lambda: None
     ) -> None:
         self.fileno, self.getsockname, self.getsockopt = sock.fileno, sock.getsockname, sock.getsockopt
         self.setblocking = sock.setblocking

@@ -84,7 +84,7 @@ class Control(Protocol):
     def configure(self, configuration: Configuration, ip: str, port: int) -> None: ...  # raises OSError
     def go_online(self, by: str, ip: str, port: int) -> None: ...  # raises ListenError
     def go_offline(self, by: str, ip: str, port: int) -> None: ...  # raises OSError
-    def reload_file(self, by: str, ip: str, port: int) -> list[str]: ...  # raises SettingsError
+    def reload(self, by: str, ip: str, port: int) -> list[str]: ...  # raises SettingsError
     def disconnect(self, slot: int) -> bool: ...  # False if there is no session in the slot
     def warn(self, text: str) -> None: ...
 
@@ -321,7 +321,7 @@ class Console:
 
     def _reload(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         self._count_write()
-        return {"need_restart": self._control.reload_file("monitor", session.ip, session.port)}
+        return {"need_restart": self._control.reload("monitor", session.ip, session.port)}
 
     def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         slot = request.fields.get("slot")

@@ -192,7 +192,7 @@ class Feeder:
                 heard_at = now
                 self._deliver(notices)
             elif now - heard_at >= _SILENCE_MAX_S:
-                raise ConnectionLostError(f"{link.place}: no answer for {_SILENCE_MAX_S:g} s")
+                raise ConnectionLostError(f"{link.place}: no reply for {_SILENCE_MAX_S:g} s")
             if now - asked_at >= _STATUS_EVERY_S:
                 asked_at = now
                 self._poll("status")

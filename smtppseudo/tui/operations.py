@@ -66,8 +66,8 @@ class Operations:
     def block(self, ip: str) -> None:
         """Block a caller, after a confirmation."""
         text = (
-            f"For 7 days {ip} hears nothing from this server, and its open sessions end now. If the server keeps a"
-            f" block list, {ip} is in it, too. `smtppseudo unblock {ip}` takes it back."
+            f"This turns {ip} away for 7 days and ends its open sessions. If the server keeps a block list, {ip} is in"
+            f" it, too. `smtppseudo unblock {ip}` undoes this."
         )
         self._confirm("Block", text, "Block", "block", network=ip)
 

@@ -97,7 +97,6 @@ HOW: Final[Mapping[str, Mapping[str, Run | Skip | Booted]]] = {
     },
     "settings": {
         "smtppseudo config": runs.every_setting,
-        "smtppseudo config --default > smtppseudo.toml": runs.every_setting,
         "sudo smtppseudo config --check": BOOTED,
         "sudo smtppseudo install-service --port 2525": BOOTED,
         "smtppseudo set greeting=": runs.run_all,

@@ -196,6 +196,6 @@ def test_a_reload_cannot_remove_the_certificate(
     before = server.server.settings
     file = {name: value for name, value in server.configuration._file.items() if "tls" not in name}
     with pytest.raises(SettingsError, match="monitor_tls_cert"):
-        server.server.reload(server.configuration.with_file(file))
+        server.reload(file)
     assert server.server.settings == before
     assert by_tls(server, peers).greet().hello["type"] == "hello"

@@ -85,7 +85,7 @@ def test_a_refused_word_is_not_tried_again_automatically() -> None:
         ("o", "ends 3 open sessions", "stop", {}),
         ("a", "Honest mail is lost without a bounce", "set", {"changes": {"accept_mail": True}, "revision": 7}),
         ("l", "neither logged nor shown", "set", {"changes": {"log_data_events": False}, "revision": 7}),
-        ("b", "For 7 days 192.0.2.41 hears nothing", "block", {"network": "192.0.2.41"}),
+        ("b", "This turns 192.0.2.41 away for 7 days", "block", {"network": "192.0.2.41"}),
         ("x", "This ends the session of 192.0.2.41", "disconnect", {"slot": 1}),
     ],
 )
