@@ -89,6 +89,11 @@ class Inside:
         self.time.advance(seconds)
         self.turn()
 
+    def reload(self, file: Mapping[str, Any]) -> list[str]:
+        """Reload the server with these values in its settings file."""
+        self.server.read_file = lambda _: file
+        return self.server.reload()
+
     def connect(self, source: str | None = None, receive_buffer_bytes: int = 0) -> Client:
         """Connect a client, until it is accepted or turned away. The test reads its first reply."""
         before = self._seen

@@ -13,7 +13,7 @@ DAY_S: Final = 86_400
 KEPT_HITS_MIN: Final = 32
 KEPT_HITS_MAX: Final = 1_000
 SOURCES_MAX: Final = 2_000_000
-_FORGOTTEN_OF: Final = 200  # of so many sources, one
+_FORGET_ONE_IN: Final = 200  # sources, each time
 
 
 class Policy(NamedTuple):
@@ -44,7 +44,7 @@ class Policy(NamedTuple):
 
     @property
     def span_s(self) -> int:
-        """Older hits decide nothing, together with newer ones of another server neither."""
+        """The age in seconds after which a hit decides nothing, not even with newer hits from another server."""
         return self.window_s + self.expire_s
 
     def listed_at(self, times: Sequence[int]) -> int | None:
@@ -167,7 +167,7 @@ class Hits:
 
     def _forget(self) -> None:
         tier = next(tier for tier in self._tiers if tier)
-        for source in list(islice(tier, 0, None, _FORGOTTEN_OF)):  # several, because a step takes long
+        for source in list(islice(tier, 0, None, _FORGET_ONE_IN)):  # several, because a step takes long
             if source in self.forgotten or len(self.forgotten) < self._forgotten_max:
                 self.forgotten[source] = self.forgotten.get(source, 0) + len(tier[source])
             else:

@@ -28,7 +28,7 @@ def run(directory: str, arguments: list[str]) -> int:
         return main(["serve", *arguments])
     finally:
         if is_orphaned.is_set():
-            _tidy_up(directory)
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _end_with_parent(is_orphaned: threading.Event, directory: str) -> None:
@@ -38,12 +38,8 @@ def _end_with_parent(is_orphaned: threading.Event, directory: str) -> None:
     signal.raise_signal(signal.SIGTERM)
     threading.Event().wait(STOP_TIMEOUT_S)
     # The server hangs; it must not outlive the demo.
-    _tidy_up(directory)
-    os._exit(exits.FAILED)
-
-
-def _tidy_up(directory: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
+    os._exit(exits.FAILED)
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001

@@ -226,7 +226,7 @@ def _callbacks(server: Server, notifier: Notifier, heartbeat: Heartbeat) -> tupl
     def reload(now: float) -> None:  # noqa: ARG001
         notifier.reloading()
         with contextlib.suppress(SettingsError):  # the server has reported it
-            if need_restart := server.reload_file():
+            if need_restart := server.reload():
                 say_if_possible(f"a restart is needed to change {', '.join(need_restart)}")
         heartbeat.ready()
 

@@ -29,7 +29,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
-class _Answer(NamedTuple):
+class _Reply(NamedTuple):
     """What a server said: the JSON object, and the source of the other formats."""
 
     fields: Frame
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     return max(map(_exit_status, found.values()))
 
 
-def _ask(access: Access) -> Iterator[_Answer]:
+def _ask(access: Access) -> Iterator[_Reply]:
     with access.dial() as link:
         fields, started_at = link.request("status"), link.snapshot.started_at
     about = {"server": link.server, "address": link.address, "port": link.port, "started_at": started_at}
@@ -58,33 +58,33 @@ def _ask(access: Access) -> Iterator[_Answer]:
     except (ValueError, OverflowError) as error:
         raise exits.CommandError(f"{link.place}: {error}", exits.UNREACHABLE) from None
     source = Source(status, link.server.partition(" ")[2], since, link.server_name)
-    yield _Answer({**about, **fields, **about}, source)  # no field of a server replaces these
+    yield _Reply({**about, **fields, **about}, source)  # no field of a server replaces these
 
 
-def _exit_status(outcome: _Answer | exits.CommandError) -> int:
+def _exit_status(outcome: _Reply | exits.CommandError) -> int:
     if isinstance(outcome, exits.CommandError):
         return outcome.status
     return exits.GOOD if outcome.source.status.state == "online" else exits.FAILED
 
 
-def _render(answer: _Answer, form: str) -> str:
+def _render(reply: _Reply, form: str) -> str:
     if form == "json":
-        return json.dumps(answer.fields) + "\n"
+        return json.dumps(reply.fields) + "\n"
     if form == "prometheus":
-        return render_prometheus([answer.source])
-    server, address, port = (answer.fields[name] for name in ("server", "address", "port"))
-    return f"{'server':<15} {server}, {address} port {port}\n{render_text(answer.source.status)}"
+        return render_prometheus([reply.source])
+    server, address, port = (reply.fields[name] for name in ("server", "address", "port"))
+    return f"{'server':<15} {server}, {address} port {port}\n{render_text(reply.source.status)}"
 
 
-def _render_all(outcomes: Mapping[str, _Answer | exits.CommandError], form: str) -> str:
+def _render_all(outcomes: Mapping[str, _Reply | exits.CommandError], form: str) -> str:
     """Return the status of servers, by the address given; say on standard error why one is missing."""
-    answers = {given: outcome for given, outcome in outcomes.items() if isinstance(outcome, _Answer)}
-    names = shown_names({given: answers[given].source.name if given in answers else "" for given in outcomes})
+    replies = {given: outcome for given, outcome in outcomes.items() if isinstance(outcome, _Reply)}
+    names = shown_names({given: replies[given].source.name if given in replies else "" for given in outcomes})
     objects: list[Frame] = []
     sources: list[Source] = []
     rows: dict[str, Status | str] = {}
     for given, outcome in outcomes.items():
-        if isinstance(outcome, _Answer):
+        if isinstance(outcome, _Reply):
             name = names[given]
             objects.append({"name": name, **outcome.fields})
             sources.append(outcome.source._replace(name=name))

@@ -1,8 +1,8 @@
 """The made-up week: logs of the days before today, for the commands that read logs.
 
 The demo's callers talk to the server's session machine, in simulated time. Their networks are reserved for
-documentation (RFC 5737, RFC 3849), so no block list contains them. Those who can be listed have addresses of the 6bone,
-which nobody has since 2006 (RFC 3701).
+documentation (RFC 5737, RFC 3849), so no block list contains them. The callers that can be listed have addresses of the
+6bone, which were returned in 2006 (RFC 3701).
 """
 
 import contextlib
@@ -38,7 +38,7 @@ def address(source: str) -> str:
 
 
 SPAMMER: Final = address(arrivals.source(66, 1))
-"""Calls most."""
+"""The address that calls most often."""
 
 
 def write_week(directory: Path, today: date) -> None:

@@ -143,11 +143,8 @@ def sanitize(frame: Frame) -> Frame:
     """Return the frame with `?` in place of each unprintable character. An honest server sends none."""
     for name, value in frame.items():
         # A frame that needs no change is not copied: there can be 20,000 events a second.
-        if isinstance(value, str):
-            is_printable = name.isprintable() and value.isprintable()
-        else:
-            is_printable = name.isprintable() and not isinstance(value, _NESTED)
-        if not is_printable:
+        is_plain = value.isprintable() if isinstance(value, str) else not isinstance(value, _NESTED)
+        if not (is_plain and name.isprintable()):
             return {_sanitize_text(name): _sanitize_value(value) for name, value in frame.items()}
     return frame
 

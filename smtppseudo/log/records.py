@@ -10,18 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from smtppseudo.events import (
-    NAMES,
-    Closed,
-    Command,
-    Connected,
-    Entry,
-    Event,
-    escape,
-    printable,
-    split_origin,
-    unescape,
-)
+from smtppseudo.events import NAMES, Closed, Command, Connected, Entry, Event, escape, printable, split_origin, unescape
 
 if TYPE_CHECKING:
     from smtppseudo.config.settings import LogFormat

@@ -41,15 +41,15 @@ class Unauthenticated:
         """Return the source of a connection."""
         return self._sources[session]
 
-    def leaving_for(self, newcomer: Source) -> MonitorSession | None:
+    def leaving_for(self, source: Source) -> MonitorSession | None:
         """Return the connection that must be closed before another may enter; None if there is room.
 
         A failed connection leaves first, then the one that has waited longest without `auth`, then the one that has
         waited longest with it. So connections that only wait keep nobody out.
         """
         waiting = [session for session in self._sources if session.state is not MonitorState.AUTHENTICATED]
-        side = [session for session in waiting if self._sources[session].is_local == newcomer.is_local]
-        same = [session for session in side if self._sources[session] == newcomer]
+        side = [session for session in waiting if self._sources[session].is_local == source.is_local]
+        same = [session for session in side if self._sources[session] == source]
         if len(same) >= PER_SOURCE:
             return min(same, key=_claim)  # the oldest of equals
         return min(side, key=_claim) if len(side) >= self._per_side else None

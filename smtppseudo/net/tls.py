@@ -33,12 +33,7 @@ class TlsSocket:
     """
 
     def __init__(
-        self,
-        sock: Stream,
-        context: ssl.SSLContext,
-        *,
-        server_side: bool,
-        on_close: Callable[[], None] = lambda: None,
+        self, sock: Stream, context: ssl.SSLContext, *, server_side: bool, on_close: Callable[[], None] = lambda: None
     ) -> None:
         self.fileno, self.getsockname, self.getsockopt = sock.fileno, sock.getsockname, sock.getsockopt
         self.setblocking = sock.setblocking
@@ -194,11 +189,12 @@ class Tls:
     """A server's certificate, and the limits that its connections share.
 
     A turn of the loop does only a few steps of handshakes; the others wait for the next turn. `context` is for new
-    connections; it may be replaced.
+    connections; it may be replaced. `channel` is the SHA-256 of its certificate.
     """
 
     def __init__(self, context: ssl.SSLContext, sessions_max: int = SESSIONS_MAX) -> None:
         self.context = context
+        self.channel = b""
         self._sessions_max = sessions_max
         self._in_use = 0
         self._turn = 0

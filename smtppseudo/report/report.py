@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import lru_cache
@@ -55,10 +55,7 @@ class Report:
 
     def add(self, rows: Sequence[Row]) -> None:
         """Count rows; fastest with some thousands at a time."""
-        callers: list[str] = []
-        minutes: list[str] = []
-        said: list[str] = []
-        ends: list[str] = []
+        callers, minutes, said, ends = (list[str]() for _ in range(4))
         spans: list[int] = []
         refused = Counter[str]()
         for time, kind, _, ip, _, data, code, _, reason, amount, mails, _ in rows:
@@ -84,8 +81,6 @@ class Report:
         self._note_times(rows)
         self.connected += len(callers)
         self.commands += len(said)
-        self.closed += len(ends)
-        self.wasted_ms += sum(spans)
         self.mails_refused += sum(refused.values())
         by_caller = Counter(callers)
         self._tally("address", by_caller)
@@ -96,6 +91,11 @@ class Report:
         self._add_minutes("day", connected, 0)
         self._add_minutes("refused", refused, 0)
         self._add_commands(Counter(said))
+        self._add_ended(ends, spans)
+
+    def _add_ended(self, ends: Sequence[str], spans: Sequence[int]) -> None:
+        self.closed += len(ends)
+        self.wasted_ms += sum(spans)
         self._tally("reason", Counter(ends))
         self._tally("duration", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
 
@@ -117,19 +117,16 @@ class Report:
     def _add_commands(self, lines: Mapping[str, int]) -> None:
         if self.tallies.keys().isdisjoint(_OF_COMMANDS):
             return
-        verbs, helos, senders, recipients = (dict[str, int]() for _ in range(4))
+        verbs, helos, senders, recipients = (defaultdict[str, int](int) for _ in range(4))
         for line, count in lines.items():
             verb, argument = split(line)
-            verbs[verb] = verbs.get(verb, 0) + count
+            verbs[verb] += count
             if verb == "MAIL":
-                sender = address_of(argument)
-                senders[sender] = senders.get(sender, 0) + count
+                senders[address_of(argument)] += count
             elif verb == "RCPT":
-                recipient = address_of(argument, "TO")
-                recipients[recipient] = recipients.get(recipient, 0) + count
+                recipients[address_of(argument, "TO")] += count
             elif verb in ("HELO", "EHLO"):
-                helo = argument.partition(" ")[0].lower()
-                helos[helo] = helos.get(helo, 0) + count
+                helos[argument.partition(" ")[0].lower()] += count
         self._tally("verb", verbs)
         self._tally("helo", helos)
         self._tally("domain", _sums(senders, domain_of))
@@ -143,10 +140,9 @@ class Report:
 
 def _sums(counts: Mapping[str, int], name_of: Callable[[str], str]) -> dict[str, int]:
     """Sum up counts by the name of each key."""
-    sums: dict[str, int] = {}
+    sums = defaultdict[str, int](int)
     for key, count in counts.items():
-        name = name_of(key)
-        sums[name] = sums.get(name, 0) + count
+        sums[name_of(key)] += count
     return sums
 
 

@@ -84,7 +84,7 @@ class Control(Protocol):
     def configure(self, configuration: Configuration, ip: str, port: int) -> None: ...  # raises OSError
     def go_online(self, by: str, ip: str, port: int) -> None: ...  # raises ListenError
     def go_offline(self, by: str, ip: str, port: int) -> None: ...  # raises OSError
-    def reload_file(self, by: str, ip: str, port: int) -> list[str]: ...  # raises SettingsError
+    def reload(self, by: str, ip: str, port: int) -> list[str]: ...  # raises SettingsError
     def disconnect(self, slot: int) -> bool: ...  # False if there is no session in the slot
     def warn(self, text: str) -> None: ...
 
@@ -151,6 +151,7 @@ class Console:
             lambda user: self._word if user == "magic" else self._cookie if user == "cookie" else None,
             lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
             lambda user: self._attempts.wait_s(source.guesser, self.reactor.clock.now) if user == "magic" else 0.0,
+            self.tls.channel if by_tls and self.tls else b"",
         )
         nonce = os.urandom(_NONCE_BYTES).hex()
         session = MonitorSession(backend, nonce, ip, port, now, awaits_tls=by_tls)
@@ -320,7 +321,7 @@ class Console:
 
     def _reload(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         self._count_write()
-        return {"need_restart": self._control.reload_file("monitor", session.ip, session.port)}
+        return {"need_restart": self._control.reload("monitor", session.ip, session.port)}
 
     def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         slot = request.fields.get("slot")

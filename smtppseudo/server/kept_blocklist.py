@@ -41,11 +41,7 @@ class KeptBlocklist:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        reactor: Reactor,
-        local_ip: Callable[[int], str],
-        on_trouble: Callable[[str], None],
+        self, settings: Settings, reactor: Reactor, local_ip: Callable[[int], str], on_trouble: Callable[[str], None]
     ) -> None:
         self._reactor = reactor
         self._local_ip = local_ip

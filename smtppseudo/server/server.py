@@ -88,9 +88,8 @@ class Server:
         self.state = "offline"  # or online: whether the SMTP port is open
         self.settings_error = ""  # why the last reload changed nothing
         self.read_file: Callable[[Warn], Mapping[str, object]] = lambda warn: {}  # noqa: ARG005
-        error = self.recorder.error
-        self.smtp_port = Port(self.reactor, lambda _: self.reception.on_accept, on_trouble, error)
-        self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, error)
+        self.smtp_port = Port(self.reactor, lambda _: self.reception.on_accept, on_trouble, self.recorder.error)
+        self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, self.recorder.error)
 
     @property
     def smtp_places(self) -> list[str]:
@@ -158,26 +157,27 @@ class Server:
         self._state_dir.write(SETTINGS_FILE, json.dumps(configuration.monitor, indent=2) + "\n")
         self._apply(configuration, "monitor", ip, port)
 
-    def reload_file(self, by: str = "SIGHUP", ip: str = "", port: int = 0) -> list[str]:
+    def reload(self, by: str = "SIGHUP", ip: str = "", port: int = 0) -> list[str]:
         """Read the settings file and the certificates again; return the changed keys that need a restart.
 
-        Raises SettingsError, after a report that stays in status and metrics until a reload succeeds.
+        Raises SettingsError, also for what would only keep the next start from succeeding. Nothing is changed then, but
+        the error is reported, and stays in status and metrics until a reload succeeds.
         """
         self.recorder.log.reopen()
         try:
-            return self.reload(self.configuration.with_file(self.read_file(self.warn)), by, ip, port)
+            configuration = self.configuration.with_file(self.read_file(self.warn))
+            self._load(configuration.settings)
         except SettingsError as error:
             self.settings_error = str(error)[:_SETTINGS_ERROR_MAX_CHARS]
             self.warn(f"settings not changed: {error}")
             raise
+        self.settings_error = ""
+        return self._apply(configuration, by, ip, port)
 
-    def reload(self, configuration: Configuration, by: str = "SIGHUP", ip: str = "", port: int = 0) -> list[str]:
-        """Apply another settings file, and load the certificates again; return the changed keys that need a restart.
-
-        Raises SettingsError, also for what would only keep the next start from succeeding; nothing is changed then.
-        """
-        check_start(configuration.settings)
-        settings = self._applicable(configuration.settings)
+    def _load(self, wanted: Settings) -> None:
+        """Check other settings, and load the files that they name. Raises SettingsError."""
+        check_start(wanted)
+        settings = self._applicable(wanted)
         check_consistency(settings)
         if self._blocklist is not None:
             self._blocklist.set_never_listed(settings.blocklist_never)
@@ -185,8 +185,6 @@ class Server:
         self._certificates.load(settings)
         if self._certificates.chain != chain:
             self.reception.forget_failed_handshakes()
-        self.settings_error = ""
-        return self._apply(configuration, by, ip, port)
 
     def summary(self) -> str:
         """Return state and use in one line, for the service manager."""

@@ -58,6 +58,7 @@ def waiting(server: Inside) -> int:
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_login_and_ops_over_tls(server: Inside, peers: list[Client | Peer], version: ssl.TLSVersion) -> None:
     peer = by_tls(server, peers, version=version).greet()
+    assert peer.hello["mechanisms"] == ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"]
     peer.log_in("cookie", cookie_of(server))
     peer.ok("subscribe")
     with server.greeted() as client:
@@ -195,6 +196,6 @@ def test_a_reload_cannot_remove_the_certificate(
     before = server.server.settings
     file = {name: value for name, value in server.configuration._file.items() if "tls" not in name}
     with pytest.raises(SettingsError, match="monitor_tls_cert"):
-        server.server.reload(server.configuration.with_file(file))
+        server.reload(file)
     assert server.server.settings == before
     assert by_tls(server, peers).greet().hello["type"] == "hello"

@@ -281,7 +281,7 @@ def test_a_reload_applies_to_new_connections(inside: MakeInside, proxy: Proxy) -
 
     def reload(proxies: tuple[str, ...]) -> None:
         settings = {**server.settings._asdict(), "proxies": proxies}
-        server.server.reload(server.server.configuration.with_file(settings))
+        server.reload(settings)
 
     before = server.greeted()
     reload((f"{PROXY}/32",))

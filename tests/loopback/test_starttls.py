@@ -173,14 +173,14 @@ def test_a_new_certificate_forgives_failures(inside: MakeInside, tmp_path: Path)
     server = inside(**old.settings(), proxies=["127.0.0.1/32"], quiet_timeout_s=0.0)
     for _ in range(2):
         fail_handshake(server, "192.0.2.1")
-    server.server.reload(server.configuration)
+    server.reload(_file(server))
     assert not offers_tls(server, "192.0.2.1")
     new.cert.replace(old.cert)
     with pytest.raises(SettingsError):
-        server.server.reload(server.configuration)
+        server.reload(_file(server))
     assert not offers_tls(server, "192.0.2.1")
     new.key.replace(old.key)
-    server.server.reload(server.configuration)
+    server.reload(_file(server))
     assert offers_tls(server, "192.0.2.1")
 
 
@@ -520,7 +520,7 @@ def test_new_connections_get_the_renewed_certificate(
 ) -> None:
     before = start_tls(server.greeted())
     other = make_certificate(tmp_path_factory.mktemp("other"), "rsa:3072")
-    assert server.server.reload(server.configuration.with_file(_file(server) | other.settings())) == []
+    assert server.reload(_file(server) | other.settings()) == []
     after = start_tls(server.greeted())
     assert isinstance(before.sock, ssl.SSLSocket)
     assert isinstance(after.sock, ssl.SSLSocket)

@@ -27,7 +27,7 @@ class FakeWindows:
     def state(self) -> State | None:
         return self._state
 
-    def close_directory(self, path: Path, sddl: str) -> None:
+    def make_directory(self, path: Path, sddl: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self._call(f"close {path.name}")
 

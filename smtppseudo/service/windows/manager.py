@@ -93,7 +93,7 @@ def registered(name: str) -> Any:
     return None
 
 
-def close_directory(path: Path, sddl: str) -> None:
+def make_directory(path: Path, sddl: str) -> None:
     path.mkdir(parents=True, exist_ok=True)
     win32.make_private(path, sddl)
 

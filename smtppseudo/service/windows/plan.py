@@ -64,7 +64,7 @@ class System(Protocol):
     """Windows, as far as the steps change it. Every method may raise OSError and ToolError."""
 
     def state(self) -> State | None: ...  # None if the service is not installed
-    def close_directory(self, path: Path, sddl: str) -> None: ...  # makes it if it is missing
+    def make_directory(self, path: Path, sddl: str) -> None: ...  # or change the access list of an existing one
     def register(self, plan: Plan) -> None: ...  # creates the service and its event source, or changes them
     def start(self) -> None: ...  # waits until it runs
     def stop(self) -> None: ...  # waits until it has ended
@@ -89,8 +89,8 @@ def options_in(command: str) -> dict[str, str]:
 def install_steps(plan: Plan, system: System, settings_text: str, *, start: bool) -> Iterator[Step]:
     """Yield the steps that install the service or upgrade it in place."""
     for path, sddl in plan.access_lists.items():
-        close = partial(system.close_directory, path, sddl)
-        yield Step(f"make {path}", f"made {path}, closed to other users", close)
+        make = partial(system.make_directory, path, sddl)
+        yield Step(f"make {path}", f"made {path}, closed to other users", make)
     file = Path(plan.pinned["config"])
     if not file.exists():
         yield Step(f"write {file}", f"wrote {file}", partial(file.write_text, settings_text, "utf-8"))
