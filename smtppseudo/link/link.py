@@ -1,6 +1,7 @@
 """A link: a login on a server's monitor port. It sends requests and fetches events, for a thread that may wait."""
 
 import contextlib
+import hashlib
 import secrets as randomness
 import socket
 import time
@@ -85,8 +86,12 @@ class MonitorLink:
                 raise ConnectionLostError(f"{_name(requested)}: {reason_of(error)}; try again") from None
             client.place = _name((address, port))  # the address that answered
             use_tls = tls == "on" or pin is not None or (tls == "auto" and not is_loopback(address))
-            secured = wire.secure(sock, requested, timeout_s, pin) if use_tls else sock
-            link_wire = wire.Wire(secured, client)
+            if use_tls:
+                secured = wire.secure(sock, requested, timeout_s, pin)
+                client.channel = hashlib.sha256(secured.certificate).digest()
+                link_wire = wire.Wire(secured, client)
+            else:
+                link_wire = wire.Wire(sock, client)
             closing.callback(link_wire.close)
             snapshot, rest = _log_in(link_wire, timeout_s)
             closing.pop_all()  # after a login, `close` does it

@@ -39,8 +39,8 @@ from smtppseudo.monitor.codec import (
     FrameReader,
     encode,
 )
-from smtppseudo.monitor.credentials import MECHANISM, WORD_ITERATIONS, cookie_id, is_printable
-from smtppseudo.monitor.scram import ClientExchange, ScramError
+from smtppseudo.monitor.credentials import BOUND_MECHANISM, MECHANISM, WORD_ITERATIONS, cookie_id, is_printable
+from smtppseudo.monitor.scram import BINDS, COULD_BIND, ClientExchange, ScramError
 
 MIN_WORD_CHARS: Final = 8
 MAX_WORD_CHARS: Final = 128
@@ -75,10 +75,11 @@ class MonitorClient:
     - after that, and after `request`, send the bytes that `data_to_send` returns;
     - close the connection when the state is CLOSED.
 
-    `nonce` is 16 to 256 random characters, new for each connection; `place` names the server in errors. The machine
-    keeps at most one line of 64 KiB and, for each request, a list of 60,000 slots; each frame of a list has a slot. A
-    login has three frames before the snapshot; a snapshot or reply comes within 256 MiB. Values hold only printable
-    characters. Raises ValueError, which holds no secret, for an invalid magic word or nonce.
+    `nonce` is 16 to 256 random characters, new for each connection; `place` names the server in errors. Set `channel`
+    to the SHA-256 of the certificate that the server has shown, so that it cannot use the login at another server. The
+    machine keeps at most one line of 64 KiB and, for each request, a list of 60,000 slots; each frame of a list has a
+    slot. A login has three frames before the snapshot; a snapshot or reply comes within 256 MiB. Values hold only
+    printable characters. Raises ValueError, which holds no secret, for an invalid magic word or nonce.
     """
 
     def __init__(self, secrets: Secrets, nonce: str, place: str) -> None:
@@ -86,6 +87,7 @@ class MonitorClient:
         self.place = place
         self.state = ClientState.AWAITS_HELLO
         self.server = ""  # program and version, from the hello
+        self.channel = b""
         self.user = ""  # `cookie` or `magic`; the hello decides which
         self._by_cookie = {cookie_id(cookie): ClientExchange("cookie", cookie, nonce) for cookie in secrets.cookies}
         self._by_word = None if word is None else ClientExchange("magic", checked_word(word), nonce, WORD_ITERATIONS)
@@ -196,7 +198,11 @@ class MonitorClient:
         else:
             return NeedsMagicWordError(self.place)
         self._forget_secrets()
-        self._send(op="auth", mechanism=MECHANISM, data=self._exchange.first())
+        if self.channel and BOUND_MECHANISM in mechanisms:
+            first, mechanism = self._exchange.first(BINDS, self.channel), BOUND_MECHANISM
+        else:
+            first, mechanism = self._exchange.first(COULD_BIND), MECHANISM
+        self._send(op="auth", mechanism=mechanism, data=first)
         self.state = ClientState.AWAITS_CHALLENGE
         return None
 

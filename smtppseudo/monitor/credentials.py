@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 MECHANISM = "SCRAM-SHA-256"
+BOUND_MECHANISM = "SCRAM-SHA-256-PLUS"
 HASH_BYTES = 32
 MIN_ITERATIONS = 4_096  # RFC 7677 section 4
 MAX_ITERATIONS = 10_000_000  # a security limit: a few seconds on one core

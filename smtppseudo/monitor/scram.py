@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256 without channel binding, both sides (RFC 5802, RFC 7677).
+"""SCRAM-SHA-256, both sides (RFC 5802, RFC 7677), also bound to a channel of TLS by the server's certificate.
 
 Nonces, salts and messages come in as arguments; messages are `str`, as in the RFCs. The secret never leaves the
 client; the server keeps only what `credentials.derive` returns.
@@ -38,10 +38,11 @@ MAX_MESSAGE_CHARS = 1_024  # a security limit, for either direction
 
 REFUSED = "e=invalid-proof"  # for an unknown user too: RFC 5802 section 7 allows this
 
-_GS2_HEADER = "n,,"
-# The value of c= for each flag: the header in base64. `n` is from a client that cannot bind to a channel, `y` from one
-# that could, but knows that the server cannot (RFC 5802 section 6).
-_CHANNEL_BINDINGS = {"n": "biws", "y": "eSws"}
+# The flags of a client that binds to the channel, of one that could, but was told that the server cannot, and of one
+# that cannot (RFC 5802 section 6). The channel is the SHA-256 of the server's certificate, as in RFC 5929 section 4.
+BINDS = "p=tls-server-end-point"
+COULD_BIND = "y"
+_CANNOT_BIND = "n"
 _RESERVED = frozenset("anmrcsipve")  # RFC 5802 section 5.1: never the name of an extension
 
 
@@ -87,6 +88,9 @@ class _Exchange:
 class ServerExchange(_Exchange):
     """The server's side of one login.
 
+    Set `channel` if the connection has one: clients that can must bind to it then, so that no server between can use
+    their login.
+
     `lookup` returns a user's credentials or None, `decoy_for` the credentials to use instead of None (see
     `credentials.decoy`). Both are called for every user, so that unknown users take the same time and get the same
     kind of reply. `nonce` is 16 to 256 characters, random and new for every exchange: it is the only protection
@@ -100,6 +104,7 @@ class ServerExchange(_Exchange):
         self._lookup = lookup
         self._decoy_for = decoy_for
         self.user = ""  # as the client claims in its first message; proved only when `final` returns ok
+        self.channel = b""
         self._known = False
         self._credentials = Credentials(b"", 0, b"", b"")
         self._binding = ""
@@ -110,7 +115,11 @@ class ServerExchange(_Exchange):
         """Process the client-first-message, return the server-first-message. Raises ScramError."""
         self._begin(ExchangeState.AWAITS_FIRST)
         flag, user, client_nonce, self._client_first_bare = _parse_client_first(client_first)
-        self._binding = _CHANNEL_BINDINGS[flag]
+        if flag == BINDS and not self.channel:
+            raise ScramError("channel binding is not supported")
+        if flag == COULD_BIND and self.channel:
+            raise ScramError("the server supports channel binding; another one between may have hidden that")
+        self._binding = _binding(flag, self.channel if flag == BINDS else b"")
         decoy, found = self._decoy_for(user), self._lookup(user)
         self.user, self._known, self._credentials = user, found is not None, found or decoy
         self._nonce = client_nonce + self._nonce
@@ -122,13 +131,13 @@ class ServerExchange(_Exchange):
     def final(self, client_final: str) -> Outcome:
         """Process the client-final-message, return whether its proof is right (RFC 5802 section 3).
 
-        Raises ScramError for a message that is malformed, uses channel binding, or has the nonce of another exchange,
-        as a replayed message has.
+        Raises ScramError for a message that is malformed, has another channel binding than the first one, or has the
+        nonce of another exchange, as a replayed message has.
         """
         self._begin(ExchangeState.AWAITS_FINAL)
         without_proof, binding, nonce, proof = _parse_client_final(client_final)
         if binding != self._binding:
-            raise ScramError("the channel binding is not that of the first message")
+            raise ScramError("the login is bound to another certificate than that of this server")
         if not hmac.compare_digest(nonce.encode("ascii"), self._nonce.encode("ascii")):
             raise ScramError("the nonce is not the one of this exchange")
         auth_message = f"{self._client_first_bare},{self._server_first},{without_proof}".encode("ascii")
@@ -157,12 +166,14 @@ class ClientExchange(_Exchange):
         super().__init__(nonce, ExchangeState.START)
         self._first_bare = f"n={user.replace('=', '=3D').replace(',', '=2C')},r={nonce}"
         self._signature = b""
+        self._binding = ""
 
-    def first(self) -> str:
-        """Return the client-first-message. Raises ScramError for a second call."""
+    def first(self, flag: str = _CANNOT_BIND, channel: bytes = b"") -> str:
+        """Return the client-first-message, with the channel for BINDS. Raises ScramError for a second call."""
         self._begin(ExchangeState.START)
+        self._binding = _binding(flag, channel)
         self.state = ExchangeState.AWAITS_FIRST
-        return _GS2_HEADER + self._first_bare
+        return f"{flag},,{self._first_bare}"
 
     def final(self, server_first: str) -> str:
         """Process the server-first-message, return the client-final-message.
@@ -177,7 +188,7 @@ class ClientExchange(_Exchange):
         if not nonce.startswith(self._nonce) or len(nonce) == len(self._nonce):
             raise ScramError("the server's nonce does not extend ours")
         client_key, credentials = derive_client_key(secret, salt, iterations)
-        without_proof = f"c={_CHANNEL_BINDINGS['n']},r={nonce}"
+        without_proof = f"c={self._binding},r={nonce}"
         auth_message = f"{self._first_bare},{server_first},{without_proof}".encode("ascii")
         proof = _xor(client_key, hmac_sha256(credentials.stored_key, auth_message))
         self._signature = hmac_sha256(credentials.server_key, auth_message)
@@ -197,13 +208,18 @@ class ClientExchange(_Exchange):
         self.state = ExchangeState.DONE
 
 
+def _binding(flag: str, channel: bytes) -> str:
+    """Return the value of c=."""
+    return to_base64(f"{flag},,".encode("ascii") + channel)
+
+
 def _parse_client_first(message: str) -> tuple[str, str, str, str]:
     """Return flag, user, client nonce and client-first-message-bare (RFC 5802 section 7)."""
     flag, _, rest = _checked_message(message).partition(",")
     authzid, comma, bare = rest.partition(",")
-    if flag.startswith("p="):
-        raise ScramError("channel binding is not supported")
-    if flag not in _CHANNEL_BINDINGS or not comma:
+    if flag.startswith("p=") and flag != BINDS:
+        raise ScramError("this kind of channel binding is not supported")
+    if flag not in (BINDS, COULD_BIND, _CANNOT_BIND) or not comma:
         raise ScramError("the message does not begin with n,, or y,,")
     if authzid:
         raise ScramError("an authorization identity is not supported")

@@ -15,7 +15,7 @@ from smtppseudo.monitor.codec import (
     FrameReader,
     encode,
 )
-from smtppseudo.monitor.credentials import MECHANISM, Credentials
+from smtppseudo.monitor.credentials import BOUND_MECHANISM, MECHANISM, Credentials
 from smtppseudo.monitor.outbox import Outbox
 from smtppseudo.monitor.scram import ExchangeState, ScramError, ServerExchange
 
@@ -52,7 +52,10 @@ SessionEvent: TypeAlias = Request | ValidProof | WrongMagicWord | Event
 
 
 class Backend(NamedTuple):
-    """The server behind a session: its names and cookie id for the hello, and its part in the login of a user."""
+    """The server behind a session: its names and cookie id for the hello, and its part in the login of a user.
+
+    `channel` is the SHA-256 of its certificate, for connections by TLS.
+    """
 
     server: str
     server_name: str
@@ -60,6 +63,7 @@ class Backend(NamedTuple):
     credentials_of: Callable[[str], Credentials | None]
     decoy_for: Callable[[str], Credentials]  # to use instead of None
     wait_s: Callable[[str], float]  # for how many seconds this source must not try to log in
+    channel: bytes = b""
 
 
 class MonitorState(Enum):
@@ -90,6 +94,8 @@ class MonitorSession:
         self.is_secured = False
         self._backend = backend
         self._exchange = ServerExchange(backend.credentials_of, backend.decoy_for, nonce)
+        self._exchange.channel = backend.channel
+        self._mechanisms = [MECHANISM, BOUND_MECHANISM] if backend.channel else [MECHANISM]
         self._reader = FrameReader(MAX_BYTES_BEFORE_LOGIN)
         self.outbox = Outbox()
         self.deadline = now + AUTH_TIMEOUT_S  # when `tick` is due
@@ -200,7 +206,7 @@ class MonitorSession:
             protocol=PROTOCOL,
             server=self._backend.server,
             server_name=self._backend.server_name,
-            mechanisms=[MECHANISM],
+            mechanisms=self._mechanisms,
             cookie_id=self._backend.cookie_id,
             auth_timeout_s=AUTH_TIMEOUT_S,
         )
@@ -234,8 +240,8 @@ class MonitorSession:
         data, exchange = frame.get("data"), self._exchange
         if self.state is MonitorState.AUTHENTICATED:
             self.refuse(request_id, "bad_value", "you are logged in")
-        elif not isinstance(data, str) or frame.get("mechanism", MECHANISM) != MECHANISM:
-            self.refuse(request_id, "bad_value", f"mechanism must be {MECHANISM}, data a string")
+        elif not isinstance(data, str) or frame.get("mechanism", MECHANISM) not in self._mechanisms:
+            self.refuse(request_id, "bad_value", f"mechanism must be {' or '.join(self._mechanisms)}, data a string")
         else:
             try:
                 if exchange.state is ExchangeState.AWAITS_FIRST:

@@ -1,5 +1,6 @@
 """PEM: a server's certificate and key, read from files."""
 
+import hashlib
 import os
 import ssl
 from pathlib import Path
@@ -9,6 +10,8 @@ from smtppseudo.config.settings import SettingsError
 
 CREDENTIALS: Final = "%d/"  # a path that begins with this is one of systemd's credentials
 
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+_END: Final = b"-----END CERTIFICATE-----"
 _NOT_ITS_KEY: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
 
@@ -22,7 +25,7 @@ def load(prefix: str, cert: str, key: str) -> tuple[ssl.SSLContext | None, bytes
         return None, b""
     cert_name, key_name = f"{prefix}tls_cert", f"{prefix}tls_key"
     cert_path, key_path = _path(cert_name, cert), _path(key_name, key)
-    chain = _read_pem(cert_name, cert_path, b"-----BEGIN CERTIFICATE-----", "certificate")
+    chain = _read_pem(cert_name, cert_path, _BEGIN, "certificate")
     _read_pem(key_name, key_path, b"PRIVATE KEY-----", "private key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -42,6 +45,15 @@ def load(prefix: str, cert: str, key: str) -> tuple[ssl.SSLContext | None, bytes
             f"{cert_name}, {key_name}: {error.strerror}; the server must be able to read both"
         ) from None
     return context, chain
+
+
+def fingerprint_in(chain: bytes) -> bytes:
+    """Return the SHA-256 of the first certificate in PEM; b"" if it is damaged."""
+    begin, end = chain.find(_BEGIN), chain.find(_END)
+    try:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(chain[begin : end + len(_END)].decode("ascii"))).digest()
+    except ValueError:
+        return b""
 
 
 class _EncryptedError(Exception):

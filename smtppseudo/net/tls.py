@@ -189,11 +189,12 @@ class Tls:
     """A server's certificate, and the limits that its connections share.
 
     A turn of the loop does only a few steps of handshakes; the others wait for the next turn. `context` is for new
-    connections; it may be replaced.
+    connections; it may be replaced. `channel` is the SHA-256 of its certificate.
     """
 
     def __init__(self, context: ssl.SSLContext, sessions_max: int = SESSIONS_MAX) -> None:
         self.context = context
+        self.channel = b""
         self._sessions_max = sessions_max
         self._in_use = 0
         self._turn = 0

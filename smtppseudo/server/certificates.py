@@ -28,6 +28,8 @@ class Certificates:
         from smtppseudo.net import pem, tls  # noqa: PLC0415 - most servers have no certificate
 
         smtp_context, chain = pem.load("", settings.tls_cert, settings.tls_key)
-        monitor_context, _ = pem.load("monitor_", settings.monitor_tls_cert, settings.monitor_tls_key)
+        monitor_context, monitor_chain = pem.load("monitor_", settings.monitor_tls_cert, settings.monitor_tls_key)
         self.tls, self.chain = tls.renewed(self.tls, smtp_context), chain
         self.monitor_tls = tls.renewed(self.monitor_tls, monitor_context)
+        if self.monitor_tls is not None:
+            self.monitor_tls.channel = pem.fingerprint_in(monitor_chain)

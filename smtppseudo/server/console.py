@@ -151,6 +151,7 @@ class Console:
             lambda user: self._word if user == "magic" else self._cookie if user == "cookie" else None,
             lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
             lambda user: self._attempts.wait_s(source.guesser, self.reactor.clock.now) if user == "magic" else 0.0,
+            self.tls.channel if by_tls and self.tls else b"",
         )
         nonce = os.urandom(_NONCE_BYTES).hex()
         session = MonitorSession(backend, nonce, ip, port, now, awaits_tls=by_tls)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from smtppseudo.net.addresses import HOST_NET
 from smtppseudo.service.layout import Layout, make_directory, read, write
 from smtppseudo.service.systemd import Systemd, ToolError, run_tool
 from smtppseudo.service.units import (
@@ -96,6 +97,8 @@ def uninstall_steps(layout: Layout, systemd: Systemd, *, purge: bool) -> Iterato
         yield Step(f"remove {path}", f"removed {path}", path.unlink)
     if units and systemd.root is None:
         yield Step("reload systemd", "reloaded systemd", partial(_reload_systemd, systemd, units))
+    if layout.sysusers is not None and systemd.root is None and HOST_NET.is_dir():  # systemd leaves its mount point
+        yield Step(f"remove {HOST_NET}", f"removed {HOST_NET}", HOST_NET.rmdir)
     if purge:
         yield from _purge_steps(layout, systemd.root)
 

@@ -5,6 +5,7 @@ import errno
 import socket
 import ssl
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,8 +23,8 @@ from smtppseudo.link.errors import (
 from smtppseudo.link.link import MonitorLink
 from smtppseudo.link.machine import Secrets
 from smtppseudo.monitor.codec import encode
-from smtppseudo.net import tls
-from tests.certificates import Certificate
+from smtppseudo.net import pem, tls
+from tests.certificates import Certificate, make_certificate
 from tests.clients import LIMIT_S, wait_until
 from tests.loopback.scripted import Conversation, Script, Scripted
 from tests.monitors import cookie_of, monitor_port
@@ -202,3 +203,19 @@ def test_slow_clear_text_server_is_not_mistaken_for_tls(servers: Servers, monkey
     server = servers.start()
     with MonitorLink.connect("127.0.0.1", monitor_port(server), Secrets((cookie_of(server),))) as link:
         assert link.request("status")["state"] == "online"
+
+
+@pytest.mark.parametrize("kind", ["", "ec -pkeyopt ec_paramgen_curve:P-384"])
+def test_a_login_is_bound_to_the_certificate(servers: Servers, tmp_path: Path, other: Certificate, kind: str) -> None:
+    made = make_certificate(tmp_path / "made", kind)
+    chain = made.key.read_bytes() + b"a comment\n" + made.cert.read_bytes() + other.cert.read_bytes()
+    made.cert.write_bytes(chain)  # only the first is the server's
+    server = servers.start(made.settings("monitor_"), monitor_listen=["0.0.0.0"])
+    assert pem.fingerprint_in(chain).hex(":").upper() == made.fingerprint.removeprefix("SHA256:")
+    with link(monitor_port(server), made.fingerprint, cookie_of(server)) as made_link:
+        assert made_link.request("status")["state"] == "online"
+
+
+@pytest.mark.parametrize("chain", [b"", b"-----BEGIN CERTIFICATE-----\n\xff\n-----END CERTIFICATE-----\n"])
+def test_a_damaged_certificate_has_no_fingerprint(chain: bytes) -> None:
+    assert pem.fingerprint_in(chain) == b""

@@ -58,6 +58,7 @@ def waiting(server: Inside) -> int:
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_login_and_ops_over_tls(server: Inside, peers: list[Client | Peer], version: ssl.TLSVersion) -> None:
     peer = by_tls(server, peers, version=version).greet()
+    assert peer.hello["mechanisms"] == ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"]
     peer.log_in("cookie", cookie_of(server))
     peer.ok("subscribe")
     with server.greeted() as client:

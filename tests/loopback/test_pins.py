@@ -228,12 +228,14 @@ def test_man_in_the_middle_receives_nothing(
     assert "online" in outcome(run(*words(server, "status", port=middle.port), XDG_CONFIG_HOME=str(tmp_path)), 0)
 
 
-def test_man_in_the_middle_receives_the_login_once_trusted(
+def test_man_in_the_middle_receives_a_login_once_trusted_but_cannot_use_it(
     server: Running, other: Certificate, middle: Middle, tmp_path: Path
 ) -> None:
     """This shows that the test above can fail."""
     middle.certificate = other
-    pin(server, tmp_path, middle.port, other.fingerprint)
+    status = words(server, "status", "--pin", other.fingerprint, port=middle.port)
+    said = outcome(run(*status, XDG_CONFIG_HOME=str(tmp_path)), 69)
+    assert "bound to another certificate" in said
     assert b'"op":"auth"' in middle.heard
 
 

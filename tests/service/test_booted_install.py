@@ -38,7 +38,7 @@ def machine(booted: Machine) -> Iterator[Machine]:
 def traces(machine: Machine) -> list[str]:
     """Return all traces of the service: files outside the program's directories, user, group, units."""
     own = [word for place in (VENV, "/root", MEMBER_HOME) for word in ("-path", place, "-prune", "-o")]
-    found = machine.read("find", "/", "-xdev", *own, "-name", "*smtppseudo*", "-print").splitlines()
+    found = machine.read("find", "/", "/run", "-xdev", *own, "-name", "*smtppseudo*", "-print").splitlines()
     names = machine.run("getent", "passwd", "smtppseudo", check=False).stdout
     names += machine.run("getent", "group", "smtppseudo", check=False).stdout
     units = machine.read("systemctl", "list-units", "--all", "--plain", "--no-legend", "smtppseudo*")

@@ -108,10 +108,10 @@ def test_login_frames_follow_the_protocol() -> None:
     machine, peer = client(WORD), Peer()
     meet(machine, peer)
     first, second = peer.received
-    assert first == {"id": 1, "op": "auth", "mechanism": "SCRAM-SHA-256", "data": f"n,,n=magic,r={CLIENT_NONCE}"}
+    assert first == {"id": 1, "op": "auth", "mechanism": "SCRAM-SHA-256", "data": f"y,,n=magic,r={CLIENT_NONCE}"}
     assert second["id"] == 2
     assert second["op"] == "auth"
-    assert str(second["data"]).startswith(f"c=biws,r={CLIENT_NONCE}{SERVER_NONCE},p=")
+    assert str(second["data"]).startswith(f"c=eSws,r={CLIENT_NONCE}{SERVER_NONCE},p=")
 
 
 @pytest.mark.parametrize("cookies", [(COOKIE, OTHER_COOKIE), (OTHER_COOKIE, COOKIE)])
@@ -215,6 +215,26 @@ def test_client_and_server_machines_refuse_a_wrong_word() -> None:
     assert happenings == [WrongMagicWord()]
     server.tick(1.0)
     ending(machine.receive(server.data_to_send(1.0)), NotAuthorizedError, "The magic word is wrong")
+
+
+@pytest.mark.parametrize("offered", [["SCRAM-SHA-256"], ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"]])
+@pytest.mark.parametrize("channel", [b"", b"the hostile server's", b"the honest server's"])
+def test_a_hostile_server_cannot_use_a_login_at_another_one(channel: bytes, offered: list[str]) -> None:
+    """A hostile server passes all on to an honest server, to log in there with the same magic word."""
+    machine = MonitorClient(Secrets(magic_word=WORD), CLIENT_NONCE, PLACE)
+    machine.channel = channel  # the certificate that the client saw
+    backend = Backend(
+        "smtppseudo 0.1.0", "", "", USERS.get, Peer._decoy, lambda user: 0.0, channel=b"the honest server's"
+    )
+    honest = MonitorSession(backend, SERVER_NONCE, "192.0.2.1", 50_000, 0.0)
+    honest.data_to_send(0.0)
+    machine.receive(encode(hello(mechanisms=offered)))
+    happenings: list[object] = []
+    while said := machine.data_to_send():
+        happenings += honest.receive(said, 0.0)
+        machine.receive(honest.data_to_send(0.0))
+    is_direct = channel == backend.channel and len(offered) == 2
+    assert [type(each) for each in happenings] == [ValidProof] * is_direct
 
 
 # Servers that mean no good, before they have proved anything

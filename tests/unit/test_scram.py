@@ -10,6 +10,7 @@ import scramp
 
 from smtppseudo.monitor.credentials import Credentials, derive
 from smtppseudo.monitor.scram import (
+    BINDS,
     MAX_NONCE_CHARS,
     REFUSED,
     ClientExchange,
@@ -364,11 +365,43 @@ def test_our_client_logs_in_to_a_foreign_server(user: str, secret: str) -> None:
     assert client.state is ExchangeState.DONE
 
 
+@pytest.mark.parametrize(("data", "is_right"), [(b"the certificate", True), (b"another one", False)])
+def test_a_foreign_client_that_binds_to_the_channel(data: bytes, is_right: bool) -> None:
+    server = ServerExchange({"magic": derive("open sesame", RFC_SALT, 4096)}.get, stand_in, RFC_SERVER_NONCE)
+    server.channel = b"the certificate"
+    binding = ("tls-server-end-point", data)
+    client = scramp.ScramClient(["SCRAM-SHA-256-PLUS"], "magic", "open sesame", channel_binding=binding)
+    client.set_server_first(server.first(client.get_client_first()))
+    if is_right:
+        client.set_server_final(server.final(client.get_client_final()).message)
+    else:
+        with pytest.raises(ScramError, match="is bound to another certificate"):
+            server.final(client.get_client_final())
+
+
+def test_a_client_that_can_bind_is_refused_without() -> None:
+    server = rfc_server()
+    server.channel = b"the certificate"
+    with pytest.raises(ScramError, match="another one between may have hidden that"):
+        server.first("y" + RFC_CLIENT_FIRST[1:])
+
+
+def test_our_client_binds_to_the_channel_of_a_foreign_server() -> None:
+    channel = ("tls-server-end-point", b"the certificate")
+    mechanism = scramp.ScramMechanism("SCRAM-SHA-256-PLUS")
+    stored = mechanism.make_auth_info(RFC_SECRET, iteration_count=5000, salt=RFC_SALT)
+    server = mechanism.make_server({RFC_USER: stored}.get, channel_binding=channel)
+    client = rfc_client()
+    server.set_client_first(client.first(BINDS, channel[1]))
+    server.set_client_final(client.final(server.get_server_first()))
+    client.verify(server.get_server_final())
+
+
 @pytest.mark.parametrize(("flag", "binding"), [("n", "eSws"), ("y", "biws"), ("y", "cD10bHM=")])
 def test_a_channel_binding_must_be_that_of_the_flag(flag: str, binding: str) -> None:
     server = rfc_server()
     server.first(flag + RFC_CLIENT_FIRST[1:])
-    with pytest.raises(ScramError, match="is not that of the first message"):
+    with pytest.raises(ScramError, match="is bound to another certificate"):
         server.final(replaced("biws", binding))
     assert server.state is ExchangeState.FAILED
 
