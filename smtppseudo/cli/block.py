@@ -39,6 +39,10 @@ def run(options: argparse.Namespace) -> int:
     fields = {name: value for name in ("for_s", "reason") if (value := getattr(options, name, None)) is not None}
     with logged_in(options) as link:
         reply = link.request(options.command, network=options.network, **fields)
-        end = f"until {reply['until']}; sessions ended: {reply['ended']}" if options.command == "block" else "no more"
-        print_line(f"{reply['network']} is blocked {end}")
+        end = (
+            f"until {reply.get('until')}; sessions ended: {reply.get('ended')}"
+            if options.command == "block"
+            else "no more"
+        )
+        print_line(f"{reply.get('network')} is blocked {end}")
     return exits.GOOD
