@@ -51,8 +51,6 @@ class Replacement:
     It gets exactly `mode`, whatever the umask. Every method raises OSError.
     """
 
-    __slots__ = ("_fd", "_is_committed", "_mode", "_path", "_temporary")
-
     def __init__(self, path: Path, mode: int) -> None:
         if path.exists() and not path.is_file():
             raise OSError(0, "not a regular file")  # such as a device, which others need
@@ -105,8 +103,6 @@ class StateDir:
 
     Every method raises OSError.
     """
-
-    __slots__ = ("path",)
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -218,7 +218,7 @@ def _deliver(sources: Sized, lines: Iterable[str], options: argparse.Namespace, 
     """Print or write the list. Raises CommandError if it is empty or shrank too much and --force is not given."""
     if not sources and not options.force:
         raise exits.CommandError(
-            "nobody would be listed: no caller has enough hits, or each is never listed, such as loopback;"
+            "the list would be empty: no caller has enough hits, or those that have are never listed, such as loopback;"
             " --explain ADDRESS says why, --force writes the empty list"
         )
     if 2 * len(sources) < len(before) and not options.force:

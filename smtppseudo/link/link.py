@@ -67,11 +67,8 @@ class MonitorLink:
         `host` None means this machine. Each step may take `timeout_s`, the snapshot `SNAPSHOT_TIMES` as long; looking
         up the name is not counted. With TLS, the server's certificate must have the fingerprint that `pin_for` returns
         for the requested host and port (see `pins`); otherwise a CertificateError is raised, and no secret was sent. A
-        server with a pin is never talked to without TLS. Without TLS, everybody on the way can read and change
-        everything except the magic word.
-
-        Raises LinkError (do not retry a refused secret), the exceptions of `pin_for`, and ValueError for an invalid
-        magic word.
+        server with a pin is never talked to without TLS. Raises LinkError (do not retry a refused secret), the
+        exceptions of `pin_for`, and ValueError for an invalid magic word.
         """
         requested = (host or wire.LOOPBACK, port)
         pin = pin_for(*requested)

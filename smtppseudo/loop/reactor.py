@@ -13,6 +13,7 @@ from smtppseudo.loop.wheel import Timed, Wheel
 # and takes a break when that much time has passed.
 _SLICE: Final = 4
 _BREAK_EVERY_S: Final = 0.01
+_WAIT_MAX_S: Final = 86_400.0  # epoll_wait(2) and poll(2) take at most 24 days
 
 
 class Watched(Protocol):
@@ -104,7 +105,9 @@ class Reactor:
         clock = self.clock
         next_due = self.wheel.next_due()
         if next_due is not None:
-            wait_s = max(0.0, next_due - clock.now)
+            wait_s = next_due - clock.now
+            if not 0.0 <= wait_s <= _WAIT_MAX_S:
+                wait_s = 0.0 if wait_s < 0.0 else _WAIT_MAX_S
             timeout_s = wait_s if timeout_s is None else min(timeout_s, wait_s)
         ready = self._selector.objects(timeout_s)
         self.turns += 1

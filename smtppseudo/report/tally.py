@@ -15,8 +15,6 @@ class Tally:
     which is at most `total / kept`. A name takes about 200 bytes.
     """
 
-    __slots__ = ("_counts", "_kept", "short", "total")
-
     def __init__(self, kept: int = KEPT) -> None:
         self.short = 0
         self.total = 0

@@ -39,8 +39,6 @@ class UnitState(NamedTuple):
 class Systemd:
     """systemctl for the system's manager, the user's, or the units of a tree that is not booted (`root`)."""
 
-    __slots__ = ("_argv", "root")
-
     def __init__(self, *, is_for_user: bool = False, root: Path | None = None) -> None:
         self.root = root
         self._argv = ["systemctl", "--no-ask-password"]

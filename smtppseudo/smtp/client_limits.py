@@ -14,8 +14,6 @@ def source_of(ip: str) -> str:
 class Networks:
     """A set of networks, which contains addresses."""
 
-    __slots__ = ("_networks",)
-
     def __init__(self, networks: tuple[str, ...]) -> None:
         parsed = [ip_network(network) for network in networks]
         self._networks = [(network.version, int(network.network_address), int(network.netmask)) for network in parsed]

@@ -335,7 +335,7 @@ def hits_files(stage: Stage, block: Block) -> None:
 def hits_file(stage: Stage, block: Block) -> None:
     """Read the hits file of a page; its addresses are never listed."""
     (stage.cwd / "hits").write_text(block.text)
-    assert stage.run("smtppseudo blocklist hits", 1).startswith("smtppseudo: nobody would be listed")
+    assert stage.run("smtppseudo blocklist hits", 1).startswith("smtppseudo: the list would be empty")
 
 
 def rbldnsd(stage: Stage, block: Block) -> None:

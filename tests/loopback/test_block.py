@@ -206,7 +206,7 @@ def test_the_commands_and_a_restart(servers: Servers) -> None:
     assert [entry["network"] for entry in found] == ["20.1.1.0/24", CALLER_6]
     assert {(state_dir(first) / "blocked.json").stat().st_mode & 0o777} == {0o600}
     for network, *_ in lines:  # as they are printed
-        assert asked("unblock", network) == f"{network} is blocked no more\n"
+        assert asked("unblock", network) == f"{network} is no longer blocked\n"
     assert "is not blocked; " in asked("unblock", "20.1.1.0/24", status=1)
     assert second.log_text.isascii()
 

@@ -217,7 +217,7 @@ def test_empty_list_is_not_written(log: Path, tmp_path: Path) -> None:
     for more in ((), ("--output", str(output))):
         status, stdout, stderr = blocklist(log, *more)
         assert (status, stdout) == (1, "")
-        assert stderr.startswith("smtppseudo: nobody would be listed: ")
+        assert stderr.startswith("smtppseudo: the list would be empty: ")
     assert not output.exists()
     assert blocklist(log, "--output", str(output), "--force") == (0, "", "")
     assert output.read_bytes() == b""

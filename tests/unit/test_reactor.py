@@ -195,3 +195,16 @@ def test_a_socket_of_our_own_that_is_not_watched_any_more_reports_nothing(scenes
     reactor.watch(scene.readable(), scene.probe())
     reactor.turn(0)
     assert scene.seen == ["other"]
+
+
+@pytest.mark.parametrize("days", [30, 3_650])
+def test_a_deadline_may_be_later_than_the_system_can_wait(scenes: list[Scene], days: int) -> None:
+    scene = Scene(0.0)
+    scenes.append(scene)
+    scene.reactor.wheel.schedule(scene.probe(), scene.now + days * 86_400)
+    scene.reactor.watch(scene.readable(), scene.probe())
+    scene.reactor.turn()
+    assert scene.seen == ["other"]
+    scene.now += days * 86_400 + 1
+    scene.reactor.turn(0)
+    assert scene.seen.count("other") == 3  # the socket again, and the deadline
