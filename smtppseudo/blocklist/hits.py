@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from smtppseudo.blocklist.evidence import HitFinder, evidence_of
 from smtppseudo.logread.scan import Row
 from smtppseudo.smtp.client_limits import source_of
+
+_PLACE_CHARS_MAX: Final = 256  # of address and server name; a security limit: sessions that did not close are kept
 
 
 class Hit(NamedTuple):
@@ -24,7 +26,7 @@ class Hit(NamedTuple):
 def hits_in(rows: Iterable[Row], sessions: HitFinder) -> Iterator[Hit]:
     """Yield the hits in rows of a log, in their order. `sessions` remembers the rows of earlier calls."""
     for time, event, session, ip, port, data, _, marks, reason, _, _, server in rows:
-        if not session:
+        if not session or len(ip) + len(server) > _PLACE_CHARS_MAX:  # no server of ours wrote that
             continue
         evidence = evidence_of(event, data, reason, pregreet="pregreet" in marks)
         if not evidence and event not in ("connected", "closed"):

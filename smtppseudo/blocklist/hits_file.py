@@ -23,6 +23,8 @@ _HEADER: Final = re.compile(
 )
 _UNFIT: Final = re.compile(r"[^\w.,-]", re.ASCII)  # a log may name its server as it likes
 _TIME_MAX: Final = 1 << 32
+_SERVERS_MAX: Final = 100_000  # a security limit
+_NAME_CHARS_MAX: Final = 256  # `server_name` has at most 64
 
 
 class Coverage(NamedTuple):
@@ -116,6 +118,10 @@ class HitsFiles:
 
     def note(self, server: str, place: int = 0) -> None:
         """Note where the hits of a server are. Raises ValueError."""
+        if len(self._servers) > _SERVERS_MAX or len(server) > _NAME_CHARS_MAX:
+            raise ValueError(
+                f"it names more than {_SERVERS_MAX:,} servers, or one with over {_NAME_CHARS_MAX} characters"
+            )
         if server and self._servers.setdefault(server, place) != place and not self._allows_twice:
             raise ValueError(f"hits of {server} were read before; they would count twice; --force counts them")
 

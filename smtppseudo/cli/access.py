@@ -8,7 +8,7 @@ import queue
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -152,12 +152,6 @@ def hosts_of(hosts: Sequence[str | None], pin: str | None) -> list[str | None]:
     if pin is not None and len(hosts) > 1:
         raise exits.CommandError("--pin is the certificate of one HOST; give one HOST", exits.USAGE)
     return list(dict.fromkeys(hosts)) or [None]
-
-
-def shown_names(own: Mapping[str, str]) -> dict[str, str]:
-    """Return for each HOST the name that its server gives itself (`own`), or HOST if the name could be another's."""
-    names = list(own.values())
-    return {host: name if names.count(name) == 1 and name and name not in own else host for host, name in own.items()}
 
 
 def access_to(options: argparse.Namespace, hosts: Sequence[str | None]) -> list[Access]:

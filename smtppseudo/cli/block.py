@@ -1,4 +1,4 @@
-"""`block`: turns a caller away for good, or for some time."""
+"""`block`: turns a caller away for some time, or always."""
 
 import argparse
 
@@ -35,10 +35,12 @@ def _duration_s(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Request `block` or `unblock`, whichever the command is, and print what was done."""
+    """Send the request that the command is named after, and print what was done."""
     fields = {name: value for name in ("for_s", "reason") if (value := getattr(options, name, None)) is not None}
     with logged_in(options) as link:
         reply = link.request(options.command, network=options.network, **fields)
-        end = f"until {reply['until']}; sessions ended: {reply['ended']}" if options.command == "block" else "no more"
-        print_line(f"{reply['network']} is blocked {end}")
+        done = "no longer blocked"
+        if options.command == "block":
+            done = f"blocked until {reply.get('until')}; sessions ended: {reply.get('ended')}"
+        print_line(f"{reply.get('network')} is {done}")
     return exits.GOOD

@@ -7,6 +7,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, logged_in
 from smtppseudo.cli.messages import print_line, say
 from smtppseudo.cli.options import describe
+from smtppseudo.smtp.blocked import ENTRIES_MAX
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
             for entry in page:
                 print_line(json.dumps(entry) if options.json else _line_of(entry))
             count += len(page)
-            is_over = not page
+            is_over = not page or count >= ENTRIES_MAX
     if not count:
         say("nobody is blocked")
     return exits.GOOD

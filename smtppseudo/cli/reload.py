@@ -17,7 +17,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Request `reload`, and print what needs a restart."""
     with settings_changed(options) as (_, reply):
-        need_restart = reply["need_restart"]
-    restart = f"; a restart is needed to change {', '.join(need_restart)}" if need_restart else ""
+        names = reply.get("need_restart")
+    need_restart = ", ".join(map(str, names)) if isinstance(names, list) else ""
+    restart = f"; a restart is needed to change {need_restart}" if need_restart else ""
     print_line(f"reloaded{restart}")
     return exits.GOOD

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all, shown_names
+from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe
+from smtppseudo.link.route import shown_names
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.monitor.status import Source, Status, render_prometheus, render_rows, render_text
 

@@ -19,6 +19,6 @@ def run(options: argparse.Namespace) -> int:
         reply = link.request(options.command)
         places = reply.get("smtp")  # older servers do not send it
         print_line(
-            f"SMTP on {', '.join(map(str, places)) if isinstance(places, list) else link.place}: {reply['state']}"
+            f"SMTP on {', '.join(map(str, places)) if isinstance(places, list) else link.place}: {reply.get('state')}"
         )
     return exits.GOOD

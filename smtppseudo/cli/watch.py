@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all, shown_names
+from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all
 from smtppseudo.cli.merging import HOLD_S, Merge, Timed
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, network, whole_number
@@ -19,6 +19,7 @@ from smtppseudo.events import NAMES
 from smtppseudo.link.errors import RefusedError, UnreachableError
 from smtppseudo.link.incoming import Dropped, Streamed
 from smtppseudo.link.link import MonitorLink, Notice
+from smtppseudo.link.route import shown_names
 from smtppseudo.log.records import render_record
 
 FIRST_PAUSE_S: Final = 0.5

@@ -6,6 +6,7 @@ The connection is made to the requested host. If the host is this machine and no
 
 import contextlib
 import socket
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from smtppseudo.config.settings import MONITOR_PORT
@@ -100,6 +101,12 @@ def _log_in(target: Target, port: int, keyring: Keyring, *, is_own: bool = True)
             raise
         link = dial(again)
     return Route(link, keyring.save_pin(target.address, port) if link.is_encrypted else "", is_own)
+
+
+def shown_names(own: Mapping[str, str]) -> dict[str, str]:
+    """Return for each HOST the name that its server gives itself (`own`), or HOST if the name could be another's."""
+    names = list(own.values())
+    return {host: name if names.count(name) == 1 and name and name not in own else host for host, name in own.items()}
 
 
 def own_address(host: str) -> str | None:

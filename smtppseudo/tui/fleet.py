@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from smtppseudo.events import printable
+from smtppseudo.link.route import shown_names
 from smtppseudo.tui import overview
 from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.widgets.fleet_pane import ServerRow
@@ -10,6 +11,12 @@ from smtppseudo.tui.widgets.top_bar import Headline
 
 _LOGINS = {"cookie": "cookie", "magic": "word"}
 _DATE_LENGTH = len("2026-06-01 ")
+
+
+def rows_of(views: Sequence[ServerView]) -> list[ServerRow]:
+    """Return the lines of servers."""
+    names = shown_names({view.place: view.own_name for view in views})
+    return [row_of(view)._replace(server=names[view.place]) for view in views]
 
 
 def row_of(view: ServerView) -> ServerRow:

@@ -51,7 +51,7 @@ class FleetScreen(Page):
         if texts:
             views = [server.view for server in self.servers]
             self._top.headline = fleet.headline(views)
-            self._pane.show([fleet.row_of(view) for view in views])
+            self._pane.show(fleet.rows_of(views))
             self.show_notice(overview.notice(self.selected.view, is_fleet=True))
 
     def on_fleet_pane_moved(self) -> None:

@@ -82,8 +82,18 @@ class ServerView:
     @property
     def name(self) -> str:
         """The server's own name, or the address given."""
+        return self.own_name or self.place
+
+    @property
+    def own_name(self) -> str:
+        """The server's own name; empty if it has none."""
+        return text_of(self.model.settings, "server_name")
+
+    @property
+    def place(self) -> str:
+        """The address given, with the port if one was given."""
         address, port = self.target.address, self.target.port
-        return text_of(self.model.settings, "server_name") or printable(name_of(address, port) if port else address)
+        return printable(name_of(address, port) if port else address)
 
     def follow(self, update: Update, now: float) -> bool:
         """Apply an update; return whether the settings must be loaded."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from smtppseudo.cli.access import shown_names
+from smtppseudo.link.route import shown_names
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, derive
 from tests.clients import LIMIT_S, wait_until
 from tests.loopback.commands import Terminal, write_word
@@ -236,3 +236,31 @@ def test_watch_shows_the_addresses_of_servers_with_one_name(
             wait_until(is_shown, "the addresses")
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("line", ["reload", "stop", "start", "block 20.1.1.1", "unblock 20.1.1.1", "blocked"])
+@pytest.mark.parametrize("reply", [{}, {"need_restart": 7, "smtp": {}, "blocked": [7], "settings": [], "until": []}])
+def test_a_reply_that_lacks_everything_is_no_traceback(access: list[str], line: str, reply: dict[str, object]) -> None:
+    def script(it: Conversation) -> None:
+        it.peer = ScriptedPeer({"magic": derive(WORD, bytes(16), WORD_ITERATIONS)})
+        it.peer.replies[line.split(maxsplit=1)[0]] = [reply]
+        it.log_in()
+        it.answer()
+
+    with Scripted(script) as server:
+        done = run(*line.split(), "--host", f"127.0.0.1:{server.port}", *access)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_block_list_without_end_has_an_end(access: list[str]) -> None:
+    def script(it: Conversation) -> None:
+        it.peer = ScriptedPeer({"magic": derive(WORD, bytes(16), WORD_ITERATIONS)})
+        it.peer.replies["blocked"] = [{"blocked": [{"network": "20.1.1.1"}] * 500}]
+        it.log_in()
+        for _ in range(20):
+            it.answer()
+        it.wait_for_end()
+
+    with Scripted(script) as server:
+        done = run("blocked", "--host", f"127.0.0.1:{server.port}", *access)
+    assert done.stdout.count("20.1.1.1") == 10_000

@@ -44,6 +44,8 @@ COUNTS_NOT: Final[dict[str, tuple[Event, ...]]] = {
     "20.0.1.1": (command(b"MAIL FROM:<>", b"553 no"), command(b"RCPT TO:<a@b>", b"503 no"), command(b"DATA", b"503 x")),
     "20.0.1.2": (command(b" Mail\x0bfrom: <>", b"553 no"),),
     "20.0.1.3": (command(b"GET / HTTP/1.1", b"521 no"), Closed("http", 1, 2, 3, 1)),
+    "20.0.1.8": (command(b"MAIL /x HTTP/1.1", b"500 no"), Closed("http", 1, 2, 3, 1)),
+    "20.0.1.9": (command(b"MAIL * HTTP/1.1", b"500 no"), Closed("http", 1, 2, 3, 1)),
     "20.0.1.4": (command(b"AUTHX", b"500 ?"), command(b"EHLO MAIL FROM:<a@b>", b"250 pregreet=true server=mx9")),
     "20.0.1.5": (command(b"\\x09MAIL FROM:<a@b>", b"500 ?"), command(b'" pregreet=true', b"500 ?")),
     "20.0.1.6": (TurnedAway("client", 9),),

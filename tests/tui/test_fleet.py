@@ -54,6 +54,14 @@ def test_the_table_has_a_line_a_server_and_the_sums() -> None:
     play(fleet_scene(), act, WIDE)
 
 
+def test_a_server_cannot_take_the_name_of_another() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell_all([[link_up(server_name=name)] for name in ("mx1", "mx1", "192.0.2.1:26", "mx4")])
+        assert [line.split()[0] for line in rows(scene)] == ["192.0.2.1:26", "192.0.2.2:26", "192.0.2.3:26", "mx4"]
+
+    play(fleet_scene(4), act, WIDE)
+
+
 def test_the_trouble_of_the_server_under_the_cursor_stands_below_the_table() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell_all(fleet_morning())

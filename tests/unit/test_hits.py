@@ -86,3 +86,13 @@ def test_invalid_address_is_ignored() -> None:
     rows, _ = scan(render_text([record(1, (":::", 1), 1, MAIL)])[0].encode())
     assert len(rows) == 1
     assert list(hits_in(rows, HitFinder(KINDS))) == []
+
+
+def test_a_place_that_no_server_wrote_is_not_remembered() -> None:
+    sessions = HitFinder(KINDS)
+    said = "port=7 data=MAIL code=553 reply=x"
+    for place in (f"ip=20.1.1.1 {said} server={'x' * 300}", f"ip={'1' * 300} {said}"):
+        rows, damaged = scan(f"1970-01-01T00:00:01.000Z command slot=1 session=1 {place}\n".encode())
+        assert (len(rows), damaged) == (1, 0)
+        assert list(hits_in(rows, sessions)) == []
+    assert sessions._counted_at == {}

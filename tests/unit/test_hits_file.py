@@ -85,6 +85,12 @@ def test_a_joined_file_is_several_files() -> None:
         read(text + text)
 
 
+@pytest.mark.parametrize("names", ["x" * 257, ",".join(map(str, range(100_002)))])
+def test_the_names_of_servers_are_limited(names: str) -> None:
+    with pytest.raises(ValueError, match="it names more than 100,000 servers, or one with over 256 characters"):
+        read(FIRST.replace("mx1", names))
+
+
 def test_fields_of_later_versions_are_ignored() -> None:
     assert parse_coverage(FIRST.replace("\n", " made=2027-01-01 by=smtppseudo/9\n")) == USUAL
 
