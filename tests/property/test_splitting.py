@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from smtppseudo.config.settings import Settings
 from smtppseudo.events import Command, escape, origin_of
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
 from smtppseudo.smtp.lines import LINE_BYTES
@@ -22,7 +23,8 @@ NO_BLANKS: Final = [b"\0", b" \0", b"\x1c", b" \x1f", b"\x85", b" \xa0"]
 separators = st.sampled_from([*BLANKS, *NO_BLANKS])
 verbs = st.sampled_from([*VERBS, b"QUIT"]).flatmap(lambda verb: st.sampled_from([verb, verb, verb.title()]))
 others = st.sampled_from([b"", b"xyzzy", b"NOOPS", b"Auth", b"\xff"])
-arguments = st.sampled_from([b"", *(argument.strip() for argument in ARGUMENTS)]) | st.binary(max_size=12)
+TARGETS: Final = [b"/ HTTP/1.1", b"* HTTP/1.1", b"http://x HTTP/1.1", b"HTTP://x HTTP/1.1"]  # of HTTP
+arguments = st.sampled_from([b"", *(argument.strip() for argument in ARGUMENTS), *TARGETS]) | st.binary(max_size=12)
 commands = st.tuples(st.sampled_from([b"", b"", b" ", b"\t"]), verbs | others, separators, arguments, separators)
 lines = (
     (commands.map(b"".join) | st.binary(max_size=12))
@@ -95,6 +97,7 @@ def test_each_line_is_replied_to_by_the_table(dialogue: Dialogue, stream: list[b
 
 @settings(max_examples=400)
 @given(dialogues, st.lists(lines, min_size=1, max_size=ERRORS_MAX + 5))
+@example(Dialogue(Settings(hostname="h")), [b"MAIL HTTP://x HTTP/1.1"])
 def test_a_space_before_the_verb_changes_only_the_data(dialogue: Dialogue, stream: list[bytes]) -> None:
     """No verb before the first space: such a line is always split by `split_command`."""
     fast, slow = begin(dialogue), begin(dialogue)
