@@ -87,7 +87,7 @@ def _render_all(outcomes: Mapping[str, _Reply | exits.CommandError], form: str) 
     for given, outcome in outcomes.items():
         if isinstance(outcome, _Reply):
             name = names[given]
-            objects.append({"name": name, **outcome.fields})
+            objects.append({"name": name, **outcome.fields} | {"name": name})
             sources.append(outcome.source._replace(name=name))
             rows[name] = outcome.source.status
         else:

@@ -20,6 +20,7 @@ from smtppseudo.net.errnos import reason_of
 
 TIMEOUT_S: Final = 10.0
 SNAPSHOT_TIMES: Final = 6  # times the time-out for a whole snapshot, while parts of it come; a security limit
+SERVER_NAME_CHARS_MAX: Final = 64
 QUEUED_MAX: Final = 1_000  # events that arrive while a request waits for its reply; a security limit
 
 _NONCE_BYTES: Final = 18
@@ -102,7 +103,7 @@ class MonitorLink:
     @property
     def server_name(self) -> str:
         """The setting `server_name` at the login; empty if the server has none."""
-        return get_message(self.snapshot.settings, "server_name")
+        return get_message(self.snapshot.settings, "server_name")[:SERVER_NAME_CHARS_MAX]
 
     @property
     def is_private(self) -> bool:

@@ -43,6 +43,8 @@ class Status(NamedTuple):
         counters, state = fields.get("counters"), fields.get("state")
         if not isinstance(counters, dict) or not isinstance(state, str):
             raise ValueError("the status that the server sent lacks its counters or its state")  # noqa: TRY004 - one kind of error
+        if state not in ("online", "offline"):
+            raise ValueError("the state that the server sent is neither online nor offline")
         error = fields.get("settings_error", "")  # absent in the first servers of this protocol version
         if not isinstance(error, str):
             raise ValueError("settings_error in the status that the server sent is not a string")  # noqa: TRY004

@@ -16,13 +16,12 @@ _DATE_LENGTH = len("2026-06-01 ")
 def rows_of(views: Sequence[ServerView]) -> list[ServerRow]:
     """Return the lines of servers."""
     names = shown_names({view.place: view.own_name for view in views})
-    return [row_of(view)._replace(server=names[view.place]) for view in views]
+    return [_row_of(view, names[view.place]) for view in views]
 
 
-def row_of(view: ServerView) -> ServerRow:
-    """Return the line of a server."""
+def _row_of(view: ServerView, name: str) -> ServerRow:
     model, link, seen = view.model, view.link, view.link.seen
-    row = ServerRow(view.name, trouble=link.error.short if link.error is not None else "connecting")
+    row = ServerRow(name, trouble=link.error.short if link.error is not None else "connecting")
     if seen is not None:
         last = overview.last_connect(view)
         row = row._replace(

@@ -80,11 +80,6 @@ class ServerView:
         return self.target.port or self.dependencies.keyring.usual_port()
 
     @property
-    def name(self) -> str:
-        """The server's own name, or the address given."""
-        return self.own_name or self.place
-
-    @property
     def own_name(self) -> str:
         """The server's own name; empty if it has none."""
         return text_of(self.model.settings, "server_name")

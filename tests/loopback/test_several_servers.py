@@ -264,3 +264,26 @@ def test_a_block_list_without_end_has_an_end(access: list[str]) -> None:
     with Scripted(script) as server:
         done = run("blocked", "--host", f"127.0.0.1:{server.port}", *access)
     assert done.stdout.count("20.1.1.1") == 10_000
+
+
+def test_a_server_cannot_choose_its_name_in_the_array_nor_make_rows_long(
+    start: Callable[..., Running], access: list[str]
+) -> None:
+    good = host(start(1))
+    settings = {"server_name": "x" * 400}
+    for state, form in (("online", "json"), ("s" * 400, "text")):
+
+        def script(it: Conversation, state: str = state) -> None:
+            it.peer = ScriptedPeer({"magic": derive(WORD, bytes(16), WORD_ITERATIONS)})
+            it.peer.snapshot = [{**SNAPSHOT, "settings": settings}]
+            it.peer.replies["status"] = [{**STATUS, "state": state, "name": good}]
+            it.log_in()
+            it.answer()
+
+        with Scripted(script) as server:
+            done = run("status", good, f"127.0.0.1:{server.port}", "--format", form, *access)
+        if form == "json":
+            assert [each["name"] for each in json.loads(done.stdout)] == [good, "x" * 64]
+        else:
+            assert "is neither online nor offline" in done.stderr
+            assert max(map(len, done.stdout.splitlines())) < 200

@@ -92,7 +92,7 @@ def test_enter_or_a_click_shows_a_server_and_esc_comes_back(back: str) -> None:
         assert "192.0.2.77" in rows(scene)[2]
         await scene.pilot.click("#servers", offset=(5, 6))
         assert shows(scene, MainScreen)
-        assert scene.view.name == "mx6"
+        assert scene.view.own_name == "mx6"
         await scene.pilot.press("q")
         await scene.settle(lambda: not scene.app.is_running, "quit")
 
