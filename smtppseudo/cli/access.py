@@ -64,7 +64,7 @@ def add_access(command: argparse.ArgumentParser, *, has_several: bool = False) -
         const="off",
         default="auto",
         dest="tls",
-        help="use no TLS to another machine; everybody on the way can then read and change the traffic",
+        help="use no TLS to another machine; anyone on the network path can then read and change the traffic",
     )
     command.add_argument(
         "--pin",

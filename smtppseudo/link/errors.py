@@ -65,7 +65,7 @@ class ChangedCertificateError(CertificateError):
         host, port = place
         text = (
             f"{host} port {port} shows another certificate than the accepted one, {fingerprint} instead of"
-            f" {accepted}: the server has a new certificate, or somebody on the way pretends to be the server;"
+            f" {accepted}: the server has a new certificate, or somebody on the network path pretends to be the server;"
             f" nothing was sent to it; on the server, `{SHOW_COMMAND}` prints the right fingerprint"
         )
         super().__init__(text, fingerprint, place)

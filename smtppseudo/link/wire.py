@@ -178,7 +178,7 @@ def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: s
                 raise NotPrivateError(f"{name} does not speak TLS; leave out --tls") from None
             tunnel = _TUNNEL.format(host=place[0], port=place[1])
             raise NotPrivateError(
-                f"{name} does not speak TLS, and without it everybody on the way can read and change the traffic;"
+                f"{name} does not speak TLS, and without it anyone on the network path can read and change the traffic;"
                 f" use a tunnel ({tunnel}), or allow clear text with --cleartext"
             ) from None
         why = str(error).lower().replace("_", " ")

@@ -218,7 +218,7 @@ def test_man_in_the_middle_receives_nothing(
     said = outcome(run(*words(server, name, *more, port=middle.port), XDG_CONFIG_HOME=str(tmp_path)), 69)
     assert f"127.0.0.1 port {middle.port} shows another certificate than the accepted one" in said
     assert f"{other.fingerprint} instead of {certificate.fingerprint}" in said
-    assert "somebody on the way pretends to be the server" in said
+    assert "somebody on the network path pretends to be the server" in said
     assert "openssl x509" in said
     assert f"remove the line of 127.0.0.1:{middle.port} in {tmp_path / 'smtppseudo' / PINS_FILE}" in said
     assert f"--pin {other.fingerprint}" in said
