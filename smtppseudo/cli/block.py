@@ -20,12 +20,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_access(command)
     command.add_argument("network", type=network, metavar="ADDRESS|NETWORK", help="the caller, or a network")
     command.add_argument(
-        "--for",
-        dest="for_s",
-        type=_duration_s,
-        default="7d",
-        metavar="TIME",
-        help="how long: 12h, 7d, 4w, or always (7d)",
+        "--for", dest="for_s", type=_duration_s, default="7d", metavar="TIME", help="how long: 12h, 7d, or always (7d)"
     )
     command.add_argument("--reason", type=printable, metavar="TEXT", help="a note for `blocked` and the log")
 

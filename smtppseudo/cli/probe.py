@@ -39,11 +39,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--to", dest="recipient", default="postmaster", metavar="ADDRESS", help="the recipient (postmaster)"
     )
     command.add_argument(
-        "--timeout",
-        type=seconds,
-        default=30.0,
-        metavar="TIME",
-        help="how long to wait for each whole reply: 90s or 5m (30)",
+        "--timeout", type=seconds, default=30.0, metavar="TIME", help="wait this long for each reply: 90s or 5m (30)"
     )
 
 

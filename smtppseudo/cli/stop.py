@@ -1,4 +1,4 @@
-"""`stop`: closes the SMTP port and its sessions; the process goes on."""
+"""`stop`: closes the SMTP port and its sessions; the process continues."""
 
 import argparse
 
@@ -14,7 +14,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Request `stop` or `start`, whichever the command is, and print the new state."""
+    """Send the request that the command is named after, and print the new state."""
     with logged_in(options) as link:
         reply = link.request(options.command)
         places = reply.get("smtp")  # older servers do not send it
