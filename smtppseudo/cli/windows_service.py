@@ -17,7 +17,7 @@ from smtppseudo.service.commands import ServiceAction, problem_with
 from smtppseudo.service.program import running_program
 from smtppseudo.service.steps import Step
 from smtppseudo.service.units import Endpoint
-from smtppseudo.service.windows import manager
+from smtppseudo.service.windows import control
 from smtppseudo.service.windows.plan import PINNED, Plan, install_steps, options_in, service_argv, uninstall_steps
 from smtppseudo.service.windows.status import State
 
@@ -40,9 +40,9 @@ def install(options: argparse.Namespace) -> int:
         return exits.GOOD
     fail_on_problem(problems)
     fail_on_problem(filter(None, [problem_with(ServiceAction.INSTALL)]))
-    if not options.no_start and manager.state() is not State.RUNNING:
+    if not options.no_start and control.state() is not State.RUNNING:
         fail_on_problem(chain.from_iterable(map(check_endpoint, plan.endpoints)))
-    steps = install_steps(plan, manager, default_file(), start=not options.no_start)
+    steps = install_steps(plan, control, default_file(), start=not options.no_start)
     carry_out(steps, "`smtppseudo uninstall-service` undoes it")
     rule = f"name=smtppseudo dir=in action=allow protocol=TCP localport={plan.endpoints[0].port}"
     print_line(f"the firewall must let callers in: `netsh advfirewall firewall add rule {rule}`")
@@ -54,12 +54,12 @@ def removal(options: argparse.Namespace) -> tuple[Iterator[Step], tuple[Path, ..
     fail_on_problem(filter(None, [problem_with(ServiceAction.UNINSTALL)]))
     pinned = _pinned(options)
     data = (Path(pinned["state-dir"]), Path(pinned["log-dir"]), usual_places().config)
-    return uninstall_steps(manager, data, purge=options.purge), data
+    return uninstall_steps(control, data, purge=options.purge), data
 
 
 def run_service(serve: Callable[[Callable[..., Callable[[], None]]], int]) -> int:
     """Serve as the service control manager says; return the exit status."""
-    service = manager.RunningService(serve)
+    service = control.RunningService(serve)
     try:
         service.run()
     except OSError as error:
@@ -73,7 +73,7 @@ def _pinned(options: argparse.Namespace) -> dict[str, str]:
     usual = {"config": str(config / "smtppseudo.toml"), "state-dir": str(state), "log-dir": str(log)}
     given = {name: getattr(options, name.replace("-", "_"), None) for name in PINNED}
     texts = {name: str(value if "port" in name else Path(value).absolute()) for name, value in given.items() if value}
-    return usual | options_in(manager.registered("ImagePath") or "") | texts
+    return usual | options_in(control.registered("ImagePath") or "") | texts
 
 
 def _plan(options: argparse.Namespace) -> Plan:

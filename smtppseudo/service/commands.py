@@ -25,9 +25,9 @@ class ServiceAction(Enum):
 def query_service() -> UnitState:
     """Return the state of the service. Takes milliseconds, or up to 5 s if systemd does not answer."""
     if sys.platform == "win32":
-        from smtppseudo.service.windows import manager  # noqa: PLC0415
+        from smtppseudo.service.windows import control  # noqa: PLC0415
 
-        return manager.query_service()
+        return control.query_service()
     return query_unit()
 
 

@@ -21,8 +21,8 @@ from tests.wine.wine import Wine, wait_for_text, wine
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 _PROGRAM = r'"%ProgramFiles%\smtppseudo\Scripts\smtppseudo" '
-_MANAGER = "from smtppseudo.service.windows import manager\n"
-_RELOAD = 'manager._call("ControlService", manager._service(manager._ALL), 6, (manager.DWORD * 7)())'
+_CONTROL = "from smtppseudo.service.windows import control\n"
+_RELOAD = 'control._call("ControlService", control._service(control._ALL), 6, (control.DWORD * 7)())'
 _PRIVATE = """
 import pathlib, smtppseudo.win32
 from smtppseudo.files import StateDir
@@ -129,7 +129,7 @@ def test_a_sender_on_another_machine_is_refused_and_logged(service: Wine) -> Non
 def test_a_reload_by_the_manager_and_a_log_renamed_while_open(service: Wine) -> None:
     log = log_of(service)
     (service.data / "smtppseudo.toml").write_text('greeting = "Again"\n')
-    service.evaluate(f"{_MANAGER}{_RELOAD}")
+    service.evaluate(f"{_CONTROL}{_RELOAD}")
     wait_for_text(log, "settings keys=greeting by=SIGHUP")
     here = rf"C:\ProgramData\smtppseudo\log\{log.name}"
     service.evaluate(f"import os; os.rename(r'{here}', r'{here}.1')")
@@ -142,10 +142,10 @@ def test_a_mistake_in_the_settings_is_an_event_and_an_exit_status(service: Wine)
     (service.data / "smtppseudo.toml").write_text("slots = 0\n")
     line = service.smtppseudo("install-service", status=78)
     assert line.endswith("smtppseudo.toml, line 1: slots must be a whole number from 1 to 60000\n")
-    start = "try: manager.start()\nexcept manager.ToolError as error: print(error)"
-    assert service.evaluate(f"{_MANAGER}{start}").startswith("it ended with exit status 78; ")
+    start = "try: control.start()\nexcept control.ToolError as error: print(error)"
+    assert service.evaluate(f"{_CONTROL}{start}").startswith("it ended with exit status 78; ")
     assert "line 1: slots must be a whole number from 1 to 60000" in service.events
-    assert "exit_code=1066, exit_status=78" in service.evaluate(f"{_MANAGER}print(manager._query())")
+    assert "exit_code=1066, exit_status=78" in service.evaluate(f"{_CONTROL}print(control._query())")
     (service.data / "smtppseudo.toml").write_text("accept_mail = true\n")
     assert "started" in service.run("net", "start", "smtppseudo").stdout
     wait_until(lambda: "warning: accept_mail is on" in service.events, "a warning in the event log")
@@ -204,7 +204,7 @@ def test_the_command_line_survives_spaces_and_an_upgrade(service: Wine) -> None:
     upgraded = service.smtppseudo("install-service")
     assert "stopped it, to start it again\nstarted it\nport 2525 answers" in upgraded
     assert (service.disk / "my logs/smtp").is_dir()
-    assert "at_boot='yes'" in service.evaluate(f"{_MANAGER}print(manager.query_service())")
+    assert "at_boot='yes'" in service.evaluate(f"{_CONTROL}print(control.query_service())")
     dry = service.smtppseudo("install-service", "--dry-run", "--monitor-port", "2626")
     assert re.search(r'--log-dir "C:\\my logs\\smtp" --port 2525 --monitor-port 2626$', dry, re.MULTILINE)
 

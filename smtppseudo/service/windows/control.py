@@ -94,8 +94,11 @@ def registered(name: str) -> Any:
 
 
 def make_directory(path: Path, sddl: str) -> None:
+    is_new = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     win32.make_private(path, sddl)
+    if is_new and any(path.iterdir()):  # until now, others could write there
+        raise OSError(0, "another user has put files there since it was made; remove it")
 
 
 def register(plan: Plan) -> None:
