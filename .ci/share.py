@@ -82,6 +82,7 @@ def man_page() -> str:
     page.parse_include(PROSE)
     page.add_section("EXAMPLES", "=", "\n".join(example(*each) for each in examples))
     text = str(page).replace(".SH\nCOMMANDS", ".SH COMMANDS")
+    text = text.replace(page.date.replace("-", r"\-"), page.date, 1)  # mandoc reads no date with escapes
     # Neither hyphenate options nor justify lines.
     return without_blanks(text.replace(".SH NAME", ".nh\n.ad l\n.SH NAME", 1))
 

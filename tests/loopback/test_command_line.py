@@ -194,7 +194,7 @@ def test_help_contains_an_example() -> None:
         done = run(name, "--help")
         assert done.returncode == 0
         assert f"Example:\n  smtppseudo {name}" in done.stdout
-    assert run("--version").stdout == "smtppseudo 0.1.0\n"
+    assert run("--version").stdout == "smtppseudo 1.0.0\n"
 
 
 def shown(*arguments: str, **env: str) -> dict[str, tuple[str, str]]:

@@ -52,7 +52,7 @@ def test_login_and_request(address: str) -> None:
 
     with Scripted(script, address) as server, MonitorLink.connect(address, server.port, SECRETS) as link:
         assert (link.address, link.port, link.place) == (address, server.port, f"{address} port {server.port}")
-        assert (link.server, link.user, link.is_private) == ("smtppseudo 0.1.0", "cookie", True)
+        assert (link.server, link.user, link.is_private) == ("smtppseudo 1.0.0", "cookie", True)
         assert link.snapshot.seq == SNAPSHOT["seq"]
         assert link.request("get") == {"revision": 7}
 

@@ -49,8 +49,8 @@ def test_inherited_sockets_are_served_and_reported(held: Held, servers: Servers,
     server = held.start(servers)
     smtp, monitor = held.ports
     assert server.stdout.splitlines() == [
-        f"smtppseudo 0.1.0: SMTP on 127.0.0.1 port {smtp}",
-        f"smtppseudo 0.1.0: monitors on 127.0.0.1 port {monitor}",
+        f"smtppseudo 1.0.0: SMTP on 127.0.0.1 port {smtp}",
+        f"smtppseudo 1.0.0: monitors on 127.0.0.1 port {monitor}",
     ]
     assert (server.directory / "state" / "monitor_port").read_text() == f"{monitor}\n"
     settings = monitors.log_in(server).ok("get")["settings"]

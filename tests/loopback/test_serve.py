@@ -27,8 +27,8 @@ def test_it_prints_the_addresses_that_it_listens_on(servers: Servers) -> None:
     server = servers.start(listen=["127.0.0.1", "::1"])
     port = server.port
     *smtp, monitors = server.stdout.splitlines()
-    assert smtp == [f"smtppseudo 0.1.0: SMTP on {address} port {port}" for address in ("127.0.0.1", "::1")]
-    assert monitors.startswith("smtppseudo 0.1.0: monitors on 127.0.0.1 port ")
+    assert smtp == [f"smtppseudo 1.0.0: SMTP on {address} port {port}" for address in ("127.0.0.1", "::1")]
+    assert monitors.startswith("smtppseudo 1.0.0: monitors on 127.0.0.1 port ")
     assert server.stderr == ""
     assert server.events(Online) == [Online("start")]
 

@@ -48,7 +48,7 @@ def hello(**changes: object) -> dict[str, object]:
     frame = {
         "type": "hello",
         "protocol": 1,
-        "server": "smtppseudo 0.1.0",
+        "server": "smtppseudo 1.0.0",
         "server_name": "",
         "mechanisms": ["SCRAM-SHA-256"],
         "cookie_id": cookie_id(COOKIE),

@@ -95,7 +95,7 @@ def assert_bad(machine: MonitorClient, found: list[Incoming], words: str) -> Non
 def test_login_with_the_cookie(chunk_bytes: int) -> None:
     machine, peer = client(cookies=(COOKIE,)), Peer()
     assert meet(machine, peer, chunk_bytes=chunk_bytes) == [A_SNAPSHOT]
-    assert (machine.state, machine.user, machine.server) == (ClientState.AUTHENTICATED, "cookie", "smtppseudo 0.1.0")
+    assert (machine.state, machine.user, machine.server) == (ClientState.AUTHENTICATED, "cookie", "smtppseudo 1.0.0")
 
 
 def test_login_with_the_magic_word() -> None:
@@ -190,7 +190,7 @@ def test_busy_error_can_come_at_any_time(before: bytes) -> None:
 def test_client_and_server_machines_log_in() -> None:
     for secrets, user in ((Secrets(magic_word=WORD), "magic"), (Secrets((COOKIE,)), "cookie")):
         machine = MonitorClient(secrets, CLIENT_NONCE, PLACE)
-        backend = Backend("smtppseudo 0.1.0", "", cookie_id(COOKIE), USERS.get, Peer._decoy, lambda user: 0.0)
+        backend = Backend("smtppseudo 1.0.0", "", cookie_id(COOKIE), USERS.get, Peer._decoy, lambda user: 0.0)
         server = MonitorSession(backend, SERVER_NONCE, "127.0.0.1", 50_000, 0.0)
         found: list[Incoming] = []
         while data := server.data_to_send(0.0):
@@ -207,7 +207,7 @@ def test_client_and_server_machines_log_in() -> None:
 
 def test_client_and_server_machines_refuse_a_wrong_word() -> None:
     machine = client("another word")
-    backend = Backend("smtppseudo 0.1.0", "", cookie_id(COOKIE), USERS.get, Peer._decoy, lambda user: 0.0)
+    backend = Backend("smtppseudo 1.0.0", "", cookie_id(COOKIE), USERS.get, Peer._decoy, lambda user: 0.0)
     server = MonitorSession(backend, SERVER_NONCE, "127.0.0.1", 50_000, 0.0)
     for _ in range(2):
         assert machine.receive(server.data_to_send(0.0)) == []
@@ -224,7 +224,7 @@ def test_a_hostile_server_cannot_use_a_login_at_another_one(channel: bytes, offe
     machine = MonitorClient(Secrets(magic_word=WORD), CLIENT_NONCE, PLACE)
     machine.channel = channel  # the certificate that the client saw
     backend = Backend(
-        "smtppseudo 0.1.0", "", "", USERS.get, Peer._decoy, lambda user: 0.0, channel=b"the honest server's"
+        "smtppseudo 1.0.0", "", "", USERS.get, Peer._decoy, lambda user: 0.0, channel=b"the honest server's"
     )
     honest = MonitorSession(backend, SERVER_NONCE, "192.0.2.1", 50_000, 0.0)
     honest.data_to_send(0.0)

@@ -12,7 +12,6 @@ from tests.running import CHECKOUT
 
 SHARE = CHECKOUT / "smtppseudo" / "share"
 MAN_PAGES = [SHARE / "man/man1/smtppseudo.1", SHARE / "man/man5/smtppseudo.toml.5"]
-NO_RELEASE_YET = 'WARNING: missing date, using ""'
 
 
 def files(directory: Path) -> dict[str, str]:
@@ -41,8 +40,7 @@ def test_man_page_passes_the_linters(check: list[str], page: Path) -> None:
     if shutil.which(check[0]) is None:
         pytest.skip(f"{check[0]} is not installed")
     done = subprocess.run([*check, page], capture_output=True, text=True, check=False)
-    said = done.stdout.splitlines() + done.stderr.splitlines()
-    assert [line for line in said if NO_RELEASE_YET not in line] == []
+    assert done.stdout + done.stderr == ""
 
 
 def test_parser_texts_contain_no_roff_request() -> None:
