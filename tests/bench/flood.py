@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--per-second", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=30.0)
     options = parser.parse_args()
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         seq = serve(options.directory, options)
         print(f"made {seq}", flush=True)
 
