@@ -65,6 +65,7 @@ def kill_under_load(server: Running, at: random.Random) -> int:
     return load.played
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + KILLS)
 def test_a_kill_leaves_at_most_the_last_line_unfinished(servers: Servers, tmp_path: Path) -> None:
     at, log_dir = random.Random(25), tmp_path / "log"

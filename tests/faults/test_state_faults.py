@@ -232,6 +232,7 @@ def test_kill_9_while_settings_are_written(servers: Servers, monitors: Monitors)
     assert {path.name for path in directory.iterdir()} <= FILES
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(30 + 2 * KILLS)
 def test_kill_9_while_the_magic_word_is_changed(servers: Servers, monitors: Monitors) -> None:
     at = random.Random(8)

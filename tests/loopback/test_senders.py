@@ -91,6 +91,7 @@ def test_postfix_bounces_all_of_forty_recipients(sender: postfix.Postfix, stage:
     assert all(REFUSALS[stage] in why for _, why in verdicts)
 
 
+@pytest.mark.slow
 def test_postfix_waits_for_the_refusal_of_a_tarpit(sender: postfix.Postfix, destinations: dict[str, Running]) -> None:
     assert REFUSALS["mail"] in reason_of_bounce(sender, "someone@tarpit.clear.test")
     destinations["tarpit.clear.test"].wait_for_event(Closed, reason="quit")

@@ -231,6 +231,7 @@ def test_restarted_while_offline_it_is_online_again(machine: Machine) -> None:
     assert machine.show("Result", "smtppseudo.socket") == "success"
 
 
+@pytest.mark.slow
 def test_after_ten_crashes_in_a_row_it_still_restarts(machine: Machine) -> None:
     for _ in range(10):
         pid = kill(machine, signal.SIGKILL)
