@@ -12,7 +12,6 @@ import contextlib
 import resource
 import select
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -20,9 +19,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.clients import RESET
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 ONE_SOURCE = "127.0.9.9"
-RESET = struct.pack("ii", 1, 0)
 
 
 def source_of(number: int) -> str:

@@ -1,5 +1,7 @@
 """Certificates, made by the guide's openssl command, and TLS for clients."""
 
+import itertools
+import os
 import re
 import shutil
 import socket
@@ -13,6 +15,11 @@ import pytest
 
 from tests.clients import LIMIT_S, Client, wait_until
 from tests.documents import TEXTS
+
+PREPARED = os.environ.get("SMTPPSEUDO_TEST_CERTIFICATES", "")
+"""A directory that `prepare_certificates` has filled, for tests where there is no openssl."""
+_DEFAULT_KIND = "rsa:2048"  # the guide's
+_prepared_count = itertools.count()
 
 
 class Certificate(NamedTuple):
@@ -33,14 +40,31 @@ class Certificate(NamedTuple):
         return context
 
 
-def make_certificate(directory: Path, kind: str = "") -> Certificate:
+def prepare_certificates(directory: Path) -> None:
+    """Make certificates for PREPARED, more than one test needs."""
+    for kind, count in ((_DEFAULT_KIND, 4), ("rsa:3072", 1)):
+        for number in range(count):
+            place = _prepared(directory, kind) / str(number)
+            (place / "fingerprint").write_text(make_certificate(place, kind).fingerprint)
+
+
+def _prepared(directory: Path | str, kind: str) -> Path:
+    return Path(directory, kind.replace(":", "-"))
+
+
+def make_certificate(directory: Path, kind: str = _DEFAULT_KIND) -> Certificate:
     """Make a certificate by the guide's command, or with another kind of key (`rsa:3072`)."""
+    if PREPARED:
+        made = sorted(_prepared(PREPARED, kind).glob("*")) or pytest.skip(f"no {kind} certificate is prepared")
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in made[next(_prepared_count) % len(made)].iterdir():  # shutil needs CopyFile2, which Wine 8 lacks
+            (directory / path.name).write_bytes(path.read_bytes())
+        return Certificate(directory / "cert.pem", directory / "key.pem", (directory / "fingerprint").read_text())
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     (line,) = re.findall(r"^openssl req -x509 .*$", TEXTS["monitor"], re.MULTILINE)
-    if kind:
-        line = line.replace("-newkey rsa:2048", f"-newkey {kind}")
+    line = line.replace(f"-newkey {_DEFAULT_KIND}", f"-newkey {kind}")
     subprocess.run(line, shell=True, cwd=directory, check=True, capture_output=True, timeout=LIMIT_S)
     show = ["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", "cert.pem"]
     shown = subprocess.run(show, cwd=directory, check=True, capture_output=True, text=True, timeout=LIMIT_S).stdout

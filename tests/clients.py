@@ -13,6 +13,8 @@ from smtppseudo.net.stream import Stream
 LIMIT_S = 20.0
 POLL_S = 0.01
 _RECEIVE_BYTES = 65_536
+RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+"""The value of SO_LINGER with which a close sends RST."""
 
 T = TypeVar("T")
 
@@ -117,7 +119,7 @@ class Client(OurEnd):
 
     def reset(self) -> None:
         """Close with RST instead of FIN."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.sock.close()
 
     def _line(self) -> str:

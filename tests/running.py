@@ -22,6 +22,7 @@ from tests.records import Stamped, parse
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STOP_TIMEOUT_S = 10.0
+ON_WINDOWS = os.name == "nt"
 BASE: dict[str, Any] = {"hostname": "sink.test", "log_min_free_bytes": 0}
 """Settings of every server, so that no test depends on the machine."""
 
@@ -173,18 +174,28 @@ class Running:
             client.expect_end()
 
     def reload(self, settings: dict[str, Any] | str) -> None:
-        """Write its settings file, a text or changes to the settings of every server, and send SIGHUP."""
+        """Write its settings file, a text or changes to the settings of every server, and have it read."""
         if isinstance(settings, str):
             self.config.write_text(settings)
         else:
             write_settings(self.config, BASE | settings)
-        self.process.send_signal(signal.SIGHUP)
+        if ON_WINDOWS:
+            run("reload", "--state-dir", str(self.directory / "state"))
+        else:
+            self.process.send_signal(signal.SIGHUP)
 
     def stop(self, number: int = signal.SIGTERM, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Send a signal, wait for the end, and check it."""
-        self.process.send_signal(number)
+        self.begin_to_stop(number)
         self.wait_for_end(timeout_s)
         self.check()
+
+    def begin_to_stop(self, number: int = signal.SIGTERM) -> None:
+        """Send a signal; on Windows, where there is only one, Ctrl-Break."""
+        if self.process.stdin is None:
+            self.process.send_signal(number)
+        else:
+            self.process.stdin.close()
 
     def wait_for_end(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Wait until it has ended."""
@@ -253,11 +264,12 @@ class Servers:
         monitor += [word for address in monitor_listen for word in ("--monitor-listen", address)]
         options = [*addresses, *monitor, *places, *keep_user_options(), *arguments]
         words = command("serve", "--port", str(port), *options, prefix=prefix)
+        if ON_WINDOWS:
+            words[words.index("smtppseudo")] = "tests.until_stdin_ends"
         child_env = environment(**(env or {}))
         with (directory / "stdout").open("wb") as out, (stderr or directory / "stderr").open("wb") as err:
-            process = subprocess.Popen(
-                words, env=child_env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=pass_fds
-            )
+            stdin = subprocess.PIPE if ON_WINDOWS else subprocess.DEVNULL
+            process = subprocess.Popen(words, env=child_env, stdin=stdin, stdout=out, stderr=err, pass_fds=pass_fds)
         server = Running(process, directory, log_dir, config)
         self._all.append(server)
         wait_until(lambda: self._listens(server, len(listen)), "listening")
@@ -267,7 +279,7 @@ class Servers:
         """Stop all servers that still run; check the end of each."""
         for server in self._all:
             if server.process.poll() is None:
-                server.process.terminate()
+                server.begin_to_stop()
         for server in self._all:
             try:
                 server.wait_for_end()

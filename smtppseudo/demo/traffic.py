@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import socket
 import struct
@@ -19,7 +20,7 @@ UNREAD_BYTES_MAX: Final = 16_384
 
 # RFC 5321 section 4.2.1: every line of a reply but the last has a hyphen behind its code.
 _REPLY: Final = re.compile(rb"(?:[0-9]{3}-[^\n]*\n)*[0-9]{3}(?![0-9-])[^\n]*\n")
-_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
+_RESET: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # SO_LINGER: on, 0 s
 
 
 class Caller:

@@ -1,12 +1,13 @@
 """Commands of a script or a user, each in its own process."""
 
 import os
-import pty
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import pytest
 
 from tests.clients import LIMIT_S
 from tests.monitors import monitor_port, state_dir
@@ -36,7 +37,7 @@ class Terminal:
         self._start(command(*arguments), environment(**env))
 
     def _start(self, words: Sequence[str], env: Mapping[str, str]) -> None:
-        self._ours, theirs = pty.openpty()
+        self._ours, theirs = pytest.importorskip("pty").openpty()
         self.shown = b""
         self.process = subprocess.Popen(
             words,

@@ -11,6 +11,7 @@ import pytest
 
 from smtppseudo.config.file import to_toml
 from smtppseudo.config.settings import KEYS, Settings
+from smtppseudo.files import is_root
 from tests.certificates import Certificate
 from tests.running import command, environment, limited_to, run, without_capabilities
 
@@ -67,7 +68,7 @@ def test_port_in_use_names_the_program_that_holds_it(tmp_path: Path, address: st
 def test_port_without_permission_names_three_solutions(tmp_path: Path) -> None:
     prefix = without_capabilities("net_bind_service")
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= PORT_25:
-        if os.geteuid() != 0:
+        if not is_root():
             pytest.skip("anyone may bind port 25 here")
         prefix = ["unshare", "-n", *prefix]
     line = complaint(1, *serve_at(PORT_25, tmp_path, "0.0.0.0"), prefix=prefix)
@@ -354,7 +355,7 @@ def test_serve_needs_no_home_directory(tmp_path: Path) -> None:
 
 
 def test_only_listen_address_must_exist(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
+    if not is_root():
         pytest.skip("needs a network of its own")
     line = complaint(1, *serve_at(0, tmp_path, "::1"), prefix=["unshare", "-n"])
     assert "::1" in line

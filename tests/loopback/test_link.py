@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import struct
 import threading
 from collections.abc import Callable
 
@@ -24,7 +23,7 @@ from smtppseudo.link.link import MonitorLink
 from smtppseudo.link.machine import MonitorClient, Secrets
 from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import derive
-from tests.clients import LIMIT_S, wait_until
+from tests.clients import LIMIT_S, RESET, wait_until
 from tests.loopback.scripted import SECRETS, SHORT_S, STEP_S, Conversation, Scripted
 from tests.unit.monitor_peer import CLIENT_NONCE, EVENT, SNAPSHOT, WORD, Peer, hello
 
@@ -173,7 +172,7 @@ def test_reset_connection_is_an_error() -> None:
     def script(it: Conversation) -> None:
         it.log_in()
         it.take()
-        it.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        it.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     with Scripted(script) as server, connect(server) as link, pytest.raises(ConnectionLostError, match="reset"):
         link.request("ping")

@@ -205,7 +205,7 @@ def test_slow_clear_text_server_is_not_mistaken_for_tls(servers: Servers, monkey
         assert link.request("status")["state"] == "online"
 
 
-@pytest.mark.parametrize("kind", ["", "ec -pkeyopt ec_paramgen_curve:P-384"])
+@pytest.mark.parametrize("kind", ["rsa:2048", "ec -pkeyopt ec_paramgen_curve:P-384"])
 def test_a_login_is_bound_to_the_certificate(servers: Servers, tmp_path: Path, other: Certificate, kind: str) -> None:
     made = make_certificate(tmp_path / "made", kind)
     chain = made.key.read_bytes() + b"a comment\n" + made.cert.read_bytes() + other.cert.read_bytes()

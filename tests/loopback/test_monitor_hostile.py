@@ -2,11 +2,10 @@
 
 import json
 import socket
-import struct
 
 import pytest
 
-from tests.clients import wait_until
+from tests.clients import RESET, wait_until
 from tests.conftest import MakeInside
 from tests.load import resident
 from tests.monitors import Frame, Monitors, Peer, line_of, monitor_port, state_dir
@@ -214,7 +213,7 @@ def test_a_reset_in_the_middle_leaves_nothing(server: Running, monitors: Monitor
         for _ in range(25):
             peer = monitors.newcomer(server)
             peer.send_bytes(data)
-            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             peer.close()
     wait_until(lambda: has_room(server, monitors), "room again")
     assert on_session_events.ok("status")["monitors"] == 1
@@ -230,7 +229,7 @@ def test_a_monitor_may_close_before_the_reply(inside: MakeInside, monitors: Moni
     for _ in range(5):
         peer = monitors.log_in(server)
         peer.send_bytes(line_of({"id": 1, "op": op, "from_seq": 0}) * 40)
-        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         peer.close()
         server.turn_until(lambda: on_session_events.ok("status")["monitors"] == 1, "logged out")
     assert on_session_events.ok("status")["counters"]["faults"] == 0

@@ -1,6 +1,5 @@
 """Thousands of slots: complete lists in frames of limited size, without delay for others."""
 
-import resource
 import time
 from collections.abc import Iterator
 
@@ -24,6 +23,7 @@ def many_descriptors() -> Iterator[None]:
     """Raise the limit of open files for this process and the server."""
     if SELECTOR == "select":
         pytest.skip("select(2) watches at most 1,024 descriptors")
+    resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = SLOTS + 100
     if hard != resource.RLIM_INFINITY and hard < needed:

@@ -1,7 +1,6 @@
 """Reverse DNS: only `report --resolve` sends queries, never the server."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Connected
+from smtppseudo.files import is_root
 from tests.clients import LIMIT_S, connect, wait_until
 from tests.loopback.name_server import SILENT
 from tests.records import Stamped, render_text
@@ -27,7 +27,7 @@ def write_log(directory: Path) -> Path:
     return path
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for namespaces")
+@pytest.mark.skipif(not is_root(), reason="needs root, for namespaces")
 @pytest.mark.skipif(not shutil.which("unshare") or not shutil.which("ip"), reason="needs unshare and ip")
 def test_resolve_option_looks_up_the_printed_addresses(tmp_path: Path) -> None:
     """The real resolver asks a real name server, which does not reply about one address."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Error, Offline, Online, SettingsChanged
+from smtppseudo.files import is_root
 from tests.clients import LIMIT_S, Client, connect, wait_until
 from tests.running import Running, Servers, command, environment, keep_user_options, run
 
@@ -83,7 +84,7 @@ def test_a_stop_sends_421_to_every_session_and_ends_within_2_s(servers: Servers,
     assert server.records()[-1].event == Offline("shutdown")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a namespace")
+@pytest.mark.skipif(not is_root(), reason="needs root, for a namespace")
 def test_as_the_first_process_of_a_container_it_ends_at_sigterm(servers: Servers) -> None:
     """The kernel ignores a signal that process 1 does not handle."""
     server = servers.start(prefix=["unshare", "--pid", "--fork", "--kill-child"])

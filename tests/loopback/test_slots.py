@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import resource
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -38,6 +37,7 @@ def many_descriptors() -> Iterator[None]:
     """Raise the limit of open files of this process, for the clients."""
     if SELECTOR == "select":
         pytest.skip("select(2) watches at most 1,024 descriptors")
+    resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = 10_000 + MONITORS_MAX + UNAUTHENTICATED_MAX + OTHER_DESCRIPTORS
     if hard != resource.RLIM_INFINITY and hard < needed:
