@@ -28,6 +28,7 @@ def access_list(service_rights: str, user: str = SYSTEM) -> str:
 
 if sys.platform == "win32":
     import ctypes
+    import msvcrt
 
     _advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
     _kernel32 = ctypes.WinDLL("kernel32")
@@ -76,6 +77,11 @@ if sys.platform == "win32":
         text = pointer.value or ""
         _kernel32.LocalFree(pointer)
         return text
+
+    def is_console(fd: int) -> bool:
+        """Return whether a descriptor is a console."""
+        handle = ctypes.c_void_p(msvcrt.get_osfhandle(fd))
+        return bool(_kernel32.GetConsoleMode(handle, ctypes.byref(ctypes.c_ulong())))
 
     def error_of(code: int) -> OSError:
         """Return the error with a code of Windows and its text."""

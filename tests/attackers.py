@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.clients import RESET
+from tests import clients
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ONE_SOURCE = "127.0.9.9"
@@ -62,8 +62,7 @@ def half_closed(sock: socket.socket) -> bool:
 
 def reset(sock: socket.socket) -> bool:
     """Close with RST at once."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    sock.close()
+    clients.reset(sock)
     return False
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.running import Running
+import pytest
+
+from tests.running import ON_WINDOWS, Running
 
 
 class Callers:
@@ -66,4 +68,6 @@ def _play_noops(server: Running, count: int, at_once: int) -> None:
 
 def resident(server: Running) -> int:
     """Return the resident memory of a server, in bytes."""
+    if ON_WINDOWS:
+        pytest.skip("reads /proc")
     return int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -22,10 +23,10 @@ from tests.records import Stamped, parse
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STOP_TIMEOUT_S = 10.0
-ON_WINDOWS = os.name == "nt"
 BASE: dict[str, Any] = {"hostname": "sink.test", "log_min_free_bytes": 0}
 """Settings of every server, so that no test depends on the machine."""
 
+ON_WINDOWS = os.name == "nt"
 _LISTENS = re.compile(r"^smtppseudo \S+: SMTP on (\S+) port (\d+)$", re.MULTILINE)
 
 E = TypeVar("E", bound=Event)
@@ -39,6 +40,16 @@ class NotStartedError(Exception):
         super().__init__(f"exit status {status}: {stderr}")
         self.status = status
         self.stderr = stderr
+
+
+def not_on_windows(reason: str) -> pytest.MarkDecorator:
+    """Mark a test of what Windows does not have, or Wine."""
+    return pytest.mark.skipif(ON_WINDOWS, reason=reason)
+
+
+def has_mode(path: Path, mode: int) -> bool:
+    """Return whether a file has these permissions; on Windows, where they mean nothing, always True."""
+    return ON_WINDOWS or stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -55,6 +66,21 @@ def environment(**more: str) -> dict[str, str]:
 def command(*arguments: str, prefix: Sequence[str] = ()) -> list[str]:
     """Return the command line of a smtppseudo command; `prefix` is a program that runs it."""
     return [*prefix, sys.executable, "-m", "smtppseudo", *arguments]
+
+
+def start(words: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a command that `interrupt` ends."""
+    if ON_WINDOWS:
+        words = ["tests.until_stdin_ends" if word == "smtppseudo" else word for word in words]
+    return subprocess.Popen(words, stdin=subprocess.PIPE if ON_WINDOWS else subprocess.DEVNULL, **options)
+
+
+def interrupt(process: subprocess.Popen[bytes], number: int) -> None:
+    """Send a signal; on Windows, where another process gets none, make the process send itself SIGINT."""
+    if process.stdin is None:
+        process.send_signal(number)
+    else:
+        process.stdin.close()
 
 
 def keep_user_options() -> list[str]:
@@ -186,16 +212,9 @@ class Running:
 
     def stop(self, number: int = signal.SIGTERM, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Send a signal, wait for the end, and check it."""
-        self.begin_to_stop(number)
+        interrupt(self.process, number)
         self.wait_for_end(timeout_s)
         self.check()
-
-    def begin_to_stop(self, number: int = signal.SIGTERM) -> None:
-        """Send a signal; on Windows, where there is only one, Ctrl-Break."""
-        if self.process.stdin is None:
-            self.process.send_signal(number)
-        else:
-            self.process.stdin.close()
 
     def wait_for_end(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Wait until it has ended."""
@@ -264,12 +283,9 @@ class Servers:
         monitor += [word for address in monitor_listen for word in ("--monitor-listen", address)]
         options = [*addresses, *monitor, *places, *keep_user_options(), *arguments]
         words = command("serve", "--port", str(port), *options, prefix=prefix)
-        if ON_WINDOWS:
-            words[words.index("smtppseudo")] = "tests.until_stdin_ends"
         child_env = environment(**(env or {}))
         with (directory / "stdout").open("wb") as out, (stderr or directory / "stderr").open("wb") as err:
-            stdin = subprocess.PIPE if ON_WINDOWS else subprocess.DEVNULL
-            process = subprocess.Popen(words, env=child_env, stdin=stdin, stdout=out, stderr=err, pass_fds=pass_fds)
+            process = start(words, env=child_env, stdout=out, stderr=err, pass_fds=pass_fds)
         server = Running(process, directory, log_dir, config)
         self._all.append(server)
         wait_until(lambda: self._listens(server, len(listen)), "listening")
@@ -278,8 +294,7 @@ class Servers:
     def stop_all(self) -> None:
         """Stop all servers that still run; check the end of each."""
         for server in self._all:
-            if server.process.poll() is None:
-                server.begin_to_stop()
+            interrupt(server.process, signal.SIGTERM)
         for server in self._all:
             try:
                 server.wait_for_end()

@@ -1,5 +1,6 @@
 """The commands: the only place that prints or exits."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -27,11 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, error.status)
     except KeyboardInterrupt:
         return 130  # as a shell reports SIGINT
-    except BrokenPipeError:
-        _abandon_stdout()  # the reader has ended, like `head`
-        return exits.GOOD
     except OSError as error:
         _abandon_stdout()
+        if isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL):
+            return exits.GOOD  # the reader has ended, like `head`
         return _fail(f"standard output: {error.strerror}; not all of the output was written", exits.FAILED)
     return status
 

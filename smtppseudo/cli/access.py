@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.messages import ask, say
+from smtppseudo.cli.messages import ask, is_terminal, say
 from smtppseudo.cli.options import host_and_port, port
 from smtppseudo.cli.places import user_config, usual_places
 from smtppseudo.events import printable
@@ -123,7 +123,7 @@ class Access:
 
     def _ask_trust(self, error: UnknownCertificateError) -> None:
         place = "{} port {}".format(*error.place)
-        if not sys.stdin.isatty():
+        if not is_terminal(sys.stdin):
             raise exits.CommandError(f"{error}; if it is the same, give --pin {error.fingerprint}", exits.UNREACHABLE)
         reply = ask(
             f"The server at {place} shows a certificate with the fingerprint\n{error.fingerprint}.\n"
@@ -137,7 +137,7 @@ class Access:
             say(warning)
 
     def _ask_word(self, place: str) -> None:
-        if not sys.stdin.isatty():
+        if not is_terminal(sys.stdin):
             cookies = " or ".join(str(directory / COOKIE_FILE) for directory in self._keyring.state_dirs)
             raise exits.CommandError(
                 f"{place} needs the magic word; use sudo, give it with --magic-file FILE, or be a user who can read"

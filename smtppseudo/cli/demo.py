@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import shlex
 import shutil
 import signal
 import sys
@@ -29,6 +28,7 @@ from smtppseudo.demo.week import SPAMMER, write_week
 from smtppseudo.files import StateDir
 from smtppseudo.link.errors import ClosedError, ConnectionLostError
 from smtppseudo.link.route import Target, connect
+from smtppseudo.service.program import as_typed
 
 _SEED: Final = 25
 
@@ -82,14 +82,17 @@ def _server(slots: int) -> Iterator[tuple[DemoDirectory, ServerProcess]]:
 def _commands(directory: Path) -> Iterator[str]:
     """Yield commands to try while the demo runs."""
     script = ["-m", "smtppseudo"] if sys.argv[0].endswith("__main__.py") else [str(Path(sys.argv[0]).absolute())]
-    own = "smtppseudo" if shutil.which("smtppseudo") else shlex.join([sys.executable, *script])
-    logs, state, page = (shlex.quote(str(directory / name)) for name in ("log", "state", "week.html"))
-    yield f"{own} report {logs}"
-    yield f"{own} report --html {page} {logs}"
-    yield f"{own} find --since yesterday --sender newsletter@shop.test {logs}"
-    yield f"{own} blocklist {logs}"
-    yield f"{own} block {SPAMMER} --reason 'calls too often' --state-dir {state}"
-    yield f"{own} blocked --state-dir {state}"
+    own = ["smtppseudo"] if shutil.which("smtppseudo") else [sys.executable, *script]
+    logs, state, page = (str(directory / name) for name in ("log", "state", "week.html"))
+    for words in (
+        ["report", logs],
+        ["report", "--html", page, logs],
+        ["find", "--since", "yesterday", "--sender", "newsletter@shop.test", logs],
+        ["blocklist", logs],
+        ["block", SPAMMER, "--reason", "calls too often", "--state-dir", state],
+        ["blocked", "--state-dir", state],
+    ):
+        yield as_typed([*own, *words])
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.messages import say, show_progress
+from smtppseudo.cli.messages import is_terminal, say, show_progress
 from smtppseudo.cli.places import read_configuration
 from smtppseudo.files import SYSTEM_LOGS
 from smtppseudo.logread.logs import STDIN, Reading, find
@@ -73,7 +73,7 @@ def _no_logs(directories: list[Path]) -> str:
 def with_progress(reading: Reading, parts: Iterable[_Part]) -> Iterator[_Part]:
     """Yield parts of logs; show the progress if the logs are large and standard error is a terminal."""
     total = reading.total_bytes
-    is_shown = total >= _PROGRESS_FROM_BYTES and sys.stderr.isatty()
+    is_shown = total >= _PROGRESS_FROM_BYTES and is_terminal(sys.stderr)
     print_at = time.monotonic() + _PROGRESS_EVERY_S
     for part in parts:
         yield part

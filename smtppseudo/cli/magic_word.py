@@ -8,7 +8,7 @@ from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, ask_word, logged_in, word_in
-from smtppseudo.cli.messages import print_line
+from smtppseudo.cli.messages import is_terminal, print_line
 from smtppseudo.cli.options import describe
 from smtppseudo.link.machine import MAX_WORD_CHARS, checked_word
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, derive
@@ -56,7 +56,7 @@ def _new_word(options: argparse.Namespace) -> str:
         return secrets.token_urlsafe(_GENERATED_BYTES)
     if options.stdin:
         return checked_word(word_in(sys.stdin.buffer.readline(2 * MAX_WORD_CHARS)))
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise exits.CommandError("standard input is not a terminal; give --generate or --stdin", exits.USAGE)
     word = checked_word(ask_word("New magic word: "))
     if ask_word("The same again: ") != word:

@@ -34,7 +34,7 @@ def print_text(text: str) -> None:
 def as_shown(text: str) -> str:
     """Return a text as standard output shows it."""
     text = BAR.join(map(printable_lines, text.split(BAR)))
-    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR"):
+    if is_terminal(sys.stdout) and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR"):
         text = re.sub(f"{BAR}+", "\x1b[34m\\g<0>\x1b[0m", text)  # in escaped text: no other sequence is possible
     return text
 
@@ -48,6 +48,15 @@ def say_if_possible(text: str) -> None:
     """Print a message like `say`, but ignore errors, and keep nothing for later: a server must go on."""
     with contextlib.suppress(OSError):  # stderr may be a file on the disk that is full
         os.write(sys.stderr.fileno(), f"smtppseudo: {printable(text)}\n".encode("ascii"))
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal. On Windows, `isatty` is true for NUL, too."""
+    if sys.platform == "win32":
+        from smtppseudo.win32 import is_console
+
+        return is_console(stream.fileno())
+    return stream.isatty()
 
 
 def ask(question: str) -> str:

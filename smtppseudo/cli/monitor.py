@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import gc
-import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -14,6 +13,7 @@ from smtppseudo.cli.options import describe, host_and_port
 from smtppseudo.cli.places import user_config
 from smtppseudo.cli.screen import require_screen, show
 from smtppseudo.files import StateDir
+from smtppseudo.service.program import as_typed
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def run_in_terminal(argv: list[str]) -> None:
     # Ctrl-C is for the command. A handler does nothing here and is not inherited, unlike SIG_IGN.
     before = signal.signal(signal.SIGINT, lambda number, frame: None)  # noqa: ARG005
     try:
-        print_line(f"$ {shlex.join(argv)}")
+        print_line(f"$ {as_typed(argv)}")
         subprocess.run(argv, check=False)  # noqa: S603 - no word comes from outside
     except OSError as error:
         print_line(f"smtppseudo: {argv[0]}: {error.strerror}; nothing was done")

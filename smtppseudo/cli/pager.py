@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 
-from smtppseudo.cli.messages import as_shown, print_text
+from smtppseudo.cli.messages import as_shown, is_terminal, print_text
 
 
 def print_in_pager(text: str) -> None:
     """Print a text like `print_text`, but on a terminal through $PAGER, or less, which starts at the first line."""
     pager = os.environ.get("PAGER", "less" if shutil.which("less") else "")
-    if not (pager and sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"):
+    if not (pager and is_terminal(sys.stdin) and is_terminal(sys.stdout) and os.environ.get("TERM", "dumb") != "dumb"):
         print_text(text)
         return
     env = {"LESS": "FRX", **os.environ}  # as git: end if all fits, pass colours through, leave the text there

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from smtppseudo.cli import exits
+from smtppseudo.cli.messages import is_terminal
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -25,7 +26,7 @@ _INSTALL: Final = "run `pip install 'textual>={}.{},<{}'`".format(*TEXTUAL_MIN, 
 
 def require_screen(alternative: str) -> None:
     """Require a terminal that can show the screen, and import it, with a new Textual. Raises CommandError."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise exits.CommandError(f"the screen needs a terminal; {alternative}", exits.USAGE)
     if os.environ.get("TERM") in ("dumb", "unknown"):
         raise exits.CommandError(

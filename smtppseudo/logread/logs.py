@@ -120,12 +120,12 @@ class Reading:
                 self.problems.append(f"{path}: {error.strerror or error}")
 
     def _blocks(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Join pieces into blocks of whole lines; count a last line without LF as damaged."""
+        """Join pieces into blocks of whole lines, with LF, not CRLF; count a last line without LF as damaged."""
         rest = b""
         for piece in pieces:
             end = piece.rfind(b"\n") + 1
             if end:
-                yield rest + piece[:end]
+                yield (rest + piece[:end]).replace(b"\r\n", b"\n")  # commands print CRLF on Windows
                 rest = piece[end:]
             else:
                 rest += piece

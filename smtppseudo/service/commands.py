@@ -1,14 +1,12 @@
 """The state of this machine's service, and commands that act on it, as the screen runs them."""
 
-import shlex
 import shutil
 import sys
 from enum import Enum
-from subprocess import list2cmdline
 
 from smtppseudo.files import is_root
 from smtppseudo.service.checks import check_program
-from smtppseudo.service.program import running_program
+from smtppseudo.service.program import as_typed, running_program
 from smtppseudo.service.systemd import UnitState, query_unit
 from smtppseudo.service.units import SERVICE, SOCKETS
 
@@ -43,7 +41,7 @@ def argv_for(action: ServiceAction) -> list[str]:
         argv = [*running_program().argv, f"{action.value}-service"]
     if sys.platform == "win32" or is_root():
         return argv
-    return ["sudo", *argv] if shutil.which("sudo") else ["su", "-c", shlex.join(argv)]
+    return ["sudo", *argv] if shutil.which("sudo") else ["su", "-c", as_typed(argv)]
 
 
 def problem_with(action: ServiceAction) -> str:
@@ -51,7 +49,7 @@ def problem_with(action: ServiceAction) -> str:
     if sys.platform == "win32":
         import ctypes  # noqa: PLC0415
 
-        command = list2cmdline(argv_for(action))
+        command = as_typed(argv_for(action))
         advice = f'Only an administrator can do that: in a prompt opened by "Run as administrator", type `{command}`'
         return "" if ctypes.windll.shell32.IsUserAnAdmin() else advice
     runs_this_program = action in (ServiceAction.INSTALL, ServiceAction.UNINSTALL)

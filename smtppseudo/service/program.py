@@ -1,7 +1,11 @@
 """The installed program that the service runs."""
 
+import os
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from subprocess import list2cmdline
 from typing import NamedTuple
 
 
@@ -17,6 +21,11 @@ class Program(NamedTuple):
     def argv(self) -> tuple[str, ...]:
         """The command line to which a command of smtppseudo is appended, for any directory and environment."""
         return (str(self.python), "-I", "-m", "smtppseudo")
+
+
+def as_typed(argv: Sequence[str]) -> str:
+    """Return a command line as the user types it, with the quotes of this system's shell."""
+    return list2cmdline(argv) if os.name == "nt" else shlex.join(argv)
 
 
 def running_program() -> Program:

@@ -1,16 +1,16 @@
 """nft(8), in a network of its own."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from smtppseudo.files import is_root
 from tests.clients import LIMIT_S
 from tests.loopback.rbldnsd import PATH
 
-needs_nft = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("nft", path=PATH) is None, reason="needs root and nft")
+needs_nft = pytest.mark.skipif(not is_root() or shutil.which("nft", path=PATH) is None, reason="needs root and nft")
 
 
 def run_with_nft(script: str, directory: Path) -> str:

@@ -15,7 +15,7 @@ from tests.loopback.commands import ask, outcome
 from tests.loopback.nft import needs_nft, run_with_nft
 from tests.loopback.test_proxies import BEHIND, Proxy, header_of, turned_away
 from tests.monitors import Monitors, state_dir
-from tests.running import Servers, run
+from tests.running import Servers, has_mode, run
 
 CALLER_4, CALLER_6 = "20.1.1.7", "2a01:4f8::7"
 DAY_S = 86_400
@@ -204,7 +204,7 @@ def test_the_commands_and_a_restart(servers: Servers) -> None:
     assert lines[0][2].startswith(r"\x1b]0;owned\x07 ")
     found = [json.loads(line) for line in asked("blocked", "--json").splitlines()]
     assert [entry["network"] for entry in found] == ["20.1.1.0/24", CALLER_6]
-    assert {(state_dir(first) / "blocked.json").stat().st_mode & 0o777} == {0o600}
+    assert has_mode(state_dir(first) / "blocked.json", 0o600)
     for network, *_ in lines:  # as they are printed
         assert asked("unblock", network) == f"{network} is no longer blocked\n"
     assert "is not blocked; " in asked("unblock", "20.1.1.0/24", status=1)

@@ -28,7 +28,7 @@ from tests.certificates import Certificate, make_certificate
 from tests.clients import LIMIT_S, wait_until
 from tests.loopback.scripted import Conversation, Script, Scripted
 from tests.monitors import cookie_of, monitor_port
-from tests.running import Running, Servers
+from tests.running import Running, Servers, not_on_windows
 from tests.unit.monitor_peer import COOKIE, hello
 
 SHORT_S = 0.3
@@ -98,6 +98,7 @@ def test_hello_in_the_same_packet_as_the_handshake_is_read(certificate: Certific
         link(scripted.port, certificate.fingerprint)
 
 
+@not_on_windows("it drops what has arrived when a socket is shut down")
 def test_refusal_behind_a_failed_send_is_read(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(sock: tls.TlsSocket, data: bytes) -> None:
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")

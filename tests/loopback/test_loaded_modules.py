@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import LIMIT_S, connect
-from tests.running import CHECKOUT, environment
+from tests.running import CHECKOUT, environment, not_on_windows
 
 NOT_FOR_SERVE = {
     "asyncio",
@@ -77,6 +77,7 @@ def modules_of_a_run(directory: Path, flags: Sequence[str]) -> list[str]:
     return modules
 
 
+@not_on_windows("it has no SIGTERM")
 @pytest.mark.parametrize("flags", [["-I", "-S"], []], ids=["alone", "with site-packages"])
 def test_a_server_loads_only_the_standard_library_and_smtppseudo(tmp_path: Path, flags: list[str]) -> None:
     modules = modules_of_a_run(tmp_path, flags)

@@ -9,7 +9,7 @@ from smtppseudo.events import Monitor
 from tests.clients import LIMIT_S
 from tests.loopback.commands import Terminal, ask, elsewhere, outcome, write_word
 from tests.monitors import monitor_port, state_dir
-from tests.running import Running, Servers, command, environment, run
+from tests.running import Running, Servers, command, environment, not_on_windows, run
 
 
 @pytest.fixture
@@ -85,6 +85,7 @@ def test_without_a_terminal_the_error_names_the_option(server: Running, tmp_path
     assert "--generate" in ask(server, "magic-word", status=2)
 
 
+@not_on_windows("file modes mean nothing there")
 def test_a_magic_file_that_all_can_read_is_refused(server: Running, tmp_path: Path) -> None:
     path = Path(write_word(tmp_path, "the magic word"))
     path.chmod(0o644)

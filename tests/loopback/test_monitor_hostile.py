@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.clients import RESET, wait_until
+from tests.clients import reset, wait_until
 from tests.conftest import MakeInside
 from tests.load import resident
 from tests.monitors import Frame, Monitors, Peer, line_of, monitor_port, state_dir
@@ -213,8 +213,7 @@ def test_a_reset_in_the_middle_leaves_nothing(server: Running, monitors: Monitor
         for _ in range(25):
             peer = monitors.newcomer(server)
             peer.send_bytes(data)
-            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            peer.close()
+            reset(peer.sock)
     wait_until(lambda: has_room(server, monitors), "room again")
     assert on_session_events.ok("status")["monitors"] == 1
     assert on_session_events.ok("status")["counters"]["faults"] == 0
@@ -229,7 +228,6 @@ def test_a_monitor_may_close_before_the_reply(inside: MakeInside, monitors: Moni
     for _ in range(5):
         peer = monitors.log_in(server)
         peer.send_bytes(line_of({"id": 1, "op": op, "from_seq": 0}) * 40)
-        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        peer.close()
+        reset(peer.sock)
         server.turn_until(lambda: on_session_events.ok("status")["monitors"] == 1, "logged out")
     assert on_session_events.ok("status")["counters"]["faults"] == 0

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import socket
-import stat
 from collections.abc import Callable
 
 import pytest
@@ -21,7 +20,7 @@ from tests.monitors import (
     state_dir,
     word_fields,
 )
-from tests.running import Running, Servers
+from tests.running import Running, Servers, has_mode
 
 WORD, NEXT_WORD, WRONG = "open sesame", "open barley", "open the door"
 NOT_AUTHORIZED = {"type": "reply", "ok": False, "error": "not_authorized", "message": "Not Authorized!"}
@@ -93,7 +92,7 @@ def test_the_cookie_logs_in(servers: Servers, monitors: Monitors) -> None:
     path = state_dir(server) / "cookie"
     cookie = cookie_of(server)
     assert len(bytes.fromhex(cookie)) == 32
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert has_mode(path, 0o600)
     peer = monitors.log_in(server)
     assert cookie not in peer.wire.decode()
     event = server.wait_for_event(Monitor, action="login", user="cookie")
@@ -120,7 +119,7 @@ def test_the_monitor_port_is_in_the_state_directory(inside: MakeInside) -> None:
     finally:
         os.umask(before)
     path = state_dir(server) / "monitor_port"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert has_mode(path, 0o644)
     assert int(path.read_text()) == server.server.monitor_port.places[0][1]
     server.server.stop()
     assert not path.exists()
@@ -153,7 +152,7 @@ def test_only_keys_of_the_magic_word_are_stored(servers: Servers, monitors: Moni
     with_word(server, monitors)
     path = state_dir(server) / "credentials"
     assert path.read_text() == credentials_text(WORD)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert has_mode(path, 0o600)
     log_in(server, monitors)
     again = servers.start(None, "--state-dir", str(state_dir(server)))
     log_in(again, monitors)

@@ -1,7 +1,6 @@
 """Peers that misbehave: each gets its replies, costs one slot for a limited time, and disturbs no other."""
 
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -9,6 +8,7 @@ from smtppseudo.events import Closed, Command
 from smtppseudo.loop.connection import Phase
 from tests.clients import shrink_send_buffer
 from tests.conftest import MakeInside
+from tests.load import resident
 from tests.running import Servers
 
 
@@ -81,17 +81,12 @@ def test_an_endless_line_takes_no_memory(servers: Servers) -> None:
         client.expect("220")
         client.sock.sendall(b"x" * 3000)
         client.expect("500 Line too long")
-        before = resident_kib(server.pid)
+        before = resident(server)
         for _ in range(64):
             client.sock.sendall(b"x" * (1 << 20))
         client.sock.sendall(b"\r\n")
         client.say("NOOP", "250")
-        assert resident_kib(server.pid) - before < 1024
-
-
-def resident_kib(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        assert resident(server) - before < 1 << 20
 
 
 def test_an_endless_message_takes_no_memory(servers: Servers) -> None:
@@ -101,12 +96,12 @@ def test_an_endless_message_takes_no_memory(servers: Servers) -> None:
         for line, start in (("MAIL FROM:<a@b>", "250"), ("RCPT TO:<c@d>", "250"), ("DATA", "354")):
             client.say(line, start)
         client.sock.sendall(b"x" * 3000)
-        before = resident_kib(server.pid)
+        before = resident(server)
         for _ in range(64):
             client.sock.sendall(b"x" * (1 << 20))
         client.sock.sendall(b"\r\n.\r\n")
         client.expect("552")
-        assert resident_kib(server.pid) - before < 1024
+        assert resident(server) - before < 1 << 20
 
 
 def test_a_listener_that_closes_in_the_turn_of_a_connection_is_no_bug(inside: MakeInside) -> None:

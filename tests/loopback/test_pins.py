@@ -18,7 +18,7 @@ from tests.certificates import Certificate, trusting
 from tests.clients import wait_until
 from tests.loopback.commands import Terminal, outcome
 from tests.monitors import monitor_port, state_dir
-from tests.running import Running, Servers, command, environment, run
+from tests.running import Running, Servers, command, environment, has_mode, run
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_user_is_asked_at_the_first_connection(server: Running, certificate: Cer
         status, shown = terminal.end()
     assert (status, "online" in shown) == (0, True), shown
     assert pins.read_text() == f"127.0.0.1:{port} {certificate.fingerprint}\n"
-    assert pins.stat().st_mode & 0o777 == 0o600
+    assert has_mode(pins, 0o600)
     said = outcome(run(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)), 0)
     assert "online" in said
 

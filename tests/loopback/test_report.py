@@ -12,7 +12,7 @@ import pytest
 from smtppseudo.events import Closed, Command, Connected
 from tests.clients import LIMIT_S
 from tests.records import Stamped, render_json, render_text
-from tests.running import Servers, command, environment, run
+from tests.running import Servers, command, environment, has_mode, run
 
 
 def session(ip: str, time: str) -> list[Stamped]:
@@ -188,7 +188,7 @@ def test_a_page_replaces_the_file_whole(tmp_path: Path) -> None:
         done = run("report", "--html", str(path), logs)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert path.read_text().endswith("</html>\n")
-        assert path.stat().st_mode & 0o777 == mode
+        assert has_mode(path, mode)
         path.chmod(0o644)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["log", "page.html"]
     for bad in (str(tmp_path), str(tmp_path / "missing/page.html"), "/dev/stdout"):

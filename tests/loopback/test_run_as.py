@@ -18,7 +18,7 @@ from smtppseudo.server.privilege import PrivilegeError, find_user, make_director
 from tests.clients import wait_until
 from tests.inherited import Held
 from tests.monitors import Monitors
-from tests.running import NotStartedError, Running, Servers, command, environment, run
+from tests.running import NotStartedError, Running, Servers, command, environment, has_mode, run
 
 USER = "nobody"
 NOBODY = 65_534
@@ -77,7 +77,7 @@ def test_no_user_group_or_capability_of_root_is_left(server: Running) -> None:
         assert int(lines[name], 16) == 0, name
     for name in ("log", "state", "state/cookie"):
         assert (server.directory / name).stat().st_uid == NOBODY
-    assert (server.directory / "state" / "cookie").stat().st_mode & 0o777 == 0o600
+    assert has_mode(server.directory / "state" / "cookie", 0o600)
     assert server.stderr == ""
 
 
@@ -183,7 +183,7 @@ def test_the_user_makes_directories_where_it_can(tmp_path: Path, monkeypatch: py
     make_directories([Path("place/new/state")], find_user(USER))
     assert (os.geteuid(), os.getegid(), os.getgroups()) == before
     assert [(place / each).stat().st_uid for each in ("new", "new/state")] == [NOBODY, NOBODY]
-    assert (place / "new" / "state").stat().st_mode & 0o777 == 0o750
+    assert has_mode(place / "new" / "state", 0o750)
 
 
 def test_modules_loaded_late_work_after_the_change(server: Running, monitors: Monitors) -> None:

@@ -12,7 +12,7 @@ import pytest
 from smtppseudo.events import Closed
 from tests.clients import LIMIT_S, wait_until
 from tests.monitors import Monitors
-from tests.running import Running, Servers, command, environment
+from tests.running import Running, Servers, command, environment, has_mode
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs local sockets")
 
@@ -135,5 +135,5 @@ def test_the_group_of_a_system_service_can_read_its_cookie(servers: Servers, sta
     env = {"STATE_DIRECTORY": state_directory}
     server = servers.start(None, "--state-dir", "/var/lib/smtppseudo", prefix=prefix, env=env)
     state = Path(f"/proc/{server.pid}/root/var/lib/smtppseudo")
-    assert (state / "cookie").stat().st_mode & 0o777 == mode
-    assert (state / "monitor_port").stat().st_mode & 0o777 == 0o644
+    assert has_mode(state / "cookie", mode)
+    assert has_mode(state / "monitor_port", 0o644)

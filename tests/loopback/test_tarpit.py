@@ -6,6 +6,7 @@ import pytest
 
 from smtppseudo.events import Closed, Command
 from smtppseudo.loop.selector import REPORTS_ERRORS
+from smtppseudo.net.errnos import DONTWAIT
 from smtppseudo.net.stream import Stream
 from tests.clients import Client
 from tests.conftest import MakeInside
@@ -283,7 +284,7 @@ def fill(stream: Stream) -> None:
     """Send until the kernel takes no more."""
     try:
         while True:
-            stream.send(b"#" * 65_536, socket.MSG_DONTWAIT)
+            stream.send(b"#" * 65_536, DONTWAIT)
     except BlockingIOError:
         pass
 

@@ -13,7 +13,7 @@ from smtppseudo.events import Closed, Command, Monitor
 from tests.clients import LIMIT_S, wait_until
 from tests.loopback.commands import ask, write_word
 from tests.monitors import monitor_port, state_dir
-from tests.running import Running, Servers, command, environment
+from tests.running import Running, Servers, command, environment, interrupt, not_on_windows, start
 
 
 @pytest.fixture
@@ -28,9 +28,7 @@ class Watching:
         directory.mkdir()
         self._out, self._err = directory / "out", directory / "err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                command("watch", *arguments), env=environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err
-            )
+            self.process = start(command("watch", *arguments), env=environment(), stdout=out, stderr=err)
 
     @property
     def lines(self) -> list[str]:
@@ -52,7 +50,7 @@ class Watching:
 
     def interrupt(self) -> None:
         """End it like Ctrl-C."""
-        self.process.send_signal(signal.SIGINT)
+        interrupt(self.process, signal.SIGINT)
         assert self.process.wait(LIMIT_S) == 130
 
     def records(self) -> list[dict[str, Any]]:
@@ -156,6 +154,7 @@ def test_watch_reports_events_that_the_server_no_longer_has(server: Running, wat
     assert first > 1
 
 
+@not_on_windows("it has no poll; `watch` ends with the next event")
 def test_watch_ends_when_its_reader_ends(server: Running) -> None:
     with subprocess.Popen(
         command("watch", "--json", "--from-seq", "1", "--state-dir", str(state_dir(server))),

@@ -1,6 +1,5 @@
 """The service dialog: whether the service of this machine is installed and runs; install, start, stop, uninstall."""
 
-import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +10,7 @@ from textual.widgets import Static
 
 from smtppseudo.events import printable_lines
 from smtppseudo.service.commands import ServiceAction, argv_for, problem_with, query_service
+from smtppseudo.service.program import as_typed
 from smtppseudo.service.systemd import ToolError, UnitState, run_tool
 from smtppseudo.tui.background import in_thread, start_worker
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, text_line
@@ -84,7 +84,7 @@ class ServiceDialog(Dialog[None]):
             self.complain(str(error))
             return
         except SuspendNotSupported:
-            self.complain(f"This terminal cannot run the command; in another one, type `{shlex.join(argv)}`")
+            self.complain(f"This terminal cannot run the command; in another one, type `{as_typed(argv)}`")
             return
         self.complain("")
         unit = await in_thread(self._control.ask)
