@@ -109,9 +109,7 @@ HTTP_REQUEST: Final = b"GET / HTTP/1.0\r\nHost: scan.example.net\r\nUser-Agent: 
 SSH_BANNER: Final = b"SSH-2.0-OpenSSH_9.9\r\n"
 # RFC 8446 section 4.1.2: handshake, client_hello, a random of 32 bytes, two cipher suites.
 _HELLO: Final = b"\x03\x03" + bytes(range(0x40, 0x60)) + b"\x00\x00\x04\x13\x01\x13\x02\x01\x00\x00\x00"
-TLS_CLIENT_HELLO: Final = (
-    b"\x16\x03\x01\x00" + bytes([len(_HELLO) + 4]) + b"\x01\x00\x00" + bytes([len(_HELLO)]) + _HELLO
-)
+TLS_CLIENT_HELLO: Final = b"\x16\x03\x01\0" + bytes([len(_HELLO) + 4]) + b"\x01\0\0" + bytes([len(_HELLO)]) + _HELLO
 
 
 def slow_sender(rng: Random) -> Script:
@@ -154,16 +152,9 @@ def curious_person(rng: Random) -> Script:
 
 
 QUESTIONS: Final = (
-    "help",
-    "vrfy root",
-    "vrfy postmaster",
-    "expn staff",
-    "expn all-employees",
-    "noop",
-    "rset",
-    "mial from:<me@example.com>",
-    "hello?",
-)
+    "help", "vrfy root", "vrfy postmaster", "expn staff", "expn all-employees", "noop", "rset",
+    "mial from:<me@example.com>", "hello?",
+)  # fmt: skip
 
 
 def burst_bot(rng: Random) -> Script:

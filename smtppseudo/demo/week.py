@@ -79,18 +79,18 @@ def _play(session: SmtpSession, script: Script) -> Iterator[tuple[float, Sequenc
     step = next(script)
     with contextlib.suppress(StopIteration):
         while session.close_reason is None:
+            read = b""
             match step:
                 case Send(data):
                     yield now, session.receive(data, now)
                     reply += session.data_to_send(now)
-                    step = next(script)
                 case ReadReply():
-                    step, reply = script.send(reply), b""
+                    read, reply = reply, b""
                 case Wait(seconds):
                     now = min(now + seconds, session.deadline)
                     session.tick(now)
-                    step = next(script)
                 case Reset():
                     reason = "reset"
                     break
+            step = script.send(read)
     yield now, session.closed(reason, now)

@@ -47,9 +47,29 @@ def _format(*, is_json: bool) -> tuple[int, Mapping[str, _Match], Callable[[str]
     """Return how to read the usual lines of a format: four kinds, which the third letter of their names tells apart.
 
     First, where that letter stands in a line. Then a function for each letter: the groups of its match are the row, in
-    order, with an empty group for each field that the kind lacks. Last, what removes the escapes that the format adds
-    to `data`.
+    order, with an empty group for each field that the kind lacks. Last, what removes the escapes in `data`.
     """
+    if is_json:
+        time, kind, after, end = '{"time":"', '","event":"', '"', "}"
+        plain = r"[ !#-[\]-~]*+"
+        reply = rf'{plain}(?:\\["\\]{plain})*+'
+        data = f"({reply})"
+    else:
+        time, kind, after, end = "", " ", "", ""
+        plain, quoted = r"[!#-<>-~]*+", r"[ !#-~]*+"
+        reply = f'(?:"{quoted}"|{plain})'
+        # A group without its quotes: after a quote up to the next one, or after `=` up to the space.
+        data = f'"?+((?<="){quoted}(?=")|(?<==){plain}(?= ))"?+'
+    match = {
+        name[2]: re.compile(f"{time}({TIME}){kind}({name}){after}{own}{end}", re.ASCII).fullmatch
+        for name, own in _fields(plain, data, reply, is_json=is_json).items()
+    }
+    letter = len(f"{time}2026-11-24T13:54:36.350Z{kind}co")
+    return letter, match, partial(_JSON_ESCAPE.sub, r"\1") if is_json else restore_text
+
+
+def _fields(plain: str, data: str, reply: str, *, is_json: bool) -> dict[str, str]:
+    """Return patterns of the fields of each kind. The arguments are patterns of texts."""
 
     def number(name: str, pattern: str = _NUMBER) -> str:
         return f',"{name}":{pattern}' if is_json else f" {name}={pattern}"
@@ -60,37 +80,19 @@ def _format(*, is_json: bool) -> tuple[int, Mapping[str, _Match], Callable[[str]
     def optional(*fields: str) -> str:
         return "".join(f"(?:{field})?" for field in fields)
 
-    if is_json:
-        time, start, after, end = '{"time":"', '","event":"', '"', "}"
-        plain = r"[ !#-[\]-~]*+"
-        reply = rf'{plain}(?:\\["\\]{plain})*+'
-        data = f"({reply})"
-    else:
-        time, start, after, end = "", " ", "", ""
-        plain, quoted = r"[!#-<>-~]*+", r"[ !#-~]*+"
-        reply = f'(?:"{quoted}"|{plain})'
-        # A group without its quotes: after a quote up to the next one, or after `=` up to the space.
-        data = f'"?+((?<="){quoted}(?=")|(?<==){plain}(?= ))"?+'
-    ip, amount = text("ip", f"({plain})"), f"({_NUMBER})"
+    ip, amount, server = text("ip", f"({plain})"), f"({_NUMBER})", optional(text("server", f"({plain})"))
     place = number("slot") + number("session", _ID) + ip + number("port", _ID)
+    said = text("data", data) + number("code", r"([1-9]\d\d)") + text("reply", reply)
     marks = optional(text("eol", "lf"), number("pregreet", "true"), number("pipelined", "true"))
     marks += optional(number("truncated_bytes"), number("more_lines"))
     sizes = number("received_bytes") + number("sent_bytes") + number("commands")
     sizes += optional(number("mails_refused", amount), number("not_logged"))
-    said = text("data", data) + number("code", r"([1-9]\d\d)") + text("reply", reply)
-    fields = {
-        "command": f"{place}{said}({marks})()()()",
-        "connected": f"{place}{number('local_port')}{optional(text('local_ip', _ADDRESS))}()()()()()",
-        "closed": f"{place}()()(){text('reason', '([a-z_]+)')}{number('duration_ms', amount)}{sizes}",
-        "turned_away": f"(){optional(ip)}()()()(){text('reason', '([a-z]+)')}{number('count', amount)}()",
+    return {
+        "command": f"{place}{said}({marks})()()(){server}",
+        "connected": f"{place}{number('local_port')}{optional(text('local_ip', _ADDRESS))}()()()()(){server}",
+        "closed": f"{place}()()(){text('reason', '([a-z_]+)')}{number('duration_ms', amount)}{sizes}{server}",
+        "turned_away": f"(){optional(ip)}()()()(){text('reason', '([a-z]+)')}{number('count', amount)}(){server}",
     }
-    server = optional(text("server", f"({plain})"))
-    match = {
-        kind[2]: re.compile(f"{time}({TIME}){start}({kind}){after}{own}{server}{end}", re.ASCII).fullmatch
-        for kind, own in fields.items()
-    }
-    letter = len(f"{time}2026-11-24T13:54:36.350Z{start}co")
-    return letter, match, partial(_JSON_ESCAPE.sub, r"\1") if is_json else restore_text
 
 
 _CODE: Final = re.compile(r"(?:\d\d\d)?", re.ASCII)
