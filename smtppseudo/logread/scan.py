@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Final, TypeAlias
 
-from smtppseudo.events import Closed, Command, Connected, Error, Event, TurnedAway
+from smtppseudo.events import Closed, Command, Connected, Error, TurnedAway
 from smtppseudo.log.records import KINDS, TIME, event_of, place_of, read_record, restore_text
 
 Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str, str, str]
@@ -97,7 +97,6 @@ def _fields(plain: str, data: str, reply: str, *, is_json: bool) -> dict[str, st
 
 _CODE: Final = re.compile(r"(?:\d\d\d)?", re.ASCII)
 _AMOUNT: Final = re.compile(r"\d{0,18}", re.ASCII)
-_NOTHING: Final = ("", "", "", "", "")
 SUPPRESSED: Final = "Suppressed"  # not the name of an event: those are lower case
 # As `journalctl -o cat` prints it
 _SUPPRESSED: Final = re.compile(r"Suppressed (\d{1,18}) messages from \S+", re.ASCII)
@@ -134,32 +133,27 @@ def _row_of_line(line: str) -> Row | None:
         return None
     try:
         record = read_record(line)
-        own = _own_fields(event_of(record)) if record["event"] in KINDS else _NOTHING
+        event = event_of(record) if record["event"] in KINDS else None
         _, session, ip, port = place_of(record)
     except ValueError:
         return None
-    server = str(record.get("server", ""))
-    mails = str(record.get("mails_refused", ""))
-    row = (record["time"], record["event"], str(session or ""), ip, str(port or ""), *own, mails, server)
+    data = code = marks = reason = amount = ""
+    if isinstance(event, Command):
+        data, code = event.data, event.reply.partition(" ")[0]
+        marks = " ".join([name for name in Command._fields[2:] if getattr(event, name)])
+    elif isinstance(event, Connected):
+        data = event.local_ip
+    elif isinstance(event, Closed):
+        reason, amount = event.reason, str(event.duration_ms)
+    elif isinstance(event, TurnedAway):
+        reason, amount = event.reason, str(event.count)
+    elif isinstance(event, Error):
+        amount = str(event.lost)
+    mails, server = (str(record.get(name, "")) for name in ("mails_refused", "server"))
+    own = (data, code, marks, reason, amount, mails, server)
+    row = (record["time"], record["event"], str(session or ""), ip, str(port or ""), *own)
     whole = "".join(row)
     is_plain = whole.isascii() and whole.isprintable()
-    is_sound = is_plain and _CODE.fullmatch(row[6]) and _AMOUNT.fullmatch(row[9]) and _AMOUNT.fullmatch(row[10])
-    return row if is_sound else None
-
-
-def _own_fields(event: Event) -> tuple[str, str, str, str, str]:
-    """Return data, code, marks, reason and amount."""
-    match event:
-        case Command():
-            marks = " ".join([name for name in Command._fields[2:] if getattr(event, name)])
-            return event.data, event.reply.partition(" ")[0], marks, "", ""
-        case Connected():
-            return event.local_ip, "", "", "", ""
-        case Closed():
-            return "", "", "", event.reason, str(event.duration_ms)
-        case TurnedAway():
-            return "", "", "", event.reason, str(event.count)
-        case Error():
-            return "", "", "", "", str(event.lost)
-        case _:
-            return _NOTHING
+    return (
+        row if is_plain and _CODE.fullmatch(code) and _AMOUNT.fullmatch(amount) and _AMOUNT.fullmatch(mails) else None
+    )
