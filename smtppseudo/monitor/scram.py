@@ -4,7 +4,7 @@ Nonces, salts and messages come in as arguments; messages are `str`, as in the R
 client; the server keeps only what `credentials.derive` returns.
 
 A message that breaks the rules raises `ScramError`. Its text is one line of printable ASCII that repeats nothing of
-the message, so it may be logged and sent. A wrong proof is not an error but an `Outcome`. Both end the exchange.
+the message, so it may be logged and sent. A wrong proof is not an error but `REFUSED`. Both end the exchange.
 
 Secrets and user names are printable ASCII (0x20 to 0x7E). SASLprep (RFC 4013), which RFC 5802 section 2.2 requires,
 does not change such text, so it is not implemented.
@@ -14,7 +14,6 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import NamedTuple
 
 from smtppseudo.monitor.credentials import (
     HASH_BYTES,
@@ -50,14 +49,6 @@ class ScramError(Exception):
     """A message broke the rules or came out of order. The text holds nothing of the message."""
 
 
-class Outcome(NamedTuple):
-    """The end of an exchange: `message` is the server-final-message, `v=…` if `ok`, else `REFUSED`."""
-
-    user: str
-    ok: bool
-    message: str
-
-
 class ExchangeState(Enum):
     """START → AWAITS_FIRST → AWAITS_FINAL → DONE, or FAILED at any step. A server begins with AWAITS_FIRST."""
 
@@ -73,8 +64,9 @@ class _Exchange:
 
     def __init__(self, nonce: str, state: ExchangeState) -> None:
         if not _is_nonce(nonce) or not MIN_NONCE_CHARS <= len(nonce) <= MAX_NONCE_CHARS:
-            allowed = f"{MIN_NONCE_CHARS} to {MAX_NONCE_CHARS} printable ASCII characters, without space and comma"
-            raise ValueError(f"a nonce must be {allowed}")
+            raise ValueError(
+                f"a nonce must be {MIN_NONCE_CHARS} to {MAX_NONCE_CHARS} printable ASCII, no space or comma"
+            )
         self._nonce = nonce
         self.state = state
 
@@ -88,13 +80,12 @@ class _Exchange:
 class ServerExchange(_Exchange):
     """The server's side of one login.
 
-    Set `channel` if the connection has one: clients that can must bind to it then, so that no server between can use
-    their login.
-
     `lookup` returns a user's credentials or None, `decoy_for` the credentials to use instead of None (see
     `credentials.decoy`). Both are called for every user, so that unknown users take the same time and get the same
     kind of reply. `nonce` is 16 to 256 characters, random and new for every exchange: it is the only protection
     against a replayed client-final-message. Raises ValueError for an invalid nonce.
+
+    With a `channel`, clients that can must bind to it, so that no server between can use their login.
     """
 
     def __init__(
@@ -103,18 +94,17 @@ class ServerExchange(_Exchange):
         super().__init__(nonce, ExchangeState.AWAITS_FIRST)
         self._lookup = lookup
         self._decoy_for = decoy_for
-        self.user = ""  # as the client claims in its first message; proved only when `final` returns ok
         self.channel = b""
+        self.user = ""  # as the client claims in its first message; not proved before the state is DONE
         self._known = False
         self._credentials = Credentials(b"", 0, b"", b"")
         self._binding = ""
-        self._client_first_bare = ""
-        self._server_first = ""
+        self._first_messages = ""  # the beginning of AuthMessage
 
     def first(self, client_first: str) -> str:
         """Process the client-first-message, return the server-first-message. Raises ScramError."""
         self._begin(ExchangeState.AWAITS_FIRST)
-        flag, user, client_nonce, self._client_first_bare = _parse_client_first(client_first)
+        flag, user, client_nonce, client_first_bare = _parse_client_first(client_first)
         if flag == BINDS and not self.channel:
             raise ScramError("channel binding is not supported")
         if flag == COULD_BIND and self.channel:
@@ -123,13 +113,13 @@ class ServerExchange(_Exchange):
         decoy, found = self._decoy_for(user), self._lookup(user)
         self.user, self._known, self._credentials = user, found is not None, found or decoy
         self._nonce = client_nonce + self._nonce
-        salt = to_base64(self._credentials.salt)
-        self._server_first = f"r={self._nonce},s={salt},i={self._credentials.iterations}"
+        server_first = f"r={self._nonce},s={to_base64(self._credentials.salt)},i={self._credentials.iterations}"
+        self._first_messages = f"{client_first_bare},{server_first}"
         self.state = ExchangeState.AWAITS_FINAL
-        return self._server_first
+        return server_first
 
-    def final(self, client_final: str) -> Outcome:
-        """Process the client-final-message, return whether its proof is right (RFC 5802 section 3).
+    def final(self, client_final: str) -> str:
+        """Process the client-final-message, return the server-final-message: `REFUSED` if the proof is wrong.
 
         Raises ScramError for a message that is malformed, has another channel binding than the first one, or has the
         nonce of another exchange, as a replayed message has.
@@ -140,14 +130,14 @@ class ServerExchange(_Exchange):
             raise ScramError("the login is bound to another certificate than that of this server")
         if not hmac.compare_digest(nonce.encode("ascii"), self._nonce.encode("ascii")):
             raise ScramError("the nonce is not the one of this exchange")
-        auth_message = f"{self._client_first_bare},{self._server_first},{without_proof}".encode("ascii")
+        auth_message = f"{self._first_messages},{without_proof}".encode("ascii")
         client_key = _xor(proof, hmac_sha256(self._credentials.stored_key, auth_message))
         proven = hmac.compare_digest(hashlib.sha256(client_key).digest(), self._credentials.stored_key)
         signature = hmac_sha256(self._credentials.server_key, auth_message)
         if not (proven and self._known):
-            return Outcome(self.user, ok=False, message=REFUSED)
+            return REFUSED
         self.state = ExchangeState.DONE
-        return Outcome(self.user, ok=True, message=f"v={to_base64(signature)}")
+        return f"v={to_base64(signature)}"
 
 
 class ClientExchange(_Exchange):

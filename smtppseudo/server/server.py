@@ -92,11 +92,6 @@ class Server:
         self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, self.recorder.error)
 
     @property
-    def smtp_places(self) -> list[str]:
-        """Where the SMTP port is or was, as in `127.0.0.1 port 25`."""
-        return [f"{address} port {number}" for address, number in self.smtp_port.places]
-
-    @property
     def monitors(self) -> int:
         """How many monitors are logged in."""
         return 0 if self._console is None else self._console.monitors
