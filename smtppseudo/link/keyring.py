@@ -27,23 +27,17 @@ class Keyring:
         return tuple(self._read(COOKIE_FILE, r"[0-9a-f]{64}"))
 
     def ports(self) -> tuple[int, ...]:
-        """Return the monitor ports that servers noted in their state directories."""
+        """Return the monitor ports that servers noted in their state directories, or 26 if there are none."""
         ports = map(int, self._read(MONITOR_PORT_FILE, r"[1-9][0-9]{0,4}"))
-        return tuple(port for port in ports if port < 1 << 16)
-
-    def usual_port(self) -> int:
-        """Return the first of these ports, or 26."""
-        return next(iter(self.ports()), MONITOR_PORT)
+        return tuple(port for port in ports if port < 1 << 16) or (MONITOR_PORT,)
 
     def pin_for(self, host: str, port: int) -> str | None:
         """Return the fingerprint that a server's certificate must have, or None. Raises LinkError."""
         try:
             return self.pin or self._pins.get(host, port)
         except OSError as error:
-            raise LinkError(
-                f"{self._pins.path}: {error.strerror}; without this file no certificate is trusted: make it readable,"
-                " or give --pin"
-            ) from None
+            advice = "without this file no certificate is trusted: make it readable, or give --pin"
+            raise LinkError(f"{self._pins.path}: {error.strerror}; {advice}") from None
 
     def accept(self, host: str, port: int, fingerprint: str) -> None:
         """Trust this certificate of a server from now on, and no other. Raises OSError."""
@@ -58,9 +52,8 @@ class Keyring:
             if self._pins.get(host, port) != self.pin:
                 self._pins.accept(host, port, self.pin)
         except OSError as error:
-            return (
-                f"{self._pins.path}: {error.strerror}; the accepted certificate is not saved; the next time asks again"
-            )
+            result = "the accepted certificate is not saved; the next time asks again"
+            return f"{self._pins.path}: {error.strerror}; {result}"
         self.pin = None
         return ""
 

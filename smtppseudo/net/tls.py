@@ -68,14 +68,13 @@ class TlsSocket:
         try:
             data = self._sock.recv(_RECEIVE_BYTES, flags)
         except (BlockingIOError, InterruptedError):
-            pass  # called because the socket could send
-        else:
-            self._handshake_bytes += len(data)
-            if not data:
-                raise ConnectionResetError("the other side closed the connection")
-            if self._handshake_bytes > HANDSHAKE_BYTES_MAX:
-                raise TlsError("the handshake is too long")
-            self._incoming.write(data)
+            return self.step(flags)  # called because the socket could send
+        if not data:
+            raise ConnectionResetError("the other side closed the connection")
+        self._handshake_bytes += len(data)
+        if self._handshake_bytes > HANDSHAKE_BYTES_MAX:
+            raise TlsError("the handshake is too long")
+        self._incoming.write(data)
         return self.step(flags)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
@@ -92,7 +91,9 @@ class TlsSocket:
             while piece := self._tls.read(_RECORD_BYTES):
                 pieces.append(piece)
         except ssl.SSLWantReadError:
-            self._send_own_replies(flags)
+            # A peer may request as many replies of TLS itself as it likes (RFC 8446 section 4.6.3).
+            if self._outgoing.pending and not self._flush(flags) and len(self.unsent) > UNSENT_BYTES_MAX:
+                raise TlsError("the other side asks and does not read") from None
             if not pieces:
                 raise BlockingIOError from None
         except ssl.SSLError as error:
@@ -162,11 +163,6 @@ class TlsSocket:
         except (BlockingIOError, InterruptedError):
             return False
         return True
-
-    def _send_own_replies(self, flags: int) -> None:
-        """Send the replies of TLS itself. A peer may request as many as it likes (RFC 8446 section 4.6.3)."""
-        if self._outgoing.pending and not self._flush(flags) and len(self.unsent) > UNSENT_BYTES_MAX:
-            raise TlsError("the other side asks and does not read")
 
     def _send_close_notify(self) -> None:
         """Send a close_notify behind everything else. Raises OSError."""

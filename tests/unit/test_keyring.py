@@ -50,17 +50,17 @@ def test_path_that_is_no_state_directory_is_ignored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "ports"),
-    [("26\n", (26,)), ("65535", (65_535,)), ("0\n", ()), ("65536\n", ()), ("-1", ()), ("26 ", ()), ("", ())],
+    [("27\n", (27,)), ("65535", (65_535,)), *[(text, (26,)) for text in ("0\n", "65536\n", "-1", "25 ", "")]],
 )
 def test_noted_port_must_be_a_port(tmp_path: Path, text: str, ports: tuple[int, ...]) -> None:
     (tmp_path / "monitor_port").write_text(text)
     assert keyring(tmp_path).ports() == ports
 
 
-def test_usual_port_is_the_first_noted_port_or_26(tmp_path: Path) -> None:
-    assert keyring(tmp_path).usual_port() == 26
+def test_ports_are_the_noted_ones_or_26(tmp_path: Path) -> None:
+    assert keyring(tmp_path).ports() == (26,)
     (tmp_path / "monitor_port").write_text("2626\n")
-    assert keyring(tmp_path / "none", tmp_path).usual_port() == 2626
+    assert keyring(tmp_path / "none", tmp_path).ports() == (2626,)
 
 
 def test_pin_option_counts_before_the_saved_pins_until_a_certificate_is_accepted(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from subprocess import list2cmdline
 from typing import Final, NamedTuple, Protocol
 
-from smtppseudo.service.program import Program
+from smtppseudo.service.layout import Program
 from smtppseudo.service.steps import Step, answer_steps
 from smtppseudo.service.units import Endpoint
 from smtppseudo.service.windows.status import State
