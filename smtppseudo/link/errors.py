@@ -38,42 +38,37 @@ class NotPrivateError(LinkError):
 class CertificateError(LinkError):
     """The server's certificate is not trusted. Nothing was sent.
 
-    `fingerprint` is that certificate's, as in `SHA256:0A:1B:...`; `place` is the requested host and port, `text` says
-    what the server there does.
+    `fingerprint` is that certificate's, as in `SHA256:0A:1B:...`, and `accepted` that of the certificate that was
+    accepted before; `place` is the requested host and port.
     """
 
-    def __init__(self, text: str, fingerprint: str, place: tuple[str, int]) -> None:
-        super().__init__("{} port {} ".format(*place) + text)
-        self.fingerprint = fingerprint
-        self.place = place
+    text = ""
+
+    def __init__(self, fingerprint: str, place: tuple[str, int], accepted: str = "") -> None:
+        text = self.text.format(fingerprint=fingerprint, accepted=accepted)
+        super().__init__(f"{place[0]} port {place[1]} shows {text}")
+        self.fingerprint, self.place, self.accepted = fingerprint, place, accepted
 
 
 class UnknownCertificateError(CertificateError):
     """No certificate of this server was accepted before. A person should compare the fingerprint, and can accept it."""
 
     short = "new certificate"
-
-    def __init__(self, fingerprint: str, place: tuple[str, int]) -> None:
-        text = (
-            f"shows a certificate that this user has not accepted yet, with the fingerprint {fingerprint};"
-            f" on the server, `{SHOW_COMMAND}` prints the right one"
-        )
-        super().__init__(text, fingerprint, place)
+    text = (
+        "a certificate that this user has not accepted yet, with the fingerprint {fingerprint}; on the server,"
+        f" `{SHOW_COMMAND}` prints the right one"
+    )
 
 
 class ChangedCertificateError(CertificateError):
-    """The certificate is not the accepted one, whose fingerprint is `accepted`."""
+    """The certificate is not the accepted one."""
 
     short = "other certificate"
-
-    def __init__(self, fingerprint: str, place: tuple[str, int], accepted: str) -> None:
-        text = (
-            f"shows another certificate than the accepted one, {fingerprint} instead of {accepted}: the server has a"
-            " new certificate, or somebody on the network path pretends to be the server; nothing was sent to it; on"
-            f" the server, `{SHOW_COMMAND}` prints the right fingerprint"
-        )
-        super().__init__(text, fingerprint, place)
-        self.accepted = accepted
+    text = (
+        "another certificate than the accepted one, {fingerprint} instead of {accepted}: the server has a new"
+        " certificate, or somebody on the network path pretends to be the server; nothing was sent to it; on the"
+        f" server, `{SHOW_COMMAND}` prints the right fingerprint"
+    )
 
 
 class NeedsMagicWordError(LinkError):

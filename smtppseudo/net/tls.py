@@ -188,10 +188,10 @@ class Tls:
     connections; it may be replaced. `channel` is the SHA-256 of its certificate.
     """
 
-    def __init__(self, context: ssl.SSLContext, sessions_max: int = SESSIONS_MAX) -> None:
+    def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context
         self.channel = b""
-        self._sessions_max = sessions_max
+        self._sessions_max = SESSIONS_MAX
         self._in_use = 0
         self._turn = 0
         self._steps = 0
