@@ -6,8 +6,7 @@ from smtppseudo.link.pins import SHOW_COMMAND
 class LinkError(Exception):
     """The base class. After every error except OpRefusedError, the link cannot be used any more.
 
-    `short` is the error in at most 18 characters. `code` is the protocol's, such as `rate` or `busy`, if the server
-    has refused something.
+    `short` is the error in at most 18 characters; `code` is the protocol's, such as `busy`, if the server has refused.
     """
 
     short = "no connection"
@@ -38,8 +37,7 @@ class NotPrivateError(LinkError):
 class CertificateError(LinkError):
     """The server's certificate is not trusted. Nothing was sent.
 
-    `fingerprint` is that certificate's, as in `SHA256:0A:1B:...`, and `accepted` that of the certificate that was
-    accepted before; `place` is the requested host and port.
+    `fingerprint` is its fingerprint, `accepted` that of the accepted one; `place` is the requested host and port.
     """
 
     text = ""

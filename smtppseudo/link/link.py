@@ -103,11 +103,7 @@ class MonitorLink:
         return self.is_encrypted or is_loopback(self.address)
 
     def request(self, op: str, **fields: object) -> Frame:
-        """Send a request and wait for its reply; return the reply's own fields.
-
-        Raises OpRefusedError, another LinkError if the connection is lost or no reply comes in time, and ValueError
-        for a request over 16 KiB.
-        """
+        """Send a request and wait; return the reply's own fields. Raises LinkError, and ValueError above 16 KiB."""
         request_id = self._wire.request(op, **fields)
         self._replies = {request_id: None}
         give_up_at = time.monotonic() + self._timeout_s

@@ -3,6 +3,7 @@
 This module imports `ssl`, which takes 15 ms: import it only for a certificate, or a server that has one.
 """
 
+import contextlib
 import socket
 import ssl
 import time
@@ -131,12 +132,10 @@ class TlsSocket:
 
     def close(self) -> None:
         """Send a close_notify, if the kernel takes it now, and close."""
-        try:
+        with contextlib.suppress(OSError):  # the peer has left
             if not self._is_over:
                 self._sock.setblocking(False)
                 self._send_close_notify()
-        except OSError:
-            pass  # the peer has left
         try:
             self._sock.close()
         finally:
@@ -166,18 +165,14 @@ class TlsSocket:
 
     def _send_close_notify(self) -> None:
         """Send a close_notify behind everything else. Raises OSError."""
-        try:
+        with contextlib.suppress(ssl.SSLError):  # not waiting for the peer's; in a handshake there is nothing to end
             self._tls.unwrap()
-        except ssl.SSLError:
-            pass  # not waiting for the peer's; in a handshake there is nothing to end
         self._flush(DONTWAIT)
 
     def _failed(self, error: ssl.SSLError, flags: int) -> TlsError:
         """Send the alert that says what is wrong; return the error to raise."""
-        try:
+        with contextlib.suppress(OSError):  # the connection is closed all the same
             self._flush(flags)
-        except OSError:
-            pass  # the connection is closed all the same
         return TlsError(error.reason or reason_of(error))
 
 
@@ -229,8 +224,7 @@ def renewed(previous: Tls | None, context: ssl.SSLContext | None) -> Tls | None:
 def connect(sock: socket.socket, timeout_s: float) -> TlsSocket:
     """Do the handshake as a client over a connected socket. Raises OSError; after `timeout_s`, TimeoutError.
 
-    It accepts any certificate: the caller must check `certificate` before it sends anything. The socket then has the
-    time-out `timeout_s`.
+    It accepts any certificate: the caller must check `certificate` before it sends anything.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
