@@ -19,7 +19,7 @@ DEFAULT_S: Final = 7 * 86_400
 FOR_MAX_S: Final = 3_650 * 86_400
 REASON_MAX_CHARS: Final = 200
 ENTRIES_PER_FRAME: Final = 100
-_LOOPBACK: Final = {"127.0.0.0/8": "loopback", "::/64": "loopback, or IPv4 in IPv6"}
+_LOOPBACK: Final = {"loopback": "127.0.0.0/8", "loopback, or IPv4 in IPv6": "::/64"}
 
 
 class Blocks:
