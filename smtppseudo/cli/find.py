@@ -104,9 +104,11 @@ def _is_in(ip: str, network: str) -> bool:
 
 def _json_of(line: bytes) -> str:
     record = read_record(line.decode("latin-1"))
-    slot, session, _, port = place_of(record)
+    place = {
+        name: value for name, value in zip(("slot", "session", "ip", "port"), place_of(record), strict=True) if value
+    }
     own = fields(event_of(record)) if record["event"] in KINDS else ()
-    typed = {**record, "slot": slot, "session": session, "port": port, **dict(own)}
+    typed = {**record, **place, **dict(own)}
     return json.dumps(typed, separators=(",", ":")) + "\n"
 
 

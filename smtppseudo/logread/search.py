@@ -1,5 +1,7 @@
 """Search: finds the sessions of logs that meet conditions, in two passes and in bounded memory.
 
+Each line about callers that were turned away counts as a session of its own.
+
 search = Search([condition("gf.example", is_met)], since, until)
 for block in blocks:  # of `logs.Reading`
     search.note(block)
@@ -80,13 +82,14 @@ class Search:
     def _keys(self, condition: Condition, lines: Iterable[bytes]) -> Iterator[str]:
         for line in lines:
             for row in scan(line)[0]:
-                if row[2] and self._since <= row[0] < self._until and condition[1](row, line):
+                is_of_caller = row[2] or row[1] == "turned_away"
+                if is_of_caller and self._since <= row[0] < self._until and condition[1](row, line):
                     yield _key_of(row)
 
 
 def _key_of(row: Row) -> str:
-    _, _, session, ip, port, *_, server = row
-    return f"{session} {ip} {port} {server}"
+    time, _, session, ip, port, *_, server = row
+    return f"{session} {ip} {port or time} {server}"
 
 
 def _candidates(pattern: re.Pattern[bytes], block: bytes, lower: bytes) -> Iterator[bytes]:
@@ -98,16 +101,16 @@ def _candidates(pattern: re.Pattern[bytes], block: bytes, lower: bytes) -> Itera
 
 def _lines_of(keys: set[str], blocks: Iterable[bytes]) -> Iterator[tuple[str, bool, str, bytes]]:
     """Yield the time of each line of the sessions, whether it is the last, the session's key, and the line."""
-    ids = {key.partition(" ")[0].encode() for key in keys}
+    ids = {key.partition(" ")[0].encode() for key in keys}  # "" of callers turned away, whose lines have a `count`
     for block in blocks:
-        if ids.isdisjoint(_ID.findall(block)):
+        if ids.isdisjoint(_ID.findall(block)) and not (b"" in ids and b"count" in block):
             continue
         lines = [line + b"\n" for line in block.split(b"\n")[:-1]]
         rows, damaged = scan(block)
         pairs = ((row, line) for line in lines for row in scan(line)[0]) if damaged else zip(rows, lines, strict=True)
         for row, line in pairs:
             if (key := _key_of(row)) in keys:
-                yield row[0], row[1] == "closed", key, line
+                yield row[0], row[1] in ("closed", "turned_away"), key, line
 
 
 def _grouped(found: Iterable[tuple[str, bool, str, bytes]]) -> Iterator[list[bytes]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.events import Closed, Command, Connected, Event, TurnedAway
+from smtppseudo.events import Closed, Command, Connected, Event, Online, TurnedAway
 from smtppseudo.logread.search import Search, condition
 from tests.clients import LIMIT_S
 from tests.records import Stamped, parse, render_json, render_text
@@ -207,6 +207,29 @@ def test_memory_is_bounded_without_ends_of_sessions() -> None:
     assert 1 < len(parts) < 10
 
 
-def test_lines_without_session_are_no_session(tmp_path: Path) -> None:
-    record = Stamped(0, f"{DAY}T12:00:00.000Z", 0, 0, "192.0.2.1", 0, TurnedAway("slots", 3))
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_callers_that_were_turned_away_are_found(tmp_path: Path, log_format: str) -> None:
+    """They have no session; their lines stand alone."""
+    slots, client = TurnedAway("slots", 3), TurnedAway("client", 3)
+    away = [
+        Stamped(0, f"{DAY}T{hour}:00:00.000Z", 0, 0, ip, 0, event)
+        for hour, ip, event in (
+            (11, "192.0.2.9", slots), (12, "192.0.2.9", client), (12, "192.0.2.8", slots), (14, "", slots)
+        )
+    ]  # fmt: skip
+    path = str(write(tmp_path / "log", sorted([*LOG, *away], key=lambda record: record.time), log_format))
+    lines = render_text(away)
+    for words, shown in (
+        (["--ip", "192.0.2.9"], lines[:2]),
+        (["192.0.2.9", "--since", f"{DAY}T11:30:00Z"], lines[1:2]),
+        (["reason=SLOTS"], [lines[0], *lines[2:]]),
+        (["slots", "--ip", "192.0.2.9"], lines[:1]),
+    ):
+        assert run("find", *words, path).stdout == "".join(shown)
+    assert run("find", "--ip", "192.0.2.9", "--json", path).stdout == "".join(render_json(away[:2]))
+    assert set(found("--ip", "192.0.2.0/24", path)) == {0, 1, 2}
+
+
+def test_lines_about_no_caller_are_no_session(tmp_path: Path) -> None:
+    record = Stamped(0, f"{DAY}T12:00:00.000Z", 0, 0, "", 0, Online("slots"))
     assert found("slots", str(write(tmp_path / "log", [record])), status=1) == []
