@@ -20,7 +20,7 @@ from smtppseudo.cli.options import describe, seconds, whole_number
 from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, require_screen, show
 from smtppseudo.cli.watch import Watch, print_at_once
 from smtppseudo.config.settings import check
-from smtppseudo.demo.arrivals import arrivals
+from smtppseudo.demo.callers import arrivals
 from smtppseudo.demo.directory import DemoDirectory
 from smtppseudo.demo.process import NotStartedError, ServerProcess
 from smtppseudo.demo.traffic import ADDRESS, Traffic
@@ -28,7 +28,7 @@ from smtppseudo.demo.week import SPAMMER, write_week
 from smtppseudo.files import StateDir
 from smtppseudo.link.errors import ClosedError, ConnectionLostError
 from smtppseudo.link.route import Target, connect
-from smtppseudo.service.program import as_typed
+from smtppseudo.service.layout import as_typed
 
 _SEED: Final = 25
 

@@ -13,7 +13,7 @@ from smtppseudo.cli.options import describe, host_and_port
 from smtppseudo.cli.places import user_config
 from smtppseudo.cli.screen import require_screen, show
 from smtppseudo.files import StateDir
-from smtppseudo.service.program import as_typed
+from smtppseudo.service.layout import as_typed
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from smtppseudo.events import Batch, Event, Monitor
 from smtppseudo.files import CREDENTIALS_FILE, StateDir
 from smtppseudo.loop.connection import Connection
 from smtppseudo.loop.listener import ListenError
-from smtppseudo.loop.parts import PartsConnection
+from smtppseudo.loop.paced import PartsConnection
 from smtppseudo.loop.port import Port
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.monitor import rows
@@ -24,10 +24,10 @@ from smtppseudo.monitor.session import Backend, MonitorSession, MonitorState, Re
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.errnos import reason_of
 from smtppseudo.server.blocks import Blocks
+from smtppseudo.server.reception import Reception
 from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.blocked import BlockError
 from smtppseudo.smtp.client_limits import source_of
-from smtppseudo.smtp.slots import SlotTable
 
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls
@@ -58,7 +58,7 @@ class Control(Protocol):
     smtp_port: Port
     settings: Settings  # in force
     configuration: Configuration
-    sessions: SlotTable
+    reception: Reception
 
     def counters(self) -> Mapping[str, object]: ...
     def status(self) -> Mapping[str, object]: ...
@@ -66,7 +66,6 @@ class Control(Protocol):
     def go_online(self, by: str, ip: str, port: int) -> None: ...  # raises ListenError
     def go_offline(self, by: str, ip: str, port: int) -> None: ...  # raises OSError
     def reload(self, by: str, ip: str, port: int) -> list[str]: ...  # raises SettingsError
-    def disconnect(self, slot: int) -> bool: ...  # False if there is no session in the slot
     def warn(self, text: str) -> None: ...
 
 
@@ -208,12 +207,12 @@ class Console:
             "counters": control.counters(),
         }
         # The rows must be those of `seq`, so they are taken now; they are rendered as the monitor reads.
-        session.outbox.put_lazily(self._slot_frames(head, rows.take_rows(control.sessions)))
+        session.outbox.put_lazily(self._slot_frames(head, rows.take_rows(control.reception.slots)))
 
     def _slot_frames(self, head: dict[str, object], taken: list[rows.Row] | None = None) -> Iterator[bytes]:
         clock, control = self.reactor.clock, self._control
         if taken is None:  # taken with the first frame, so that unread replies take no memory
-            taken = rows.take_rows(control.sessions)
+            taken = rows.take_rows(control.reception.slots)
         yield from rows.frames(head, rows.show(taken, control.settings.slots, clock.now, clock.stamp_at))
 
     def _reply(self, session: MonitorSession, request: Request) -> None:
@@ -255,12 +254,8 @@ class Console:
         session.outbox.put_lazily(chain.from_iterable(map(event_frames, history.replay(subscription))))
 
     def _get(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        configuration = self._control.configuration
-        return {
-            "settings": _jsonable(self._control.settings),
-            "origins": dict(configuration.origins),
-            "revision": configuration.revision,
-        }
+        settings, configuration = _jsonable(self._control.settings), self._control.configuration
+        return {"settings": settings, "origins": dict(configuration.origins), "revision": configuration.revision}
 
     def _set(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         changes = request.fields.get("changes")
@@ -291,8 +286,8 @@ class Console:
         return {"state": self._control.state, "smtp": places}
 
     def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        slot = request.fields.get("slot")
-        if type(slot) is not int or not self._control.disconnect(slot):
+        slot, end = request.fields.get("slot"), self._control.reception.end
+        if type(slot) is not int or not end(slot, "disconnected", self.reactor.clock.now):
             raise OpRefused("bad_value", "there is no open session in that slot")
         return {}
 

@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from smtppseudo.events import printable_lines
 from smtppseudo.service.commands import ServiceAction, argv_for, problem_with, query_service
-from smtppseudo.service.program import as_typed
+from smtppseudo.service.layout import as_typed
 from smtppseudo.service.systemd import ToolError, UnitState, run_tool
 from smtppseudo.tui.background import in_thread, start_worker
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, text_line
