@@ -60,6 +60,8 @@ def environment(**more: str) -> dict[str, str]:
     # A time zone in which it is about noon, so that no test runs past midnight by accident.
     noon = f"NOON{time.gmtime().tm_hour - 12:+d}"
     path = f"{FORCED_SELECTOR}{os.pathsep}{CHECKOUT}" if SELECTOR else str(CHECKOUT)
+    if "XDG_CONFIG_HOME" in more:
+        more["APPDATA"] = more["XDG_CONFIG_HOME"]  # its name on Windows
     return {**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "TZ": noon, **more}
 
 
@@ -90,6 +92,7 @@ def keep_user_options() -> list[str]:
 
 def limited_to(limit: str, most: int) -> list[str]:
     """Return a prefix for `command` that sets a limit, soft and hard: RLIMIT_NOFILE, RLIMIT_FSIZE, ..."""
+    pytest.importorskip("resource")
     set_limit = f"resource.setrlimit(resource.{limit}, ({most}, {most}))"
     code = f"import os, resource, sys; {set_limit}; os.execv(sys.argv[1], sys.argv[1:])"
     return [sys.executable, "-c", code]

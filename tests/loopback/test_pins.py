@@ -19,7 +19,9 @@ from tests.certificates import Certificate, trusting
 from tests.clients import wait_until
 from tests.loopback.commands import Terminal, outcome
 from tests.monitors import monitor_port, state_dir
-from tests.running import Running, Servers, command, environment, has_mode, run
+from tests.running import ON_WINDOWS, Running, Servers, command, environment, has_mode, not_on_windows, run
+
+NO_FILE = "Permission denied" if ON_WINDOWS else "Is a directory"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,8 @@ class Middle:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # on Windows, only `close` wakes `accept`
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:
@@ -143,7 +146,7 @@ def test_wrong_pin_is_not_saved(server: Running, other: Certificate, tmp_path: P
 def test_unreadable_pins_trust_no_certificate(server: Running, tmp_path: Path) -> None:
     (tmp_path / "smtppseudo" / PINS_FILE).mkdir(parents=True)
     line = outcome(run(*words(server, "status"), XDG_CONFIG_HOME=str(tmp_path)), 69)
-    assert "Is a directory" in line
+    assert NO_FILE in line
     assert "--pin" in line
 
 
@@ -169,7 +172,7 @@ def test_a_server_with_a_pin_gets_no_clear_text(
 def test_pins_that_cannot_be_read_allow_no_clear_text(servers: Servers, tmp_path: Path) -> None:
     (tmp_path / "smtppseudo" / PINS_FILE).mkdir(parents=True)
     place = ["--state-dir", str(state_dir(servers.start()))]
-    assert "Is a directory" in outcome(run("status", *place, XDG_CONFIG_HOME=str(tmp_path)), 69)
+    assert NO_FILE in outcome(run("status", *place, XDG_CONFIG_HOME=str(tmp_path)), 69)
 
 
 def test_pin_that_cannot_be_saved_is_a_warning(server: Running, certificate: Certificate, tmp_path: Path) -> None:
@@ -240,6 +243,7 @@ def test_man_in_the_middle_receives_a_login_once_trusted_but_cannot_use_it(
     assert b'"op":"auth"' in middle.heard
 
 
+@not_on_windows("a reload there is a command, which does not know this certificate")
 def test_renewed_certificate_is_accepted_with_the_offered_option(
     servers: Servers, certificate: Certificate, other: Certificate, tmp_path: Path
 ) -> None:
