@@ -109,7 +109,10 @@ class ServerExchange(_Exchange):
         if authzid:
             raise ScramError("an authorization identity is not supported")
         name, nonce = _values(bare, "nr")
-        self.user, self._nonce = _user(name), _nonce(nonce, MAX_NONCE_CHARS) + self._nonce
+        if name.count("=") != name.count("=2C") + name.count("=3D"):  # its only escapes (RFC 5802 section 5.1)
+            raise ScramError("the user name holds a bare =")
+        self.user = name.replace("=2C", ",").replace("=3D", "=")
+        self._nonce = _nonce(nonce, MAX_NONCE_CHARS) + self._nonce
         if flag == BINDS and not self.channel:
             raise ScramError("channel binding is not supported")
         if flag == COULD_BIND and self.channel:
@@ -248,13 +251,6 @@ def _values(text: str, names: str) -> list[str]:
     if not seen.startswith(names):
         raise ScramError("an attribute is missing or out of order")
     return values[: len(names)]
-
-
-def _user(name: str) -> str:
-    """Decode a saslname; its only escapes are `=2C` and `=3D` (RFC 5802 section 5.1)."""
-    if name.count("=") != name.count("=2C") + name.count("=3D"):
-        raise ScramError("the user name holds a bare =")
-    return name.replace("=2C", ",").replace("=3D", "=")
 
 
 def _nonce(nonce: str, max_chars: int) -> str:

@@ -110,10 +110,13 @@ class MonitorSession:
         for frame in self._reader.receive(data):
             if self.state not in (MonitorState.LOGGING_IN, MonitorState.AUTHENTICATED):
                 break
+            if now - self._ops_since >= 1.0:
+                self._ops, self._ops_since = 0, now
+            self._ops += 1
             if isinstance(frame, FrameError):
                 self._send_error(frame.code, frame.message)
                 self.end("errors")
-            elif self._is_flood(now):
+            elif self._ops > OPS_PER_SECOND_MAX:
                 self._send_error("rate", f"more than {OPS_PER_SECOND_MAX} ops in a second")
                 self.end("errors")
             else:
@@ -221,12 +224,6 @@ class MonitorSession:
             events.append(Request(request_id, op, frame))
         else:
             self.refuse(request_id, "not_authorized", "log in first")
-
-    def _is_flood(self, now: float) -> bool:
-        if now - self._ops_since >= 1.0:
-            self._ops, self._ops_since = 0, now
-        self._ops += 1
-        return self._ops > OPS_PER_SECOND_MAX
 
     def _authenticate(self, request_id: int, frame: Frame, now: float, events: list[SessionEvent]) -> None:
         data, exchange = frame.get("data"), self._exchange

@@ -112,7 +112,11 @@ class Server:
             self.smtp_port.close()
             self.monitor_port.close()
             raise
-        self._write_cookie()
+        try:
+            self._state_dir.remove_leftovers()
+            self._state_dir.write_cookie(self._cookie, self._cookie_mode, self.monitor_port.places[0][1])
+        except OSError as error:
+            self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
         self.state = "online"
         self.recorder.record(Online("start"))
         if settings.metrics_file:
@@ -274,40 +278,29 @@ class Server:
         return wanted._replace(**{name: getattr(self.settings, name) for name, key in KEYS.items() if key.at_start})
 
     def _start_blocklist(self) -> None:
-        """Start the block list. Raises SettingsError where a file of `blocklist_never` cannot be used."""
         from smtppseudo.server.kept_blocklist import KeptBlocklist  # noqa: PLC0415 - most servers keep none
 
         self._blocklist = KeptBlocklist(self.settings, self.reactor, self.reception.local_ip, self.warn)
-        self.recorder.on_session_events = self._blocklist.record
         self._blocklist.blocked = self.blocks.table
+        self.recorder.on_session_events = self._blocklist.record
         self.blocks.on_change = self._blocklist.mark_stale
         self._blocklist.begin()
-
-    def _write_cookie(self) -> None:
-        try:
-            self._state_dir.remove_leftovers()
-            self._state_dir.write_cookie(self._cookie, self._cookie_mode, self.monitor_port.places[0][1])
-        except OSError as error:
-            self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
 
     def _monitor_handler(self, address: str) -> OnAccept:
         """Return the accept handler of an address that the server listens on: all but loopback use TLS, if they can."""
 
         def accept(sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:  # noqa: ARG001
-            console = self._console or self._open_console()
-            console.tls = self._certificates.monitor_tls
-            console.accept(sock, ip, port, now, by_tls=console.tls is not None and not is_loopback(address))
+            if self._console is None:
+                # SCRAM and JSON take 15 ms to load, which a server without monitors is spared.
+                from smtppseudo.server.console import Console  # noqa: PLC0415
+
+                self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie)
+                self.recorder.on_batch = self._console.publish
+            self._console.tls = tls = self._certificates.monitor_tls
+            self._console.accept(sock, ip, port, now, by_tls=tls is not None and not is_loopback(address))
             return True
 
         return accept
-
-    def _open_console(self) -> "Console":
-        # SCRAM and JSON take 15 ms to load, which a server without monitors is spared.
-        from smtppseudo.server.console import Console  # noqa: PLC0415
-
-        self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie)
-        self.recorder.on_batch = self._console.publish
-        return self._console
 
 
 def _count(count: int, noun: str) -> str:
