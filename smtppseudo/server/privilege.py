@@ -87,10 +87,8 @@ def _require_place_of_root(directory: Path) -> None:
 
 
 def _give_new_directory(directory: Path, user: "struct_passwd") -> None:
-    """Change the owner of a directory that root has just made. Raises OSError.
-
-    A group that may write to its parent can have replaced it meanwhile, by a link or by another directory.
-    """
+    """Change the owner of a directory that root has just made. Raises OSError."""
+    # A group that may write to its parent can have replaced it meanwhile, by a link or by another directory.
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         if os.fstat(fd).st_uid != os.geteuid() or os.listdir(fd):  # noqa: PTH208 - of a descriptor

@@ -39,9 +39,8 @@ class Reception:
     """Owns the slots and the SMTP connections. STARTTLS uses `tls`.
 
     `on_accept` is the accept handler for the listeners: `admit`, because the peer is the caller. With proxies it reads
-    the caller's address from a header first.
-    A session keeps the dialogue that it began with when `apply` brings another.
-    Callers in `blocked` (None if nobody is blocked) are closed without a reply.
+    the caller's address from a header first. A session keeps the dialogue that it began with when `apply` brings
+    another. Callers in `blocked` (None if nobody is blocked) are closed without a reply.
     """
 
     def __init__(self, settings: Settings, reactor: Reactor, recorder: Recorder, tls: "Tls | None" = None) -> None:

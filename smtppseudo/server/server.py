@@ -96,10 +96,7 @@ class Server:
         return 0 if self._console is None else self._console.monitors
 
     def open(self, after_bind: Callable[[], None] = lambda: None) -> None:
-        """Open both ports, call `after_bind`, and go online.
-
-        Raises ListenError, SettingsError and what `after_bind` raises; no port is open then.
-        """
+        """Open both ports, call `after_bind`, and go online. After an error, such as ListenError, no port is open."""
         settings = self.settings
         try:
             self.smtp_port.open(settings.listen, settings.port, self._inherited.smtp)
@@ -146,10 +143,7 @@ class Server:
         self.recorder.record(Offline(by), ip, port)
 
     def configure(self, configuration: Configuration, ip: str, port: int) -> None:
-        """Apply what a monitor changed, and store it for the next start.
-
-        Raises OSError, and SettingsError for settings that do not go together; nothing is changed then.
-        """
+        """Apply what a monitor changed, and store it. Raises OSError or SettingsError; nothing is changed then."""
         import json  # noqa: PLC0415 - loaded with the console already
 
         check_consistency(self._applicable(configuration.settings))
@@ -243,14 +237,11 @@ class Server:
         self.recorder.error(_describe_fault(error))
 
     def _drop_batch(self, error: Exception) -> None:
-        """Drop the events that a bug kept from the log; report that at most once a minute.
-
-        The report goes through the code that failed, so that without a limit it could fail in every turn.
-        """
+        """Drop the events that a bug kept from the log; report that at most once a minute."""
         self.reception.counters.faults += 1
         lost = self.recorder.drop()
         now = self.reactor.clock.now
-        if now >= self._report_drop_at:
+        if now >= self._report_drop_at:  # the report goes through the code that failed, perhaps in every turn
             self._report_drop_at = now + _REPORT_DROP_EVERY_S
             self.warn(f"{_describe_fault(error)}: {_count(lost, 'log line')} lost")
             with contextlib.suppress(Exception):
@@ -265,9 +256,7 @@ class Server:
         if applied:
             self.reception.apply(self.settings, self._certificates.tls)
             self.smtp_port.renew_handlers()
-            changes = [
-                f"{name}: {_shown(getattr(before, name))} -> {_shown(getattr(wanted, name))}" for name in applied
-            ]
+            changes = [f"{key}: {_shown(getattr(before, key))} -> {_shown(getattr(wanted, key))}" for key in applied]
             self.recorder.record(SettingsChanged(",".join(applied), by, escape_text(", ".join(changes))), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
             self.warn(ACCEPT_MAIL_WARNING)
