@@ -13,7 +13,7 @@ from smtppseudo.events import Batch, Event, Monitor
 from smtppseudo.files import CREDENTIALS_FILE, StateDir
 from smtppseudo.loop.connection import Connection
 from smtppseudo.loop.listener import ListenError
-from smtppseudo.loop.parts import PartsConnection
+from smtppseudo.loop.paced import PartsConnection
 from smtppseudo.loop.port import Port
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.monitor import rows

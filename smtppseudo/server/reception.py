@@ -16,9 +16,8 @@ from smtppseudo.net.errnos import reason_of
 from smtppseudo.server.counters import Counters
 from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.blocked import BlockTable
-from smtppseudo.smtp.client_limits import ClientLimit, Networks
+from smtppseudo.smtp.client_limits import ClientLimit, FailedHandshakes, Networks
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
-from smtppseudo.smtp.failed_handshakes import FailedHandshakes
 from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
 from smtppseudo.smtp.slots import SlotTable

@@ -77,7 +77,7 @@ class ServerView:
     @property
     def port(self) -> int:
         """The monitor port of the target."""
-        return self.target.port or self.dependencies.keyring.usual_port()
+        return self.target.port or self.dependencies.keyring.ports()[0]
 
     @property
     def own_name(self) -> str:

@@ -12,7 +12,7 @@ from smtppseudo.config.settings import Settings, check
 from smtppseudo.events import printable
 from smtppseudo.link.errors import LinkError, OpRefusedError
 from smtppseudo.link.machine import checked_word
-from smtppseudo.link.route import UnresolvedError, own_address, resolve
+from smtppseudo.link.route import own_address, resolve
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.tui.background import in_thread, reply_to, start_worker
@@ -49,7 +49,7 @@ def look_up(address: str) -> AddressCheck:
     """Look an address or a name up. This may take seconds."""
     try:
         found = resolve(address)
-    except UnresolvedError as error:
+    except LinkError as error:
         return AddressCheck(f"{address} is not a valid IP. ({error})", is_good=False)
     own = own_address(address)
     addresses = ", ".join(found[:3]) + (" and more" if len(found) > 3 else "")
