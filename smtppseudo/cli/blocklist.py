@@ -24,7 +24,7 @@ from smtppseudo.cli.options import describe, whole_number
 from smtppseudo.cli.periods import duration
 from smtppseudo.cli.places import read_configuration
 from smtppseudo.config.settings import BLOCKLIST_FORMATS, EVIDENCE, Settings
-from smtppseudo.files import Replacement
+from smtppseudo.files import replace
 from smtppseudo.logread.logs import Reading, instant
 from smtppseudo.net.addresses import machine_addresses, source_number
 from smtppseudo.smtp.client_limits import source_of
@@ -33,7 +33,7 @@ _LIST_MODE: Final = 0o644
 _DNS_FORMATS: Final = ("nsupdate", "zone")
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_blocklist(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo blocklist --format rbldnsd --output /var/lib/rbldns/bl /srv/logs/mx1 /srv/hits/*\n"
@@ -43,57 +43,37 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         " Hits files are read like logs.",
     )
     add_logs(command)
-    command.add_argument(
+    add = command.add_argument
+    add(
         "--format",
         choices=(*BLOCKLIST_FORMATS, *_DNS_FORMATS, "hits"),
         help="the format of the list (plain); zone: a DNS zone; nsupdate: what changes in that zone; hits: a file of"
         " hits to read beside the logs of other servers",
     )
-    command.add_argument("--zone", type=_zone, metavar="NAME", help="the name of the zone, such as bl.example.org")
-    command.add_argument(
-        "--previous", metavar="FILE", help="for nsupdate: the list before, or the zone as it is now; may be empty"
+    add("--zone", type=_zone, metavar="NAME", help="the name of the zone, such as bl.example.org")
+    previous_help = "for nsupdate: the list before, or the zone as it is now; may be empty"
+    add("--previous", metavar="FILE", help=previous_help)
+    add("--output", metavar="FILE", help="replace this file with the list (print the list)")
+    add("--min-hits", dest="blocklist_min_hits", type=whole_number, metavar="N", help="list an address at N hits (3)")
+    window_help = "count hits within this time (30d)"
+    expire_help = "how long an address stays listed after its latest hit (7d)"
+    add("--window", dest="blocklist_window_days", type=_days, metavar="TIME", help=window_help)
+    add("--expire", dest="blocklist_expire_days", type=_days, metavar="TIME", help=expire_help)
+    never_help = "never list this address or network, or those in this file; may be repeated"
+    add("--never", action="append", default=[], metavar="NETWORK", help=never_help)
+    evidence_help = (
+        f"what counts as evidence: some of {', '.join(EVIDENCE)} ({','.join(Settings().blocklist_evidence)})"
     )
-    command.add_argument("--output", metavar="FILE", help="replace this file with the list (print the list)")
-    _add_policy(command)
-    command.add_argument(
-        "--explain",
-        metavar="ADDRESS",
-        help="print why an address is listed (exit status 0) or not listed (1), instead of a list",
-    )
-    command.add_argument(
-        "--force", action="store_true", help="write the list even if it is empty, shrinks, or a log cannot be read"
-    )
-
-
-def _add_policy(command: argparse.ArgumentParser) -> None:
-    """Add the options that decide which addresses are listed, and for how long."""
-    command.add_argument(
-        "--min-hits", dest="blocklist_min_hits", type=whole_number, metavar="N", help="list an address at N hits (3)"
-    )
-    command.add_argument(
-        "--window", dest="blocklist_window_days", type=_days, metavar="TIME", help="count hits within this time (30d)"
-    )
-    command.add_argument(
-        "--expire",
-        dest="blocklist_expire_days",
-        type=_days,
-        metavar="TIME",
-        help="how long an address stays listed after its latest hit (7d)",
-    )
-    command.add_argument(
-        "--never",
-        action="append",
-        default=[],
-        metavar="NETWORK",
-        help="never list this address or network, or those in this file; may be repeated",
-    )
-    command.add_argument(
+    add(
         "--evidence",
         dest="blocklist_evidence",
         type=lambda text: text.split(","),
         metavar="KIND,...",
-        help=f"what counts as evidence: some of {', '.join(EVIDENCE)} ({','.join(Settings().blocklist_evidence)})",
+        help=evidence_help,
     )
+    explain_help = "print why an address is listed (exit status 0) or not listed (1), instead of a list"
+    add("--explain", metavar="ADDRESS", help=explain_help)
+    add("--force", action="store_true", help="write the list even if it is empty, shrinks, or a log cannot be read")
 
 
 def _days(text: str) -> float:
@@ -180,13 +160,9 @@ def _sources_before(options: argparse.Namespace) -> list[str]:
     path = options.previous or options.output
     if not path or not (options.previous or Path(path).is_file()):
         return []
-    try:
-        with Path(path).open(encoding="ascii", errors="replace") as file:
-            return list(sources_in(file))
-    except OSError as error:
-        raise exits.CommandError(
-            f"{path}: {error.strerror}; the list before must be a file that this user can read; it may be empty"
-        ) from None
+    advice = "the list before must be a file that this user can read; it may be empty"
+    with exits.file_error(path, advice), Path(path).open(encoding="ascii", errors="replace") as file:
+        return list(sources_in(file))
 
 
 def _check_complete(known: Hits, listed: Sequence[str], never: NeverListed, options: argparse.Namespace) -> None:
@@ -230,14 +206,8 @@ def _deliver(sources: Sized, lines: Iterable[str], options: argparse.Namespace, 
         for line in lines:
             print_text(line)
         return
-    try:
-        with Replacement(Path(options.output), _LIST_MODE) as new:
-            new.write("".join(lines))
-            new.commit(sync=True)
-    except OSError as error:
-        raise exits.CommandError(
-            f"{options.output}: {error.strerror}; --output must be a file that this user can replace"
-        ) from None
+    with exits.file_error(options.output, "--output must be a file that this user can replace"):
+        replace(Path(options.output), "".join(lines), _LIST_MODE)
 
 
 def _source(text: str) -> str:

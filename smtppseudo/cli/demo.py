@@ -33,20 +33,17 @@ from smtppseudo.link.route import Target, connect
 _SEED: Final = 25
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_demo(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo demo\n  or, without a terminal: smtppseudo demo --no-screen --seconds 20",
         "The server answers on this machine alone and keeps its files, with made-up logs of a week, in a temporary"
         " directory, which is removed at the end. Prints commands to try meanwhile; Ctrl-Z leaves the screen for them.",
     )
-    command.add_argument(
-        "--seconds", type=seconds, metavar="TIME", help="end after this time: 20, 90s or 5m (until you quit)"
-    )
-    command.add_argument("--no-screen", action="store_true", help="print the events instead, as `watch` does")
-    command.add_argument(
-        "--slots", type=whole_number, default=25, metavar="N", help="the number of simultaneous connections (25)"
-    )
+    add = command.add_argument
+    add("--seconds", type=seconds, metavar="TIME", help="end after this time: 20, 90s or 5m (until you quit)")
+    add("--no-screen", action="store_true", help="print the events instead, as `watch` does")
+    add("--slots", type=whole_number, default=25, metavar="N", help="the number of simultaneous connections (25)")
 
 
 def run(options: argparse.Namespace) -> int:

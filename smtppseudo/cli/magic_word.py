@@ -16,7 +16,7 @@ from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, der
 _GENERATED_BYTES: Final = 18  # 24 characters
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_magic_word(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo magic-word --generate",

@@ -63,7 +63,7 @@ _ROOT_WARNING: Final = (
 )
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_serve(command: argparse.ArgumentParser) -> None:
     describe(
         command, "smtppseudo serve --port 2525 --monitor-port 2626\n  then, in another terminal: telnet localhost 2525"
     )

@@ -17,7 +17,7 @@ from smtppseudo.monitor.status import Source, Status, render_prometheus, render_
 _FAILURES: Final = {exits.UNREACHABLE: "unreachable", exits.NOT_AUTHORIZED: "not authorized"}
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_status(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo status --format prometheus\n  smtppseudo status mx1.example.org mx2.example.org:2626",

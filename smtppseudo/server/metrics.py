@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo import __version__
-from smtppseudo.files import Replacement
+from smtppseudo.files import replace
 from smtppseudo.loop.reactor import Reactor, Timer
 from smtppseudo.monitor.status import Source, Status, render_prometheus
 
@@ -44,9 +44,7 @@ class MetricsFile:
         status = Status.from_fields(self._status())
         text = render_prometheus([Source(status, __version__, self._started_at, self._server_name)])
         try:
-            with Replacement(self._path, _MODE) as file:
-                file.write(text)
-                file.commit(sync=False)
+            replace(self._path, text, _MODE, sync=False)
         except OSError as error:
             reason = error.strerror or str(error)
             if reason != self._reported:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from smtppseudo.files import SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, Replacement
+from smtppseudo.files import SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, replace
 from smtppseudo.service.units import MONITOR_SOCKET, SMTP_SOCKET, SYSUSERS, UNITS, WANTS, is_generated, port_in
 
 # In the order in which systemd searches (systemd.unit(5)); units are installed into the first.
@@ -105,6 +105,4 @@ def make_directory(path: Path) -> None:
 def write(path: Path, text: str) -> None:
     """Replace a file, readable by all. Raises OSError."""
     make_directory(path.parent)
-    with Replacement(path, _NEW_FILE_MODE) as new:
-        new.write(text)
-        new.commit(sync=False)
+    replace(path, text, _NEW_FILE_MODE, sync=False)

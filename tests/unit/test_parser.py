@@ -35,8 +35,8 @@ def modules_of(*argv: str) -> set[str]:
     ("argv", "own"),
     [
         (["serve", "--help"], {"serve"}),
-        (["unset", "--help"], {"unset", "set"}),
-        (["watch", "--help"], {"watch", "merging"}),
+        (["unset", "--help"], {"set"}),
+        (["watch", "--help"], {"watch"}),
         (["report", "--help"], {"report", "log_files", "pager", "periods"}),
         (["find", "--help"], {"find", "log_files", "periods"}),
         (["--", "serve", "--help"], {"serve"}),
