@@ -139,9 +139,9 @@ def hosts_of(hosts: Sequence[str | None], pin: str | None) -> list[str | None]:
 
 
 def access_to(options: argparse.Namespace, hosts: Sequence[str | None]) -> list[Access]:
-    """Return the access to each of these servers; None is this machine's. Raises CommandError."""
+    """Return the access to each of these servers, as `hosts_of` returns them. Raises CommandError."""
     words = [] if options.magic_file is None else [read_word(Path(options.magic_file))]
-    return [Access(options, host, words) for host in hosts]
+    return [Access(options, host, words) for host in hosts_of(hosts, options.pin)]
 
 
 def run_all(

@@ -6,8 +6,7 @@ import json
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, logged_in
 from smtppseudo.cli.messages import print_line, say
-from smtppseudo.cli.options import describe, network
-from smtppseudo.cli.periods import duration
+from smtppseudo.cli.options import describe, duration, network
 from smtppseudo.events import printable
 from smtppseudo.smtp.blocked import ENTRIES_MAX
 
@@ -22,8 +21,7 @@ def add_block(command: argparse.ArgumentParser) -> None:
     add_access(command)
     add = command.add_argument
     add("network", type=network, metavar="ADDRESS|NETWORK", help="the caller, or a network")
-    for_help = "how long: 12h, 7d, or always (7d)"
-    add("--for", dest="for_s", type=_duration_s, default="7d", metavar="TIME", help=for_help)
+    add("--for", dest="for_s", type=_duration_s, default="7d", metavar="TIME", help="how long: 12h, 7d, or always (7d)")
     add("--reason", type=printable, metavar="TEXT", help="a note for `blocked` and the log")
 
 

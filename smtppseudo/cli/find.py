@@ -13,10 +13,9 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
+from smtppseudo.cli.log_files import add_logs, add_period, find_log_files, read_period, with_progress
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, network
-from smtppseudo.cli.periods import add_period, read_period
 from smtppseudo.events import printable
 from smtppseudo.log.records import KINDS, event_of, fields, place_of, read_record
 from smtppseudo.logread.logs import STDIN, Reading

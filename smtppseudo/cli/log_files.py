@@ -1,22 +1,25 @@
-"""Log files: which logs a command reads, and the display of its progress."""
+"""Log files: which logs and times a command reads, and the display of its progress."""
 
 import argparse
 import errno
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Final, TypeVar
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import say, show_progress
 from smtppseudo.cli.places import read_configuration
+from smtppseudo.config.checks import duration_s
 from smtppseudo.files import SYSTEM_LOGS
-from smtppseudo.logread.logs import STDIN, Reading, find
+from smtppseudo.logread.logs import STDIN, Reading, find, instant
 
 _Part = TypeVar("_Part")
 _PROGRESS_FROM_BYTES: Final = 64 << 20
 _PROGRESS_EVERY_S: Final = 0.5
+_DAYS: Final = ("today", "yesterday")
 
 
 def add_logs(command: argparse.ArgumentParser) -> None:
@@ -28,6 +31,47 @@ def add_logs(command: argparse.ArgumentParser) -> None:
         help="a log, a directory of logs, or - for standard input; text or JSON, plain or gzipped (the log directory)",
     )
     command.add_argument("--config", metavar="FILE", help="the settings file, which names the log directory")
+
+
+def add_period(command: argparse.ArgumentParser) -> None:
+    """Add the options of a period."""
+    command.add_argument(
+        "--since",
+        metavar="TIME",
+        help="start of the period: 12h or 7d (ago), yesterday, 2026-11-01 or 2026-11-01T12:00:00Z",
+    )
+    command.add_argument("--until", metavar="TIME", help="end of the period, in the same form")
+
+
+def read_period(options: argparse.Namespace, now: datetime, zone: tzinfo | None = None) -> tuple[str, str]:
+    """Return both ends of the period in the form of the logs, empty where none is given. Raises CommandError."""
+    try:
+        texts = (options.since, options.until)
+        since, until = (instant(parse_time(text, now, zone)) if text else "" for text in texts)
+    except argparse.ArgumentTypeError as error:
+        raise exits.CommandError(str(error), exits.USAGE) from None
+    if since and until and since >= until:
+        raise exits.CommandError(f"--until {until} is not after --since {since}; see --help", exits.USAGE)
+    return since, until
+
+
+def parse_time(text: str, now: datetime, zone: tzinfo | None) -> datetime:
+    """Parse a duration before `now`, a day by its name, or an RFC 3339 date or time. Raises ArgumentTypeError.
+
+    `zone` is the time zone of a text without one; None = local time.
+    """
+    if text in _DAYS:
+        text = str(now.astimezone(zone).date() - timedelta(days=_DAYS.index(text)))
+    try:
+        if seconds := duration_s(text):
+            return now - timedelta(seconds=seconds)
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=zone) if zone else at.astimezone()
+        return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        message = f"{text} is not a time such as 7d (ago), yesterday, 2026-11-01 or 2026-11-01T12:00:00Z"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def find_log_files(options: argparse.Namespace, since: str = "", until: str = "") -> list[Path]:

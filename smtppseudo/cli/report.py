@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
+from smtppseudo.cli.log_files import add_logs, add_period, find_log_files, read_period, with_progress
 from smtppseudo.cli.messages import BAR, print_text, say
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.pager import print_in_pager
-from smtppseudo.cli.periods import add_period, read_period
 from smtppseudo.files import SECRET_MODE, replace
 from smtppseudo.logread.logs import Reading, instant
 from smtppseudo.report import page, tables

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from typing import Final, TypeAlias
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all
+from smtppseudo.cli.access import Access, access_to, add_access, run_all
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, network, whole_number
 from smtppseudo.events import NAMES
@@ -51,7 +51,7 @@ def add_watch(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print events until interrupted, until standard output has no reader, or until every server refuses them."""
-    accesses = access_to(options, hosts_of(options.hosts, options.pin))
+    accesses = access_to(options, options.hosts)
     is_alone = len(accesses) == 1
     watches = {access: Watch(options, "" if is_alone else access.name) for access in accesses}
     own_names = dict.fromkeys([access.name for access in accesses], "")  # what each server calls itself
