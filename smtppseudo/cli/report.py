@@ -1,6 +1,7 @@
 """`report`: a summary of the logs."""
 
 import argparse
+import contextlib
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -47,8 +48,7 @@ def _row_count(text: str) -> int:
 
 
 def _kinds(text: str) -> list[str]:
-    kinds = text.split(",")
-    for kind in kinds:
+    for kind in (kinds := text.split(",")):
         if kind not in KINDS:
             raise argparse.ArgumentTypeError(f"{kind} is not one of {', '.join(KINDS)}")
     return kinds
@@ -65,21 +65,15 @@ def run(options: argparse.Namespace) -> int:
     reading = _read(options, (start, since, until), report, before)
     if before and not "" < before.first <= quarter:
         before = None  # without the logs of that time the numbers seem to grow
-    view = tables.View(
-        since=since,
-        until=until,
-        zone="UTC" if options.utc else f"local time, now {now.astimezone():%z}",
-        before=before,
-        top=options.top,
-        width=max(tables.WIDTH_MIN, shutil.get_terminal_size().columns),
-        bar=BAR if BAR.encode(sys.stdout.encoding, "ignore") else "#",
-        lines=reading.lines,
-        damaged=reading.damaged,
-    )
+    hours = "UTC" if options.utc else f"local time, now {now.astimezone():%z}"
+    width = max(tables.WIDTH_MIN, shutil.get_terminal_size().columns)
+    bar = BAR if BAR.encode(sys.stdout.encoding, "ignore") else "#"
+    names: dict[str, str] = {}
     if options.resolve and "address" in report.tallies:
         from smtppseudo.cli.reverse_dns import look_up
 
-        view = view._replace(names=look_up([name for name, _ in report.tallies["address"].top(options.top)]))
+        names = look_up([name for name, _ in report.tallies["address"].top(options.top)])
+    view = tables.View(since, until, hours, before, options.top, width, bar, names, reading.lines, reading.damaged)
     if options.html:
         path = Path(options.html)
         with exits.file_error(path, "--html must be a file that this user can replace"):
@@ -108,15 +102,10 @@ def _read(options: argparse.Namespace, times: tuple[str, str, str], report: Repo
 
 
 def _period_before(since: str, until: str) -> tuple[str, str]:
-    """Return when the period of the same length before this one starts, and the end of its first quarter.
-
-    Both are empty if there is no such period.
-    """
-    if not since or since >= until:
-        return "", ""
-    start = datetime.fromisoformat(since)
-    length = datetime.fromisoformat(until) - start
-    try:
-        return instant(start - length), instant(start - length * 3 / 4)
-    except OverflowError:
-        return "", ""
+    """Return the start of the period of this length before, and the end of its first quarter; empty for none."""
+    if since and since < until:
+        start = datetime.fromisoformat(since)
+        length = datetime.fromisoformat(until) - start
+        with contextlib.suppress(OverflowError):
+            return instant(start - length), instant(start - length * 3 / 4)
+    return "", ""
