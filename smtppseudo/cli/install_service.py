@@ -67,6 +67,9 @@ def run(options: argparse.Namespace) -> int:
     carry_out(steps, f"`{undo}` undoes it")
     if target.is_for_user and not options.no_enable:
         print_line("it runs while you are logged in; `sudo loginctl enable-linger $USER` makes it start at boot")
+    if will_start:
+        status = "smtppseudo status" if target.is_for_user else "sudo smtppseudo status"
+        print_line(f"next: `smtppseudo probe localhost:{plan.port}` plays a sender, `{status}` prints the counters")
     return exits.GOOD
 
 
