@@ -1,14 +1,14 @@
 """Operations: what the operator can change from the main screen, and the dialogs for it."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from textual.app import App
 
-from smtppseudo.link.errors import CertificateError, LinkError, OpRefusedError, UnknownCertificateError
+from smtppseudo.link.errors import CertificateError, LinkError, UnknownCertificateError
 from smtppseudo.link.route import Target, own_address
-from smtppseudo.link.wire import TlsMode
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.tui.background import in_thread, reply_to
+from smtppseudo.tui.background import in_thread
 from smtppseudo.tui.dialogs.certificate import CertificateDialog
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog
 from smtppseudo.tui.dialogs.magic_word import LoginDialog, NewWordDialog, TypedWord
@@ -78,16 +78,16 @@ class Operations:
             self.report("New magic word", "there is no connection to the server now")
             return
 
-        def log_in_with(word: str | None) -> None:
+        def finish(word: str | None) -> None:
             if word is None:
                 return
             view.target = view.target._replace(magic_word=word)
             if self._has_kept_word():
-                self._memory.keep_word(view.target.address, view.port, word)
+                self._memory.keep_word(view.full_target, is_kept=True)
                 self._save()
             self._app.notify("The magic word was changed.", title="New magic word", markup=False)
 
-        self._app.push_screen(NewWordDialog(lambda: view.source, view.link.up.place), log_in_with)
+        self._app.push_screen(NewWordDialog(view, view.link.up.place), finish)
 
     async def show_service(self) -> None:
         """Show the service of this machine."""
@@ -109,25 +109,14 @@ class Operations:
 
     def show_setup(self) -> None:
         """Show Setup, and connect as it says."""
-        view = self.view
-        target, up = view.target, view.link.up
-        port = target.port or (up.port if up is not None else view.port)
-        is_kept = self._memory.word_of(target.address, port) is not None
-        before = SetupResult(target.address, port, None, is_kept, target.tls == "off")
 
         def finish(result: SetupResult | None) -> None:
-            if result is None:
-                return
-            if result.wants_new_word:
+            if result is not None and result.wants_new_word:
                 self.change_magic_word()
-                return
-            is_same = result[:2] == before[:2] and result.cleartext == before.cleartext
-            self._watch(result, is_reconnect_needed=not is_same or result.word is not None or view.link.up is None)
+            elif result is not None:
+                self._watch(result.target, is_kept=result.is_kept)
 
-        login = _login_hint(None if up is None else up.user)
-        self._app.push_screen(
-            SetupDialog(view.source, before, login, view.greeting_date, is_connected=up is not None), finish
-        )
+        self._app.push_screen(SetupDialog(self.view, is_kept=self._has_kept_word()), finish)
 
     def retry(self) -> None:
         """Connect now, or first ask for the magic word or about the certificate."""
@@ -170,26 +159,24 @@ class Operations:
         """Show why something was not done."""
         self._app.notify(sentence(reason), title=title, severity="error", timeout=10, markup=False)
 
-    def _watch(self, result: SetupResult, *, is_reconnect_needed: bool = True) -> None:
-        """Save which server to show, and connect to it."""
+    def log_in(self, typed: TypedWord | None) -> None:
+        """Connect with a magic word, if one was typed."""
+        if typed is not None:
+            self._watch(self.view.full_target._replace(magic_word=typed.word), is_kept=typed.is_kept)
+
+    def _watch(self, target: Target, *, is_kept: bool) -> None:
+        """Save which server to show, and connect to it unless that is done."""
         view = self.view
-        target = target_after_setup(result, view.target)
         self._memory.replace(view.target, target)
-        self._memory.keep_word(result.host, result.port, target.magic_word if result.is_kept else None)
+        self._memory.keep_word(target, is_kept=is_kept)
         self._save()
-        if is_reconnect_needed:
+        if view.link.up is None or target != view.full_target:
             view.connect(target)
         else:
             view.target = target
 
-    def log_in(self, typed: TypedWord | None) -> None:
-        """Connect with a magic word, if one was typed."""
-        target = self.view.target
-        if typed is not None:
-            self._watch(SetupResult(target.address, self.view.port, typed.word, typed.is_kept, target.tls == "off"))
-
     def _has_kept_word(self) -> bool:
-        return self._memory.word_of(self.view.target.address, self.view.port) is not None
+        return self._memory.word_of(self.view.full_target) is not None
 
     def _ask_trust(self, error: CertificateError) -> None:
         def accept(is_trusted: bool | None) -> None:
@@ -205,40 +192,10 @@ class Operations:
         self._app.push_screen(CertificateDialog(error), accept)
 
     def _confirm(self, title: str, text: str, yes: str, op: str, **fields: object) -> None:
-        async def act() -> None:
-            await self._do(op, **fields)
-
-        self._app.push_screen(ConfirmDialog(title, text, yes, act))
+        self._app.push_screen(ConfirmDialog(title, text, yes, partial(self.view.change, op, **fields)))
 
     async def _do_now(self, title: str, op: str, **fields: object) -> None:
         try:
-            await self._do(op, **fields)
+            await self.view.change(op, **fields)
         except LinkError as error:
             self.report(title, str(error))
-
-    async def _do(self, op: str, **fields: object) -> None:
-        view = self.view
-        try:
-            await reply_to(view.source.ask(op, **fields))
-        except OpRefusedError as error:
-            if error.code != "conflict":
-                raise
-            await view.load_settings()
-            text = "another monitor has changed the settings; look at them, and try again"
-            raise OpRefusedError(text, error.code) from None
-        await view.load_settings()
-
-
-def _login_hint(user: str | None) -> str:
-    if user == "cookie":
-        return "not needed: this user can read the server's cookie"
-    return "leave empty to keep the one in use" if user else "this screen logs in with it"
-
-
-def target_after_setup(result: SetupResult, before: Target) -> Target:
-    """Return the target that Setup asks for."""
-    is_same = (result.host, result.port) == (before.address, before.port)
-    word = result.word if result.word is not None else (before.magic_word if is_same else None)
-    # Setup does not offer TLS to this machine: it comes from the command line alone.
-    otherwise: TlsMode = "on" if is_same and before.tls == "on" else "auto"
-    return Target(result.host, result.port, word, "off" if result.cleartext else otherwise)

@@ -23,7 +23,7 @@ def headline(view: ServerView) -> Headline:
     model, link = view.model, view.link
     host = text_of(model.settings, "hostname")
     port = number_of(model.settings, "port")
-    place = (f"{host}:{port}" if port else host) or f"{view.target.address} port {view.port}"
+    place = (f"{host}:{port}" if port else host) or "{} port {}".format(*view.full_target)
     is_online = None if link.up is None else model.state == "online"
     if is_online is None:
         status = "Connecting ..." if link.is_connecting and link.error is None else "Offline  no connection"

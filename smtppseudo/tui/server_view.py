@@ -1,5 +1,7 @@
 """A server that the screen shows: its model and the link to it."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
@@ -8,13 +10,13 @@ from typing import Final, NamedTuple
 
 from smtppseudo.events import printable
 from smtppseudo.files import StateDir
-from smtppseudo.link.errors import LinkError
+from smtppseudo.link.errors import LinkError, OpRefusedError
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.pins import name_of
 from smtppseudo.link.route import Target
+from smtppseudo.service.commands import ServiceAction, argv_for, problem_with, query_service
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.background import in_thread, reply_to
-from smtppseudo.tui.dialogs.service import ServiceControl
 from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, PolledReply, ResumePoint, Update
 from smtppseudo.tui.link_status import LinkStatus
 from smtppseudo.tui.model import Model
@@ -22,6 +24,19 @@ from smtppseudo.tui.texts import text_of
 
 _SLOTS_AFTER_GAP_S: Final = 2.0
 _SLOTS_EVERY_S: Final = 5.0  # while data events are off: then events do not say what changes in a slot
+
+
+class ServiceControl(NamedTuple):
+    """How to query the service of this machine, and how to change it. `run` gets the bare terminal.
+
+    Without `needs_terminal`, as on Windows, commands ask nothing and are run behind the screen.
+    """
+
+    ask: Callable[[], UnitState] = query_service
+    argv_for: Callable[[ServiceAction], list[str]] = argv_for
+    problem_with: Callable[[ServiceAction], str] = problem_with
+    run: Callable[[list[str]], object] = subprocess.run
+    needs_terminal: bool = sys.platform != "win32"
 
 
 class Dependencies(NamedTuple):
@@ -64,20 +79,16 @@ class ServerView:
         return int(self.dependencies.wall().timestamp())
 
     @property
-    def greeting_date(self) -> str:
-        """The time in the format of a greeting."""
-        at = self.dependencies.wall().astimezone(self.zone)
-        return f"{at:%m/%d/%Y} {at.hour % 12 or 12}:{at:%M:%S} {'AM' if at.hour < 12 else 'PM'} {at:%z}"
-
-    @property
     def zone(self) -> tzinfo | None:
         """The time zone of the times shown; None: this machine's."""
         return self.dependencies.zone
 
     @property
-    def port(self) -> int:
-        """The monitor port of the target."""
-        return self.target.port or self.dependencies.keyring.usual_port()
+    def full_target(self) -> Target:
+        """The target with address and port, even if they were not given."""
+        up, target = self.link.up, self.target
+        port = target.port or (up.port if up is not None else self.dependencies.keyring.usual_port())
+        return target._replace(host=target.address, port=port)
 
     @property
     def own_name(self) -> str:
@@ -132,6 +143,18 @@ class ServerView:
             return  # the next login asks again
         self.is_changed = True
 
+    async def change(self, op: str, **fields: object) -> None:
+        """Change something at the server. Raises LinkError, with the code `conflict` after another monitor's change."""
+        try:
+            await reply_to(self.source.ask(op, **fields))
+        except OpRefusedError as error:
+            if error.code != "conflict":
+                raise
+            await self.load_settings()
+            text = "another monitor has changed the settings; look at them, and try again"
+            raise OpRefusedError(text, error.code) from None
+        await self.load_settings()
+
     async def load_unit(self) -> None:
         """Ask systemd for the service of this machine."""
         self.set_unit(await in_thread(self.dependencies.service.ask))
@@ -143,7 +166,7 @@ class ServerView:
 
     def connect(self, target: Target) -> None:
         """Connect to a target. The model is kept only if it is the same server."""
-        is_same = (target.address, target.port) == (self.target.address, self.target.port)
+        is_same = target[:2] == self.full_target[:2]
         self.target = target
         self.source.stop()
         self.link = LinkStatus()

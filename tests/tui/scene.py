@@ -30,12 +30,11 @@ from smtppseudo.link.route import Target
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.app import MonitorApp
-from smtppseudo.tui.dialogs.service import ServiceControl
 from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, PolledReply, ResumePoint, Update
 from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.model import Model
 from smtppseudo.tui.operations import Operations
-from smtppseudo.tui.server_view import Dependencies, ServerView
+from smtppseudo.tui.server_view import Dependencies, ServerView, ServiceControl
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
 SECOND = 1_740_000_000  # since the epoch

@@ -55,5 +55,9 @@ class TextSwitch(TextButton):
 
     is_on: reactive[bool] = reactive(False)
 
+    def __init__(self, label: str, *, id: str, key: str = "", is_on: bool = False, disabled: bool = False) -> None:  # noqa: A002
+        super().__init__(label, id=id, key=key, disabled=disabled)
+        self.set_reactive(TextSwitch.is_on, is_on)
+
     def render(self) -> Content:
         return Content.assemble(f"[{'x' if self.is_on else ' '}] ", *self._key_and_label())
