@@ -24,7 +24,7 @@ from smtppseudo.tui.operations import Operations
 from smtppseudo.tui.page import Page
 from smtppseudo.tui.server_view import Dependencies, ServerView
 from smtppseudo.tui.themes import DARK, LIGHT, THEMES
-from smtppseudo.tui.widgets.key_footer import Hint
+from smtppseudo.tui.widgets.bars import Hint
 
 TICK_S: Final = 0.1
 _FLOOD_EVENTS: Final = 500  # with this many in a tick, the tables are drawn half as often: keys come first

@@ -6,17 +6,19 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from smtppseudo.events import printable
 from smtppseudo.link.errors import NeedsMagicWordError
-from smtppseudo.tui import fleet, overview
+from smtppseudo.link.route import shown_names
+from smtppseudo.tui import overview
 from smtppseudo.tui.actions import FLEET_ACTIONS
 from smtppseudo.tui.dialogs.magic_word import LoginDialog, TypedWord
 from smtppseudo.tui.feeder import EventBatch, PolledReply
 from smtppseudo.tui.operations import Operations
 from smtppseudo.tui.page import Page
-from smtppseudo.tui.texts import sentence
-from smtppseudo.tui.widgets.fleet_pane import FleetPane
-from smtppseudo.tui.widgets.key_footer import Hint
-from smtppseudo.tui.widgets.top_bar import TopBar
+from smtppseudo.tui.server_view import ServerView
+from smtppseudo.tui.texts import sentence, text_of
+from smtppseudo.tui.widgets.bars import Headline, Hint, TopBar
+from smtppseudo.tui.widgets.fleet_pane import FleetPane, ServerRow
 
 
 class FleetScreen(Page):
@@ -50,8 +52,8 @@ class FleetScreen(Page):
     def redraw(self, *, texts: bool = True) -> None:
         if texts:
             views = [server.view for server in self.servers]
-            self._top.headline = fleet.headline(views)
-            self._pane.show(fleet.rows_of(views))
+            self._top.headline = _headline(views)
+            self._pane.show(_rows_of(views))
             self.show_notice(overview.notice(self.selected.view, is_fleet=True))
 
     def on_fleet_pane_moved(self) -> None:
@@ -89,3 +91,42 @@ class FleetScreen(Page):
 
         reason = f"{sentence(str(server.view.link.error))} The word is tried at each server here that needs one."
         self.app.push_screen(LoginDialog(reason, is_kept=False), log_in)
+
+
+_DATE_LENGTH = len("2026-06-01 ")
+
+
+def _rows_of(views: Sequence[ServerView]) -> list[ServerRow]:
+    """Return the lines of servers."""
+    names = shown_names({view.place: text_of(view.model.settings, "server_name") for view in views})
+    return [_row_of(view, names[view.place]) for view in views]
+
+
+def _row_of(view: ServerView, name: str) -> ServerRow:
+    model, link, seen = view.model, view.link, view.link.seen
+    row = ServerRow(name, trouble=link.error.short if link.error is not None else "connecting")
+    if seen is not None:
+        last = overview.last_connect(view)
+        row = row._replace(
+            slots=f"{model.board.open_count}/{len(model.board.rows)}",
+            today=f"{model.mails_refused_today or 0:,}",
+            minute=f"{model.rate.last_minute(view.second):,}",
+            caller=model.last_caller[1],
+            last=last[5:10] if len(last) > _DATE_LENGTH else last[:5],  # the date, if it was long ago
+            version=printable(seen.server).removeprefix("smtppseudo "),
+            login={"cookie": "cookie", "magic": "word"}.get(seen.user, ""),
+        )
+    if link.up is not None:
+        is_online, warning = model.state == "online", overview.notice(view).partition("\n")[0]
+        state = "● Online" if is_online else row.state
+        row = row._replace(state=state, trouble=warning if is_online else "SMTP port closed", is_up=True)
+    return row
+
+
+def _headline(views: Sequence[ServerView]) -> Headline:
+    """Return what the top bar shows: the sums."""
+    online = sum([view.link.up is not None and view.model.state == "online" for view in views])
+    refused = sum([view.model.mails_refused_today or 0 for view in views])
+    minute = sum([view.model.rate.last_minute(view.second) for view in views])
+    facts = (f"{overview.mails_refused(refused)} today", f"{minute:,} in the last minute")
+    return Headline("", online == len(views), f"{online} of {len(views)} servers online", facts)

@@ -18,15 +18,13 @@ from smtppseudo.tui.operations import Operations
 from smtppseudo.tui.page import Page
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
 from smtppseudo.tui.slots import COLUMNS
+from smtppseudo.tui.widgets.bars import Hint, PaneTitle, RateBar, TopBar
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 from smtppseudo.tui.widgets.caller_pane import CallerPane
 from smtppseudo.tui.widgets.event_pane import EventPane
-from smtppseudo.tui.widgets.key_footer import Hint
-from smtppseudo.tui.widgets.pane_title import PaneTitle
 from smtppseudo.tui.widgets.prompt import Prompt
 from smtppseudo.tui.widgets.slot_pane import SlotPane
 from smtppseudo.tui.widgets.tables import Table
-from smtppseudo.tui.widgets.top_bar import RateBar, TopBar
 
 SIDE_COLUMNS: Final = 100  # from this width of the terminal on, the top callers are beside the slots
 DETAILS_COLUMNS: Final = 160  # from here on, the details, too

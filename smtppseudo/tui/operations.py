@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Final
 
 from textual.app import App
 
-from smtppseudo.link.errors import CertificateError, LinkError, UnknownCertificateError
+from smtppseudo.link.errors import CertificateError, ChangedCertificateError, LinkError, UnknownCertificateError
+from smtppseudo.link.pins import SHOW_COMMAND
 from smtppseudo.link.route import Target, own_address
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.background import in_thread
-from smtppseudo.tui.dialogs.certificate import CertificateDialog
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog
 from smtppseudo.tui.dialogs.magic_word import LoginDialog, NewWordDialog, TypedWord
 from smtppseudo.tui.dialogs.service import ServiceDialog
@@ -25,6 +26,7 @@ _ACCEPT = (
     " believe that it arrived."
 )
 _NO_DATA = "What callers send and the replies to it are then neither logged nor shown, only that they connected."
+_FINGERPRINT_LINE_CHARS: Final = len("0A:") * 16
 
 
 class Operations:
@@ -189,7 +191,7 @@ class Operations:
             else:
                 self.view.source.retry()
 
-        self._app.push_screen(CertificateDialog(error), accept)
+        self._app.push_screen(ConfirmDialog("Certificate", _certificate_text(error), "Trust it from now on"), accept)
 
     def _confirm(self, title: str, text: str, yes: str, op: str, **fields: object) -> None:
         self._app.push_screen(ConfirmDialog(title, text, yes, partial(self.view.change, op, **fields)))
@@ -199,3 +201,22 @@ class Operations:
             await self.view.change(op, **fields)
         except LinkError as error:
             self.report(title, str(error))
+
+
+def _certificate_text(error: CertificateError) -> str:
+    host, port = error.place
+    place = f"{host} port {port}"
+    if isinstance(error, ChangedCertificateError):
+        lines = [f"{place} shows another certificate than the one that was accepted.", ""]
+        lines += ["Accepted:", *_in_lines(error.accepted), "Now:", *_in_lines(error.fingerprint), ""]
+        lines += ["Either the server has a new certificate, or another machine pretends to be the server."]
+    else:
+        lines = [f"{place} is new here. The fingerprint of its certificate is", *_in_lines(error.fingerprint), ""]
+    lines += ["No password was sent yet. To compare, run on the server:", f"  {SHOW_COMMAND}"]
+    return "\n".join(lines)
+
+
+def _in_lines(fingerprint: str) -> list[str]:
+    """Split a fingerprint in two: it is too long for a line of the dialog."""
+    name, _, digits = fingerprint.partition(":")
+    return [f"  {name}:{digits[:_FINGERPRINT_LINE_CHARS]}", f"  {' ' * len(name)} {digits[_FINGERPRINT_LINE_CHARS:]}"]

@@ -7,13 +7,12 @@ from typing import ClassVar
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from smtppseudo.tui.actions import KEY_SIGNS, ScreenAction
+from smtppseudo.tui.actions import KEY_SIGNS, ScreenAction, help_text
 from smtppseudo.tui.dialogs.dialog import TextDialog
-from smtppseudo.tui.dialogs.help import help_text
 from smtppseudo.tui.feeder import EventBatch
 from smtppseudo.tui.operations import Operations
+from smtppseudo.tui.widgets.bars import Hint, KeyFooter
 from smtppseudo.tui.widgets.buttons import TextButton
-from smtppseudo.tui.widgets.key_footer import Hint, KeyFooter
 
 
 class Page(Screen[None]):

@@ -20,7 +20,6 @@ from smtppseudo.tui.background import in_thread, reply_to
 from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, PolledReply, ResumePoint, Update
 from smtppseudo.tui.link_status import LinkStatus
 from smtppseudo.tui.model import Model
-from smtppseudo.tui.texts import text_of
 
 _SLOTS_AFTER_GAP_S: Final = 2.0
 _SLOTS_EVERY_S: Final = 5.0  # while data events are off: then events do not say what changes in a slot
@@ -89,11 +88,6 @@ class ServerView:
         up, target = self.link.up, self.target
         port = target.port or (up.port if up is not None else self.dependencies.keyring.usual_port())
         return target._replace(host=target.address, port=port)
-
-    @property
-    def own_name(self) -> str:
-        """The server's own name; empty if it has none."""
-        return text_of(self.model.settings, "server_name")
 
     @property
     def place(self) -> str:

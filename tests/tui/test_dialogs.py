@@ -17,7 +17,6 @@ from smtppseudo.link.errors import (
 from smtppseudo.link.route import Target
 from smtppseudo.service.commands import ServiceAction
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.tui.dialogs.certificate import CertificateDialog
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog, TextDialog
 from smtppseudo.tui.dialogs.magic_word import LoginDialog, NewWordDialog
 from smtppseudo.tui.dialogs.service import ServiceDialog
@@ -362,13 +361,13 @@ ELSEWHERE = ("mail.example.net", 26)
 def test_a_new_certificate_is_accepted_by_the_operator() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(LinkDown(UnknownCertificateError(FINGERPRINTS[0], ELSEWHERE), None))
-        await scene.settle(lambda: isinstance(scene.app.screen, CertificateDialog), "asked")
+        await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "asked")
         assert "mail.example.net port 26 is new here" in flowing(scene)
         assert flowing(scene).count("0A:") == 31
         await scene.pilot.press("enter")  # Cancel has the focus
         assert not scene.keyring.accepted
         await scene.pilot.press("r")
-        await scene.settle(lambda: isinstance(scene.app.screen, CertificateDialog), "asked again")
+        await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "asked again")
         await scene.pilot.click("#yes")
         await scene.settle(lambda: scene.source.retries == 1, "connected again")
         assert scene.keyring.accepted == [(*ELSEWHERE, FINGERPRINTS[0])]
@@ -383,7 +382,7 @@ def test_a_changed_certificate_is_refused_until_the_operator_accepts_it() -> Non
         assert "pretends to be the server" in " ".join(scene.text().split())
         assert "r asks whether to trust it" in scene.text()
         await scene.pilot.press("r")
-        await scene.settle(lambda: isinstance(scene.app.screen, CertificateDialog), "asked")
+        await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "asked")
         assert flowing(scene).count("0A:") == flowing(scene).count("F5:") == 31
         await scene.pilot.press("escape")
         assert not scene.keyring.accepted
