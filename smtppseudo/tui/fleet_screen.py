@@ -46,8 +46,8 @@ class FleetScreen(Page):
         yield self.notice
         yield self.footer
 
-    def first_hints(self) -> list[Hint]:
-        return [Hint("⏎", "open", "enter")]
+    def hints(self) -> list[Hint]:
+        return [Hint("⏎", "open", "enter"), *super().hints()]
 
     def redraw(self, *, texts: bool = True) -> None:
         if texts:

@@ -18,6 +18,7 @@ from smtppseudo.tui.operations import Operations
 from smtppseudo.tui.page import Page
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
 from smtppseudo.tui.slots import COLUMNS
+from smtppseudo.tui.transcripts import SessionKey
 from smtppseudo.tui.widgets.bars import Hint, PaneTitle, RateBar, TopBar
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 from smtppseudo.tui.widgets.caller_pane import CallerPane
@@ -50,8 +51,6 @@ class MainScreen(Page):
         self._server = TextButton("Start", id="switch_server", key="o", disabled=True)
         self._data_events = TextSwitch("Log data", id="data_events", key="l", disabled=True)
         self._accept_mail = TextSwitch("Accept mail", id="accept_mail", key="a", disabled=True)
-        self._body, self._panes, self._upper = Horizontal(id="body"), Vertical(id="panes"), Horizontal(id="upper")
-        self._callers_side, self._details_side = Vertical(classes="side"), Vertical(classes="side")
         self._slots_title = PaneTitle("Slots", id="slots-title")
         self._callers_title = PaneTitle("Top callers", id="callers-title", corner="┬")
         self._events_title = PaneTitle("Events", id="events-title")
@@ -61,6 +60,12 @@ class MainScreen(Page):
         self._details = Static("", markup=False)
         self._details_text = Content("")
         self._prompt = Prompt(id="prompt")
+        self._callers_side = Vertical(self._callers_title, self._callers, classes="side")
+        details = VerticalScroll(self._details, id="details", can_focus=False)
+        self._details_side = Vertical(PaneTitle("Details", id="details-title", corner="┬"), details, classes="side")
+        self._upper = Horizontal(Vertical(self._slots_title, self._slots), self._callers_side, id="upper")
+        self._panes = Vertical(self._upper, self._events_title, self._events, id="panes")
+        self._body = Horizontal(self._panes, self._details_side, id="body")
 
     def cancel_prompt(self) -> bool:
         if self._prompt.display:
@@ -70,42 +75,21 @@ class MainScreen(Page):
 
     def compose(self) -> ComposeResult:
         yield self._top
-        with Horizontal(id="controls"):
-            yield self._server
-            yield self._data_events
-            yield self._accept_mail
-            yield TextButton("Setup", id="setup", key="s")
-            yield self._rate
+        setup = TextButton("Setup", id="setup", key="s")
+        yield Horizontal(self._server, self._data_events, self._accept_mail, setup, self._rate, id="controls")
         yield self.notice
-        with self._body:
-            with self._panes:
-                with self._upper:
-                    with Vertical():
-                        yield self._slots_title
-                        yield self._slots
-                    with self._callers_side:
-                        yield self._callers_title
-                        yield self._callers
-                yield self._events_title
-                yield self._events
-            with self._details_side:
-                yield PaneTitle("Details", id="details-title", corner="┬")
-                with VerticalScroll(id="details", can_focus=False):
-                    yield self._details
+        yield self._body
         yield self._prompt
         yield self.footer
 
     def on_resize(self) -> None:
         self._place_sides()
 
-    def show_hints(self) -> None:
+    def hints(self) -> list[Hint]:
         if self._prompt.display:
-            self.footer.hints = (Hint("⏎", "done", "enter"), Hint("Esc", "cancel", "app.interrupt"))
-        else:
-            super().show_hints()
-
-    def first_hints(self) -> list[Hint]:
-        return [Hint("⏎", "session" if isinstance(self.focused, Table) else "press", "enter"), *self._hints]
+            return [Hint("⏎", "done", "enter"), Hint("Esc", "cancel", "app.interrupt")]
+        enter = Hint("⏎", "session" if isinstance(self.focused, Table) else "press", "enter")
+        return [enter, *self._hints, *super().hints()]
 
     def follow_loss(self, server: Operations) -> None:
         if server is self._operations and self.app.screen is self:
@@ -162,13 +146,13 @@ class MainScreen(Page):
         board, events, pane = self._view.model.board, self._view.model.events, self._events
         self._slots_title.about = f"filter: {board.query.text}, {len(board.order)} shown" if board.query else ""
         self._callers_title.label = overview.callers_title(self._view.model.callers, self._view.zone)
-        parts = [f"filter: {events.query.text}"] if events.query else []
-        if self._search:
-            parts.append(f"search: {self._search}")
-        if self._view.model.not_shown:
-            parts.append(f"{self._view.model.not_shown:,} not shown")
-        parts.append("following" if pane.is_following else f"paused, {pane.new_count:,} new (p)")
-        self._events_title.about = " · ".join(parts)
+        parts = (
+            f"filter: {events.query.text}" if events.query else "",
+            f"search: {self._search}" if self._search else "",
+            f"{self._view.model.not_shown:,} not shown" if self._view.model.not_shown else "",
+            "following" if pane.is_following else f"paused, {pane.new_count:,} new (p)",
+        )
+        self._events_title.about = " · ".join(filter(None, parts))
 
     def _place_sides(self) -> None:
         """Show what there is room for beside the slots: the top callers, the details, or both."""
@@ -190,32 +174,29 @@ class MainScreen(Page):
             self.app.push_screen(transcript_dialog(self._view.model, event.key, self._view.zone))
 
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
+        """Filter or search for the text."""
+        model = self._view.model
         try:
-            self._apply_typed(event)
+            if event.purpose == "slots":
+                model.board.filter(Query.parse(event.text, "state", STATES))
+                self._slots.reorder()
+            elif event.purpose == "events":
+                model.events.filter(Query.parse(event.text, "event", EVENTS))
+                self._events.show_events(model.events)
+            else:
+                self._search = " ".join(event.text.split())
+                if self._search:
+                    self._find(-1)
+                else:
+                    self._events.action_jump(-1)
         except QueryError as error:
             self._prompt.complain(str(error))
             return
+        self._redraw_titles()
         self._prompt.complain("")
         if event.is_done:
             self._prompt.display = False
             (self._slots if event.purpose == "slots" else self._events).focus()
-
-    def _apply_typed(self, event: Prompt.Typed) -> None:
-        """Filter or search for the text. Raises QueryError."""
-        model = self._view.model
-        if event.purpose == "slots":
-            model.board.filter(Query.parse(event.text, "state", STATES))
-            self._slots.reorder()
-        elif event.purpose == "events":
-            model.events.filter(Query.parse(event.text, "event", EVENTS))
-            self._events.show_events(model.events)
-        else:
-            self._search = " ".join(event.text.split())
-            if self._search:
-                self.action_search_previous()
-            else:
-                self._events.action_jump(-1)
-        self._redraw_titles()
 
     def action_switch_server(self) -> None:
         start_worker(self, self._operations.switch_server, "op")
@@ -233,26 +214,28 @@ class MainScreen(Page):
         start_worker(self, self._operations.show_service, "op")
 
     def action_disconnect(self) -> None:
-        pane = self.focused if isinstance(self.focused, Table) else self._slots
-        row = self._view.model.board.rows.get(pane.key.slot) if pane.key is not None else None
-        if row is None or row.state != "open" or row.key != pane.key:
+        key = self._key_at_cursor()
+        row = None if key is None else self._view.model.board.rows.get(key.slot)
+        if row is None or row.state != "open" or row.key != key:
             self.notify("There is no open session here.", title="Disconnect", markup=False)
         else:
             self._operations.disconnect(row)
 
     def action_block(self) -> None:
-        pane = self.focused if isinstance(self.focused, Table) else self._slots
-        if pane.key is None or not pane.key.ip:
+        key = self._key_at_cursor()
+        if key is None or not key.ip:
             self.notify("There is no caller here.", title="Block", markup=False)
         else:
-            self._operations.block(pane.key.ip)
+            self._operations.block(key.ip)
+
+    def _key_at_cursor(self) -> SessionKey | None:
+        return (self.focused if isinstance(self.focused, Table) else self._slots).key
 
     def action_filter(self) -> None:
-        model = self._view.model
         if self._events.has_focus:
-            self._prompt.ask("events", model.events.query.text)
+            self._prompt.ask("events", self._view.model.events.query.text)
         else:
-            self._prompt.ask("slots", model.board.query.text)
+            self._prompt.ask("slots", self._view.model.board.query.text)
 
     def action_search(self) -> None:
         self._prompt.ask("search", self._search)

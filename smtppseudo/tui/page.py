@@ -52,18 +52,18 @@ class Page(Screen[None]):
         self.show_hints()
 
     def show_hints(self) -> None:
-        """Show what the keys do where the focus is."""
-        pane = "" if self.focused is None else self.focused.id or ""
-        hints = self.first_hints()
-        for action in self.actions:
-            if action.footer and (not action.panes or pane in action.panes.split()):
-                key = action.keys.split(",")[0]
-                hints.append(Hint(KEY_SIGNS.get(key, key), action.footer, action.name, action.rank))
-        self.footer.hints = tuple(hints)
+        """Show in the footer what the keys do now."""
+        self.footer.hints = self.hints()
 
-    def first_hints(self) -> list[Hint]:
-        """Return what the keys do that are no actions."""
-        raise NotImplementedError
+    def hints(self) -> list[Hint]:
+        """Return what the keys of the actions do where the focus is."""
+        pane = "" if self.focused is None else self.focused.id or ""
+        hints: list[Hint] = []
+        for action in self.actions:
+            key = action.keys.split(",")[0]
+            if action.footer and (not action.panes or pane in action.panes.split()):
+                hints.append(Hint(KEY_SIGNS.get(key, key), action.footer, action.name, action.rank))
+        return hints
 
     def show_notice(self, text: str) -> None:
         """Show a text below or above the tables, or none."""
