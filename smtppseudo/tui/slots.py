@@ -164,16 +164,12 @@ class SlotBoard:
         self.query = query
         self._order = self._free = None
 
-    def drain(self) -> set[int]:
-        """Return the slots that changed since the last call; sort again if their order depends on it."""
+    def drain(self) -> set[int] | None:
+        """Return the slots that changed since the last call; None if the order may have changed, too."""
         touched, self.touched = self.touched, set()
         if touched and (self.sort not in ("slot", "state") or self.query):
             self._order = None
-        return touched
-
-    def is_out_of_order(self) -> bool:
-        """Return whether the order may have changed since `order` was read."""
-        return self._order is None
+        return None if self._order is None else touched
 
     def _set_state(self, row: SlotRow, state: str) -> None:
         if row.state == state:

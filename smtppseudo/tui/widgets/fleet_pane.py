@@ -59,9 +59,7 @@ class FleetPane(Table):
         return len(self._rows)
 
     def go_to(self, line: int) -> None:
-        self._cursor = max(0, min(line, self.count - 1))
-        self.keep_cursor_in_view()
-        self.refresh()
+        super().go_to(line)
         self.post_message(self.Moved())
 
     def show(self, rows: Sequence[ServerRow]) -> None:

@@ -82,7 +82,9 @@ class Table(ScrollView, can_focus=True):
 
     def go_to(self, line: int) -> None:
         """Put the cursor on a line, the nearest one if there is none, and show it."""
-        raise NotImplementedError
+        self._cursor = max(0, min(line, self.count - 1))
+        self.keep_cursor_in_view()
+        self.refresh()
 
     def keep_cursor_in_view(self) -> None:
         """Scroll as far as needed, in a table that scrolls below its titles."""
