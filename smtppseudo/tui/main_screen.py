@@ -9,14 +9,19 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from smtppseudo.link.errors import LinkError
+from smtppseudo.link.route import own_address
+from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui import overview
 from smtppseudo.tui.actions import ACTIONS
-from smtppseudo.tui.background import start_worker
-from smtppseudo.tui.dialogs.dialog import TextDialog
+from smtppseudo.tui.background import in_thread, start_worker
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, TextDialog
+from smtppseudo.tui.dialogs.service import ServiceDialog
 from smtppseudo.tui.dialogs.transcript import transcript_dialog
-from smtppseudo.tui.operations import Operations
+from smtppseudo.tui.memory import Memory
 from smtppseudo.tui.page import Page
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
+from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.slots import COLUMNS
 from smtppseudo.tui.transcripts import SessionKey
 from smtppseudo.tui.widgets.bars import Hint, PaneTitle, RateBar, TopBar
@@ -31,6 +36,11 @@ SIDE_COLUMNS: Final = 100  # from this width of the terminal on, the top callers
 DETAILS_COLUMNS: Final = 160  # from here on, the details, too
 _TITLE_ROWS: Final = 2
 _EVENT_ROWS_MIN: Final = 5
+_ACCEPT = (
+    "The server then accepts every message and throws it away. Honest mail is lost without a bounce: its senders"
+    " believe that it arrived."
+)
+_NO_DATA = "What callers send and the replies to it are then neither logged nor shown, only that they connected."
 
 
 class MainScreen(Page):
@@ -40,10 +50,9 @@ class MainScreen(Page):
     actions = ACTIONS
     BINDINGS: ClassVar[list[BindingType]] = [Binding(action.keys, action.name, action.title) for action in ACTIONS]
 
-    def __init__(self, server: Operations, *hints: Hint) -> None:
-        super().__init__([server])
-        self._operations, self._hints = server, hints
-        self._view = view = server.view
+    def __init__(self, view: ServerView, memory: Memory, *hints: Hint) -> None:
+        super().__init__([view], memory)
+        self._view, self._hints = view, hints
         self._model = view.model  # the one in the panes
         self._search = ""
         self._wants_details: bool | None = None  # None: by width
@@ -91,9 +100,9 @@ class MainScreen(Page):
         enter = Hint("⏎", "session" if isinstance(self.focused, Table) else "press", "enter")
         return [enter, *self._hints, *super().hints()]
 
-    def follow_loss(self, server: Operations) -> None:
-        if server is self._operations and self.app.screen is self:
-            server.ask_for_missing()
+    def follow_loss(self, view: ServerView) -> None:
+        if view is self._view and self.app.screen is self:
+            self.ask_for_missing(view)
 
     def _share_height(self) -> None:
         """Give the slots the rows that they need, and the callers up to a third; but leave a fifth to the events."""
@@ -199,34 +208,80 @@ class MainScreen(Page):
             (self._slots if event.purpose == "slots" else self._events).focus()
 
     def action_switch_server(self) -> None:
-        start_worker(self, self._operations.switch_server, "op")
+        model = self._view.model
+        if model.state != "online":
+            self._do_now("Start", "start")
+            return
+        count = model.board.open_count
+        sessions = f" and ends {count} open session{'' if count == 1 else 's'}" if count else ""
+        text = f"This closes the SMTP port{sessions}. The server process and this screen keep running."
+        self._confirm("Stop server", text, "Stop server", "stop")
 
     def action_data_events(self) -> None:
-        start_worker(self, partial(self._operations.switch_setting, "log_data_events"), "op")
+        if self._view.model.settings.get("log_data_events") is True:
+            self._confirm("Log data", _NO_DATA, "Turn them off", "set", **self._changes(log_data_events=False))
+        else:
+            self._do_now("Log data", "set", **self._changes(log_data_events=True))
 
     def action_accept_mail(self) -> None:
-        start_worker(self, partial(self._operations.switch_setting, "accept_mail"), "op")
+        if self._view.model.settings.get("accept_mail") is True:
+            self._do_now("Accept mail", "set", **self._changes(accept_mail=False))
+        else:
+            self._confirm("Accept mail", _ACCEPT, "Accept mail", "set", **self._changes(accept_mail=True))
 
-    def action_magic_word(self) -> None:
-        self._operations.change_magic_word()
+    def _changes(self, **changes: bool) -> dict[str, object]:
+        return {"changes": changes, "revision": self._view.model.revision}
+
+    def _confirm(self, title: str, text: str, yes: str, op: str, **fields: object) -> None:
+        self.app.push_screen(ConfirmDialog(title, text, yes, partial(self._view.change, op, **fields)))
+
+    def _do_now(self, title: str, op: str, **fields: object) -> None:
+        async def change() -> None:
+            try:
+                await self._view.change(op, **fields)
+            except LinkError as error:
+                self.report(title, str(error))
+
+        start_worker(self, change, "op")
 
     def action_service(self) -> None:
-        start_worker(self, self._operations.show_service, "op")
+        start_worker(self, self._show_service, "op")
+
+    async def _show_service(self) -> None:
+        view, control, address = self._view, self._view.dependencies.service, self._view.target.address
+        if await in_thread(lambda: own_address(address)) is None:
+            self.report("Service", f"{address} is not this machine; manage its service there")
+            return
+        unit = await in_thread(control.ask)
+        if unit.reason:
+            self.report("Service", unit.reason)
+            return
+
+        def follow(unit: UnitState) -> None:
+            view.set_unit(unit)
+            self.retry(view)
+
+        self.app.push_screen(ServiceDialog(control, unit, follow))
 
     def action_disconnect(self) -> None:
         key = self._key_at_cursor()
         row = None if key is None else self._view.model.board.rows.get(key.slot)
         if row is None or row.state != "open" or row.key != key:
             self.notify("There is no open session here.", title="Disconnect", markup=False)
-        else:
-            self._operations.disconnect(row)
+            return
+        text = f"This ends the session of {row.ip} port {row.port} in slot {row.slot}."
+        self._confirm("Disconnect", text, "Disconnect", "disconnect", slot=row.slot)
 
     def action_block(self) -> None:
         key = self._key_at_cursor()
         if key is None or not key.ip:
             self.notify("There is no caller here.", title="Block", markup=False)
-        else:
-            self._operations.block(key.ip)
+            return
+        text = (
+            f"This turns {key.ip} away for 7 days and ends its open sessions. If the server keeps a block list,"
+            f" {key.ip} is in it, too. `smtppseudo unblock {key.ip}` undoes this."
+        )
+        self._confirm("Block", text, "Block", "block", network=key.ip)
 
     def _key_at_cursor(self) -> SessionKey | None:
         return (self.focused if isinstance(self.focused, Table) else self._slots).key

@@ -33,7 +33,6 @@ from smtppseudo.tui.app import MonitorApp
 from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, PolledReply, ResumePoint, Update
 from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.model import Model
-from smtppseudo.tui.operations import Operations
 from smtppseudo.tui.server_view import Dependencies, ServerView, ServiceControl
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
@@ -165,14 +164,9 @@ class Scene:
         return self.app.page
 
     @property
-    def operations(self) -> Operations:
-        """The operations on the server that is shown."""
-        return self.app.page.selected
-
-    @property
     def view(self) -> ServerView:
         """The server that is shown."""
-        return self.operations.view
+        return self.app.page.selected
 
     async def tell(self, *updates: Update) -> None:
         """Let the application process updates, and draw."""

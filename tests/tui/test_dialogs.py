@@ -425,7 +425,7 @@ def test_a_mistake_in_a_filter_stands_below_it_and_a_toast_above_the_events() ->
         assert "state:open ip:1.2.3" in lines[-3]
         assert "is neither an address nor a network" in lines[-2]
         await scene.pilot.press("escape")
-        scene.operations.report("Stop", "this was refused for a reason that takes more than one line of a toast")
+        scene.app.page.report("Stop", "this was refused for a reason that takes more than one line of a toast")
         await scene.settle(lambda: "This was refused" in scene.text(), "the toast")
         assert "following" in scene.text()
         assert "This was refused" in scene.text().split("Events")[0]
