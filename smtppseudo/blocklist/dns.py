@@ -58,7 +58,7 @@ def _records(entries: Iterable[Entry], hostname: str, zone: str) -> Iterator[tup
 
 def _owner(source: str, zone: str) -> str:
     """Return the name of an address, or the wildcard of a /64 (RFC 5782 sections 2.1 and 2.4)."""
-    pointer = ip_address(source.removesuffix("/64")).reverse_pointer.removesuffix(".in-addr.arpa")
-    if source.endswith("/64"):
-        pointer = "*" + pointer[31:]
-    return f"{pointer.removesuffix('.ip6.arpa')}.{zone}."
+    name = (
+        ip_address(source.removesuffix("/64")).reverse_pointer.removesuffix(".in-addr.arpa").removesuffix(".ip6.arpa")
+    )
+    return f"{'*' + name[31:] if source.endswith('/64') else name}.{zone}."

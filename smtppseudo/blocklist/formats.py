@@ -7,6 +7,7 @@ A renderer takes entries sorted by `order`, and the name of the host that made t
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Final, TypeAlias
 
 from smtppseudo.blocklist.policy import Entry
@@ -20,40 +21,29 @@ Renderer: TypeAlias = Callable[[Iterable[Entry], str], Iterator[str]]
 
 
 def _plain(entries: Iterable[Entry], hostname: str) -> Iterator[str]:  # noqa: ARG001 - every renderer has it
-    for entry in entries:
-        yield f"{entry.source}\n"
+    return (f"{entry.source}\n" for entry in entries)
 
 
 def _json(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
-    yield f'{{"hostname":"{UNFIT.sub("-", hostname)}","entries":[\n'
-    comma = ""
-    for entry in entries:
-        yield (
-            f'{comma}{{"source":"{entry.source}","last":"{rfc3339(entry.last)}","expires":"{rfc3339(entry.expires)}"}}'
-        )
+    yield f'{{"hostname":"{UNFIT.sub("-", hostname)}","entries":['
+    comma = "\n"
+    for source, last, expires in entries:
+        yield f'{comma}{{"source":"{source}","last":"{rfc3339(last)}","expires":"{rfc3339(expires)}"}}'
         comma = ",\n"
-    yield "\n]}\n" if comma else "]}\n"
+    yield "\n]}\n"
 
 
 def _nft(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
     """Render a script for `nft -f` that creates the sets, or replaces their elements in one transaction."""
     yield (
-        f"# Block list of {UNFIT.sub('-', hostname)}\n"
-        "table inet smtppseudo {\n"
+        f"# Block list of {UNFIT.sub('-', hostname)}\ntable inet smtppseudo {{\n"
         "    set blocklist4 {\n        type ipv4_addr\n        flags interval\n    }\n"
         "    set blocklist6 {\n        type ipv6_addr\n        flags interval\n    }\n"
-        "}\n"
-        "flush set inet smtppseudo blocklist4\n"
-        "flush set inet smtppseudo blocklist6\n"
+        "}\nflush set inet smtppseudo blocklist4\nflush set inet smtppseudo blocklist6\n"
     )
-    family = ""
-    for entry in entries:
-        wanted = "6" if ":" in entry.source else "4"
-        if wanted != family:
-            yield ("}\n" if family else "") + f"add element inet smtppseudo blocklist{wanted} {{\n"
-            family = wanted
-        yield f"    {entry.source},\n"
-    if family:
+    for is_6, family in groupby(entries, lambda entry: ":" in entry.source):
+        yield f"add element inet smtppseudo blocklist{6 if is_6 else 4} {{\n"
+        yield from (f"    {entry.source},\n" for entry in family)
         yield "}\n"
 
 
@@ -63,30 +53,19 @@ def _rbldnsd(entries: Iterable[Entry], hostname: str) -> Iterator[str]:
     rbldnsd replaces the serial 0 by the file's modification time.
     """
     name = UNFIT.sub("-", hostname) or "localhost"
-    yield (
-        f"$NS 1h {name}\n"
-        f"$SOA 1h {name} hostmaster.{name} 0 10m 5m 7d 5m\n"
-        "$TTL 5m\n"
-        f"$DATASET ip4set:ipv4 @\n{_VALUES.format(name)}{TEST_ENTRY_4} test\n"
-    )
-    is_6 = False
+    values = f"$= $ called {name}, which takes no mail; last: $=\n:127.0.0.2:\n"
+    begin_6 = f"$DATASET ip6trie:ipv6 @\n{values}{TEST_ENTRY_6}/128 test\n"
+    yield f"$NS 1h {name}\n$SOA 1h {name} hostmaster.{name} 0 10m 5m 7d 5m\n$TTL 5m\n"
+    yield f"$DATASET ip4set:ipv4 @\n{values}{TEST_ENTRY_4} test\n"
     for entry in entries:
-        if not is_6 and ":" in entry.source:
-            is_6 = True
-            yield _begin_6(name)
+        if begin_6 and ":" in entry.source:
+            yield begin_6
+            begin_6 = ""
         yield f"{entry.source} {rfc3339(entry.last)[:10]}\n"
-    if not is_6:
-        yield _begin_6(name)
+    yield begin_6
 
 
-_VALUES: Final = "$= $ called {}, which takes no mail; last: $=\n:127.0.0.2:\n"
 UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]")  # the name of a machine may contain any character
-
-
-def _begin_6(name: str) -> str:
-    return f"$DATASET ip6trie:ipv6 @\n{_VALUES.format(name)}{TEST_ENTRY_6}/128 test\n"
-
-
 RENDERERS: Final[dict[str, Renderer]] = {"plain": _plain, "rbldnsd": _rbldnsd, "nft": _nft, "json": _json}
 
 

@@ -108,8 +108,7 @@ class Hits:
             times = array("I")
         for each in at:
             insort(times, each)
-        if len(times) > self._kept:
-            del times[: -self._kept]
+        del times[: -self._kept]
         last = self.policy.listed_at(times)
         is_listed = last is not None and times[-1] < last + self.policy.expire_s
         self._put(source, times, is_listed=is_listed)

@@ -11,9 +11,8 @@ from typing import Final
 
 from smtppseudo.blocklist import dns
 from smtppseudo.blocklist.evidence import HitFinder
-from smtppseudo.blocklist.explain import explain
 from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
-from smtppseudo.blocklist.hits import Hit, hits_in
+from smtppseudo.blocklist.hits import Hit, explain, hits_in
 from smtppseudo.blocklist.hits_file import MAGIC, HitsFiles, coverage_of, render_hits
 from smtppseudo.blocklist.never_listed import NeverListed, read_never_listed
 from smtppseudo.blocklist.policy import KEPT_HITS_MAX, SOURCES_MAX, Entry, Hits, policy_of
@@ -116,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
     now = int(datetime.now(UTC).timestamp())
     if options.explain is not None:
         source = _source(options.explain)
-        hits = [hit for hit in _hits(options, settings, now, {}) if hit.source == source]
+        hits = (hit for hit in _hits(options, settings, now, {}) if hit.source == source)
         text, is_listed = explain(source, hits, policy_of(settings), never.reason(source), now)
         print_text(text)
         return exits.GOOD if is_listed else exits.FAILED

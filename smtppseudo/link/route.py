@@ -88,15 +88,14 @@ def _connect_here(target: Target, keyring: Keyring) -> Route:
 
 def _log_in(target: Target, port: int, keyring: Keyring, *, is_own: bool = True) -> Route:
     def dial(cookies: tuple[str, ...]) -> MonitorLink:
-        secrets = Secrets(cookies, target.magic_word)
-        return MonitorLink.connect(target.host, port, secrets, tls=target.tls, pin_for=keyring.pin_for)
+        return MonitorLink.connect(target.host, port, Secrets(cookies, target.magic_word), tls=target.tls, pin=pin)
 
+    pin = keyring.pin_for(target.address, port)
     cookies = keyring.cookies()
     try:
         link = dial(cookies)
     except NeedsMagicWordError:
-        # A server that has just started opens its port before it writes its cookie.
-        again = keyring.cookies()
+        again = keyring.cookies()  # a server that has just started opens its port before it writes its cookie
         if again == cookies:
             raise
         link = dial(again)
@@ -134,10 +133,9 @@ def resolve(host: str) -> list[str]:
 def _is_own(address: str) -> bool:
     if is_loopback(address.partition("%")[0]):
         return True
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:  # nothing is sent
-        try:
-            sock.bind((address, 0))
-        except OSError:
-            return False
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((address, 0))  # nothing is sent
+    except OSError:
+        return False
     return True

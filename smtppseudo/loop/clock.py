@@ -34,9 +34,7 @@ class Clock:
 
     def stamp_at(self, monotonic: float) -> str:
         """Format an earlier time, in monotonic seconds, like `stamp`."""
-        milliseconds = self._wall_ns() // 1_000_000 - round((self.now - monotonic) * 1000)
-        second, millisecond = divmod(milliseconds, 1000)
-        return _stamp(second, millisecond)
+        return _stamp(*divmod(self._wall_ns() // 1_000_000 - round((self.now - monotonic) * 1000), 1000))
 
     def _begin_second(self, second: int) -> None:
         self.second = second

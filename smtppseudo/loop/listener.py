@@ -147,7 +147,7 @@ class Listener:
     ) -> None:
         self.address: str = sock.getsockname()[0]
         self.port: int = sock.getsockname()[1]
-        self.fault = reactor.report_fault
+        self.fault = reactor.fault
         self._sock = sock
         self._reactor = reactor
         self.on_accept = on_accept

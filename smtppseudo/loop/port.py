@@ -99,15 +99,13 @@ class Port:
     def _all_or_none(
         self, listeners: list[Listener], do: Callable[[Listener], None], undo: Callable[[Listener], None]
     ) -> None:
-        done: list[Listener] = []
-        try:
-            for listener in listeners:
+        for done, listener in enumerate(listeners):
+            try:
                 do(listener)
-                done.append(listener)
-        except (OSError, ListenError):
-            for listener in done:
-                self._undo(undo, listener)
-            raise
+            except (OSError, ListenError):
+                for each in listeners[:done]:
+                    self._undo(undo, each)
+                raise
 
     def _undo(self, undo: Callable[[Listener], None], listener: Listener) -> None:
         try:

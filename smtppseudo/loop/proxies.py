@@ -74,9 +74,9 @@ class ProxiedConnection:
             gate.reactor.watch(self._sock.fileno(), self)
         except OSError:  # the kernel cannot watch one more
             self.due(now)
-            return True
-        gate.waiting.add(self)
-        gate.reactor.wheel.schedule(self, now + HEADER_TIMEOUT_S)
+        else:
+            gate.waiting.add(self)
+            gate.reactor.wheel.schedule(self, now + HEADER_TIMEOUT_S)
         return True
 
     def ready(self, now: float) -> None:
@@ -94,7 +94,7 @@ class ProxiedConnection:
 
     def fault(self, error: Exception, /) -> None:
         """Close only this connection after a bug."""
-        self._gate.reactor.report_fault(error)
+        self._gate.reactor.fault(error)
         self.close()
 
     def close(self) -> None:
@@ -110,10 +110,9 @@ class ProxiedConnection:
 
     def _stop_waiting(self) -> bool:
         """Return whether the connection was waiting, and so is watched."""
-        gate = self._gate
-        is_watched = self in gate.waiting
-        gate.waiting.discard(self)
-        gate.reactor.wheel.cancel(self)
+        is_watched = self in self._gate.waiting
+        self._gate.waiting.discard(self)
+        self._gate.reactor.wheel.cancel(self)
         return is_watched
 
     def _receive(self) -> ParsedHeader:

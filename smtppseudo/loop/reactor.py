@@ -33,7 +33,7 @@ class Timer:
 
     def __init__(self, reactor: "Reactor", due: Callable[[float], None]) -> None:
         self.due = due
-        self.fault = reactor.report_fault
+        self.fault = reactor.fault
         self.due_tick = 0
 
 
@@ -57,7 +57,6 @@ class Reactor:
         self.in_breaks: list[Timed] = []
         self.at_end_of_turn: list[Timed] = []
         self.turns = 0
-        self.fault = self.report_fault
         self._selector = selector = make_selector()
         self.watch, self.rewatch, self.unwatch = selector.watch, selector.rewatch, selector.unwatch
         self.unwatch_own = selector.forget  # of a socket that no other process holds
@@ -66,12 +65,8 @@ class Reactor:
         self._wake_receiver, self._wake_sender = socket.socketpair()
         self._wake_receiver.setblocking(False)
         self._wake_sender.setblocking(False)
+        self.wake_fd = self._wake_sender.fileno()  # for `signal.set_wakeup_fd`: a byte written to it wakes the selector
         self.watch(self._wake_receiver.fileno(), self)
-
-    @property
-    def wake_fd(self) -> int:
-        """The descriptor for `signal.set_wakeup_fd`: a byte that is written to it wakes the selector."""
-        return self._wake_sender.fileno()
 
     def call_soon(self, call: Callable[[float], None]) -> None:
         """Call a function with the time, in the next turn or break. Any thread and any signal handler may call this."""
@@ -86,7 +81,7 @@ class Reactor:
         self._wake_receiver.recv(4096)
         self._make_calls(now)
 
-    def report_fault(self, error: Exception, /) -> None:
+    def fault(self, error: Exception, /) -> None:
         """Report a bug of the server."""
         self.on_fault(error)
 
@@ -105,9 +100,7 @@ class Reactor:
         clock = self.clock
         next_due = self.wheel.next_due()
         if next_due is not None:
-            wait_s = next_due - clock.now
-            if not 0.0 <= wait_s <= _WAIT_MAX_S:
-                wait_s = 0.0 if wait_s < 0.0 else _WAIT_MAX_S
+            wait_s = max(0.0, min(next_due - clock.now, _WAIT_MAX_S))
             timeout_s = wait_s if timeout_s is None else min(timeout_s, wait_s)
         ready = self._selector.objects(timeout_s)
         self.turns += 1
@@ -139,7 +132,7 @@ class Reactor:
             try:
                 self._calls.pop(0)(now)
             except Exception as error:  # noqa: BLE001 - a bug costs one call, not the server
-                self.report_fault(error)
+                self.fault(error)
 
     def _call_ready(self, ready: Sequence[Watched], now: float) -> None:
         for watched in ready:
@@ -165,8 +158,9 @@ class Reactor:
         """Call `after_turn`, the calls of `call_soon`, `at_end_of_turn` and `in_breaks`; return the time."""
         self._finish()
         self.clock.read()
-        self._make_calls(self.clock.now)
+        now = self.clock.now
+        self._make_calls(now)
         due = dict.fromkeys([*self.at_end_of_turn, *self.in_breaks])  # once each
         self.at_end_of_turn = []
-        self._call_due(list(due), self.clock.now)
-        return self.clock.now
+        self._call_due(list(due), now)
+        return now

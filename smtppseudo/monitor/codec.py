@@ -38,9 +38,7 @@ NOT_PRINTABLE = FrameError(BAD_FRAME, "a frame holds only printable ASCII, and e
 NOT_JSON = FrameError(BAD_FRAME, "the line is not one JSON object")
 TOO_DEEP = FrameError(BAD_FRAME, f"the frame is nested more than {MAX_DEPTH} deep")
 KEY_TWICE = FrameError(BAD_FRAME, "a key occurs twice in one object")
-NUMBER_OUT_OF_RANGE = FrameError(
-    BAD_FRAME, f"a number is infinite, not a number, or longer than {MAX_NUMBER_CHARS} characters"
-)
+NUMBER_OUT_OF_RANGE = FrameError(BAD_FRAME, f"a number is not finite, or longer than {MAX_NUMBER_CHARS} characters")
 LONE_SURROGATE = FrameError(BAD_FRAME, "a string holds half a surrogate pair")
 
 
@@ -152,7 +150,6 @@ class _LimitError(ValueError):
     """Carries a `FrameError` out of the decoder."""
 
     def __init__(self, error: FrameError) -> None:
-        super().__init__(error.message)
         self.error = error
 
 
@@ -172,16 +169,12 @@ def _integer(text: str) -> int:
 
 def _fraction(text: str) -> float:
     value = float(text) if len(text) <= MAX_NUMBER_CHARS else math.inf
-    if not math.isfinite(value):  # 1e999 is a valid number, but infinite as a float
+    if not math.isfinite(value):  # NaN, Infinity, and 1e999: a valid number, but infinite as a float
         raise _LimitError(NUMBER_OUT_OF_RANGE)
     return value
 
 
-def _constant(_name: str) -> object:
-    raise _LimitError(NUMBER_OUT_OF_RANGE)  # NaN, Infinity, -Infinity
-
-
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_constant
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_fraction
 )
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -39,7 +39,7 @@ class Counters:
             self.commands += said.commands
             if said.mails_refused:
                 if day != self._day:
-                    self._begin_day(day)
+                    self._day, self.mails_refused_today = day, 0
                 self.mails_refused[session.stage] += said.mails_refused
                 self.mails_refused_today += said.mails_refused
         self.received_bytes += session.received_bytes
@@ -49,15 +49,11 @@ class Counters:
 
     def as_dict(self, day: str) -> dict[str, object]:
         """Return the sums as monitors receive them."""
-        self._begin_day(day)
         return {name: value for name, value in vars(self).items() if name != "_day"} | {
             "turned_away": dict(self.turned_away),
             "closed": dict(self.closed),
             "mails_refused": dict(self.mails_refused),
+            "mails_refused_today": self.mails_refused_today if day == self._day else 0,
             "wasted_s": round(self.wasted_s, 3),
             "delayed_s": round(self.delayed_s, 3),
         }
-
-    def _begin_day(self, day: str) -> None:
-        if day != self._day:
-            self._day, self.mails_refused_today = day, 0

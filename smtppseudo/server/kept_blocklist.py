@@ -87,7 +87,7 @@ class KeptBlocklist:
                 reason = event.reason if isinstance(event, Closed) else ""
                 evidence = evidence_of(NAMES[type(event)], "", reason, pregreet=False)
             at = self._reactor.clock.second
-            if self._sessions.is_hit(session.session_id, NAMES[type(event)], evidence, at):
+            if self._sessions.is_hit(session.origin, NAMES[type(event)], evidence, at):
                 self._count(session, at)
 
     def close(self) -> None:

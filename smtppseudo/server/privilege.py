@@ -135,9 +135,7 @@ def _require_no_way_back(user: "struct_passwd") -> None:
         users, groups = {os.getuid(), os.geteuid()}, {os.getgid(), os.getegid()}
     is_user = (users, groups) == ({user.pw_uid}, {user.pw_gid})
     if not is_user or not set(os.getgroups()) <= {user.pw_gid}:  # some systems count the group itself
-        raise PrivilegeError(
-            f"did not become user {user.pw_name}, though the system says so; the server does not start"
-        )
+        raise PrivilegeError(f"did not become user {user.pw_name}, though the system says so; the server cannot start")
     calls: tuple[Callable[[Any], None], ...] = (os.setuid, os.seteuid, os.setgid, os.setegid, os.setgroups)
     for call in calls:
         try:

@@ -58,15 +58,11 @@ class LineSplitter:
             self._dropped += max(0, len(data) - room)
 
     def _finish(self) -> Line:
-        text, dropped = self.partial, self._dropped
-        if self._last_is_cr:
-            if dropped:
-                dropped -= 1
-            else:
-                text = text[:-1]
-        line = Line(text, not self._last_is_cr, dropped)
+        text, dropped, ends_with_cr = self.partial, self._dropped, self._last_is_cr
         self.partial, self._dropped, self._last_is_cr = b"", 0, False
-        return line
+        if ends_with_cr and not dropped:
+            text = text[:-1]
+        return Line(text, not ends_with_cr, max(0, dropped - ends_with_cr))
 
 
 class MessageCounter:
@@ -103,18 +99,3 @@ class MessageCounter:
     def _count(self, data: bytes) -> None:
         # The sender doubles a dot at the beginning of a line; the extra dot does not count (RFC 5321 section 4.5.2).
         self.size_bytes += len(data) - data.count(b"\r\n.")
-
-
-class ChunkDropper:
-    """Drops the bytes of a chunk (RFC 3030); `left` counts those that are still to come."""
-
-    __slots__ = ("left",)
-
-    def __init__(self, size_bytes: int) -> None:
-        self.left = size_bytes
-
-    def take(self, data: bytes, start: int) -> int:
-        """Consume `data` from `start`; return the position after what belongs to the chunk."""
-        end = min(start + self.left, len(data))
-        self.left -= end - start
-        return end

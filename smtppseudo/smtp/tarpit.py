@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from smtppseudo.events import CloseReason, Event
 from smtppseudo.smtp.dialogue import AT_ONCE, Dialogue
-from smtppseudo.smtp.lines import ChunkDropper, LineSplitter, MessageCounter
+from smtppseudo.smtp.lines import LineSplitter, MessageCounter
 from smtppseudo.smtp.session import SmtpSession
 
 _ROUNDING: Final = 0.001  # of a byte, so that a float's last bit does not delay the byte that is due at `deadline`
@@ -88,14 +88,10 @@ class TarpitSession(SmtpSession):
 
     def tick(self, now: float) -> list[Event]:
         """End the session if one of its time-outs has passed, or process the next command if it is due."""
-        if now >= self.expires_at:
-            self.end("session")
-        elif self._to_send:
-            pass  # data_to_send returns the bytes that are due
-        elif self._early is not None:
+        if self._early is not None and not self._to_send and now < self.expires_at:
             return self._process_early(now)
-        elif now >= self.idle_since + self._dialogue.idle_timeout_s:
-            self.end("idle")
+        if now >= self.expires_at or not self._to_send:  # during a reply it is never idle
+            super().tick(now)
         return []
 
     def data_to_send(self, now: float) -> bytes:
@@ -181,8 +177,8 @@ class TarpitSession(SmtpSession):
         A message is not taken line by line: 400 KB of empty lines a second would keep the server busy.
         """
         held = self._held
-        if isinstance(held, ChunkDropper):
-            return held.left
+        if isinstance(held, int):
+            return held
         return held.end_in(data) if isinstance(held, MessageCounter) else data.find(b"\n") + 1
 
     def _add_delay(self, now: float) -> None:

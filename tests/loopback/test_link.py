@@ -345,7 +345,7 @@ def test_too_few_iterations_get_no_proof() -> None:
         it.answer()
         it.wait_for_end()
 
-    with Scripted(script) as server, pytest.raises(BadPeerError, match="iteration count is not 600000 to 10000000"):
+    with Scripted(script) as server, pytest.raises(BadPeerError, match="iterations must be 600000 to 10000000"):
         connect(server, Secrets(magic_word=WORD))
 
 
