@@ -159,7 +159,7 @@ def test_setup_checks_each_value_while_it_is_typed() -> None:
         setup.query_one("#port", Input).value = "70000"
         setup.query_one("#word", Input).value = "short"
         setup.query_one("#host", Input).value = ""
-        await scene.settle(lambda: says("host") == "An empty address is not a valid IP.", "empty address")
+        await scene.settle(lambda: says("host") == "an empty address is not a valid IP", "empty address")
         assert "1 to 200 printable ASCII" in says("greeting")
         assert says("port") == "70000 is not a port: 1 to 65535"
         assert "5 so far" in says("word")

@@ -43,7 +43,7 @@ class _Form(NamedTuple):
 def look_up(address: str) -> str:
     """Return the addresses of a name in words; this may take seconds. Raises ValueError if there are none."""
     if not address:
-        raise ValueError("An empty address is not a valid IP.")
+        raise ValueError("an empty address is not a valid IP")
     try:
         found = resolve(address)
     except UnresolvedError as error:
