@@ -1,5 +1,6 @@
 """The main screen: header and buttons at the top, slots with the top callers beside them, events below."""
 
+from datetime import tzinfo
 from functools import partial
 from typing import ClassVar, Final
 
@@ -17,13 +18,13 @@ from smtppseudo.tui.actions import ACTIONS
 from smtppseudo.tui.background import in_thread, start_worker
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog, TextDialog
 from smtppseudo.tui.dialogs.service import ServiceDialog
-from smtppseudo.tui.dialogs.transcript import transcript_dialog
 from smtppseudo.tui.memory import Memory
 from smtppseudo.tui.page import Page
 from smtppseudo.tui.query import EVENTS, STATES, Query, QueryError
 from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.slots import COLUMNS
-from smtppseudo.tui.transcripts import SessionKey
+from smtppseudo.tui.texts import clock_time, reply_class
+from smtppseudo.tui.transcripts import SessionKey, Transcript, TranscriptLine
 from smtppseudo.tui.widgets.bars import Hint, PaneTitle, RateBar, TopBar
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 from smtppseudo.tui.widgets.caller_pane import CallerPane
@@ -41,6 +42,7 @@ _ACCEPT = (
     " believe that it arrived."
 )
 _NO_DATA = "What callers send and the replies to it are then neither logged nor shown, only that they connected."
+_STYLES: Final = {"no": "$primary", "mistake": "$muted", "fault": "$error", "said": ""}
 
 
 class MainScreen(Page):
@@ -176,11 +178,24 @@ class MainScreen(Page):
         start_worker(self, partial(self.run_action, str(event.button.id)), "button")
 
     def on_table_opened(self, event: Table.Opened) -> None:
-        if event.key is None or not event.key.session:
-            reason = "No event of it is kept any more." if event.key is None else "This event belongs to no session."
+        """Show a session. The text grows while the session goes on."""
+        key, model = event.key, self._view.model
+        if key is None or not key.session:
+            reason = "No event of it is kept any more." if key is None else "This event belongs to no session."
             self.notify(reason, title="Session", markup=False)
-        else:
-            self.app.push_screen(transcript_dialog(self._view.model, event.key, self._view.zone))
+            return
+        row = model.board.rows.get(key.slot)
+        names = ("helo", "sender", "last", "reply") if row is not None and row.key == key else ()
+        known = [f"{name:<8}{value}" for name in names if (value := getattr(row, name))]
+        nothing = "This screen saw nothing of this session: it is older than the events kept.\n"
+        otherwise = "\n".join([nothing, "The server's last state of it:" if known else "", *known])
+
+        def text() -> Content | None:
+            transcript = model.transcripts.get(key)
+            return None if transcript is None else _transcript_text(transcript, self._view.zone)
+
+        title = f"Slot {key.slot}, session {key.session}: {key.ip} port {key.port}"
+        self.app.push_screen(TextDialog(title, text, otherwise))
 
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
         """Filter or search for the text."""
@@ -323,3 +338,16 @@ class MainScreen(Page):
             self._place_sides()
         else:
             self.app.push_screen(TextDialog("Details", partial(overview.details, self._view, has_callers=True)))
+
+
+def _transcript_text(transcript: Transcript, zone: tzinfo | None) -> Content:
+    lines = [_line(line, zone) for line in transcript.lines()]
+    notes = [] if transcript.is_whole else ["this is not the start: the session began before this screen connected"]
+    notes += [f"{transcript.cut} events before this are not kept"] if transcript.cut else []
+    return Content("\n").join([*[Content.styled(f"-- {note} --", "$warning italic") for note in notes], *lines])
+
+
+def _line(line: TranscriptLine, zone: tzinfo | None) -> Content:
+    time = clock_time(line.time, zone) if line.time else " " * 8
+    style = "$muted" if line.side == "-" else _STYLES[reply_class(line.text)] if line.side == "S" else ""
+    return Content.assemble((f"{time} ", "$muted"), (f"{line.side} {line.text}", style))

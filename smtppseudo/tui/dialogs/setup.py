@@ -32,14 +32,6 @@ class SetupResult(NamedTuple):
     wants_new_word: bool = False  # change the server's magic word; nothing else counts then
 
 
-class _Form(NamedTuple):
-    """What is in the form."""
-
-    values: dict[str, str]
-    is_kept: bool
-    is_cleartext: bool
-
-
 def look_up(address: str) -> str:
     """Return the addresses of a name in words; this may take seconds. Raises ValueError if there are none."""
     if not address:
@@ -88,12 +80,16 @@ class SetupDialog(Dialog[SetupResult]):
 
     def on_mount(self) -> None:
         self._form_before = self._form()
-        for name in self._form().values:
+        for name in self._form_before[0]:
             self._check_soon(name)
 
-    def _form(self) -> _Form:
+    def _form(self) -> tuple[dict[str, str], bool, bool]:
+        """Return the input lines by name, and the state of the switches."""
         values = {str(line.id): line.value for line in self.query(Input)}
-        return _Form(values, self._keep.is_on, self._cleartext.is_on)
+        return values, self._keep.is_on, self._cleartext.is_on
+
+    def _value(self, name: str) -> str:
+        return self.query_one(f"#{name}", Input).value
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Check each value while it is typed."""
@@ -129,7 +125,7 @@ class SetupDialog(Dialog[SetupResult]):
         """Check the greeting, the port or the magic word, and show the result; return whether it is good."""
         check_value = {"greeting": self._check_greeting, "port": _check_port, "word": self._check_word}[name]
         try:
-            self._hint(name, check_value(self._form().values[name]))
+            self._hint(name, check_value(self._value(name)))
         except ValueError as error:
             self._hint(name, str(error), is_bad=True)
             return False
@@ -139,7 +135,7 @@ class SetupDialog(Dialog[SetupResult]):
         """Look the address up, and show the result; return whether it is good."""
         await asyncio.sleep(after_s)
         try:
-            self._hint("host", await in_thread(partial(look_up, self._form().values["host"].strip())))
+            self._hint("host", await in_thread(partial(look_up, self._value("host").strip())))
         except ValueError as error:
             self._hint("host", str(error), is_bad=True)
             return False
@@ -211,5 +207,5 @@ class SetupDialog(Dialog[SetupResult]):
             if error.code != "conflict":
                 raise
             self._take_greeting()
-            text = f'Another monitor has changed the settings; the greeting is "{self._greeting}" now.'
-            raise OpRefusedError(f"{text} Save again to replace it.", error.code) from None
+            text = f'another monitor has changed the settings; the greeting is "{self._greeting}" now'
+            raise OpRefusedError(f"{text}; save again to replace it", error.code) from None

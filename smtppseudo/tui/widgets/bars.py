@@ -61,7 +61,6 @@ class PaneTitle(Widget):
     """One line. `about` is the text on the right: filter, counts, ..."""
 
     about: reactive[str] = reactive("")
-
     label: reactive[str] = reactive("")
 
     def __init__(self, label: str, *, id: str, corner: str = "") -> None:  # noqa: A002

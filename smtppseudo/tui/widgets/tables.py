@@ -1,6 +1,7 @@
 """What the tables of sessions share: keys, cursor, and the styles of replies."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, TypeVar
 
 from rich.style import Style
@@ -58,12 +59,11 @@ class Table(ScrollView, can_focus=True):
     head_lines = 0
     _cursor = 0
 
+    @dataclass
     class Opened(Message):
         """The operator opened a session; `key` None: no event of it is kept."""
 
-        def __init__(self, key: SessionKey | None) -> None:
-            super().__init__()
-            self.key = key
+        key: SessionKey | None
 
     @property
     def key(self) -> SessionKey | None:
