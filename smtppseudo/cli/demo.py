@@ -21,7 +21,7 @@ from smtppseudo.cli.options import describe, seconds, whole_number
 from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, require_screen, show
 from smtppseudo.cli.watch import Watch, print_at_once
 from smtppseudo.config.settings import check
-from smtppseudo.demo.arrivals import arrivals
+from smtppseudo.demo.callers import arrivals
 from smtppseudo.demo.directory import DemoDirectory
 from smtppseudo.demo.process import NotStartedError, ServerProcess
 from smtppseudo.demo.traffic import ADDRESS, Traffic

@@ -6,8 +6,7 @@ from smtppseudo.link.pins import SHOW_COMMAND
 class LinkError(Exception):
     """The base class. After every error except OpRefusedError, the link cannot be used any more.
 
-    `short` is the error in at most 18 characters. `code` is the protocol's, such as `rate` or `busy`, if the server
-    has refused something.
+    `short` is the error in at most 18 characters; `code` is the protocol's, such as `busy`, if the server has refused.
     """
 
     short = "no connection"
@@ -38,42 +37,36 @@ class NotPrivateError(LinkError):
 class CertificateError(LinkError):
     """The server's certificate is not trusted. Nothing was sent.
 
-    `fingerprint` is that certificate's, as in `SHA256:0A:1B:...`; `place` is the requested host and port, `text` says
-    what the server there does.
+    `fingerprint` is its fingerprint, `accepted` that of the accepted one; `place` is the requested host and port.
     """
 
-    def __init__(self, text: str, fingerprint: str, place: tuple[str, int]) -> None:
-        super().__init__("{} port {} ".format(*place) + text)
-        self.fingerprint = fingerprint
-        self.place = place
+    text = ""
+
+    def __init__(self, fingerprint: str, place: tuple[str, int], accepted: str = "") -> None:
+        text = self.text.format(fingerprint=fingerprint, accepted=accepted)
+        super().__init__(f"{place[0]} port {place[1]} shows {text}")
+        self.fingerprint, self.place, self.accepted = fingerprint, place, accepted
 
 
 class UnknownCertificateError(CertificateError):
     """No certificate of this server was accepted before. A person should compare the fingerprint, and can accept it."""
 
     short = "new certificate"
-
-    def __init__(self, fingerprint: str, place: tuple[str, int]) -> None:
-        text = (
-            f"shows a certificate that this user has not accepted yet, with the fingerprint {fingerprint};"
-            f" on the server, `{SHOW_COMMAND}` prints the right one"
-        )
-        super().__init__(text, fingerprint, place)
+    text = (
+        "a certificate that this user has not accepted yet, with the fingerprint {fingerprint}; on the server,"
+        f" `{SHOW_COMMAND}` prints the right one"
+    )
 
 
 class ChangedCertificateError(CertificateError):
-    """The certificate is not the accepted one, whose fingerprint is `accepted`."""
+    """The certificate is not the accepted one."""
 
     short = "other certificate"
-
-    def __init__(self, fingerprint: str, place: tuple[str, int], accepted: str) -> None:
-        text = (
-            f"shows another certificate than the accepted one, {fingerprint} instead of {accepted}: the server has a"
-            " new certificate, or somebody on the network path pretends to be the server; nothing was sent to it; on"
-            f" the server, `{SHOW_COMMAND}` prints the right fingerprint"
-        )
-        super().__init__(text, fingerprint, place)
-        self.accepted = accepted
+    text = (
+        "another certificate than the accepted one, {fingerprint} instead of {accepted}: the server has a new"
+        " certificate, or somebody on the network path pretends to be the server; nothing was sent to it; on the"
+        f" server, `{SHOW_COMMAND}` prints the right fingerprint"
+    )
 
 
 class NeedsMagicWordError(LinkError):

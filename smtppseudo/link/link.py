@@ -18,7 +18,7 @@ from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.errnos import reason_of
 
 TIMEOUT_S: Final = 10.0
-SNAPSHOT_TIMES: Final = 6  # times the time-out for a whole snapshot, while parts of it come; a security limit
+LOGIN_TIMES: Final = 6  # times the time-out for a whole login with its snapshot; a security limit
 SERVER_NAME_CHARS_MAX: Final = 64
 QUEUED_MAX: Final = 1_000  # events that arrive while a request waits for its reply; a security limit
 
@@ -64,10 +64,10 @@ class MonitorLink:
     ) -> "MonitorLink":
         """Connect, log in, and return when the snapshot has come.
 
-        `host` None means this machine. Each step may take `timeout_s`, the snapshot `SNAPSHOT_TIMES` as long; looking
-        up the name is not counted. With TLS, the server's certificate must have the fingerprint `pin`; otherwise a
-        CertificateError is raised, and no secret was sent. With `pin`, TLS is always used. Raises LinkError (do not
-        retry a refused secret), and ValueError for an invalid magic word.
+        `host` None means this machine. Something must come every `timeout_s`, and everything in `LOGIN_TIMES` as long;
+        looking up the name is not counted. With TLS, the server's certificate must have the fingerprint `pin`;
+        otherwise a CertificateError is raised, and no secret was sent. With `pin`, TLS is always used. Raises LinkError
+        (do not retry a refused secret), and ValueError for an invalid magic word.
         """
         requested = (host or wire.LOOPBACK, port)
         if tls == "off" and pin is not None:
@@ -103,11 +103,7 @@ class MonitorLink:
         return self.is_encrypted or is_loopback(self.address)
 
     def request(self, op: str, **fields: object) -> Frame:
-        """Send a request and wait for its reply; return the reply's own fields.
-
-        Raises OpRefusedError, another LinkError if the connection is lost or no reply comes in time, and ValueError
-        for a request over 16 KiB.
-        """
+        """Send a request and wait; return the reply's own fields. Raises LinkError, and ValueError above 16 KiB."""
         request_id = self._wire.request(op, **fields)
         self._replies = {request_id: None}
         give_up_at = time.monotonic() + self._timeout_s
@@ -173,20 +169,17 @@ class MonitorLink:
 
 def _log_in(link_wire: wire.Wire, timeout_s: float) -> tuple[Snapshot, list[Incoming]]:
     """Log in; return the snapshot and the values that came after it. Raises LinkError."""
-    client, state, give_up_at = link_wire.client, link_wire.client.state, time.monotonic() + timeout_s
+    place, give_up_at = link_wire.client.place, time.monotonic() + LOGIN_TIMES * timeout_s
     if link_wire.needs_tls(timeout_s):
-        raise UnreachableError(f"{client.place}: this port accepts only TLS; give --tls")
+        raise UnreachableError(f"{place}: this port accepts only TLS; give --tls")
     while True:
-        if client.state is not state:  # each step has its own time-out; a long snapshot may take longer
-            state = client.state
-            give_up_at = time.monotonic() + timeout_s * (SNAPSHOT_TIMES if state is ClientState.AUTHENTICATED else 1)
         left_s = min(timeout_s, give_up_at - time.monotonic())
         found = link_wire.read(left_s) if left_s > 0 else None
         if found is None:
             missing = f"no reply to the login within {timeout_s:g} s; try again"
-            if state is ClientState.AWAITS_HELLO:
+            if link_wire.client.state is ClientState.AWAITS_HELLO:
                 missing = f"no hello within {timeout_s:g} s; is that a monitor port? with TLS, give --tls"
-            raise UnreachableError(f"{client.place}: {missing}")
+            raise UnreachableError(f"{place}: {missing}")
         for index, value in enumerate(found):
             if isinstance(value, LinkError):
                 raise value

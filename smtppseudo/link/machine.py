@@ -112,10 +112,7 @@ class MonitorClient:
         return data
 
     def request(self, op: str, **fields: object) -> int:
-        """Queue a request; return its number, which its reply has as `id`.
-
-        Raises ValueError before the login, and for a request over 16 KiB.
-        """
+        """Queue a request; return the `id` of its reply. Raises ValueError before the login, and above 16 KiB."""
         if self.state is not ClientState.AUTHENTICATED:
             raise ValueError("not logged in")
         return self._send(op=op, **fields)

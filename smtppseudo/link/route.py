@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from smtppseudo.config.settings import MONITOR_PORT
-from smtppseudo.link.errors import NeedsMagicWordError, NotPrivateError, UnreachableError
+from smtppseudo.link.errors import LinkError, NeedsMagicWordError, NotPrivateError, UnreachableError
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.link import MonitorLink
 from smtppseudo.link.machine import Secrets
@@ -76,9 +76,8 @@ def connect(target: Target, keyring: Keyring) -> Route:
 
 
 def _connect_here(target: Target, keyring: Keyring) -> Route:
-    noted = keyring.ports() if target.port is None else (target.port,)
     failures: list[UnreachableError] = []
-    for port in noted or (MONITOR_PORT,):
+    for port in keyring.ports() if target.port is None else (target.port,):
         try:
             return _log_in(target, port, keyring)
         except UnreachableError as error:
@@ -112,21 +111,17 @@ def own_address(host: str) -> str | None:
     """Return the address of a host if it is one of this machine's own, else None."""
     try:
         addresses = resolve(host)
-    except UnresolvedError:
+    except LinkError:
         return None
     return next((address for address in addresses if _is_own(address)), None)
 
 
-class UnresolvedError(Exception):
-    """A name has no address; the text says why."""
-
-
 def resolve(host: str) -> list[str]:
-    """Return the addresses of a name; this may take seconds. Raises UnresolvedError."""
+    """Return the addresses of a name; this may take seconds. Raises LinkError, whose text is the reason."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
-        raise UnresolvedError(reason_of(error)) from None
+        raise LinkError(reason_of(error)) from None
     return list(dict.fromkeys([str(address[0]) for *_, address in found]))
 
 

@@ -60,19 +60,13 @@ class Wire:
             return self._receive() if is_ready else None
 
     def needs_tls(self, timeout_s: float) -> bool:
-        """Return whether no hello comes in clear text, but a second connection can do a TLS handshake.
-
-        Raises ClosedError.
-        """
+        """Return whether no hello comes in clear text, but a second connection speaks TLS. Raises ClosedError."""
         if not isinstance(self._sock, socket.socket) or self._wait(min(_HELLO_S, timeout_s)):
             return False
         return _speaks_tls(self._sock, max(0.0, timeout_s - _HELLO_S))
 
     def request(self, op: str, **fields: object) -> int:
-        """Send a request; return its number. Raises ClosedError and, like the machine, ValueError.
-
-        A lost connection is not an error here; `read` reports it.
-        """
+        """Send a request; return its number. Raises ClosedError and ValueError; `read` reports a lost connection."""
         with self._lock:
             self._require_open()
             request_id = self.client.request(op, **fields)
@@ -152,10 +146,7 @@ def connect_socket(host: str | None, port: int, timeout_s: float) -> socket.sock
 
 
 def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: str | None) -> "TlsSocket":
-    """Start TLS with the server whose certificate has the fingerprint `pin`.
-
-    `place` is the requested host and port. Raises LinkError; in that case nothing was sent but the handshake.
-    """
+    """Start TLS with the server at the requested host and port. Raises LinkError; then only the handshake was sent."""
     from smtppseudo.net import tls  # noqa: PLC0415 - most connections are to this machine
 
     name = f"{place[0]} port {place[1]}"
@@ -175,9 +166,8 @@ def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: s
         why = str(error).lower().replace("_", " ")
         raise errors.BadPeerError(f"{name}: the TLS handshake failed ({why}); is that a monitor port?") from None
     except TimeoutError:
-        raise errors.UnreachableError(
-            f"{name}: no TLS handshake within {timeout_s:g} s; is that a monitor port?"
-        ) from None
+        why = f"no TLS handshake within {timeout_s:g} s"
+        raise errors.UnreachableError(f"{name}: {why}; is that a monitor port?") from None
     except OSError as error:
         why = f"the connection was lost in the TLS handshake ({reason_of(error)})"
         raise errors.ConnectionLostError(f"{name}: {why}; the server may be busy, try again") from None

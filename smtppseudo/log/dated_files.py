@@ -74,7 +74,12 @@ class DatedLog:
         if 0 < self._limits.max_bytes_per_day < self._bytes + size:
             self._begin_trouble("log_max_bytes_per_day is reached", now)
         else:
-            written = self._append(data, now)
+            try:
+                while written < size:
+                    written += os.write(self._fd, data[written:] if written else data)
+            except OSError as error:
+                self._begin_trouble(error.strerror or str(error), now)
+            self._bytes += written
         self._lines_since_check += account.record_write(len(lines), data, written)
         return size
 
@@ -88,16 +93,6 @@ class DatedLog:
         if self._fd >= 0:
             self._try(os.fsync, self._fd)
         self._close()
-
-    def _append(self, data: bytes, now: float) -> int:
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._fd, data[written:] if written else data)
-        except OSError as error:
-            self._begin_trouble(error.strerror or str(error), now)
-        self._bytes += written
-        return written
 
     def _begin_trouble(self, reason: str, now: float) -> None:
         """Count all lines as lost until a check succeeds."""

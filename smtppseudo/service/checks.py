@@ -12,8 +12,7 @@ from typing import Final
 from smtppseudo.files import is_root
 from smtppseudo.net.addresses import set_port_options
 from smtppseudo.net.port_holder import holder_of
-from smtppseudo.service.layout import Layout
-from smtppseudo.service.program import Program
+from smtppseudo.service.layout import Layout, Program
 from smtppseudo.service.systemd import ToolError, run_tool
 from smtppseudo.service.units import Endpoint
 

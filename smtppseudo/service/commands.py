@@ -8,7 +8,7 @@ from subprocess import list2cmdline
 
 from smtppseudo.files import is_root
 from smtppseudo.service.checks import check_program
-from smtppseudo.service.program import running_program
+from smtppseudo.service.layout import running_program
 from smtppseudo.service.systemd import PROPERTIES, Systemd, ToolError, UnitState, is_booted, state_from
 from smtppseudo.service.units import SERVICE, SOCKETS
 

@@ -1,5 +1,6 @@
-"""The layout: where the service's files are, on this machine or in a directory tree for another."""
+"""The layout: where the program and the service's files are, on this machine or in a directory tree for another."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,6 +14,26 @@ _UNIT_PARENTS: Final = ("etc", "run", "usr/local/lib", "usr/lib")
 _ACCOUNTS: Final = [
     f"{name}{end}" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid") for end in ("", "-")
 ]
+
+
+class Program(NamedTuple):
+    """Where the program is: its interpreter, `sys.base_prefix`, `sys.prefix`, and the package."""
+
+    python: Path
+    base: Path
+    prefix: Path
+    package: Path
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command line to which a command of smtppseudo is appended, for any directory and environment."""
+        return (str(self.python), "-I", "-m", "smtppseudo")
+
+
+def running_program() -> Program:
+    """Return the program of this process."""
+    package = Path(__file__).parents[1]
+    return Program(Path(sys.executable), Path(sys.base_prefix), Path(sys.prefix), package)
 
 
 class Layout(NamedTuple):

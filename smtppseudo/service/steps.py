@@ -26,19 +26,16 @@ _ADVICE: Final = f"`systemctl status {SERVICE}` and `journalctl -u {SERVICE}` sa
 
 
 class Step(NamedTuple):
-    """One change, named as an error names it (`start it`) and as it is reported afterwards (`started it`).
-
-    `act` may raise OSError and ToolError.
-    """
+    """One change, named as an error names it (`start it`) and as it is reported afterwards (`started it`)."""
 
     doing: str
     done: str
-    act: Callable[[], object]
+    act: Callable[[], object]  # may raise OSError and ToolError
 
 
 def service_files(plan: Plan, layout: Layout) -> dict[Path, str]:
     """Return the files of the service with their texts."""
-    files = {} if layout.sysusers is None else {layout.sysusers: units.sysusers_text()}
+    files = {} if layout.sysusers is None else {layout.sysusers: units.SYSUSERS_TEXT}
     return files | {layout.units / name: text for name, text in units.unit_texts(plan).items()}
 
 

@@ -18,6 +18,8 @@ USER: Final = "smtppseudo"
 USER_GECOS: Final = "smtppseudo mail server"
 """The GECOS field of the service's user tells it from another user of that name."""
 MARKER: Final = "# Written by `smtppseudo install-service`"
+SYSUSERS_TEXT: Final = f'{MARKER}.\nu {USER} - "{USER_GECOS}"\n'
+"""The file from which systemd-sysusers makes the user and its group."""
 
 
 class Plan(NamedTuple):
@@ -58,11 +60,6 @@ def endpoints(plan: Plan) -> tuple[Endpoint, Endpoint]:
         Endpoint(("0.0.0.0", "::")[: 1 + plan.has_ipv6], plan.port),
         Endpoint(("127.0.0.1", "::1")[: 1 + plan.has_ipv6], plan.monitor_port),
     )
-
-
-def sysusers_text() -> str:
-    """Return the file from which systemd-sysusers makes the user and its group."""
-    return f'{MARKER}.\nu {USER} - "{USER_GECOS}"\n'
 
 
 def is_generated(text: str) -> bool:

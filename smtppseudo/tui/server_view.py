@@ -136,7 +136,7 @@ class ServerView:
     def full_target(self) -> Target:
         """The target with address and port, even if they were not given."""
         up, target = self.link.up, self.target
-        port = target.port or (up.port if up is not None else self.dependencies.keyring.usual_port())
+        port = target.port or (up.port if up is not None else self.dependencies.keyring.ports()[0])
         return target._replace(host=target.address, port=port)
 
     @property

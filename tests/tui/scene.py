@@ -25,7 +25,6 @@ from smtppseudo.link.errors import (
 )
 from smtppseudo.link.incoming import Dropped, Snapshot, Streamed
 from smtppseudo.link.keyring import Keyring
-from smtppseudo.link.pins import Pins
 from smtppseudo.link.route import Target
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.service.systemd import UnitState
@@ -92,7 +91,7 @@ class FakeKeyring(Keyring):
     """No keys. `accepted` are the accepted certificates."""
 
     def __init__(self) -> None:
-        super().__init__([], Pins(Path(os.devnull)))
+        super().__init__([], Path(os.devnull))
         self.accepted: list[tuple[str, int, str]] = []
 
     def accept(self, host: str, port: int, fingerprint: str) -> None:

@@ -15,7 +15,6 @@ from smtppseudo.files import StateDir
 from smtppseudo.link.errors import NeedsMagicWordError, NotAuthorizedError
 from smtppseudo.link.incoming import Streamed
 from smtppseudo.link.keyring import Keyring
-from smtppseudo.link.pins import Pins
 from smtppseudo.link.route import Target
 from smtppseudo.tui.app import MonitorApp
 from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, ResumePoint, Update
@@ -34,7 +33,7 @@ class Keys(Keyring):
     """The keys of one server, or none. `pin` is the fingerprint of the accepted certificate."""
 
     def __init__(self, directory: Path | None) -> None:
-        super().__init__([] if directory is None else [directory], Pins(Path(os.devnull)))
+        super().__init__([] if directory is None else [directory], Path(os.devnull))
 
     def pin_for(self, host: str, port: int) -> str | None:
         """Return the accepted fingerprint, for any server."""

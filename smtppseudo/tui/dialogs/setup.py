@@ -12,7 +12,7 @@ from smtppseudo.config.settings import Settings, check
 from smtppseudo.events import printable
 from smtppseudo.link.errors import LinkError, OpRefusedError
 from smtppseudo.link.machine import checked_word
-from smtppseudo.link.route import Target, UnresolvedError, own_address, resolve
+from smtppseudo.link.route import Target, own_address, resolve
 from smtppseudo.link.wire import TlsMode
 from smtppseudo.smtp.dialogue import Dialogue
 from smtppseudo.tui.background import in_thread, start_worker
@@ -38,7 +38,7 @@ def look_up(address: str) -> str:
         raise ValueError("an empty address is not a valid IP")
     try:
         found = resolve(address)
-    except UnresolvedError as error:
+    except LinkError as error:
         raise ValueError(f"{address} is not a valid IP. ({error})") from None
     addresses = ", ".join(found[:3]) + (" and more" if len(found) > 3 else "")
     return f"{addresses}: {'this machine' if own_address(address) else 'another machine'}"
