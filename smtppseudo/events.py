@@ -7,25 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-CloseReason: TypeAlias = Literal[
-    "quit",  # the peer sent QUIT
-    "peer",  # the peer closed or half-closed the connection
-    "reset",  # the kernel reported an error on the connection
-    "idle",
-    "session",
-    "quiet",
-    "evicted",  # its slot was needed, and it was idle longest
-    "errors",  # too many malformed commands, or too many commands
-    "stalled",  # the peer did not read its replies
-    "stopped",  # the listener was stopped
-    "disconnected",  # by a monitor
-    "blocked",  # a monitor blocked the caller
-    "tls",
-    "tls_in_clear",  # a TLS handshake began without STARTTLS
-    "http",  # the caller speaks HTTP
-    "fault",  # our bug
-    "shutdown",
-]
+_ByPeer: TypeAlias = Literal["quit", "peer", "reset"]
+_ByLimit: TypeAlias = Literal["idle", "session", "quiet", "evicted", "errors", "stalled"]
+_ByOperator: TypeAlias = Literal["stopped", "disconnected", "blocked"]
+_ByProtocol: TypeAlias = Literal["tls", "tls_in_clear", "http"]
+CloseReason: TypeAlias = Literal[_ByPeer, _ByLimit, _ByOperator, _ByProtocol, "fault", "shutdown"]
 ENDINGS: Final[Mapping[str, tuple[str, str]]] = {
     "quit": ("quit", "caller quit"),
     "peer": ("hung up", "caller hung up"),
@@ -145,21 +131,8 @@ class Block(NamedTuple):
     reason: str
 
 
-Event: TypeAlias = (
-    Connected
-    | Command
-    | Message
-    | Handshake
-    | Closed
-    | TurnedAway
-    | Error
-    | Online
-    | Offline
-    | SettingsChanged
-    | Monitor
-    | Block
-)
-
+_OfSession: TypeAlias = Connected | Command | Message | Handshake | Closed
+Event: TypeAlias = _OfSession | TurnedAway | Error | Online | Offline | SettingsChanged | Monitor | Block
 NAMES: Final[dict[type[Event], str]] = {
     Connected: "connected",
     Command: "command",
@@ -174,7 +147,6 @@ NAMES: Final[dict[type[Event], str]] = {
     Monitor: "monitor",
     Block: "block",
 }
-
 
 Entry: TypeAlias = tuple[str, str, Sequence[Event]]
 """Events of one origin in one loop turn: their time (RFC 3339, UTC, milliseconds), their origin, and the events."""
@@ -193,10 +165,8 @@ def ending_of(reason: str) -> str:
 
 
 def origin_of(slot: int, session: int, ip: str, port: int) -> str:
-    """Return the origin of events: the fields of their session in a record, each after a space.
-
-    It is a text, rendered once for a session, because every event needs it so and hardly one needs the values.
-    """
+    """Return the origin of events: the fields of their session in a record, each after a space."""
+    # A text, rendered once for a session, because every event needs it so and hardly one needs the values.
     if slot:
         return f" slot={slot} session={session} ip={ip} port={port}"
     return (f" ip={ip}" if ip else "") + (f" port={port}" if port else "")
@@ -221,12 +191,7 @@ def ip_of(origin: str) -> str:
     return origin[origin.index(" ip=") + 4 : origin.rindex(" ")]
 
 
-_ESCAPES: Final[dict[int, str]] = {
-    byte: "\\\\" if byte == 0x5C else f"\\x{byte:02x}"
-    for byte in range(256)
-    if byte == 0x5C or not 0x20 <= byte <= 0x7E
-}
-_UNPRINTABLE: Final = re.compile(r"[^ -~]+")
+_ESCAPES: Final = {byte: f"\\x{byte:02x}" for byte in (*range(0x20), *range(0x7F, 0x100))} | {0x5C: "\\\\"}
 _ESCAPED: Final = re.compile(rb"\\(?:\\|x([0-9A-Fa-f]{2}))")
 
 
@@ -254,19 +219,16 @@ def printable(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return _UNPRINTABLE.sub(_escape_characters, text)
+    try:
+        data = text.encode("utf-8", "surrogateescape")  # bytes that are not UTF-8, as in a file's name
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "surrogatepass")
+    return escape(data).replace("\\\\", "\\")
 
 
 def printable_lines(text: str) -> str:
     """Render text of several lines like `printable`, but leave each LF as it is."""
     return "\n".join(map(printable, text.split("\n")))
-
-
-def _escape_characters(found: re.Match[str]) -> str:
-    try:
-        return escape(found[0].encode("utf-8", "surrogateescape"))  # bytes that are not UTF-8, as in a file's name
-    except UnicodeEncodeError:
-        return escape(found[0].encode("utf-8", "surrogatepass"))
 
 
 def unescape(text: str) -> bytes:

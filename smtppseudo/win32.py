@@ -31,11 +31,8 @@ if sys.platform == "win32":
 
     _advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
     _kernel32 = ctypes.WinDLL("kernel32")
-    _FILE_OBJECT: Final = 1
-    _OWNER: Final = 1
-    _PROTECTED_DACL: Final = 4 | 0x80000000
-    _TOKEN: Final = ctypes.c_void_p(-4)  # GetCurrentProcessToken()
-    _TOKEN_USER: Final = 1
+    _FILE_OBJECT, _OWNER, _PROTECTED_DACL = 1, 1, 4 | 0x80000000
+    _TOKEN, _TOKEN_USER = ctypes.c_void_p(-4), 1  # GetCurrentProcessToken()
 
     def make_private(path: Path, sddl: str = "") -> None:
         """Close a directory to all but those in `sddl`, by default this user and the service. Raises OSError.

@@ -27,21 +27,14 @@ _NULL_PATH: Final = re.compile(rf"{_BLANK}*FROM:{_BLANK}*<>", re.IGNORECASE)
 def evidence_of(event: str, data: str, reason: str, *, pregreet: bool) -> tuple[str, ...]:
     """Return the kinds of evidence in an event, by its name and its fields in the form of the log."""
     if event == "command":
-        found = _of_command(data)
+        found: tuple[str, ...] = ()
+        if match := _VERB.match(data):
+            verb = match[1].lower()
+            found = ("bounce" if verb == "mail" and _NULL_PATH.match(data, match.end(1)) else verb,)
         return (*found, "pregreet") if pregreet else found
     if event == "closed":
         return ("errors",) if reason == "errors" else ()
     return ("connected",) if event == "connected" else ()
-
-
-def _of_command(data: str) -> tuple[str, ...]:
-    match = _VERB.match(data)
-    if match is None:
-        return ()
-    verb = match[1].lower()
-    if verb == "mail" and _NULL_PATH.match(data, match.end(1)):
-        return ("bounce",)
-    return (verb,)
 
 
 class HitFinder:
@@ -64,11 +57,8 @@ class HitFinder:
         if self._kinds.isdisjoint(evidence) or (before is not None and at - before <= LONGEST_SESSION_S):
             return False
         if event != "closed":
-            self._remember(key, at)
+            if len(self._counted_at) >= self._open_max:
+                for oldest in list(self._counted_at)[:_FORGOTTEN_AT_ONCE]:
+                    del self._counted_at[oldest]
+            self._counted_at[key] = at
         return True
-
-    def _remember(self, key: Hashable, at: int) -> None:
-        if len(self._counted_at) >= self._open_max:
-            for oldest in list(self._counted_at)[:_FORGOTTEN_AT_ONCE]:
-                del self._counted_at[oldest]
-        self._counted_at[key] = at

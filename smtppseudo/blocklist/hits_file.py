@@ -39,7 +39,8 @@ class Coverage(NamedTuple):
     times: int
 
     def __str__(self) -> str:
-        return f"{self.times} hits of an address, of {self.window_s / DAY_S:.3g} days, by {_joined(self.evidence)}"
+        evidence = ",".join(sorted(self.evidence))
+        return f"{self.times} hits of an address, of {self.window_s / DAY_S:.3g} days, by {evidence}"
 
     def suits(self, needed: "Coverage") -> bool:
         """Return whether lists for which `needed` is needed can be made of the file."""
@@ -53,9 +54,8 @@ def coverage_of(policy: Policy, evidence: Iterable[str], servers: Iterable[str] 
 
 def render_hits(coverage: Coverage, hits: Iterable[tuple[str, Sequence[int]]]) -> Iterator[str]:
     """Render a hits file of sources and their times, line by line; a source without times is left out."""
-    servers, window_s, evidence, times = coverage
-    names = _UNFIT.sub("-", ",".join(servers))
-    yield f"{MAGIC}1 server={names} window_s={window_s} evidence={_joined(evidence)} times={times}\n"
+    names, evidence = _UNFIT.sub("-", ",".join(coverage.servers)), ",".join(sorted(coverage.evidence))
+    yield f"{MAGIC}1 server={names} window_s={coverage.window_s} evidence={evidence} times={coverage.times}\n"
     for source, its_times in hits:
         if its_times:
             yield f"{source} {' '.join(map(str, its_times))}\n"
@@ -83,10 +83,6 @@ def parse_hits(line: str) -> tuple[str, list[int]]:
     return source, times
 
 
-def _joined(evidence: Iterable[str]) -> str:
-    return ",".join(sorted(evidence))
-
-
 class HitsFiles:
     """Reads hits files for lists for which `needed` is needed.
 
@@ -112,9 +108,8 @@ class HitsFiles:
                 source, times = parse_hits(line)
             except ValueError:
                 self.damaged += 1
-                continue
-            for at in times:
-                yield Hit(source, at, ("hits file",), self._names)
+            else:
+                yield from (Hit(source, at, ("hits file",), self._names) for at in times)
 
     def note(self, server: str, place: int = 0) -> None:
         """Note where the hits of a server are. Raises ValueError."""

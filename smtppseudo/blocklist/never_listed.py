@@ -13,36 +13,23 @@ Network: TypeAlias = IPv4Network | IPv6Network
 # The IANA special-purpose address registries (RFC 6890), and addresses that are not unicast. The list is here because
 # `ipaddress.is_global` differs between versions of Python.
 _SPECIAL: Final = {
-    "0.0.0.0/8": "this network",
-    "10.0.0.0/8": "private",
-    "100.64.0.0/10": "shared between carriers and their customers",
-    "127.0.0.0/8": "loopback",
-    "169.254.0.0/16": "link-local",
-    "172.16.0.0/12": "private",
-    "192.0.0.0/24": "IETF protocol assignments",
-    "192.0.2.0/24": "documentation",
-    "192.31.196.0/24": "AS112",
-    "192.52.193.0/24": "AMT",
-    "192.88.99.0/24": "6to4 relays",
-    "192.168.0.0/16": "private",
-    "192.175.48.0/24": "AS112",
-    "198.18.0.0/15": "benchmarking",
-    "198.51.100.0/24": "documentation",
-    "203.0.113.0/24": "documentation",
-    "224.0.0.0/4": "multicast",
-    "240.0.0.0/4": "reserved",
-    "2001::/23": "IETF protocol assignments, Teredo",
-    "2001:db8::/32": "documentation",
-    "2002::/16": "6to4",
-    "2620:4f:8000::/48": "AS112",
-    "3fff::/20": "documentation",
-    "fc00::/7": "private",
-    "fe80::/10": "link-local",
-    "ff00::/8": "multicast",
-    # All the rest except 2000::/3, the only block from which IANA allocates
-    "::/3": "loopback, unspecified, or IPv4 in IPv6",
-    "4000::/2": "reserved",
-    "8000::/1": "reserved",
+    "this network": "0.0.0.0/8",
+    "private": "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7",
+    "shared between carriers and their customers": "100.64.0.0/10",
+    "loopback": "127.0.0.0/8",
+    "link-local": "169.254.0.0/16 fe80::/10",
+    "IETF protocol assignments": "192.0.0.0/24",
+    "documentation": "192.0.2.0/24 198.51.100.0/24 203.0.113.0/24 2001:db8::/32 3fff::/20",
+    "AS112": "192.31.196.0/24 192.175.48.0/24 2620:4f:8000::/48",
+    "AMT": "192.52.193.0/24",
+    "6to4 relays": "192.88.99.0/24",
+    "benchmarking": "198.18.0.0/15",
+    "multicast": "224.0.0.0/4 ff00::/8",
+    "IETF protocol assignments, Teredo": "2001::/23",
+    "6to4": "2002::/16",
+    # With the last two, all the rest except 2000::/3, the only block from which IANA allocates
+    "loopback, unspecified, or IPv4 in IPv6": "::/3",
+    "reserved": "240.0.0.0/4 4000::/2 8000::/1",
 }
 
 
@@ -55,8 +42,9 @@ class NeverListed:
     def __init__(self, special: Mapping[str, str] = _SPECIAL) -> None:
         # For each mask its networks, as numbers: the cost of a lookup does not grow with the number of networks.
         self._by_mask: dict[int, dict[int, dict[int, str]]] = {4: {}, 6: {}}
-        for network, reason in special.items():
-            self.add(ip_network(network), f"{network} is special-purpose: {reason}")
+        for reason, networks in special.items():
+            for network in networks.split():
+                self.add(ip_network(network), f"{network} is special-purpose: {reason}")
 
     def add(self, network: Network, reason: str) -> None:
         """Add a network and why it is never listed."""
@@ -76,8 +64,7 @@ class NeverListed:
         except ValueError:
             return "it is not an address"
         for mask, networks in self._by_mask[6 if ":" in source else 4].items():
-            reason = networks.get(number & mask)
-            if reason is not None:
+            if (reason := networks.get(number & mask)) is not None:
                 return reason
         return None
 
@@ -95,7 +82,7 @@ class NeverListed:
 
 
 def read_never_listed(named: Iterable[str], own: Iterable[str], special: Mapping[str, str] = _SPECIAL) -> NeverListed:
-    """Return the networks in `named`, this machine's `own` addresses, and `special` networks with their reasons.
+    """Return the networks in `named`, this machine's `own` addresses, and `special` networks by their reasons.
 
     `named` has addresses, networks, and paths of files with one address or network a line and comments after
     `#`. Raises SettingsError for a file that cannot be read or contains anything else: a typing error must not cause a
@@ -121,9 +108,8 @@ def _add_file(never: NeverListed, path: Path) -> None:
         ) from None
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
-        if not text:
-            continue
         try:
-            never.add(ip_network(text, strict=False), f"{text} is in {path}, line {number}")
+            if text:
+                never.add(ip_network(text, strict=False), f"{text} is in {path}, line {number}")
         except ValueError:
             raise SettingsError(f"{path}, line {number}: {text!r} is neither an address nor a network") from None

@@ -58,11 +58,8 @@ class Policy(NamedTuple):
 
 def policy_of(settings: Settings) -> Policy:
     """Return the policy in the settings."""
-    return Policy(
-        settings.blocklist_min_hits,
-        round(settings.blocklist_window_days * DAY_S),
-        round(settings.blocklist_expire_days * DAY_S),
-    )
+    window_s, expire_s = round(settings.blocklist_window_days * DAY_S), round(settings.blocklist_expire_days * DAY_S)
+    return Policy(settings.blocklist_min_hits, window_s, expire_s)
 
 
 class Entry(NamedTuple):
@@ -108,8 +105,7 @@ class Hits:
             times = array("I")
         for each in at:
             insort(times, each)
-        if len(times) > self._kept:
-            del times[: -self._kept]
+        del times[: -self._kept]
         last = self.policy.listed_at(times)
         is_listed = last is not None and times[-1] < last + self.policy.expire_s
         self._put(source, times, is_listed=is_listed)

@@ -30,7 +30,7 @@ from smtppseudo.link.errors import (
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.link import MonitorLink
 from smtppseudo.link.machine import MAX_WORD_CHARS, checked_word
-from smtppseudo.link.pins import SHOW_COMMAND, Pins, name_of, parse_fingerprint
+from smtppseudo.link.pins import PINS_FILE, SHOW_COMMAND, name_of, parse_fingerprint
 from smtppseudo.link.route import Target, connect
 from smtppseudo.link.wire import LOOPBACK
 
@@ -191,7 +191,7 @@ def explained(bad_value: int = exits.FAILED) -> Iterator[None]:
     except LinkError as error:
         hint = ""
         if isinstance(error, ChangedCertificateError):
-            line = f"the line of {name_of(*error.place)} in {Pins(user_config()).path}"
+            line = f"the line of {name_of(*error.place)} in {user_config() / PINS_FILE}"
             hint = f"; if the server has a new certificate, remove {line}, or give --pin {error.fingerprint}"
         status = exits.UNREACHABLE
         if isinstance(error, NotAuthorizedError | NeedsMagicWordError):
@@ -213,7 +213,7 @@ def logged_in(options: argparse.Namespace, bad_value: int = exits.FAILED) -> Ite
 
 def user_keyring(state_dir: str | None, pin: str | None = None) -> Keyring:
     """Return this user's keyring, with the given state directory or the usual ones."""
-    return Keyring(state_dirs(state_dir), Pins(user_config()), pin)
+    return Keyring(state_dirs(state_dir), user_config(), pin)
 
 
 def state_dirs(given: str | None) -> list[Path]:

@@ -9,11 +9,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from smtppseudo.blocklist import dns
 from smtppseudo.blocklist.evidence import HitFinder
-from smtppseudo.blocklist.explain import explain
-from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
-from smtppseudo.blocklist.hits import Hit, hits_in
+from smtppseudo.blocklist.formats import RENDERERS, is_domain, nsupdate, order, sources_in, zone_file
+from smtppseudo.blocklist.hits import Hit, explain, hits_in
 from smtppseudo.blocklist.hits_file import MAGIC, HitsFiles, coverage_of, render_hits
 from smtppseudo.blocklist.never_listed import NeverListed, read_never_listed
 from smtppseudo.blocklist.policy import KEPT_HITS_MAX, SOURCES_MAX, Entry, Hits, policy_of
@@ -78,7 +76,7 @@ def _days(text: str) -> float:
 
 
 def _zone(text: str) -> str:
-    if dns.is_domain(name := text.removesuffix(".")):
+    if is_domain(name := text.removesuffix(".")):
         return name
     raise argparse.ArgumentTypeError(f"{text} is not a domain of at most 189 characters, such as bl.example.org")
 
@@ -93,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     now = int(datetime.now(UTC).timestamp())
     if options.explain is not None:
         source = _source(options.explain)
-        hits = [hit for hit in _hits(options, settings, now, {}) if hit.source == source]
+        hits = (hit for hit in _hits(options, settings, now, {}) if hit.source == source)
         text, is_listed = explain(source, hits, policy_of(settings), never.reason(source), now)
         print_text(text)
         return exits.GOOD if is_listed else exits.FAILED
@@ -178,9 +176,9 @@ def _render(
     entries: Sequence[Entry], options: argparse.Namespace, settings: Settings, before: Iterable[str], now: int
 ) -> Iterator[str]:
     if options.format == "nsupdate":
-        return dns.nsupdate(entries, settings.hostname, options.zone, before)
+        return nsupdate(entries, settings.hostname, options.zone, before)
     if options.format == "zone":
-        return dns.zone_file(entries, settings.hostname, options.zone, serial=now)
+        return zone_file(entries, settings.hostname, options.zone, serial=now)
     return RENDERERS[options.format or settings.blocklist_format](entries, settings.hostname)
 
 

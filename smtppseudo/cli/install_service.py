@@ -14,8 +14,7 @@ from smtppseudo.cli.service import NO_SYSTEMD, ServiceTarget, add_target, carry_
 from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
 from smtppseudo.events import printable
 from smtppseudo.service.checks import check_endpoint, check_lasting, check_program, check_readable
-from smtppseudo.service.layout import Layout
-from smtppseudo.service.program import Program, running_program
+from smtppseudo.service.layout import Layout, Program, running_program
 from smtppseudo.service.steps import install_steps, service_files
 from smtppseudo.service.systemd import ToolError, is_booted
 from smtppseudo.service.units import SOCKETS, USER, Plan, endpoints

@@ -12,8 +12,7 @@ from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.places import add_places, require_home, usual_places
 from smtppseudo.files import is_root
 from smtppseudo.service.checks import check_links, check_root, check_units, check_user_manager
-from smtppseudo.service.layout import system_layout, user_layout
-from smtppseudo.service.program import Program
+from smtppseudo.service.layout import Program, system_layout, user_layout
 from smtppseudo.service.steps import Step
 from smtppseudo.service.systemd import Systemd, ToolError, is_booted
 

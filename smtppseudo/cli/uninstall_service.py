@@ -8,7 +8,7 @@ from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.service import ServiceTarget, add_target, carry_out, fail_on_problem
-from smtppseudo.service.program import running_program
+from smtppseudo.service.layout import running_program
 from smtppseudo.service.steps import uninstall_steps
 
 

@@ -14,7 +14,7 @@ from smtppseudo.cli.service import carry_out, fail_on_problem
 from smtppseudo.config.file import default_file
 from smtppseudo.service.checks import check_endpoint, check_readable
 from smtppseudo.service.commands import ServiceAction, problem_with
-from smtppseudo.service.program import running_program
+from smtppseudo.service.layout import running_program
 from smtppseudo.service.steps import Step
 from smtppseudo.service.units import Endpoint
 from smtppseudo.service.windows import control

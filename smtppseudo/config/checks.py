@@ -9,8 +9,6 @@ from typing import Any, Final
 
 ROOT: Final = r"(?:[A-Za-z]:[\\/]|\\\\)" if sys.platform == "win32" else "/"
 """Pattern: how an absolute path begins."""
-
-
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -37,12 +35,8 @@ def whole(low: int, high: int) -> Callable[[object], int]:
 def number(unit: str, low: float, high: float, *, off: bool = False) -> Callable[[object], float]:
     """Allow numbers from `low` to `high`, whole or fractional, and 0 if it means off."""
 
-    def check(value: object) -> float:
-        if (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and (low <= value <= high or (off and value == 0))
-        ):
+    def check(value: Any) -> float:
+        if type(value) in (int, float) and (low <= value <= high or (off and value == 0)):
             return float(value)
         duration = duration_s(value)
         hint = "" if duration is None else f"; {value} is {duration / _UNITS_S[unit[0]]:.10g}"
@@ -53,8 +47,6 @@ def number(unit: str, low: float, high: float, *, off: bool = False) -> Callable
 
 seconds = partial(number, "seconds")
 days = partial(number, "days")
-
-
 switch: Final = _only(lambda value: type(value) is bool, "true or false")
 
 

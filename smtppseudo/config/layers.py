@@ -1,9 +1,11 @@
 """The configuration: the current settings and their layers, with the changes that monitors make."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from smtppseudo.config.settings import KEYS, TARPIT, Origin, Settings, SettingsError, Warn, check, current_name, key_of
+
+Values: TypeAlias = Mapping[str, Any]
 
 
 class Pinned(SettingsError):  # noqa: N818 - the protocol's name
@@ -20,19 +22,14 @@ class Configuration:
     __slots__ = ("_command_line", "_file", "_of_machine", "monitor", "origins", "revision", "settings")
 
     def __init__(
-        self,
-        file: Mapping[str, Any],
-        monitor: Mapping[str, Any],
-        command_line: Mapping[str, Any],
-        of_machine: Mapping[str, str],
-        revision: int = 1,
+        self, file: Values, monitor: Values, command_line: Values, of_machine: Mapping[str, str], revision: int = 1
     ) -> None:
         self._file = file
         self.monitor = monitor
         self._command_line = command_line
         self._of_machine = of_machine
         self.revision = revision
-        layers: dict[Origin, Mapping[str, Any]] = {"file": file, "monitor": monitor, "command line": command_line}
+        layers: dict[Origin, Values] = {"file": file, "monitor": monitor, "command line": command_line}
         values: dict[str, Any] = dict(of_machine)
         origins: dict[str, Origin] = dict.fromkeys(KEYS, "default")
         for origin, layer in layers.items():
@@ -46,7 +43,7 @@ class Configuration:
         self.settings = Settings(**values)
         self.origins: Mapping[str, Origin] = origins
 
-    def with_file(self, file: Mapping[str, Any]) -> "Configuration":
+    def with_file(self, file: Values) -> "Configuration":
         """Return a configuration with another settings file."""
         return self._next(file, self.monitor)
 
@@ -76,7 +73,7 @@ class Configuration:
                 warn(str(error))
         return self._next(self._file, valid)
 
-    def _next(self, file: Mapping[str, Any], monitor: Mapping[str, Any]) -> "Configuration":
+    def _next(self, file: Values, monitor: Values) -> "Configuration":
         return Configuration(file, monitor, self._command_line, self._of_machine, self.revision + 1)
 
 

@@ -6,10 +6,14 @@ from smtppseudo.link.pins import SHOW_COMMAND
 class LinkError(Exception):
     """The base class. After every error except OpRefusedError, the link cannot be used any more.
 
-    `short` is the error in at most 18 characters.
+    `short` is the error in at most 18 characters; `code` is the protocol's, such as `busy`, if the server has refused.
     """
 
     short = "no connection"
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class UnreachableError(LinkError):
@@ -33,43 +37,36 @@ class NotPrivateError(LinkError):
 class CertificateError(LinkError):
     """The server's certificate is not trusted. Nothing was sent.
 
-    `fingerprint` is that certificate's, as in `SHA256:0A:1B:...`; `place` is the requested host and port.
+    `fingerprint` is its fingerprint, `accepted` that of the accepted one; `place` is the requested host and port.
     """
 
-    def __init__(self, text: str, fingerprint: str, place: tuple[str, int]) -> None:
-        super().__init__(text)
-        self.fingerprint = fingerprint
-        self.place = place
+    text = ""
+
+    def __init__(self, fingerprint: str, place: tuple[str, int], accepted: str = "") -> None:
+        text = self.text.format(fingerprint=fingerprint, accepted=accepted)
+        super().__init__(f"{place[0]} port {place[1]} shows {text}")
+        self.fingerprint, self.place, self.accepted = fingerprint, place, accepted
 
 
 class UnknownCertificateError(CertificateError):
     """No certificate of this server was accepted before. A person should compare the fingerprint, and can accept it."""
 
     short = "new certificate"
-
-    def __init__(self, fingerprint: str, place: tuple[str, int]) -> None:
-        host, port = place
-        text = (
-            f"{host} port {port} shows a certificate that this user has not accepted yet, with the fingerprint"
-            f" {fingerprint}; on the server, `{SHOW_COMMAND}` prints the right one"
-        )
-        super().__init__(text, fingerprint, place)
+    text = (
+        "a certificate that this user has not accepted yet, with the fingerprint {fingerprint}; on the server,"
+        f" `{SHOW_COMMAND}` prints the right one"
+    )
 
 
 class ChangedCertificateError(CertificateError):
-    """The certificate is not the accepted one, whose fingerprint is `accepted`."""
+    """The certificate is not the accepted one."""
 
     short = "other certificate"
-
-    def __init__(self, fingerprint: str, place: tuple[str, int], accepted: str) -> None:
-        host, port = place
-        text = (
-            f"{host} port {port} shows another certificate than the accepted one, {fingerprint} instead of"
-            f" {accepted}: the server has a new certificate, or somebody on the network path pretends to be the server;"
-            f" nothing was sent to it; on the server, `{SHOW_COMMAND}` prints the right fingerprint"
-        )
-        super().__init__(text, fingerprint, place)
-        self.accepted = accepted
+    text = (
+        "another certificate than the accepted one, {fingerprint} instead of {accepted}: the server has a new"
+        " certificate, or somebody on the network path pretends to be the server; nothing was sent to it; on the"
+        f" server, `{SHOW_COMMAND}` prints the right fingerprint"
+    )
 
 
 class NeedsMagicWordError(LinkError):
@@ -89,13 +86,9 @@ class NotAuthorizedError(LinkError):
 
 
 class RefusedError(LinkError):
-    """The server refuses the connection for now; `code` is the protocol's, such as `rate` or `busy`."""
+    """The server refuses the connection for now."""
 
     short = "refuses for now"
-
-    def __init__(self, text: str, code: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 class BadPeerError(LinkError):
@@ -105,21 +98,8 @@ class BadPeerError(LinkError):
 
 
 class OpRefusedError(LinkError):
-    """The server refused a request, which changed nothing. `code` is the protocol's, the text is the server's."""
-
-    def __init__(self, text: str, code: str) -> None:
-        super().__init__(text)
-        self.code = code
+    """The server refused a request, which changed nothing. The text is the server's."""
 
 
 class ClosedError(LinkError):
     """This side closed the link."""
-
-
-def refusal(place: str, code: str, message: str) -> LinkError:
-    """Return the error for a server that refuses the connection."""
-    if code == "not_authorized":
-        return NotAuthorizedError(f"{place}: Not Authorized! The login failed or took too long; try again")
-    if code == "busy":
-        return RefusedError(f"{place} is busy: {message}; close one, or try again later", code)
-    return RefusedError(f"{place} refuses the connection: {message or code}", code)

@@ -76,14 +76,7 @@ EVENT_FIELDS: Final[Mapping[str, type]] = {
     },
 }
 
-
-_KINDS: Final[Mapping[type, str]] = {
-    int: "a whole number",
-    str: "a string",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
+_KINDS: Final = {int: "a whole number", str: "a string", bool: "true or false", list: "a list", dict: "an object"}
 
 
 def get_field(frame: Frame, name: str, kind: type[T]) -> T:
@@ -121,18 +114,14 @@ def parse_event(frame: Frame) -> Streamed:
 
 def _known(frame: Frame, types: Mapping[str, type], chars_max: int) -> Frame:
     """Return the known fields, with at most `chars_max` characters of ASCII. Raises ViolationError."""
-    known: Frame = {}
-    for name, value in frame.items():
-        kind = types.get(name)
-        if kind is None:
-            continue
-        if type(value) is not kind:
+    known = {name: value for name, value in frame.items() if name in types}
+    for name, value in known.items():
+        if type(value) is not types[name]:
             raise ViolationError(f"{name} is of the wrong type")
         if isinstance(value, str):
             chars_max -= len(value)
             if chars_max < 0 or not value.isascii():
                 raise ViolationError(f"{name} is too long, or not ASCII")
-        known[name] = value
     return known
 
 

@@ -6,7 +6,6 @@ import secrets as randomness
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Final, Self, TypeAlias
 
 from smtppseudo.link import wire
@@ -19,13 +18,10 @@ from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.errnos import reason_of
 
 TIMEOUT_S: Final = 10.0
-SNAPSHOT_TIMES: Final = 6  # times the time-out for a whole snapshot, while parts of it come; a security limit
+LOGIN_TIMES: Final = 6  # times the time-out for a whole login with its snapshot; a security limit
 SERVER_NAME_CHARS_MAX: Final = 64
 QUEUED_MAX: Final = 1_000  # events that arrive while a request waits for its reply; a security limit
 
-_NONCE_BYTES: Final = 18
-
-PinFor: TypeAlias = Callable[[str, int], str | None]
 Notice: TypeAlias = Streamed | Dropped | OpReply
 
 
@@ -40,7 +36,9 @@ class MonitorLink:
     be used any more.
     """
 
-    def __init__(self, link_wire: wire.Wire, place: tuple[str, int], snapshot: Snapshot, timeout_s: float) -> None:
+    def __init__(
+        self, link_wire: wire.Wire, place: tuple[str, int], timeout_s: float, snapshot: Snapshot, rest: list[Incoming]
+    ) -> None:
         self.address, self.port = place
         self.place, self.server, self.user = link_wire.client.place, link_wire.client.server, link_wire.client.user
         self.is_encrypted = link_wire.is_encrypted
@@ -51,6 +49,7 @@ class MonitorLink:
         self._dropped_count = 0  # events that did not fit into the queue
         self._replies: dict[int, OpReply | None] = {}  # to the awaited request
         self._failure: LinkError | None = None
+        self._sort(rest)
 
     @classmethod
     def connect(
@@ -61,24 +60,21 @@ class MonitorLink:
         *,
         timeout_s: float = TIMEOUT_S,
         tls: wire.TlsMode = "auto",
-        pin_for: PinFor = lambda host, port: None,  # noqa: ARG005
+        pin: str | None = None,
     ) -> "MonitorLink":
         """Connect, log in, and return when the snapshot has come.
 
-        `host` None means this machine. Each step may take `timeout_s`, the snapshot `SNAPSHOT_TIMES` as long; looking
-        up the name is not counted. With TLS, the server's certificate must have the fingerprint that `pin_for` returns
-        for the requested host and port (see `pins`); otherwise a CertificateError is raised, and no secret was sent. A
-        server with a pin is never talked to without TLS. Raises LinkError (do not retry a refused secret), the
-        exceptions of `pin_for`, and ValueError for an invalid magic word.
+        `host` None means this machine. Something must come every `timeout_s`, and everything in `LOGIN_TIMES` as long;
+        looking up the name is not counted. With TLS, the server's certificate must have the fingerprint `pin`;
+        otherwise a CertificateError is raised, and no secret was sent. With `pin`, TLS is always used. Raises LinkError
+        (do not retry a refused secret), and ValueError for an invalid magic word.
         """
         requested = (host or wire.LOOPBACK, port)
-        pin = pin_for(*requested)
         if tls == "off" and pin is not None:
             raise NotPrivateError(f"{_name(requested)}: {PINNED}; leave out --cleartext, or remove the pin")
-        client = MonitorClient(secrets, randomness.token_urlsafe(_NONCE_BYTES), _name(requested))
+        client = MonitorClient(secrets, randomness.token_urlsafe(), _name(requested))
         with contextlib.ExitStack() as closing:
-            sock = wire.connect_socket(host, port, timeout_s)
-            closing.callback(sock.close)
+            sock = closing.enter_context(wire.connect_socket(host, port, timeout_s))
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -86,18 +82,14 @@ class MonitorLink:
             except OSError as error:
                 raise ConnectionLostError(f"{_name(requested)}: {reason_of(error)}; try again") from None
             client.place = _name((address, port))  # the address that answered
-            use_tls = tls == "on" or pin is not None or (tls == "auto" and not is_loopback(address))
-            if use_tls:
+            secured = None
+            if tls == "on" or pin is not None or (tls == "auto" and not is_loopback(address)):
                 secured = wire.secure(sock, requested, timeout_s, pin)
                 client.channel = hashlib.sha256(secured.certificate).digest()
-                link_wire = wire.Wire(secured, client)
-            else:
-                link_wire = wire.Wire(sock, client)
+            link_wire = wire.Wire(secured or sock, client)
             closing.callback(link_wire.close)
-            snapshot, rest = _log_in(link_wire, timeout_s)
+            link = cls(link_wire, (address, port), timeout_s, *_log_in(link_wire, timeout_s))
             closing.pop_all()  # after a login, `close` does it
-        link = cls(link_wire, (address, port), snapshot, timeout_s)
-        link._sort(rest)
         return link
 
     @property
@@ -111,19 +103,14 @@ class MonitorLink:
         return self.is_encrypted or is_loopback(self.address)
 
     def request(self, op: str, **fields: object) -> Frame:
-        """Send a request and wait for its reply; return the reply's own fields.
-
-        Raises OpRefusedError, another LinkError if the connection is lost or no reply comes in time, and ValueError
-        for a request over 16 KiB.
-        """
+        """Send a request and wait; return the reply's own fields. Raises LinkError, and ValueError above 16 KiB."""
         request_id = self._wire.request(op, **fields)
         self._replies = {request_id: None}
         give_up_at = time.monotonic() + self._timeout_s
         while (reply := self._replies[request_id]) is None:
             if self._failure is not None:
                 raise self._failure
-            left_s = give_up_at - time.monotonic()
-            if left_s <= 0 or not self._read(left_s):  # events may come without end, but no reply
+            if not self._read(give_up_at - time.monotonic()):  # events may come without end, but no reply
                 self._wire.close()  # nobody would wait for a late reply
                 self._failure = ConnectionLostError(f"{self.place}: no reply within {self._timeout_s:g} s; try again")
         if reply.error is not None:
@@ -134,19 +121,15 @@ class MonitorLink:
         """Send a request without waiting; its reply comes from `next_events`, with the returned number as its `id`."""
         return self._wire.request(op, **fields)
 
-    def next_events(self, timeout_s: float | None = None) -> list[Notice]:
+    def next_events(self, timeout_s: float = TIMEOUT_S) -> list[Notice]:
         """Wait for events and for replies to posted requests; return all that have come, or none after the time-out.
 
         Stops reading as soon as something has come: a slow reader slows the server down, not this process's memory.
         Raises LinkError when the connection is lost and everything before that was returned.
         """
-        give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
-        left_s = timeout_s
-        while not self._queue and self._failure is None and self._read(left_s):
-            if give_up_at is not None:
-                left_s = give_up_at - time.monotonic()
-                if left_s <= 0:
-                    break
+        give_up_at = time.monotonic() + timeout_s
+        while not self._queue and self._failure is None and self._read(timeout_s):
+            timeout_s = give_up_at - time.monotonic()
         if not self._queue and self._failure is not None:
             raise self._failure
         notices: list[Notice] = [Dropped(self._dropped_count)] if self._dropped_count else []
@@ -165,12 +148,11 @@ class MonitorLink:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def _read(self, timeout_s: float | None) -> bool:
-        found = self._wire.read(timeout_s)
-        if found is None:
-            return False
-        self._sort(found)
-        return True
+    def _read(self, timeout_s: float) -> bool:
+        """Wait for bytes and sort them; return whether any came. After a negative time-out none do."""
+        found = self._wire.read(timeout_s) if timeout_s >= 0 else None
+        self._sort(found or [])
+        return found is not None
 
     def _sort(self, found: list[Incoming]) -> None:
         for value in found:
@@ -187,26 +169,22 @@ class MonitorLink:
 
 def _log_in(link_wire: wire.Wire, timeout_s: float) -> tuple[Snapshot, list[Incoming]]:
     """Log in; return the snapshot and the values that came after it. Raises LinkError."""
-    client, state, give_up_at = link_wire.client, link_wire.client.state, time.monotonic() + timeout_s
+    place, give_up_at = link_wire.client.place, time.monotonic() + LOGIN_TIMES * timeout_s
     if link_wire.needs_tls(timeout_s):
-        raise UnreachableError(f"{client.place}: this port accepts only TLS; give --tls")
+        raise UnreachableError(f"{place}: this port accepts only TLS; give --tls")
     while True:
-        if client.state is not state:  # each step has its own time-out; a long snapshot may take longer
-            state = client.state
-            give_up_at = time.monotonic() + timeout_s * (SNAPSHOT_TIMES if state is ClientState.AUTHENTICATED else 1)
         left_s = min(timeout_s, give_up_at - time.monotonic())
         found = link_wire.read(left_s) if left_s > 0 else None
         if found is None:
-            raise UnreachableError(f"{client.place}: {_SILENT_IN.get(state, _SILENT).format(timeout_s)}")
+            missing = f"no reply to the login within {timeout_s:g} s; try again"
+            if link_wire.client.state is ClientState.AWAITS_HELLO:
+                missing = f"no hello within {timeout_s:g} s; is that a monitor port? with TLS, give --tls"
+            raise UnreachableError(f"{place}: {missing}")
         for index, value in enumerate(found):
             if isinstance(value, LinkError):
                 raise value
             if isinstance(value, Snapshot):
                 return value, found[index + 1 :]
-
-
-_SILENT: Final = "no reply to the login within {:g} s; try again"
-_SILENT_IN: Final = {ClientState.AWAITS_HELLO: "no hello within {:g} s; is that a monitor port? with TLS, give --tls"}
 
 
 def _name(place: tuple[str, int]) -> str:

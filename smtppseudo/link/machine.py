@@ -8,37 +8,11 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
-from smtppseudo.link.errors import (
-    BadPeerError,
-    ConnectionLostError,
-    LinkError,
-    NeedsMagicWordError,
-    NotAuthorizedError,
-    OpRefusedError,
-    refusal,
-)
-from smtppseudo.link.incoming import (
-    Dropped,
-    Incoming,
-    OpReply,
-    Snapshot,
-    ViolationError,
-    get_field,
-    get_message,
-    parse_event,
-    parse_slot,
-    sanitize,
-)
-from smtppseudo.monitor.codec import (
-    MAX_BYTES_AFTER_LOGIN,
-    MAX_BYTES_TO_CLIENT,
-    PROTOCOL,
-    TOO_BIG,
-    Frame,
-    FrameError,
-    FrameReader,
-    encode,
-)
+from smtppseudo.link import errors, incoming
+from smtppseudo.link.errors import LinkError
+from smtppseudo.link.incoming import Dropped, Incoming, OpReply, Snapshot, ViolationError, get_field, get_message
+from smtppseudo.monitor import codec
+from smtppseudo.monitor.codec import Frame, FrameError
 from smtppseudo.monitor.credentials import BOUND_MECHANISM, MECHANISM, WORD_ITERATIONS, cookie_id, is_printable
 from smtppseudo.monitor.scram import BINDS, COULD_BIND, ClientExchange, ScramError
 
@@ -92,7 +66,7 @@ class MonitorClient:
         self._by_cookie = {cookie_id(cookie): ClientExchange("cookie", cookie, nonce) for cookie in secrets.cookies}
         self._by_word = None if word is None else ClientExchange("magic", checked_word(word), nonce, WORD_ITERATIONS)
         self._exchange: ClientExchange  # one of these, once the hello has come
-        self._reader = FrameReader(MAX_BYTES_TO_CLIENT)
+        self._reader = codec.FrameReader(codec.MAX_BYTES_TO_CLIENT)
         self._id = 0
         self._pending: set[int] = set()
         self._slots: dict[int, list[Frame]] = {0: []}  # incomplete lists by request; 0 is the snapshot
@@ -110,17 +84,18 @@ class MonitorClient:
             if self.state is ClientState.CLOSED:
                 break
             try:
-                incoming = self._process(frame)
+                value = self._process(frame)
             except ViolationError as violation:
-                incoming = BadPeerError(f"{self.place}: {violation}")
-            if isinstance(incoming, LinkError):
+                value = errors.BadPeerError(f"{self.place}: {violation}")
+            if isinstance(value, LinkError):
                 self._close()
-            if incoming is not None:
-                found.append(incoming)
+            if value is not None:
+                found.append(value)
                 self._bytes = 0
         if self._bytes > BYTES_MAX and self.state is not ClientState.CLOSED:
             self._close()
-            found.append(BadPeerError(f"{self.place}: the server sent {BYTES_MAX:,} bytes without a whole reply"))
+            why = f"the server sent {BYTES_MAX:,} bytes without a whole reply"
+            found.append(errors.BadPeerError(f"{self.place}: {why}"))
         return found
 
     def end_of_stream(self, reason: str = "") -> list[Incoming]:
@@ -129,7 +104,7 @@ class MonitorClient:
             return []
         reason = reason or _END_IN.get(self.state, "the server closed the connection during the login")
         self._close()
-        return [ConnectionLostError(f"{self.place}: {reason}")]
+        return [errors.ConnectionLostError(f"{self.place}: {reason}")]
 
     def data_to_send(self) -> bytes:
         """Return the bytes to send, once."""
@@ -137,18 +112,15 @@ class MonitorClient:
         return data
 
     def request(self, op: str, **fields: object) -> int:
-        """Queue a request; return its number, which its reply has as `id`.
-
-        Raises ValueError before the login, and for a request over 16 KiB.
-        """
+        """Queue a request; return the `id` of its reply. Raises ValueError before the login, and above 16 KiB."""
         if self.state is not ClientState.AUTHENTICATED:
             raise ValueError("not logged in")
         return self._send(op=op, **fields)
 
     def _send(self, **frame: object) -> int:
-        line = encode({"id": self._id + 1, **frame})
-        if len(line) > MAX_BYTES_AFTER_LOGIN:
-            raise ValueError(f"a request is at most {MAX_BYTES_AFTER_LOGIN:,} bytes")
+        line = codec.encode({"id": self._id + 1, **frame})
+        if len(line) > codec.MAX_BYTES_AFTER_LOGIN:
+            raise ValueError(f"a request is at most {codec.MAX_BYTES_AFTER_LOGIN:,} bytes")
         self._id += 1
         self._pending.add(self._id)
         self._to_send += line
@@ -156,19 +128,15 @@ class MonitorClient:
 
     def _close(self) -> None:
         self.state = ClientState.CLOSED
-        self._forget_secrets()
+        self._by_cookie, self._by_word = {}, None
         self._slots.clear()
-
-    def _forget_secrets(self) -> None:
-        self._by_cookie = {}
-        self._by_word = None
 
     def _process(self, frame: Frame | FrameError) -> Incoming | None:
         if isinstance(frame, FrameError):
-            if self.state is ClientState.AWAITS_HELLO and frame.code != TOO_BIG:
+            if self.state is ClientState.AWAITS_HELLO and frame.code != codec.TOO_BIG:
                 raise ViolationError("this is not a monitor port; is it an SMTP port?")
             raise ViolationError(f"the server sent an invalid frame: {frame.message}")
-        frame = sanitize(frame)
+        frame = incoming.sanitize(frame)
         kind = get_field(frame, "type", str)
         if frame.get("more") is True and not frame.get("slots"):
             raise ViolationError("the server sent an empty part of a list")
@@ -181,9 +149,9 @@ class MonitorClient:
 
     def _hello(self, frame: Frame) -> Incoming | None:
         protocol = get_field(frame, "protocol", int)
-        if protocol != PROTOCOL:
+        if protocol != codec.PROTOCOL:
             raise ViolationError(
-                f"the server speaks version {protocol} of the monitor protocol, this program version {PROTOCOL};"
+                f"the server speaks version {protocol} of the monitor protocol, this program version {codec.PROTOCOL};"
                 " use the same smtppseudo on both sides"
             )
         mechanisms = frame.get("mechanisms")
@@ -196,19 +164,18 @@ class MonitorClient:
         elif self._by_word is not None:
             self.user, self._exchange = "magic", self._by_word
         else:
-            return NeedsMagicWordError(self.place)
-        self._forget_secrets()
+            return errors.NeedsMagicWordError(self.place)
+        self._by_cookie, self._by_word = {}, None
         if self.channel and BOUND_MECHANISM in mechanisms:
-            first, mechanism = self._exchange.first(BINDS, self.channel), BOUND_MECHANISM
+            self._send(op="auth", mechanism=BOUND_MECHANISM, data=self._exchange.first(BINDS, self.channel))
         else:
-            first, mechanism = self._exchange.first(COULD_BIND), MECHANISM
-        self._send(op="auth", mechanism=mechanism, data=first)
+            self._send(op="auth", mechanism=MECHANISM, data=self._exchange.first(COULD_BIND))
         self.state = ClientState.AWAITS_CHALLENGE
         return None
 
     def _challenge(self, frame: Frame) -> Incoming | None:
         if not self._match(frame)[1]:
-            return self._login_refusal(frame)
+            return self._refusal(frame)
         try:
             proof = self._exchange.final(get_field(frame, "data", str))
         except ScramError as error:
@@ -219,7 +186,7 @@ class MonitorClient:
 
     def _signature(self, frame: Frame) -> Incoming | None:
         if not self._match(frame)[1]:
-            return self._login_refusal(frame)
+            return self._refusal(frame)
         try:
             self._exchange.verify(get_field(frame, "data", str))
         except ScramError as error:
@@ -227,14 +194,17 @@ class MonitorClient:
         self.state = ClientState.AUTHENTICATED
         return None
 
-    def _login_refusal(self, frame: Frame) -> LinkError:
-        code = get_field(frame, "error", str)
-        if code == "not_authorized" and self.user == "magic":
-            return NotAuthorizedError(
-                f"{self.place}: Not Authorized! The magic word is wrong; on the server, `smtppseudo magic-word` sets a"
-                " new one"
-            )
-        return refusal(self.place, code, get_message(frame, "message"))
+    def _refusal(self, frame: Frame) -> LinkError:
+        """Return the error for a server that refuses the login, or the connection."""
+        code, message = get_field(frame, "error", str), get_message(frame, "message")
+        if code == "not_authorized":
+            why = "The login failed or took too long; try again"
+            if frame["type"] == "reply" and self.user == "magic":
+                why = "The magic word is wrong; on the server, `smtppseudo magic-word` sets a new one"
+            return errors.NotAuthorizedError(f"{self.place}: Not Authorized! {why}", code)
+        if code == "busy":
+            return errors.RefusedError(f"{self.place} is busy: {message}; close one, or try again later", code)
+        return errors.RefusedError(f"{self.place} refuses the connection: {message or code}", code)
 
     def _match(self, frame: Frame) -> tuple[int, bool]:
         """Return the number of the request that a reply belongs to, and whether the request was done."""
@@ -250,46 +220,42 @@ class MonitorClient:
         if not ok:
             self._slots.pop(request_id, None)
             code = get_field(frame, "error", str)
-            return OpReply(request_id, {}, OpRefusedError(get_message(frame, "message") or code, code))
-        if "slots" in frame:
-            slots = self._collect(request_id, frame)
-            if slots is None:
-                return None
-            frame["slots"] = slots
+            return OpReply(request_id, {}, errors.OpRefusedError(get_message(frame, "message") or code, code))
+        if "slots" in frame and not self._collect(request_id, frame):
+            return None
         return OpReply(request_id, {name: value for name, value in frame.items() if name not in _ENVELOPE})
 
     def _snapshot(self, frame: Frame) -> Incoming | None:
         if 0 not in self._slots:
             raise ViolationError("the server sent a second snapshot")
-        slots = self._collect(0, frame)
-        if slots is None:
+        if not self._collect(0, frame):
             return None
         return Snapshot(
             get_field(frame, "seq", int),
             get_field(frame, "state", str),
             get_field(frame, "started_at", str),
-            slots,
+            get_field(frame, "slots", list),
             get_field(frame, "settings", dict),
             get_field(frame, "counters", dict),
         )
 
-    def _collect(self, request_id: int, frame: Frame) -> list[Frame] | None:
-        """Append the slots of a frame to the request's list; return the list when it is complete."""
+    def _collect(self, request_id: int, frame: Frame) -> bool:
+        """Append the slots of a frame to the request's list; return whether it is complete, and in the frame."""
         slots = self._slots.setdefault(request_id, [])
-        slots += [parse_slot(slot) for slot in get_field(frame, "slots", list)]
+        slots += [incoming.parse_slot(slot) for slot in get_field(frame, "slots", list)]
         if len(slots) > SLOTS_MAX:
             raise ViolationError(f"the server sent more than {SLOTS_MAX:,} slots")
-        return None if frame.get("more") is True else self._slots.pop(request_id)
-
-    def _error(self, frame: Frame) -> Incoming:
-        return refusal(self.place, get_field(frame, "error", str), get_message(frame, "message"))
+        if frame.get("more") is True:
+            return False
+        frame["slots"] = self._slots.pop(request_id)
+        return True
 
     def _bye(self, frame: Frame) -> Incoming:
         reason = get_message(frame, "reason")
-        return ConnectionLostError(f"{self.place}: the server ended the connection ({reason})")
+        return errors.ConnectionLostError(f"{self.place}: the server ended the connection ({reason})")
 
     # The frame types that each state allows.
-    _ANY_TIME: ClassVar[Mapping[str, "_Method"]] = {"error": _error, "bye": _bye}
+    _ANY_TIME: ClassVar[Mapping[str, "_Method"]] = {"error": _refusal, "bye": _bye}
     _METHODS: ClassVar[Mapping[ClientState, Mapping[str, "_Method"]]] = {
         ClientState.AWAITS_HELLO: {**_ANY_TIME, "hello": _hello},
         ClientState.AWAITS_CHALLENGE: {**_ANY_TIME, "reply": _challenge},
@@ -298,7 +264,7 @@ class MonitorClient:
             **_ANY_TIME,
             "reply": _reply,
             "snapshot": _snapshot,
-            "event": lambda _, frame: parse_event(frame),
+            "event": lambda _, frame: incoming.parse_event(frame),
             "dropped": lambda _, frame: Dropped(get_field(frame, "count", int)),
         },
     }

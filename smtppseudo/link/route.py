@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from smtppseudo.config.settings import MONITOR_PORT
-from smtppseudo.link.errors import NeedsMagicWordError, NotPrivateError, UnreachableError
+from smtppseudo.link.errors import LinkError, NeedsMagicWordError, NotPrivateError, UnreachableError
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.link import MonitorLink
 from smtppseudo.link.machine import Secrets
@@ -76,9 +76,8 @@ def connect(target: Target, keyring: Keyring) -> Route:
 
 
 def _connect_here(target: Target, keyring: Keyring) -> Route:
-    noted = keyring.ports() if target.port is None else (target.port,)
     failures: list[UnreachableError] = []
-    for port in noted or (MONITOR_PORT,):
+    for port in keyring.ports() if target.port is None else (target.port,):
         try:
             return _log_in(target, port, keyring)
         except UnreachableError as error:
@@ -88,15 +87,14 @@ def _connect_here(target: Target, keyring: Keyring) -> Route:
 
 def _log_in(target: Target, port: int, keyring: Keyring, *, is_own: bool = True) -> Route:
     def dial(cookies: tuple[str, ...]) -> MonitorLink:
-        secrets = Secrets(cookies, target.magic_word)
-        return MonitorLink.connect(target.host, port, secrets, tls=target.tls, pin_for=keyring.pin_for)
+        return MonitorLink.connect(target.host, port, Secrets(cookies, target.magic_word), tls=target.tls, pin=pin)
 
+    pin = keyring.pin_for(target.address, port)
     cookies = keyring.cookies()
     try:
         link = dial(cookies)
     except NeedsMagicWordError:
-        # A server that has just started opens its port before it writes its cookie.
-        again = keyring.cookies()
+        again = keyring.cookies()  # a server that has just started opens its port before it writes its cookie
         if again == cookies:
             raise
         link = dial(again)
@@ -113,31 +111,26 @@ def own_address(host: str) -> str | None:
     """Return the address of a host if it is one of this machine's own, else None."""
     try:
         addresses = resolve(host)
-    except UnresolvedError:
+    except LinkError:
         return None
     return next((address for address in addresses if _is_own(address)), None)
 
 
-class UnresolvedError(Exception):
-    """A name has no address; the text says why."""
-
-
 def resolve(host: str) -> list[str]:
-    """Return the addresses of a name; this may take seconds. Raises UnresolvedError."""
+    """Return the addresses of a name; this may take seconds. Raises LinkError, whose text is the reason."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
-        raise UnresolvedError(reason_of(error)) from None
+        raise LinkError(reason_of(error)) from None
     return list(dict.fromkeys([str(address[0]) for *_, address in found]))
 
 
 def _is_own(address: str) -> bool:
     if is_loopback(address.partition("%")[0]):
         return True
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:  # nothing is sent
-        try:
-            sock.bind((address, 0))
-        except OSError:
-            return False
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((address, 0))  # nothing is sent
+    except OSError:
+        return False
     return True

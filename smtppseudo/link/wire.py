@@ -7,15 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from smtppseudo.link.errors import (
-    BadPeerError,
-    ChangedCertificateError,
-    ClosedError,
-    ConnectionLostError,
-    NotPrivateError,
-    UnknownCertificateError,
-    UnreachableError,
-)
+from smtppseudo.link import errors
 from smtppseudo.link.incoming import Incoming
 from smtppseudo.link.machine import MonitorClient
 from smtppseudo.link.pins import PINNED, fingerprint_of
@@ -57,7 +49,7 @@ class Wire:
         self._is_closed = False
         self._failure = ""  # why sending failed
 
-    def read(self, timeout_s: float | None) -> list[Incoming] | None:
+    def read(self, timeout_s: float) -> list[Incoming] | None:
         """Wait for bytes; return the machine's values, or None if no bytes came in time. Raises ClosedError.
 
         The end of the stream and a socket error are a ConnectionLostError among the values.
@@ -68,20 +60,13 @@ class Wire:
             return self._receive() if is_ready else None
 
     def needs_tls(self, timeout_s: float) -> bool:
-        """Return whether no hello comes in clear text, but a second connection can do a TLS handshake.
-
-        Raises ClosedError.
-        """
-        give_up_at = time.monotonic() + timeout_s
+        """Return whether no hello comes in clear text, but a second connection speaks TLS. Raises ClosedError."""
         if not isinstance(self._sock, socket.socket) or self._wait(min(_HELLO_S, timeout_s)):
             return False
-        return _speaks_tls(self._sock, give_up_at - time.monotonic())
+        return _speaks_tls(self._sock, max(0.0, timeout_s - _HELLO_S))
 
     def request(self, op: str, **fields: object) -> int:
-        """Send a request; return its number. Raises ClosedError and, like the machine, ValueError.
-
-        A lost connection is not an error here; `read` reports it.
-        """
+        """Send a request; return its number. Raises ClosedError and ValueError; `read` reports a lost connection."""
         with self._lock:
             self._require_open()
             request_id = self.client.request(op, **fields)
@@ -97,7 +82,7 @@ class Wire:
             else:
                 self._release()
 
-    def _wait(self, timeout_s: float | None) -> bool:
+    def _wait(self, timeout_s: float) -> bool:
         """Wait until the socket is readable; return whether it is."""
         with self._lock:
             self._require_open()
@@ -139,7 +124,7 @@ class Wire:
 
     def _require_open(self) -> None:
         if self._is_closed:
-            raise ClosedError("the connection was closed")
+            raise errors.ClosedError("the connection was closed")
 
     def _release(self) -> None:
         self._selector.close()
@@ -156,15 +141,12 @@ def connect_socket(host: str | None, port: int, timeout_s: float) -> socket.sock
             failures.append(error)
     reason = reason_of(failures[0])
     if isinstance(failures[0], socket.gaierror | ValueError):
-        raise UnreachableError(f"cannot find {host}: {reason}; check the spelling")
-    raise UnreachableError(f"cannot reach {host or LOOPBACK} port {port}: {reason}; {_advice(host, port)}")
+        raise errors.UnreachableError(f"cannot find {host}: {reason}; check the spelling")
+    raise errors.UnreachableError(f"cannot reach {host or LOOPBACK} port {port}: {reason}; {_advice(host, port)}")
 
 
 def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: str | None) -> "TlsSocket":
-    """Start TLS with the server whose certificate has the fingerprint `pin`.
-
-    `place` is the requested host and port. Raises LinkError; in that case nothing was sent but the handshake.
-    """
+    """Start TLS with the server at the requested host and port. Raises LinkError; then only the handshake was sent."""
     from smtppseudo.net import tls  # noqa: PLC0415 - most connections are to this machine
 
     name = f"{place[0]} port {place[1]}"
@@ -173,26 +155,27 @@ def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: s
     except TlsError as error:
         if str(error) in _NOT_TLS:
             if pin is not None:
-                raise NotPrivateError(f"{name} does not speak TLS, but {PINNED}; or remove the pin") from None
+                raise errors.NotPrivateError(f"{name} does not speak TLS, but {PINNED}; or remove the pin") from None
             if place[0] in ("localhost", *THIS_MACHINE):
-                raise NotPrivateError(f"{name} does not speak TLS; leave out --tls") from None
+                raise errors.NotPrivateError(f"{name} does not speak TLS; leave out --tls") from None
             tunnel = _TUNNEL.format(host=place[0], port=place[1])
-            raise NotPrivateError(
+            raise errors.NotPrivateError(
                 f"{name} does not speak TLS, and without it anyone on the network path can read and change the traffic;"
                 f" use a tunnel ({tunnel}), or allow clear text with --cleartext"
             ) from None
         why = str(error).lower().replace("_", " ")
-        raise BadPeerError(f"{name}: the TLS handshake failed ({why}); is that a monitor port?") from None
+        raise errors.BadPeerError(f"{name}: the TLS handshake failed ({why}); is that a monitor port?") from None
     except TimeoutError:
-        raise UnreachableError(f"{name}: no TLS handshake within {timeout_s:g} s; is that a monitor port?") from None
+        why = f"no TLS handshake within {timeout_s:g} s"
+        raise errors.UnreachableError(f"{name}: {why}; is that a monitor port?") from None
     except OSError as error:
         why = f"the connection was lost in the TLS handshake ({reason_of(error)})"
-        raise ConnectionLostError(f"{name}: {why}; the server may be busy, try again") from None
+        raise errors.ConnectionLostError(f"{name}: {why}; the server may be busy, try again") from None
     fingerprint = fingerprint_of(secured.certificate)
     if pin is None:
-        raise UnknownCertificateError(fingerprint, place)
+        raise errors.UnknownCertificateError(fingerprint, place)
     if fingerprint != pin:
-        raise ChangedCertificateError(fingerprint, place, pin)
+        raise errors.ChangedCertificateError(fingerprint, place, pin)
     return secured
 
 
@@ -200,8 +183,6 @@ def _speaks_tls(sock: socket.socket, timeout_s: float) -> bool:
     """Return whether a second connection to the same server completes a TLS handshake in time."""
     from smtppseudo.net import tls  # noqa: PLC0415 - as above
 
-    if timeout_s <= 0:
-        return False
     give_up_at = time.monotonic() + timeout_s
     try:
         with socket.create_connection(sock.getpeername()[:2], timeout_s) as second:
@@ -214,7 +195,5 @@ def _speaks_tls(sock: socket.socket, timeout_s: float) -> bool:
 def _advice(host: str | None, port: int) -> str:
     if host in (None, "localhost", *THIS_MACHINE):
         return "is the server running? start its service, or `smtppseudo serve`"
-    return (
-        "by default a server accepts monitors of its own machine only: use a tunnel,"
-        f" {_TUNNEL.format(host=host, port=port)}"
-    )
+    tunnel = _TUNNEL.format(host=host, port=port)
+    return f"by default a server accepts monitors of its own machine only: use a tunnel, {tunnel}"

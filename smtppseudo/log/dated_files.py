@@ -53,7 +53,11 @@ class DatedLog:
         `day` is the local date, `now` monotonic seconds.
         """
         if day != self._day:
-            self._roll(day, now)
+            self._close()
+            self._day = day
+            self._path = self._directory / f"{day}.log"
+            self._check(now)
+            self._old_logs.begin_day(day, now)
         elif now >= self._check_at:
             self._check(now)
         return self.account.report(can_write=not self._trouble)
@@ -70,7 +74,12 @@ class DatedLog:
         if 0 < self._limits.max_bytes_per_day < self._bytes + size:
             self._begin_trouble("log_max_bytes_per_day is reached", now)
         else:
-            written = self._append(data, now)
+            try:
+                while written < size:
+                    written += os.write(self._fd, data[written:] if written else data)
+            except OSError as error:
+                self._begin_trouble(error.strerror or str(error), now)
+            self._bytes += written
         self._lines_since_check += account.record_write(len(lines), data, written)
         return size
 
@@ -85,29 +94,11 @@ class DatedLog:
             self._try(os.fsync, self._fd)
         self._close()
 
-    def _append(self, data: bytes, now: float) -> int:
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._fd, data[written:] if written else data)
-        except OSError as error:
-            self._begin_trouble(error.strerror or str(error), now)
-        self._bytes += written
-        return written
-
     def _begin_trouble(self, reason: str, now: float) -> None:
         """Count all lines as lost until a check succeeds."""
         self._check_at = now + CHECK_EVERY_S
         self._trouble = reason
         self.account.begin_trouble(str(self._path), reason)
-
-    def _roll(self, day: str, now: float) -> None:
-        """Open the file of a new day."""
-        self._close()
-        self._day = day
-        self._path = self._directory / f"{day}.log"
-        self._check(now)
-        self._old_logs.begin_day(day, now)
 
     def _check(self, now: float) -> None:
         """Check, at most once a second, that the open file still has its name and may grow."""
@@ -118,7 +109,8 @@ class DatedLog:
                 self._close_if_moved()
             if self._fd < 0:
                 self._open()
-            self._check_floor()
+            if self._limits.min_free_bytes:
+                self._check_free_bytes()
         except OSError as error:
             self._close()
             self._begin_trouble(error.strerror or str(error), now)
@@ -128,13 +120,12 @@ class DatedLog:
     def _close_if_moved(self) -> None:
         opened = os.fstat(self._fd)
         try:
-            named = self._path.lstat()
+            is_named = os.path.samestat(self._path.lstat(), opened)
         except FileNotFoundError:
-            named = None
+            is_named = False
         except OSError:
-            # Without permission on the directory, the open file can still be written.
-            named = opened if opened.st_nlink else None
-        if named is not None and os.path.samestat(named, opened):
+            is_named = opened.st_nlink > 0  # without permission on the directory, the open file can still be written
+        if is_named:
             self._bytes = opened.st_size  # other processes may write to it or truncate it
             return
         if opened.st_nlink == 0:
@@ -147,25 +138,27 @@ class DatedLog:
         self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         fd = open_log(self._path)
         try:
-            status = _stat_log(fd)
+            status = os.fstat(fd)
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)):
+                raise OSError(0, "not a regular file")  # noqa: TRY301 - it is closed like after other errors
+            if status.st_size:
+                os.lseek(fd, -1, os.SEEK_END)  # O_APPEND still writes at the end
             # After a crash of this or another process, the last line may lack its LF.
-            self.account.is_cut_short = status.st_size > 0 and not _ends_with_lf(fd)
+            self.account.is_cut_short = status.st_size > 0 and os.read(fd, 1) != b"\n"
         except BaseException:
             os.close(fd)
             raise
         self._fd = fd
         self._bytes = status.st_size
 
-    def _check_floor(self) -> None:
-        floor = self._limits.min_free_bytes
-        if floor and self._free_bytes() < floor:
+    def _check_free_bytes(self) -> None:
+        if hasattr(os, "fstatvfs"):
+            space = os.fstatvfs(self._fd)
+            free_bytes = space.f_bavail * space.f_frsize
+        else:  # Windows
+            free_bytes = shutil.disk_usage(self._directory).free
+        if free_bytes < self._limits.min_free_bytes:
             raise OSError(0, "fewer than log_min_free_bytes are free on the disk")
-
-    def _free_bytes(self) -> int:
-        if not hasattr(os, "fstatvfs"):  # Windows
-            return shutil.disk_usage(self._directory).free
-        space = os.fstatvfs(self._fd)
-        return space.f_bavail * space.f_frsize
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -177,15 +170,3 @@ class DatedLog:
             call(fd)
         except OSError as error:
             self._on_trouble(f"{self._path}: {error.strerror}; the last log lines may be lost")
-
-
-def _stat_log(fd: int) -> os.stat_result:
-    status = os.fstat(fd)
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)):
-        raise OSError(0, "not a regular file")
-    return status
-
-
-def _ends_with_lf(fd: int) -> bool:
-    os.lseek(fd, -1, os.SEEK_END)  # O_APPEND still writes at the end
-    return os.read(fd, 1) == b"\n"

@@ -47,7 +47,11 @@ class LostLines:
             self._reported_trouble = ""
             whole = lines
         else:
-            whole = self._cut(data, written)
+            whole = data.count(b"\n", 0, written)
+            if written:
+                whole -= self.is_cut_short  # the first LF ended an earlier line
+                self.is_cut_short = data[written - 1] != 0x0A
+                whole += self.is_cut_short and data[written] == 0x0A  # the next write adds the LF that is missing
         if self._is_reporting and whole:  # the report is the first line
             self.unreported = 0
             self.was_reported = True
@@ -66,13 +70,3 @@ class LostLines:
         """Count lost lines, and report them later."""
         self.lost_lines += lines
         self.unreported += lines
-
-    def _cut(self, data: bytes, written: int) -> int:
-        """Record where a write ended; return the number of whole lines in it."""
-        whole = data.count(b"\n", 0, written)
-        if written:
-            whole -= self.is_cut_short  # the first LF ended an earlier line
-            self.is_cut_short = data[written - 1] != 0x0A
-            if self.is_cut_short and data[written] == 0x0A:
-                whole += 1  # only its LF is missing, and the next write adds it
-        return whole

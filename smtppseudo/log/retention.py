@@ -1,11 +1,18 @@
 """Retention: removes old logs, unless the clock may be wrong."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from smtppseudo.log.names import LOG_NAME
-
+# .log.1, .log-20261125, .log.2.gz; with `extension .log` in logrotate's settings .1.log
+_ROTATION: Final = r"(?:[._-]\d+)*"
+LOG_NAME: Final = re.compile(
+    rf"(?P<day>\d{{4}}-\d\d-\d\d)(?P<inner>{_ROTATION})\.log(?P<outer>{_ROTATION})"
+    r"(?P<packed>\.(?:gz|Z|bz2|lz|lz4|lzma|lzo|xz|zip|zst))?",
+    re.ASCII,
+)
+"""The name of a log file: YYYY-MM-DD.log, or what logrotate and gzip make of it."""
 _DAY_S: Final = 86_400
 
 
@@ -35,10 +42,9 @@ class OldLogs:
         today = date.fromisoformat(day)
         oldest = str(today - timedelta(days=self._keep_days))
         try:
-            logs = [path for path in self._directory.iterdir() if LOG_NAME.fullmatch(path.name)]
+            logs = [log for log in self._directory.iterdir() if LOG_NAME.fullmatch(log.name) and log.name[:10] != day]
         except OSError:
             return  # opening the log reports the error
-        logs = [path for path in logs if path.name[:10] != day]
         old = [path for path in logs if path.name[:10] < oldest]
         if before:
             is_doubtful = (today - date.fromisoformat(before)).days > (now - begun_at) / _DAY_S + 1

@@ -62,21 +62,14 @@ def write_at_once(fd: int, data: bytes) -> tuple[int, OSError | None]:
     written = 0
     try:
         while written < len(data) and _has_room(fd):
-            written += os.write(fd, data[written : _end_of_piece(data, written)])
+            end = written + _PIECE_BYTES
+            if end < len(data):  # up to the last LF, if there is one
+                end = data.rfind(b"\n", written, end) + 1 or end
+            written += os.write(fd, data[written:end])
     except OSError as error:
         return written, error
     return written, None
 
 
-def _end_of_piece(data: bytes, start: int) -> int:
-    """Return the end of the longest piece that can be written at once: after its last LF, if it has one."""
-    most = start + _PIECE_BYTES
-    if most >= len(data):
-        return len(data)
-    return data.rfind(b"\n", start, most) + 1 or most
-
-
 def _has_room(fd: int) -> bool:
-    if os.name == "nt":  # select() accepts only sockets
-        return True
-    return bool(select.select([], [fd], [], 0)[1])
+    return os.name == "nt" or bool(select.select([], [fd], [], 0)[1])  # on Windows, it accepts only sockets

@@ -1,7 +1,6 @@
 """Logs: finds the dated log files of directories and reads them, plain or gzipped.
 
-    files = [file for directory in directories for file in find(directory, since, until)]
-    reading = Reading(files, since, until)
+    reading = Reading(find(directory, since, until), since, until)
     for rows in reading:  # lists of `scan.Row`, each from about 128 KiB of log
         ...
     reading.lines, reading.damaged, reading.problems
@@ -19,7 +18,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
-from smtppseudo.log.names import LOG_NAME
+from smtppseudo.log.retention import LOG_NAME
 from smtppseudo.logread.scan import Row, scan
 
 STDIN: Final = Path("/dev/stdin")
@@ -47,8 +46,7 @@ def find(directory: Path, since: str = "", until: str = "") -> list[Path]:
     `since` and `until` exclude files of other days, with a margin of one day: file names are local dates, and may be
     those of another machine. Raises OSError if the directory cannot be read.
     """
-    earliest = _day_of(since, -_ONE_DAY) if since else ""
-    latest = _day_of(until, _ONE_DAY) if until else "9999-12-31"
+    earliest, latest = _day_of(since or str(date.min), -_ONE_DAY), _day_of(until or str(date.max), _ONE_DAY)
     found: list[tuple[str, float, str, Path]] = []
     paths = {path.name: path for path in directory.iterdir()}
     for name, path in paths.items():
@@ -88,8 +86,7 @@ class Reading:
         self.bytes_read = 0
         self.problems: list[str] = []
         self._paths = paths
-        self._since = since
-        self._until = until
+        self._since, self._until = since, until or "~"
 
     @property
     def total_bytes(self) -> int:
@@ -106,9 +103,7 @@ class Reading:
         self.lines += len(rows) + damaged
         self.damaged += damaged
         since, until = self._since, self._until
-        if until:
-            return [row for row in rows if since <= row[0] < until]
-        return [row for row in rows if since <= row[0]] if since else rows
+        return [row for row in rows if since <= row[0] < until] if since or until != "~" else rows
 
     def blocks(self, paths: Iterable[Path]) -> Iterator[bytes]:
         """Yield the whole lines of some of the files, block by block."""

@@ -26,106 +26,85 @@ A row of the kind `Suppressed` is no event: journald's rate limit dropped `amoun
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
-from typing import Final, NamedTuple, TypeAlias
+from functools import cache, partial
+from typing import Final, TypeAlias
 
-from smtppseudo.events import Closed, Command, Connected, Error, Event, TurnedAway
+from smtppseudo.events import Closed, Command, Connected, Error, TurnedAway
 from smtppseudo.log.records import KINDS, TIME, event_of, place_of, read_record, restore_text
 
 Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str, str, str]
-
-
-class _Format(NamedTuple):
-    """How to read the usual lines of a format: four kinds, which the third letter of their names tells apart.
-
-    `letter` is where it stands in a line. `match` has a function for each: the groups of its match are the row, in
-    order, with an empty group for each field that the kind lacks. `restore` removes the escapes that the format adds
-    to `data`.
-    """
-
-    letter: int
-    match: Mapping[str, Callable[[str], re.Match[str] | None]]
-    restore: Callable[[str], str]
-
+_Match: TypeAlias = Callable[[str], re.Match[str] | None]
 
 # Quantifiers are possessive: nothing is tried twice.
 _NUMBER: Final = r"(?:0|[1-9]\d{0,17}+)"
-_ID: Final = r"[1-9]\d{0,17}+"
-_ADDRESS: Final = r"[\w.:%-]*+"  # it stands in the place of `data`, which is restored
-
-
-@cache
-def _text_format() -> _Format:
-    bare = r"[!#-<>-~]*+"
-    quoted = r"[ !#-~]*+"
-    # `data` is a group without its quotes: after a quote up to the next one, or after `=` up to the space.
-    data = rf'data="?+((?<="){quoted}(?=")|(?<==){bare}(?= ))"?+'
-    reply = rf'reply=(?:"{quoted}"|{bare})'
-    marks = (
-        r"((?: eol=lf)?(?: pregreet=true)?(?: pipelined=true)?"
-        rf"(?: truncated_bytes={_NUMBER})?(?: more_lines={_NUMBER})?)"
-    )
-    sizes = (
-        rf"received_bytes={_NUMBER} sent_bytes={_NUMBER} commands={_NUMBER}(?: mails_refused=({_NUMBER}))?"
-        rf"(?: not_logged={_NUMBER})?"
-    )
-    place = rf"slot={_NUMBER} session=({_ID}) ip=({bare}) port=({_ID})"
-    events = {
-        "m": rf"(command) {place} {data} code=(\d\d\d) {reply}{marks}()()()",
-        "n": rf"(connected) {place} local_port={_NUMBER}(?: local_ip=({_ADDRESS}))?()()()()()",
-        "o": rf"(closed) {place}()()() reason=([a-z_]+) duration_ms=({_NUMBER}) {sizes}",
-        "r": rf"(turned_away)()(?: ip=({bare}))?()()()() reason=([a-z]+) count=({_NUMBER})()",
-    }
-    lines = {letter: rf"({TIME}) {event}(?: server=({bare}))?" for letter, event in events.items()}
-    return _Format(len("2026-11-24T13:54:36.350Z co"), _compiled(lines), restore_text)
-
-
-@cache
-def _json_format() -> _Format:
-    plain = r"[ !#-[\]-~]*+"
-    string = rf'{plain}(?:\\["\\]{plain})*+'
-    marks = (
-        r'((?:,"eol":"lf")?(?:,"pregreet":true)?(?:,"pipelined":true)?'
-        rf'(?:,"truncated_bytes":{_NUMBER})?(?:,"more_lines":{_NUMBER})?)'
-    )
-    sizes = (
-        rf'"received_bytes":{_NUMBER},"sent_bytes":{_NUMBER},"commands":{_NUMBER}(?:,"mails_refused":({_NUMBER}))?'
-        rf'(?:,"not_logged":{_NUMBER})?'
-    )
-    place = rf'"slot":{_NUMBER},"session":({_ID}),"ip":"({plain})","port":({_ID})'
-    events = {
-        "m": rf'(command)",{place},"data":"({string})","code":([1-9]\d\d),"reply":"{string}"{marks}()()()',
-        "n": rf'(connected)",{place},"local_port":{_NUMBER}(?:,"local_ip":"({_ADDRESS})")?()()()()()',
-        "o": rf'(closed)",{place}()()(),"reason":"([a-z_]+)","duration_ms":({_NUMBER}),{sizes}',
-        "r": rf'(turned_away)"()(?:,"ip":"({plain})")?()()()(),"reason":"([a-z]+)","count":({_NUMBER})()',
-    }
-    lines = {
-        letter: rf'{{"time":"({TIME})","event":"{event}(?:,"server":"({plain})")?}}' for letter, event in events.items()
-    }
-    return _Format(len('{"time":"2026-11-24T13:54:36.350Z","event":"co'), _compiled(lines), _restore_json)
-
-
-def _compiled(lines: Mapping[str, str]) -> dict[str, Callable[[str], re.Match[str] | None]]:
-    return {letter: re.compile(line, re.ASCII).fullmatch for letter, line in lines.items()}
-
-
-def _restore_json(data: str) -> str:
-    return _JSON_ESCAPE.sub(r"\1", data)
-
-
+_ID: Final = r"([1-9]\d{0,17}+)"
+_ADDRESS: Final = r"([\w.:%-]*+)"  # it stands in the place of `data`, which is restored
 _JSON_ESCAPE: Final = re.compile(r'\\(["\\])')
+
+
+@cache
+def _format(*, is_json: bool) -> tuple[int, Mapping[str, _Match], Callable[[str], str]]:
+    """Return how to read the usual lines of a format: four kinds, which the third letter of their names tells apart.
+
+    First, where that letter stands in a line. Then a function for each letter: the groups of its match are the row, in
+    order, with an empty group for each field that the kind lacks. Last, what removes the escapes in `data`.
+    """
+    if is_json:
+        time, kind, after, end = '{"time":"', '","event":"', '"', "}"
+        plain = r"[ !#-[\]-~]*+"
+        reply = rf'{plain}(?:\\["\\]{plain})*+'
+        data = f"({reply})"
+    else:
+        time, kind, after, end = "", " ", "", ""
+        plain, quoted = r"[!#-<>-~]*+", r"[ !#-~]*+"
+        reply = f'(?:"{quoted}"|{plain})'
+        # A group without its quotes: after a quote up to the next one, or after `=` up to the space.
+        data = f'"?+((?<="){quoted}(?=")|(?<==){plain}(?= ))"?+'
+    match = {
+        name[2]: re.compile(f"{time}({TIME}){kind}({name}){after}{own}{end}", re.ASCII).fullmatch
+        for name, own in _fields(plain, data, reply, is_json=is_json).items()
+    }
+    letter = len(f"{time}2026-11-24T13:54:36.350Z{kind}co")
+    return letter, match, partial(_JSON_ESCAPE.sub, r"\1") if is_json else restore_text
+
+
+def _fields(plain: str, data: str, reply: str, *, is_json: bool) -> dict[str, str]:
+    """Return patterns of the fields of each kind. The arguments are patterns of texts."""
+
+    def number(name: str, pattern: str = _NUMBER) -> str:
+        return f',"{name}":{pattern}' if is_json else f" {name}={pattern}"
+
+    def text(name: str, pattern: str) -> str:
+        return number(name, f'"{pattern}"' if is_json else pattern)
+
+    def optional(*fields: str) -> str:
+        return "".join(f"(?:{field})?" for field in fields)
+
+    ip, amount, server = text("ip", f"({plain})"), f"({_NUMBER})", optional(text("server", f"({plain})"))
+    place = number("slot") + number("session", _ID) + ip + number("port", _ID)
+    said = text("data", data) + number("code", r"([1-9]\d\d)") + text("reply", reply)
+    marks = optional(text("eol", "lf"), number("pregreet", "true"), number("pipelined", "true"))
+    marks += optional(number("truncated_bytes"), number("more_lines"))
+    sizes = number("received_bytes") + number("sent_bytes") + number("commands")
+    sizes += optional(number("mails_refused", amount), number("not_logged"))
+    return {
+        "command": f"{place}{said}({marks})()()(){server}",
+        "connected": f"{place}{number('local_port')}{optional(text('local_ip', _ADDRESS))}()()()()(){server}",
+        "closed": f"{place}()()(){text('reason', '([a-z_]+)')}{number('duration_ms', amount)}{sizes}{server}",
+        "turned_away": f"(){optional(ip)}()()()(){text('reason', '([a-z]+)')}{number('count', amount)}(){server}",
+    }
+
+
 _CODE: Final = re.compile(r"(?:\d\d\d)?", re.ASCII)
 _AMOUNT: Final = re.compile(r"\d{0,18}", re.ASCII)
-_NOTHING: Final = ("", "", "", "", "")
 SUPPRESSED: Final = "Suppressed"  # not the name of an event: those are lower case
-_SUPPRESSED: Final = re.compile(
-    r"Suppressed (\d{1,18}) messages from \S+", re.ASCII
-)  # as `journalctl -o cat` prints it
+# As `journalctl -o cat` prints it
+_SUPPRESSED: Final = re.compile(r"Suppressed (\d{1,18}) messages from \S+", re.ASCII)
 
 
 def scan(data: bytes) -> tuple[list[Row], int]:
     """Read lines, each with its LF; return their rows and the number of damaged lines, which have no row."""
-    letter, match_of, restore = _json_format() if data.startswith(b"{") else _text_format()
+    letter, match_of, restore = _format(is_json=data.startswith(b"{"))
     lines = data.decode("latin-1").split("\n")
     lines.pop()  # what follows the last LF: nothing
     rows: list[Row] = []
@@ -154,32 +133,27 @@ def _row_of_line(line: str) -> Row | None:
         return None
     try:
         record = read_record(line)
-        own = _own_fields(event_of(record)) if record["event"] in KINDS else _NOTHING
+        event = event_of(record) if record["event"] in KINDS else None
         _, session, ip, port = place_of(record)
     except ValueError:
         return None
-    server = str(record.get("server", ""))
-    mails = str(record.get("mails_refused", ""))
-    row = (record["time"], record["event"], str(session or ""), ip, str(port or ""), *own, mails, server)
+    data = code = marks = reason = amount = ""
+    if isinstance(event, Command):
+        data, code = event.data, event.reply.partition(" ")[0]
+        marks = " ".join([name for name in Command._fields[2:] if getattr(event, name)])
+    elif isinstance(event, Connected):
+        data = event.local_ip
+    elif isinstance(event, Closed):
+        reason, amount = event.reason, str(event.duration_ms)
+    elif isinstance(event, TurnedAway):
+        reason, amount = event.reason, str(event.count)
+    elif isinstance(event, Error):
+        amount = str(event.lost)
+    mails, server = (str(record.get(name, "")) for name in ("mails_refused", "server"))
+    own = (data, code, marks, reason, amount, mails, server)
+    row = (record["time"], record["event"], str(session or ""), ip, str(port or ""), *own)
     whole = "".join(row)
     is_plain = whole.isascii() and whole.isprintable()
-    is_sound = is_plain and _CODE.fullmatch(row[6]) and _AMOUNT.fullmatch(row[9]) and _AMOUNT.fullmatch(row[10])
-    return row if is_sound else None
-
-
-def _own_fields(event: Event) -> tuple[str, str, str, str, str]:
-    """Return data, code, marks, reason and amount."""
-    match event:
-        case Command():
-            marks = " ".join([name for name in Command._fields[2:] if getattr(event, name)])
-            return event.data, event.reply.partition(" ")[0], marks, "", ""
-        case Connected():
-            return event.local_ip, "", "", "", ""
-        case Closed():
-            return "", "", "", event.reason, str(event.duration_ms)
-        case TurnedAway():
-            return "", "", "", event.reason, str(event.count)
-        case Error():
-            return "", "", "", "", str(event.lost)
-        case _:
-            return _NOTHING
+    return (
+        row if is_plain and _CODE.fullmatch(code) and _AMOUNT.fullmatch(amount) and _AMOUNT.fullmatch(mails) else None
+    )

@@ -1,15 +1,54 @@
-"""A connection of the tarpit: the machine's pace decides when it sends what."""
+"""Connections that send their machine's data in parts: to monitors, and at the pace of the tarpit."""
 
 import socket
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
-from smtppseudo.loop.connection import Phase
-from smtppseudo.loop.parts import PartsConnection
+from smtppseudo.loop.connection import Connection, Machine, Phase
 from smtppseudo.loop.selector import REPORTS_ERRORS
-from smtppseudo.net.errnos import GONE
+from smtppseudo.net.errnos import DONTWAIT, GONE
 from smtppseudo.smtp.tarpit import TarpitSession
 
 _LOOK_EVERY_S: Final = 1.0  # for a reset, where the selector cannot report it
+_OPEN: Final = Phase.OPEN  # a module name, because member access on an Enum is slow in Python 3.11
+
+
+class PartsMachine(Machine, Protocol):
+    """A machine whose `data_to_send` returns a part, while `has_more` says that others follow."""
+
+    @property
+    def has_more(self) -> bool: ...
+
+
+P_co = TypeVar("P_co", bound=PartsMachine, covariant=True)
+
+
+class PartsConnection(Connection[P_co]):
+    """A connection whose machine returns its data in parts. It asks for the next one when the kernel has room."""
+
+    __slots__ = ()
+
+    def ready(self, now: float) -> None:
+        """Read or write."""
+        if self._phase is not _OPEN:
+            super().ready(now)
+        elif data := self._receive(now):
+            self._owner.record(self.machine, self.machine.receive(data, now))
+            self._send_next(now)
+
+    def _send(self, data: bytes, now: float) -> None:
+        if not self.machine.has_more:
+            super()._send(data, now)
+        elif self._send_whole(data, DONTWAIT, now):
+            self._await_next_part(now)
+
+    def _on_nothing_to_send(self, now: float) -> None:
+        if self.machine.has_more:
+            self._await_next_part(now)
+        else:
+            super()._on_nothing_to_send(now)
+
+    def _await_next_part(self, now: float) -> None:
+        self._wait_for_kernel(b"", now, progress=True)  # in the next turn, after other connections
 
 
 class PacedConnection(PartsConnection[TarpitSession]):
@@ -31,9 +70,9 @@ class PacedConnection(PartsConnection[TarpitSession]):
 
     def due(self, now: float) -> None:
         """Send the part that is due, or handle another deadline."""
-        if self._phase is not Phase.PACED and self._phase is not Phase.READ_PAUSED:
+        if not self._is_in_reply:
             super().due(now)
-        elif not REPORTS_ERRORS and self._is_reset():
+        elif not REPORTS_ERRORS and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in GONE:
             self.close("reset", now)
         elif data := self.machine.data_to_send(now):
             self._send(data, now)
@@ -45,14 +84,17 @@ class PacedConnection(PartsConnection[TarpitSession]):
     def stop_delaying(self, at: float) -> None:
         """Send the rest of the reply at that time, and later replies without delay."""
         self.machine.stop_delaying()
-        if self._phase is Phase.PACED or self._phase is Phase.READ_PAUSED:
+        if self._is_in_reply:
             self._owner.reactor.wheel.schedule(self, at)
+
+    @property
+    def _is_in_reply(self) -> bool:
+        return self._phase in (Phase.PACED, Phase.READ_PAUSED)
 
     def _read_early(self, now: float) -> None:
         """Read while a reply is under way, if the machine accepts data; otherwise stop watching."""
         if self.machine.reads:
-            data = self._receive(now)
-            if data:
+            if data := self._receive(now):
                 self._owner.record(self.machine, self.machine.receive(data, now))
         else:
             self._phase = Phase.READ_PAUSED
@@ -73,6 +115,3 @@ class PacedConnection(PartsConnection[TarpitSession]):
         if self._phase is Phase.READ_PAUSED and not REPORTS_ERRORS:
             deadline = min(deadline, now + _LOOK_EVERY_S)
         self._owner.reactor.wheel.schedule(self, deadline)
-
-    def _is_reset(self) -> bool:
-        return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in GONE

@@ -21,9 +21,8 @@ Admit = Callable[[socket.socket, str, int, int, float, bytes, bool], bool]
 class ProxyGate:
     """Accepts connections; reads the header of those from `proxies` before it passes them to `admit`.
 
-    Until its header is complete, a connection has no slot and no session, and gets no reply. At most `waiting_max`
-    connections wait for their headers, each at most 5 s. A connection over these limits, or with a malformed header, is
-    closed, and reported to `on_closed` with the proxy's address.
+    Until then a connection has no slot and no session, and gets no reply. At most `waiting_max` wait for their headers,
+    each at most 5 s. One over these limits, or with a malformed header, is closed, and reported to `on_closed`.
     """
 
     def __init__(self, reactor: Reactor, admit: Admit, on_closed: OnClosed, waiting_max: int) -> None:
@@ -74,9 +73,9 @@ class ProxiedConnection:
             gate.reactor.watch(self._sock.fileno(), self)
         except OSError:  # the kernel cannot watch one more
             self.due(now)
-            return True
-        gate.waiting.add(self)
-        gate.reactor.wheel.schedule(self, now + HEADER_TIMEOUT_S)
+        else:
+            gate.waiting.add(self)
+            gate.reactor.wheel.schedule(self, now + HEADER_TIMEOUT_S)
         return True
 
     def ready(self, now: float) -> None:
@@ -94,7 +93,7 @@ class ProxiedConnection:
 
     def fault(self, error: Exception, /) -> None:
         """Close only this connection after a bug."""
-        self._gate.reactor.report_fault(error)
+        self._gate.reactor.fault(error)
         self.close()
 
     def close(self) -> None:
@@ -110,10 +109,9 @@ class ProxiedConnection:
 
     def _stop_waiting(self) -> bool:
         """Return whether the connection was waiting, and so is watched."""
-        gate = self._gate
-        is_watched = self in gate.waiting
-        gate.waiting.discard(self)
-        gate.reactor.wheel.cancel(self)
+        is_watched = self in self._gate.waiting
+        self._gate.waiting.discard(self)
+        self._gate.reactor.wheel.cancel(self)
         return is_watched
 
     def _receive(self) -> ParsedHeader:

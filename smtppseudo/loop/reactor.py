@@ -1,7 +1,9 @@
 """The event loop: waits for sockets and deadlines, and calls the objects that they belong to."""
 
+import contextlib
+import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from smtppseudo.loop.clock import Clock
@@ -17,10 +19,7 @@ _WAIT_MAX_S: Final = 86_400.0  # epoll_wait(2) and poll(2) take at most 24 days
 
 
 class Watched(Protocol):
-    """An object with a watched descriptor. `ready` is called when that can be read or written, or has an error.
-
-    `fault` is called with what `ready` raises, as in `Timed`.
-    """
+    """An object with a watched descriptor. `ready` is called when that is ready, or has an error."""
 
     def ready(self, now: float, /) -> None: ...
     def fault(self, error: Exception, /) -> None: ...
@@ -33,7 +32,7 @@ class Timer:
 
     def __init__(self, reactor: "Reactor", due: Callable[[float], None]) -> None:
         self.due = due
-        self.fault = reactor.report_fault
+        self.fault = reactor.fault
         self.due_tick = 0
 
 
@@ -44,7 +43,6 @@ class Reactor:
     of events stays bounded, then the calls of `call_soon` and everything in `in_breaks` (listeners). Everything in
     `at_end_of_turn` is called once, in the next break, or when everything that is ready has been served. `on_fault`
     receives the bugs of the server, except that `on_after_turn_fault` receives what `after_turn` raises.
-    `turns` counts the turns.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -57,7 +55,6 @@ class Reactor:
         self.in_breaks: list[Timed] = []
         self.at_end_of_turn: list[Timed] = []
         self.turns = 0
-        self.fault = self.report_fault
         self._selector = selector = make_selector()
         self.watch, self.rewatch, self.unwatch = selector.watch, selector.rewatch, selector.unwatch
         self.unwatch_own = selector.forget  # of a socket that no other process holds
@@ -68,25 +65,34 @@ class Reactor:
         self._wake_sender.setblocking(False)
         self.watch(self._wake_receiver.fileno(), self)
 
-    @property
-    def wake_fd(self) -> int:
-        """The descriptor for `signal.set_wakeup_fd`: a byte that is written to it wakes the selector."""
-        return self._wake_sender.fileno()
-
     def call_soon(self, call: Callable[[float], None]) -> None:
         """Call a function with the time, in the next turn or break. Any thread and any signal handler may call this."""
         self._calls.append(call)
-        try:
+        with contextlib.suppress(BlockingIOError):  # full of bytes that will wake it
             self._wake_sender.send(b"\0")
-        except BlockingIOError:
-            pass  # full of bytes that will wake it
+
+    def call_on_signals(self, calls: Mapping[int, Callable[[float], None]]) -> Callable[[], None]:
+        """Call a function soon for each signal. Return a function that restores the previous handlers."""
+
+        def on_signal(number: int, _: object) -> None:
+            self.call_soon(calls[number])
+
+        def restore() -> None:
+            signal.set_wakeup_fd(previous_fd)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+        # Without it, a signal that comes just before the selector waits would be handled only after the wait.
+        previous_fd = signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
+        previous = {number: signal.signal(number, on_signal) for number in calls}
+        return restore
 
     def ready(self, now: float) -> None:
         """Make the calls of `call_soon`; a byte has woken the selector."""
         self._wake_receiver.recv(4096)
         self._make_calls(now)
 
-    def report_fault(self, error: Exception, /) -> None:
+    def fault(self, error: Exception, /) -> None:
         """Report a bug of the server."""
         self.on_fault(error)
 
@@ -105,9 +111,7 @@ class Reactor:
         clock = self.clock
         next_due = self.wheel.next_due()
         if next_due is not None:
-            wait_s = next_due - clock.now
-            if not 0.0 <= wait_s <= _WAIT_MAX_S:
-                wait_s = 0.0 if wait_s < 0.0 else _WAIT_MAX_S
+            wait_s = max(0.0, min(next_due - clock.now, _WAIT_MAX_S))
             timeout_s = wait_s if timeout_s is None else min(timeout_s, wait_s)
         ready = self._selector.objects(timeout_s)
         self.turns += 1
@@ -139,7 +143,7 @@ class Reactor:
             try:
                 self._calls.pop(0)(now)
             except Exception as error:  # noqa: BLE001 - a bug costs one call, not the server
-                self.report_fault(error)
+                self.fault(error)
 
     def _call_ready(self, ready: Sequence[Watched], now: float) -> None:
         for watched in ready:
@@ -165,8 +169,9 @@ class Reactor:
         """Call `after_turn`, the calls of `call_soon`, `at_end_of_turn` and `in_breaks`; return the time."""
         self._finish()
         self.clock.read()
-        self._make_calls(self.clock.now)
+        now = self.clock.now
+        self._make_calls(now)
         due = dict.fromkeys([*self.at_end_of_turn, *self.in_breaks])  # once each
         self.at_end_of_turn = []
-        self._call_due(list(due), self.clock.now)
-        return self.clock.now
+        self._call_due(list(due), now)
+        return now

@@ -92,22 +92,24 @@ def decoy(server_secret: bytes, user: str, iterations: int) -> Credentials:
     """
 
     def part(label: str) -> bytes:
-        return hmac_sha256(server_secret, f"{label}={user}".encode())
+        return hmac.digest(server_secret, f"{label}={user}".encode(), "sha256")
 
     return Credentials(part("salt")[:WORD_SALT_BYTES], iterations, part("stored"), part("server")).checked()
 
 
-def derive_client_key(secret: str, salt: bytes, iterations: int) -> tuple[bytes, Credentials]:
+def derive_client_key(
+    secret: str, salt: bytes, iterations: int, min_iterations: int = MIN_ITERATIONS
+) -> tuple[bytes, Credentials]:
     """Return ClientKey, which never leaves the client, and the server's credentials (RFC 5802 section 3, RFC 8018).
 
     600,000 iterations take about 0.2 s. The caller checks the length of the secret. Raises ValueError for a secret that
     is empty or not printable ASCII, and for a salt or an iteration count out of bounds.
     """
-    unfinished = Credentials(salt, iterations, bytes(HASH_BYTES), bytes(HASH_BYTES)).checked()
+    unfinished = Credentials(salt, iterations, bytes(HASH_BYTES), bytes(HASH_BYTES)).checked(min_iterations)
     salted = hashlib.pbkdf2_hmac("sha256", checked_secret(secret).encode("ascii"), salt, iterations)
-    client_key = hmac_sha256(salted, b"Client Key")
-    stored_key = hashlib.sha256(client_key).digest()
-    return client_key, unfinished._replace(stored_key=stored_key, server_key=hmac_sha256(salted, b"Server Key"))
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    stored_key, server_key = hashlib.sha256(client_key).digest(), hmac.digest(salted, b"Server Key", "sha256")
+    return client_key, unfinished._replace(stored_key=stored_key, server_key=server_key)
 
 
 def cookie_id(cookie: str) -> str:
@@ -155,8 +157,3 @@ def from_base64(text: str) -> bytes | None:
 def to_base64(data: bytes) -> str:
     """Return base64 with padding and without line ends (RFC 4648 section 4)."""
     return binascii.b2a_base64(data, newline=False).decode("ascii")
-
-
-def hmac_sha256(key: bytes, message: bytes) -> bytes:
-    """Return the 32 bytes of HMAC() in RFC 5802 section 2.2."""
-    return hmac.digest(key, message, "sha256")

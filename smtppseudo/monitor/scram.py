@@ -4,7 +4,7 @@ Nonces, salts and messages come in as arguments; messages are `str`, as in the R
 client; the server keeps only what `credentials.derive` returns.
 
 A message that breaks the rules raises `ScramError`. Its text is one line of printable ASCII that repeats nothing of
-the message, so it may be logged and sent. A wrong proof is not an error but an `Outcome`. Both end the exchange.
+the message, so it may be logged and sent. A wrong proof is not an error but `REFUSED`. Both end the exchange.
 
 Secrets and user names are printable ASCII (0x20 to 0x7E). SASLprep (RFC 4013), which RFC 5802 section 2.2 requires,
 does not change such text, so it is not implemented.
@@ -14,19 +14,14 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import NamedTuple
 
 from smtppseudo.monitor.credentials import (
     HASH_BYTES,
-    MAX_ITERATIONS,
-    MAX_SALT_BYTES,
     MIN_ITERATIONS,
-    MIN_SALT_BYTES,
     Credentials,
     checked_secret,
     derive_client_key,
     from_base64,
-    hmac_sha256,
     is_printable,
     read_count,
     to_base64,
@@ -50,14 +45,6 @@ class ScramError(Exception):
     """A message broke the rules or came out of order. The text holds nothing of the message."""
 
 
-class Outcome(NamedTuple):
-    """The end of an exchange: `message` is the server-final-message, `v=…` if `ok`, else `REFUSED`."""
-
-    user: str
-    ok: bool
-    message: str
-
-
 class ExchangeState(Enum):
     """START → AWAITS_FIRST → AWAITS_FINAL → DONE, or FAILED at any step. A server begins with AWAITS_FIRST."""
 
@@ -73,8 +60,9 @@ class _Exchange:
 
     def __init__(self, nonce: str, state: ExchangeState) -> None:
         if not _is_nonce(nonce) or not MIN_NONCE_CHARS <= len(nonce) <= MAX_NONCE_CHARS:
-            allowed = f"{MIN_NONCE_CHARS} to {MAX_NONCE_CHARS} printable ASCII characters, without space and comma"
-            raise ValueError(f"a nonce must be {allowed}")
+            raise ValueError(
+                f"a nonce must be {MIN_NONCE_CHARS} to {MAX_NONCE_CHARS} printable ASCII, no space or comma"
+            )
         self._nonce = nonce
         self.state = state
 
@@ -88,13 +76,12 @@ class _Exchange:
 class ServerExchange(_Exchange):
     """The server's side of one login.
 
-    Set `channel` if the connection has one: clients that can must bind to it then, so that no server between can use
-    their login.
-
     `lookup` returns a user's credentials or None, `decoy_for` the credentials to use instead of None (see
     `credentials.decoy`). Both are called for every user, so that unknown users take the same time and get the same
     kind of reply. `nonce` is 16 to 256 characters, random and new for every exchange: it is the only protection
     against a replayed client-final-message. Raises ValueError for an invalid nonce.
+
+    With a `channel`, clients that can must bind to it, so that no server between can use their login.
     """
 
     def __init__(
@@ -103,51 +90,63 @@ class ServerExchange(_Exchange):
         super().__init__(nonce, ExchangeState.AWAITS_FIRST)
         self._lookup = lookup
         self._decoy_for = decoy_for
-        self.user = ""  # as the client claims in its first message; proved only when `final` returns ok
         self.channel = b""
+        self.user = ""  # as the client claims in its first message; not proved before the state is DONE
         self._known = False
         self._credentials = Credentials(b"", 0, b"", b"")
         self._binding = ""
-        self._client_first_bare = ""
-        self._server_first = ""
+        self._first_messages = ""  # the beginning of AuthMessage
 
     def first(self, client_first: str) -> str:
-        """Process the client-first-message, return the server-first-message. Raises ScramError."""
+        """Process the client-first-message, return the server-first-message (RFC 5802 section 7). Raises ScramError."""
         self._begin(ExchangeState.AWAITS_FIRST)
-        flag, user, client_nonce, self._client_first_bare = _parse_client_first(client_first)
+        flag, _, rest = _checked_message(client_first).partition(",")
+        authzid, comma, bare = rest.partition(",")
+        if flag.startswith("p=") and flag != BINDS:
+            raise ScramError("this kind of channel binding is not supported")
+        if flag not in (BINDS, COULD_BIND, _CANNOT_BIND) or not comma:
+            raise ScramError("the message does not begin with n,, or y,,")
+        if authzid:
+            raise ScramError("an authorization identity is not supported")
+        name, nonce = _values(bare, "nr")
+        if name.count("=") != name.count("=2C") + name.count("=3D"):  # its only escapes (RFC 5802 section 5.1)
+            raise ScramError("the user name holds a bare =")
+        self.user = name.replace("=2C", ",").replace("=3D", "=")
+        self._nonce = _nonce(nonce, MAX_NONCE_CHARS) + self._nonce
         if flag == BINDS and not self.channel:
             raise ScramError("channel binding is not supported")
         if flag == COULD_BIND and self.channel:
             raise ScramError("the server supports channel binding; another one between may have hidden that")
         self._binding = _binding(flag, self.channel if flag == BINDS else b"")
-        decoy, found = self._decoy_for(user), self._lookup(user)
-        self.user, self._known, self._credentials = user, found is not None, found or decoy
-        self._nonce = client_nonce + self._nonce
-        salt = to_base64(self._credentials.salt)
-        self._server_first = f"r={self._nonce},s={salt},i={self._credentials.iterations}"
+        decoy, found = self._decoy_for(self.user), self._lookup(self.user)
+        self._known, self._credentials = found is not None, found or decoy
+        server_first = f"r={self._nonce},s={to_base64(self._credentials.salt)},i={self._credentials.iterations}"
+        self._first_messages = f"{bare},{server_first}"
         self.state = ExchangeState.AWAITS_FINAL
-        return self._server_first
+        return server_first
 
-    def final(self, client_final: str) -> Outcome:
-        """Process the client-final-message, return whether its proof is right (RFC 5802 section 3).
+    def final(self, client_final: str) -> str:
+        """Process the client-final-message, return the server-final-message, `REFUSED` for a wrong proof.
 
-        Raises ScramError for a message that is malformed, has another channel binding than the first one, or has the
-        nonce of another exchange, as a replayed message has.
+        Raises ScramError, also for the channel binding or the nonce of another exchange, as in a replayed message.
         """
         self._begin(ExchangeState.AWAITS_FINAL)
-        without_proof, binding, nonce, proof = _parse_client_final(client_final)
+        without_proof, comma, proof = _checked_message(client_final).rpartition(",p=")
+        if not comma:
+            raise ScramError("the message does not end with a proof")
+        binding, nonce = _values(without_proof, "cr")
         if binding != self._binding:
             raise ScramError("the login is bound to another certificate than that of this server")
-        if not hmac.compare_digest(nonce.encode("ascii"), self._nonce.encode("ascii")):
+        if not hmac.compare_digest(_nonce(nonce, MAX_MESSAGE_CHARS).encode("ascii"), self._nonce.encode("ascii")):
             raise ScramError("the nonce is not the one of this exchange")
-        auth_message = f"{self._client_first_bare},{self._server_first},{without_proof}".encode("ascii")
-        client_key = _xor(proof, hmac_sha256(self._credentials.stored_key, auth_message))
+        auth_message = f"{self._first_messages},{without_proof}".encode("ascii")
+        client_key = _xor(_hash(proof, "the proof"), hmac.digest(self._credentials.stored_key, auth_message, "sha256"))
         proven = hmac.compare_digest(hashlib.sha256(client_key).digest(), self._credentials.stored_key)
-        signature = hmac_sha256(self._credentials.server_key, auth_message)
+        signature = hmac.digest(self._credentials.server_key, auth_message, "sha256")
         if not (proven and self._known):
-            return Outcome(self.user, ok=False, message=REFUSED)
+            return REFUSED
         self.state = ExchangeState.DONE
-        return Outcome(self.user, ok=True, message=f"v={to_base64(signature)}")
+        return f"v={to_base64(signature)}"
 
 
 class ClientExchange(_Exchange):
@@ -176,30 +175,31 @@ class ClientExchange(_Exchange):
         return f"{flag},,{self._first_bare}"
 
     def final(self, server_first: str) -> str:
-        """Process the server-first-message, return the client-final-message.
+        """Process the server-first-message, return the client-final-message. Raises ScramError.
 
-        The time it takes depends on the server's iteration count (see `credentials.derive`). Raises ScramError for a
-        malformed message, for a nonce that does not extend ours, for too few iterations and for more than 10,000,000
-        (they could keep the client busy).
+        The time it takes depends on the server's iteration count: more than 10,000,000 are an error for that reason.
         """
         self._begin(ExchangeState.AWAITS_FIRST)
         secret, self._secret = self._secret, ""
-        nonce, salt, iterations = _parse_server_first(server_first, self._min_iterations)
-        if not nonce.startswith(self._nonce) or len(nonce) == len(self._nonce):
+        nonce, salt, iterations = _values(_not_refused(server_first), "rsi")
+        if not _nonce(nonce, MAX_MESSAGE_CHARS).startswith(self._nonce) or len(nonce) == len(self._nonce):
             raise ScramError("the server's nonce does not extend ours")
-        client_key, credentials = derive_client_key(secret, salt, iterations)
+        try:
+            salt_bytes, count = from_base64(salt) or b"", read_count(iterations) or 0
+            client_key, credentials = derive_client_key(secret, salt_bytes, count, self._min_iterations)
+        except ValueError as error:
+            raise ScramError(str(error)) from None
         without_proof = f"c={self._binding},r={nonce}"
         auth_message = f"{self._first_bare},{server_first},{without_proof}".encode("ascii")
-        proof = _xor(client_key, hmac_sha256(credentials.stored_key, auth_message))
-        self._signature = hmac_sha256(credentials.server_key, auth_message)
+        proof = _xor(client_key, hmac.digest(credentials.stored_key, auth_message, "sha256"))
+        self._signature = hmac.digest(credentials.server_key, auth_message, "sha256")
         self.state = ExchangeState.AWAITS_FINAL
         return f"{without_proof},p={to_base64(proof)}"
 
     def verify(self, server_final: str) -> None:
-        """Process the server-final-message; return only if the server proved that it has the credentials.
+        """Process the server-final-message. Raises ScramError if it does not prove that the peer has the credentials.
 
-        Raises ScramError for a refusal (`e=`), a malformed message, or a wrong signature: then the peer is not the
-        server, and the client must not trust anything that it sends.
+        The client must not trust anything that such a peer sends.
         """
         self._begin(ExchangeState.AWAITS_FINAL)
         (signature,) = _values(_not_refused(server_final), "v")
@@ -211,41 +211,6 @@ class ClientExchange(_Exchange):
 def _binding(flag: str, channel: bytes) -> str:
     """Return the value of c=."""
     return to_base64(f"{flag},,".encode("ascii") + channel)
-
-
-def _parse_client_first(message: str) -> tuple[str, str, str, str]:
-    """Return flag, user, client nonce and client-first-message-bare (RFC 5802 section 7)."""
-    flag, _, rest = _checked_message(message).partition(",")
-    authzid, comma, bare = rest.partition(",")
-    if flag.startswith("p=") and flag != BINDS:
-        raise ScramError("this kind of channel binding is not supported")
-    if flag not in (BINDS, COULD_BIND, _CANNOT_BIND) or not comma:
-        raise ScramError("the message does not begin with n,, or y,,")
-    if authzid:
-        raise ScramError("an authorization identity is not supported")
-    name, nonce = _values(bare, "nr")
-    return flag, _user(name), _nonce(nonce, MAX_NONCE_CHARS), bare
-
-
-def _parse_client_final(message: str) -> tuple[str, str, str, bytes]:
-    """Return client-final-message-without-proof, channel binding, nonce and proof (RFC 5802 section 7)."""
-    without_proof, comma, proof = _checked_message(message).rpartition(",p=")
-    if not comma:
-        raise ScramError("the message does not end with a proof")
-    binding, nonce = _values(without_proof, "cr")
-    return without_proof, binding, _nonce(nonce, MAX_MESSAGE_CHARS), _hash(proof, "the proof")
-
-
-def _parse_server_first(message: str, min_iterations: int) -> tuple[str, bytes, int]:
-    """Return nonce, salt and iteration count (RFC 5802 section 7)."""
-    nonce, salt_text, iterations_text = _values(_not_refused(message), "rsi")
-    salt = from_base64(salt_text)
-    if salt is None or not MIN_SALT_BYTES <= len(salt) <= MAX_SALT_BYTES:
-        raise ScramError(f"the salt is not {MIN_SALT_BYTES} to {MAX_SALT_BYTES} bytes in base64")
-    iterations = read_count(iterations_text)
-    if iterations is None or not min_iterations <= iterations <= MAX_ITERATIONS:
-        raise ScramError(f"the iteration count is not {min_iterations} to {MAX_ITERATIONS}")
-    return _nonce(nonce, MAX_MESSAGE_CHARS), salt, iterations
 
 
 def _not_refused(message: str) -> str:
@@ -263,17 +228,14 @@ def _checked_message(message: str) -> str:
 
 
 def _values(text: str, names: str) -> list[str]:
-    """Return the values of the attributes `names`, which come first and in this order.
-
-    Further attributes are extensions: ignored unless they are mandatory (RFC 5802 section 5.1).
-    """
+    """Return the values of the attributes `names`, which come first, in this order; ignore extensions behind them."""
     seen = ""
     values = []
     for attribute in text.split(","):
         name, value = attribute[:1], attribute[2:]
         if not name.isalpha() or attribute[1:2] != "=" or not value:
             raise ScramError("the message is not a list of attributes")
-        if name == "m":
+        if name == "m":  # RFC 5802 section 5.1
             raise ScramError("a mandatory extension is not supported")
         if name in seen or (len(seen) >= len(names) and name in _RESERVED):
             raise ScramError("an attribute occurs where it must not")
@@ -282,13 +244,6 @@ def _values(text: str, names: str) -> list[str]:
     if not seen.startswith(names):
         raise ScramError("an attribute is missing or out of order")
     return values[: len(names)]
-
-
-def _user(name: str) -> str:
-    """Decode a saslname; its only escapes are `=2C` and `=3D` (RFC 5802 section 5.1)."""
-    if name.count("=") != name.count("=2C") + name.count("=3D"):
-        raise ScramError("the user name holds a bare =")
-    return name.replace("=2C", ",").replace("=3D", "=")
 
 
 def _nonce(nonce: str, max_chars: int) -> str:

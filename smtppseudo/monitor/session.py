@@ -5,19 +5,12 @@ from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
 from smtppseudo.events import CloseReason, Event, Monitor
-from smtppseudo.monitor.codec import (
-    BAD_FRAME,
-    MAX_BYTES_AFTER_LOGIN,
-    MAX_BYTES_BEFORE_LOGIN,
-    PROTOCOL,
-    Frame,
-    FrameError,
-    FrameReader,
-    encode,
-)
+from smtppseudo.monitor import codec
+from smtppseudo.monitor.codec import Frame, FrameError, FrameReader, encode
 from smtppseudo.monitor.credentials import BOUND_MECHANISM, MECHANISM, Credentials
+from smtppseudo.monitor.history import Subscription
 from smtppseudo.monitor.outbox import Outbox
-from smtppseudo.monitor.scram import ExchangeState, ScramError, ServerExchange
+from smtppseudo.monitor.scram import REFUSED, ExchangeState, ScramError, ServerExchange
 
 AUTH_TIMEOUT_S: Final = 30
 REFUSAL_DELAY_S: Final = 1.0
@@ -37,25 +30,18 @@ class Request(NamedTuple):
 
 
 class ValidProof(NamedTuple):
-    """The client proved that it knows the secret of `user`; the server must call `admit` or `end_as_busy`."""
+    """The client proved that it knows the secret of `user`; the server must call `admit` or `fail`."""
 
     id: int
     user: str
     message: str
 
 
-class WrongMagicWord(NamedTuple):
-    """The client tried a wrong magic word."""
-
-
-SessionEvent: TypeAlias = Request | ValidProof | WrongMagicWord | Event
+SessionEvent: TypeAlias = Request | ValidProof | Event
 
 
 class Backend(NamedTuple):
-    """The server behind a session: its names and cookie id for the hello, and its part in the login of a user.
-
-    `channel` is the SHA-256 of its certificate, for connections by TLS.
-    """
+    """The server behind a session: its names and cookie id for the hello, and its part in the login of a user."""
 
     server: str
     server_name: str
@@ -63,7 +49,7 @@ class Backend(NamedTuple):
     credentials_of: Callable[[str], Credentials | None]
     decoy_for: Callable[[str], Credentials]  # to use instead of None
     wait_s: Callable[[str], float]  # for how many seconds this source must not try to log in
-    channel: bytes = b""
+    channel: bytes = b""  # the SHA-256 of its certificate, for connections by TLS
 
 
 class MonitorState(Enum):
@@ -78,8 +64,9 @@ class MonitorState(Enum):
 class MonitorSession:
     """The machine. Its owner's duties are those of `SmtpSession`; `receive` may also return requests and proofs.
 
-    The owner also puts events and lists of slots into `outbox`. A session keeps at most 1 KiB of a line before login,
-    16 KiB after. `nonce` must be new for each connection. With `awaits_tls`, the hello is queued by `secured`.
+    The owner also puts events and lists of slots into `outbox`, and notes the `subscription`. A session keeps at most
+    1 KiB of a line before login, 16 KiB after. `nonce` must be new for each connection. With `awaits_tls`, the hello is
+    queued by `secured`.
     """
 
     def __init__(
@@ -92,13 +79,15 @@ class MonitorSession:
         self.close_reason: CloseReason | None = "tls" if awaits_tls else None
         self.awaits_tls = awaits_tls
         self.is_secured = False
+        self.outbox = Outbox()
+        self.deadline = now + AUTH_TIMEOUT_S  # when `tick` is due
+        self.subscription: Subscription | None = None
+        self.snapshot_seq = 0  # of the last event before the snapshot
         self._backend = backend
         self._exchange = ServerExchange(backend.credentials_of, backend.decoy_for, nonce)
         self._exchange.channel = backend.channel
         self._mechanisms = [MECHANISM, BOUND_MECHANISM] if backend.channel else [MECHANISM]
-        self._reader = FrameReader(MAX_BYTES_BEFORE_LOGIN)
-        self.outbox = Outbox()
-        self.deadline = now + AUTH_TIMEOUT_S  # when `tick` is due
+        self._reader = FrameReader(codec.MAX_BYTES_BEFORE_LOGIN)
         self._refused_id = 0
         self._ops = 0
         self._ops_since = now
@@ -118,12 +107,13 @@ class MonitorSession:
         for frame in self._reader.receive(data):
             if self.state not in (MonitorState.LOGGING_IN, MonitorState.AUTHENTICATED):
                 break
+            if now - self._ops_since >= 1.0:
+                self._ops, self._ops_since = 0, now
+            self._ops += 1
             if isinstance(frame, FrameError):
-                self._send_error(frame.code, frame.message)
-                self.end("errors")
-            elif self._is_flood(now):
-                self._send_error("rate", f"more than {OPS_PER_SECOND_MAX} ops in a second")
-                self.end("errors")
+                self.fail(frame.code, frame.message)
+            elif self._ops > OPS_PER_SECOND_MAX:
+                self.fail("rate", f"more than {OPS_PER_SECOND_MAX} ops in a second")
             else:
                 self._process(frame, now, events)
         return events
@@ -156,8 +146,7 @@ class MonitorSession:
             self.refuse(self._refused_id, *NOT_AUTHORIZED)
             self.end("errors")
         elif self.state is MonitorState.LOGGING_IN:
-            self._send_error(*NOT_AUTHORIZED)
-            self.end("idle")
+            self.fail(*NOT_AUTHORIZED, reason="idle")
         else:
             self.deadline = now + _IDLE_CHECK_S
         return ()
@@ -191,19 +180,19 @@ class MonitorSession:
             return
         self.state = MonitorState.AUTHENTICATED
         self.user = proof.user
-        self._reader.max_bytes = MAX_BYTES_AFTER_LOGIN
+        self._reader.max_bytes = codec.MAX_BYTES_AFTER_LOGIN
         self.deadline = now + _IDLE_CHECK_S
         self.reply(proof.id, data=proof.message)
 
-    def end_as_busy(self, message: str) -> None:
-        """End a connection for which there is no room."""
-        self._send_error("busy", message)
-        self.end("errors")
+    def fail(self, error: str, message: str, reason: CloseReason = "errors") -> None:
+        """Send an error, and end the connection."""
+        self._send(type="error", error=error, message=message)
+        self.end(reason)
 
     def _greet(self) -> None:
         self._send(
             type="hello",
-            protocol=PROTOCOL,
+            protocol=codec.PROTOCOL,
             server=self._backend.server,
             server_name=self._backend.server_name,
             mechanisms=self._mechanisms,
@@ -214,13 +203,11 @@ class MonitorSession:
     def _send(self, **frame: object) -> None:
         self.outbox.put(encode(frame))
 
-    def _send_error(self, code: str, message: str) -> None:
-        self._send(type="error", error=code, message=message)
-
     def _process(self, frame: Frame, now: float, events: list[SessionEvent]) -> None:
         request_id, op = frame.get("id"), frame.get("op")
         if type(request_id) is not int or not isinstance(op, str):
-            self._send_error(BAD_FRAME, "an op has an id, a whole number, and an op, a string")
+            message = "an op has an id, a whole number, and an op, a string"
+            self._send(type="error", error=codec.BAD_FRAME, message=message)
         elif op == "ping":
             self.reply(request_id)
         elif op == "auth":
@@ -230,49 +217,29 @@ class MonitorSession:
         else:
             self.refuse(request_id, "not_authorized", "log in first")
 
-    def _is_flood(self, now: float) -> bool:
-        if now - self._ops_since >= 1.0:
-            self._ops, self._ops_since = 0, now
-        self._ops += 1
-        return self._ops > OPS_PER_SECOND_MAX
-
     def _authenticate(self, request_id: int, frame: Frame, now: float, events: list[SessionEvent]) -> None:
         data, exchange = frame.get("data"), self._exchange
         if self.state is MonitorState.AUTHENTICATED:
             self.refuse(request_id, "bad_value", "you are logged in")
-        elif not isinstance(data, str) or frame.get("mechanism", MECHANISM) not in self._mechanisms:
+            return
+        if not isinstance(data, str) or frame.get("mechanism", MECHANISM) not in self._mechanisms:
             self.refuse(request_id, "bad_value", f"mechanism must be {' or '.join(self._mechanisms)}, data a string")
-        else:
-            try:
-                if exchange.state is ExchangeState.AWAITS_FIRST:
-                    self._begin_login(request_id, exchange.first(data))
-                else:
-                    self._finish_login(request_id, data, now, events)
-            except ScramError as error:
-                self.refuse(request_id, "bad_value", str(error))
+            return
+        try:
+            challenge = exchange.first(data) if exchange.state is ExchangeState.AWAITS_FIRST else ""
+            # Checked before the proof, too: other connections of this source may have tried since this one began.
+            wait_s = self._backend.wait_s(exchange.user)
+            if wait_s > 0:
+                self.refuse(request_id, "rate", f"too many wrong words from your address; try again in {wait_s:.0f} s")
                 self.end("errors")
-
-    def _begin_login(self, request_id: int, server_first: str) -> None:
-        if not self._must_wait(request_id):
-            self.reply(request_id, data=server_first)
-
-    def _must_wait(self, request_id: int) -> bool:
-        """Return whether the source has tried too many wrong words; the connection ends then."""
-        wait_s = self._backend.wait_s(self._exchange.user)
-        if wait_s > 0:
-            self.refuse(request_id, "rate", f"too many wrong words from your address; try again in {wait_s:.0f} s")
+            elif challenge:
+                self.reply(request_id, data=challenge)
+            elif (message := exchange.final(data)) != REFUSED:
+                events.append(ValidProof(request_id, exchange.user, message))
+            else:
+                self.state, self.deadline, self._refused_id = MonitorState.REFUSED, now + REFUSAL_DELAY_S, request_id
+                if exchange.user == "magic":
+                    events.append(Monitor("not_authorized", "magic"))
+        except ScramError as error:
+            self.refuse(request_id, "bad_value", str(error))
             self.end("errors")
-        return wait_s > 0
-
-    def _finish_login(self, request_id: int, data: str, now: float, events: list[SessionEvent]) -> None:
-        if self._must_wait(request_id):  # other connections of this source may have tried since this one began
-            return
-        outcome = self._exchange.final(data)
-        if outcome.ok:
-            events.append(ValidProof(request_id, outcome.user, outcome.message))
-            return
-        self.state = MonitorState.REFUSED
-        self._refused_id = request_id
-        self.deadline = now + REFUSAL_DELAY_S
-        if outcome.user == "magic":
-            events.append(WrongMagicWord())

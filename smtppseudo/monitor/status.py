@@ -41,13 +41,11 @@ class Status(NamedTuple):
     def from_fields(cls, fields: Mapping[str, object]) -> "Status":
         """Parse a reply's fields, from a source that is not trusted. Raises ValueError that names the field."""
         counters, state = fields.get("counters"), fields.get("state")
-        if not isinstance(counters, dict) or not isinstance(state, str):
-            raise ValueError("the status that the server sent lacks its counters or its state")  # noqa: TRY004 - one kind of error
+        error = fields.get("settings_error", "")  # absent in the first servers of this protocol version
+        if not isinstance(counters, dict) or not isinstance(error, str):
+            raise ValueError("the status that the server sent lacks counters, or its settings_error is not a string")  # noqa: TRY004
         if state not in ("online", "offline"):
             raise ValueError("the state that the server sent is neither online nor offline")
-        error = fields.get("settings_error", "")  # absent in the first servers of this protocol version
-        if not isinstance(error, str):
-            raise ValueError("settings_error in the status that the server sent is not a string")  # noqa: TRY004
         given = {**_OPTIONAL, **fields, **counters}
         given |= {new: counters[old] for old, new in _ALIASES.items() if old in counters}
         sums = [_sums(name, given.get(name)) if name in _LABELLED else _sum(name, given.get(name)) for name in _SUMS]
@@ -143,12 +141,8 @@ def render_rows(statuses: Mapping[str, Status | str]) -> str:
     online = [status.state for status in known].count("online")
     rows.append((f"{len(statuses)} servers", f"{online} online", *_cells(known)))
     widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
-    places = ["<", "<", *[">"] * len(_COLUMNS)]
-    lines = [
-        "  ".join([f"{cell:{place}{width}}" for cell, place, width in zip(row, places, widths, strict=False)])
-        for row in rows
-    ]
-    return "".join([f"{line.rstrip()}\n" for line in lines])
+    formats = [f"<{width}" for width in widths[:2]] + [f">{width}" for width in widths[2:]]
+    return "".join(["  ".join(map(format, row, formats)).rstrip() + "\n" for row in rows])
 
 
 def _cells(statuses: Sequence[Status]) -> list[str]:
@@ -173,34 +167,15 @@ _METRICS: Final = (
     _Metric("slots_in_use", "Slots that are in use now.", "slots_in_use"),
     _Metric("monitors", "Monitors that are logged in.", "monitors"),
     _Metric("connections_total", "Connections that got a slot.", "connected"),
-    _Metric(
-        "connections_turned_away_total",
-        "Callers turned away: no slot was free (slots), the client had its share (client), it is blocked (blocked), no"
-        " header came (proxy).",
-        "turned_away",
-        "reason",
-    ),
+    _Metric("connections_turned_away_total", "Connections that got no slot, by reason.", "turned_away", "reason"),
     _Metric("sessions_closed_total", "Sessions that ended, by reason.", "closed", "reason"),
-    _Metric(
-        "mails_refused_total",
-        "Mails refused in sessions that ended: MAIL transactions, by the stage of the refusal.",
-        "mails_refused",
-        "stage",
-    ),
+    _Metric("mails_refused_total", "Mails refused in sessions that ended, by reject_at.", "mails_refused", "stage"),
     _Metric("commands_total", "SMTP commands in sessions that ended.", "commands"),
     _Metric("received_bytes_total", "Bytes received in sessions that ended.", "received_bytes"),
     _Metric("sent_bytes_total", "Bytes sent in sessions that ended.", "sent_bytes"),
     _Metric("session_seconds_total", "Seconds that callers spent in sessions that ended.", "wasted_s"),
-    _Metric(
-        "session_delayed_seconds_total",
-        "Seconds that callers waited for delayed and stuttered replies, in sessions that ended.",
-        "delayed_s",
-    ),
-    _Metric(
-        "sessions_undelayed_total",
-        "Sessions that got their replies without delay, despite the tarpit, because slots ran short.",
-        "undelayed",
-    ),
+    _Metric("session_delayed_seconds_total", "Seconds of delay by the tarpit, in sessions that ended.", "delayed_s"),
+    _Metric("sessions_undelayed_total", "Sessions that the tarpit did not delay: slots ran short.", "undelayed"),
     _Metric("sessions_not_logged_total", "Sessions of sources above their share of the log.", "not_logged"),
     _Metric("log_lines_lost_total", "Log lines that could not be written.", "lost_log_lines"),
     _Metric("log_used_ratio", "Which part of log_max_bytes_per_day is used.", "log_used"),
@@ -245,7 +220,5 @@ def _values(source: Source) -> dict[str, Number | Labelled]:
 def _labels(labels: Mapping[str, str]) -> str:
     """Return the labels that have a value, in braces, or nothing."""
     escaped = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
-    shown = ",".join(
-        [f'{name}="{printable_lines(value).translate(escaped)}"' for name, value in labels.items() if value]
-    )
-    return f"{{{shown}}}" if shown else ""
+    shown = [f'{name}="{printable_lines(value).translate(escaped)}"' for name, value in labels.items() if value]
+    return f"{{{','.join(shown)}}}" if shown else ""

@@ -10,8 +10,6 @@ from typing import Any, Final
 HOST_NET: Final = Path("/run/smtppseudo-net")
 """Where a service with a network namespace of its own sees the tables of the machine's network."""
 
-_PROC_NET: Final = Path("/proc/net")
-
 
 def is_loopback(address: str) -> bool:
     """Return whether a numeric address is a loopback address, also as IPv4-mapped."""
@@ -68,7 +66,7 @@ def source_number(source: str) -> int:
 def machine_addresses(*places: Path) -> list[str]:
     """Return the IP addresses of the machine's interfaces, by the tables in `places`; none on systems but Linux."""
     found: set[str] = set()
-    for place in places or (_PROC_NET, HOST_NET):
+    for place in places or (Path("/proc/net"), HOST_NET):
         address = ""
         for line in _lines(place / "fib_trie"):
             if "|--" in line:

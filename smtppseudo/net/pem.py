@@ -24,6 +24,7 @@ def load(prefix: str, cert: str, key: str) -> tuple[ssl.SSLContext | None, bytes
     if not cert:
         return None, b""
     cert_name, key_name = f"{prefix}tls_cert", f"{prefix}tls_key"
+    names = f"{cert_name}, {key_name}"
     cert_path, key_path = _path(cert_name, cert), _path(key_name, key)
     chain = _read_pem(cert_name, cert_path, _BEGIN, "certificate")
     _read_pem(key_name, key_path, b"PRIVATE KEY-----", "private key")
@@ -39,11 +40,9 @@ def load(prefix: str, cert: str, key: str) -> tuple[ssl.SSLContext | None, bytes
         if error.reason in _NOT_ITS_KEY:
             raise SettingsError(f"{key_name}: {key_path} is not the key of the certificate in {cert_path}") from None
         why = error.reason.lower().replace("_", " ") if error.reason else "not valid PEM"
-        raise SettingsError(f"{cert_name}, {key_name}: {cert_path} and {key_path} cannot be used: {why}") from None
+        raise SettingsError(f"{names}: {cert_path} and {key_path} cannot be used: {why}") from None
     except OSError as error:
-        raise SettingsError(
-            f"{cert_name}, {key_name}: {error.strerror}; the server must be able to read both"
-        ) from None
+        raise SettingsError(f"{names}: {error.strerror}; the server must be able to read both") from None
     return context, chain
 
 
@@ -69,9 +68,8 @@ def _path(name: str, path: str) -> Path:
         return Path(path)
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
-        raise SettingsError(
-            f"{name}: %d is systemd's $CREDENTIALS_DIRECTORY, which is not set; LoadCredential= in the unit sets it"
-        )
+        problem = "%d is systemd's $CREDENTIALS_DIRECTORY, which is not set; LoadCredential= in the unit sets it"
+        raise SettingsError(f"{name}: {problem}")
     return Path(directory, path.removeprefix(CREDENTIALS))
 
 

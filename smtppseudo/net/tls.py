@@ -3,6 +3,7 @@
 This module imports `ssl`, which takes 15 ms: import it only for a certificate, or a server that has one.
 """
 
+import contextlib
 import socket
 import ssl
 import time
@@ -68,14 +69,13 @@ class TlsSocket:
         try:
             data = self._sock.recv(_RECEIVE_BYTES, flags)
         except (BlockingIOError, InterruptedError):
-            pass  # called because the socket could send
-        else:
-            self._handshake_bytes += len(data)
-            if not data:
-                raise ConnectionResetError("the other side closed the connection")
-            if self._handshake_bytes > HANDSHAKE_BYTES_MAX:
-                raise TlsError("the handshake is too long")
-            self._incoming.write(data)
+            return self.step(flags)  # called because the socket could send
+        if not data:
+            raise ConnectionResetError("the other side closed the connection")
+        self._handshake_bytes += len(data)
+        if self._handshake_bytes > HANDSHAKE_BYTES_MAX:
+            raise TlsError("the handshake is too long")
+        self._incoming.write(data)
         return self.step(flags)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
@@ -92,7 +92,9 @@ class TlsSocket:
             while piece := self._tls.read(_RECORD_BYTES):
                 pieces.append(piece)
         except ssl.SSLWantReadError:
-            self._send_own_replies(flags)
+            # A peer may request as many replies of TLS itself as it likes (RFC 8446 section 4.6.3).
+            if self._outgoing.pending and not self._flush(flags) and len(self.unsent) > UNSENT_BYTES_MAX:
+                raise TlsError("the other side asks and does not read") from None
             if not pieces:
                 raise BlockingIOError from None
         except ssl.SSLError as error:
@@ -130,12 +132,10 @@ class TlsSocket:
 
     def close(self) -> None:
         """Send a close_notify, if the kernel takes it now, and close."""
-        try:
+        with contextlib.suppress(OSError):  # the peer has left
             if not self._is_over:
                 self._sock.setblocking(False)
                 self._send_close_notify()
-        except OSError:
-            pass  # the peer has left
         try:
             self._sock.close()
         finally:
@@ -163,25 +163,16 @@ class TlsSocket:
             return False
         return True
 
-    def _send_own_replies(self, flags: int) -> None:
-        """Send the replies of TLS itself. A peer may request as many as it likes (RFC 8446 section 4.6.3)."""
-        if self._outgoing.pending and not self._flush(flags) and len(self.unsent) > UNSENT_BYTES_MAX:
-            raise TlsError("the other side asks and does not read")
-
     def _send_close_notify(self) -> None:
         """Send a close_notify behind everything else. Raises OSError."""
-        try:
+        with contextlib.suppress(ssl.SSLError):  # not waiting for the peer's; in a handshake there is nothing to end
             self._tls.unwrap()
-        except ssl.SSLError:
-            pass  # not waiting for the peer's; in a handshake there is nothing to end
         self._flush(DONTWAIT)
 
     def _failed(self, error: ssl.SSLError, flags: int) -> TlsError:
         """Send the alert that says what is wrong; return the error to raise."""
-        try:
+        with contextlib.suppress(OSError):  # the connection is closed all the same
             self._flush(flags)
-        except OSError:
-            pass  # the connection is closed all the same
         return TlsError(error.reason or reason_of(error))
 
 
@@ -192,10 +183,10 @@ class Tls:
     connections; it may be replaced. `channel` is the SHA-256 of its certificate.
     """
 
-    def __init__(self, context: ssl.SSLContext, sessions_max: int = SESSIONS_MAX) -> None:
+    def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context
         self.channel = b""
-        self._sessions_max = sessions_max
+        self._sessions_max = SESSIONS_MAX
         self._in_use = 0
         self._turn = 0
         self._steps = 0
@@ -233,8 +224,7 @@ def renewed(previous: Tls | None, context: ssl.SSLContext | None) -> Tls | None:
 def connect(sock: socket.socket, timeout_s: float) -> TlsSocket:
     """Do the handshake as a client over a connected socket. Raises OSError; after `timeout_s`, TimeoutError.
 
-    It accepts any certificate: the caller must check `certificate` before it sends anything. The socket then has the
-    time-out `timeout_s`.
+    It accepts any certificate: the caller must check `certificate` before it sends anything.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -7,19 +7,31 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from ipaddress import ip_network
-from typing import Final, get_args
+from typing import Final, TypeAlias, get_args
 
 from smtppseudo.events import TurnedAwayReason, escape, unescape
 from smtppseudo.logread.scan import SUPPRESSED, Row
 from smtppseudo.report.tally import KEPT, Tally
 
-KINDS: Final = (
-    "address", "network", "helo", "domain", "sender", "recipient", "verb",
-    "reason", "duration", "hour", "day", "refused", "server", "local",
-)  # fmt: skip
-"""What is counted: connections by address, network, hour, day, server, and its address (`local`); commands by verb,
-helo, domain and sender (of MAIL) and recipient (of RCPT); ended sessions by reason and duration; refused mails by day
-(`refused`)."""
+# Connections by address, network, hour, day, server, and its address (`local`); commands by verb, helo, domain and
+# sender (of MAIL) and recipient (of RCPT); ended sessions by reason and duration; refused mails by day (`refused`).
+KINDS: Final = {
+    "address": "Addresses",
+    "network": "Networks (/24, /48)",
+    "helo": "HELO names",
+    "domain": "Sender domains",
+    "sender": "Senders",
+    "recipient": "Recipients",
+    "verb": "Commands",
+    "reason": "Why sessions ended",
+    "duration": "How long sessions lasted",
+    "hour": "Hours of the day",
+    "day": "Days",
+    "refused": "Mails refused a day",
+    "server": "Servers",
+    "local": "Addresses of servers",
+}
+"""What is counted, and the title of its table."""
 HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
 SPANS: Final = ("under 1 s", "1 to 10 s", "10 s to 1 min", "1 to 10 min", "over 10 min")
 _SPAN_ENDS_MS: Final = (1_000, 10_000, 60_000, 600_000)
@@ -28,6 +40,7 @@ _PATH: Final = re.compile(r"(FROM|TO):\s*(?:<([^>]*)|(\S+))", re.ASCII | re.IGNO
 _NO_SENDER: Final = "<>"
 _SENDER_REFUSED: Final = "553"
 _OF_COMMANDS: Final = ("verb", "helo", "domain", "sender", "recipient")
+_NameOf: TypeAlias = Callable[[str], str]
 _REASONS: Final = get_args(TurnedAwayReason)
 
 
@@ -39,86 +52,70 @@ class Report:
 
     def __init__(self, kinds: Iterable[str], zone: tzinfo | None = None, kept: int = KEPT) -> None:
         self.zone = zone
-        self.connected = 0
-        self.commands = 0
-        self.closed = 0
-        self.mails_refused = 0
-        self.wasted_ms = 0
-        self.lost = 0
-        self.suppressed = 0
+        self.connected = self.commands = self.closed = self.mails_refused = 0
+        self.wasted_ms = self.lost = self.suppressed = 0
         self.turned_away = Counter[str]()
-        self.first = ""
-        self.last = ""
+        self.first = self.last = ""
         self._inferred_mails = 0  # from commands since a session ended
         self.tallies = {kind: Tally(kept) for kind in kinds}
-        self._day_and_hour = lru_cache(4_096)(lambda minute: _day_and_hour(minute, zone))
+        day_and_hour = lru_cache(4_096)(lambda minute: _day_and_hour(minute, zone))
+        self._day_of: _NameOf = lambda minute: day_and_hour(minute)[0]
+        self._hour_of: _NameOf = lambda minute: day_and_hour(minute)[1]
 
     def add(self, rows: Sequence[Row]) -> None:
         """Count rows; fastest with some thousands at a time."""
-        callers, minutes, said, ends = (list[str]() for _ in range(4))
-        spans: list[int] = []
-        refused = Counter[str]()
-        for time, kind, _, ip, _, data, code, _, reason, amount, mails, _ in rows:
-            if kind == "command":
-                said.append(data)
-                self._inferred_mails += code == _SENDER_REFUSED
-            elif kind == "connected":
-                callers.append(ip)
-                minutes.append(time[:16])
-            elif kind == "closed":
-                ends.append(reason)
-                spans.append(int(amount))
-                # Only logs of old servers lack the number.
-                if count := int(mails) if mails else self._inferred_mails:
-                    refused[time[:16]] += count
-                self._inferred_mails = 0
-            elif kind == "turned_away":
-                self.turned_away[reason if reason in _REASONS else "other"] += int(amount)  # one of a later version
-            elif kind == "error":
-                self.lost += int(amount)
-            elif kind == SUPPRESSED:
-                self.suppressed += int(amount)
-        self._note_times(rows)
-        self.connected += len(callers)
-        self.commands += len(said)
-        self.mails_refused += sum(refused.values())
-        by_caller = Counter(callers)
-        self._tally("address", by_caller)
-        self._tally("network", _sums(by_caller, network_of))
-        self._add_servers(rows)
-        connected = Counter(minutes)
-        self._add_minutes("hour", connected, 1)
-        self._add_minutes("day", connected, 0)
-        self._add_minutes("refused", refused, 0)
-        self._add_commands(Counter(said))
-        self._add_ended(ends, spans)
+        if not rows:
+            return
+        times = [row[0] for row in rows]  # several servers that share a file write a little out of order
+        self.first = min(self.first or times[0], *times)
+        self.last = max(self.last, *times)
+        by_kind = defaultdict[str, list[Row]](list)
+        for row in rows:
+            by_kind[row[1]].append(row)
+        self._add_connected(by_kind["connected"])
+        self._add_commands([row[5] for row in by_kind["command"]])
+        self._add_closed(by_kind["closed"])
+        self._add_refused(rows)
+        for row in by_kind["turned_away"]:
+            self.turned_away[row[8] if row[8] in _REASONS else "other"] += int(row[9])  # one of a later version
+        self.lost += sum(int(row[9]) for row in by_kind["error"])
+        self.suppressed += sum(int(row[9]) for row in by_kind[SUPPRESSED])
 
-    def _add_ended(self, ends: Sequence[str], spans: Sequence[int]) -> None:
-        self.closed += len(ends)
+    def _add_connected(self, rows: Sequence[Row]) -> None:
+        self.connected += len(rows)
+        callers, minutes = Counter([row[3] for row in rows]), Counter([row[0][:16] for row in rows])
+        self._tally("address", callers)
+        self._tally("network", callers, network_of)
+        self._tally("hour", minutes, self._hour_of)
+        self._tally("day", minutes, self._day_of)
+        self._tally("server", Counter([row[11] for row in rows]))
+        self._tally("local", Counter([row[5] for row in rows]))
+
+    def _add_closed(self, rows: Sequence[Row]) -> None:
+        self.closed += len(rows)
+        spans = [int(row[9]) for row in rows]
         self.wasted_ms += sum(spans)
-        self._tally("reason", Counter(ends))
+        self._tally("reason", Counter([row[8] for row in rows]))
         self._tally("duration", Counter([SPANS[bisect_right(_SPAN_ENDS_MS, span)] for span in spans]))
 
-    def _note_times(self, rows: Sequence[Row]) -> None:
-        times = [row[0] for row in rows]  # several servers that share a file write a little out of order
-        if times:
-            self.first = min(self.first or times[0], *times)
-            self.last = max(self.last, *times)
+    def _add_refused(self, rows: Sequence[Row]) -> None:
+        refused = Counter[str]()
+        for row in rows:
+            if row[6] == _SENDER_REFUSED:
+                self._inferred_mails += 1
+            elif row[1] == "closed":
+                if count := int(row[10] or self._inferred_mails):  # only logs of old servers lack the number
+                    refused[row[0][:16]] += count
+                self._inferred_mails = 0
+        self.mails_refused += refused.total()
+        self._tally("refused", refused, self._day_of)
 
-    def _add_servers(self, rows: Sequence[Row]) -> None:
-        for kind, column in (("server", -1), ("local", 5)):
-            if kind in self.tallies:
-                self._tally(kind, Counter([row[column] for row in rows if row[1] == "connected"]))
-
-    def _add_minutes(self, kind: str, minutes: Mapping[str, int], part: int) -> None:
-        if kind in self.tallies:
-            self._tally(kind, _sums(minutes, lambda minute: self._day_and_hour(minute)[part]))
-
-    def _add_commands(self, lines: Mapping[str, int]) -> None:
+    def _add_commands(self, lines: Sequence[str]) -> None:
+        self.commands += len(lines)
         if self.tallies.keys().isdisjoint(_OF_COMMANDS):
             return
         verbs, helos, senders, recipients = (defaultdict[str, int](int) for _ in range(4))
-        for line, count in lines.items():
+        for line, count in Counter(lines).items():
             verb, argument = split(line)
             verbs[verb] += count
             if verb == "MAIL":
@@ -129,21 +126,20 @@ class Report:
                 helos[argument.partition(" ")[0].lower()] += count
         self._tally("verb", verbs)
         self._tally("helo", helos)
-        self._tally("domain", _sums(senders, domain_of))
+        self._tally("domain", senders, domain_of)
         self._tally("sender", senders)
         self._tally("recipient", recipients)
 
-    def _tally(self, kind: str, sums: Mapping[str, int]) -> None:
-        if kind in self.tallies:
-            self.tallies[kind].add(sums)
-
-
-def _sums(counts: Mapping[str, int], name_of: Callable[[str], str]) -> dict[str, int]:
-    """Sum up counts by the name of each key."""
-    sums = defaultdict[str, int](int)
-    for key, count in counts.items():
-        sums[name_of(key)] += count
-    return sums
+    def _tally(self, kind: str, counts: Mapping[str, int], name_of: _NameOf | None = None) -> None:
+        """Add counts to the tally of a kind, if there is one, by the names that `name_of` returns."""
+        if kind not in self.tallies:
+            return
+        if name_of is not None:
+            sums = defaultdict[str, int](int)
+            for key, count in counts.items():
+                sums[name_of(key)] += count
+            counts = sums
+        self.tallies[kind].add(counts)
 
 
 def split(data: str) -> tuple[str, str]:

@@ -6,28 +6,12 @@ from datetime import UTC, timedelta
 from typing import Final, NamedTuple
 
 from smtppseudo.events import ending_of
-from smtppseudo.report.report import HOURS, SPANS, Report, local
+from smtppseudo.report.report import HOURS, KINDS, SPANS, Report, local
 from smtppseudo.report.tally import Tally
 
 WIDTH_MIN: Final = 40
 _BAR_MAX: Final = 40
 _BAR_MIN: Final = 8
-_TITLES: Final = {
-    "address": "Addresses",
-    "network": "Networks (/24, /48)",
-    "helo": "HELO names",
-    "domain": "Sender domains",
-    "sender": "Senders",
-    "recipient": "Recipients",
-    "verb": "Commands",
-    "reason": "Why sessions ended",
-    "duration": "How long sessions lasted",
-    "hour": "Hours of the day",
-    "day": "Days",
-    "refused": "Mails refused a day",
-    "server": "Servers",
-    "local": "Addresses of servers",
-}
 _WHOLE: Final[Mapping[str, Sequence[str]]] = {"hour": HOURS, "duration": SPANS}
 """The kinds of which every value is shown, in this order."""
 DAYS: Final = ("day", "refused")
@@ -176,7 +160,7 @@ def cut(name: str, length: int) -> str:
 
 def title(kind: str, tally: Tally, count: int, view: View) -> str:
     """Return the title of a table that shows `count` values."""
-    title = _TITLES[kind]
+    title = KINDS[kind]
     if kind == "hour" or kind in DAYS:
         return f"{title} ({view.zone})"
     if count < len(tally) or tally.short:

@@ -19,7 +19,7 @@ DEFAULT_S: Final = 7 * 86_400
 FOR_MAX_S: Final = 3_650 * 86_400
 REASON_MAX_CHARS: Final = 200
 ENTRIES_PER_FRAME: Final = 100
-_LOOPBACK: Final = {"127.0.0.0/8": "loopback", "::/64": "loopback, or IPv4 in IPv6"}
+_LOOPBACK: Final = {"loopback": "127.0.0.0/8", "loopback, or IPv4 in IPv6": "::/64"}
 
 
 class Blocks:
@@ -72,7 +72,7 @@ class Blocks:
         self._apply("blocked", [entry], ip, port)
         slots = [session.slot for session in self._reception.slots if self.table.find(session.ip, second)]
         ended = [self._reception.end(slot, "blocked", self._reactor.clock.now) for slot in slots]
-        return {"network": entry.network, "until": until_of(entry), "ended": sum(ended)}
+        return {"network": entry.network, "until": _rfc3339(entry.until), "ended": sum(ended)}
 
     def unblock(self, fields: Mapping[str, object], ip: str, port: int) -> dict[str, object]:
         """Remove the entry of a network."""
@@ -86,10 +86,8 @@ class Blocks:
         first = fields.get("from", 0)
         if type(first) is not int or not 0 <= first <= ENTRIES_MAX:
             raise BlockError(f"from must be a whole number from 0 to {ENTRIES_MAX}")
-        from smtppseudo.blocklist.formats import rfc3339  # noqa: PLC0415 - as in `until_of`
-
         page = list(islice(self.table, first, first + ENTRIES_PER_FRAME))
-        entries = [entry._asdict() | {"since": rfc3339(entry.since), "until": until_of(entry)} for entry in page]
+        entries = [entry._asdict() | {"since": _rfc3339(entry.since), "until": _rfc3339(entry.until)} for entry in page]
         return {"blocked": entries, "left": max(0, len(self.table) - first - len(page))}
 
     def _store(self, undo: Callable[[], object]) -> None:
@@ -103,7 +101,8 @@ class Blocks:
 
     def _apply(self, action: BlockAction, changed: Iterable[Blocked], ip: str = "", port: int = 0) -> None:
         for entry in changed:
-            self._recorder.record(Block(action, entry.network, until_of(entry), escape_text(entry.reason)), ip, port)
+            event = Block(action, entry.network, _rfc3339(entry.until), escape_text(entry.reason))
+            self._recorder.record(event, ip, port)
         clock, wheel = self._reactor.clock, self._reactor.wheel
         self._reception.blocked = self.table if len(self.table) else None
         expiry = min((entry.until for entry in self.table), default=ALWAYS)
@@ -118,11 +117,10 @@ class Blocks:
         self._apply("expired", [self.table.remove(network) for network in expired])
 
 
-def until_of(entry: Blocked) -> str:
-    """Return when an entry expires, in RFC 3339, or `always`."""
+def _rfc3339(at: int) -> str:
     from smtppseudo.blocklist.formats import rfc3339  # noqa: PLC0415 - 2 ms of start-up
 
-    return rfc3339(entry.until) if entry.until < ALWAYS else "always"
+    return rfc3339(at) if at < ALWAYS else "always"
 
 
 def _require_foreign(network: Network, settings: Settings) -> None:

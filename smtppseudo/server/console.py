@@ -13,29 +13,21 @@ from smtppseudo.events import Batch, Event, Monitor
 from smtppseudo.files import CREDENTIALS_FILE, StateDir
 from smtppseudo.loop.connection import Connection
 from smtppseudo.loop.listener import ListenError
-from smtppseudo.loop.parts import PartsConnection
+from smtppseudo.loop.paced import PartsConnection
+from smtppseudo.loop.port import Port
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.monitor import rows
 from smtppseudo.monitor.attempts import Attempts
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
-from smtppseudo.monitor.history import Subscription, chunks, event_frames, parse_subscription
-from smtppseudo.monitor.session import (
-    Backend,
-    MonitorSession,
-    MonitorState,
-    Request,
-    SessionEvent,
-    ValidProof,
-    WrongMagicWord,
-)
-from smtppseudo.monitor.unauthenticated import Source, Unauthenticated
+from smtppseudo.monitor.history import chunks, event_frames, parse_subscription
+from smtppseudo.monitor.session import Backend, MonitorSession, MonitorState, Request, SessionEvent, ValidProof
 from smtppseudo.net.addresses import is_loopback
 from smtppseudo.net.errnos import reason_of
 from smtppseudo.server.blocks import Blocks
+from smtppseudo.server.reception import Reception
 from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.blocked import BlockError
 from smtppseudo.smtp.client_limits import source_of
-from smtppseudo.smtp.session import SmtpSession
 
 if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls
@@ -43,20 +35,15 @@ if TYPE_CHECKING:
 WRITES_BURST: Final = 20
 WRITE_EVERY_S: Final = 1.0
 COOKIE_ITERATIONS: Final = 4_096  # 32 random bytes need no stretching
-_NONCE_BYTES: Final = 18
-_BUSY: Final = "too many connections that are not logged in"
-
+PER_SOURCE: Final = 2  # connections that are not logged in
+_LIMITED: Final = ("reload", "block", "unblock")  # by `_count_write`; others are counted once their fields are checked
 
 # Carries out an op; returns the fields of its reply, or None if it has replied itself.
 Op: TypeAlias = Callable[[MonitorSession, Request], Mapping[str, object] | None]
 
 
 class OpRefused(Exception):  # noqa: N818 - a reply to the monitor, not an error of the server
-    """An op that is not carried out. `code` is the protocol's error code; the text says what is allowed."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+    """An op that is not carried out: the protocol's error code, and a text that says what is allowed."""
 
 
 class Control(Protocol):
@@ -66,34 +53,24 @@ class Control(Protocol):
     """
 
     blocks: Blocks
+    state: str  # online or offline
+    started_at: str  # RFC 3339
+    smtp_port: Port
+    settings: Settings  # in force
+    configuration: Configuration
+    reception: Reception
 
-    @property
-    def state(self) -> str: ...  # online or offline
-    @property
-    def started_at(self) -> str: ...  # RFC 3339
-    @property
-    def smtp_places(self) -> list[str]: ...
-    @property
-    def settings(self) -> Settings: ...  # in force
-    @property
-    def configuration(self) -> Configuration: ...
-    @property
-    def sessions(self) -> Iterable[SmtpSession]: ...  # the latest of each slot, in the order of slots
     def counters(self) -> Mapping[str, object]: ...
     def status(self) -> Mapping[str, object]: ...
     def configure(self, configuration: Configuration, ip: str, port: int) -> None: ...  # raises OSError
     def go_online(self, by: str, ip: str, port: int) -> None: ...  # raises ListenError
     def go_offline(self, by: str, ip: str, port: int) -> None: ...  # raises OSError
     def reload(self, by: str, ip: str, port: int) -> list[str]: ...  # raises SettingsError
-    def disconnect(self, slot: int) -> bool: ...  # False if there is no session in the slot
     def warn(self, text: str) -> None: ...
 
 
 class Console:
-    """Owns the monitors' connections. `tls` is the server's side of TLS; None without a certificate.
-
-    The credentials file in `state_dir` is enough to check the magic word, but not to log in with it.
-    """
+    """Owns the monitors' connections. `tls` is the server's side of TLS; None without a certificate."""
 
     def __init__(
         self, control: Control, reactor: Reactor, recorder: Recorder, state_dir: StateDir, cookie: str
@@ -104,10 +81,7 @@ class Console:
         self._control = control
         self._recorder = recorder
         self._state_dir = state_dir
-        self._connections: dict[MonitorSession, PartsConnection[MonitorSession]] = {}
-        self._subscriptions: dict[MonitorSession, Subscription] = {}
-        self._snapshot_seq: dict[MonitorSession, int] = {}
-        self._unauthenticated = Unauthenticated(UNAUTHENTICATED_MAX // 2)
+        self._connections: dict[MonitorSession, PartsConnection[MonitorSession]] = {}  # in the order of arrival
         self._attempts = Attempts()
         self._writes = Attempts(WRITES_BURST, WRITE_EVERY_S)
         self._cookie = derive(cookie, os.urandom(16), COOKIE_ITERATIONS)
@@ -117,17 +91,17 @@ class Console:
         self._ops: dict[str, Op] = {
             "slots": self._slots,
             "subscribe": self._subscribe,
-            "status": lambda *_: self._control.status(),
+            "status": lambda *_: control.status(),
             "get": self._get,
             "set": self._set,
             "unset": self._unset,
-            "start": self._start,
-            "stop": self._stop,
-            "reload": self._reload,
+            "start": lambda session, _: self._switch(control.go_online, session),
+            "stop": lambda session, _: self._switch(control.go_offline, session),
+            "reload": lambda by, _: {"need_restart": control.reload("monitor", by.ip, by.port)},
             "disconnect": self._disconnect,
-            "block": self._block,
-            "unblock": self._unblock,
-            "blocked": lambda _, request: self._control.blocks.blocked(request.fields),
+            "block": lambda by, request: control.blocks.block(request.fields, control.settings, by.ip, by.port),
+            "unblock": lambda by, request: control.blocks.unblock(request.fields, by.ip, by.port),
+            "blocked": lambda _, request: control.blocks.blocked(request.fields),
             "magic_word": self._magic_word,
         }
 
@@ -138,10 +112,9 @@ class Console:
 
     def accept(self, sock: socket.socket, ip: str, port: int, now: float, *, by_tls: bool) -> None:
         """Start the session of a new connection. Where too many are not logged in, an older one makes room."""
-        source = Source(source_of(ip), is_loopback(ip))
-        leaving = self._unauthenticated.leaving_for(source)
+        leaving = leaving_for(ip, self._connections, UNAUTHENTICATED_MAX // 2)
         if leaving is not None:
-            leaving.end_as_busy(_BUSY)
+            leaving.fail("busy", "too many connections that are not logged in")
             self._connections[leaving].end("errors", now)
         _keep_alive(sock)
         backend = Backend(
@@ -150,12 +123,10 @@ class Console:
             self._cookie_id,
             lambda user: self._word if user == "magic" else self._cookie if user == "cookie" else None,
             lambda user: decoy(self._decoy_secret, user, WORD_ITERATIONS),
-            lambda user: self._attempts.wait_s(source.guesser, self.reactor.clock.now) if user == "magic" else 0.0,
+            lambda user: self._attempts.wait_s(_guesser(ip), self.reactor.clock.now) if user == "magic" else 0.0,
             self.tls.channel if by_tls and self.tls else b"",
         )
-        nonce = os.urandom(_NONCE_BYTES).hex()
-        session = MonitorSession(backend, nonce, ip, port, now, awaits_tls=by_tls)
-        self._unauthenticated.enter(session, source)
+        session = MonitorSession(backend, os.urandom(18).hex(), ip, port, now, awaits_tls=by_tls)
         connection = self._connections[session] = PartsConnection(sock, session, self)
         connection.begin(now)
 
@@ -166,10 +137,9 @@ class Console:
                 self._reply(machine, event)
             elif isinstance(event, ValidProof):
                 self._admit(machine, event)
-            elif isinstance(event, WrongMagicWord):
-                self._attempts.count(self._unauthenticated.source_of(machine).guesser, self.reactor.clock.now)
-                self._record(machine, Monitor("not_authorized", "magic"))
             else:
+                if isinstance(event, Monitor) and event.action == "not_authorized":
+                    self._attempts.count(_guesser(machine.ip), self.reactor.clock.now)
                 self._record(machine, event)
 
     def on_handshake(self, machine: MonitorSession, parameters: tuple[str, str], error: OSError | None) -> None:
@@ -177,18 +147,16 @@ class Console:
 
     def released(self, connection: Connection[MonitorSession], now: float) -> None:
         """Forget a closed connection."""
-        session = connection.machine
-        del self._connections[session]
-        self._unauthenticated.leave(session)
-        self._subscriptions.pop(session, None)
-        self._snapshot_seq.pop(session, None)
+        del self._connections[connection.machine]
 
     def publish(self, batch: Batch) -> None:
         """Send a batch of events to the monitors that subscribed to them."""
         now = self.reactor.clock.now
         for_all: list[tuple[bytes, int]] | None = None  # most want all events, which are rendered once
-        for session, subscription in list(self._subscriptions.items()):
-            wanted = subscription.select(batch)
+        for session in list(self._connections):
+            if session.subscription is None:
+                continue
+            wanted = session.subscription.select(batch)
             if wanted is batch:
                 pieces = for_all = for_all or list(chunks(event_frames(batch)))
             else:
@@ -220,28 +188,28 @@ class Console:
         if session.close_reason is not None:
             return
         if self.monitors >= MONITORS_MAX:
-            session.end_as_busy(f"{MONITORS_MAX} monitors are logged in already")
+            session.fail("busy", f"{MONITORS_MAX} monitors are logged in already")
             self._record(session, Monitor("busy", proof.user))
             return
         self._record(session, Monitor("login", proof.user))
         session.admit(proof, self.reactor.clock.now)
-        seq = self._snapshot_seq[session] = self._recorder.seq
+        session.snapshot_seq = self._recorder.seq
         control = self._control
         head = {
             "type": "snapshot",
-            "seq": seq,
+            "seq": session.snapshot_seq,
             "state": control.state,
             "started_at": control.started_at,
             "settings": _jsonable(control.settings),
             "counters": control.counters(),
         }
         # The rows must be those of `seq`, so they are taken now; they are rendered as the monitor reads.
-        session.outbox.put_lazily(self._slot_frames(head, rows.take_rows(control.sessions)))
+        session.outbox.put_lazily(self._slot_frames(head, rows.take_rows(control.reception.slots)))
 
     def _slot_frames(self, head: dict[str, object], taken: list[rows.Row] | None = None) -> Iterator[bytes]:
         clock, control = self.reactor.clock, self._control
         if taken is None:  # taken with the first frame, so that unread replies take no memory
-            taken = rows.take_rows(control.sessions)
+            taken = rows.take_rows(control.reception.slots)
         yield from rows.frames(head, rows.show(taken, control.settings.slots, clock.now, clock.stamp_at))
 
     def _reply(self, session: MonitorSession, request: Request) -> None:
@@ -250,9 +218,11 @@ class Console:
             session.refuse(request.id, "unknown_op", f"ops are ping, {', '.join(self._ops)}")
             return
         try:
+            if request.op in _LIMITED:
+                self._count_write()
             fields = op(session, request)
         except OpRefused as error:
-            session.refuse(request.id, error.code, str(error))
+            session.refuse(request.id, *error.args)
         except Pinned as error:
             session.refuse(request.id, "pinned", str(error))
         except (SettingsError, BlockError) as error:
@@ -271,77 +241,53 @@ class Console:
     def _subscribe(self, session: MonitorSession, request: Request) -> None:
         history, seq = self._recorder.history, self._recorder.seq
         try:
-            subscription = parse_subscription(self._snapshot_seq[session] + 1, request.fields)
+            subscription = parse_subscription(session.snapshot_seq + 1, request.fields)
         except ValueError as error:
             raise OpRefused("bad_value", str(error)) from None
         if subscription.from_seq > seq + 1:
             raise OpRefused("bad_value", f"from_seq must be at most {seq + 1}")
-        self._subscriptions[session] = subscription
+        session.subscription = subscription
         session.reply(request.id, oldest_seq=history.oldest_seq)
         session.outbox.put_lazily(chain.from_iterable(map(event_frames, history.replay(subscription))))
 
     def _get(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        configuration = self._control.configuration
-        return {
-            "settings": _jsonable(self._control.settings),
-            "origins": dict(configuration.origins),
-            "revision": configuration.revision,
-        }
+        settings, configuration = _jsonable(self._control.settings), self._control.configuration
+        return {"settings": settings, "origins": dict(configuration.origins), "revision": configuration.revision}
 
     def _set(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         changes = request.fields.get("changes")
         if not isinstance(changes, dict) or not changes:
             raise OpRefused("bad_value", "changes must be an object of keys and values")
-        return self._configure(session, request, lambda current: current.with_set(changes, self._control.warn))
+        return self._configure(session, request, self._control.configuration.with_set(changes, self._control.warn))
 
     def _unset(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         keys = request.fields.get("keys")
         if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
             raise OpRefused("bad_value", "keys must be a list of keys")
-        return self._configure(session, request, lambda current: current.with_unset(keys, self._control.warn))
+        return self._configure(session, request, self._control.configuration.with_unset(keys, self._control.warn))
 
-    def _configure(
-        self, session: MonitorSession, request: Request, change: Callable[[Configuration], Configuration]
-    ) -> Mapping[str, object]:
-        current = self._control.configuration
-        if request.fields.get("revision", current.revision) != current.revision:
+    def _configure(self, session: MonitorSession, request: Request, changed: Configuration) -> Mapping[str, object]:
+        revision = self._control.configuration.revision
+        if request.fields.get("revision", revision) != revision:
             raise OpRefused("conflict", "somebody else has changed the settings; get them again")
-        changed = change(current)
         self._count_write()
         self._control.configure(changed, session.ip, session.port)
         return {"revision": changed.revision}
 
-    def _start(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        self._control.go_online("monitor", session.ip, session.port)
-        return {"state": self._control.state, "smtp": self._control.smtp_places}
-
-    def _stop(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        self._control.go_offline("monitor", session.ip, session.port)
-        return {"state": self._control.state, "smtp": self._control.smtp_places}
-
-    def _reload(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        self._count_write()
-        return {"need_restart": self._control.reload("monitor", session.ip, session.port)}
+    def _switch(self, switch: Callable[[str, str, int], None], session: MonitorSession) -> Mapping[str, object]:
+        switch("monitor", session.ip, session.port)
+        places = [f"{address} port {number}" for address, number in self._control.smtp_port.places]
+        return {"state": self._control.state, "smtp": places}
 
     def _disconnect(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        slot = request.fields.get("slot")
-        if type(slot) is not int or not self._control.disconnect(slot):
+        slot, end = request.fields.get("slot"), self._control.reception.end
+        if type(slot) is not int or not end(slot, "disconnected", self.reactor.clock.now):
             raise OpRefused("bad_value", "there is no open session in that slot")
         return {}
 
-    def _block(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        self._count_write()
-        return self._control.blocks.block(request.fields, self._control.settings, session.ip, session.port)
-
-    def _unblock(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
-        self._count_write()
-        return self._control.blocks.unblock(request.fields, session.ip, session.port)
-
     def _magic_word(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         if not (is_loopback(session.ip) or session.is_secured):
-            raise OpRefused(
-                "not_authorized", "the magic word can be set only over TLS or from the server's own machine"
-            )
+            raise OpRefused("not_authorized", "set the magic word over TLS or from the server's own machine")
         try:
             word = Credentials.from_fields(request.fields, WORD_ITERATIONS)
         except ValueError as error:
@@ -362,6 +308,31 @@ class Console:
         if self._writes.wait_s("", now) > 0:
             raise OpRefused("rate", "too many changes in a short time; try again in a second")
         self._writes.count("", now)
+
+
+def leaving_for(ip: str, sessions: Iterable[MonitorSession], per_side: int) -> MonitorSession | None:
+    """Return the connection that must be closed before one from `ip` may enter; None if there is room.
+
+    Of connections that are not logged in, `per_side` may be from loopback addresses, as many from others (a security
+    limit), and two from one source. A failed connection leaves first, then the one that has waited longest without
+    `auth`, then the one that has waited longest with it. So connections that only wait keep nobody out.
+    """
+    waiting = [session for session in sessions if session.state is not MonitorState.AUTHENTICATED]
+    side = [session for session in waiting if is_loopback(session.ip) == is_loopback(ip)]
+    same = [session for session in side if source_of(session.ip) == source_of(ip)]
+    if len(same) >= PER_SOURCE:
+        return min(same, key=_claim)  # the oldest of equals
+    return min(side, key=_claim) if len(side) >= per_side else None
+
+
+def _claim(session: MonitorSession) -> int:
+    """Return 0 for a connection that has failed, 1 without a login that has begun, else 2."""
+    return 0 if session.state is not MonitorState.LOGGING_IN else 1 + session.has_begun_login
+
+
+def _guesser(ip: str) -> str:
+    """Return whose wrong magic words are counted together: a local user has 16 million loopback addresses."""
+    return "loopback" if is_loopback(ip) else source_of(ip)
 
 
 def _jsonable(settings: Any) -> dict[str, object]:

@@ -8,18 +8,14 @@ from smtppseudo.smtp.session import SmtpSession
 
 
 class Counters:
-    """Sums since the start of the server. The sums of a session are added when it closes.
-
-    `mails_refused` is by the stage of the refusal; `mails_refused_today` began at the last local midnight. `day` is the
-    local date.
-    """
+    """Sums since the start of the server. Those of a session are added when it closes. `day` is the local date."""
 
     def __init__(self) -> None:
         self.connected = 0
         self.turned_away: dict[TurnedAwayReason, int] = dict.fromkeys(get_args(TurnedAwayReason), 0)
         self.closed: dict[CloseReason, int] = dict.fromkeys(get_args(CloseReason), 0)
         self.mails_refused = dict.fromkeys(STAGES, 0)
-        self.mails_refused_today = 0
+        self.mails_refused_today = 0  # since the last local midnight
         self._day = ""
         self.commands = 0
         self.received_bytes = 0
@@ -39,7 +35,7 @@ class Counters:
             self.commands += said.commands
             if said.mails_refused:
                 if day != self._day:
-                    self._begin_day(day)
+                    self._day, self.mails_refused_today = day, 0
                 self.mails_refused[session.stage] += said.mails_refused
                 self.mails_refused_today += said.mails_refused
         self.received_bytes += session.received_bytes
@@ -49,15 +45,11 @@ class Counters:
 
     def as_dict(self, day: str) -> dict[str, object]:
         """Return the sums as monitors receive them."""
-        self._begin_day(day)
         return {name: value for name, value in vars(self).items() if name != "_day"} | {
             "turned_away": dict(self.turned_away),
             "closed": dict(self.closed),
             "mails_refused": dict(self.mails_refused),
+            "mails_refused_today": self.mails_refused_today if day == self._day else 0,
             "wasted_s": round(self.wasted_s, 3),
             "delayed_s": round(self.delayed_s, 3),
         }
-
-    def _begin_day(self, day: str) -> None:
-        if day != self._day:
-            self._day, self.mails_refused_today = day, 0

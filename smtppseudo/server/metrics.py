@@ -6,34 +6,25 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo import __version__
+from smtppseudo.config.settings import Warn
 from smtppseudo.files import replace
 from smtppseudo.loop.reactor import Reactor, Timer
 from smtppseudo.monitor.status import Source, Status, render_prometheus
 
 WRITE_EVERY_S: Final = 15.0
-_MODE: Final = 0o644  # the collector is another user
 
 
 class MetricsFile:
-    """Replaces `path` with the present `status` at once and every 15 s.
-
-    The file is not synced: after a crash of the machine nobody needs it. `on_trouble` is called when writing begins
-    to fail.
-    """
+    """Replaces `path` with the present `status` at once and every 15 s; warns when writing begins to fail."""
 
     def __init__(
-        self,
-        path: Path,
-        reactor: Reactor,
-        status: Callable[[], Mapping[str, object]],
-        server_name: str,
-        on_trouble: Callable[[str], None],
+        self, path: Path, reactor: Reactor, status: Callable[[], Mapping[str, object]], server_name: str, warn: Warn
     ) -> None:
         self._path = path
         self._reactor = reactor
         self._status = status
         self._server_name = server_name
-        self._on_trouble = on_trouble
+        self._warn = warn
         self._started_at = datetime.fromisoformat(reactor.clock.stamp)
         self._reported = ""
         self._timer = Timer(reactor, self.write)
@@ -44,11 +35,12 @@ class MetricsFile:
         status = Status.from_fields(self._status())
         text = render_prometheus([Source(status, __version__, self._started_at, self._server_name)])
         try:
-            replace(self._path, text, _MODE, sync=False)
+            # The collector is another user. After a crash of the machine nobody needs the file.
+            replace(self._path, text, 0o644, sync=False)
         except OSError as error:
             reason = error.strerror or str(error)
             if reason != self._reported:
                 self._reported = reason
-                self._on_trouble(f"{self._path}: {reason}; the metrics file is out of date until writing works again")
+                self._warn(f"{self._path}: {reason}; the metrics file is out of date until writing works again")
         else:
             self._reported = ""

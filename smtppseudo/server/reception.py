@@ -1,8 +1,8 @@
 """The reception: gives each caller on the SMTP port a slot and a session, or turns it away."""
 
-import socket
 from collections.abc import Sequence
 from math import inf
+from socket import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from smtppseudo.config.settings import Settings
@@ -16,9 +16,8 @@ from smtppseudo.net.errnos import reason_of
 from smtppseudo.server.counters import Counters
 from smtppseudo.server.recorder import Recorder
 from smtppseudo.smtp.blocked import BlockTable
-from smtppseudo.smtp.client_limits import ClientLimit, Networks
+from smtppseudo.smtp.client_limits import ClientLimit, FailedHandshakes, Networks
 from smtppseudo.smtp.dialogue import Dialogue, SmtpState
-from smtppseudo.smtp.failed_handshakes import FailedHandshakes
 from smtppseudo.smtp.said import Said
 from smtppseudo.smtp.session import SmtpSession
 from smtppseudo.smtp.slots import SlotTable
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from smtppseudo.net.tls import Tls
 
 _new: Final = tuple.__new__  # see SmtpSession._command
-_SECOND_S: Final = 1.0
 _FAILURE_CHARS: Final = 100
 _RELEASE_OVER_S: Final = 1.0  # the delayed replies are sent over this time, so that they do not hold up the loop
 
@@ -40,9 +38,8 @@ class Reception:
     """Owns the slots and the SMTP connections. STARTTLS uses `tls`.
 
     `on_accept` is the accept handler for the listeners: `admit`, because the peer is the caller. With proxies it reads
-    the caller's address from a header first.
-    A session keeps the dialogue that it began with when `apply` brings another.
-    Callers in `blocked` (None if nobody is blocked) are closed without a reply.
+    the caller's address from a header first. A session keeps the dialogue that it began with when `apply` brings
+    another. Callers in `blocked` (None if nobody is blocked) are closed without a reply.
     """
 
     def __init__(self, settings: Settings, reactor: Reactor, recorder: Recorder, tls: "Tls | None" = None) -> None:
@@ -53,7 +50,7 @@ class Reception:
         self.record = recorder.record_session
         self._recorder = recorder
         self._shares = recorder.shares
-        self._connections: list[Connection[SmtpSession] | None] = []  # by slot
+        self._connections: list[Connection[SmtpSession] | None] = [None] * settings.slots
         self._session_id = 0
         self._turned_away = TurnedAwaySummary()
         self.blocked: BlockTable | None = None
@@ -70,15 +67,21 @@ class Reception:
         self._dialogue = Dialogue(settings, None if tls is None else lambda: tls.has_room)
         self._dialogue_in_clear = Dialogue(settings) if tls is not None else self._dialogue
         self._session_type = session_type(self._dialogue)
-        self._connection_type: type[Connection[Any]] = (
-            PacedConnection if self._session_type is TarpitSession else Connection
-        )
+        is_paced = self._session_type is TarpitSession
+        self._connection_type: type[Connection[Any]] = PacedConnection if is_paced else Connection
         self._limit = ClientLimit(settings.slots_per_client, settings.limit_exempt)
         self._shares.is_exempt = self._limit.exempt.__contains__
         for session in self.slots:
             if self._connections[session.slot - 1] is not None:
                 self._limit.enter(session.ip)
-        self.on_accept: OnAccept = self._gate_of(settings.proxies).accept if settings.proxies else self.admit
+        self.on_accept: OnAccept = self.admit
+        if settings.proxies:
+            from smtppseudo.loop.proxies import ProxyGate  # noqa: PLC0415 - most servers have no proxy
+
+            if self._proxy_gate is None:
+                self._proxy_gate = ProxyGate(self.reactor, self.admit, self._count_turned_away, self.slots.count)
+            self._proxy_gate.proxies = Networks(settings.proxies)
+            self.on_accept = self._proxy_gate.accept
         self._quiet_timeout_s = settings.quiet_timeout_s
         self.reactor.wheel.cancel(self._quiet_timer)
         if self._quiet_timeout_s and self.slots.in_use:
@@ -88,32 +91,22 @@ class Reception:
         self._logs_local_ip = settings.log_local_ip
 
     def admit(
-        self,
-        sock: socket.socket,
-        ip: str,
-        port: int,
-        local_port: int,
-        now: float,
-        early: bytes = b"",
-        is_watched: bool = False,
+        self, sock: socket, ip: str, port: int, local_port: int, now: float, data: bytes = b"", is_watched: bool = False
     ) -> bool:
         """Start a session with a caller whose address is known, or turn the caller away.
 
-        `early` is what the caller has sent so far. `is_watched`: the reactor watches the socket already. Return False
+        `data` is what the caller has sent so far. `is_watched`: the reactor watches the socket already. Return False
         when the last slot is taken: the other callers wait for the next turn, in which sessions may end.
         """
         if self.blocked is not None and self.blocked.find(ip, self.reactor.clock.second):
-            self._turn_away(sock, ip, "blocked", now, is_watched=is_watched)
-            return True
+            return self._turn_away(sock, ip, "blocked", now, is_watched=is_watched)
         self._last_admission = now
-        slots = self.slots
         if not self._limit.admits(ip):
-            self._turn_away(sock, ip, "client", now, is_watched=is_watched)
-            return True
+            return self._turn_away(sock, ip, "client", now, is_watched=is_watched)
+        slots = self.slots
         slot = slots.free_slot() or self._evict(now, ip)
         if not slot:
-            self._turn_away(sock, ip, "slots", now, is_watched=is_watched)
-            return True
+            return self._turn_away(sock, ip, "slots", now, is_watched=is_watched)
         self._session_id = session_id = self._session_id + 1
         offers_tls = self.tls is None or self._failed_handshakes.offers_tls(ip, now)
         dialogue = self._dialogue if offers_tls else self._dialogue_in_clear
@@ -121,18 +114,14 @@ class Reception:
         connection: Connection[SmtpSession] = self._connection_type(sock, session, self)
         slots.enter(session)
         self._limit.enter(ip)
-        if slot > len(self._connections):
-            self._connections.append(connection)
-        else:
-            self._connections[slot - 1] = connection
+        self._connections[slot - 1] = connection
         self.counters.connected += 1
         try:
             if self._shares.above:
                 self._log_in_short(session, ip)
-            local_ip = self.local_ip(slot) if self._logs_local_ip else ""
-            self.record(session, (_new(Connected, (local_port, local_ip)),))
-            if early:
-                self.record(session, session.receive_early(early, now))
+            self.record(session, (_new(Connected, (local_port, self.local_ip(slot) if self._logs_local_ip else "")),))
+            if data:
+                self.record(session, session.receive_early(data, now))
             if isinstance(connection, PacedConnection):
                 self._stop_delaying_if_short(connection, now)
             if self._quiet_timeout_s and not self._quiet_timer.due_tick:
@@ -234,21 +223,13 @@ class Reception:
             self._greeting_bytes = self._dialogue.greeting(ip, date)
         return self._greeting_bytes
 
-    def _gate_of(self, proxies: tuple[str, ...]) -> "ProxyGate":
-        from smtppseudo.loop.proxies import ProxyGate  # noqa: PLC0415 - most servers have no proxy
-
-        if self._proxy_gate is None:
-            self._proxy_gate = ProxyGate(self.reactor, self.admit, self._count_turned_away, self.slots.count)
-        self._proxy_gate.proxies = Networks(proxies)
-        return self._proxy_gate
-
-    def _turn_away(
-        self, sock: socket.socket, ip: str, reason: TurnedAwayReason, now: float, *, is_watched: bool
-    ) -> None:
+    def _turn_away(self, sock: socket, ip: str, reason: TurnedAwayReason, now: float, *, is_watched: bool) -> bool:
+        """Close the connection of a caller; return True, as `admit` does then."""
         if is_watched:
             self.reactor.unwatch_own(sock.fileno())
         close_with_reply(sock, b"" if reason == "blocked" else self._dialogue.too_many_connections)
         self._count_turned_away(ip, reason, now)
+        return True
 
     def _count_turned_away(self, ip: str, reason: TurnedAwayReason, now: float) -> None:
         self.counters.turned_away[reason] += 1
@@ -256,12 +237,12 @@ class Reception:
             ip = ""  # summed up with others
         self._record_turned_away(self._turned_away.note(ip, reason))
         if not self._summary_timer.due_tick:
-            self.reactor.wheel.schedule(self._summary_timer, now + _SECOND_S)
+            self.reactor.wheel.schedule(self._summary_timer, now + 1)
 
     def _summarize_turned_away(self, now: float) -> None:
         self._record_turned_away(self._turned_away.second_passed())
         if not self._turned_away.is_empty:
-            self.reactor.wheel.schedule(self._summary_timer, now + _SECOND_S)
+            self.reactor.wheel.schedule(self._summary_timer, now + 1)
 
     def _record_turned_away(self, sums: Sequence[Summed]) -> None:
         for ip, event in sums:

@@ -11,10 +11,6 @@ from smtppseudo.net.addresses import plain_address
 from smtppseudo.net.errnos import reason_of
 
 _FIRST_FD: Final = 3
-_PID: Final = "LISTEN_PID"
-_COUNT: Final = "LISTEN_FDS"
-_NAMES: Final = "LISTEN_FDNAMES"
-_VARIABLES: Final = (_PID, _COUNT, _NAMES, "LISTEN_PIDFDID")
 _FDS_MAX: Final = 64
 
 
@@ -39,46 +35,41 @@ def inherit_sockets(environ: MutableMapping[str, str], warn: Warn) -> InheritedS
     """Return the sockets meant for this process; remove the variables from `environ`. Raises SettingsError."""
     pid = os.getpid()
     named = parse_environment(environ, pid)
-    meant_for = environ.get(_PID, str(pid))
+    meant_for = environ.get("LISTEN_PID", str(pid))
     if meant_for != str(pid):
         warn(
-            f"warning: {_PID} is {meant_for!r} and this process is {pid}, so that it does not use the sockets of the"
-            " service manager; a script that starts the server must start it with exec"
+            f"warning: LISTEN_PID is {meant_for!r} and this process is {pid}, so that it does not use the sockets of"
+            " the service manager; a script that starts the server must start it with exec"
         )
-    for variable in _VARIABLES:
+    for variable in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"):
         environ.pop(variable, None)  # child processes must not use them
-    socks = [(name, _adopt(fd, name)) for fd, name in named]
-    return InheritedSockets(
-        smtp=tuple(sock for name, sock in socks if name == "smtp"),
-        monitor=tuple(sock for name, sock in socks if name == "monitor"),
-    )
+    socks: dict[str, list[socket.socket]] = {"smtp": [], "monitor": []}
+    for fd, name in named:
+        try:
+            os.set_inheritable(fd, False)
+            socks[name].append(adopt(fd))
+        except OSError as error:
+            why = f"is not a TCP socket to listen on: {reason_of(error)}"
+            raise SettingsError(f"the inherited socket with descriptor {fd} ({name}) {why}") from None
+    return InheritedSockets(tuple(socks["smtp"]), tuple(socks["monitor"]))
 
 
 def parse_environment(environ: Mapping[str, str], pid: int) -> list[tuple[int, str]]:
     """Return the descriptors meant for the process `pid`, with their names. Raises SettingsError."""
-    if environ.get(_PID) != str(pid):
+    if environ.get("LISTEN_PID") != str(pid):
         return []
-    text = environ.get(_COUNT, "")
+    text = environ.get("LISTEN_FDS", "")
     if not text.isascii() or not text.isdecimal() or len(text) > len(str(_FDS_MAX)) or int(text) > _FDS_MAX:
-        raise SettingsError(f"{_COUNT} must be a whole number from 0 to {_FDS_MAX}, not {text!r}")
-    fds = range(_FIRST_FD, _FIRST_FD + int(text))
-    names = environ.get(_NAMES, "").split(":") if fds else []
-    if len(names) != len(fds):
-        raise SettingsError(f"{_NAMES} names {len(names)}, but {_COUNT} is {len(fds)}; each socket must have a name")
-    for fd, name in zip(fds, names, strict=True):
+        raise SettingsError(f"LISTEN_FDS must be a whole number from 0 to {_FDS_MAX}, not {text!r}")
+    count = int(text)
+    names = environ.get("LISTEN_FDNAMES", "").split(":") if count else []
+    if len(names) != count:
+        raise SettingsError(f"LISTEN_FDNAMES names {len(names)}, but LISTEN_FDS is {count}; each socket needs a name")
+    named = list(enumerate(names, _FIRST_FD))
+    for fd, name in named:
         if name not in InheritedSockets._fields:
             raise SettingsError(
                 f"the inherited socket with descriptor {fd} is named {name!r}, and must be named smtp or monitor;"
                 " FileDescriptorName= in a systemd socket unit names it"
             )
-    return list(zip(fds, names, strict=True))
-
-
-def _adopt(fd: int, name: str) -> socket.socket:
-    try:
-        os.set_inheritable(fd, False)
-        return adopt(fd)
-    except OSError as error:
-        raise SettingsError(
-            f"the inherited socket with descriptor {fd} ({name}) is not a TCP socket to listen on: {reason_of(error)}"
-        ) from None
+    return named

@@ -71,7 +71,6 @@ class Server:
         shares = Shares(0 if settings.log_dir == STDOUT else settings.log_max_bytes_per_day)
         self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name, shares)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
-        self.sessions = self.reception.slots
         self.reactor.on_fault = self._report_fault
         self.reactor.after_turn = self.recorder.flush
         self.reactor.on_after_turn_fault = self._drop_batch
@@ -92,20 +91,12 @@ class Server:
         self.monitor_port = Port(self.reactor, self._monitor_handler, on_trouble, self.recorder.error)
 
     @property
-    def smtp_places(self) -> list[str]:
-        """Where the SMTP port is or was, as in `127.0.0.1 port 25`."""
-        return [f"{address} port {number}" for address, number in self.smtp_port.places]
-
-    @property
     def monitors(self) -> int:
         """How many monitors are logged in."""
         return 0 if self._console is None else self._console.monitors
 
     def open(self, after_bind: Callable[[], None] = lambda: None) -> None:
-        """Open both ports, call `after_bind`, and go online.
-
-        Raises ListenError, SettingsError and what `after_bind` raises; no port is open then.
-        """
+        """Open both ports, call `after_bind`, and go online. After an error, such as ListenError, no port is open."""
         settings = self.settings
         try:
             self.smtp_port.open(settings.listen, settings.port, self._inherited.smtp)
@@ -115,13 +106,22 @@ class Server:
             if settings.blocklist_file:
                 self._start_blocklist()
         except BaseException:
-            self._close_ports()
+            self.smtp_port.close()
+            self.monitor_port.close()
             raise
-        self._write_cookie()
+        try:
+            self._state_dir.remove_leftovers()
+            self._state_dir.write_cookie(self._cookie, self._cookie_mode, self.monitor_port.places[0][1])
+        except OSError as error:
+            self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
         self.state = "online"
         self.recorder.record(Online("start"))
         if settings.metrics_file:
-            self._start_metrics()
+            from smtppseudo.server.metrics import MetricsFile  # noqa: PLC0415 - most servers write none
+
+            path = Path(settings.metrics_file)
+            self._metrics = MetricsFile(path, self.reactor, self.status, settings.server_name, self.warn)
+            self._metrics.write(self.reactor.clock.now)
         if settings.accept_mail:
             self.warn(ACCEPT_MAIL_WARNING)
 
@@ -142,15 +142,8 @@ class Server:
         self.reception.end_all("stopped", self.reactor.clock.now)
         self.recorder.record(Offline(by), ip, port)
 
-    def disconnect(self, slot: int) -> bool:
-        """End the session in a slot for a monitor; return False if there is none."""
-        return self.reception.end(slot, "disconnected", self.reactor.clock.now)
-
     def configure(self, configuration: Configuration, ip: str, port: int) -> None:
-        """Apply what a monitor changed, and store it for the next start.
-
-        Raises OSError, and SettingsError for settings that do not go together; nothing is changed then.
-        """
+        """Apply what a monitor changed, and store it. Raises OSError or SettingsError; nothing is changed then."""
         import json  # noqa: PLC0415 - loaded with the console already
 
         check_consistency(self._applicable(configuration.settings))
@@ -166,7 +159,15 @@ class Server:
         self.recorder.log.reopen()
         try:
             configuration = self.configuration.with_file(self.read_file(self.warn))
-            self._load(configuration.settings)
+            check_start(configuration.settings)
+            settings = self._applicable(configuration.settings)
+            check_consistency(settings)
+            if self._blocklist is not None:
+                self._blocklist.set_never_listed(settings.blocklist_never)
+            chain = self._certificates.chain
+            self._certificates.load(settings)
+            if self._certificates.chain != chain:
+                self.reception.forget_failed_handshakes()
         except SettingsError as error:
             self.settings_error = str(error)[:_SETTINGS_ERROR_MAX_CHARS]
             self.warn(f"settings not changed: {error}")
@@ -174,25 +175,10 @@ class Server:
         self.settings_error = ""
         return self._apply(configuration, by, ip, port)
 
-    def _load(self, wanted: Settings) -> None:
-        """Check other settings, and load the files that they name. Raises SettingsError."""
-        check_start(wanted)
-        settings = self._applicable(wanted)
-        check_consistency(settings)
-        if self._blocklist is not None:
-            self._blocklist.set_never_listed(settings.blocklist_never)
-        chain = self._certificates.chain
-        self._certificates.load(settings)
-        if self._certificates.chain != chain:
-            self.reception.forget_failed_handshakes()
-
     def summary(self) -> str:
         """Return state and use in one line, for the service manager."""
         slots, counters = self.reception.slots, self.reception.counters
-        counts = ", ".join(
-            f"{count} {name}{'' if count == 1 else 's'}"
-            for count, name in ((counters.connected, "connection"), (self.monitors, "monitor"))
-        )
+        counts = f"{_count(counters.connected, 'connection')}, {_count(self.monitors, 'monitor')}"
         mistake = f"; settings not changed by the last reload: {self.settings_error}" if self.settings_error else ""
         return f"{self.state.capitalize()}: {slots.in_use} of {slots.count} slots, {counts}{mistake}"
 
@@ -226,7 +212,8 @@ class Server:
     def stop(self) -> None:
         """End every session, flush and close the log, and let the reactor's `run` return."""
         self.reactor.stop()  # first, so that a bug below cannot keep the process running
-        self._close_ports()
+        self.smtp_port.close()
+        self.monitor_port.close()
         self.reception.close("shutdown", self.reactor.clock.now)
         if self.state == "online":
             self.state = "offline"
@@ -250,16 +237,13 @@ class Server:
         self.recorder.error(_describe_fault(error))
 
     def _drop_batch(self, error: Exception) -> None:
-        """Drop the events that a bug kept from the log; report that at most once a minute.
-
-        The report goes through the code that failed, so that without a limit it could fail in every turn.
-        """
+        """Drop the events that a bug kept from the log; report that at most once a minute."""
         self.reception.counters.faults += 1
         lost = self.recorder.drop()
         now = self.reactor.clock.now
-        if now >= self._report_drop_at:
+        if now >= self._report_drop_at:  # the report goes through the code that failed, perhaps in every turn
             self._report_drop_at = now + _REPORT_DROP_EVERY_S
-            self.warn(f"{_describe_fault(error)}: {lost} log line{'' if lost == 1 else 's'} lost")
+            self.warn(f"{_describe_fault(error)}: {_count(lost, 'log line')} lost")
             with contextlib.suppress(Exception):
                 self.recorder.flush()  # now, so that it is not lost with the next batch
 
@@ -272,10 +256,8 @@ class Server:
         if applied:
             self.reception.apply(self.settings, self._certificates.tls)
             self.smtp_port.renew_handlers()
-            changes = ", ".join(
-                f"{name}: {_shown(getattr(before, name))} -> {_shown(getattr(wanted, name))}" for name in applied
-            )
-            self.recorder.record(SettingsChanged(",".join(applied), by, escape_text(changes)), ip, port)
+            changes = [f"{key}: {_shown(getattr(before, key))} -> {_shown(getattr(wanted, key))}" for key in applied]
+            self.recorder.record(SettingsChanged(",".join(applied), by, escape_text(", ".join(changes))), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
             self.warn(ACCEPT_MAIL_WARNING)
         return [name for name in changed if KEYS[name].at_start]
@@ -284,52 +266,34 @@ class Server:
         """Return the wanted settings, with the present values of the keys that need a restart."""
         return wanted._replace(**{name: getattr(self.settings, name) for name, key in KEYS.items() if key.at_start})
 
-    def _start_metrics(self) -> None:
-        from smtppseudo.server.metrics import MetricsFile  # noqa: PLC0415 - most servers write none
-
-        path = Path(self.settings.metrics_file)
-        self._metrics = MetricsFile(path, self.reactor, self.status, self.settings.server_name, self.warn)
-        self._metrics.write(self.reactor.clock.now)
-
     def _start_blocklist(self) -> None:
-        """Start the block list. Raises SettingsError where a file of `blocklist_never` cannot be used."""
         from smtppseudo.server.kept_blocklist import KeptBlocklist  # noqa: PLC0415 - most servers keep none
 
         self._blocklist = KeptBlocklist(self.settings, self.reactor, self.reception.local_ip, self.warn)
-        self.recorder.on_session_events = self._blocklist.record
         self._blocklist.blocked = self.blocks.table
+        self.recorder.on_session_events = self._blocklist.record
         self.blocks.on_change = self._blocklist.mark_stale
         self._blocklist.begin()
-
-    def _write_cookie(self) -> None:
-        try:
-            self._state_dir.remove_leftovers()
-            self._state_dir.write_cookie(self._cookie, self._cookie_mode, self.monitor_port.places[0][1])
-        except OSError as error:
-            self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
-
-    def _close_ports(self) -> None:
-        self.smtp_port.close()
-        self.monitor_port.close()
 
     def _monitor_handler(self, address: str) -> OnAccept:
         """Return the accept handler of an address that the server listens on: all but loopback use TLS, if they can."""
 
         def accept(sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:  # noqa: ARG001
-            console = self._console or self._open_console()
-            console.tls = self._certificates.monitor_tls
-            console.accept(sock, ip, port, now, by_tls=console.tls is not None and not is_loopback(address))
+            if self._console is None:
+                # SCRAM and JSON take 15 ms to load, which a server without monitors is spared.
+                from smtppseudo.server.console import Console  # noqa: PLC0415
+
+                self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie)
+                self.recorder.on_batch = self._console.publish
+            self._console.tls = tls = self._certificates.monitor_tls
+            self._console.accept(sock, ip, port, now, by_tls=tls is not None and not is_loopback(address))
             return True
 
         return accept
 
-    def _open_console(self) -> "Console":
-        # SCRAM and JSON take 15 ms to load, which a server without monitors is spared.
-        from smtppseudo.server.console import Console  # noqa: PLC0415
 
-        self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie)
-        self.recorder.on_batch = self._console.publish
-        return self._console
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _shown(value: object) -> str:

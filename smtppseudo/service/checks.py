@@ -12,8 +12,7 @@ from typing import Final
 from smtppseudo.files import is_root
 from smtppseudo.net.addresses import set_port_options
 from smtppseudo.net.port_holder import holder_of
-from smtppseudo.service.layout import Layout
-from smtppseudo.service.program import Program
+from smtppseudo.service.layout import Layout, Program
 from smtppseudo.service.systemd import ToolError, run_tool
 from smtppseudo.service.units import Endpoint
 
@@ -23,10 +22,9 @@ _REINSTALL: Final = (
     "install it with `sudo /usr/bin/python3 -m venv /opt/smtppseudo && sudo /opt/smtppseudo/bin/pip install .` or, with"
     " pipx 1.5 or newer, `sudo pipx install --global .`, in a clone of its repository, or with a wheel for the dot"
 )
-_REINSTALL_FOR_USER: Final = (
-    "install it with `pipx install .` in a clone of its repository, or with a wheel for the dot"
-)
+_PIPX: Final = "install it with `pipx install .` in a clone of its repository, or with a wheel for the dot"
 _TEMPORARY: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - named, not used
+# The services of Debian and others, by the names of their processes.
 _MAIL_SERVERS: Final = {"master": "postfix", "exim4": "exim4", "sendmail": "sendmail", "smtpd": "opensmtpd"}
 
 
@@ -45,19 +43,16 @@ def check_lasting(program: Program, *, is_for_user: bool) -> Iterator[str]:
         is_temporary = str(path) in _TEMPORARY
         if is_temporary or path.name == ".cache" or (path / "CACHEDIR.TAG").exists():
             use = "for temporary files" if is_temporary else "a cache, as of uvx and `pipx run`"
-            remedy = _REINSTALL_FOR_USER if is_for_user else _REINSTALL
-            yield f"{program.prefix} does not last, because {path} is {use}; {remedy}"
+            yield f"{program.prefix} does not last, because {path} is {use}; {_PIPX if is_for_user else _REINSTALL}"
             return
 
 
-def check_readable(
-    program: Program, hidden_from_it: Iterable[str] = _HIDDEN, remedy: str = _REINSTALL
-) -> Iterator[str]:
+def check_readable(program: Program, hidden: Iterable[str] = _HIDDEN, remedy: str = _REINSTALL) -> Iterator[str]:
     """Check that the service's user can read the program, where these directories are hidden from the service."""
     for path in (program.python, *(path.resolve() for path in (program.python, program.base, program.package))):
-        for hidden in hidden_from_it:
-            if path.is_relative_to(hidden):
-                yield f"the service cannot read {path}, because {hidden} is hidden from it; {remedy}"
+        for directory in hidden:
+            if path.is_relative_to(directory):
+                yield f"the service cannot read {path}, because {directory} is hidden from it; {remedy}"
                 return
     # Permissions count, too: report the topmost directory, or the file, that other users cannot read.
     for path in (program.python.resolve(), program.package.resolve() / "__init__.py"):
@@ -112,19 +107,17 @@ def check_units(layout: Layout) -> Iterator[str]:
 
 def check_endpoint(endpoint: Endpoint) -> Iterator[str]:
     """Check that no other program has the port. Other errors are left to systemd."""
-    port = endpoint.port
-    if any(_is_taken(address, port) for address in endpoint.addresses):
+    addresses, port = endpoint
+    if any(_is_taken(address, port) for address in addresses):
         holder = holder_of(port)
-        # The mail servers of Debian and others, by the names of their processes.
         service = _MAIL_SERVERS.get(holder.partition(" ")[0])
         remedy = f"`sudo systemctl disable --now {service}` stops it" if service else "stop that"
         yield f"port {port} is taken by {holder}; {remedy}, or choose another port (--port, --monitor-port)"
 
 
 def _is_taken(address: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        with socket.socket(family) as sock:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as sock:
             set_port_options(sock)
             sock.bind((address, port))
     except OSError as error:

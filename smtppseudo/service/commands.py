@@ -8,8 +8,8 @@ from subprocess import list2cmdline
 
 from smtppseudo.files import is_root
 from smtppseudo.service.checks import check_program
-from smtppseudo.service.program import running_program
-from smtppseudo.service.systemd import UnitState, query_unit
+from smtppseudo.service.layout import running_program
+from smtppseudo.service.systemd import PROPERTIES, Systemd, ToolError, UnitState, is_booted, state_from
 from smtppseudo.service.units import SERVICE, SOCKETS
 
 
@@ -28,7 +28,12 @@ def query_service() -> UnitState:
         from smtppseudo.service.windows import control  # noqa: PLC0415
 
         return control.query_service()
-    return query_unit()
+    if not is_booted():
+        return UnitState(reason="This machine does not run systemd.")
+    try:
+        return state_from(Systemd().show(SERVICE, *PROPERTIES))
+    except ToolError:
+        return UnitState(reason="systemd does not answer.")
 
 
 def argv_for(action: ServiceAction) -> list[str]:
@@ -54,5 +59,6 @@ def problem_with(action: ServiceAction) -> str:
         command = list2cmdline(argv_for(action))
         advice = f'Only an administrator can do that: in a prompt opened by "Run as administrator", type `{command}`'
         return "" if ctypes.windll.shell32.IsUserAnAdmin() else advice
-    runs_this_program = action in (ServiceAction.INSTALL, ServiceAction.UNINSTALL)
-    return next(check_program(running_program()), "") if runs_this_program else ""
+    if action in (ServiceAction.START, ServiceAction.STOP):
+        return ""
+    return next(check_program(running_program()), "")

@@ -1,5 +1,6 @@
-"""The layout: where the service's files are, on this machine or in a directory tree for another."""
+"""The layout: where the program and the service's files are, on this machine or in a directory tree for another."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -7,27 +8,39 @@ from typing import Final, NamedTuple
 from smtppseudo.files import SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, replace
 from smtppseudo.service.units import MONITOR_SOCKET, SMTP_SOCKET, SYSUSERS, UNITS, WANTS, is_generated, port_in
 
-# In the order in which systemd searches (systemd.unit(5)); units are installed into the first.
-_SYSTEM_UNITS: Final = (
-    "etc/systemd/system",
-    "run/systemd/system",
-    "usr/local/lib/systemd/system",
-    "usr/lib/systemd/system",
-    "lib/systemd/system",
-)
-_USER_UNITS: Final = ("/etc/systemd/user", "/run/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user")
+# In the order in which systemd searches them for units (systemd.unit(5)).
+_UNIT_PARENTS: Final = ("etc", "run", "usr/local/lib", "usr/lib")
 # Files in /etc that systemd-sysusers and userdel change, each with its backup.
 _ACCOUNTS: Final = [
     f"{name}{end}" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid") for end in ("", "-")
 ]
-_NEW_FILE_MODE: Final = 0o644
-_NEW_DIRECTORY_MODE: Final = 0o755
+
+
+class Program(NamedTuple):
+    """Where the program is: its interpreter, `sys.base_prefix`, `sys.prefix`, and the package."""
+
+    python: Path
+    base: Path
+    prefix: Path
+    package: Path
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command line to which a command of smtppseudo is appended, for any directory and environment."""
+        return (str(self.python), "-I", "-m", "smtppseudo")
+
+
+def running_program() -> Program:
+    """Return the program of this process."""
+    package = Path(__file__).parents[1]
+    return Program(Path(sys.executable), Path(sys.base_prefix), Path(sys.prefix), package)
 
 
 class Layout(NamedTuple):
     """The paths of the service's files. `sysusers` is None if the service needs no user of its own.
 
-    systemd searches `unit_dirs` for units. The service reads its `settings`, and writes to the directories `data`.
+    systemd searches `unit_dirs` for units; they are installed into the first. The service reads its `settings`, and
+    writes to the directories `data`.
     """
 
     unit_dirs: tuple[Path, ...]
@@ -42,18 +55,14 @@ class Layout(NamedTuple):
 
     def installed(self) -> list[Path]:
         """Return the files that an install has written."""
-        files = [self.units / name for name in UNITS]
-        if self.sysusers is not None:
-            files.append(self.sysusers)
+        files = [*(self.units / name for name in UNITS), *([self.sysusers] if self.sysusers else [])]
         return [path for path in files if is_generated(read(path))]
 
     def foreign(self) -> Iterator[Path]:
         """Find units that have the names of the service's units, but another origin."""
-        for directory in self.unit_dirs:
-            for name in UNITS:
-                path = directory / name
-                if (path.exists() or path.is_symlink()) and not is_generated(read(path)):
-                    yield path
+        for path in (directory / name for directory in self.unit_dirs for name in UNITS):
+            if (path.exists() or path.is_symlink()) and not is_generated(read(path)):
+                yield path
 
     def followed(self) -> Iterator[Path]:
         """Yield the paths at whose end no link may lead elsewhere: directories whose files change, and accounts."""
@@ -77,13 +86,14 @@ class Layout(NamedTuple):
 def system_layout(root: Path) -> Layout:
     """Return the layout of the system with this root directory."""
     config, state, logs = (root / path.relative_to("/") for path in (SYSTEM_CONFIG, SYSTEM_STATE, SYSTEM_LOGS))
-    units = tuple(root / path for path in _SYSTEM_UNITS)
+    units = tuple(root / parent / "systemd/system" for parent in (*_UNIT_PARENTS, "lib"))
     return Layout(units, root / "etc/sysusers.d" / SYSUSERS, config, (state, logs))
 
 
 def user_layout(config_home: Path, settings: Path, data: tuple[Path, ...]) -> Layout:
     """Return the layout of a user's service."""
-    return Layout((config_home / "systemd/user", *map(Path, _USER_UNITS)), None, settings, data)
+    units = (Path("/", parent, "systemd/user") for parent in _UNIT_PARENTS)
+    return Layout((config_home / "systemd/user", *units), None, settings, data)
 
 
 def read(path: Path) -> str:
@@ -99,10 +109,10 @@ def make_directory(path: Path) -> None:
     for each in (*reversed(path.parents), path):
         if not each.exists():
             each.mkdir()
-            each.chmod(_NEW_DIRECTORY_MODE)
+            each.chmod(0o755)
 
 
 def write(path: Path, text: str) -> None:
     """Replace a file, readable by all. Raises OSError."""
     make_directory(path.parent)
-    replace(path, text, _NEW_FILE_MODE, sync=False)
+    replace(path, text, 0o644, sync=False)

@@ -1,5 +1,6 @@
 """The steps that install the service, upgrade it or remove it."""
 
+import contextlib
 import re
 import shutil
 import socket
@@ -10,20 +11,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from smtppseudo.net.addresses import HOST_NET
+from smtppseudo.service import units
 from smtppseudo.service.layout import Layout, make_directory, read, write
 from smtppseudo.service.systemd import Systemd, ToolError, run_tool
-from smtppseudo.service.units import (
-    SERVICE,
-    SOCKETS,
-    UNITS,
-    USER,
-    USER_GECOS,
-    Endpoint,
-    Plan,
-    endpoints,
-    sysusers_text,
-    unit_texts,
-)
+from smtppseudo.service.units import SERVICE, SOCKETS, UNITS, USER, Endpoint, Plan
 
 _START_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.1
@@ -35,20 +26,17 @@ _ADVICE: Final = f"`systemctl status {SERVICE}` and `journalctl -u {SERVICE}` sa
 
 
 class Step(NamedTuple):
-    """One change, named as an error names it (`start it`) and as it is reported afterwards (`started it`).
-
-    `act` may raise OSError and ToolError.
-    """
+    """One change, named as an error names it (`start it`) and as it is reported afterwards (`started it`)."""
 
     doing: str
     done: str
-    act: Callable[[], object]
+    act: Callable[[], object]  # may raise OSError and ToolError
 
 
 def service_files(plan: Plan, layout: Layout) -> dict[Path, str]:
     """Return the files of the service with their texts."""
-    files = {} if layout.sysusers is None else {layout.sysusers: sysusers_text()}
-    return files | {layout.units / name: text for name, text in unit_texts(plan).items()}
+    files = {} if layout.sysusers is None else {layout.sysusers: units.SYSUSERS_TEXT}
+    return files | {layout.units / name: text for name, text in units.unit_texts(plan).items()}
 
 
 def install_steps(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool, start: bool) -> Iterator[Step]:
@@ -59,8 +47,11 @@ def install_steps(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool,
     for path in changed:
         yield Step(f"write {path}", f"wrote {path}", partial(write, path, files[path]))
     if layout.sysusers is not None:
-        yield from _user_steps(layout.sysusers, systemd.root)
-        settings = layout.settings
+        root, settings = systemd.root, layout.settings
+        if root is None or (root / "etc/passwd").exists():  # otherwise the tree makes the user when it is booted
+            where = [] if root is None else [f"--root={root}"]
+            make = partial(run_tool, "systemd-sysusers", *where, layout.sysusers.name)
+            yield Step(f"make the user {USER}", f"made sure of user and group {USER}", make)
         if not settings.exists():  # systemd would make it, but owned by the service's user
             yield Step(f"make {settings}", f"made {settings}", partial(make_directory, settings))
     if systemd.root is None and changed:
@@ -73,7 +64,7 @@ def install_steps(plan: Plan, layout: Layout, systemd: Systemd, *, enable: bool,
         # A listening socket keeps its old addresses, and lives as long as the service.
         yield Step("close the ports", "closed the ports, to open them again", partial(systemd.run, "stop", *SOCKETS))
     yield Step("start it", "started it", partial(_start, systemd))
-    yield from answer_steps(endpoints(plan), _ADVICE)
+    yield from answer_steps(units.endpoints(plan), _ADVICE)
 
 
 def answer_steps(endpoints: tuple[Endpoint, Endpoint], advice: str) -> Iterator[Step]:
@@ -87,27 +78,33 @@ def answer_steps(endpoints: tuple[Endpoint, Endpoint], advice: str) -> Iterator[
 def uninstall_steps(layout: Layout, systemd: Systemd, *, purge: bool) -> Iterator[Step]:
     """Yield the steps; none if nothing is installed. With `purge` they remove all that the service wrote, too."""
     files = layout.installed()
-    units = [path.name for path in files if path.name in UNITS]
-    if units:
+    names = [path.name for path in files if path.name in UNITS]
+    if names:
         if systemd.root is None:
             # The sockets come first in UNITS: they would start the service again for the next caller.
-            yield Step("stop it", "stopped it", partial(systemd.run, "stop", *units))
-        yield Step("disable it", "disabled it", partial(systemd.run, "disable", *units))
+            yield Step("stop it", "stopped it", partial(systemd.run, "stop", *names))
+        yield Step("disable it", "disabled it", partial(systemd.run, "disable", *names))
     for path in files:
         yield Step(f"remove {path}", f"removed {path}", path.unlink)
-    if units and systemd.root is None:
-        yield Step("reload systemd", "reloaded systemd", partial(_reload_systemd, systemd, units))
+    if names and systemd.root is None:
+        yield Step("reload systemd", "reloaded systemd", partial(_reload_systemd, systemd, names))
     if layout.sysusers is not None and systemd.root is None and HOST_NET.is_dir():  # systemd leaves its mount point
         yield Step(f"remove {HOST_NET}", f"removed {HOST_NET}", HOST_NET.rmdir)
     if purge:
         yield from _purge_steps(layout, systemd.root)
 
 
-def _user_steps(sysusers: Path, root: Path | None) -> Iterator[Step]:
-    where = [] if root is None else [f"--root={root}"]
-    if root is None or (root / "etc/passwd").exists():  # otherwise the tree makes the user when it is booted
-        make = partial(run_tool, "systemd-sysusers", *where, sysusers.name)
-        yield Step(f"make the user {USER}", f"made sure of user and group {USER}", make)
+def _purge_steps(layout: Layout, root: Path | None) -> Iterator[Step]:
+    for path in (*layout.drop_ins(), *layout.data, layout.settings):
+        if path.is_symlink():
+            yield Step(f"remove the link {path}", f"removed the link {path}", path.unlink)
+        elif path.is_dir():
+            yield Step(f"remove {path}", f"removed {path}", partial(shutil.rmtree, path))
+    # The user that the install made; another user of that name has another GECOS field.
+    # passwd(5): name:password:uid:gid:gecos:directory:shell
+    ours = rf"^{USER}:[^:\n]*:[0-9]+:[0-9]+:{units.USER_GECOS}:"
+    if layout.sysusers is not None and _has_line(ours, root, "etc/passwd"):
+        yield Step(f"remove the user {USER}", f"removed user and group {USER}", partial(_remove_user, root))
 
 
 def _start(systemd: Systemd) -> None:
@@ -133,34 +130,18 @@ def _wait_for_answer(host: str, port: int, first_line: re.Pattern[bytes], advice
         time.sleep(_POLL_S)
 
 
-def _reload_systemd(systemd: Systemd, units: list[str]) -> None:
+def _reload_systemd(systemd: Systemd, names: list[str]) -> None:
     systemd.run("daemon-reload")
-    try:
-        systemd.run("reset-failed", *units)
-    except ToolError:
-        pass  # no unit had failed
+    with contextlib.suppress(ToolError):  # no unit had failed
+        systemd.run("reset-failed", *names)
 
 
-def _purge_steps(layout: Layout, root: Path | None) -> Iterator[Step]:
-    for path in (*layout.drop_ins(), *layout.data, layout.settings):
-        if path.is_symlink():
-            yield Step(f"remove the link {path}", f"removed the link {path}", path.unlink)
-        elif path.is_dir():
-            yield Step(f"remove {path}", f"removed {path}", partial(shutil.rmtree, path))
-    if layout.sysusers is not None and _has_service_user(root or Path("/")):
-        yield Step(f"remove the user {USER}", f"removed user and group {USER}", partial(_remove_user, root))
-
-
-def _has_service_user(root: Path) -> bool:
-    """Return whether the user that the install made exists; another user of that name has another GECOS field."""
-    # passwd(5): name:password:uid:gid:gecos:directory:shell
-    entry = rf"^{USER}:[^:\n]*:[0-9]+:[0-9]+:{USER_GECOS}:"
-    return re.search(entry, read(root / "etc/passwd"), re.MULTILINE) is not None
+def _has_line(pattern: str, root: Path | None, name: str) -> bool:
+    return re.search(pattern, read((root or Path("/")) / name), re.MULTILINE) is not None
 
 
 def _remove_user(root: Path | None) -> None:
     where = [] if root is None else ["--prefix", str(root)]
     run_tool("userdel", *where, USER)
-    # userdel leaves a group that has other members.
-    if re.search(rf"^{USER}:", read((root or Path("/")) / "etc/group"), re.MULTILINE):
+    if _has_line(rf"^{USER}:", root, "etc/group"):  # userdel leaves a group that has other members
         run_tool("groupdel", *where, USER)

@@ -6,11 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from smtppseudo.service.units import SERVICE
-
 _QUERY_TIMEOUT_S: Final = 5.0
 _TIMEOUT_S: Final = 120.0
-_PROPERTIES: Final = ("LoadState", "ActiveState", "SubState", "UnitFileState")
+PROPERTIES: Final = ("LoadState", "ActiveState", "SubState", "UnitFileState")
 
 
 class ToolError(Exception):
@@ -77,7 +75,6 @@ def run_tool(*argv: str, timeout_s: float = _TIMEOUT_S) -> str:
             cwd="/",
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
             errors="backslashreplace",
             timeout=timeout_s,
             check=False,
@@ -92,19 +89,9 @@ def run_tool(*argv: str, timeout_s: float = _TIMEOUT_S) -> str:
     return done.stdout
 
 
-def query_unit() -> UnitState:
-    """Return the state of the service's unit."""
-    if not is_booted():
-        return UnitState(reason="This machine does not run systemd.")
-    try:
-        return state_from(Systemd().show(SERVICE, *_PROPERTIES))
-    except ToolError:
-        return UnitState(reason="systemd does not answer.")
-
-
 def state_from(properties: dict[str, str]) -> UnitState:
     """Return the state that the properties of the unit describe."""
-    load, active, sub, file = (properties.get(name, "") for name in _PROPERTIES)
+    load, active, sub, file = (properties.get(name, "") for name in PROPERTIES)
     if load in ("", "not-found"):
         return UnitState("no", "no", "no")
     running = f"yes ({sub})" if active == "active" else f"no ({active or 'unknown'})"

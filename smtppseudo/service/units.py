@@ -1,7 +1,6 @@
 """The texts of the systemd units. Pure."""
 
 import re
-from functools import partial
 from typing import Final, NamedTuple
 
 from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
@@ -18,8 +17,9 @@ SYSUSERS: Final = "smtppseudo.conf"
 USER: Final = "smtppseudo"
 USER_GECOS: Final = "smtppseudo mail server"
 """The GECOS field of the service's user tells it from another user of that name."""
-
 MARKER: Final = "# Written by `smtppseudo install-service`"
+SYSUSERS_TEXT: Final = f'{MARKER}.\nu {USER} - "{USER_GECOS}"\n'
+"""The file from which systemd-sysusers makes the user and its group."""
 
 
 class Plan(NamedTuple):
@@ -41,17 +41,17 @@ class Endpoint(NamedTuple):
 
 def unit_texts(plan: Plan) -> dict[str, str]:
     """Return the text of each unit by its name."""
-    head = partial(_head, "systemctl --user edit" if plan.is_for_user else "systemctl edit")
+    edit = "systemctl --user edit" if plan.is_for_user else "systemctl edit"
     service = _USER_SERVICE if plan.is_for_user else _SYSTEM_SERVICE
+    serve, check = _command_line((*plan.argv, "serve")), _command_line((*plan.argv, "config", "--check"))
     smtp, monitor = endpoints(plan)
-    return {
-        SMTP_SOCKET: head(SMTP_SOCKET) + _socket("senders", "smtp", smtp),
-        MONITOR_SOCKET: head(MONITOR_SOCKET) + _socket("monitors", "monitor", monitor),
-        SERVICE: head(SERVICE)
-        + service.format(
-            serve=_command_line((*plan.argv, "serve")), check=_command_line((*plan.argv, "config", "--check"))
-        ),
+    texts = {
+        SMTP_SOCKET: _socket("senders", "smtp", smtp),
+        MONITOR_SOCKET: _socket("monitors", "monitor", monitor),
+        SERVICE: service.format(serve=serve, check=check),
     }
+    head = f"{MARKER}, which overwrites it.\n# To change it: `{edit} "
+    return {name: f"{head}{name}`.\n\n{text}" for name, text in texts.items()}
 
 
 def endpoints(plan: Plan) -> tuple[Endpoint, Endpoint]:
@@ -60,11 +60,6 @@ def endpoints(plan: Plan) -> tuple[Endpoint, Endpoint]:
         Endpoint(("0.0.0.0", "::")[: 1 + plan.has_ipv6], plan.port),
         Endpoint(("127.0.0.1", "::1")[: 1 + plan.has_ipv6], plan.monitor_port),
     )
-
-
-def sysusers_text() -> str:
-    """Return the file from which systemd-sysusers makes the user and its group."""
-    return f'{MARKER}.\nu {USER} - "{USER_GECOS}"\n'
 
 
 def is_generated(text: str) -> bool:
@@ -84,10 +79,6 @@ def _command_line(argv: tuple[str, ...]) -> str:
     # systemd expands no variables in the path of the program.
     words = [program, *(argument.replace("$", "$$") for argument in arguments)]
     return " ".join(word if re.fullmatch(r"[A-Za-z0-9@%+=:,./_-]+", word) else f'"{word}"' for word in words)
-
-
-def _head(edit: str, name: str) -> str:
-    return f"{MARKER}, which overwrites it.\n# To change it: `{edit} {name}`.\n\n"
 
 
 def _socket(clients: str, name: str, endpoint: Endpoint) -> str:

@@ -1,6 +1,11 @@
-"""Limits per client: which addresses count as one client, and how many slots each client may hold."""
+"""Limits per client: which addresses count as one, how many slots each may hold, and whether it may use STARTTLS."""
 
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
+
+FAILURES_MAX: Final = 2
+OFFERED_AGAIN_S: Final = 3600.0
+SOURCES_MAX: Final = 10_000
 
 
 def source_of(ip: str) -> str:
@@ -15,13 +20,11 @@ class Networks:
     """A set of networks, which contains addresses."""
 
     def __init__(self, networks: tuple[str, ...]) -> None:
-        parsed = [ip_network(network) for network in networks]
-        self._networks = [(network.version, int(network.network_address), int(network.netmask)) for network in parsed]
+        self._networks = list(map(ip_network, networks))
 
     def __contains__(self, ip: str) -> bool:
         address = ip_address(ip)
-        number = int(address)
-        return any(version == address.version and number & mask == first for version, first, mask in self._networks)
+        return any(address in network for network in self._networks)
 
 
 class ClientLimit:
@@ -53,3 +56,28 @@ class ClientLimit:
     def _counted_source(self, ip: str) -> str:
         """Return the client of an IPv6 address; none if that is exempt, because it must not count for its /64."""
         return "" if ip in self.exempt else source_of(ip)
+
+
+class FailedHandshakes:
+    """Counts the failed TLS handshakes of each client since its last success, of at most `sources_max` clients.
+
+    A mail server that shares no cipher with us would try again for days.
+    """
+
+    def __init__(self, sources_max: int = SOURCES_MAX) -> None:
+        self._sources_max = sources_max
+        self._failures: dict[str, tuple[int, float]] = {}  # the count and the time of the last; the oldest first
+
+    def record(self, ip: str, now: float, *, has_failed: bool) -> None:
+        """Record how a handshake ended."""
+        source = source_of(ip)
+        count, _ = self._failures.pop(source, (0, now))
+        if has_failed:
+            self._failures[source] = (count + 1, now)
+            if len(self._failures) > self._sources_max:
+                del self._failures[next(iter(self._failures))]
+
+    def offers_tls(self, ip: str, now: float) -> bool:
+        """Return whether STARTTLS may be offered to this address."""
+        count, failed_at = self._failures.get(source_of(ip), (0, now))
+        return count < FAILURES_MAX or now - failed_at >= OFFERED_AGAIN_S

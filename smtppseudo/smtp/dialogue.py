@@ -1,8 +1,4 @@
-"""The dialogue: the reply to each command, and the state that it leads to. Every transition by a command is here.
-
-A `Dialogue` is the table of rules for one stage of refusal, with its replies encoded. All sessions that begin under the
-same settings share it.
-"""
+"""The dialogue: the reply to each command, and the state that it leads to. Every transition by a command is here."""
 
 import re
 from enum import Enum
@@ -21,11 +17,6 @@ class Pace(NamedTuple):
     greet_delay_s: float
     reply_delay_s: float
     stutter_bytes_per_s: int
-
-    @property
-    def holds_replies(self) -> bool:
-        """Whether replies are slow, not only the greeting."""
-        return self.reply_delay_s > 0 or self.stutter_bytes_per_s > 0
 
 
 AT_ONCE: Final = Pace(0, 0, 0)
@@ -49,11 +40,10 @@ class Rule:
     With `states`, the verb is in sequence only there; elsewhere the reply is `out_of_sequence`. A reply of 2yz or 3yz
     leads to the state `then`, and sets the session's `close_reason` to that of the rule. With `may_redact`,
     `Said.redact` decides what is logged of the command. With `is_error`, the command counts as an error of the caller.
-    `more_lines` is how many lines follow the first one if the reply has several.
     """
 
     # Not a named tuple: every command reads some of these, and Python 3.11 reads slots faster.
-    __slots__ = ("close_reason", "is_error", "may_redact", "more_lines", "out_of_sequence", "reply", "states", "then")
+    __slots__ = ("close_reason", "is_error", "may_redact", "out_of_sequence", "reply", "states", "then")
 
     def __init__(
         self,
@@ -62,16 +52,13 @@ class Rule:
         out_of_sequence: bytes = b"",
         then: SmtpState | None = None,
         close_reason: CloseReason | None = None,
-        more_lines: int = 0,
     ) -> None:
         self.reply = reply
         self.states = states
         self.out_of_sequence = out_of_sequence
         self.then = then
         self.close_reason = close_reason
-        self.more_lines = more_lines
-        self.may_redact = False
-        self.is_error = False
+        self.may_redact = self.is_error = False
 
 
 _NOT_IMPLEMENTED: Final = (b"AUTH", b"ETRN", b"EXPN")
@@ -79,13 +66,12 @@ _VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", 
 
 
 class Dialogue:
-    """The encoded replies, the rules and the limits of one set of settings.
+    """The encoded replies, the rules and the limits of one set of settings; all sessions begun under these share it.
 
-    `unknown` is the rule for every verb that is not in `rules`; `not_spoken` is the rule for BDAT and HTTP, which get
-    500 at every stage. `farewells` holds the last reply for each reason for which the server ends a session. Times are
-    in seconds; `max_message_bytes` is 0 for no limit. `stage` is where mail is refused; empty if nowhere.
-    `tls_has_room` is None without TLS. `under_tls` is the dialogue after the handshake; `at_once` is the
-    same dialogue without its pace.
+    `unknown` is the rule for every verb that is not in `rules`; `not_spoken` is that for BDAT and HTTP, which get 500
+    at every stage. `farewells` holds the last reply for each reason for which the server ends a session. Times are in
+    seconds; `max_message_bytes` is 0 for no limit. `stage` is where mail is refused; empty if nowhere. `tls_has_room`
+    is None without TLS. `under_tls` is the dialogue after the handshake; `at_once` the same dialogue without its pace.
     """
 
     def __init__(self, settings: Settings, tls_has_room: HasRoom | None = None, *, is_under_tls: bool = False) -> None:
@@ -94,13 +80,9 @@ class Dialogue:
         tls = _tls_rule(templates, tls_has_room, is_under_tls=is_under_tls)
         self.rules, self.unknown = _rules_of_stage(settings, templates, tls)
         self.not_spoken = Rule(templates.unrecognized())
-        for rule in (self.unknown, self.not_spoken):
-            rule.is_error = rule.may_redact = True
-        for verb in (b"AUTH", b"DATA"):
-            shared = self.rules[verb]  # other verbs have it, too
-            own = Rule(shared.reply, shared.states, shared.out_of_sequence, shared.then, shared.close_reason)
-            own.may_redact = True
-            self.rules[verb] = own
+        self.unknown.is_error = self.not_spoken.is_error = True
+        for rule in (self.unknown, self.not_spoken, self.rules[b"AUTH"], self.rules[b"DATA"]):
+            rule.may_redact = True
         self._greeting = _greeting_template(settings)
         self.greets_by_ip = "{ip}" in self._greeting
         self.greets_with_refusal = not self._greeting.startswith("220")
@@ -111,14 +93,13 @@ class Dialogue:
         accepted, refused = templates.always(replies.R250_BIT_BUCKET), templates.refusing(replies.R554_REFUSED)
         self.message_reply = accepted if settings.accept_mail else refused
         self.stage = "" if settings.accept_mail else settings.reject_at
-        self.max_message_bytes = _announced_size(settings.ehlo_keywords)
+        size = re.search(r"(?im)^SIZE (\d+)$", "\n".join(settings.ehlo_keywords))
+        self.max_message_bytes = int(size[1]) if size else 0
         self.idle_timeout_s = settings.idle_timeout_s
         self.session_timeout_s = settings.session_timeout_s
         self.pace = Pace(settings.greet_delay_s, settings.reply_delay_s, settings.stutter_bytes_per_s)
-        self.at_once = self
-        if self.pace != AT_ONCE:
-            unpaced = settings._replace(**AT_ONCE._asdict())
-            self.at_once = Dialogue(unpaced, tls_has_room, is_under_tls=is_under_tls)
+        unpaced = settings._replace(**AT_ONCE._asdict())
+        self.at_once = self if unpaced == settings else Dialogue(unpaced, tls_has_room, is_under_tls=is_under_tls)
 
     def greeting(self, ip: str, date: str) -> bytes:
         """Return the first reply. It is the same for all callers in one second, unless `greets_by_ip`."""
@@ -151,11 +132,6 @@ def _greeting_template(settings: Settings) -> str:
     return f"{code} " + text.replace("{hostname}", settings.hostname)
 
 
-def _announced_size(keywords: tuple[str, ...]) -> int:
-    size = re.search(r"(?im)^SIZE (\d+)$", "\n".join(keywords))
-    return int(size[1]) if size else 0
-
-
 def _tls_rule(templates: ReplyTemplates, has_room: HasRoom | None, *, is_under_tls: bool) -> Rule:
     if is_under_tls:
         return Rule(templates.always(replies.R503_TLS_ACTIVE))
@@ -172,9 +148,9 @@ def _rules_of_stage(settings: Settings, templates: ReplyTemplates, tls: Rule) ->
     if stage <= STAGES.index("helo"):
         reply = replies.R521_NO_MAIL if settings.reject_at == "connect" else replies.R550_NO_MAIL
         # The reply to HELO and EHLO never holds an enhanced status code (RFC 2034 section 4).
-        hello, other = Rule(templates.refusing(reply._replace(enhanced=""))), Rule(templates.refusing(reply))
-        rules = {**dict.fromkeys(_VERBS, other), b"HELO": hello, b"EHLO": hello, b"QUIT": farewell}
-        return rules, Rule(other.reply)
+        hello, refuse = Rule(templates.refusing(reply._replace(enhanced=""))), templates.refusing(reply)
+        others = {verb: Rule(refuse) for verb in _VERBS}
+        return {**others, b"HELO": hello, b"EHLO": hello, b"QUIT": farewell}, Rule(refuse)
     rules = _accepting_rules(templates, _keywords(settings, announces_tls=tls.then is not None))
     rules[b"QUIT"], rules[b"STARTTLS"] = farewell, tls
     # From the stage of refusal on, the order of commands no longer matters: every reply is a refusal.
@@ -194,9 +170,10 @@ def _rules_of_stage(settings: Settings, templates: ReplyTemplates, tls: Rule) ->
 def _accepting_rules(templates: ReplyTemplates, keywords: tuple[str, ...]) -> dict[bytes, Rule]:
     ready, mail, rcpt = SmtpState.READY, SmtpState.MAIL, SmtpState.RCPT
     no_argument = replies.R501_NO_ARGUMENT  # RFC 5321 section 4.1.1: servers SHOULD reject an argument here
-    rules = {
+    not_implemented = templates.always(replies.R502_NOT_IMPLEMENTED)
+    return {
         b"HELO": Rule(templates.hello(replies.R501_HELO), then=ready),
-        b"EHLO": Rule(templates.hello(replies.R501_EHLO, keywords), then=ready, more_lines=len(keywords)),
+        b"EHLO": Rule(templates.hello(replies.R501_EHLO, keywords), then=ready),
         b"MAIL": Rule(
             templates.sender(replies.R250_SENDER),
             states=(SmtpState.GREETED, ready),
@@ -219,9 +196,8 @@ def _accepting_rules(templates: ReplyTemplates, keywords: tuple[str, ...]) -> di
         b"NOOP": Rule(templates.always(replies.R250_OK)),
         b"HELP": Rule(templates.always(replies.R214_HELP)),
         b"VRFY": Rule(templates.by_argument(replies.R252_CANNOT_VERIFY, absent=replies.R501_VRFY)),
+        **{verb: Rule(not_implemented) for verb in _NOT_IMPLEMENTED},
     }
-    rules |= dict.fromkeys(_NOT_IMPLEMENTED, Rule(templates.always(replies.R502_NOT_IMPLEMENTED)))
-    return rules
 
 
 def _keywords(settings: Settings, *, announces_tls: bool) -> tuple[str, ...]:

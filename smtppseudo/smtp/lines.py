@@ -18,8 +18,7 @@ class LineSplitter:
     """Collects bytes into lines that end with CRLF or a bare LF; a CR alone ends no line.
 
     `max_bytes` is a security limit: further bytes of a line are counted and dropped. `partial` is what is kept of the
-    current line. `pipelined`: it began before the reply to another one was given; `pregreet`: before the greeting was
-    given.
+    current line. It began before the reply to another one was given (`pipelined`), or the greeting (`pregreet`).
     """
 
     __slots__ = ("_dropped", "_last_is_cr", "_max_bytes", "partial", "pipelined", "pregreet")
@@ -58,15 +57,11 @@ class LineSplitter:
             self._dropped += max(0, len(data) - room)
 
     def _finish(self) -> Line:
-        text, dropped = self.partial, self._dropped
-        if self._last_is_cr:
-            if dropped:
-                dropped -= 1
-            else:
-                text = text[:-1]
-        line = Line(text, not self._last_is_cr, dropped)
+        text, dropped, ends_with_cr = self.partial, self._dropped, self._last_is_cr
         self.partial, self._dropped, self._last_is_cr = b"", 0, False
-        return line
+        if ends_with_cr and not dropped:
+            text = text[:-1]
+        return Line(text, not ends_with_cr, max(0, dropped - ends_with_cr))
 
 
 class MessageCounter:
@@ -103,18 +98,3 @@ class MessageCounter:
     def _count(self, data: bytes) -> None:
         # The sender doubles a dot at the beginning of a line; the extra dot does not count (RFC 5321 section 4.5.2).
         self.size_bytes += len(data) - data.count(b"\r\n.")
-
-
-class ChunkDropper:
-    """Drops the bytes of a chunk (RFC 3030); `left` counts those that are still to come."""
-
-    __slots__ = ("left",)
-
-    def __init__(self, size_bytes: int) -> None:
-        self.left = size_bytes
-
-    def take(self, data: bytes, start: int) -> int:
-        """Consume `data` from `start`; return the position after what belongs to the chunk."""
-        end = min(start + self.left, len(data))
-        self.left -= end - start
-        return end

@@ -4,20 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from smtppseudo.events import (
-    Closed,
-    CloseReason,
-    Command,
-    Event,
-    Message,
-    escape,
-    ip_of,
-    origin_of,
-    slot_and_ip,
-    split_origin,
-)
+from smtppseudo.events import Closed, CloseReason, Command, Event, Message, escape, ip_of, origin_of, slot_and_ip
 from smtppseudo.smtp.dialogue import Dialogue, Rule, SmtpState
-from smtppseudo.smtp.lines import LINE_BYTES, ChunkDropper, Line, LineSplitter, MessageCounter
+from smtppseudo.smtp.lines import LINE_BYTES, Line, LineSplitter, MessageCounter
 from smtppseudo.smtp.said import Said
 
 ERRORS_MAX: Final = 20
@@ -25,7 +14,6 @@ COMMANDS_MAX: Final = 1000
 CHUNK_BYTES_MAX: Final = 4_000_000  # of a BDAT that is dropped, unless SIZE is announced
 _BDAT: Final = re.compile(rb"\s*BDAT\s+(\d{1,20})(?:\s+LAST)?\s*", re.IGNORECASE)
 _TLS: Final = b"\x16\x03"  # how a TLS handshake begins (RFC 8446 section 5.1)
-
 _new: Final = tuple.__new__
 _GREETED: Final = SmtpState.GREETED  # module names, because member access on an Enum is slow in Python 3.11
 _DATA: Final = SmtpState.DATA
@@ -48,7 +36,6 @@ class SmtpSession:
     """
 
     delayed_s = 0.0  # by the tarpit
-
     __slots__ = (
         "_dialogue",
         "_held",
@@ -75,7 +62,8 @@ class SmtpSession:
         self.sent_bytes = 0
         self.said: Said | None = None
         self.close_reason: CloseReason | None = None
-        self._held: LineSplitter | MessageCounter | ChunkDropper | None = None  # what is not finished
+        # What is not finished. A number: the bytes of a chunk (RFC 3030) that are still to come, and are dropped.
+        self._held: LineSplitter | MessageCounter | int | None = None
         self._to_send = greeting
 
     def receive(self, data: bytes, now: float) -> Sequence[Event]:
@@ -111,11 +99,6 @@ class SmtpSession:
     def slot(self) -> int:
         """The number of the slot, from 1."""
         return slot_and_ip(self.origin)[0]
-
-    @property
-    def session_id(self) -> int:
-        """The number of the session in this run of the server."""
-        return int(split_origin(self.origin)[1])
 
     @property
     def ip(self) -> str:
@@ -161,8 +144,8 @@ class SmtpSession:
         if self.state is _STARTTLS:
             self.close_reason = reason  # the peer waits for a handshake, so no reply is possible
         elif self.close_reason is None:
-            self._to_send += self._dialogue.farewells.get(reason, b"")
             self.close_reason = reason
+            self._to_send += self._dialogue.farewells.get(reason, b"")
         self.state = _CLOSING
 
     def closed(self, reason: CloseReason, now: float, unsent_bytes: int = 0) -> list[Event]:
@@ -174,11 +157,10 @@ class SmtpSession:
         self.state = _CLOSING
         self.sent_bytes -= unsent_bytes
         self.close_reason = reason = self.close_reason or reason
-        duration_ms = round((now - self.started_at) * 1000)
         said = self.said or self._ensure_said()
         if self._dialogue.greets_with_refusal:
             said.mails_refused = 1
-        received, sent = self.received_bytes, self.sent_bytes
+        duration_ms, received, sent = round((now - self.started_at) * 1000), self.received_bytes, self.sent_bytes
         sums = (reason, duration_ms, received, sent, said.commands, said.mails_refused, said.not_logged)
         return [*events, _new(Closed, sums)]
 
@@ -202,11 +184,11 @@ class SmtpSession:
             if isinstance(held, MessageCounter):
                 self.idle_since = now  # bytes of a message count as progress
                 at = self._take_message(held, data, at, events)
-            elif isinstance(held, ChunkDropper):
+            elif isinstance(held, int):
                 self.idle_since = now
-                at = held.take(data, at)
-                if not held.left:
-                    self._held = None
+                dropped = min(held, len(data) - at)
+                at += dropped
+                self._held = held - dropped or None
             else:
                 at = self._take_line(data, at, events)
         if at < len(data):
@@ -215,10 +197,8 @@ class SmtpSession:
         return events
 
     def _refuse_tls(self) -> None:
-        """End the session in clear text if bytes followed STARTTLS (RFC 3207 section 6).
-
-        An attacker may have injected them, so that the server replies to them under TLS as if they came from the peer.
-        """
+        """End the session in clear text if bytes followed STARTTLS (RFC 3207 section 6)."""
+        # An attacker may have injected them, so that the server replies to them under TLS as if the peer had sent them.
         if self.state is _STARTTLS:
             self.state = _CLOSING
 
@@ -251,12 +231,12 @@ class SmtpSession:
         end = message.take(data, at)
         if end is None:
             return len(data)
-        dialogue = self._dialogue
+        dialogue, said = self._dialogue, self._ensure_said()
         if 0 < dialogue.max_message_bytes < message.size_bytes:
             self._to_send += dialogue.message_too_big
         else:
-            self._to_send += dialogue.message_reply(self._ensure_said(), self.origin, b"")
-        self._ensure_said().log_share_bytes += message.size_bytes  # only the commands count
+            self._to_send += dialogue.message_reply(said, self.origin, b"")
+        said.log_share_bytes += message.size_bytes  # only the commands count
         events.append(Message(message.size_bytes))
         self._held = None
         self.state = SmtpState.READY
@@ -307,7 +287,7 @@ class SmtpSession:
         else:
             reply = self._counted(said, rule.out_of_sequence, is_error=True)
         self._to_send += reply
-        more_lines = 0 if reply[3] == 0x20 else rule.more_lines
+        more_lines = 0 if reply[3] == 0x20 else reply.count(b"\n") - 1
         first_line = (reply[: reply.index(b"\r")] if more_lines else reply[:-2]).decode()
         if "\\" in first_line:  # the only character of a reply that `escape` changes: this saves 2 %
             first_line = escape(first_line.encode())
@@ -343,20 +323,18 @@ class SmtpSession:
         return verb, dialogue.not_spoken, sent_verb
 
     def _expect_text(self, said: Said, verb: bytes, line: bytes, *, is_refused: bool) -> None:
-        """Prepare for a message that is sent although DATA or BDAT was refused.
-
-        The sender of a BDAT does not wait for the reply (RFC 3030 section 2), so its chunk is dropped.
-        """
+        """Prepare for a message that is sent although DATA or BDAT was refused."""
         if said.is_text:
             return  # the line is text, too
+        # The sender of a BDAT does not wait for the reply (RFC 3030 section 2), so its chunk is dropped.
         match = _BDAT.fullmatch(line) if verb == b"BDAT" else None
         if match is None:
             said.is_text = is_refused and verb in (b"DATA", b"BDAT")
         elif int(match[1]) > (self._dialogue.max_message_bytes or CHUNK_BYTES_MAX):
             self.close_reason = "errors"
-        elif int(match[1]):
-            self._held = ChunkDropper(int(match[1]))
-            said.log_share_bytes += int(match[1])
+        elif size_bytes := int(match[1]):
+            self._held = size_bytes
+            said.log_share_bytes += size_bytes
 
     def _counted(self, said: Said, reply: bytes, *, is_error: bool) -> bytes:
         """Count an error; return the reply, or 421 when a limit is reached."""

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, get_args
 
-from smtppseudo.blocklist.dns import nsupdate, zone_file
 from smtppseudo.blocklist.evidence import VERBS, HitFinder
-from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
+from smtppseudo.blocklist.formats import RENDERERS, nsupdate, order, sources_in, zone_file
 from smtppseudo.blocklist.hits import hits_in
 from smtppseudo.blocklist.hits_file import HitsFiles, coverage_of, parse_coverage, parse_hits, render_hits
 from smtppseudo.blocklist.never_listed import NeverListed
@@ -24,7 +23,7 @@ from smtppseudo.events import Closed, Command, Event, escape, unescape
 from smtppseudo.link.machine import MonitorClient, Secrets
 from smtppseudo.logread.logs import Reading, find
 from smtppseudo.monitor.codec import FrameError, FrameReader, encode
-from smtppseudo.monitor.scram import ClientExchange, ExchangeState, ScramError
+from smtppseudo.monitor.scram import REFUSED, ClientExchange, ExchangeState, ScramError
 from smtppseudo.monitor.session import Request
 from smtppseudo.report.report import KINDS, Report
 from smtppseudo.smtp.lines import LineSplitter, MessageCounter
@@ -150,13 +149,13 @@ def scram(data: bytes) -> None:
     server = rfc_server()
     with contextlib.suppress(ScramError):
         assert server.first(first).startswith("r=")
-        assert not server.final(final).ok or final == RFC_CLIENT_FINAL
+        assert server.final(final) == REFUSED or final == RFC_CLIENT_FINAL
     server = rfc_server()
     server.first(RFC_CLIENT_FIRST)
     with contextlib.suppress(ScramError):
         outcome = server.final(text)
-        assert outcome.ok is (server.state is ExchangeState.DONE)
-        assert not outcome.ok or text == RFC_CLIENT_FINAL  # a valid proof is valid only for these messages
+        assert (outcome != REFUSED) is (server.state is ExchangeState.DONE)
+        assert outcome == REFUSED or text == RFC_CLIENT_FINAL  # a valid proof is valid only for these messages
     for client in (rfc_client(), ClientExchange("a,b=c", "x", CLIENT_NONCE)):
         client.first()
         with contextlib.suppress(ScramError):

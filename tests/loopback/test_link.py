@@ -326,12 +326,12 @@ def test_a_login_that_never_ends_is_ended(
         connect(server)
 
 
-def test_a_snapshot_has_a_time_out_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_has_a_time_out_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     def script(it: Conversation) -> None:
         log_in_only(it)
         flood(it, {"type": "weather"})
 
-    monkeypatch.setattr(link_module, "SNAPSHOT_TIMES", 2)
+    monkeypatch.setattr(link_module, "LOGIN_TIMES", 2)
     with Scripted(script) as server, pytest.raises(UnreachableError, match="no reply to the login"):
         connect(server, timeout_s=STEP_S / 4)
 
@@ -345,7 +345,7 @@ def test_too_few_iterations_get_no_proof() -> None:
         it.answer()
         it.wait_for_end()
 
-    with Scripted(script) as server, pytest.raises(BadPeerError, match="iteration count is not 600000 to 10000000"):
+    with Scripted(script) as server, pytest.raises(BadPeerError, match="iterations must be 600000 to 10000000"):
         connect(server, Secrets(magic_word=WORD))
 
 

@@ -40,9 +40,7 @@ def server(servers: Servers, certificate: Certificate) -> Running:
 
 
 def link(port: int, fingerprint: str | None = None, cookie: str = COOKIE, timeout_s: float = LIMIT_S) -> MonitorLink:
-    return MonitorLink.connect(
-        "127.0.0.1", port, Secrets((cookie,)), timeout_s=timeout_s, tls="on", pin_for=lambda *_: fingerprint
-    )
+    return MonitorLink.connect("127.0.0.1", port, Secrets((cookie,)), timeout_s=timeout_s, tls="on", pin=fingerprint)
 
 
 def test_certificate_errors_have_fingerprint_and_place(

@@ -40,7 +40,7 @@ def play(server: Inside, data: bytes, source: str | None = None) -> None:
     client = server.greeted(source)
     client.sock.sendall(data + b"QUIT\r\n")
     client.rest()
-    server.turn_until(lambda: not server.server.sessions.in_use, "closed")
+    server.turn_until(lambda: not server.server.reception.slots.in_use, "closed")
 
 
 def test_binary_bytes_use_up_no_more_of_the_share_than_others(inside: MakeInside) -> None:

@@ -13,7 +13,8 @@ from typing import Self
 
 import pytest
 
-from smtppseudo.link.pins import PINS_FILE, Pins
+from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.pins import PINS_FILE
 from tests.certificates import Certificate, trusting
 from tests.clients import wait_until
 from tests.loopback.commands import Terminal, outcome
@@ -156,7 +157,7 @@ def test_a_server_with_a_pin_gets_no_clear_text(
     by_option = outcome(run("status", *place, "--pin", other.fingerprint, **env), 69)
     assert list(tmp_path.glob("smtppseudo")) == []
     assert "online" in outcome(run("status", *place, **env), 0)
-    Pins(tmp_path / "smtppseudo").accept(host, port, other.fingerprint)
+    Keyring([], tmp_path / "smtppseudo").accept(host, port, other.fingerprint)
     for line in (by_option, outcome(run("status", *place, **env), 69)):
         assert "does not speak TLS, but its certificate is pinned" in line
     line = outcome(run("status", *place, "--cleartext", **env), 69)

@@ -15,7 +15,7 @@ from smtppseudo.config.settings import KEYS, SettingsError, check
 from smtppseudo.events import NAMES, BlockAction, CloseReason, Command, Event, Monitor, TurnedAwayReason
 from smtppseudo.log.records import fields
 from smtppseudo.loop.connection import STALL_TIMEOUT_S
-from smtppseudo.monitor import attempts, codec, history, outbox, rows, unauthenticated
+from smtppseudo.monitor import attempts, codec, history, outbox, rows
 from smtppseudo.monitor import session as machine
 from smtppseudo.server import console
 from smtppseudo.server.blocks import ENTRIES_PER_FRAME
@@ -290,7 +290,7 @@ LIMITS = {
     "monitors logged in": f"{smtppseudo.config.settings.MONITORS_MAX}",
     "connections not logged in, from loopback": f"{smtppseudo.config.settings.UNAUTHENTICATED_MAX // 2}",
     "connections not logged in, from other addresses": f"{smtppseudo.config.settings.UNAUTHENTICATED_MAX // 2}",
-    "connections not logged in, of one source": f"{unauthenticated.PER_SOURCE}",
+    "connections not logged in, of one source": f"{console.PER_SOURCE}",
     "ops and frames in a second": f"{machine.OPS_PER_SECOND_MAX}",
     "the whole login": f"{machine.AUTH_TIMEOUT_S} s",
     "wrong words of one source": f"{attempts.BURST}, then one in {attempts.REFILL_S:g} s",

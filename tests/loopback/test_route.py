@@ -9,13 +9,12 @@ import pytest
 
 from smtppseudo.link.errors import NotPrivateError, UnreachableError
 from smtppseudo.link.keyring import Keyring
-from smtppseudo.link.pins import Pins
 from smtppseudo.link.route import Target, connect
 from tests.certificates import Certificate
 from tests.monitors import monitor_port, state_dir
 from tests.running import Servers
 
-NO_PINS: Final = Pins(Path(os.devnull))
+NO_PINS: Final = Path(os.devnull)
 FINGERPRINT: Final = "SHA256:" + ":".join(["0A"] * 32)
 
 
@@ -53,7 +52,7 @@ def test_error_names_what_was_tried() -> None:
 def test_clear_text_is_used_to_an_own_address_without_tls(servers: Servers, tmp_path: Path) -> None:
     address = own_other_address()
     server = servers.start({"monitor_cleartext": True}, monitor_listen=[address])
-    route = connect(Target(address, monitor_port(server)), Keyring([state_dir(server)], Pins(tmp_path)))
+    route = connect(Target(address, monitor_port(server)), Keyring([state_dir(server)], tmp_path))
     with route.link as link:
         assert (route.is_own, route.note, link.is_encrypted, link.address) == (True, "", False, address)
 
@@ -64,12 +63,12 @@ def test_clear_text_never_replaces_the_tls_that_the_user_asked_for(servers: Serv
     server = servers.start({"monitor_cleartext": True}, monitor_listen=[address])
     port = monitor_port(server)
     state_dirs = [state_dir(server)]
-    accepted = Pins(tmp_path / "accepted")
+    accepted = Keyring([], tmp_path / "accepted")
     accepted.accept(address, port, FINGERPRINT)
     for target, keyring in (
-        (Target(address, port, tls="on"), Keyring(state_dirs, Pins(tmp_path))),
-        (Target(address, port), Keyring(state_dirs, Pins(tmp_path), FINGERPRINT)),
-        (Target(address, port), Keyring(state_dirs, accepted)),
+        (Target(address, port, tls="on"), Keyring(state_dirs, tmp_path)),
+        (Target(address, port), Keyring(state_dirs, tmp_path, FINGERPRINT)),
+        (Target(address, port), Keyring(state_dirs, tmp_path / "accepted")),
     ):
         with pytest.raises(NotPrivateError, match="does not speak TLS"):
             connect(target, keyring)
@@ -80,10 +79,10 @@ def test_a_pinned_address_of_this_machine_does_not_mean_loopback(
     servers: Servers, tmp_path: Path, *, by_option: bool
 ) -> None:
     server, address = servers.start(), own_other_address()
-    port, pins = monitor_port(server), Pins(tmp_path)
+    port = monitor_port(server)
     if not by_option:
-        pins.accept(address, port, FINGERPRINT)
-    keyring = Keyring([state_dir(server)], pins, FINGERPRINT if by_option else None)
+        Keyring([], tmp_path).accept(address, port, FINGERPRINT)
+    keyring = Keyring([state_dir(server)], tmp_path, FINGERPRINT if by_option else None)
     with pytest.raises(UnreachableError, match=rf"^cannot reach {address} port {port}: Connection refused"):
         connect(Target(address, port), keyring)
 
@@ -112,8 +111,8 @@ def test_cookie_that_appears_during_the_login_is_used(servers: Servers) -> None:
 
 def test_pin_is_saved_after_a_login_over_tls(servers: Servers, certificate: Certificate, tmp_path: Path) -> None:
     server = servers.start(certificate.settings("monitor_"), monitor_listen=["0.0.0.0"])
-    keyring = Keyring([state_dir(server)], Pins(tmp_path), certificate.fingerprint)
+    keyring = Keyring([state_dir(server)], tmp_path, certificate.fingerprint)
     port = monitor_port(server)
     connect(Target("127.0.0.1", port, tls="on"), keyring).link.close()
-    assert Pins(tmp_path).get("127.0.0.1", port) == certificate.fingerprint
+    assert Keyring([], tmp_path).pin_for("127.0.0.1", port) == certificate.fingerprint
     assert keyring.pin is None

@@ -5,11 +5,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smtppseudo.events import Monitor
 from smtppseudo.monitor.codec import MAX_BYTES_AFTER_LOGIN, FrameReader
-from smtppseudo.monitor.session import MonitorState, Request, WrongMagicWord
+from smtppseudo.monitor.session import MonitorState, Request
 from tests.monitors import Login, line_of
 from tests.property.test_codec import cut, streams
 from tests.unit.monitor_driver import OPS, WORD, WRONG, Driver
+
+WRONG_WORD = Monitor("not_authorized", "magic")
 
 ids = st.integers(-5, 5) | st.just(10**20) | st.booleans() | st.none() | st.text("12x", max_size=3)
 ops = st.sampled_from([*OPS, "ping", "auth", "unknown", ""]) | st.none() | st.integers()
@@ -36,7 +39,7 @@ def test_no_request_is_returned_before_login(stream: bytes, places: list[int]) -
         said = driver.say(piece)
         assert all(frame["type"] in ("reply", "error") for frame in said)
         assert all(set(frame) <= {"type", "id", "ok", "data", "error", "message"} for frame in said)
-        assert all(type(event) is WrongMagicWord for event in driver.events)
+        assert all(event == WRONG_WORD for event in driver.events)
         assert driver.session.state is not MonitorState.AUTHENTICATED
     while driver.session.close_reason is None:
         driver.tick()
@@ -51,7 +54,7 @@ def test_a_refused_proof_stays_refused(stream: bytes, places: list[int], refusal
         driver.tick()
     for piece in cut(stream, places):
         assert driver.say(piece) == []
-    assert [type(event) for event in driver.events] == [WrongMagicWord]
+    assert driver.events == [WRONG_WORD]
 
 
 @given(lines, places)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from smtppseudo.service import checks
-from smtppseudo.service.program import Program, running_program
+from smtppseudo.service.layout import Program, running_program
 from smtppseudo.service.units import Endpoint
 from tests.clients import connect
 from tests.running import Servers

@@ -13,11 +13,11 @@ from smtppseudo.service.units import (
     SERVICE,
     SMTP_SOCKET,
     SOCKETS,
+    SYSUSERS_TEXT,
     Plan,
     endpoints,
     is_generated,
     port_in,
-    sysusers_text,
     unit_texts,
 )
 
@@ -148,6 +148,6 @@ def test_no_limit_closes_the_port() -> None:
 
 
 def test_all_files_carry_the_marker() -> None:
-    texts = [*unit_texts(PLANS["system"]).values(), *unit_texts(PLANS["user"]).values(), sysusers_text()]
+    texts = [*unit_texts(PLANS["system"]).values(), *unit_texts(PLANS["user"]).values(), SYSUSERS_TEXT]
     assert all(map(is_generated, texts))
     assert not is_generated("[Unit]\n")

@@ -35,14 +35,16 @@ class Driver:
     With `awaits_tls` the hello comes after `secured`.
     """
 
-    def __init__(self, nonce: str = NONCE, *, has_word: bool = True, awaits_tls: bool = False) -> None:
+    def __init__(
+        self, ip: str = "192.0.2.1", nonce: str = NONCE, *, has_word: bool = True, awaits_tls: bool = False
+    ) -> None:
         self.waits: dict[str, float] = {}
         self.asked_for: list[str] = []
         self._has_word = has_word
         backend = Backend(
             "smtppseudo 0.0", "mx-1", "0123456789abcdef", self._credentials_of, self._decoy_for, self._wait_s
         )
-        self.session = MonitorSession(backend, nonce, "192.0.2.1", 50_000, START, awaits_tls=awaits_tls)
+        self.session = MonitorSession(backend, nonce, ip, 50_000, START, awaits_tls=awaits_tls)
         self.now = START
         self.events: list[SessionEvent] = []
         self.hello = {} if awaits_tls else self.frames()[0]

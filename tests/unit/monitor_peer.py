@@ -7,7 +7,7 @@ from smtppseudo.link.incoming import Incoming
 from smtppseudo.link.machine import MonitorClient, Secrets
 from smtppseudo.monitor.codec import FrameReader, encode
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, Credentials, cookie_id, decoy, derive
-from smtppseudo.monitor.scram import ServerExchange
+from smtppseudo.monitor.scram import REFUSED, ServerExchange
 
 PLACE: Final = "127.0.0.1 port 26"
 WORD: Final = "the magic word"
@@ -87,9 +87,9 @@ class Peer:
         if len(self.received) == 1:
             return [of_reply | {"data": self._exchange.first(data)}]
         outcome = self._exchange.final(data)
-        if not outcome.ok:
+        if outcome == REFUSED:
             return [of_reply | {"ok": False, "error": "not_authorized", "message": "Not Authorized!"}]
-        return [of_reply | {"data": outcome.message}, *self.snapshot]
+        return [of_reply | {"data": outcome}, *self.snapshot]
 
     @staticmethod
     def _decoy(user: str) -> Credentials:

@@ -1,6 +1,6 @@
 """Failed handshakes: when STARTTLS is not offered to a client."""
 
-from smtppseudo.smtp.failed_handshakes import OFFERED_AGAIN_S, FailedHandshakes
+from smtppseudo.smtp.client_limits import OFFERED_AGAIN_S, FailedHandshakes
 
 NOW = 1000.0
 

@@ -1,7 +1,8 @@
 """Hits in the logs: at most one for each session."""
 
 from smtppseudo.blocklist.evidence import HitFinder
-from smtppseudo.blocklist.hits import Hit, hits_in
+from smtppseudo.blocklist.hits import Hit, explain, hits_in
+from smtppseudo.blocklist.policy import Policy
 from smtppseudo.events import Closed, Command, Connected, Error, Event, Online, TurnedAway
 from smtppseudo.logread.scan import scan
 from tests.records import Stamped, render_json, render_text
@@ -96,3 +97,12 @@ def test_a_place_that_no_server_wrote_is_not_remembered() -> None:
         assert (len(rows), damaged) == (1, 0)
         assert list(hits_in(rows, sessions)) == []
     assert sessions._counted_at == {}
+
+
+def test_an_explanation_counts_all_hits_and_shows_the_latest() -> None:
+    many = (Hit("20.1.1.1", at, ("mail",), "mx1") for at in (*range(2_000, 5_000), *range(2_000)))
+    text, is_listed = explain("20.1.1.1", many, Policy(3, 60, 600), None, 5_000)
+    first, count, *shown = text.splitlines()
+    assert (first, is_listed) == ("20.1.1.1 is listed until 1970-01-01T01:33:19Z.", True)
+    assert count.startswith("Hits in the logs: 5000; 3 within 0:01:00 list it, for 0:10:00 after the latest")
+    assert shown == ["The latest 5:", *(f"  1970-01-01T01:23:1{second}Z mail (mx1)" for second in range(5, 10))]

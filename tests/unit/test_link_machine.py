@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from smtppseudo.events import Monitor
 from smtppseudo.link import machine as machine_module
 from smtppseudo.link.errors import (
     BadPeerError,
@@ -30,7 +31,7 @@ from smtppseudo.link.incoming import (
 from smtppseudo.link.machine import SLOTS_MAX, ClientState, MonitorClient, Secrets, checked_word
 from smtppseudo.monitor.codec import encode
 from smtppseudo.monitor.credentials import cookie_id, derive
-from smtppseudo.monitor.session import Backend, MonitorSession, ValidProof, WrongMagicWord
+from smtppseudo.monitor.session import Backend, MonitorSession, ValidProof
 from tests.records import Stamped, fields
 from tests.unit.monitor_peer import (
     CLIENT_NONCE,
@@ -212,7 +213,7 @@ def test_client_and_server_machines_refuse_a_wrong_word() -> None:
     for _ in range(2):
         assert machine.receive(server.data_to_send(0.0)) == []
         happenings = server.receive(machine.data_to_send(), 0.0)
-    assert happenings == [WrongMagicWord()]
+    assert happenings == [Monitor("not_authorized", "magic")]
     server.tick(1.0)
     ending(machine.receive(server.data_to_send(1.0)), NotAuthorizedError, "The magic word is wrong")
 
@@ -281,10 +282,10 @@ def challenge_of(nonce: str = CLIENT_NONCE + SERVER_NONCE, salt: str = "c2FsdHNh
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (challenge_of(i="1"), "iteration count"),
-        (challenge_of(i="599999"), "the iteration count is not 600000 to 10000000"),
-        (challenge_of(i="10000001"), "iteration count"),
-        (challenge_of(i="999999999999"), "iteration count"),
+        (challenge_of(i="1"), "iterations must be"),
+        (challenge_of(i="599999"), "iterations must be 600000 to 10000000"),
+        (challenge_of(i="10000001"), "iterations must be"),
+        (challenge_of(i="999999999999"), "iterations must be"),
         (challenge_of(nonce=CLIENT_NONCE), "does not extend"),
         (challenge_of(nonce=SERVER_NONCE + CLIENT_NONCE), "does not extend"),
         (challenge_of(salt="c2FsdA=="), "salt"),

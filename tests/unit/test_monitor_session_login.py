@@ -9,7 +9,6 @@ from smtppseudo.monitor.session import (
     REFUSAL_DELAY_S,
     MonitorState,
     ValidProof,
-    WrongMagicWord,
 )
 from tests.monitors import Frame, Login, line_of
 from tests.unit.monitor_driver import COOKIE, NONCE, START, WORD, WRONG, Driver
@@ -43,7 +42,7 @@ def test_a_wrong_proof_is_refused_after_a_second(user: str, secret: str) -> None
     assert driver.session.state is MonitorState.REFUSED
     assert driver.tick() == [REFUSAL]
     assert driver.session.close_reason is not None
-    assert driver.events == ([WrongMagicWord()] if user == "magic" else [])
+    assert driver.events == ([Monitor("not_authorized", "magic")] if user == "magic" else [])
     assert driver.session.closed("peer", START) == []
 
 
@@ -51,7 +50,7 @@ def test_without_a_magic_word_every_word_is_refused() -> None:
     driver = Driver(has_word=False)
     assert driver.say(driver.final()) == []
     assert driver.tick() == [REFUSAL]
-    assert driver.events == [WrongMagicWord()]
+    assert driver.events == [Monitor("not_authorized", "magic")]
 
 
 def test_an_unknown_user_gets_the_frames_of_a_known_one() -> None:
@@ -75,7 +74,7 @@ def test_a_recorded_login_is_refused() -> None:
     proof = line_of({"id": 2, "op": "auth", "data": login.final(challenge)})
     assert first.say(proof) == []
     assert isinstance(first.events[0], ValidProof)
-    again = Driver("another-nonce-0123456789")
+    again = Driver(nonce="another-nonce-0123456789")
     again.ask("auth", data=login.first)
     (reply,) = again.say(proof)
     assert (reply["ok"], reply["error"]) == (False, "bad_value")
@@ -167,7 +166,7 @@ def test_a_proof_is_not_checked_when_others_have_used_up_the_attempts() -> None:
 def test_a_login_without_room_gets_busy() -> None:
     driver = Driver()
     driver.say(driver.final())
-    driver.session.end_as_busy("8 monitors are logged in already")
+    driver.session.fail("busy", "8 monitors are logged in already")
     assert driver.frames() == [{"type": "error", "error": "busy", "message": "8 monitors are logged in already"}]
     assert driver.session.close_reason is not None
     assert driver.session.closed("peer", START) == []

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.link.pins import PINS_FILE, Pins, fingerprint_of, name_of, parse_fingerprint
+from smtppseudo.link.errors import LinkError
+from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.pins import PINS_FILE, fingerprint_of, name_of, parse_fingerprint
 
 ONE, OTHER = fingerprint_of(b"one"), fingerprint_of(b"other")
 
@@ -40,11 +42,15 @@ def test_invalid_fingerprint_is_an_error(text: str) -> None:
 
 
 def test_servers_differ_by_host_and_port(tmp_path: Path) -> None:
-    pins = Pins(tmp_path / "config")
-    assert pins.get("mail.test", 26) is None
+    pins = Keyring([], tmp_path / "config")
+    assert pins.pin_for("mail.test", 26) is None
     pins.accept("mail.test", 26, ONE)
     pins.accept("2001:db8::1", 26, OTHER)
-    assert (pins.get("MAIL.test", 26), pins.get("mail.test", 27), pins.get("2001:db8::1", 26)) == (ONE, None, OTHER)
+    assert (pins.pin_for("MAIL.test", 26), pins.pin_for("mail.test", 27), pins.pin_for("2001:db8::1", 26)) == (
+        ONE,
+        None,
+        OTHER,
+    )
     path = tmp_path / "config" / PINS_FILE
     assert path.read_text() == f"mail.test:26 {ONE}\n[2001:db8::1]:26 {OTHER}\n"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -52,17 +58,17 @@ def test_servers_differ_by_host_and_port(tmp_path: Path) -> None:
 
 
 def test_accepted_certificate_replaces_the_earlier_one(tmp_path: Path) -> None:
-    pins = Pins(tmp_path)
+    pins = Keyring([], tmp_path)
     for fingerprint in (ONE, OTHER):
         pins.accept("mail.test", 26, fingerprint)
-    assert pins.get("mail.test", 26) == OTHER
+    assert pins.pin_for("mail.test", 26) == OTHER
     assert len((tmp_path / PINS_FILE).read_text().splitlines()) == 1
 
 
 def test_other_lines_are_kept(tmp_path: Path) -> None:
     (tmp_path / PINS_FILE).write_text(f"# mine\nmail.test:26 SHA256:00\nold.test:26 {ONE}\n")
-    pins = Pins(tmp_path)
-    assert pins.get("mail.test", 26) is None
+    pins = Keyring([], tmp_path)
+    assert pins.pin_for("mail.test", 26) is None
     pins.accept("new.test", 26, OTHER)
     assert (tmp_path / PINS_FILE).read_text() == (
         f"# mine\nmail.test:26 SHA256:00\nold.test:26 {ONE}\nnew.test:26 {OTHER}\n"
@@ -71,5 +77,5 @@ def test_other_lines_are_kept(tmp_path: Path) -> None:
 
 def test_unreadable_pins_raise_instead_of_returning_none(tmp_path: Path) -> None:
     (tmp_path / PINS_FILE).mkdir()
-    with pytest.raises(OSError, match="directory"):
-        Pins(tmp_path).get("mail.test", 26)
+    with pytest.raises(LinkError, match="directory"):
+        Keyring([], tmp_path).pin_for("mail.test", 26)

@@ -20,7 +20,8 @@ from smtppseudo.cli.places import (
 )
 from smtppseudo.config.settings import SettingsError
 from smtppseudo.files import SYSTEM_STATE, StateDir
-from smtppseudo.link.pins import PINS_FILE, Pins
+from smtppseudo.link.keyring import Keyring
+from smtppseudo.link.pins import PINS_FILE
 
 SERVICE_STATE = "/var/lib/smtppseudo"
 
@@ -95,11 +96,11 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     path.chmod(0o600)
     assert read_word(path) == "open sesame"
     assert word_in(b"\xef\xbb\xbfopen sesame\n") == "open sesame"
-    pins = Pins(tmp_path)
+    pins = Keyring([], tmp_path)
     pins.accept("a", 26, "SHA256:" + ":".join(["0A"] * 32))
     path = tmp_path / PINS_FILE
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert pins.get("a", 26)
+    assert pins.pin_for("a", 26)
     assert StateDir(tmp_path).read("file") == "open sesame\r\n"
 
 

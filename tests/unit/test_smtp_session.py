@@ -41,8 +41,7 @@ def commands(events: Sequence[Event]) -> list[Command]:
 
 def test_a_new_session() -> None:
     session = begin()
-    assert session.origin == " slot=3 session=7 ip=192.0.2.1 port=50000"
-    assert (session.session_id, session.slot, session.ip) == (7, 3, "192.0.2.1")
+    assert (session.origin, session.slot, session.ip) == (" slot=3 session=7 ip=192.0.2.1 port=50000", 3, "192.0.2.1")
     assert (session.started_at, session.idle_since, session.said) == (START, START, None)
     assert session.is_open
     assert session.data_to_send(START) == GREETING

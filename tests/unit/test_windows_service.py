@@ -6,7 +6,7 @@ import pytest
 
 from smtppseudo.cli.exits import CommandError
 from smtppseudo.cli.service import carry_out
-from smtppseudo.service.program import Program
+from smtppseudo.service.layout import Program
 from smtppseudo.service.systemd import ToolError
 from smtppseudo.service.units import Endpoint
 from smtppseudo.service.windows.plan import Plan, install_steps, options_in, service_argv, uninstall_steps

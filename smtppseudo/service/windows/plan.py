@@ -8,7 +8,7 @@ from pathlib import Path
 from subprocess import list2cmdline
 from typing import Final, NamedTuple, Protocol
 
-from smtppseudo.service.program import Program
+from smtppseudo.service.layout import Program
 from smtppseudo.service.steps import Step, answer_steps
 from smtppseudo.service.units import Endpoint
 from smtppseudo.service.windows.status import State
@@ -25,15 +25,12 @@ PINNED: Final = ("config", "state-dir", "log-dir", "port", "monitor-port")
 
 
 class Plan(NamedTuple):
-    """The parameters of the service. `argv` runs the program; `pinned` are its options, without `--`.
-
-    The service may only read its `home`, the directory of the settings file.
-    """
+    """The parameters of the service. `argv` runs the program; `pinned` are its options, without `--`."""
 
     argv: tuple[str, ...]
     pinned: Mapping[str, str]
     endpoints: tuple[Endpoint, Endpoint]
-    home: Path
+    home: Path  # the directory of the settings file, which the service may only read
     at_boot: bool = True
 
     @property
