@@ -103,8 +103,7 @@ def _show(server: ServerProcess, directory: Path, seconds: float | None) -> int:
     """Show the screen, with its files in the demo's directory; return the exit status."""
     from smtppseudo.service.systemd import UnitState
     from smtppseudo.tui.app import MonitorApp
-    from smtppseudo.tui.dialogs.service import ServiceControl
-    from smtppseudo.tui.server_view import Dependencies
+    from smtppseudo.tui.server_view import Dependencies, ServiceControl
 
     service = ServiceControl(ask=lambda: UnitState(reason="The demo's server is not a service."))
     dependencies = Dependencies(user_keyring(str(server.state_dir)), StateDir(directory / "screen"), service=service)

@@ -149,10 +149,7 @@ class Recorder:
 
 
 def _logged_in_short(said: Said, events: Sequence[Event]) -> list[Event]:
-    """Return the events to log of a session above its share; count the others.
-
-    Of its data events only the first of each kind of evidence is logged, cut to 128 bytes.
-    """
+    """Return what is logged above the share: data events cut, the first of each kind of evidence; count the others."""
     logged: list[Event] = []
     for event in events:
         found = evidence_of("command", event.data, "", pregreet=event.pregreet) if isinstance(event, Command) else ()
