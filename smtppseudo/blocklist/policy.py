@@ -58,11 +58,8 @@ class Policy(NamedTuple):
 
 def policy_of(settings: Settings) -> Policy:
     """Return the policy in the settings."""
-    return Policy(
-        settings.blocklist_min_hits,
-        round(settings.blocklist_window_days * DAY_S),
-        round(settings.blocklist_expire_days * DAY_S),
-    )
+    window_s, expire_s = round(settings.blocklist_window_days * DAY_S), round(settings.blocklist_expire_days * DAY_S)
+    return Policy(settings.blocklist_min_hits, window_s, expire_s)
 
 
 class Entry(NamedTuple):

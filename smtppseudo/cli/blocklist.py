@@ -9,9 +9,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from smtppseudo.blocklist import dns
 from smtppseudo.blocklist.evidence import HitFinder
-from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
+from smtppseudo.blocklist.formats import RENDERERS, is_domain, nsupdate, order, sources_in, zone_file
 from smtppseudo.blocklist.hits import Hit, explain, hits_in
 from smtppseudo.blocklist.hits_file import MAGIC, HitsFiles, coverage_of, render_hits
 from smtppseudo.blocklist.never_listed import NeverListed, read_never_listed
@@ -100,7 +99,7 @@ def _days(text: str) -> float:
 
 
 def _zone(text: str) -> str:
-    if dns.is_domain(name := text.removesuffix(".")):
+    if is_domain(name := text.removesuffix(".")):
         return name
     raise argparse.ArgumentTypeError(f"{text} is not a domain of at most 189 characters, such as bl.example.org")
 
@@ -207,9 +206,9 @@ def _render(
     entries: Sequence[Entry], options: argparse.Namespace, settings: Settings, before: Iterable[str], now: int
 ) -> Iterator[str]:
     if options.format == "nsupdate":
-        return dns.nsupdate(entries, settings.hostname, options.zone, before)
+        return nsupdate(entries, settings.hostname, options.zone, before)
     if options.format == "zone":
-        return dns.zone_file(entries, settings.hostname, options.zone, serial=now)
+        return zone_file(entries, settings.hostname, options.zone, serial=now)
     return RENDERERS[options.format or settings.blocklist_format](entries, settings.hostname)
 
 

@@ -21,7 +21,7 @@ from smtppseudo.cli.options import describe, seconds, whole_number
 from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, require_screen, show
 from smtppseudo.cli.watch import Watch, print_at_once
 from smtppseudo.config.settings import check
-from smtppseudo.demo.arrivals import arrivals
+from smtppseudo.demo.callers import arrivals
 from smtppseudo.demo.directory import DemoDirectory
 from smtppseudo.demo.process import NotStartedError, ServerProcess
 from smtppseudo.demo.traffic import ADDRESS, Traffic
@@ -103,8 +103,7 @@ def _show(server: ServerProcess, directory: Path, seconds: float | None) -> int:
     """Show the screen, with its files in the demo's directory; return the exit status."""
     from smtppseudo.service.systemd import UnitState
     from smtppseudo.tui.app import MonitorApp
-    from smtppseudo.tui.dialogs.service import ServiceControl
-    from smtppseudo.tui.server_view import Dependencies
+    from smtppseudo.tui.server_view import Dependencies, ServiceControl
 
     service = ServiceControl(ask=lambda: UnitState(reason="The demo's server is not a service."))
     dependencies = Dependencies(user_keyring(str(server.state_dir)), StateDir(directory / "screen"), service=service)

@@ -30,7 +30,6 @@ from smtppseudo.files import BLOCKED_FILE, CREDENTIALS_FILE, SECRET_MODE, SETTIN
 from smtppseudo.log.stream import write_at_once
 from smtppseudo.loop.listener import ListenError
 from smtppseudo.loop.reactor import Reactor
-from smtppseudo.loop.signals import call_on_signals
 from smtppseudo.server.preconditions import require_descriptors
 from smtppseudo.server.sd_listen import inherit_sockets
 from smtppseudo.server.sd_notify import Heartbeat, Notifier
@@ -243,7 +242,7 @@ def _listen_for_signals(reactor: Reactor, stop: Call, reload: Call) -> Callable[
     for name, callback in (("SIGHUP", reload), ("SIGBREAK", stop_once)):  # one not on Windows, the other only there
         if hasattr(signal, name):
             callbacks[getattr(signal, name)] = callback
-    return call_on_signals(reactor, callbacks)
+    return reactor.call_on_signals(callbacks)
 
 
 def _explain(error: ListenError) -> str:

@@ -1,10 +1,10 @@
-"""Made-up callers: each kind is a generator of steps, without a socket and without a clock.
+"""Made-up callers: each kind is a generator of steps, without a socket and without a clock. Arrivals: who calls when.
 
 All domains are reserved for examples by RFC 2606 and RFC 6761.
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from random import Random
 from typing import Final, NamedTuple, TypeAlias
 
@@ -40,6 +40,12 @@ DOMAINS: Final = ("example.com", "example.net", "example.org", "shop.test", "ban
 PASSWORDS: Final = ("123456", "admin2026", "letmein", "password", "qwerty", "welcome1")
 _TYPING_S: Final = (0.8, 2.5)
 UNTIL_CLOSED_S: Final = 3600.0  # the server closes the connection earlier
+MEAN_PAUSE_S: Final = 0.55
+LONGEST_PAUSE_S: Final = 2.0
+FIRST_CALM_S: Final = 12.0
+CALM_S: Final = (30.0, 50.0)
+BURST_PAUSE_S: Final = 0.03
+BURST_MAX: Final = 120  # file descriptors are scarce on some systems
 
 
 def mail_server(rng: Random) -> Script:
@@ -109,9 +115,7 @@ HTTP_REQUEST: Final = b"GET / HTTP/1.0\r\nHost: scan.example.net\r\nUser-Agent: 
 SSH_BANNER: Final = b"SSH-2.0-OpenSSH_9.9\r\n"
 # RFC 8446 section 4.1.2: handshake, client_hello, a random of 32 bytes, two cipher suites.
 _HELLO: Final = b"\x03\x03" + bytes(range(0x40, 0x60)) + b"\x00\x00\x04\x13\x01\x13\x02\x01\x00\x00\x00"
-TLS_CLIENT_HELLO: Final = (
-    b"\x16\x03\x01\x00" + bytes([len(_HELLO) + 4]) + b"\x01\x00\x00" + bytes([len(_HELLO)]) + _HELLO
-)
+TLS_CLIENT_HELLO: Final = b"\x16\x03\x01\0" + bytes([len(_HELLO) + 4]) + b"\x01\0\0" + bytes([len(_HELLO)]) + _HELLO
 
 
 def slow_sender(rng: Random) -> Script:
@@ -154,16 +158,9 @@ def curious_person(rng: Random) -> Script:
 
 
 QUESTIONS: Final = (
-    "help",
-    "vrfy root",
-    "vrfy postmaster",
-    "expn staff",
-    "expn all-employees",
-    "noop",
-    "rset",
-    "mial from:<me@example.com>",
-    "hello?",
-)
+    "help", "vrfy root", "vrfy postmaster", "expn staff", "expn all-employees", "noop", "rset",
+    "mial from:<me@example.com>", "hello?",
+)  # fmt: skip
 
 
 def burst_bot(rng: Random) -> Script:
@@ -198,3 +195,62 @@ def _address(rng: Random) -> str:
 
 def _base64(text: str) -> str:
     return b64encode(text.encode()).decode()
+
+
+class Arrival(NamedTuple):
+    """A caller connects, `after_s` after the one before, from an address in 127.0.0.0/8."""
+
+    after_s: float
+    source: str
+    script: Script
+
+
+class _Group(NamedTuple):
+    """Callers of a kind. They connect in proportion to `weight`, from addresses in 127.`network`.0.0/16.
+
+    With a high `habit` most connections are those of a few callers; with a low one most callers connect once.
+    """
+
+    kind: CallerKind
+    weight: int
+    network: int
+    habit: float
+
+    def arrival(self, rng: Random, after_s: float) -> Arrival:
+        """Return the arrival of a caller, which has a generator of its own: so the order of actions changes nothing."""
+        address = source(self.network, int(rng.paretovariate(self.habit)))
+        return Arrival(after_s, address, self.kind(Random(rng.getrandbits(32))))  # noqa: S311 - not used for secrets
+
+
+_GROUPS: Final = (
+    _Group(mail_server, 7, 10, 0.3),
+    _Group(spam_bot, 5, 66, 0.8),
+    _Group(stubborn_bot, 1, 67, 0.8),
+    _Group(password_guesser, 3, 91, 1.0),
+    _Group(port_scanner, 4, 45, 0.5),
+    _Group(slow_sender, 1, 77, 1.0),
+    _Group(hostile_sender, 2, 13, 1.0),
+    _Group(curious_person, 2, 20, 0.5),
+)
+_BURST: Final = _Group(burst_bot, 0, 88, 0.1)
+
+
+def source(network: int, rank: int) -> str:
+    """Return the address of a caller; the one with rank 1 connects most."""
+    host = rank * (31 * network | 1) % 65_521 + 1
+    return f"127.{network}.{host >> 8}.{host & 255}"
+
+
+def arrivals(rng: Random, slots: int) -> Iterator[Arrival]:
+    """Yield arrivals without end: a few per second, and sometimes a burst of more callers than slots."""
+    weights = [group.weight for group in _GROUPS]
+    calm_s = FIRST_CALM_S
+    while True:
+        while calm_s > 0:
+            after_s = min(rng.expovariate(1 / MEAN_PAUSE_S), LONGEST_PAUSE_S)
+            (group,) = rng.choices(_GROUPS, weights)
+            yield group.arrival(rng, after_s)
+            calm_s -= after_s
+        for _ in range(min(slots + slots // 5 + 1, BURST_MAX)):
+            yield _BURST.arrival(rng, rng.uniform(0, 2 * BURST_PAUSE_S))
+        calm_s = rng.uniform(*CALM_S)

@@ -43,16 +43,17 @@ class ServerProcess:
         self._stderr = directory.path / "stderr"
         config = directory.path / "smtppseudo.toml"
         config.write_text(_SETTINGS)
-        argv = [sys.executable, "-P", "-m", MODULE]  # -P: import nothing from the current directory
-        argv += [str(directory.path), "--slots", str(slots)]
+        # -P: import nothing from the current directory
+        argv = [sys.executable, "-P", "-m", MODULE, str(directory.path), *(["--run-as", "root"] if is_root() else [])]
+        argv += ["--slots", str(slots), "--config", str(config), "--state-dir", str(self.state_dir)]
+        argv += ["--log-dir", str(directory.path / "log")]
         argv += ["--listen", ADDRESS, "--port", "0", "--monitor-listen", ADDRESS, "--monitor-port", "0"]
-        argv += ["--config", str(config), "--state-dir", str(self.state_dir), "--log-dir", str(directory.path / "log")]
-        if is_root():
-            argv += ["--run-as", "root"]
+        # The server imports this package, too.
+        paths = [str(Path(smtppseudo.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         with self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(  # noqa: S603 - no argument comes from outside
                 argv,
-                env=_environment(),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -97,9 +98,3 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment, with a PYTHONPATH that makes the server import this package."""
-    paths = [str(Path(smtppseudo.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

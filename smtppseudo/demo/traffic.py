@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Self
 
-from smtppseudo.demo.arrivals import Arrival
-from smtppseudo.demo.callers import ReadReply, Reset, Script, Send, Wait
+from smtppseudo.demo.callers import Arrival, ReadReply, Reset, Script, Send, Wait
 
 ADDRESS: Final = "127.0.0.1"
 CALLERS_MAX: Final = 160  # file descriptors are scarce on some systems

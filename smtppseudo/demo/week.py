@@ -14,8 +14,7 @@ from random import Random
 from typing import Final
 
 from smtppseudo.config.settings import Settings
-from smtppseudo.demo import arrivals
-from smtppseudo.demo.callers import ReadReply, Reset, Script, Send, Wait
+from smtppseudo.demo.callers import ReadReply, Reset, Script, Send, Wait, arrivals, source
 from smtppseudo.events import CloseReason, Connected, Event, Online
 from smtppseudo.log.records import render_text
 from smtppseudo.logread.logs import instant
@@ -37,7 +36,7 @@ def address(source: str) -> str:
     return f"{start}{host:x}::25" if ":" in start else f"{start}{host % 254 + 1}"
 
 
-SPAMMER: Final = address(arrivals.source(66, 1))
+SPAMMER: Final = address(source(66, 1))
 """The address that calls most often."""
 
 
@@ -59,11 +58,11 @@ def _entries(today: date) -> Iterator[tuple[float, str, Sequence[Event]]]:
     yield at, "", (Online("start"),)
     dialogue = Dialogue(Settings(hostname="mail.example.org"))
     free_at = [at] * 25
-    for number, (after_s, source, script) in enumerate(arrivals.arrivals(Random(_SEED), len(free_at)), 1):  # noqa: S311
+    for number, (after_s, caller, script) in enumerate(arrivals(Random(_SEED), len(free_at)), 1):  # noqa: S311
         at += after_s * _SLOWER * 4 / _BUSY[datetime.fromtimestamp(at, UTC).astimezone().hour]
         if at >= end:
             return
-        ip, slot = address(source), next(slot for slot, free in enumerate(free_at) if free <= at)
+        ip, slot = address(caller), next(slot for slot, free in enumerate(free_at) if free <= at)
         session = SmtpSession(dialogue, number, slot + 1, ip, 32_768 + number, dialogue.greeting(ip, ""), at)
         for said_at, events in _play(session, script):
             yield said_at, session.origin, events
@@ -79,18 +78,18 @@ def _play(session: SmtpSession, script: Script) -> Iterator[tuple[float, Sequenc
     step = next(script)
     with contextlib.suppress(StopIteration):
         while session.close_reason is None:
+            read = b""
             match step:
                 case Send(data):
                     yield now, session.receive(data, now)
                     reply += session.data_to_send(now)
-                    step = next(script)
                 case ReadReply():
-                    step, reply = script.send(reply), b""
+                    read, reply = reply, b""
                 case Wait(seconds):
                     now = min(now + seconds, session.deadline)
                     session.tick(now)
-                    step = next(script)
                 case Reset():
                     reason = "reset"
                     break
+            step = script.send(read)
     yield now, session.closed(reason, now)

@@ -123,7 +123,12 @@ def json_members(entries: Iterable[Entry]) -> list[str]:
     """Render events as the members of a JSON object, without the braces."""
     members = []
     for time, origin, events in entries:
-        place = _json_origin(origin)
+        slot, session, ip, port = split_origin(origin)
+        place = f',"slot":{slot},"session":{session}' if slot else ""
+        if ip:
+            place += f',"ip":"{ip}"'
+        if port:
+            place += f',"port":{port}'
         for event in events:
             # As in render_text, and for the same reason.
             if isinstance(event, Command):
@@ -146,20 +151,18 @@ def json_members(entries: Iterable[Entry]) -> list[str]:
     return members
 
 
-def _json_origin(origin: str) -> str:
-    slot, session, ip, port = split_origin(origin)
-    ids = f',"slot":{slot},"session":{session}' if slot else ""
-    address = f',"ip":"{ip}"' if ip else ""
-    return f'{ids}{address},"port":{port}' if port else ids + address
-
-
 def _json_pairs(pairs: Iterable[tuple[str, Value]]) -> str:
     return "".join([f',"{name}":{_rendered(value, _json_string)}' for name, value in pairs])
 
 
 def read_record(line: str) -> dict[str, Any]:
     """Return all fields of a line, of any event, by their current names. Raises ValueError if it is no whole record."""
-    record = _read_json(line) if line.startswith("{") else _read_text(line)
+    record: dict[str, Any] = {}
+    if line.startswith("{"):
+        record = _read_json(line)
+    elif match := _TEXT.fullmatch(line.removesuffix("\n")):
+        own = {name: bare or restore_text(quoted) for name, quoted, bare in _PAIR.findall(match[3])}
+        record = {"time": match[1], "event": match[2], **own}
     time, event = str(record.get("time")), str(record.get("event"))
     is_cut = len(record) == len((time, event))  # every event has at least one more field
     if is_cut or not _TIME.fullmatch(time) or not _EVENT.fullmatch(event):
@@ -174,15 +177,6 @@ def with_current_names(record: dict[str, Any]) -> dict[str, Any]:
         return record
     current = {OLD_FIELDS.get(name, name): value for name, value in record.items()}
     return {**current, "event": OLD_EVENTS.get(event, event)}
-
-
-def _read_text(line: str) -> dict[str, Any]:
-    match = _TEXT.fullmatch(line.removesuffix("\n"))
-    if match is None:
-        raise ValueError(f"not a record: {line[:40]!r}")
-    time, event, pairs = match.groups()
-    own = {name: bare or restore_text(quoted) for name, quoted, bare in _PAIR.findall(pairs)}
-    return {"time": time, "event": event, **own}
 
 
 def restore_text(quoted: str) -> str:
@@ -215,7 +209,14 @@ def event_of(record: Mapping[str, Any]) -> Event:
     if kind is None:
         raise ValueError(f"unknown event: {name}")
     try:
-        return _command(record) if kind is Command else _event(kind, record)
+        if kind is Command:
+            return _command(record)
+        own = {
+            field: _int(record[field]) if type_ is int else str(record[field])
+            for field, type_ in kind.__annotations__.items()
+            if field in record
+        }
+        return kind(**own)  # type: ignore[arg-type]
     except (KeyError, TypeError) as error:
         raise ValueError(f"a {name} record without {error}") from None
 
@@ -230,15 +231,6 @@ def _command(record: Mapping[str, Any]) -> Command:
 def _escaped(text: Any) -> str:
     """Return text as `escape` renders it, also if somebody else made the record. Raises ValueError."""
     return escape(unescape(str(text)))
-
-
-def _event(kind: type[Event], record: Mapping[str, Any]) -> Event:
-    own = {
-        name: _int(record[name]) if type_ is int else str(record[name])
-        for name, type_ in kind.__annotations__.items()
-        if name in record
-    }
-    return kind(**own)  # type: ignore[arg-type]
 
 
 def _int(value: Any) -> int:

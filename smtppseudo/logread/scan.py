@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Final, TypeAlias
 
-from smtppseudo.events import Closed, Command, Connected, Error, Event, TurnedAway
+from smtppseudo.events import Closed, Command, Connected, Error, TurnedAway
 from smtppseudo.log.records import KINDS, TIME, event_of, place_of, read_record, restore_text
 
 Row: TypeAlias = tuple[str, str, str, str, str, str, str, str, str, str, str, str]
@@ -47,9 +47,29 @@ def _format(*, is_json: bool) -> tuple[int, Mapping[str, _Match], Callable[[str]
     """Return how to read the usual lines of a format: four kinds, which the third letter of their names tells apart.
 
     First, where that letter stands in a line. Then a function for each letter: the groups of its match are the row, in
-    order, with an empty group for each field that the kind lacks. Last, what removes the escapes that the format adds
-    to `data`.
+    order, with an empty group for each field that the kind lacks. Last, what removes the escapes in `data`.
     """
+    if is_json:
+        time, kind, after, end = '{"time":"', '","event":"', '"', "}"
+        plain = r"[ !#-[\]-~]*+"
+        reply = rf'{plain}(?:\\["\\]{plain})*+'
+        data = f"({reply})"
+    else:
+        time, kind, after, end = "", " ", "", ""
+        plain, quoted = r"[!#-<>-~]*+", r"[ !#-~]*+"
+        reply = f'(?:"{quoted}"|{plain})'
+        # A group without its quotes: after a quote up to the next one, or after `=` up to the space.
+        data = f'"?+((?<="){quoted}(?=")|(?<==){plain}(?= ))"?+'
+    match = {
+        name[2]: re.compile(f"{time}({TIME}){kind}({name}){after}{own}{end}", re.ASCII).fullmatch
+        for name, own in _fields(plain, data, reply, is_json=is_json).items()
+    }
+    letter = len(f"{time}2026-11-24T13:54:36.350Z{kind}co")
+    return letter, match, partial(_JSON_ESCAPE.sub, r"\1") if is_json else restore_text
+
+
+def _fields(plain: str, data: str, reply: str, *, is_json: bool) -> dict[str, str]:
+    """Return patterns of the fields of each kind. The arguments are patterns of texts."""
 
     def number(name: str, pattern: str = _NUMBER) -> str:
         return f',"{name}":{pattern}' if is_json else f" {name}={pattern}"
@@ -60,42 +80,23 @@ def _format(*, is_json: bool) -> tuple[int, Mapping[str, _Match], Callable[[str]
     def optional(*fields: str) -> str:
         return "".join(f"(?:{field})?" for field in fields)
 
-    if is_json:
-        time, start, after, end = '{"time":"', '","event":"', '"', "}"
-        plain = r"[ !#-[\]-~]*+"
-        reply = rf'{plain}(?:\\["\\]{plain})*+'
-        data = f"({reply})"
-    else:
-        time, start, after, end = "", " ", "", ""
-        plain, quoted = r"[!#-<>-~]*+", r"[ !#-~]*+"
-        reply = f'(?:"{quoted}"|{plain})'
-        # A group without its quotes: after a quote up to the next one, or after `=` up to the space.
-        data = f'"?+((?<="){quoted}(?=")|(?<==){plain}(?= ))"?+'
-    ip, amount = text("ip", f"({plain})"), f"({_NUMBER})"
+    ip, amount, server = text("ip", f"({plain})"), f"({_NUMBER})", optional(text("server", f"({plain})"))
     place = number("slot") + number("session", _ID) + ip + number("port", _ID)
+    said = text("data", data) + number("code", r"([1-9]\d\d)") + text("reply", reply)
     marks = optional(text("eol", "lf"), number("pregreet", "true"), number("pipelined", "true"))
     marks += optional(number("truncated_bytes"), number("more_lines"))
     sizes = number("received_bytes") + number("sent_bytes") + number("commands")
     sizes += optional(number("mails_refused", amount), number("not_logged"))
-    said = text("data", data) + number("code", r"([1-9]\d\d)") + text("reply", reply)
-    fields = {
-        "command": f"{place}{said}({marks})()()()",
-        "connected": f"{place}{number('local_port')}{optional(text('local_ip', _ADDRESS))}()()()()()",
-        "closed": f"{place}()()(){text('reason', '([a-z_]+)')}{number('duration_ms', amount)}{sizes}",
-        "turned_away": f"(){optional(ip)}()()()(){text('reason', '([a-z]+)')}{number('count', amount)}()",
+    return {
+        "command": f"{place}{said}({marks})()()(){server}",
+        "connected": f"{place}{number('local_port')}{optional(text('local_ip', _ADDRESS))}()()()()(){server}",
+        "closed": f"{place}()()(){text('reason', '([a-z_]+)')}{number('duration_ms', amount)}{sizes}{server}",
+        "turned_away": f"(){optional(ip)}()()()(){text('reason', '([a-z]+)')}{number('count', amount)}(){server}",
     }
-    server = optional(text("server", f"({plain})"))
-    match = {
-        kind[2]: re.compile(f"{time}({TIME}){start}({kind}){after}{own}{server}{end}", re.ASCII).fullmatch
-        for kind, own in fields.items()
-    }
-    letter = len(f"{time}2026-11-24T13:54:36.350Z{start}co")
-    return letter, match, partial(_JSON_ESCAPE.sub, r"\1") if is_json else restore_text
 
 
 _CODE: Final = re.compile(r"(?:\d\d\d)?", re.ASCII)
 _AMOUNT: Final = re.compile(r"\d{0,18}", re.ASCII)
-_NOTHING: Final = ("", "", "", "", "")
 SUPPRESSED: Final = "Suppressed"  # not the name of an event: those are lower case
 # As `journalctl -o cat` prints it
 _SUPPRESSED: Final = re.compile(r"Suppressed (\d{1,18}) messages from \S+", re.ASCII)
@@ -132,32 +133,27 @@ def _row_of_line(line: str) -> Row | None:
         return None
     try:
         record = read_record(line)
-        own = _own_fields(event_of(record)) if record["event"] in KINDS else _NOTHING
+        event = event_of(record) if record["event"] in KINDS else None
         _, session, ip, port = place_of(record)
     except ValueError:
         return None
-    server = str(record.get("server", ""))
-    mails = str(record.get("mails_refused", ""))
-    row = (record["time"], record["event"], str(session or ""), ip, str(port or ""), *own, mails, server)
+    data = code = marks = reason = amount = ""
+    if isinstance(event, Command):
+        data, code = event.data, event.reply.partition(" ")[0]
+        marks = " ".join([name for name in Command._fields[2:] if getattr(event, name)])
+    elif isinstance(event, Connected):
+        data = event.local_ip
+    elif isinstance(event, Closed):
+        reason, amount = event.reason, str(event.duration_ms)
+    elif isinstance(event, TurnedAway):
+        reason, amount = event.reason, str(event.count)
+    elif isinstance(event, Error):
+        amount = str(event.lost)
+    mails, server = (str(record.get(name, "")) for name in ("mails_refused", "server"))
+    own = (data, code, marks, reason, amount, mails, server)
+    row = (record["time"], record["event"], str(session or ""), ip, str(port or ""), *own)
     whole = "".join(row)
     is_plain = whole.isascii() and whole.isprintable()
-    is_sound = is_plain and _CODE.fullmatch(row[6]) and _AMOUNT.fullmatch(row[9]) and _AMOUNT.fullmatch(row[10])
-    return row if is_sound else None
-
-
-def _own_fields(event: Event) -> tuple[str, str, str, str, str]:
-    """Return data, code, marks, reason and amount."""
-    match event:
-        case Command():
-            marks = " ".join([name for name in Command._fields[2:] if getattr(event, name)])
-            return event.data, event.reply.partition(" ")[0], marks, "", ""
-        case Connected():
-            return event.local_ip, "", "", "", ""
-        case Closed():
-            return "", "", "", event.reason, str(event.duration_ms)
-        case TurnedAway():
-            return "", "", "", event.reason, str(event.count)
-        case Error():
-            return "", "", "", "", str(event.lost)
-        case _:
-            return _NOTHING
+    return (
+        row if is_plain and _CODE.fullmatch(code) and _AMOUNT.fullmatch(amount) and _AMOUNT.fullmatch(mails) else None
+    )

@@ -41,13 +41,11 @@ class Status(NamedTuple):
     def from_fields(cls, fields: Mapping[str, object]) -> "Status":
         """Parse a reply's fields, from a source that is not trusted. Raises ValueError that names the field."""
         counters, state = fields.get("counters"), fields.get("state")
-        if not isinstance(counters, dict) or not isinstance(state, str):
-            raise ValueError("the status that the server sent lacks its counters or its state")  # noqa: TRY004 - one kind of error
+        error = fields.get("settings_error", "")  # absent in the first servers of this protocol version
+        if not isinstance(counters, dict) or not isinstance(error, str):
+            raise ValueError("the status that the server sent lacks counters, or its settings_error is not a string")  # noqa: TRY004
         if state not in ("online", "offline"):
             raise ValueError("the state that the server sent is neither online nor offline")
-        error = fields.get("settings_error", "")  # absent in the first servers of this protocol version
-        if not isinstance(error, str):
-            raise ValueError("settings_error in the status that the server sent is not a string")  # noqa: TRY004
         given = {**_OPTIONAL, **fields, **counters}
         given |= {new: counters[old] for old, new in _ALIASES.items() if old in counters}
         sums = [_sums(name, given.get(name)) if name in _LABELLED else _sum(name, given.get(name)) for name in _SUMS]

@@ -1,6 +1,7 @@
 """The page: a report as one HTML file without script, for a browser, a printer or a mail.
 
-Every text in it passes through `_text`: names come from callers.
+Every text in it passes through `_text`: names come from callers. It begins with `head.html`, which is dark only on a
+screen, so that paper stays white; its policy forbids all that a forgotten escape could load.
 """
 
 import html
@@ -16,52 +17,21 @@ KINDS: Final = ("refused", "hour", "network", "domain", "reason", "verb", "addre
 _COLUMNS_MAX: Final = 400
 _LABELS_MAX: Final = 12
 _NAME_MAX: Final = 32
-# Dark only on a screen, so that paper stays white. The policy forbids all that a forgotten escape could load.
-_HEAD: Final = """<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<title>Mails refused</title>
-<style>
-:root { --ink: #1f2630; --dim: #5b6573; --page: #fbfbf8; --card: #fff; --line: #dfe3e8; --bar: #0b5cad }
-@media screen and (prefers-color-scheme: dark) {
-  :root { --ink: #d8dee9; --dim: #8a94a6; --page: #12161c; --card: #1a2029; --line: #2c3542; --bar: #5aa9ff }
-}
-* { box-sizing: border-box; margin: 0 }
-body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
-body { margin: 0 auto; max-width: 80rem; padding: 2rem 1.5rem }
-h1 { font-size: 3rem; line-height: 1.1 }
-h1 small { color: var(--dim); display: block; font-size: 1.1rem; font-weight: normal }
-h2 { font-size: 1rem; margin-bottom: .7rem }
-dl { display: grid; gap: .1rem 1.5rem; grid-template-columns: max-content 1fr; margin: 1.2rem 0 1.8rem }
-dt, th, .dim { color: var(--dim); fill: var(--dim); font-weight: normal }
-main { display: grid; gap: 1.2rem; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)) }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 8px; break-inside: avoid;
-  overflow-x: auto; padding: 1rem 1.2rem }
-svg { display: block; fill: var(--ink); width: 100% }
-svg rect { fill: var(--bar) }
-svg line { stroke: var(--line) }
-text { font: 12px ui-monospace, monospace }
-section:has(table) { grid-column: 1 / -1 }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
-th, td { border-bottom: 1px solid var(--line); overflow-wrap: anywhere; padding: .2rem 0; text-align: right }
-th:first-child, td:first-child { text-align: left }
-</style>
-"""
 
 
 def render_html(report: Report, view: View) -> str:
     """Render a report as a whole document, LF included."""
+    from importlib import resources  # noqa: PLC0415 - only for pages; reads from a zip file, too
+
+    head = resources.files("smtppseudo").joinpath("report", "head.html").read_text("ascii")
     totals = dict(summary(report, view))
     refused = totals.pop("mails refused")
     rows = [f"<dt>{_text(name)}<dd>{_text(value)}\n" for name, value in totals.items()]
     sections = [_section(kind, report, view) for kind, tally in report.tallies.items() if len(tally)]
     number, _, change = refused.partition(", ")
     small = f"mails refused{change and f', {change} compared with the period before'}"
-    return f"{_HEAD}<h1>{_text(number)} <small>{_text(small)}</small></h1>\n<dl>\n{''.join(rows)}</dl>\n<main>\n" + (
-        f"{''.join(sections)}</main>\n</html>\n"
-    )
+    heading = f"<h1>{_text(number)} <small>{_text(small)}</small></h1>"
+    return f"{head}{heading}\n<dl>\n{''.join(rows)}</dl>\n<main>\n{''.join(sections)}</main>\n</html>\n"
 
 
 def _text(text: str) -> str:

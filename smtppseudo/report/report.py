@@ -132,16 +132,14 @@ class Report:
 
     def _tally(self, kind: str, counts: Mapping[str, int], name_of: _NameOf | None = None) -> None:
         """Add counts to the tally of a kind, if there is one, by the names that `name_of` returns."""
-        if kind in self.tallies:
-            self.tallies[kind].add(_sums(counts, name_of) if name_of else counts)
-
-
-def _sums(counts: Mapping[str, int], name_of: Callable[[str], str]) -> dict[str, int]:
-    """Sum up counts by the name of each key."""
-    sums = defaultdict[str, int](int)
-    for key, count in counts.items():
-        sums[name_of(key)] += count
-    return sums
+        if kind not in self.tallies:
+            return
+        if name_of is not None:
+            sums = defaultdict[str, int](int)
+            for key, count in counts.items():
+                sums[name_of(key)] += count
+            counts = sums
+        self.tallies[kind].add(counts)
 
 
 def split(data: str) -> tuple[str, str]:

@@ -70,10 +70,7 @@ class Control(Protocol):
 
 
 class Console:
-    """Owns the monitors' connections. `tls` is the server's side of TLS; None without a certificate.
-
-    The credentials file in `state_dir` is enough to check the magic word, but not to log in with it.
-    """
+    """Owns the monitors' connections. `tls` is the server's side of TLS; None without a certificate."""
 
     def __init__(
         self, control: Control, reactor: Reactor, recorder: Recorder, state_dir: StateDir, cookie: str
@@ -117,7 +114,7 @@ class Console:
         """Start the session of a new connection. Where too many are not logged in, an older one makes room."""
         leaving = leaving_for(ip, self._connections, UNAUTHENTICATED_MAX // 2)
         if leaving is not None:
-            leaving.end_as_busy("too many connections that are not logged in")
+            leaving.fail("busy", "too many connections that are not logged in")
             self._connections[leaving].end("errors", now)
         _keep_alive(sock)
         backend = Backend(
@@ -191,7 +188,7 @@ class Console:
         if session.close_reason is not None:
             return
         if self.monitors >= MONITORS_MAX:
-            session.end_as_busy(f"{MONITORS_MAX} monitors are logged in already")
+            session.fail("busy", f"{MONITORS_MAX} monitors are logged in already")
             self._record(session, Monitor("busy", proof.user))
             return
         self._record(session, Monitor("login", proof.user))
@@ -261,21 +258,18 @@ class Console:
         changes = request.fields.get("changes")
         if not isinstance(changes, dict) or not changes:
             raise OpRefused("bad_value", "changes must be an object of keys and values")
-        return self._configure(session, request, lambda current: current.with_set(changes, self._control.warn))
+        return self._configure(session, request, self._control.configuration.with_set(changes, self._control.warn))
 
     def _unset(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         keys = request.fields.get("keys")
         if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
             raise OpRefused("bad_value", "keys must be a list of keys")
-        return self._configure(session, request, lambda current: current.with_unset(keys, self._control.warn))
+        return self._configure(session, request, self._control.configuration.with_unset(keys, self._control.warn))
 
-    def _configure(
-        self, session: MonitorSession, request: Request, change: Callable[[Configuration], Configuration]
-    ) -> Mapping[str, object]:
-        current = self._control.configuration
-        if request.fields.get("revision", current.revision) != current.revision:
+    def _configure(self, session: MonitorSession, request: Request, changed: Configuration) -> Mapping[str, object]:
+        revision = self._control.configuration.revision
+        if request.fields.get("revision", revision) != revision:
             raise OpRefused("conflict", "somebody else has changed the settings; get them again")
-        changed = change(current)
         self._count_write()
         self._control.configure(changed, session.ip, session.port)
         return {"revision": changed.revision}

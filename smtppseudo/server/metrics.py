@@ -15,10 +15,7 @@ WRITE_EVERY_S: Final = 15.0
 
 
 class MetricsFile:
-    """Replaces `path` with the present `status` at once and every 15 s.
-
-    The file is not synced: after a crash of the machine nobody needs it. Warns when writing begins to fail.
-    """
+    """Replaces `path` with the present `status` at once and every 15 s; warns when writing begins to fail."""
 
     def __init__(
         self, path: Path, reactor: Reactor, status: Callable[[], Mapping[str, object]], server_name: str, warn: Warn
@@ -40,7 +37,7 @@ class MetricsFile:
         try:
             with Replacement(self._path, 0o644) as file:  # the collector is another user
                 file.write(text)
-                file.commit(sync=False)
+                file.commit(sync=False)  # after a crash of the machine nobody needs it
         except OSError as error:
             reason = error.strerror or str(error)
             if reason != self._reported:

@@ -87,10 +87,8 @@ def _require_place_of_root(directory: Path) -> None:
 
 
 def _give_new_directory(directory: Path, user: "struct_passwd") -> None:
-    """Change the owner of a directory that root has just made. Raises OSError.
-
-    A group that may write to its parent can have replaced it meanwhile, by a link or by another directory.
-    """
+    """Change the owner of a directory that root has just made. Raises OSError."""
+    # A group that may write to its parent can have replaced it meanwhile, by a link or by another directory.
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         if os.fstat(fd).st_uid != os.geteuid() or os.listdir(fd):  # noqa: PTH208 - of a descriptor
@@ -101,7 +99,7 @@ def _give_new_directory(directory: Path, user: "struct_passwd") -> None:
 
 
 def become(user: "struct_passwd") -> None:
-    """Change to another user for good. Raises PrivilegeError."""
+    """Change to another user for good, and check that no way back exists. Raises PrivilegeError."""
     try:
         os.setgroups([])
         # As root, both calls also set the saved id (setuid(2)), on every system.
@@ -109,7 +107,20 @@ def become(user: "struct_passwd") -> None:
         os.setuid(user.pw_uid)
     except OSError as error:
         raise PrivilegeError(f"cannot become user {user.pw_name}: {error.strerror}") from None
-    _require_no_way_back(user)
+    if hasattr(os, "getresuid"):
+        users, groups = set(os.getresuid()), set(os.getresgid())
+    else:  # macOS, where the saved ids cannot be read; the attempts below would find them
+        users, groups = {os.getuid(), os.geteuid()}, {os.getgid(), os.getegid()}
+    is_user = (users, groups) == ({user.pw_uid}, {user.pw_gid})
+    if not is_user or not set(os.getgroups()) <= {user.pw_gid}:  # some systems count the group itself
+        raise PrivilegeError(f"did not become user {user.pw_name}, though the system says so; the server cannot start")
+    calls: tuple[Callable[[Any], None], ...] = (os.setuid, os.seteuid, os.setgid, os.setegid, os.setgroups)
+    for call in calls:
+        try:
+            call([0] if call is os.setgroups else 0)
+        except PermissionError:
+            continue
+        raise PrivilegeError(f"user {user.pw_name} could become root again; are securebits set (capabilities(7))?")
 
 
 def require_access(paths: Iterable[Path], user: "struct_passwd") -> None:
@@ -126,20 +137,3 @@ def _is_accessible(path: Path) -> bool:
         return os.access(path, os.R_OK | os.W_OK | (os.X_OK if is_directory else 0)) or not path.exists()
     except PermissionError:
         return False  # a directory above it is closed to this user
-
-
-def _require_no_way_back(user: "struct_passwd") -> None:
-    if hasattr(os, "getresuid"):
-        users, groups = set(os.getresuid()), set(os.getresgid())
-    else:  # macOS, where the saved ids cannot be read; the attempts below would find them
-        users, groups = {os.getuid(), os.geteuid()}, {os.getgid(), os.getegid()}
-    is_user = (users, groups) == ({user.pw_uid}, {user.pw_gid})
-    if not is_user or not set(os.getgroups()) <= {user.pw_gid}:  # some systems count the group itself
-        raise PrivilegeError(f"did not become user {user.pw_name}, though the system says so; the server cannot start")
-    calls: tuple[Callable[[Any], None], ...] = (os.setuid, os.seteuid, os.setgid, os.setegid, os.setgroups)
-    for call in calls:
-        try:
-            call([0] if call is os.setgroups else 0)
-        except PermissionError:
-            continue
-        raise PrivilegeError(f"user {user.pw_name} could become root again; are securebits set (capabilities(7))?")

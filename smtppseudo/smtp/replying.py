@@ -56,10 +56,7 @@ class ReplyTemplates:
         return lambda said, origin, argument: data
 
     def refusing(self, reply: Reply, usual: ReplyFunction | None = None) -> ReplyFunction:
-        """Send the refusal of the stage, and count it once for each MAIL, or for the session if there is none.
-
-        `usual` is the function that makes the reply without an operator's text.
-        """
+        """Send the refusal of the stage, made by `usual`, and count it once for each MAIL, or session without one."""
         send = self.with_operators_text(reply, usual or self.always(reply))
         code = b"%d " % reply.code
 
@@ -115,10 +112,8 @@ class ReplyTemplates:
         return reply_to
 
     def sender(self, reply: Reply, *, refuses: bool = False) -> ReplyFunction:
-        """Send a reply that echoes the reverse-path (MAIL). With `refuses`, it is the refusal of the stage.
-
-        It is counted here, because `refusing` would add 2 % to a session's instructions.
-        """
+        """Send a reply that echoes the reverse-path (MAIL). With `refuses`, it is the refusal of the stage."""
+        # It is counted here, because `refusing` would add 2 % to a session's instructions.
         before, after = self._parts(reply)
         missing = self.encode(replies.R501_SENDER)
 

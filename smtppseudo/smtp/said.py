@@ -35,11 +35,9 @@ class Said:
 
     `follows_auth`: the caller said AUTH, so unknown lines may be user names or passwords. `is_text`: DATA was refused,
     and the caller may send the message all the same. `mails_refused` counts mail transactions that got the refusal of
-    the stage, and `is_refused` is true once the present one did.
-
-    After `log_share_bytes`, without those of messages, only the first event of each kind of evidence is logged. The
-    recorder keeps the kinds in `kinds_logged`, and counts the other data events in `not_logged`. With `is_hidden` it
-    logs nothing.
+    the stage, and `is_refused` is true once the present one did. After `log_share_bytes`, without those of messages,
+    only the first event of each kind of evidence is logged. The recorder keeps the kinds in `kinds_logged`, and counts
+    the other data events in `not_logged`. With `is_hidden` it logs nothing.
     """
 
     __slots__ = (

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, get_args
 
-from smtppseudo.blocklist.dns import nsupdate, zone_file
 from smtppseudo.blocklist.evidence import VERBS, HitFinder
-from smtppseudo.blocklist.formats import RENDERERS, order, sources_in
+from smtppseudo.blocklist.formats import RENDERERS, nsupdate, order, sources_in, zone_file
 from smtppseudo.blocklist.hits import hits_in
 from smtppseudo.blocklist.hits_file import HitsFiles, coverage_of, parse_coverage, parse_hits, render_hits
 from smtppseudo.blocklist.never_listed import NeverListed

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from smtppseudo.demo import callers
-from smtppseudo.demo.arrivals import Arrival
-from smtppseudo.demo.callers import CallerKind, ReadReply, Script, Send, Step, Wait
+from smtppseudo.demo.callers import Arrival, CallerKind, ReadReply, Script, Send, Step, Wait
 from smtppseudo.demo.traffic import CALLERS_MAX, Traffic
 from smtppseudo.events import Closed, Command, Connected, Message
 from tests.clients import wait_until

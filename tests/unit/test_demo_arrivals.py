@@ -5,8 +5,7 @@ import itertools
 from random import Random
 
 from smtppseudo.demo import callers
-from smtppseudo.demo.arrivals import BURST_MAX, CALM_S, FIRST_CALM_S, Arrival, arrivals
-from smtppseudo.demo.callers import CallerKind
+from smtppseudo.demo.callers import BURST_MAX, CALM_S, FIRST_CALM_S, Arrival, CallerKind, arrivals
 
 KINDS: list[CallerKind] = [
     callers.burst_bot,

@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from smtppseudo.blocklist.dns import is_domain, nsupdate, zone_file
-from smtppseudo.blocklist.formats import sources_in
+from smtppseudo.blocklist.formats import is_domain, nsupdate, sources_in, zone_file
 from smtppseudo.blocklist.policy import Entry
 
 LAST = int(datetime(2026, 11, 24, 13, 54, 36, tzinfo=UTC).timestamp())
