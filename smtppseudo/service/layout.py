@@ -55,8 +55,8 @@ class Layout(NamedTuple):
 
     def installed(self) -> list[Path]:
         """Return the files that an install has written."""
-        files = [*(self.units / name for name in UNITS), *([self.sysusers] if self.sysusers else [])]
-        return [path for path in files if is_generated(read(path))]
+        files = (*(self.units / name for name in UNITS), self.sysusers)
+        return [path for path in files if path is not None and is_generated(read(path))]
 
     def foreign(self) -> Iterator[Path]:
         """Find units that have the names of the service's units, but another origin."""
