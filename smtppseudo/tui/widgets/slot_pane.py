@@ -79,10 +79,8 @@ class SlotPane(Table):
         order = self._board.order
         if self.virtual_size.height != self.lines:
             self.virtual_size = Size(0, self.lines)
-        self._cursor = next(
-            (line for line, row in enumerate(order) if row.slot == self._cursor_slot),
-            min(self._cursor, max(0, len(order) - 1)),
-        )
+        nearest = min(self._cursor, max(0, len(order) - 1))
+        self._cursor = next((line for line, row in enumerate(order) if row.slot == self._cursor_slot), nearest)
         if order:
             self._cursor_slot = order[self._cursor].slot
         self._lay_out_columns()
@@ -104,7 +102,7 @@ class SlotPane(Table):
     def catch_up(self) -> None:
         """Draw the rows that changed, and rows whose idle time has changed as text."""
         touched = self._board.drain()
-        if self._board.is_out_of_order():
+        if touched is None:
             self.reorder()
             return
         order, now = self._board.order, self._clock()
