@@ -36,10 +36,7 @@ _REPORT_DROP_EVERY_S: Final = 60.0
 _SETTINGS_ERROR_MAX_CHARS: Final = 1_000  # a frame and a status line have room for it
 _VALUE_MAX_CHARS: Final = 200  # of a setting, in the event of its change
 _NOTHING_INHERITED: Final = InheritedSockets()
-
-ACCEPT_MAIL_WARNING: Final = (
-    "warning: accept_mail is on: honest mail is taken and thrown away, and its senders get no bounce"
-)
+_ACCEPT_MAIL: Final = "warning: accept_mail is on: honest mail is taken and thrown away, and its senders get no bounce"
 
 
 class Server:
@@ -123,7 +120,7 @@ class Server:
             self._metrics = MetricsFile(path, self.reactor, self.status, settings.server_name, self.warn)
             self._metrics.write(self.reactor.clock.now)
         if settings.accept_mail:
-            self.warn(ACCEPT_MAIL_WARNING)
+            self.warn(_ACCEPT_MAIL)
 
     def go_online(self, by: str, ip: str = "", port: int = 0) -> None:
         """Open the SMTP port on all its addresses again. Raises ListenError; it stays closed then."""
@@ -259,7 +256,7 @@ class Server:
             changes = [f"{key}: {_shown(getattr(before, key))} -> {_shown(getattr(wanted, key))}" for key in applied]
             self.recorder.record(SettingsChanged(",".join(applied), by, escape_text(", ".join(changes))), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
-            self.warn(ACCEPT_MAIL_WARNING)
+            self.warn(_ACCEPT_MAIL)
         return [name for name in changed if KEYS[name].at_start]
 
     def _applicable(self, wanted: Settings) -> Settings:
