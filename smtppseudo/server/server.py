@@ -64,8 +64,9 @@ class Server:
         self.reactor = Reactor(clock)
         self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
-        log = _make_log(settings, on_trouble, stdout_fd)
-        shares = Shares(0 if settings.log_dir == STDOUT else settings.log_max_bytes_per_day)
+        is_stream = settings.log_dir == STDOUT
+        log: Log = LogStream(stdout_fd, on_trouble) if is_stream else DatedLog(settings, on_trouble)
+        shares = Shares(0 if is_stream else settings.log_max_bytes_per_day)
         self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name, shares)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
         self.reactor.on_fault = self._report_fault
@@ -296,12 +297,6 @@ def _count(count: int, noun: str) -> str:
 def _shown(value: object) -> str:
     text = to_toml(value)
     return text if len(text) <= _VALUE_MAX_CHARS else f"{text[:_VALUE_MAX_CHARS]}..."
-
-
-def _make_log(settings: Settings, on_trouble: Callable[[str], None], stdout_fd: int) -> Log:
-    if settings.log_dir == STDOUT:
-        return LogStream(stdout_fd, on_trouble)
-    return DatedLog(settings, on_trouble)
 
 
 def _describe_fault(error: Exception) -> str:
