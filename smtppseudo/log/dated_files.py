@@ -138,19 +138,14 @@ class DatedLog:
 
     def _open(self) -> None:
         self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        fd = open_log(self._path)
-        try:
-            status = os.fstat(fd)
-            if not (stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)):
-                raise OSError(0, "not a regular file")  # noqa: TRY301 - it is closed like after other errors
-            if status.st_size:
-                os.lseek(fd, -1, os.SEEK_END)  # O_APPEND still writes at the end
-            # After a crash of this or another process, the last line may lack its LF.
-            self.account.is_cut_short = status.st_size > 0 and os.read(fd, 1) != b"\n"
-        except BaseException:
-            os.close(fd)
-            raise
-        self._fd = fd
+        self._fd = open_log(self._path)
+        status = os.fstat(self._fd)
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)):
+            raise OSError(0, "not a regular file")
+        if status.st_size:
+            os.lseek(self._fd, -1, os.SEEK_END)  # O_APPEND still writes at the end
+        # After a crash of this or another process, the last line may lack its LF.
+        self.account.is_cut_short = status.st_size > 0 and os.read(self._fd, 1) != b"\n"
         self._bytes = status.st_size
 
     def _check_free_bytes(self) -> None:
