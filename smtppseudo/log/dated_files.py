@@ -6,25 +6,18 @@ import stat
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
+from smtppseudo.config.settings import Settings
 from smtppseudo.files import open_log
-from smtppseudo.log.lost_lines import Lost, LostLines
+from smtppseudo.log.lost_lines import LostLines
 from smtppseudo.log.retention import OldLogs
 
 CHECK_EVERY_S: Final = 1.0
 
 
-class Limits(NamedTuple):
-    """How much of the disk the logs may use; 0 = no limit."""
-
-    keep_days: int = 90
-    max_bytes_per_day: int = 1 << 30
-    min_free_bytes: int = 256 << 20
-
-
 class DatedLog:
-    """Writes lines to `directory`/YYYY-MM-DD.log, the lines of a loop turn with one system call.
+    """Writes lines to `log_dir`/YYYY-MM-DD.log, the lines of a loop turn with one system call.
 
     Several processes may write to one directory: each write appends whole lines. If a file was renamed or removed, a
     new one is opened within a second. `account` counts the lines that could not be written. When writing works again,
@@ -32,23 +25,23 @@ class DatedLog:
     the day's bytes that was used at the last check.
     """
 
-    def __init__(self, directory: Path, limits: Limits, on_trouble: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, on_trouble: Callable[[str], None]) -> None:
         self.account = LostLines(on_trouble)
         self.used = 0.0
-        self._directory = directory
-        self._limits = limits
+        self._directory = self._path = Path(settings.log_dir)
+        self._max_bytes = settings.log_max_bytes_per_day or inf
+        self._min_free_bytes = settings.log_min_free_bytes
         self._on_trouble = on_trouble
-        self._old_logs = OldLogs(directory, limits.keep_days, on_trouble)
+        self._old_logs = OldLogs(self._directory, settings.log_keep_days, on_trouble)
         self._fd = -1
-        self._path = directory
         self._day = ""
         self._bytes = 0  # the size of today's file at the last check, and the bytes written since then
         self._check_at = 0.0
         self._lines_since_check = 0
         self._trouble = ""  # why no line can be written now
 
-    def prepare(self, day: str, now: float) -> Lost | None:
-        """Open or check the file before a `write`; return the lost lines that the first line written must report.
+    def prepare(self, day: str, now: float) -> int:
+        """Open or check the file before a `write`; return how many lost lines the first line written must report.
 
         `day` is the local date, `now` monotonic seconds.
         """
@@ -71,7 +64,7 @@ class DatedLog:
             account.lose(len(lines))
             return size
         written = 0
-        if 0 < self._limits.max_bytes_per_day < self._bytes + size:
+        if self._bytes + size > self._max_bytes:
             self._begin_trouble("log_max_bytes_per_day is reached", now)
         else:
             try:
@@ -109,13 +102,13 @@ class DatedLog:
                 self._close_if_moved()
             if self._fd < 0:
                 self._open()
-            if self._limits.min_free_bytes:
+            if self._min_free_bytes:
                 self._check_free_bytes()
         except OSError as error:
             self._close()
             self._begin_trouble(error.strerror or str(error), now)
         self._lines_since_check = 0
-        self.used = self._bytes / (self._limits.max_bytes_per_day or inf)
+        self.used = self._bytes / self._max_bytes
 
     def _close_if_moved(self) -> None:
         opened = os.fstat(self._fd)
@@ -157,7 +150,7 @@ class DatedLog:
             free_bytes = space.f_bavail * space.f_frsize
         else:  # Windows
             free_bytes = shutil.disk_usage(self._directory).free
-        if free_bytes < self._limits.min_free_bytes:
+        if free_bytes < self._min_free_bytes:
             raise OSError(0, "fewer than log_min_free_bytes are free on the disk")
 
     def _close(self) -> None:

@@ -12,7 +12,7 @@ from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import KEYS, STDOUT, Settings, SettingsError, Warn
 from smtppseudo.events import Offline, Online, SettingsChanged, escape_text
 from smtppseudo.files import SECRET_MODE, SETTINGS_FILE, StateDir
-from smtppseudo.log.dated_files import DatedLog, Limits
+from smtppseudo.log.dated_files import DatedLog
 from smtppseudo.log.shares import Shares
 from smtppseudo.log.stream import LogStream
 from smtppseudo.loop.clock import Clock
@@ -304,8 +304,7 @@ def _shown(value: object) -> str:
 def _make_log(settings: Settings, on_trouble: Callable[[str], None], stdout_fd: int) -> Log:
     if settings.log_dir == STDOUT:
         return LogStream(stdout_fd, on_trouble)
-    limits = Limits(settings.log_keep_days, settings.log_max_bytes_per_day, settings.log_min_free_bytes)
-    return DatedLog(Path(settings.log_dir), limits, on_trouble)
+    return DatedLog(settings, on_trouble)
 
 
 def _describe_fault(error: Exception) -> str:
