@@ -16,7 +16,7 @@ from smtppseudo.cli.screen import require_screen, show
 from smtppseudo.files import StateDir
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_monitor(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo monitor\n  smtppseudo monitor 192.0.2.25",
