@@ -38,9 +38,8 @@ class Reception:
     """Owns the slots and the SMTP connections. STARTTLS uses `tls`.
 
     `on_accept` is the accept handler for the listeners: `admit`, because the peer is the caller. With proxies it reads
-    the caller's address from a header first.
-    A session keeps the dialogue that it began with when `apply` brings another.
-    Callers in `blocked` (None if nobody is blocked) are closed without a reply.
+    the caller's address from a header first. A session keeps the dialogue that it began with when `apply` brings
+    another. Callers in `blocked` (None if nobody is blocked) are closed without a reply.
     """
 
     def __init__(self, settings: Settings, reactor: Reactor, recorder: Recorder, tls: "Tls | None" = None) -> None:
@@ -75,7 +74,14 @@ class Reception:
         for session in self.slots:
             if self._connections[session.slot - 1] is not None:
                 self._limit.enter(session.ip)
-        self.on_accept: OnAccept = self._gate_of(settings.proxies).accept if settings.proxies else self.admit
+        self.on_accept: OnAccept = self.admit
+        if settings.proxies:
+            from smtppseudo.loop.proxies import ProxyGate  # noqa: PLC0415 - most servers have no proxy
+
+            if self._proxy_gate is None:
+                self._proxy_gate = ProxyGate(self.reactor, self.admit, self._count_turned_away, self.slots.count)
+            self._proxy_gate.proxies = Networks(settings.proxies)
+            self.on_accept = self._proxy_gate.accept
         self._quiet_timeout_s = settings.quiet_timeout_s
         self.reactor.wheel.cancel(self._quiet_timer)
         if self._quiet_timeout_s and self.slots.in_use:
@@ -216,14 +222,6 @@ class Reception:
             self._greeting_date = date
             self._greeting_bytes = self._dialogue.greeting(ip, date)
         return self._greeting_bytes
-
-    def _gate_of(self, proxies: tuple[str, ...]) -> "ProxyGate":
-        from smtppseudo.loop.proxies import ProxyGate  # noqa: PLC0415 - most servers have no proxy
-
-        if self._proxy_gate is None:
-            self._proxy_gate = ProxyGate(self.reactor, self.admit, self._count_turned_away, self.slots.count)
-        self._proxy_gate.proxies = Networks(proxies)
-        return self._proxy_gate
 
     def _turn_away(self, sock: socket, ip: str, reason: TurnedAwayReason, now: float, *, is_watched: bool) -> bool:
         """Close the connection of a caller; return True, as `admit` does then."""

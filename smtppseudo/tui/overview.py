@@ -12,8 +12,8 @@ from smtppseudo.tui.model import Model, turned_away_count
 from smtppseudo.tui.rates import CallerCounts
 from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.texts import clock_time, date_and_time, format_span, number_of, parse_stamp, sentence, text_of
+from smtppseudo.tui.widgets.bars import Headline
 from smtppseudo.tui.widgets.caller_pane import CALLERS_SHOWN
-from smtppseudo.tui.widgets.top_bar import Headline
 
 _OLD_S: Final = 12 * 3_600  # a last connect before that is shown with its date
 
@@ -23,7 +23,8 @@ def headline(view: ServerView) -> Headline:
     model, link = view.model, view.link
     host = text_of(model.settings, "hostname")
     port = number_of(model.settings, "port")
-    place = (f"{host}:{port}" if port else host) or f"{view.target.address} port {view.port}"
+    target = view.full_target
+    place = (f"{host}:{port}" if port else host) or f"{target.host} port {target.port}"
     is_online = None if link.up is None else model.state == "online"
     if is_online is None:
         status = "Connecting ..." if link.is_connecting and link.error is None else "Offline  no connection"

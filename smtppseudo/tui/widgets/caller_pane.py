@@ -39,10 +39,6 @@ class CallerPane(Table):
     def count(self) -> int:
         return min(len(self._callers), max(0, self.size.height - _ENDINGS_LINES))
 
-    def go_to(self, line: int) -> None:
-        self._cursor = max(0, min(line, self.count - 1))
-        self.refresh()
-
     def show(self, model: Model) -> None:
         """Show the figures."""
         self._model = model
