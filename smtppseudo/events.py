@@ -165,10 +165,8 @@ def ending_of(reason: str) -> str:
 
 
 def origin_of(slot: int, session: int, ip: str, port: int) -> str:
-    """Return the origin of events: the fields of their session in a record, each after a space.
-
-    It is a text, rendered once for a session, because every event needs it so and hardly one needs the values.
-    """
+    """Return the origin of events: the fields of their session in a record, each after a space."""
+    # A text, rendered once for a session, because every event needs it so and hardly one needs the values.
     if slot:
         return f" slot={slot} session={session} ip={ip} port={port}"
     return (f" ip={ip}" if ip else "") + (f" port={port}" if port else "")

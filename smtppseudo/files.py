@@ -98,6 +98,13 @@ class Replacement:
             _sync_directory(self._path.parent)
 
 
+def replace(path: Path, text: str, mode: int, *, sync: bool = True) -> None:
+    """Replace a whole file, as `Replacement` does. Raises OSError."""
+    with Replacement(path, mode) as new:
+        new.write(text)
+        new.commit(sync=sync)
+
+
 class StateDir:
     """A directory of small files. Each is replaced whole: a crash leaves the old version or the new one.
 
@@ -121,9 +128,7 @@ class StateDir:
             from smtppseudo.win32 import make_private  # noqa: PLC0415
 
             make_private(self.path)
-        with Replacement(self.path / name, mode) as new:
-            new.write(text)
-            new.commit(sync=True)
+        replace(self.path / name, text, mode)
 
     def remove(self, name: str) -> None:
         """Remove a file if it exists."""

@@ -41,37 +41,22 @@ _QUEUED_MAX: Final = 50  # values of servers that wait to be used
 
 def add_access(command: argparse.ArgumentParser, *, has_several: bool = False) -> None:
     """Add the arguments that name a server, or several, and the secrets for it."""
+    add = command.add_argument
     if has_several:
-        command.add_argument("hosts", nargs="*", metavar="HOST", help="a server, or HOST:PORT (this machine)")
+        add("hosts", nargs="*", metavar="HOST", help="a server, or HOST:PORT (this machine)")
     else:
-        command.add_argument("--host", metavar="HOST", help="the server, or HOST:PORT (this machine)")
-    command.add_argument(
-        "--monitor-port", type=port, metavar="PORT", help="its monitor port (noted in the state directory, else 26)"
-    )
-    command.add_argument(
-        "--state-dir",
-        metavar="DIR",
-        help="the state directory of a server on this machine (this user's and the service's)",
-    )
-    command.add_argument(
-        "--magic-file", metavar="FILE", help="a file that holds the magic word and that others cannot read"
-    )
+        add("--host", metavar="HOST", help="the server, or HOST:PORT (this machine)")
+    add("--monitor-port", type=port, metavar="PORT", help="its monitor port (noted in the state directory, else 26)")
+    state_dir_help = "the state directory of a server on this machine (this user's and the service's)"
+    add("--state-dir", metavar="DIR", help=state_dir_help)
+    add("--magic-file", metavar="FILE", help="a file that holds the magic word and that others cannot read")
     way = command.add_mutually_exclusive_group()
-    way.add_argument("--tls", action="store_const", const="on", default="auto", help="use TLS also to this machine")
-    way.add_argument(
-        "--cleartext",
-        action="store_const",
-        const="off",
-        default="auto",
-        dest="tls",
-        help="use no TLS to another machine; anyone on the network path can then read and change the traffic",
-    )
-    command.add_argument(
-        "--pin",
-        type=_fingerprint,
-        metavar="SHA256:...",
-        help="trust the certificate with this fingerprint from now on (the one accepted at the first connection)",
-    )
+    way.add_argument("--tls", action="store_const", const="on", help="use TLS also to this machine")
+    cleartext_help = "use no TLS to another machine; anyone on the network path can then read and change the traffic"
+    way.add_argument("--cleartext", dest="tls", action="store_const", const="off", help=cleartext_help)
+    command.set_defaults(tls="auto")
+    pin_help = "trust the certificate with this fingerprint from now on (the one accepted at the first connection)"
+    add("--pin", type=_fingerprint, metavar="SHA256:...", help=pin_help)
 
 
 def _fingerprint(text: str) -> str:
@@ -122,9 +107,9 @@ class Access:
             self._ask_word(error.place)
 
     def _ask_trust(self, error: UnknownCertificateError) -> None:
-        place = "{} port {}".format(*error.place)
         if not is_terminal(sys.stdin):
             raise exits.CommandError(f"{error}; if it is the same, give --pin {error.fingerprint}", exits.UNREACHABLE)
+        place = "{} port {}".format(*error.place)
         reply = ask(
             f"The server at {place} shows a certificate with the fingerprint\n{error.fingerprint}.\n"
             f"On the server, `{SHOW_COMMAND}` prints the right one.\nTrust it from now on? [y/N] "
@@ -132,8 +117,7 @@ class Access:
         if reply.strip().lower() not in ("y", "yes"):
             raise exits.CommandError(f"{place}: its certificate is not trusted; nothing was sent to it")
         self._keyring.pin = error.fingerprint
-        warning = self._keyring.save_pin(*error.place)
-        if warning:
+        if warning := self._keyring.save_pin(*error.place):
             say(warning)
 
     def _ask_word(self, place: str) -> None:
@@ -155,9 +139,9 @@ def hosts_of(hosts: Sequence[str | None], pin: str | None) -> list[str | None]:
 
 
 def access_to(options: argparse.Namespace, hosts: Sequence[str | None]) -> list[Access]:
-    """Return the access to each of these servers; None is this machine's. Raises CommandError."""
+    """Return the access to each of these servers, as `hosts_of` returns them. Raises CommandError."""
     words = [] if options.magic_file is None else [read_word(Path(options.magic_file))]
-    return [Access(options, host, words) for host in hosts]
+    return [Access(options, host, words) for host in hosts_of(hosts, options.pin)]
 
 
 def run_all(
@@ -200,8 +184,8 @@ def run_all(
 
 
 @contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """Turn a LinkError into the error that ends the command."""
+def explained(bad_value: int = exits.FAILED) -> Iterator[None]:
+    """Turn a LinkError into the error that ends the command; `bad_value` is the exit status for a refused value."""
     try:
         yield
     except LinkError as error:
@@ -209,25 +193,22 @@ def explained() -> Iterator[None]:
         if isinstance(error, ChangedCertificateError):
             line = f"the line of {name_of(*error.place)} in {user_config() / PINS_FILE}"
             hint = f"; if the server has a new certificate, remove {line}, or give --pin {error.fingerprint}"
-        raise exits.CommandError(f"{error}{hint}", _status_of(error)) from None
+        status = exits.UNREACHABLE
+        if isinstance(error, NotAuthorizedError | NeedsMagicWordError):
+            status = exits.NOT_AUTHORIZED
+        elif isinstance(error, OpRefusedError):
+            status = {"not_authorized": exits.NOT_AUTHORIZED, "bad_value": bad_value}.get(error.code, exits.FAILED)
+        elif isinstance(error, RefusedError) and error.code == "rate":
+            status = exits.NOT_AUTHORIZED  # too many wrong words
+        raise exits.CommandError(f"{error}{hint}", status) from None
 
 
 @contextlib.contextmanager
-def logged_in(options: argparse.Namespace) -> Iterator[MonitorLink]:
-    """Log in to the server that the options name."""
+def logged_in(options: argparse.Namespace, bad_value: int = exits.FAILED) -> Iterator[MonitorLink]:
+    """Log in to the server that the options name; `bad_value` as for `explained`."""
     (access,) = access_to(options, [options.host])
-    with explained(), access.connect() as link:
+    with explained(bad_value), access.connect() as link:
         yield link
-
-
-def _status_of(error: LinkError) -> int:
-    if isinstance(error, NotAuthorizedError | NeedsMagicWordError):
-        return exits.NOT_AUTHORIZED
-    if isinstance(error, OpRefusedError):
-        return exits.NOT_AUTHORIZED if error.code == "not_authorized" else exits.FAILED
-    if isinstance(error, RefusedError) and error.code == "rate":
-        return exits.NOT_AUTHORIZED  # too many wrong words
-    return exits.UNREACHABLE
 
 
 def user_keyring(state_dir: str | None, pin: str | None = None) -> Keyring:
@@ -245,14 +226,10 @@ def state_dirs(given: str | None) -> list[Path]:
 
 def read_word(path: Path) -> str:
     """Return the magic word in a file, which is its only line. Raises CommandError."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            data = file.read(2 * MAX_WORD_CHARS)
-    except OSError as error:
-        raise exits.CommandError(
-            f"{path}: {error.strerror}; --magic-file must be a file that this user can read", exits.NOT_AUTHORIZED
-        ) from None
+    advice = "--magic-file must be a file that this user can read"
+    with exits.file_error(path, advice, exits.NOT_AUTHORIZED), path.open("rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        data = file.read(2 * MAX_WORD_CHARS)
     if os.name == "posix" and mode & 0o007:
         raise exits.CommandError(
             f"{path}: every user can read or write it; `chmod o= {shlex.quote(str(path))}` prevents that",

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from datetime import UTC, datetime
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
@@ -18,11 +18,10 @@ from smtppseudo.blocklist.policy import KEPT_HITS_MAX, SOURCES_MAX, Entry, Hits,
 from smtppseudo.cli import exits
 from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
 from smtppseudo.cli.messages import print_text, say
-from smtppseudo.cli.options import describe, whole_number
-from smtppseudo.cli.periods import duration
+from smtppseudo.cli.options import describe, duration, whole_number
 from smtppseudo.cli.places import read_configuration
 from smtppseudo.config.settings import BLOCKLIST_FORMATS, EVIDENCE, Settings
-from smtppseudo.files import Replacement
+from smtppseudo.files import replace
 from smtppseudo.logread.logs import Reading, instant
 from smtppseudo.net.addresses import machine_addresses, source_number
 from smtppseudo.smtp.client_limits import source_of
@@ -31,7 +30,7 @@ _LIST_MODE: Final = 0o644
 _DNS_FORMATS: Final = ("nsupdate", "zone")
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_blocklist(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo blocklist --format rbldnsd --output /var/lib/rbldns/bl /srv/logs/mx1 /srv/hits/*\n"
@@ -41,57 +40,35 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         " Hits files are read like logs.",
     )
     add_logs(command)
-    command.add_argument(
+    add = command.add_argument
+    add(
         "--format",
         choices=(*BLOCKLIST_FORMATS, *_DNS_FORMATS, "hits"),
         help="the format of the list (plain); zone: a DNS zone; nsupdate: what changes in that zone; hits: a file of"
         " hits to read beside the logs of other servers",
     )
-    command.add_argument("--zone", type=_zone, metavar="NAME", help="the name of the zone, such as bl.example.org")
-    command.add_argument(
-        "--previous", metavar="FILE", help="for nsupdate: the list before, or the zone as it is now; may be empty"
+    add("--zone", type=_zone, metavar="NAME", help="the name of the zone, such as bl.example.org")
+    add("--previous", metavar="FILE", help="for nsupdate: the list before, or the zone as it is now; may be empty")
+    add("--output", metavar="FILE", help="replace this file with the list (print the list)")
+    add("--min-hits", dest="blocklist_min_hits", type=whole_number, metavar="N", help="list an address at N hits (3)")
+    expire_help = "how long an address stays listed after its latest hit (7d)"
+    add("--window", dest="blocklist_window_days", type=_days, metavar="TIME", help="count hits within this time (30d)")
+    add("--expire", dest="blocklist_expire_days", type=_days, metavar="TIME", help=expire_help)
+    never_help = "never list this address or network, or those in this file; may be repeated"
+    add("--never", action="append", default=[], metavar="NETWORK", help=never_help)
+    evidence_help = (
+        f"what counts as evidence: some of {', '.join(EVIDENCE)} ({','.join(Settings().blocklist_evidence)})"
     )
-    command.add_argument("--output", metavar="FILE", help="replace this file with the list (print the list)")
-    _add_policy(command)
-    command.add_argument(
-        "--explain",
-        metavar="ADDRESS",
-        help="print why an address is listed (exit status 0) or not listed (1), instead of a list",
-    )
-    command.add_argument(
-        "--force", action="store_true", help="write the list even if it is empty, shrinks, or a log cannot be read"
-    )
-
-
-def _add_policy(command: argparse.ArgumentParser) -> None:
-    """Add the options that decide which addresses are listed, and for how long."""
-    command.add_argument(
-        "--min-hits", dest="blocklist_min_hits", type=whole_number, metavar="N", help="list an address at N hits (3)"
-    )
-    command.add_argument(
-        "--window", dest="blocklist_window_days", type=_days, metavar="TIME", help="count hits within this time (30d)"
-    )
-    command.add_argument(
-        "--expire",
-        dest="blocklist_expire_days",
-        type=_days,
-        metavar="TIME",
-        help="how long an address stays listed after its latest hit (7d)",
-    )
-    command.add_argument(
-        "--never",
-        action="append",
-        default=[],
-        metavar="NETWORK",
-        help="never list this address or network, or those in this file; may be repeated",
-    )
-    command.add_argument(
+    add(
         "--evidence",
         dest="blocklist_evidence",
         type=lambda text: text.split(","),
         metavar="KIND,...",
-        help=f"what counts as evidence: some of {', '.join(EVIDENCE)} ({','.join(Settings().blocklist_evidence)})",
+        help=evidence_help,
     )
+    explain_help = "print why an address is listed (exit status 0) or not listed (1), instead of a list"
+    add("--explain", metavar="ADDRESS", help=explain_help)
+    add("--force", action="store_true", help="write the list even if it is empty, shrinks, or a log cannot be read")
 
 
 def _days(text: str) -> float:
@@ -159,18 +136,17 @@ def _hits(options: argparse.Namespace, settings: Settings, now: int, servers: di
                     yield hit
         except ValueError as error:
             raise exits.CommandError(f"{path}: {error}") from None
-    _report_problems(reading, hits_files.damaged, options)
-
-
-def _report_problems(reading: Reading, damaged: int, options: argparse.Namespace) -> None:
-    if damaged := damaged + reading.damaged:
+    if damaged := hits_files.damaged + reading.damaged:
         say(f"damaged lines ignored: {damaged}")
     for problem in reading.problems:
         say(problem)
-    if reading.problems and not options.force:
-        raise exits.CommandError(
-            "some logs could not be read, so the list would be incomplete; --force writes it anyway"
-        )
+    if reading.problems:
+        _require_force(options, "some logs could not be read, so the list would be incomplete")
+
+
+def _require_force(options: argparse.Namespace, problem: str) -> None:
+    if not options.force:
+        raise exits.CommandError(f"{problem}; --force writes it anyway")
 
 
 def _sources_before(options: argparse.Namespace) -> list[str]:
@@ -178,13 +154,9 @@ def _sources_before(options: argparse.Namespace) -> list[str]:
     path = options.previous or options.output
     if not path or not (options.previous or Path(path).is_file()):
         return []
-    try:
-        with Path(path).open(encoding="ascii", errors="replace") as file:
-            return list(sources_in(file))
-    except OSError as error:
-        raise exits.CommandError(
-            f"{path}: {error.strerror}; the list before must be a file that this user can read; it may be empty"
-        ) from None
+    advice = "the list before must be a file that this user can read; it may be empty"
+    with exits.file_error(path, advice), Path(path).open(encoding="ascii", errors="replace") as file:
+        return list(sources_in(file))
 
 
 def _check_complete(known: Hits, listed: Sequence[str], never: NeverListed, options: argparse.Namespace) -> None:
@@ -196,10 +168,8 @@ def _check_complete(known: Hits, listed: Sequence[str], never: NeverListed, opti
     say(f"left out: {more}{count:,} addresses, because there are more than {SOURCES_MAX:,}")
     least, there = (1, set()) if options.format == "hits" else (known.policy.min_hits, set(listed))
     missing = [each for each in known.missing(least) if each not in there and never.reason(each) is None]
-    if (missing or more) and not options.force:
-        raise exits.CommandError(
-            f"{more}{len(missing):,} addresses with {least} or more hits may be missing; --force writes the list anyway"
-        )
+    if missing or more:
+        _require_force(options, f"the list may lack {more}{len(missing):,} addresses with {least} or more hits")
 
 
 def _render(
@@ -214,28 +184,18 @@ def _render(
 
 def _deliver(sources: Sized, lines: Iterable[str], options: argparse.Namespace, before: Sized) -> None:
     """Print or write the list. Raises CommandError if it is empty or shrank too much and --force is not given."""
-    if not sources and not options.force:
-        raise exits.CommandError(
-            "the list would be empty: no caller has enough hits, or those that have are never listed, such as loopback;"
-            " --explain ADDRESS says why, --force writes the empty list"
-        )
-    if 2 * len(sources) < len(before) and not options.force:
-        raise exits.CommandError(
-            f"{options.previous or options.output}: the list would shrink from {len(before)} to {len(sources)} entries;"
-            " --force writes it anyway"
-        )
+    if not sources:
+        why = "no caller has enough hits, or those that have are never listed, such as loopback"
+        _require_force(options, f"the list would be empty: {why}; --explain ADDRESS says more")
+    if 2 * len(sources) < len(before):
+        shrunk = f"the list would shrink from {len(before)} to {len(sources)} entries"
+        _require_force(options, f"{options.previous or options.output}: {shrunk}")
     if options.output is None:
         for line in lines:
             print_text(line)
-        return
-    try:
-        with Replacement(Path(options.output), _LIST_MODE) as new:
-            new.write("".join(lines))
-            new.commit(sync=True)
-    except OSError as error:
-        raise exits.CommandError(
-            f"{options.output}: {error.strerror}; --output must be a file that this user can replace"
-        ) from None
+    else:
+        with exits.file_error(options.output, "--output must be a file that this user can replace"):
+            replace(Path(options.output), "".join(lines), _LIST_MODE)
 
 
 def _source(text: str) -> str:
@@ -244,6 +204,4 @@ def _source(text: str) -> str:
         address = ip_address(text.removesuffix("/64") if ":" in text else text)
     except ValueError:
         raise exits.CommandError(f"--explain: {text} is not an IP address", exits.USAGE) from None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return source_of(str(address))
+    return source_of(str(getattr(address, "ipv4_mapped", None) or address))

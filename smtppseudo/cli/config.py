@@ -12,43 +12,35 @@ from smtppseudo.config.file import default_file, to_toml
 from smtppseudo.config.settings import Settings
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_config(command: argparse.ArgumentParser) -> None:
     describe(command, "smtppseudo config --default > smtppseudo.toml\n  smtppseudo config --check smtppseudo.toml")
     add_places(command)
-    action = command.add_mutually_exclusive_group()
-    action.add_argument("--default", action="store_true", help="print a settings file with all defaults, commented out")
-    action.add_argument(
-        "--running", action="store_true", help="print the settings of the running server that has this state directory"
-    )
+    add = command.add_mutually_exclusive_group().add_argument
+    add("--default", action="store_true", help="print a settings file with all defaults, commented out")
+    add("--running", action="store_true", help="print the settings of the running server that has this state directory")
     command.set_defaults(host=None, monitor_port=None, magic_file=None, pin=None, tls="auto")  # for its login
-    action.add_argument(
-        "--check",
-        nargs="?",
-        const="",
-        metavar="FILE",
-        help="print only mistakes in FILE, or in the settings file; exit status 78 if there is one",
-    )
+    check_help = "print only mistakes in FILE, or in the settings file; exit status 78 if there is one"
+    add("--check", nargs="?", const="", metavar="FILE", help=check_help)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the settings, or check them."""
     if options.default:
         print_text(default_file())
-        return exits.GOOD
-    if options.running:
+    elif options.running:
         from smtppseudo.cli.access import logged_in
         from smtppseudo.cli.set import print_settings
 
         with logged_in(options) as link:
             print_settings(link)
-        return exits.GOOD
-    options.config = options.check or options.config
-    configuration = with_monitor_settings(read_configuration(options, say), say)
-    if options.check is not None:
-        _check(configuration.settings)
-        return exits.GOOD
-    for name, value in configuration.settings._asdict().items():
-        print_line(f"{name} = {to_toml(value)}  # {configuration.origins[name]}")
+    else:
+        options.config = options.check or options.config
+        configuration = with_monitor_settings(read_configuration(options, say), say)
+        if options.check is not None:
+            _check(configuration.settings)
+        else:
+            for name, value in configuration.settings._asdict().items():
+                print_line(f"{name} = {to_toml(value)}  # {configuration.origins[name]}")
     return exits.GOOD
 
 

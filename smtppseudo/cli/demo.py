@@ -3,26 +3,23 @@
 import argparse
 import contextlib
 import shutil
-import signal
 import sys
 import threading
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from random import Random
-from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import explained, user_keyring
 from smtppseudo.cli.messages import print_lines, say
 from smtppseudo.cli.options import describe, seconds, whole_number
-from smtppseudo.cli.screen import ENDING_SIGNALS, handled_by, require_screen, show
+from smtppseudo.cli.screen import handled_by, require_screen, show
 from smtppseudo.cli.watch import Watch, print_at_once
 from smtppseudo.config.settings import check
 from smtppseudo.demo.callers import arrivals
-from smtppseudo.demo.directory import DemoDirectory
-from smtppseudo.demo.process import NotStartedError, ServerProcess
+from smtppseudo.demo.process import DemoDirectory, NotStartedError, ServerProcess
 from smtppseudo.demo.traffic import ADDRESS, Traffic
 from smtppseudo.demo.week import SPAMMER, write_week
 from smtppseudo.files import StateDir
@@ -33,20 +30,17 @@ from smtppseudo.service.layout import as_typed
 _SEED: Final = 25
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_demo(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo demo\n  or, without a terminal: smtppseudo demo --no-screen --seconds 20",
         "The server answers on this machine alone and keeps its files, with made-up logs of a week, in a temporary"
         " directory, which is removed at the end. Prints commands to try meanwhile; Ctrl-Z leaves the screen for them.",
     )
-    command.add_argument(
-        "--seconds", type=seconds, metavar="TIME", help="end after this time: 20, 90s or 5m (until you quit)"
-    )
-    command.add_argument("--no-screen", action="store_true", help="print the events instead, as `watch` does")
-    command.add_argument(
-        "--slots", type=whole_number, default=25, metavar="N", help="the number of simultaneous connections (25)"
-    )
+    add = command.add_argument
+    add("--seconds", type=seconds, metavar="TIME", help="end after this time: 20, 90s or 5m (until you quit)")
+    add("--no-screen", action="store_true", help="print the events instead, as `watch` does")
+    add("--slots", type=whole_number, default=25, metavar="N", help="the number of simultaneous connections (25)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -55,7 +49,9 @@ def run(options: argparse.Namespace) -> int:
     if not options.no_screen:
         require_screen("`smtppseudo demo --no-screen` prints the events instead")  # it loads slowly: before the callers
     callers = arrivals(Random(_SEED), slots)  # noqa: S311 - not used for secrets
-    with handled_by(_end), _server(slots) as (directory, server), Traffic(server.port, callers):
+    # A signal ends the block like an exception, so that everything is removed; the status is as shells report it.
+    end = handled_by(lambda number: sys.exit(128 + number))
+    with end, _server(slots) as (directory, server), Traffic(server.port, callers):
         print_lines(["While it runs, try:", *_commands(directory.path)], sys.stderr)
         if options.no_screen:
             _print_events(server, options.seconds)
@@ -95,19 +91,11 @@ def _commands(directory: Path) -> Iterator[str]:
         yield as_typed([*own, *words])
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    """End the block like an exception, so that everything is removed; ignore all later signals."""
-    for each in ENDING_SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    sys.exit(128 + number)  # as shells report it
-
-
 def _show(server: ServerProcess, directory: Path, seconds: float | None) -> int:
     """Show the screen, with its files in the demo's directory; return the exit status."""
     from smtppseudo.service.systemd import UnitState
     from smtppseudo.tui.app import MonitorApp
-    from smtppseudo.tui.dialogs.service import ServiceControl
-    from smtppseudo.tui.server_view import Dependencies
+    from smtppseudo.tui.server_view import Dependencies, ServiceControl
 
     service = ServiceControl(ask=lambda: UnitState(reason="The demo's server is not a service."))
     dependencies = Dependencies(user_keyring(str(server.state_dir)), StateDir(directory / "screen"), service=service)

@@ -1,5 +1,7 @@
 """Exit statuses, and the error that ends a command."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Final
 
 GOOD: Final = 0
@@ -17,3 +19,12 @@ class CommandError(Exception):
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
         self.status = status
+
+
+@contextlib.contextmanager
+def file_error(path: object, advice: str, status: int = FAILED) -> Iterator[None]:
+    """Turn an OSError about a file into the error that ends the command."""
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}; {advice}", status) from None

@@ -13,10 +13,9 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
+from smtppseudo.cli.log_files import add_logs, add_period, find_log_files, read_period, with_progress
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, network
-from smtppseudo.cli.periods import add_period, read_period
 from smtppseudo.events import printable
 from smtppseudo.log.records import KINDS, event_of, fields, place_of, read_record
 from smtppseudo.logread.logs import STDIN, Reading
@@ -24,22 +23,21 @@ from smtppseudo.logread.search import KEYS_MAX, Condition, Search, condition, te
 from smtppseudo.report.report import address_of, split
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_find(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo find --since yesterday 'ehlo ylmf-pc'\n  smtppseudo find --sender @example.com /srv/logs/mx1",
         "A session must match everything that you give. Prints log lines, session by session, the newest last. Exit"
         " status: 0 found, 1 not found, or a log was unreadable.",
     )
-    command.add_argument(
-        "text", nargs="?", metavar="TEXT", help="a part of a line of a text log, in upper or lower case"
-    )
+    add = command.add_argument
+    add("text", nargs="?", metavar="TEXT", help="a part of a line of a text log, in upper or lower case")
     add_logs(command)
-    command.add_argument("--ip", type=network, metavar="ADDRESS", help="the caller's address, or a network")
-    command.add_argument("--sender", metavar="TEXT", help="a part of the address after MAIL FROM")
-    command.add_argument("--recipient", metavar="TEXT", help="a part of an address after RCPT TO")
+    add("--ip", type=network, metavar="ADDRESS", help="the caller's address, or a network")
+    add("--sender", metavar="TEXT", help="a part of the address after MAIL FROM")
+    add("--recipient", metavar="TEXT", help="a part of an address after RCPT TO")
     add_period(command)
-    command.add_argument("--json", action="store_true", help="print each line as a JSON object")
+    add("--json", action="store_true", help="print each line as a JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -114,10 +112,8 @@ def _json_of(line: bytes) -> str:
 
 def _copy_stdin() -> None:
     """Copy standard input into a temporary file, because it is read twice. Raises CommandError."""
-    try:
-        with tempfile.TemporaryFile() as copy:
-            shutil.copyfileobj(sys.stdin.buffer, copy)
-            copy.seek(0)
-            os.dup2(copy.fileno(), 0)
-    except OSError as error:
-        raise exits.CommandError(f"cannot copy standard input: {error.strerror}; set TMPDIR to another place") from None
+    advice = "set TMPDIR to another place"
+    with exits.file_error("cannot copy standard input", advice), tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.seek(0)
+        os.dup2(copy.fileno(), 0)

@@ -10,32 +10,14 @@ from smtppseudo.cli.pager import print_in_pager
 from smtppseudo.config.settings import did_you_mean
 
 TOPICS: Final = (
-    "install",
-    "other-init-systems",
-    "containers",
-    "windows",
-    "saying-no",
-    "settings",
-    "monitor",
-    "logs",
-    "reports",
-    "years-of-logs",
-    "alerts",
-    "block-lists",
-    "crowdsec",
-    "fail2ban",
-    "several-servers",
-    "tarpit",
-    "security",
-    "compared-with",
-    "benchmarks",
-    "design",
-    "contributing",
-    "packaging",
+    *("install", "other-init-systems", "containers", "windows"),
+    *("saying-no", "settings", "monitor", "logs", "reports", "years-of-logs", "alerts"),
+    *("block-lists", "crowdsec", "fail2ban", "several-servers", "tarpit"),
+    *("security", "compared-with", "benchmarks", "design", "contributing", "packaging"),
 )
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_guide(command: argparse.ArgumentParser) -> None:
     describe(command, "smtppseudo guide block-lists", "On a terminal, a page is shown by $PAGER, or by less.")
     command.add_argument("topic", nargs="?", metavar="TOPIC", help="the page to print (the list of pages)")
 
@@ -46,22 +28,17 @@ def run(options: argparse.Namespace) -> int:
     if topic is None:
         print_text("Pages of the guide. `smtppseudo guide TOPIC` prints one of them.\n\n")
         for each in TOPICS:
-            print_line(f"  {each:<19} {title(each)}")
+            heading = _page(each).partition("\n")[0]
+            print_line(f"  {each:<19} {heading.removeprefix('# ')}")
     elif topic not in TOPICS:
         advice = did_you_mean(topic.lower(), TOPICS) or f"; its pages are {', '.join(TOPICS)}"
         raise exits.CommandError(f"the guide has no page {topic!a}{advice}", exits.USAGE)
     else:
-        print_in_pager(page(topic))
+        print_in_pager(_page(topic))
     return exits.GOOD
 
 
-def page(topic: str) -> str:
-    """Return the text of a page: Markdown in ASCII."""
+def _page(topic: str) -> str:
     from importlib import resources  # reads from a zip file, too
 
     return resources.files("smtppseudo").joinpath("guide", f"{topic}.md").read_text("ascii")
-
-
-def title(topic: str) -> str:
-    """Return the heading of a page."""
-    return page(topic).partition("\n")[0].removeprefix("# ")

@@ -25,21 +25,16 @@ _UNPRIVILEGED_PORT: Final = 1024
 _IPV6: Final = Path("/proc/net/if_inet6")  # exists if the kernel has IPv6
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_install_service(command: argparse.ArgumentParser) -> None:
     describe(command, "sudo smtppseudo install-service")
     add_target(command)
-    command.add_argument(
-        "--port", type=port, metavar="PORT", help="the SMTP port (unchanged by an upgrade, else 25; --user: 2525)"
-    )
-    command.add_argument(
-        "--monitor-port",
-        type=port,
-        metavar="PORT",
-        help="the monitor port (unchanged by an upgrade, else 26; --user: 2626)",
-    )
-    command.add_argument("--no-start", action="store_true", help="do not start the service now")
-    command.add_argument("--no-enable", action="store_true", help="do not start the service at boot")
-    command.add_argument("--dry-run", action="store_true", help="print the files that would be written; change nothing")
+    add = command.add_argument
+    add("--port", type=port, metavar="PORT", help="the SMTP port (unchanged by an upgrade, else 25; --user: 2525)")
+    monitor_port_help = "the monitor port (unchanged by an upgrade, else 26; --user: 2626)"
+    add("--monitor-port", type=port, metavar="PORT", help=monitor_port_help)
+    add("--no-start", action="store_true", help="do not start the service now")
+    add("--no-enable", action="store_true", help="do not start the service at boot")
+    add("--dry-run", action="store_true", help="print the files that would be written; change nothing")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -54,11 +49,10 @@ def run(options: argparse.Namespace) -> int:
     if not (options.dry_run or target.root or is_booted()):
         print_text(_facts(plan, target.layout))
         raise exits.CommandError(NO_SYSTEMD)
-    if options.dry_run or target.root is not None:
-        for problem in _check_program(target, program):
-            say(f"warning: {problem}")
-    else:
-        fail_on_problem(_check_program(target, program))
+    for problem in _check_program(target, program):
+        if not options.dry_run and target.root is None:
+            raise exits.CommandError(problem)
+        say(f"warning: {problem}")
     if options.dry_run:
         texts = (f"# {printable(str(path))}\n{text}" for path, text in service_files(plan, target.layout).items())
         print_text("\n".join(texts))
@@ -72,6 +66,9 @@ def run(options: argparse.Namespace) -> int:
     carry_out(steps, f"`{undo}` undoes it")
     if target.is_for_user and not options.no_enable:
         print_line("it runs while you are logged in; `sudo loginctl enable-linger $USER` makes it start at boot")
+    if will_start:
+        status = "smtppseudo status" if target.is_for_user else "sudo smtppseudo status"
+        print_line(f"next: `smtppseudo probe localhost:{plan.port}` plays a sender, `{status}` prints the counters")
     return exits.GOOD
 
 

@@ -1,33 +1,67 @@
-"""Log files: which logs a command reads, and the display of its progress."""
+"""Log files: which logs and times a command reads, and the display of its progress."""
 
 import argparse
 import errno
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Final, TypeVar
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import is_terminal, say, show_progress
 from smtppseudo.cli.places import read_configuration
+from smtppseudo.config.checks import duration_s
 from smtppseudo.files import SYSTEM_LOGS
-from smtppseudo.logread.logs import STDIN, Reading, find
+from smtppseudo.logread.logs import STDIN, Reading, find, instant
 
 _Part = TypeVar("_Part")
 _PROGRESS_FROM_BYTES: Final = 64 << 20
 _PROGRESS_EVERY_S: Final = 0.5
+_DAYS: Final = ("today", "yesterday")
 
 
 def add_logs(command: argparse.ArgumentParser) -> None:
     """Add the logs to read as arguments."""
-    command.add_argument(
-        "logs",
-        nargs="*",
-        metavar="LOG",
-        help="a log, a directory of logs, or - for standard input; text or JSON, plain or gzipped (the log directory)",
-    )
+    logs = "a log, a directory of logs, or - for standard input; text or JSON, plain or gzipped (the log directory)"
+    command.add_argument("logs", nargs="*", metavar="LOG", help=logs)
     command.add_argument("--config", metavar="FILE", help="the settings file, which names the log directory")
+
+
+def add_period(command: argparse.ArgumentParser) -> None:
+    """Add the options of a period."""
+    since = "start of the period: 12h or 7d (ago), yesterday, 2026-11-01 or 2026-11-01T12:00:00Z"
+    command.add_argument("--since", metavar="TIME", help=since)
+    command.add_argument("--until", metavar="TIME", help="end of the period, in the same form")
+
+
+def read_period(options: argparse.Namespace, now: datetime, zone: tzinfo | None = None) -> tuple[str, str]:
+    """Return both ends of the period in the form of the logs, empty where none is given. Raises CommandError."""
+    texts = (options.since, options.until)
+    since, until = (instant(parse_time(text, now, zone)) if text else "" for text in texts)
+    if since and until and since >= until:
+        raise exits.CommandError(f"--until {until} is not after --since {since}; see --help", exits.USAGE)
+    return since, until
+
+
+def parse_time(text: str, now: datetime, zone: tzinfo | None) -> datetime:
+    """Parse a duration before `now`, a day by its name, or an RFC 3339 date or time. Raises CommandError.
+
+    `zone` is the time zone of a text without one; None = local time.
+    """
+    if text in _DAYS:
+        text = str(now.astimezone(zone).date() - timedelta(days=_DAYS.index(text)))
+    try:
+        if seconds := duration_s(text):
+            return now - timedelta(seconds=seconds)
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=zone) if zone else at.astimezone()
+        return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        message = f"{text} is not a time such as 7d (ago), yesterday, 2026-11-01 or 2026-11-01T12:00:00Z"
+        raise exits.CommandError(message, exits.USAGE) from None
 
 
 def find_log_files(options: argparse.Namespace, since: str = "", until: str = "") -> list[Path]:
@@ -54,12 +88,11 @@ def _usual_directory(options: argparse.Namespace) -> Path:
             'log_dir = "-": the log goes to standard output; read it from there, as in'
             f" `journalctl -u smtppseudo -o cat | smtppseudo {options.command}{text} -`"
         )
-    if configuration.origins["log_dir"] == "default" and not Path(log_dir).is_dir() and SYSTEM_LOGS.is_dir():
+    if Path(log_dir).is_dir():
+        return Path(log_dir)
+    if configuration.origins["log_dir"] == "default" and SYSTEM_LOGS.is_dir():
         return SYSTEM_LOGS  # this user runs no server, but may be in the service's group
-    path = Path(log_dir)
-    if not path.is_dir():
-        raise exits.CommandError(f"{path}: no such directory; name the logs or their directory")
-    return path
+    raise exits.CommandError(f"{log_dir}: no such directory; name the logs or their directory")
 
 
 def _no_logs(directories: list[Path]) -> str:

@@ -16,7 +16,7 @@ from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, der
 _GENERATED_BYTES: Final = 18  # 24 characters
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_magic_word(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo magic-word --generate",
@@ -43,10 +43,7 @@ def run(options: argparse.Namespace) -> int:
             raise exits.CommandError(f"{error}; nothing was changed", exits.BAD_SETTINGS) from None
         credentials = derive(word, os.urandom(WORD_SALT_BYTES), WORD_ITERATIONS)
         link.request("magic_word", **credentials.to_fields())
-    if options.generate:
-        print_line(word)  # not before the server has it
-    else:
-        print_line("the magic word is set")
+    print_line(word if options.generate else "the magic word is set")  # not before the server has it
     return exits.GOOD
 
 

@@ -16,7 +16,7 @@ from smtppseudo.files import StateDir
 from smtppseudo.service.layout import as_typed
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_monitor(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo monitor\n  smtppseudo monitor 192.0.2.25",
@@ -32,9 +32,8 @@ def run(options: argparse.Namespace) -> int:
     require_screen("`smtppseudo watch` prints the events instead")
     word = None if options.magic_file is None else read_word(Path(options.magic_file))
     from smtppseudo.tui.app import MonitorApp
-    from smtppseudo.tui.dialogs.service import ServiceControl
     from smtppseudo.tui.memory import Memory, targets_for
-    from smtppseudo.tui.server_view import Dependencies
+    from smtppseudo.tui.server_view import Dependencies, ServiceControl
 
     keyring = user_keyring(options.state_dir, options.pin)
     store = StateDir(user_config())

@@ -64,6 +64,13 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def duration(text: str) -> int:
+    """Parse a duration such as 90s, 30m, 12h, 7d or 4w; return seconds. Raises argparse.ArgumentTypeError."""
+    if seconds := duration_s(text):
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text} is not a time such as 30m, 12h, 7d or 4w")
+
+
 def seconds(text: str) -> float:
     """Parse a number of seconds above 0, or a duration."""
     try:

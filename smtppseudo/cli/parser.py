@@ -1,4 +1,7 @@
-"""The command line: all commands. Each has a module of its name, with `add_arguments` and `run`."""
+"""The command line: all commands.
+
+A command's module is named after it or in _MODULES. It has `add_COMMAND`, which adds the arguments, and `run`.
+"""
 
 import argparse
 import importlib
@@ -35,6 +38,12 @@ COMMANDS: Final = {
     "uninstall-service": "Stop the service and remove it",
     "guide": "Print a page of the guide, or the list of its pages",
     "demo": "Show everything: a server on free ports, made-up callers, and the monitor screen",
+}
+
+_MODULES: Final = {
+    **dict.fromkeys(("start", "stop", "reload", "disconnect"), "control"),
+    **dict.fromkeys(("unblock", "blocked"), "block"),
+    "unset": "set",
 }
 
 
@@ -91,9 +100,9 @@ def parser(load: Container[str] = COMMANDS) -> argparse.ArgumentParser:
             formatter_class=HelpFormatter,
             allow_abbrev=False,
         )
-        if name not in load:
-            continue
-        module = importlib.import_module(f"smtppseudo.cli.{name.replace('-', '_')}")
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        if name in load:
+            word = name.replace("-", "_")
+            module = importlib.import_module(f"smtppseudo.cli.{_MODULES.get(word, word)}")
+            command.set_defaults(run=module.run)
+            getattr(module, f"add_{word}")(command)
     return top

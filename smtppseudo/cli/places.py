@@ -28,21 +28,13 @@ class Places(NamedTuple):
 
 def add_places(command: argparse.ArgumentParser) -> None:
     """Add options for the settings file, the state directory and the log directory."""
-    command.add_argument(
-        "--config",
-        metavar="FILE",
-        help="the settings file (/etc/smtppseudo/smtppseudo.toml; not as root: ~/.config/smtppseudo/smtppseudo.toml)",
-    )
-    command.add_argument(
-        "--state-dir",
-        metavar="DIR",
-        help="the state directory, for changed settings (/var/lib/smtppseudo; not as root: ~/.local/state/smtppseudo)",
-    )
-    command.add_argument(
-        "--log-dir",
-        metavar="DIR",
-        help="the log directory (/var/log/smtppseudo; not as root: ~/.local/state/smtppseudo/log)",
-    )
+    add = command.add_argument
+    config = "/etc/smtppseudo/smtppseudo.toml; not as root: ~/.config/smtppseudo/smtppseudo.toml"
+    add("--config", metavar="FILE", help=f"the settings file ({config})")
+    state = "/var/lib/smtppseudo; not as root: ~/.local/state/smtppseudo"
+    add("--state-dir", metavar="DIR", help=f"the state directory, for changed settings ({state})")
+    log = "/var/log/smtppseudo; not as root: ~/.local/state/smtppseudo/log"
+    add("--log-dir", metavar="DIR", help=f"the log directory ({log})")
 
 
 def usual_places(environ: Mapping[str, str] = os.environ) -> Places:
@@ -108,8 +100,7 @@ def read_configuration(
     file = SettingsFile(options).read(warn)
     given: dict[str, Any] = {}
     for name in KEYS:
-        value = getattr(options, name, None)
-        if value is not None:
+        if (value := getattr(options, name, None)) is not None:
             given[name] = check(name, value)
     if handed_over:
         _warn_of_ignored({**file, **given}, handed_over, warn)
@@ -132,9 +123,8 @@ def machine_name(listen: tuple[str, ...] = (), warn: Warn | None = None) -> str:
     except SettingsError:
         pass
     own = [each for each in map(ip_address, listen) if not each.is_unspecified]
-    own += sorted(
-        map(ip_address, machine_addresses()), key=lambda each: (each.is_loopback, each.is_link_local, str(each))
-    )
+    others = map(ip_address, machine_addresses())
+    own += sorted(others, key=lambda each: (each.is_loopback, each.is_link_local, str(each)))
     literal = address_literal(str(own[0]) if own else "127.0.0.1")
     if warn is not None:
         warn(f"warning: the name of this machine is no host name, so replies name {literal}; set hostname")
@@ -159,23 +149,22 @@ def with_monitor_settings(configuration: Configuration, warn: Warn) -> Configura
     """Add the settings that monitors changed in earlier runs; warn about invalid ones and ignore them."""
     state = StateDir(Path(configuration.settings.state_dir))
     place = state.path / SETTINGS_FILE
+    stored, problem = None, "not a JSON object"
     try:
         text = state.read(SETTINGS_FILE)
-    except OSError as error:
-        warn(f"{place}: {error.strerror}; settings changed by monitors are not in force")
-        return configuration
-    if text is None:
-        return configuration
-    import json
+        if text is None:
+            return configuration
+        import json
 
-    try:
         stored = json.loads(text)
+    except OSError as error:
+        problem = str(error.strerror)
     except (ValueError, RecursionError):
-        stored = None
-    if not isinstance(stored, dict):
-        warn(f"{place}: not a JSON object; settings changed by monitors are not in force")
-        return configuration
-    return configuration.with_monitor(stored, warn_at(place, warn))
+        pass
+    if isinstance(stored, dict):
+        return configuration.with_monitor(stored, warn_at(place, warn))
+    warn(f"{place}: {problem}; settings changed by monitors are not in force")
+    return configuration
 
 
 def _require_encodable(place: str, value: object) -> None:
@@ -202,14 +191,13 @@ class SettingsFile:
         try:
             text = self.path.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
-            if self.must_exist:
-                advice = f"`smtppseudo config --default > {self.path}` creates one"
-                raise SettingsError(f"{self.path}: no such file; {advice}") from None
-            return {}
+            if not self.must_exist:
+                return {}
+            advice = f"`smtppseudo config --default > {self.path}` creates one"
+            raise SettingsError(f"{self.path}: no such file; {advice}") from None
         except OSError as error:
-            raise SettingsError(
-                f"{self.path}: {error.strerror}; the settings must be a file that this user can read"
-            ) from None
+            advice = "the settings must be a file that this user can read"
+            raise SettingsError(f"{self.path}: {error.strerror}; {advice}") from None
         except UnicodeDecodeError:
             raise SettingsError(f"{self.path}: not UTF-8 text; save it as UTF-8") from None
         values = parse_file(text, str(self.path), warn)

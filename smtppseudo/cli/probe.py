@@ -20,48 +20,37 @@ if TYPE_CHECKING:
 _STATUS: Final = {Verdict.ACCEPTED: exits.FAILED, Verdict.REFUSED: exits.GOOD, Verdict.DEFERRED: exits.DEFERRED}
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_probe(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo probe --port 2525 localhost",
         "No message is sent: where the server would accept one, the connection is dropped. Exit status: 0 refused"
         " permanently, 1 accepted, 75 deferred, 69 unreachable, or a reply is late, too long, or no SMTP.",
     )
-    command.add_argument("host", nargs="?", default="localhost", metavar="HOST", help="the server (localhost)")
-    command.add_argument("--port", type=port, metavar="PORT", help="its SMTP port, also as HOST:PORT (25)")
-    command.add_argument("--ehlo", metavar="NAME", help="the name after EHLO (that of this machine)")
-    command.add_argument("--helo", action="store_true", help="send HELO instead of EHLO")
-    command.add_argument("--pipeline", action="store_true", help="send MAIL, RCPT and DATA at once")
-    command.add_argument(
-        "--from", dest="sender", default="probe@example.org", metavar="ADDRESS", help="the sender (probe@example.org)"
-    )
-    command.add_argument(
-        "--to", dest="recipient", default="postmaster", metavar="ADDRESS", help="the recipient (postmaster)"
-    )
-    command.add_argument(
-        "--timeout", type=seconds, default=30.0, metavar="TIME", help="wait this long for each reply: 90s or 5m (30)"
-    )
+    add = command.add_argument
+    add("host", nargs="?", default="localhost", metavar="HOST", help="the server (localhost)")
+    add("--port", type=port, metavar="PORT", help="its SMTP port, also as HOST:PORT (25)")
+    add("--ehlo", metavar="NAME", help="the name after EHLO (that of this machine)")
+    add("--helo", action="store_true", help="send HELO instead of EHLO")
+    add("--pipeline", action="store_true", help="send MAIL, RCPT and DATA at once")
+    sender = "probe@example.org"
+    add("--from", dest="sender", default=sender, metavar="ADDRESS", help=f"the sender ({sender})")
+    add("--to", dest="recipient", default="postmaster", metavar="ADDRESS", help="the recipient (postmaster)")
+    add("--timeout", type=seconds, default=30.0, metavar="TIME", help="wait this long for each reply: 90s or 5m (30)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Play the dialogue; return the verdict as the exit status."""
-    probe = Probe(
-        name=options.ehlo or machine_name(),
-        sender=_path(options.sender),
-        recipient=_path(options.recipient),
-        helo=options.helo,
-        pipeline=options.pipeline,
-    )
+    sender, recipient = (each if each.startswith("<") else f"<{each}>" for each in (options.sender, options.recipient))
+    prober = Prober(Probe(options.ehlo or machine_name(), sender, recipient, options.helo, options.pipeline))
     host, given = host_and_port(options.host, options.port)
     place = f"{host} port {given or 25}"
     began = time.monotonic()
     try:
         sock = socket.create_connection((host, given or 25), timeout=options.timeout)
     except (OSError, UnicodeError) as error:
-        raise exits.CommandError(
-            f"cannot reach {place}: {reason_of(error)}; check HOST and --port", exits.UNREACHABLE
-        ) from None
-    prober = Prober(probe)
+        advice = f"cannot reach {place}: {reason_of(error)}; check HOST and --port"
+        raise exits.CommandError(advice, exits.UNREACHABLE) from None
     with sock:
         failure = _talk(sock, prober, began, options.timeout)
     if failure:
@@ -123,7 +112,3 @@ def _left_s(give_up_at: float) -> float:
     if left_s <= 0:
         raise TimeoutError
     return left_s
-
-
-def _path(address: str) -> str:
-    return address if address.startswith("<") else f"<{address}>"

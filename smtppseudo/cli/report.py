@@ -1,6 +1,7 @@
 """`report`: a summary of the logs."""
 
 import argparse
+import contextlib
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -8,12 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.log_files import add_logs, find_log_files, with_progress
+from smtppseudo.cli.log_files import add_logs, add_period, find_log_files, read_period, with_progress
 from smtppseudo.cli.messages import BAR, print_text, say
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.pager import print_in_pager
-from smtppseudo.cli.periods import add_period, read_period
-from smtppseudo.files import SECRET_MODE, Replacement
+from smtppseudo.files import SECRET_MODE, replace
 from smtppseudo.logread.logs import Reading, instant
 from smtppseudo.report import page, tables
 from smtppseudo.report.report import KINDS, Report
@@ -23,39 +23,32 @@ _ONLY_BY: Final = ("sender", "recipient", "day", "refused", "server", "local")  
 _USUAL: Final = tuple(kind for kind in KINDS if kind not in _ONLY_BY)
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_report(command: argparse.ArgumentParser) -> None:
     describe(
         command, "smtppseudo report --since 7d\n  smtppseudo report --by network --top 50 /srv/logs/mx1 /srv/logs/mx2"
     )
     add_logs(command)
     add_period(command)
-    command.add_argument("--top", type=_row_count, default=10, metavar="N", help="rows of each table (10)")
-    command.add_argument(
-        "--by",
-        type=_kinds,
-        action="extend",
-        metavar="KIND",
-        help=f"print only this table: {', '.join(KINDS)}; may be repeated, or a list with commas (all but"
-        f" {', '.join(_ONLY_BY)})",
-    )
-    command.add_argument("--utc", action="store_true", help="print hours, days and dates in UTC, not local time")
+    add = command.add_argument
+    add("--top", type=_row_count, default=10, metavar="N", help="rows of each table (10)")
+    kinds, only_by = ", ".join(KINDS), ", ".join(_ONLY_BY)
+    by_help = f"print only this table: {kinds}; may be repeated, or a list with commas (all but {only_by})"
+    add("--by", type=_kinds, action="extend", metavar="KIND", help=by_help)
+    add("--utc", action="store_true", help="print hours, days and dates in UTC, not local time")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object")
     form.add_argument("--html", metavar="FILE", help="replace this file with a page of charts, and print nothing")
-    command.add_argument(
-        "--resolve", action="store_true", help="ask DNS for the names of the printed addresses, for 5 s at most"
-    )
+    add("--resolve", action="store_true", help="ask DNS for the names of the printed addresses, for 5 s at most")
 
 
 def _row_count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text[:9]) <= _ROWS_MAX:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of rows: 1 to {_ROWS_MAX}")
-    return int(text)
+    if text.isdecimal() and 0 < int(text[:9]) <= _ROWS_MAX:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text} is not a number of rows: 1 to {_ROWS_MAX}")
 
 
 def _kinds(text: str) -> list[str]:
-    kinds = text.split(",")
-    for kind in kinds:
+    for kind in (kinds := text.split(",")):
         if kind not in KINDS:
             raise argparse.ArgumentTypeError(f"{kind} is not one of {', '.join(KINDS)}")
     return kinds
@@ -72,23 +65,21 @@ def run(options: argparse.Namespace) -> int:
     reading = _read(options, (start, since, until), report, before)
     if before and not "" < before.first <= quarter:
         before = None  # without the logs of that time the numbers seem to grow
-    view = tables.View(
-        since=since,
-        until=until,
-        zone="UTC" if options.utc else f"local time, now {now.astimezone():%z}",
-        before=before,
-        top=options.top,
-        width=max(tables.WIDTH_MIN, shutil.get_terminal_size().columns),
-        bar=BAR if BAR.encode(sys.stdout.encoding, "ignore") else "#",
-        lines=reading.lines,
-        damaged=reading.damaged,
-    )
+    hours = "UTC" if options.utc else f"local time, now {now.astimezone():%z}"
+    width = max(tables.WIDTH_MIN, shutil.get_terminal_size().columns)
+    bar = BAR if BAR.encode(sys.stdout.encoding, "ignore") else "#"
+    names: dict[str, str] = {}
     if options.resolve and "address" in report.tallies:
         from smtppseudo.cli.reverse_dns import look_up
 
-        view = view._replace(names=look_up([name for name, _ in report.tallies["address"].top(options.top)]))
+        names = look_up([name for name, _ in report.tallies["address"].top(options.top)])
+    view = tables.View(since, until, hours, before, options.top, width, bar, names, reading.lines, reading.damaged)
     if options.html:
-        _write_page(Path(options.html), page.render_html(report, view))
+        path = Path(options.html)
+        with exits.file_error(path, "--html must be a file that this user can replace"):
+            # A new page is as secret as the logs; an old one keeps its mode.
+            mode = path.stat().st_mode & 0o777 if path.is_file() else SECRET_MODE
+            replace(path, page.render_html(report, view), mode)
     elif options.json:
         print_text(tables.render_json(report, view))
     else:
@@ -111,27 +102,10 @@ def _read(options: argparse.Namespace, times: tuple[str, str, str], report: Repo
 
 
 def _period_before(since: str, until: str) -> tuple[str, str]:
-    """Return when the period of the same length before this one starts, and the end of its first quarter.
-
-    Both are empty if there is no such period.
-    """
-    if not since or since >= until:
-        return "", ""
-    start = datetime.fromisoformat(since)
-    length = datetime.fromisoformat(until) - start
-    try:
-        return instant(start - length), instant(start - length * 3 / 4)
-    except OverflowError:
-        return "", ""
-
-
-def _write_page(path: Path, text: str) -> None:
-    """Replace a page. A new one is as secret as the logs; an old one keeps its mode. Raises CommandError."""
-    try:
-        with Replacement(path, path.stat().st_mode & 0o777 if path.is_file() else SECRET_MODE) as new:
-            new.write(text)
-            new.commit(sync=True)
-    except OSError as error:
-        raise exits.CommandError(
-            f"{path}: {error.strerror}; --html must be a file that this user can replace"
-        ) from None
+    """Return the start of the period of this length before, and the end of its first quarter; empty for none."""
+    if since and since < until:
+        start = datetime.fromisoformat(since)
+        length = datetime.fromisoformat(until) - start
+        with contextlib.suppress(OverflowError):
+            return instant(start - length), instant(start - length * 3 / 4)
+    return "", ""

@@ -12,16 +12,15 @@ from smtppseudo.events import escape_text
 
 LIMIT_S: Final = 5.0
 THREADS_MAX: Final = 16
-# For the C library's resolver (resolv.conf(5)): the only way to limit a single lookup.
-_RESOLVER_OPTIONS: Final = "timeout:2 attempts:1"
 
 
-def look_up(addresses: Sequence[str], limit_s: float = LIMIT_S) -> dict[str, str]:
-    """Return the name of each address that is found within `limit_s` seconds in all.
+def look_up(addresses: Sequence[str]) -> dict[str, str]:
+    """Return the name of each address that is found within `LIMIT_S` seconds in all.
 
     The names are escaped, because the owner of an address chooses its name.
     """
-    os.environ.setdefault("RES_OPTIONS", _RESOLVER_OPTIONS)
+    # For the C library's resolver (resolv.conf(5)): the only way to limit a single lookup.
+    os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:1")
     waiting = [*reversed(addresses)]
     names: dict[str, str] = {}
 
@@ -35,7 +34,7 @@ def look_up(addresses: Sequence[str], limit_s: float = LIMIT_S) -> dict[str, str
     threads = [threading.Thread(target=work, daemon=True) for _ in addresses[:THREADS_MAX]]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + limit_s
+    deadline = time.monotonic() + LIMIT_S
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return names.copy()

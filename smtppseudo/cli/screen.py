@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.messages import is_terminal
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from textual.app import App
 
 LEAVE_TIMEOUT_S: Final = 3.0
-ENDING_SIGNALS: Final = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)
-]
 TEXTUAL_MIN: Final = (8, 2)
 _INSTALL: Final = "run `pip install 'textual>={}.{},<{}'`".format(*TEXTUAL_MIN, TEXTUAL_MIN[0] + 1)
 
@@ -29,10 +26,8 @@ def require_screen(alternative: str) -> None:
     if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise exits.CommandError(f"the screen needs a terminal; {alternative}", exits.USAGE)
     if os.environ.get("TERM") in ("dumb", "unknown"):
-        raise exits.CommandError(
-            f"the screen needs a terminal that can move its cursor, and TERM is {os.environ['TERM']}; {alternative}",
-            exits.USAGE,
-        )
+        needed = f"a terminal that can move its cursor, and TERM is {os.environ['TERM']}"
+        raise exits.CommandError(f"the screen needs {needed}; {alternative}", exits.USAGE)
     from importlib import metadata
     from importlib.util import find_spec
 
@@ -56,30 +51,25 @@ def show(app: "App[None]", seconds: float | None = None) -> int:
     import asyncio
 
     sys.setswitchinterval(0.001)  # other threads read events while this one draws: switch more often than every 5 ms
-    ended_by: list[int] = []
-    asyncio.run(_run(app, seconds, ended_by))
-    if ended_by:
-        return 128 + ended_by[0]  # as shells report it
-    return exits.FAILED if app.return_code is None else app.return_code  # None: it did not end by `exit`
+    return asyncio.run(_run(app, seconds))
 
 
-async def _run(app: "App[None]", seconds: float | None, ended_by: list[int]) -> None:
+async def _run(app: "App[None]", seconds: float | None) -> int:
     import asyncio
 
     loop = asyncio.get_running_loop()
-    restore_terminal = _terminal_restorer()
+    ended_by: list[int] = []
+    modes = None
+    if os.name == "posix":
+        import termios
 
-    def give_up() -> None:
-        restore_terminal()
-        os._exit(128 + ended_by[0])
+        modes = termios.tcgetattr(sys.stdin.fileno())
 
-    def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        for each in ENDING_SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
+    def leave(number: int) -> None:
         ended_by.append(number)
         # The screen hangs while the terminal takes no output. In the demo this exit leaves nothing behind either: the
         # server ends and removes the files when its standard input ends.
-        last_resort = threading.Timer(LEAVE_TIMEOUT_S, give_up)
+        last_resort = threading.Timer(LEAVE_TIMEOUT_S, _give_up, (128 + number, modes))
         last_resort.daemon = True
         last_resort.start()
         loop.call_soon_threadsafe(app.exit)
@@ -89,12 +79,35 @@ async def _run(app: "App[None]", seconds: float | None, ended_by: list[int]) -> 
     # Not loop.add_signal_handler: a loop that waits for the terminal would not run it.
     with handled_by(leave):
         await app.run_async()
+    if ended_by:
+        return 128 + ended_by[0]  # as shells report it
+    return exits.FAILED if app.return_code is None else app.return_code  # None: it did not end by `exit`
+
+
+def _give_up(status: int, modes: list[Any] | None) -> None:
+    """End the process, and restore the modes of the terminal, without waiting for output."""
+    if modes is not None:
+        import termios
+
+        with contextlib.suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, modes)
+    os._exit(status)
 
 
 @contextlib.contextmanager
-def handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Handle the signals that end a program. A signal that is ignored already, as under `nohup`, stays ignored."""
-    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+def handled_by(end: Callable[[int], object]) -> Iterator[None]:
+    """Call `end` at the first signal that ends a program; ignore later ones.
+
+    A signal that is ignored already, as under `nohup`, stays ignored.
+    """
+
+    def handler(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        end(number)
+
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")  # Windows lacks some
+    before = {number: signal.getsignal(number) for name in names if (number := getattr(signal, name, None))}
     for number, previous in before.items():
         if previous is not signal.SIG_IGN:
             signal.signal(number, handler)
@@ -104,19 +117,3 @@ def handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[N
         for number, previous in before.items():
             if signal.getsignal(number) is handler:
                 signal.signal(number, previous)
-
-
-def _terminal_restorer() -> Callable[[], None]:
-    """Return a function that restores the present modes of the terminal; it does not wait for output."""
-    try:
-        import termios
-    except ImportError:  # Windows
-        return lambda: None
-    fd = sys.stdin.fileno()
-    modes = termios.tcgetattr(fd)
-
-    def restore() -> None:
-        with contextlib.suppress(termios.error):  # the terminal is gone
-            termios.tcsetattr(fd, termios.TCSANOW, modes)
-
-    return restore

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smtppseudo import __version__
 from smtppseudo.cli import exits
@@ -30,7 +30,6 @@ from smtppseudo.files import BLOCKED_FILE, CREDENTIALS_FILE, SECRET_MODE, SETTIN
 from smtppseudo.log.stream import write_at_once
 from smtppseudo.loop.listener import ListenError
 from smtppseudo.loop.reactor import Reactor
-from smtppseudo.loop.signals import call_on_signals
 from smtppseudo.server.preconditions import require_descriptors
 from smtppseudo.server.sd_listen import inherit_sockets
 from smtppseudo.server.sd_notify import Heartbeat, Notifier
@@ -63,38 +62,27 @@ _ROOT_WARNING: Final = (
 )
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_serve(command: argparse.ArgumentParser) -> None:
     describe(
         command, "smtppseudo serve --port 2525 --monitor-port 2626\n  then, in another terminal: telnet localhost 2525"
     )
     add_places(command)
-    command.add_argument("--port", type=whole_number, metavar="PORT", help="the SMTP port (25)")
-    command.add_argument("--monitor-port", type=whole_number, metavar="PORT", help="the monitor port (26)")
-    command.add_argument(
-        "--listen",
-        action="append",
-        metavar="ADDRESS",
-        help="accept SMTP connections on this address; may be repeated (all)",
-    )
-    command.add_argument(
-        "--monitor-listen",
-        action="append",
-        metavar="ADDRESS",
-        help="accept monitors on this address; may be repeated (127.0.0.1 and ::1)",
-    )
-    command.add_argument("--slots", type=whole_number, metavar="N", help="the number of simultaneous connections (25)")
-    command.add_argument("--greeting", metavar="TEXT", help="the text after 220 (Welcome!)")
-    command.add_argument("--reject-at", choices=STAGES, help="the stage at which mail is refused (mail)")
-    command.add_argument(
-        "--accept-mail",
-        action="store_const",
-        const=True,
-        help="accept every message and discard it; honest mail is lost without a bounce",
-    )
-    command.add_argument("--run-as", metavar="USER", help="as root: open the ports, then switch to this user")
+    add = command.add_argument
+    add("--port", type=whole_number, metavar="PORT", help="the SMTP port (25)")
+    add("--monitor-port", type=whole_number, metavar="PORT", help="the monitor port (26)")
+    listen_help = "accept SMTP connections on this address; may be repeated (all)"
+    add("--listen", action="append", metavar="ADDRESS", help=listen_help)
+    monitor_listen_help = "accept monitors on this address; may be repeated (127.0.0.1 and ::1)"
+    add("--monitor-listen", action="append", metavar="ADDRESS", help=monitor_listen_help)
+    add("--slots", type=whole_number, metavar="N", help="the number of simultaneous connections (25)")
+    add("--greeting", metavar="TEXT", help="the text after 220 (Welcome!)")
+    add("--reject-at", choices=STAGES, help="the stage at which mail is refused (mail)")
+    accept_help = "accept every message and discard it; honest mail is lost without a bounce"
+    add("--accept-mail", action="store_const", const=True, help=accept_help)
+    add("--run-as", metavar="USER", help="as root: open the ports, then switch to this user")
     if sys.platform == "win32":
-        command.add_argument("--service", action="store_true", help=argparse.SUPPRESS)
-    command.add_argument("-v", "--verbose", action="store_true", help="print the events")
+        add("--service", action="store_true", help=argparse.SUPPRESS)
+    add("-v", "--verbose", action="store_true", help="print the events")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -114,18 +102,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace, notifier: Notifier, listen_for: ListenFor) -> int:
-    user = None if options.run_as is None else _find_user(options.run_as)
+    user = _find_user(options.run_as) if options.run_as is not None else None
     inherited = inherit_sockets(os.environ, say_if_possible)
     file = SettingsFile(options)  # before the user changes, and with it the usual places
-    configuration = with_monitor_settings(
-        read_configuration(options, say_if_possible, inherited.as_settings()), say_if_possible
-    )
-    require_home(configuration.settings.state_dir, configuration.settings.log_dir)
-    require_descriptors(configuration.settings)
-    logs_to_stdout = configuration.settings.log_dir == STDOUT
+    configuration = read_configuration(options, say_if_possible, inherited.as_settings())
+    configuration = with_monitor_settings(configuration, say_if_possible)
+    settings = configuration.settings
+    require_home(settings.state_dir, settings.log_dir)
+    require_descriptors(settings)
+    logs_to_stdout = settings.log_dir == STDOUT
     if logs_to_stdout and options.verbose:
         raise exits.CommandError('-v prints what log_dir = "-" prints already; leave one of them out', exits.USAGE)
-    cookie_mode = 0o640 if may_share_cookie(configuration.settings.state_dir) else SECRET_MODE
+    cookie_mode = 0o640 if may_share_cookie(settings.state_dir) else SECRET_MODE
     server = Server(
         configuration, say_if_possible, inherited=inherited, cookie_mode=cookie_mode, stdout_fd=sys.stdout.fileno()
     )
@@ -135,31 +123,22 @@ def _serve(options: argparse.Namespace, notifier: Notifier, listen_for: ListenFo
     heartbeat = Heartbeat(notifier, server.reactor, server.summary)
     end_listening = listen_for(server.reactor, *_callbacks(server, notifier, heartbeat))
     try:
-        server.open(lambda: _drop_root(user, configuration.settings))
+        server.open(lambda: _drop_root(user, settings))
     except ListenError as error:
         raise exits.CommandError(_explain(error)) from None
     if user is None and is_root() and not any(inherited):
         server.warn(_ROOT_WARNING)
     server.recorder.flush()
-    _print_places(server, sys.stderr if logs_to_stdout else sys.stdout)
+    ports = (("SMTP", server.smtp_port), ("monitors", server.monitor_port))
+    places = [(service, *place) for service, port in ports for place in port.places]
+    with contextlib.suppress(OSError):  # the server runs even if nobody can read this
+        lines = [f"smtppseudo {__version__}: {service} on {address} port {port}" for service, address, port in places]
+        print_lines(lines, sys.stderr if logs_to_stdout else sys.stdout)
     _tune_collector()
     heartbeat.begin()
     server.reactor.run()
     end_listening()
     return exits.GOOD
-
-
-def _print_places(server: Server, out: TextIO) -> None:
-    ports = (("SMTP", server.smtp_port), ("monitors", server.monitor_port))
-    with contextlib.suppress(OSError):  # the server runs even if nobody can read this
-        print_lines(
-            [
-                f"smtppseudo {__version__}: {service} on {address} port {number}"
-                for service, port in ports
-                for address, number in port.places
-            ],
-            out,
-        )
 
 
 def _tune_collector() -> None:
@@ -243,25 +222,25 @@ def _listen_for_signals(reactor: Reactor, stop: Call, reload: Call) -> Callable[
     for name, callback in (("SIGHUP", reload), ("SIGBREAK", stop_once)):  # one not on Windows, the other only there
         if hasattr(signal, name):
             callbacks[getattr(signal, name)] = callback
-    return call_on_signals(reactor, callbacks)
+    return reactor.call_on_signals(callbacks)
 
 
 def _explain(error: ListenError) -> str:
     """Return an error message that says what to do."""
-    place = f"cannot listen on {error}"
+    advice = ""
     if error.errno == errno.EINVAL and ":" in error.address:
-        return f"{place}; write IPv4 addresses without ::ffff:, and link-local ones with an interface: fe80::1%eth0"
-    if error.errno == errno.EADDRINUSE:
-        if error.overlaps:
-            return f"{place}, by this server: {error.overlaps} and {error.address} overlap; leave one of them out"
+        advice = "; write IPv4 addresses without ::ffff:, and link-local ones with an interface: fe80::1%eth0"
+    elif error.errno == errno.EADDRINUSE and error.overlaps:
+        advice = f", by this server: {error.overlaps} and {error.address} overlap; leave one of them out"
+    elif error.errno == errno.EADDRINUSE:
         from smtppseudo.net.port_holder import holder_of
 
-        return f"{place}, by {holder_of(error.port)}; stop that, or choose another port (--port, --monitor-port)"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"{place}; ports below 1024 are for root: use `sudo smtppseudo install-service`, or start this as root"
+        advice = f", by {holder_of(error.port)}; stop that, or choose another port (--port, --monitor-port)"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        advice = (
+            "; ports below 1024 are for root: use `sudo smtppseudo install-service`, or start this as root"
             " with --run-as USER, or give --port 2525 --monitor-port 2626"
         )
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{place}; this machine does not have that address, see --listen and --monitor-listen"
-    return place
+    elif error.errno == errno.EADDRNOTAVAIL:
+        advice = "; this machine does not have that address, see --listen and --monitor-listen"
+    return f"cannot listen on {error}{advice}"

@@ -40,7 +40,10 @@ class ServiceTarget:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.is_for_user: bool = options.user
-        self.root = None if options.root is None else _tree(options.root)
+        # systemctl needs an absolute path without `..`.
+        self.root = None if options.root is None else Path(os.path.realpath(options.root))
+        if self.root and not (options.root and self.root.is_dir()):
+            raise exits.CommandError(f"--root: {options.root!r} is not a directory", exits.USAGE)
         self.systemd = Systemd(is_for_user=options.user, root=self.root)
         if not self.is_for_user:
             self.layout = system_layout(self.root or Path("/"))
@@ -70,14 +73,6 @@ class ServiceTarget:
         yield from check_units(self.layout)
 
 
-def _tree(name: str) -> Path:
-    """Return the root directory of a tree as systemctl needs it: absolute and without `..`. Raises CommandError."""
-    root = Path(os.path.realpath(name))
-    if not name or not root.is_dir():
-        raise exits.CommandError(f"--root: {name!r} is not a directory", exits.USAGE)
-    return root
-
-
 def fail_on_problem(problems: Iterable[str]) -> None:
     """Raise CommandError with the first problem, if there is one."""
     for problem in problems:
@@ -91,14 +86,11 @@ def carry_out(steps: Iterable[Step], undo: str) -> list[str]:
         try:
             step.act()
         except (OSError, ToolError) as error:
+            reason = str(error)
+            if isinstance(error, OSError) and error.strerror:
+                reason = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
             so_far = f"done so far: {', '.join(done)}; {undo}" if done else "nothing was changed"
-            raise exits.CommandError(f"cannot {step.doing}: {_reason(error)}; {so_far}") from None
+            raise exits.CommandError(f"cannot {step.doing}: {reason}; {so_far}") from None
         done.append(step.done)
         print_line(step.done)
     return done
-
-
-def _reason(error: OSError | ToolError) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-    return str(error)

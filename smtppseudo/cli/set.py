@@ -1,11 +1,9 @@
-"""`set`: changes settings of the running server."""
+"""`set` and `unset`: change settings of the running server, and undo that."""
 
 import argparse
-import contextlib
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, logged_in
@@ -13,11 +11,10 @@ from smtppseudo.cli.messages import print_line, say
 from smtppseudo.cli.options import describe
 from smtppseudo.config.file import to_toml
 from smtppseudo.config.settings import SettingsError, check, current_name
-from smtppseudo.link.errors import OpRefusedError
 from smtppseudo.link.link import MonitorLink
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_set(command: argparse.ArgumentParser) -> None:
     describe(command, "smtppseudo set greeting='{hostname} ESMTP' idle_timeout_s=60 accept_mail=false")
     add_access(command)
     command.add_argument(
@@ -25,32 +22,27 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_unset(command: argparse.ArgumentParser) -> None:
+    describe(command, "smtppseudo unset greeting")
+    add_access(command)
+    command.add_argument("keys", nargs="+", metavar="KEY", help="a setting that `set` or a monitor has changed")
+
+
 def run(options: argparse.Namespace) -> int:
-    """Change settings."""
-    changes = read_changes(options.changes)
-    return change_settings(options, changes, changes=changes)
-
-
-def change_settings(options: argparse.Namespace, changed: Iterable[str], **fields: object) -> int:
-    """Request `set` or `unset`, which `options` name, with these fields; print the values now in force."""
-    with settings_changed(options, **fields) as (link, _):
-        print_settings(link, changed)
-    return exits.GOOD
-
-
-@contextlib.contextmanager
-def settings_changed(options: argparse.Namespace, **fields: object) -> Iterator[tuple[MonitorLink, dict[str, Any]]]:
-    """Request `set`, `unset` or `reload`, which `options` name; yield the link and the reply."""
-    with logged_in(options) as link:
+    """Change settings, or undo changes; print the values now in force."""
+    fields: dict[str, Iterable[str]]
+    if options.command == "set":
+        fields = {"changes": read_changes(options.changes)}
+    else:
+        fields = {"keys": [current_name(key, (), say) for key in options.keys]}
+    with logged_in(options, bad_value=exits.BAD_SETTINGS) as link:
         try:
-            reply = link.request(options.command, **fields)
-        except OpRefusedError as error:
-            if error.code == "bad_value":
-                raise exits.CommandError(str(error), exits.BAD_SETTINGS) from None
-            raise
+            link.request(options.command, **fields)
         except ValueError as error:  # too long
             raise exits.CommandError(f"{options.command}: {error}", exits.USAGE) from None
-        yield link, reply
+        for keys in fields.values():
+            print_settings(link, keys)
+    return exits.GOOD
 
 
 def print_settings(link: MonitorLink, keys: Iterable[str] = ()) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all
+from smtppseudo.cli.access import Access, access_to, add_access, run_all
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe
 from smtppseudo.link.route import shown_names
@@ -17,7 +17,7 @@ from smtppseudo.monitor.status import Source, Status, render_prometheus, render_
 _FAILURES: Final = {exits.UNREACHABLE: "unreachable", exits.NOT_AUTHORIZED: "not authorized"}
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_status(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo status --format prometheus\n  smtppseudo status mx1.example.org mx2.example.org:2626",
@@ -39,7 +39,7 @@ class _Reply(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """Print the status; the exit status says whether the SMTP port is open."""
-    accesses = access_to(options, hosts_of(options.hosts, options.pin))
+    accesses = access_to(options, options.hosts)
     found = dict(filter(None, run_all(accesses, _ask)))
     if len(accesses) > 1:
         print_text(_render_all({access.name: found[access] for access in accesses}, options.format))

@@ -12,14 +12,11 @@ from smtppseudo.service.layout import running_program
 from smtppseudo.service.steps import uninstall_steps
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_uninstall_service(command: argparse.ArgumentParser) -> None:
     describe(command, "sudo smtppseudo uninstall-service")
     add_target(command)
-    command.add_argument(
-        "--purge",
-        action="store_true",
-        help="remove settings, state, logs, user and group, too, so that nothing is left",
-    )
+    purge_help = "remove settings, state, logs, user and group, too, so that nothing is left"
+    command.add_argument("--purge", action="store_true", help=purge_help)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,7 +33,6 @@ def run(options: argparse.Namespace) -> int:
         data = (target.layout.settings, *target.layout.data)
     if not carry_out(steps, f"`{undo}` brings it back"):
         print_line("nothing to remove")
-    kept = [str(path) for path in data if path.exists()]
-    if kept:
+    if kept := [str(path) for path in data if path.exists()]:
         print_line(f"not removed: {', '.join(kept)} (--purge removes them)")
     return exits.GOOD

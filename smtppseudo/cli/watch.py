@@ -6,13 +6,13 @@ import math
 import select
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from heapq import heappop, heappush
+from typing import Final, TypeAlias
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.access import Access, access_to, add_access, hosts_of, run_all
-from smtppseudo.cli.merging import HOLD_S, Merge, Timed
+from smtppseudo.cli.access import Access, access_to, add_access, run_all
 from smtppseudo.cli.messages import print_text, say
 from smtppseudo.cli.options import describe, network, whole_number
 from smtppseudo.events import NAMES
@@ -26,9 +26,13 @@ FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 _CHECK_S: Final = 1.0  # between checks that standard output still has a reader
 _TURN_S: Final = 0.1
+_HOLD_S: Final = 1.0
+
+Timed: TypeAlias = tuple[str, str]
+"""The time stamp of an event, and its line."""
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
+def add_watch(command: argparse.ArgumentParser) -> None:
     describe(
         command,
         "smtppseudo watch --event connected --event closed --ip 192.0.2.0/24",
@@ -36,27 +40,22 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         " servers, the lines have the field `server` and are in order within a second.",
     )
     add_access(command, has_several=True)
-    command.add_argument("--json", action="store_true", help="print each event as a JSON object")
-    command.add_argument(
-        "--from-seq", type=whole_number, metavar="N", help="begin with event N; the server keeps the last 1000"
-    )
-    command.add_argument(
-        "--event",
-        action="append",
-        choices=sorted(NAMES.values()),
-        metavar="KIND",
-        help=f"print only events of this kind: {', '.join(sorted(NAMES.values()))}; may be repeated",
-    )
-    command.add_argument("--ip", type=network, metavar="ADDRESS", help="print only events of this address or network")
+    add = command.add_argument
+    add("--json", action="store_true", help="print each event as a JSON object")
+    add("--from-seq", type=whole_number, metavar="N", help="begin with event N; the server keeps the last 1000")
+    kinds = sorted(NAMES.values())
+    event_help = f"print only events of this kind: {', '.join(kinds)}; may be repeated"
+    add("--event", action="append", choices=kinds, metavar="KIND", help=event_help)
+    add("--ip", type=network, metavar="ADDRESS", help="print only events of this address or network")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print events until interrupted, until standard output has no reader, or until every server refuses them."""
-    accesses = access_to(options, hosts_of(options.hosts, options.pin))
+    accesses = access_to(options, options.hosts)
     is_alone = len(accesses) == 1
     watches = {access: Watch(options, "" if is_alone else access.name) for access in accesses}
     own_names = dict.fromkeys([access.name for access in accesses], "")  # what each server calls itself
-    merge, statuses = Merge(0.0 if is_alone else HOLD_S), [exits.GOOD]
+    merge, statuses = Merge(0.0 if is_alone else _HOLD_S), [exits.GOOD]
     epoch = datetime.now(UTC).timestamp() - time.monotonic()  # the wall clock may jump later
 
     def rename(access: Access, name: str) -> None:
@@ -115,6 +114,39 @@ def reconnect(connect: Callable[[], MonitorLink], sleep: Callable[[float], None]
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
+class Merge:
+    """Holds lines for `hold_s`, and returns them in the order of their time stamps.
+
+    A line whose stamp is further than that from its arrival, `now` in seconds since the epoch, counts as of its
+    arrival: a wrong clock delays no other server. The lines of one server keep their order.
+    """
+
+    def __init__(self, hold_s: float = _HOLD_S) -> None:
+        self._hold_s = hold_s
+        self._held: list[tuple[float, int, str]] = []
+        self._count = 0
+        self._last: dict[str, float] = {}  # by server, the latest place in the order
+
+    def add(self, server: str, lines: Sequence[Timed], now: float) -> None:
+        """Hold lines of a server."""
+        for time_stamp, line in lines:
+            try:
+                at = datetime.fromisoformat(time_stamp).timestamp()
+            except (ValueError, OverflowError):  # not from an honest server
+                at = 0.0
+            at = max(at if abs(at - now) <= self._hold_s else now, self._last.get(server, 0.0))
+            self._last[server] = at
+            self._count += 1
+            heappush(self._held, (at, self._count, line))
+
+    def take(self, now: float) -> list[str]:
+        """Return the lines before which none can come any more, in order."""
+        lines: list[str] = []
+        while self._held and self._held[0][0] <= now - self._hold_s:
+            lines.append(heappop(self._held)[2])
+        return lines
+
+
 class Watch:
     """The requested events of a server. Remembers the next one, so that a new connection continues there.
 
@@ -124,7 +156,7 @@ class Watch:
     def __init__(self, options: argparse.Namespace, name: str = "") -> None:
         self.name = name
         self._as_json: bool = options.json
-        self._filters = {name: value for name, value in (("events", options.event), ("ip", options.ip)) if value}
+        self._filters = {name: value for name, value in {"events": options.event, "ip": options.ip}.items() if value}
         self._next_seq: int | None = options.from_seq  # None: begin at the login
         self._started_at = ""  # of the server process that sent the last event
 
@@ -141,8 +173,7 @@ class Watch:
             self._say("the server was restarted; its events since the restart follow, as far as it still has them")
             self._next_seq = 1
         self._started_at = started_at
-        wanted = link.snapshot.seq + 1 if self._next_seq is None else self._next_seq
-        self._next_seq = wanted
+        self._next_seq = wanted = link.snapshot.seq + 1 if self._next_seq is None else self._next_seq
         oldest = link.request("subscribe", from_seq=wanted, **self._filters).get("oldest_seq")
         if isinstance(oldest, int) and oldest > wanted:
             self._say(f"events missed: {oldest - wanted}; the server no longer has {wanted} to {oldest - 1}")

@@ -136,19 +136,16 @@ _FILE: Final = text("an absolute path without control characters", rf"({ROOT}[^\
 
 KEYS: Final[dict[str, Key]] = {
     "listen": _at_start(
-        list_of(address, 'a list of IP addresses, as in ["0.0.0.0", "::"]', least=1),
-        "The addresses on which senders connect.",
+        list_of(address, 'a list of IP addresses, as in ["0.0.0.0", "::"]', least=1), "The addresses for senders."
     ),
     "port": _at_start(_PORT, "The SMTP port. 0 = any free port."),
     "monitor_listen": _at_start(
         list_of(address, 'a list of IP addresses, as in ["127.0.0.1", "::1"]', least=1),
-        "The addresses on which monitors connect. Addresses other than loopback need monitor_tls_cert and"
-        " monitor_tls_key, or monitor_cleartext.",
+        "The addresses for monitors. All but loopback need monitor_tls_cert and monitor_tls_key, or monitor_cleartext.",
     ),
     "monitor_port": _at_start(_PORT, "The monitor port. 0 = any free port."),
     "monitor_tls_cert": Key(
-        _PATH,
-        "The certificate for monitors on other machines: PEM, with its chain. %d is systemd's $CREDENTIALS_DIRECTORY.",
+        _PATH, "The certificate for monitors elsewhere: PEM, with its chain. %d is systemd's $CREDENTIALS_DIRECTORY."
     ),
     "monitor_tls_key": Key(_PATH, "The private key of monitor_tls_cert: PEM. SIGHUP reads both again."),
     "monitor_cleartext": _at_start(
@@ -168,15 +165,13 @@ KEYS: Final[dict[str, Key]] = {
         " the PROXY protocol, version 1 or 2, which has the caller's address and port.",
     ),
     "evict_after_s": _at_start(
-        seconds(1, 86_400),
-        "When all slots are in use, a new caller gets the slot of a session that has been idle for this long.",
+        seconds(1, 86_400), "When all slots are in use, a new caller gets the slot of a session idle for this long."
     ),
     "idle_timeout_s": _by_monitor(seconds(1, 86_400), "A session is closed this long after its last reply."),
     "session_timeout_s": _by_monitor(seconds(1, 604_800), "The longest a session may last."),
     "quiet_timeout_s": _by_monitor(
         seconds(1, 86_400, off=True),
-        "When no new caller has connected for this long, sessions that have been idle for evict_after_s are closed."
-        " 0 = off.",
+        "When no new caller has come for this long, sessions idle for evict_after_s are closed. 0 = off.",
     ),
     "tarpit": _by_monitor(
         switch,
@@ -188,8 +183,7 @@ KEYS: Final[dict[str, Key]] = {
     "reply_delay_s": _by_monitor(seconds(0.1, 60, off=True), "How long a caller waits for each reply. 0 = off."),
     "stutter_bytes_per_s": _by_monitor(
         whole(0, 1000),
-        "How many bytes of a reply are sent per second. While fewer than a fifth of the slots are free, replies"
-        " are sent without delay. 0 = off.",
+        "Bytes of a reply per second. While fewer than a fifth of the slots are free, there is no delay. 0 = off.",
     ),
     "greeting": _by_monitor(
         text("1 to 200 printable ASCII characters", r"[ -~]{1,200}"),
@@ -210,50 +204,30 @@ KEYS: Final[dict[str, Key]] = {
     ),
     "ehlo_keywords": Key(keywords, "What EHLO announces. SIZE also limits the messages of accept_mail."),
     "tls_cert": Key(
-        _PATH,
-        "The certificate for senders: PEM, with its chain. With it, STARTTLS is offered. %d is systemd's"
-        " $CREDENTIALS_DIRECTORY.",
+        _PATH, "The certificate for senders (STARTTLS): PEM, with its chain. %d is systemd's $CREDENTIALS_DIRECTORY."
     ),
     "tls_key": Key(_PATH, "The private key of tls_cert: PEM. SIGHUP reads both again."),
     "enhanced_status_codes": Key(
-        switch, "Announce ENHANCEDSTATUSCODES and put RFC 3463 codes such as 5.7.1 into replies."
+        switch, "Announce ENHANCEDSTATUSCODES; put RFC 3463 codes such as 5.7.1 into replies."
     ),
     "reject_at": _by_monitor(
         choice(STAGES),
-        "The stage at which mail is refused. At connect, some senders (Postfix, OpenSMTPD) retry for days instead"
-        " of bouncing.",
+        "The stage at which mail is refused. At connect, Postfix and OpenSMTPD retry for days instead of bouncing.",
     ),
-    "accept_mail": _by_monitor(
-        switch, "Accept every message and discard it. Honest mail is then lost without a bounce."
-    ),
-    "log_data_events": _by_monitor(
-        switch, "Log and show what callers send and the replies, not only their connections."
-    ),
-    "log_local_ip": Key(
-        switch, "Log the address of this server that each caller connected to. It costs a system call a session."
-    ),
+    "accept_mail": _by_monitor(switch, "Accept every message and discard it. Honest mail is lost without a bounce."),
+    "log_data_events": _by_monitor(switch, "Log and show what callers send and the replies, not only connections."),
+    "log_local_ip": Key(switch, "Log the address that each caller connected to. It costs a system call a session."),
     "log_dir": _at_start(_PATH, "The log directory. Empty = the default; - = standard output."),
-    "log_format": _at_start(
-        choice(("text", "json")), "The format of a log line: `time event key=value ...`, or a JSON object."
-    ),
+    "log_format": _at_start(choice(("text", "json")), "The format of a log line: `time event key=value ...` or JSON."),
     "log_keep_days": _at_start(whole(0, 36_500), "Logs older than this many days are removed. 0 = never."),
     "log_max_bytes_per_day": _at_start(
         whole(0, 1 << 50),
-        "When the log of a day reaches this many bytes, logging stops until the next day. One source can use a"
-        " 64th. 0 = no limit.",
+        "At this many bytes a day, logging stops until the next. One source can use a 64th. 0 = no limit.",
     ),
-    "log_min_free_bytes": _at_start(
-        whole(0, 1 << 50), "Logging stops while fewer than this many bytes of the disk are free. 0 = no limit."
-    ),
-    "metrics_file": _at_start(
-        _FILE, "A file with the counters, for node_exporter's textfile collector (.prom). Empty = none."
-    ),
-    "state_dir": _at_start(
-        _PATH, "The state directory, which keeps the settings that monitors change. Empty = the default."
-    ),
-    "blocklist_file": _at_start(
-        _FILE, "A file with a block list of repeated callers, which the server keeps up to date. Empty = none."
-    ),
+    "log_min_free_bytes": _at_start(whole(0, 1 << 50), "Logging stops at fewer free bytes on the disk. 0 = no limit."),
+    "metrics_file": _at_start(_FILE, "A .prom file of counters for node_exporter's textfile collector. Empty = none."),
+    "state_dir": _at_start(_PATH, "The state directory, with the settings that monitors change. Empty = the default."),
+    "blocklist_file": _at_start(_FILE, "A file for the block list that the server keeps up to date. Empty = none."),
     "blocklist_format": _at_start(choice(BLOCKLIST_FORMATS), "The format of the block list."),
     "blocklist_min_hits": _at_start(
         whole(1, 1_000), "An IPv4 address or an IPv6 /64 is listed at this many hits. A hit is a session with evidence."

@@ -110,10 +110,9 @@ def shown_names(own: Mapping[str, str]) -> dict[str, str]:
 def own_address(host: str) -> str | None:
     """Return the address of a host if it is one of this machine's own, else None."""
     try:
-        addresses = resolve(host)
+        return next(filter(_is_own, resolve(host)), None)
     except LinkError:
         return None
-    return next((address for address in addresses if _is_own(address)), None)
 
 
 def resolve(host: str) -> list[str]:

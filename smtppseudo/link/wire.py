@@ -63,7 +63,16 @@ class Wire:
         """Return whether no hello comes in clear text, but a second connection speaks TLS. Raises ClosedError."""
         if not isinstance(self._sock, socket.socket) or self._wait(min(_HELLO_S, timeout_s)):
             return False
-        return _speaks_tls(self._sock, max(0.0, timeout_s - _HELLO_S))
+        from smtppseudo.net import tls  # noqa: PLC0415 - most connections are to this machine
+
+        left_s = max(0.0, timeout_s - _HELLO_S)
+        give_up_at = time.monotonic() + left_s
+        try:
+            with socket.create_connection(self._sock.getpeername()[:2], left_s) as second:
+                tls.connect(second, give_up_at - time.monotonic())
+        except OSError:
+            return False
+        return True
 
     def request(self, op: str, **fields: object) -> int:
         """Send a request; return its number. Raises ClosedError and ValueError; `read` reports a lost connection."""
@@ -147,7 +156,7 @@ def connect_socket(host: str | None, port: int, timeout_s: float) -> socket.sock
 
 def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: str | None) -> "TlsSocket":
     """Start TLS with the server at the requested host and port. Raises LinkError; then only the handshake was sent."""
-    from smtppseudo.net import tls  # noqa: PLC0415 - most connections are to this machine
+    from smtppseudo.net import tls  # noqa: PLC0415 - as above
 
     name = f"{place[0]} port {place[1]}"
     try:
@@ -177,19 +186,6 @@ def secure(sock: socket.socket, place: tuple[str, int], timeout_s: float, pin: s
     if fingerprint != pin:
         raise errors.ChangedCertificateError(fingerprint, place, pin)
     return secured
-
-
-def _speaks_tls(sock: socket.socket, timeout_s: float) -> bool:
-    """Return whether a second connection to the same server completes a TLS handshake in time."""
-    from smtppseudo.net import tls  # noqa: PLC0415 - as above
-
-    give_up_at = time.monotonic() + timeout_s
-    try:
-        with socket.create_connection(sock.getpeername()[:2], timeout_s) as second:
-            tls.connect(second, give_up_at - time.monotonic())
-    except OSError:
-        return False
-    return True
 
 
 def _advice(host: str | None, port: int) -> str:

@@ -1,30 +1,32 @@
-"""Dated log files: one a day. A file that cannot be written never stops the server."""
+"""Dated log files: one a day; old ones are removed. A file that cannot be written never stops the server."""
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
+from smtppseudo.config.settings import Settings
 from smtppseudo.files import open_log
-from smtppseudo.log.lost_lines import Lost, LostLines
-from smtppseudo.log.retention import OldLogs
+from smtppseudo.log.lost_lines import LostLines
 
 CHECK_EVERY_S: Final = 1.0
-
-
-class Limits(NamedTuple):
-    """How much of the disk the logs may use; 0 = no limit."""
-
-    keep_days: int = 90
-    max_bytes_per_day: int = 1 << 30
-    min_free_bytes: int = 256 << 20
+# .log.1, .log-20261125, .log.2.gz; with `extension .log` in logrotate's settings .1.log
+_ROTATION: Final = r"(?:[._-]\d+)*"
+LOG_NAME: Final = re.compile(
+    rf"(?P<day>\d{{4}}-\d\d-\d\d)(?P<inner>{_ROTATION})\.log(?P<outer>{_ROTATION})"
+    r"(?P<packed>\.(?:gz|Z|bz2|lz|lz4|lzma|lzo|xz|zip|zst))?",
+    re.ASCII,
+)
+"""The name of a log file: YYYY-MM-DD.log, or what logrotate and gzip make of it."""
+_DAY_S: Final = 86_400
 
 
 class DatedLog:
-    """Writes lines to `directory`/YYYY-MM-DD.log, the lines of a loop turn with one system call.
+    """Writes lines to `log_dir`/YYYY-MM-DD.log, the lines of a loop turn with one system call.
 
     Several processes may write to one directory: each write appends whole lines. If a file was renamed or removed, a
     new one is opened within a second. `account` counts the lines that could not be written. When writing works again,
@@ -32,23 +34,23 @@ class DatedLog:
     the day's bytes that was used at the last check.
     """
 
-    def __init__(self, directory: Path, limits: Limits, on_trouble: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, on_trouble: Callable[[str], None]) -> None:
         self.account = LostLines(on_trouble)
         self.used = 0.0
-        self._directory = directory
-        self._limits = limits
+        self._directory = self._path = Path(settings.log_dir)
+        self._max_bytes = settings.log_max_bytes_per_day or inf
+        self._min_free_bytes = settings.log_min_free_bytes
         self._on_trouble = on_trouble
-        self._old_logs = OldLogs(directory, limits.keep_days, on_trouble)
+        self._old_logs = OldLogs(self._directory, settings.log_keep_days, on_trouble)
         self._fd = -1
-        self._path = directory
         self._day = ""
         self._bytes = 0  # the size of today's file at the last check, and the bytes written since then
         self._check_at = 0.0
         self._lines_since_check = 0
         self._trouble = ""  # why no line can be written now
 
-    def prepare(self, day: str, now: float) -> Lost | None:
-        """Open or check the file before a `write`; return the lost lines that the first line written must report.
+    def prepare(self, day: str, now: float) -> int:
+        """Open or check the file before a `write`; return how many lost lines the first line written must report.
 
         `day` is the local date, `now` monotonic seconds.
         """
@@ -71,7 +73,7 @@ class DatedLog:
             account.lose(len(lines))
             return size
         written = 0
-        if 0 < self._limits.max_bytes_per_day < self._bytes + size:
+        if self._bytes + size > self._max_bytes:
             self._begin_trouble("log_max_bytes_per_day is reached", now)
         else:
             try:
@@ -109,13 +111,13 @@ class DatedLog:
                 self._close_if_moved()
             if self._fd < 0:
                 self._open()
-            if self._limits.min_free_bytes:
+            if self._min_free_bytes:
                 self._check_free_bytes()
         except OSError as error:
             self._close()
             self._begin_trouble(error.strerror or str(error), now)
         self._lines_since_check = 0
-        self.used = self._bytes / (self._limits.max_bytes_per_day or inf)
+        self.used = self._bytes / self._max_bytes
 
     def _close_if_moved(self) -> None:
         opened = os.fstat(self._fd)
@@ -136,19 +138,14 @@ class DatedLog:
 
     def _open(self) -> None:
         self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        fd = open_log(self._path)
-        try:
-            status = os.fstat(fd)
-            if not (stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)):
-                raise OSError(0, "not a regular file")  # noqa: TRY301 - it is closed like after other errors
-            if status.st_size:
-                os.lseek(fd, -1, os.SEEK_END)  # O_APPEND still writes at the end
-            # After a crash of this or another process, the last line may lack its LF.
-            self.account.is_cut_short = status.st_size > 0 and os.read(fd, 1) != b"\n"
-        except BaseException:
-            os.close(fd)
-            raise
-        self._fd = fd
+        self._fd = open_log(self._path)
+        status = os.fstat(self._fd)
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)):
+            raise OSError(0, "not a regular file")
+        if status.st_size:
+            os.lseek(self._fd, -1, os.SEEK_END)  # O_APPEND still writes at the end
+        # After a crash of this or another process, the last line may lack its LF.
+        self.account.is_cut_short = status.st_size > 0 and os.read(self._fd, 1) != b"\n"
         self._bytes = status.st_size
 
     def _check_free_bytes(self) -> None:
@@ -157,7 +154,7 @@ class DatedLog:
             free_bytes = space.f_bavail * space.f_frsize
         else:  # Windows
             free_bytes = shutil.disk_usage(self._directory).free
-        if free_bytes < self._limits.min_free_bytes:
+        if free_bytes < self._min_free_bytes:
             raise OSError(0, "fewer than log_min_free_bytes are free on the disk")
 
     def _close(self) -> None:
@@ -170,3 +167,48 @@ class DatedLog:
             call(fd)
         except OSError as error:
             self._on_trouble(f"{self._path}: {error.strerror}; the last log lines may be lost")
+
+
+class OldLogs:
+    """Removes logs of `directory` that are older than `keep_days` days, also rotated and compressed ones; 0 = none.
+
+    A clock that jumps ahead makes every log look old. So no log is removed on a day to which the clock jumped, or on a
+    first day with nothing but old logs. If the clock is right, they are removed on the next day. Calls `on_trouble`
+    with a message then, and for each log that cannot be removed.
+    """
+
+    def __init__(self, directory: Path, keep_days: int, on_trouble: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._keep_days = keep_days
+        self._on_trouble = on_trouble
+        self._day = ""
+        self._begun_at = 0.0  # when `_day` began, monotonic seconds
+
+    def begin_day(self, day: str, now: float) -> None:
+        """Remove old logs if `day` is not the local date of the last call; `now` is monotonic seconds."""
+        before, begun_at = self._day, self._begun_at
+        self._day, self._begun_at = day, now
+        if not self._keep_days or day == before:
+            return
+        from datetime import date, timedelta  # noqa: PLC0415 - once a day
+
+        today = date.fromisoformat(day)
+        oldest = str(today - timedelta(days=self._keep_days))
+        try:
+            logs = [log for log in self._directory.iterdir() if LOG_NAME.fullmatch(log.name) and log.name[:10] != day]
+        except OSError:
+            return  # opening the log reports the error
+        old = [path for path in logs if path.name[:10] < oldest]
+        if before:
+            is_doubtful = (today - date.fromisoformat(before)).days > (now - begun_at) / _DAY_S + 1
+        else:
+            is_doubtful = old == logs
+        if old and is_doubtful:
+            log = self._directory / f"{day}.log"
+            self._on_trouble(f"{log}: the clock may be wrong; {len(old)} old logs are kept until tomorrow")
+            return
+        for path in old:
+            try:
+                path.unlink()
+            except OSError as error:
+                self._on_trouble(f"{path}: {error.strerror}; this old log cannot be removed")

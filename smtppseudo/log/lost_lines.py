@@ -1,14 +1,6 @@
 """Lost lines: counts the log lines that could not be written, also after partial writes."""
 
 from collections.abc import Callable
-from typing import NamedTuple
-
-
-class Lost(NamedTuple):
-    """How many log lines could not be written, and why the last of them could not."""
-
-    reason: str
-    lines: int
 
 
 class LostLines:
@@ -29,11 +21,11 @@ class LostLines:
         self._on_trouble = on_trouble
         self._reported_trouble = ""
 
-    def report(self, *, can_write: bool) -> Lost | None:
-        """Return the lost lines that the first line of the next write must report; None if none, or not `can_write`."""
+    def report(self, *, can_write: bool) -> int:
+        """Return how many lost lines the first line of the next write must report; 0 if none, or not `can_write`."""
         self._is_reporting = self.unreported > 0 and can_write
         self.was_reported = False
-        return Lost(self.reason, self.unreported) if self._is_reporting else None
+        return self.unreported if self._is_reporting else 0
 
     def encode(self, lines: list[str]) -> bytes:
         """Return the bytes to write: the lines, after the LF of a line that was cut short."""

@@ -5,7 +5,7 @@ import select
 from collections.abc import Callable
 from typing import Final
 
-from smtppseudo.log.lost_lines import Lost, LostLines
+from smtppseudo.log.lost_lines import LostLines
 
 RETRY_EVERY_S: Final = 1.0
 TOO_SLOW: Final = "its reader is too slow"
@@ -27,8 +27,8 @@ class LogStream:
         self._fd = fd
         self._retry_at = 0.0
 
-    def prepare(self, day: str, now: float) -> Lost | None:  # noqa: ARG002 - a stream has no days
-        """Return the lost lines that the first line written must report; `now` is monotonic seconds."""
+    def prepare(self, day: str, now: float) -> int:  # noqa: ARG002 - a stream has no days
+        """Return how many lost lines the first line written must report; `now` is monotonic seconds."""
         can_write = not self.account.unreported or (now >= self._retry_at and _has_room(self._fd))
         return self.account.report(can_write=can_write)
 

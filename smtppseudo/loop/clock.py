@@ -7,7 +7,6 @@ from collections.abc import Callable
 class Clock:
     """The time of this turn: `now` in monotonic seconds for deadlines, the wall clock only for display.
 
-    `monotonic` and `wall_ns` are the sources; tests pass their own.
     `second` counts the seconds since 1970. `stamp` is RFC 3339, UTC, with milliseconds: 2026-01-31T23:59:59.999Z.
     `day` is the local date, 2026-01-31, and `midnight` the stamp of its beginning. `greeting_date` is the local time in
     the greeting's format, 06/01/2012 2:41:11 PM -0700; it is a new object each second.

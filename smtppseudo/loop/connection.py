@@ -18,7 +18,6 @@ RECEIVE_BYTES: Final = 2048  # commands are short; a larger buffer costs more ti
 _FEW_BYTES: Final = 128  # a command or two: replying is cheaper than asking whether the peer is still there
 STALL_TIMEOUT_S: Final = 30.0
 LINGER_S: Final = 2.0
-_LINGER_AFTER: Final = ("errors", "http")
 HANDSHAKE_TIMEOUT_S: Final = 30.0
 BACKLOG_BYTES_MAX: Final = 16 << 20
 
@@ -81,9 +80,8 @@ _HANDSHAKING, _OPEN, _PACED, _READ_PAUSED, _FLUSHING, _LINGERING, _CLOSED = Phas
 class Connection(Generic[M_co]):
     """Carries bytes between a socket and its machine, and time to the machine.
 
-    It reads nothing while the kernel has not taken a whole reply. So a peer that does not read its replies costs the
-    memory of one. It is closed (`stalled`) after 30 s without progress, or at once if the replies to all such peers
-    take more than 16 MiB.
+    It reads nothing while the kernel has not taken a whole reply: a peer that does not read costs the memory of one. It
+    is closed (`stalled`) after 30 s without progress, or at once if the replies to all such peers exceed 16 MiB.
     """
 
     __slots__ = ("_owner", "_phase", "_unsent", "due_tick", "machine", "sock")
@@ -229,10 +227,8 @@ class Connection(Generic[M_co]):
             self.close("tls" if isinstance(error, TlsError) else "reset", now)
 
     def _is_served(self, data: bytes, now: float) -> bool:
-        """Return whether the peer is still there, so that the data is served; else close the connection.
-
-        The kernel still returns data that came before an RST: it can be hundreds of commands.
-        """
+        """Return whether the peer is still there, so that the data is served; else close the connection."""
+        # The kernel still returns data that came before an RST: it can be hundreds of commands.
         try:
             if data and (
                 len(data) <= _FEW_BYTES or self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) not in GONE
@@ -254,7 +250,13 @@ class Connection(Generic[M_co]):
     def _send(self, data: bytes, now: float) -> None:
         machine = self.machine
         reason = machine.close_reason
-        if not self._send_whole(data, DONTWAIT if reason is None or reason == "tls" else DONTWAIT_MORE, now):
+        sent: int | OSError
+        try:
+            sent = self.sock.send(data, DONTWAIT if reason is None or reason == "tls" else DONTWAIT_MORE)
+        except OSError as error:
+            sent = error
+        if sent != len(data):
+            self.on_short_send(data, sent, now)
             return
         if self._phase is not _OPEN:
             if not self._read_again(_OPEN, now):
@@ -262,18 +264,6 @@ class Connection(Generic[M_co]):
             self._owner.reactor.wheel.schedule(self, machine.deadline)
         if reason is not None:
             self._finish(now)
-
-    def _send_whole(self, data: bytes, flags: int, now: float) -> bool:
-        """Send data; return whether the kernel has taken all of it."""
-        sent: int | OSError
-        try:
-            sent = self.sock.send(data, flags)
-        except OSError as error:
-            sent = error
-        if sent == len(data):
-            return True
-        self.on_short_send(data, sent, now)
-        return False
 
     def _on_nothing_to_send(self, now: float) -> None:
         if self.machine.close_reason is not None:
@@ -288,7 +278,7 @@ class Connection(Generic[M_co]):
         if before is _FLUSHING:
             self._set_unsent(b"")
             self.machine.flushed(now)
-        return (before is not _FLUSHING and before is not _READ_PAUSED) or self._rewatch(READ, now)
+        return self._rewatch(READ, now)
 
     def _wait_for_kernel(self, unsent: bytes, now: float, *, progress: bool) -> None:
         self._set_unsent(unsent)
@@ -322,7 +312,7 @@ class Connection(Generic[M_co]):
         if reason == "tls" and self.machine.awaits_tls:
             self._start_tls(now)
             return
-        if reason in _LINGER_AFTER:
+        if reason in ("errors", "http"):
             try:
                 self.sock.shutdown(socket.SHUT_WR)
             except OSError:
@@ -334,14 +324,15 @@ class Connection(Generic[M_co]):
         self.close(reason or "peer", now)
 
     def _start_tls(self, now: float) -> None:
-        reactor, tls = self._owner.reactor, self._owner.tls
+        owner = self._owner
         # The certificate may be gone, and the room, too: it is not kept while a tarpit sends the reply.
-        if tls is None or not tls.has_room:
+        if owner.tls is None or not owner.tls.has_room:
             self.close("tls", now)
             return
-        self.sock = tls.wrap(self.sock)
+        self.sock = owner.tls.wrap(self.sock)
         self._phase = _HANDSHAKING
-        reactor.wheel.schedule(self, min(now + HANDSHAKE_TIMEOUT_S, self.machine.expires_at))
+        if self._rewatch(READ, now):
+            owner.reactor.wheel.schedule(self, min(now + HANDSHAKE_TIMEOUT_S, self.machine.expires_at))
 
     def _shake_hands(self, now: float) -> None:
         """Do the next step of the TLS handshake. After too many in this turn, do nothing: the socket stays ready."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from smtppseudo.config.settings import Warn
 from smtppseudo.files import is_root
 from smtppseudo.loop.reactor import Reactor, Timer
 from smtppseudo.net.addresses import plain_address, set_port_options, socket_address
@@ -18,8 +19,6 @@ BATCH_MAX: Final = 64
 PAUSE_S: Final = 1.0
 REPORT_EVERY_S: Final = 60.0
 _CAN_SUSPEND: Final = sys.platform == "linux"
-_PORTS_OF_ROOT: Final = 1024
-_TCP_INFO_BYTES: Final = 32  # struct tcp_info up to tcpi_sacked
 
 # Takes the socket, the peer's address and port, our port, and the time. Returns False to end the batch.
 OnAccept = Callable[[socket.socket, str, int, int, float], bool]
@@ -36,10 +35,8 @@ class _Socket4(socket.socket):
         super().__init__(self.family, self.type, fileno=fileno)
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a connection, without the default time-out. This saves 1 % of a session's instructions.
-
-        The connection is of the base class, which is written in C: this saves another 2 %.
-        """
+        """Accept a connection, without the default time-out: this saves 1 % of a session's instructions."""
+        # The connection is of the base class, which is written in C: this saves another 2 %.
         fd, address = self._accept()  # type: ignore[attr-defined]  # not in typeshed, but in CPython and PyPy
         return socket.SocketType(self.family, self.type, 0, fd), address  # type: ignore[return-value]
 
@@ -52,10 +49,7 @@ class _Socket6(_Socket4):
 
 
 class ListenError(Exception):
-    """The server cannot listen on `address` and `port`; `errno` is the reason.
-
-    `overlaps`: an address on which the server listens already, and which includes this one or is included.
-    """
+    """The server cannot listen on `address` and `port`. `overlaps`: one of its own addresses, if that is the reason."""
 
     def __init__(self, address: str, port: int, error: OSError) -> None:
         super().__init__(f"{address} port {port}: {error.strerror}")
@@ -121,15 +115,6 @@ def close_with_reply(sock: socket.socket, reply: bytes) -> None:
         pass  # closed all the same (close(2))
 
 
-def _backlog_of(sock: socket.socket) -> int:
-    """Return the backlog that the socket was given when it began to listen."""
-    if not _CAN_SUSPEND:
-        return BACKLOG
-    # Of a listening socket, Linux returns the backlog as tcpi_sacked.
-    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-    return int.from_bytes(info[-4:], sys.byteorder)
-
-
 class Listener:
     """Passes accepted sockets to `on_accept`. `on_trouble` receives errors of accept(2), at most once a minute.
 
@@ -137,13 +122,7 @@ class Listener:
     """
 
     def __init__(
-        self,
-        sock: socket.socket,
-        reactor: Reactor,
-        on_accept: OnAccept,
-        on_trouble: Callable[[str], None],
-        *,
-        is_inherited: bool = False,
+        self, sock: socket.socket, reactor: Reactor, on_accept: OnAccept, on_trouble: Warn, *, is_inherited: bool
     ) -> None:
         self.address: str = sock.getsockname()[0]
         self.port: int = sock.getsockname()[1]
@@ -156,16 +135,16 @@ class Listener:
         self._retry_timer = Timer(reactor, self._watch)
         self._report_at = 0.0
         self._batch = 1
-        self._is_watching = False
         self._is_inherited = is_inherited
-        self.is_suspended = False
-        self._backlog = _backlog_of(sock)
+        self._is_watching = self.is_suspended = False
+        self._backlog = BACKLOG
+        if _CAN_SUSPEND:  # the next `listen` must not change it; Linux returns it as tcpi_sacked, at byte 28
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+            self._backlog = int.from_bytes(info[-4:], sys.byteorder)
         sock.setblocking(False)
-        try:
+        with contextlib.suppress(OSError):  # replies to pipelined commands are slower, nothing else
             # Accepted sockets inherit this option: one system call here instead of one for each connection.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
-            pass  # replies to pipelined commands are slower, nothing else
         self._watch(reactor.clock.now)
 
     def ready(self, now: float) -> None:
@@ -185,7 +164,7 @@ class Listener:
                 if error.errno != errno.ENOTCONN:  # not listening
                     raise
             self._unwatch()
-        elif self.port < _PORTS_OF_ROOT and os.name == "posix" and not is_root():
+        elif self.port < 1024 and os.name == "posix" and not is_root():
             raise OSError(errno.EPERM, "this system frees a closed port, and only root can open it again")
         else:
             self._unwatch()
@@ -207,12 +186,9 @@ class Listener:
         self._watch(self._reactor.clock.now)
 
     def close(self) -> None:
-        """Stop listening.
-
-        An inherited socket must go on listening for the next server, which gets the connections in its queue. systemd
-        fails a socket unit whose socket is shut down.
-        """
+        """Stop listening."""
         self._unwatch()
+        # The next server gets what waits at an inherited socket. systemd fails a socket unit whose socket is shut down.
         if self._is_inherited and self.is_suspended and _CAN_SUSPEND:
             with contextlib.suppress(OSError):
                 self._sock.listen(self._backlog)
@@ -220,10 +196,7 @@ class Listener:
             self._sock.close()
 
     def _accept(self, now: float) -> None:
-        """Accept a batch of connections.
-
-        The size of the batch follows the load, so that a steady stream costs no `accept` that finds nothing.
-        """
+        """Accept a batch of connections. Its size follows the load: a steady stream costs no `accept` for nothing."""
         if not self._is_watching:
             return  # closed or suspended earlier in this turn
         accepted = 0

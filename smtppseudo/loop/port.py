@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 
+from smtppseudo.config.settings import Warn
 from smtppseudo.loop.listener import Listener, ListenError, OnAccept, listen
 from smtppseudo.loop.reactor import Reactor
 from smtppseudo.net.addresses import includes, plain_address
@@ -17,13 +18,7 @@ class Port:
     does not have. `on_trouble` is that of `Listener`.
     """
 
-    def __init__(
-        self,
-        reactor: Reactor,
-        handler_for: Callable[[str], OnAccept],
-        say: Callable[[str], None],
-        on_trouble: Callable[[str], None],
-    ) -> None:
+    def __init__(self, reactor: Reactor, handler_for: Callable[[str], OnAccept], say: Warn, on_trouble: Warn) -> None:
         self._reactor = reactor
         self._handler_for = handler_for
         self._say = say
@@ -41,16 +36,11 @@ class Port:
         return any(listener.is_suspended for listener in self._listeners)
 
     def open(self, addresses: tuple[str, ...], port: int, inherited: tuple[socket.socket, ...]) -> None:
-        """Listen on the inherited sockets; without any, on a port of each address (port 0 = any free port).
-
-        Raises ListenError; then nothing listens.
-        """
-        if inherited:
-            for sock in inherited:
-                self._add(sock, is_inherited=True)
-            return
+        """Listen on the inherited sockets, else on a port of each address (0 = any free). Raises ListenError."""
+        for sock in inherited:
+            self._add(sock, is_inherited=True)
         try:
-            for address in addresses:
+            for address in () if inherited else addresses:
                 self._listen(address, port, is_optional=len(addresses) > 1)
                 if self._listeners:
                     port = self._listeners[0].port  # the same free port on each address
@@ -65,13 +55,13 @@ class Port:
 
     def suspend(self) -> None:
         """Refuse connections. Raises OSError; then all listeners still listen."""
-        listening = [listener for listener in self._listeners if not listener.is_suspended]
-        self._all_or_none(listening, Listener.suspend, Listener.resume)
+        self._all_or_none(
+            [each for each in self._listeners if not each.is_suspended], Listener.suspend, Listener.resume
+        )
 
     def resume(self) -> None:
         """Accept connections again. Raises ListenError; then all listeners stay suspended."""
-        suspended = [listener for listener in self._listeners if listener.is_suspended]
-        self._all_or_none(suspended, Listener.resume, Listener.suspend)
+        self._all_or_none([each for each in self._listeners if each.is_suspended], Listener.resume, Listener.suspend)
 
     def close(self) -> None:
         """Stop listening."""
@@ -85,8 +75,9 @@ class Port:
         except ListenError as error:
             no_ipv6 = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and address in ("::", "::1")
             if not (no_ipv6 and is_optional):
-                own = [place.address for place in self._listeners]
-                error.overlaps = next((ip for ip in own if includes(ip, address) or includes(address, ip)), "")
+                error.overlaps = next(
+                    (ip for ip, _ in self.places if includes(ip, address) or includes(address, ip)), ""
+                )
                 raise
             self._say(f"this machine has no IPv6; not listening on {address}")
         else:

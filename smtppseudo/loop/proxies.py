@@ -21,9 +21,8 @@ Admit = Callable[[socket.socket, str, int, int, float, bytes, bool], bool]
 class ProxyGate:
     """Accepts connections; reads the header of those from `proxies` before it passes them to `admit`.
 
-    Until its header is complete, a connection has no slot and no session, and gets no reply. At most `waiting_max`
-    connections wait for their headers, each at most 5 s. A connection over these limits, or with a malformed header, is
-    closed, and reported to `on_closed` with the proxy's address.
+    Until then a connection has no slot and no session, and gets no reply. At most `waiting_max` wait for their headers,
+    each at most 5 s. One over these limits, or with a malformed header, is closed, and reported to `on_closed`.
     """
 
     def __init__(self, reactor: Reactor, admit: Admit, on_closed: OnClosed, waiting_max: int) -> None:

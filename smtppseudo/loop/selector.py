@@ -89,10 +89,7 @@ class EpollSelector:
         self._masks[fd] = mask
 
     def rewatch(self, fd: int, watched: Any, mask: int) -> None:
-        """Change the object or the mask of a watched descriptor; a mask of 0 reports only errors.
-
-        Raises OSError; the descriptor is then no longer watched.
-        """
+        """Change the object or the mask of a descriptor. Raises OSError; the descriptor is then no longer watched."""
         if mask != self._masks[fd]:
             try:
                 self._epoll.modify(fd, _EPOLL_EVENTS[mask])
@@ -109,11 +106,8 @@ class EpollSelector:
             self._epoll.unregister(fd)
 
     def forget(self, fd: int) -> None:
-        """Stop watching a descriptor that is closed next, without a system call. It need not be watched.
-
-        This is right only while no other process holds the socket: epoll watches a socket until its last descriptor is
-        closed (epoll(7), question 6).
-        """
+        """Stop watching a descriptor that is closed next, without a system call. It need not be watched."""
+        # Only while no other process holds the socket: epoll watches it until its last descriptor is closed (epoll(7)).
         if 0 <= fd < len(self._objects):
             self._objects[fd] = None
             self._masks[fd] = 0

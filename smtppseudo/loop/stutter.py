@@ -36,10 +36,7 @@ class Stutter:
         self._rounds: dict[tuple[int, float, type], Round] = {}
 
     def add(self, connection: Stuttered, deadline: float, byte_s: float) -> None:
-        """Send one byte at the deadline and one every `byte_s` seconds after it, each at most 100 ms late.
-
-        This ends when the connection is scheduled on the wheel, or cancelled there.
-        """
+        """Send a byte at the deadline and each `byte_s` after it, at most 100 ms late, until the wheel has it again."""
         self._wheel.cancel(connection)
         connection.due_tick = _IN_ROUND
         self.put(Round(self, connection, deadline, byte_s))

@@ -8,10 +8,7 @@ _STALE_MAX: Final = 64  # a closed connection stays in memory while a bucket ref
 
 
 class Timed(Protocol):
-    """An object with a deadline. The reactor calls `due` when that has passed, and `fault` with what `due` raises.
-
-    That is a bug of the server, and must cost only this object. `now` is monotonic seconds.
-    """
+    """An object with a deadline. The reactor calls `due` when that has passed, and `fault` with what `due` raises."""
 
     due_tick: int  # kept by the wheel: 0 = not scheduled; below 0 = scheduled elsewhere
 
@@ -23,12 +20,11 @@ class Wheel:
     """Holds each item in the bucket of its deadline (monotonic seconds), so that all due items are found at once.
 
     Scheduling, moving and cancelling take constant time on average. An item is due at most `resolution_s` late, never
-    early. If an item's deadline mostly moves later (a time-out that each command renews), the owner need not move it
-    in the wheel: it schedules the item again when that comes due too early.
+    early. A time-out that each command renews need not be moved: the owner schedules it again when it is due too early.
 
-    Moving or cancelling an item leaves a stale entry in its bucket, which no longer equals the item's `due_tick`. So a
-    bucket can be a list, which takes a quarter of the memory of a set and half the time to add to. All stale entries
-    are removed when there are more than 64, and more than there were entries in use after the last removal.
+    Moving or cancelling leaves a stale entry in a bucket, which no longer equals the item's `due_tick`. So a bucket can
+    be a list, which takes a quarter of a set's memory and half the time to add to. All stale entries are removed when
+    there are more than 64, and more than there were entries in use after the last removal.
     """
 
     __slots__ = ("_buckets", "_last_tick", "_resolution_s", "_stale", "_stale_max", "_ticks")
@@ -37,8 +33,7 @@ class Wheel:
         self._resolution_s = resolution_s
         self._buckets: dict[int, list[Timed]] = {}
         self._ticks: list[int] = []  # a heap of the keys of _buckets
-        self._last_tick = 0
-        self._stale = 0
+        self._last_tick = self._stale = 0
         self._stale_max = _STALE_MAX
 
     def schedule(self, item: Timed, deadline: float) -> None:

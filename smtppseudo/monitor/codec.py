@@ -7,6 +7,7 @@ counts for the length.
 import json
 import math
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
 PROTOCOL = 1  # the version that both sides speak
@@ -67,31 +68,29 @@ class FrameReader:
         self._buffer += data
         found: list[Frame | FrameError] = []
         start = 0
-        while (line := self._next_line(start)) is not None:
-            item = line if isinstance(line, FrameError) else _parse(line)
-            found.append(item)
-            if isinstance(item, FrameError):
-                self.has_failed = True
-                self._buffer.clear()
-                return found
-            start = self._searched
+        try:
+            while (line := self._next_line(start)) is not None:
+                found.append(_parse(line))
+                start = self._searched
+        except _InvalidError as invalid:
+            self.has_failed = True
+            self._buffer.clear()
+            return [*found, invalid.error]
         del self._buffer[:start]
         self._searched = len(self._buffer)
         return found
 
-    def _next_line(self, start: int) -> bytes | FrameError | None:
+    def _next_line(self, start: int) -> bytes | None:
         """Return the line that begins at `start`, without its LF; None if it has not ended."""
         buffer = self._buffer
-        if start == len(buffer):
-            return None
-        if buffer[start] != _OPENING:
-            return NO_OBJECT
+        if start < len(buffer) and buffer[start] != _OPENING:
+            raise _InvalidError(NO_OBJECT)
         end = buffer.find(b"\n", self._searched, start + self.max_bytes + 1)
         if end >= 0:
             self._searched = end + 1
             return bytes(buffer[start:end])
         if len(buffer) - start > self.max_bytes:
-            return FrameError(TOO_BIG, f"a frame is at most {self.max_bytes} bytes")
+            raise _InvalidError(FrameError(TOO_BIG, f"a frame is at most {self.max_bytes} bytes"))
         return None
 
 
@@ -108,23 +107,21 @@ def encode(frame: Mapping[str, object]) -> bytes:
     return text.encode("ascii") + b"\n"
 
 
-def _parse(line: bytes) -> Frame | FrameError:
+def _parse(line: bytes) -> Frame:
     """Parse a line that begins with `{`, so valid JSON in it is an object."""
     text = line.removesuffix(b"\r").decode("latin-1")
     if not (text.isascii() and text.isprintable()):
-        return NOT_PRINTABLE
+        raise _InvalidError(NOT_PRINTABLE)
     if _is_too_deep(line):
-        return TOO_DEEP
+        raise _InvalidError(TOO_DEEP)
     try:
         frame: Frame = _DECODER.decode(text)
         if "\\ud" in text or "\\uD" in text:
             json.dumps(frame, ensure_ascii=False).encode()  # UTF-8 has no surrogates
-    except _LimitError as limit:
-        return limit.error
     except UnicodeEncodeError:
-        return LONE_SURROGATE
+        raise _InvalidError(LONE_SURROGATE) from None
     except ValueError:
-        return NOT_JSON
+        raise _InvalidError(NOT_JSON) from None
     return frame
 
 
@@ -138,16 +135,11 @@ def _is_too_deep(line: bytes) -> bool:
         return False
     unescaped = line.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = b"".join(unescaped.split(b'"')[::2]).translate(None, _NOT_A_BRACKET)
-    depth = 0
-    for byte in brackets:
-        depth += 1 if byte in b"{[" else -1
-        if depth > MAX_DEPTH:
-            return True
-    return False
+    return max(accumulate(1 if byte in b"{[" else -1 for byte in brackets)) > MAX_DEPTH
 
 
-class _LimitError(ValueError):
-    """Carries a `FrameError` out of the decoder."""
+class _InvalidError(Exception):
+    """Carries a `FrameError` to the reader."""
 
     def __init__(self, error: FrameError) -> None:
         self.error = error
@@ -157,24 +149,22 @@ def _object(pairs: list[tuple[str, object]]) -> Frame:
     # RFC 8259 section 4: if a name occurs twice, two readers may see two different objects.
     frame = dict(pairs)
     if len(frame) != len(pairs):
-        raise _LimitError(KEY_TWICE)
+        raise _InvalidError(KEY_TWICE)
     return frame
 
 
 def _integer(text: str) -> int:
     if len(text) > MAX_NUMBER_CHARS:
-        raise _LimitError(NUMBER_OUT_OF_RANGE)
+        raise _InvalidError(NUMBER_OUT_OF_RANGE)
     return int(text)
 
 
-def _fraction(text: str) -> float:
+def _finite(text: str) -> float:
     value = float(text) if len(text) <= MAX_NUMBER_CHARS else math.inf
     if not math.isfinite(value):  # NaN, Infinity, and 1e999: a valid number, but infinite as a float
-        raise _LimitError(NUMBER_OUT_OF_RANGE)
+        raise _InvalidError(NUMBER_OUT_OF_RANGE)
     return value
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_fraction
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_finite, parse_constant=_finite)
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))

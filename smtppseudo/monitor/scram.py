@@ -60,9 +60,7 @@ class _Exchange:
 
     def __init__(self, nonce: str, state: ExchangeState) -> None:
         if not _is_nonce(nonce) or not MIN_NONCE_CHARS <= len(nonce) <= MAX_NONCE_CHARS:
-            raise ValueError(
-                f"a nonce must be {MIN_NONCE_CHARS} to {MAX_NONCE_CHARS} printable ASCII, no space or comma"
-            )
+            raise ValueError(f"a nonce must be {MIN_NONCE_CHARS} to {MAX_NONCE_CHARS} of 0x21 to 0x7E without comma")
         self._nonce = nonce
         self.state = state
 
@@ -109,7 +107,10 @@ class ServerExchange(_Exchange):
         if authzid:
             raise ScramError("an authorization identity is not supported")
         name, nonce = _values(bare, "nr")
-        self.user, self._nonce = _user(name), _nonce(nonce, MAX_NONCE_CHARS) + self._nonce
+        if name.count("=") != name.count("=2C") + name.count("=3D"):  # its only escapes (RFC 5802 section 5.1)
+            raise ScramError("the user name holds a bare =")
+        self.user = name.replace("=2C", ",").replace("=3D", "=")
+        self._nonce = _nonce(nonce, MAX_NONCE_CHARS) + self._nonce
         if flag == BINDS and not self.channel:
             raise ScramError("channel binding is not supported")
         if flag == COULD_BIND and self.channel:
@@ -123,10 +124,9 @@ class ServerExchange(_Exchange):
         return server_first
 
     def final(self, client_final: str) -> str:
-        """Process the client-final-message, return the server-final-message: `REFUSED` if the proof is wrong.
+        """Process the client-final-message, return the server-final-message, `REFUSED` for a wrong proof.
 
-        Raises ScramError for a message that is malformed, has another channel binding than the first one, or has the
-        nonce of another exchange, as a replayed message has.
+        Raises ScramError, also for the channel binding or the nonce of another exchange, as in a replayed message.
         """
         self._begin(ExchangeState.AWAITS_FINAL)
         without_proof, comma, proof = _checked_message(client_final).rpartition(",p=")
@@ -173,11 +173,9 @@ class ClientExchange(_Exchange):
         return f"{flag},,{self._first_bare}"
 
     def final(self, server_first: str) -> str:
-        """Process the server-first-message, return the client-final-message.
+        """Process the server-first-message, return the client-final-message. Raises ScramError.
 
-        The time it takes depends on the server's iteration count (see `credentials.derive`). Raises ScramError for a
-        malformed message, for a nonce that does not extend ours, for too few iterations and for more than 10,000,000
-        (they could keep the client busy).
+        The time it takes depends on the server's iteration count: more than 10,000,000 are an error for that reason.
         """
         self._begin(ExchangeState.AWAITS_FIRST)
         secret, self._secret = self._secret, ""
@@ -197,10 +195,9 @@ class ClientExchange(_Exchange):
         return f"{without_proof},p={to_base64(proof)}"
 
     def verify(self, server_final: str) -> None:
-        """Process the server-final-message; return only if the server proved that it has the credentials.
+        """Process the server-final-message. Raises ScramError if it does not prove that the peer has the credentials.
 
-        Raises ScramError for a refusal (`e=`), a malformed message, or a wrong signature: then the peer is not the
-        server, and the client must not trust anything that it sends.
+        The client must not trust anything that such a peer sends.
         """
         self._begin(ExchangeState.AWAITS_FINAL)
         (signature,) = _values(_not_refused(server_final), "v")
@@ -229,17 +226,14 @@ def _checked_message(message: str) -> str:
 
 
 def _values(text: str, names: str) -> list[str]:
-    """Return the values of the attributes `names`, which come first and in this order.
-
-    Further attributes are extensions: ignored unless they are mandatory (RFC 5802 section 5.1).
-    """
+    """Return the values of the attributes `names`, which come first, in this order; ignore extensions behind them."""
     seen = ""
     values = []
     for attribute in text.split(","):
         name, value = attribute[:1], attribute[2:]
         if not name.isalpha() or attribute[1:2] != "=" or not value:
             raise ScramError("the message is not a list of attributes")
-        if name == "m":
+        if name == "m":  # RFC 5802 section 5.1
             raise ScramError("a mandatory extension is not supported")
         if name in seen or (len(seen) >= len(names) and name in _RESERVED):
             raise ScramError("an attribute occurs where it must not")
@@ -248,13 +242,6 @@ def _values(text: str, names: str) -> list[str]:
     if not seen.startswith(names):
         raise ScramError("an attribute is missing or out of order")
     return values[: len(names)]
-
-
-def _user(name: str) -> str:
-    """Decode a saslname; its only escapes are `=2C` and `=3D` (RFC 5802 section 5.1)."""
-    if name.count("=") != name.count("=2C") + name.count("=3D"):
-        raise ScramError("the user name holds a bare =")
-    return name.replace("=2C", ",").replace("=3D", "=")
 
 
 def _nonce(nonce: str, max_chars: int) -> str:

@@ -30,7 +30,7 @@ class Request(NamedTuple):
 
 
 class ValidProof(NamedTuple):
-    """The client proved that it knows the secret of `user`; the server must call `admit` or `end_as_busy`."""
+    """The client proved that it knows the secret of `user`; the server must call `admit` or `fail`."""
 
     id: int
     user: str
@@ -41,10 +41,7 @@ SessionEvent: TypeAlias = Request | ValidProof | Event
 
 
 class Backend(NamedTuple):
-    """The server behind a session: its names and cookie id for the hello, and its part in the login of a user.
-
-    `channel` is the SHA-256 of its certificate, for connections by TLS.
-    """
+    """The server behind a session: its names and cookie id for the hello, and its part in the login of a user."""
 
     server: str
     server_name: str
@@ -52,7 +49,7 @@ class Backend(NamedTuple):
     credentials_of: Callable[[str], Credentials | None]
     decoy_for: Callable[[str], Credentials]  # to use instead of None
     wait_s: Callable[[str], float]  # for how many seconds this source must not try to log in
-    channel: bytes = b""
+    channel: bytes = b""  # the SHA-256 of its certificate, for connections by TLS
 
 
 class MonitorState(Enum):
@@ -110,12 +107,13 @@ class MonitorSession:
         for frame in self._reader.receive(data):
             if self.state not in (MonitorState.LOGGING_IN, MonitorState.AUTHENTICATED):
                 break
+            if now - self._ops_since >= 1.0:
+                self._ops, self._ops_since = 0, now
+            self._ops += 1
             if isinstance(frame, FrameError):
-                self._send_error(frame.code, frame.message)
-                self.end("errors")
-            elif self._is_flood(now):
-                self._send_error("rate", f"more than {OPS_PER_SECOND_MAX} ops in a second")
-                self.end("errors")
+                self.fail(frame.code, frame.message)
+            elif self._ops > OPS_PER_SECOND_MAX:
+                self.fail("rate", f"more than {OPS_PER_SECOND_MAX} ops in a second")
             else:
                 self._process(frame, now, events)
         return events
@@ -133,9 +131,10 @@ class MonitorSession:
         """Do nothing: no deadline depends on when the kernel accepts the bytes."""
 
     @property
-    def has_begun_login(self) -> bool:
-        """Whether the first message of a login came."""
-        return self._exchange.state is not ExchangeState.AWAITS_FIRST
+    def claim(self) -> int:
+        """Which one leaves first if too many are not logged in: 0 = has failed, 1 = silent, 2 = has begun its login."""
+        has_begun = self._exchange.state is not ExchangeState.AWAITS_FIRST
+        return 1 + has_begun if self.state is MonitorState.LOGGING_IN else 0
 
     @property
     def expires_at(self) -> float:
@@ -148,8 +147,7 @@ class MonitorSession:
             self.refuse(self._refused_id, *NOT_AUTHORIZED)
             self.end("errors")
         elif self.state is MonitorState.LOGGING_IN:
-            self._send_error(*NOT_AUTHORIZED)
-            self.end("idle")
+            self.fail(*NOT_AUTHORIZED, reason="idle")
         else:
             self.deadline = now + _IDLE_CHECK_S
         return ()
@@ -187,10 +185,10 @@ class MonitorSession:
         self.deadline = now + _IDLE_CHECK_S
         self.reply(proof.id, data=proof.message)
 
-    def end_as_busy(self, message: str) -> None:
-        """End a connection for which there is no room."""
-        self._send_error("busy", message)
-        self.end("errors")
+    def fail(self, error: str, message: str, reason: CloseReason = "errors") -> None:
+        """Send an error, and end the connection."""
+        self._send(type="error", error=error, message=message)
+        self.end(reason)
 
     def _greet(self) -> None:
         self._send(
@@ -206,13 +204,11 @@ class MonitorSession:
     def _send(self, **frame: object) -> None:
         self.outbox.put(encode(frame))
 
-    def _send_error(self, code: str, message: str) -> None:
-        self._send(type="error", error=code, message=message)
-
     def _process(self, frame: Frame, now: float, events: list[SessionEvent]) -> None:
         request_id, op = frame.get("id"), frame.get("op")
         if type(request_id) is not int or not isinstance(op, str):
-            self._send_error(codec.BAD_FRAME, "an op has an id, a whole number, and an op, a string")
+            message = "an op has an id, a whole number, and an op, a string"
+            self._send(type="error", error=codec.BAD_FRAME, message=message)
         elif op == "ping":
             self.reply(request_id)
         elif op == "auth":
@@ -221,12 +217,6 @@ class MonitorSession:
             events.append(Request(request_id, op, frame))
         else:
             self.refuse(request_id, "not_authorized", "log in first")
-
-    def _is_flood(self, now: float) -> bool:
-        if now - self._ops_since >= 1.0:
-            self._ops, self._ops_since = 0, now
-        self._ops += 1
-        return self._ops > OPS_PER_SECOND_MAX
 
     def _authenticate(self, request_id: int, frame: Frame, now: float, events: list[SessionEvent]) -> None:
         data, exchange = frame.get("data"), self._exchange

@@ -6,8 +6,7 @@ from datetime import UTC, timedelta
 from typing import Final, NamedTuple
 
 from smtppseudo.events import ending_of
-from smtppseudo.report.report import HOURS, KINDS, SPANS, Report, local
-from smtppseudo.report.tally import Tally
+from smtppseudo.report.report import HOURS, KINDS, SPANS, Report, Tally, cut, local
 
 WIDTH_MIN: Final = 40
 _BAR_MAX: Final = 40
@@ -153,11 +152,6 @@ def _table(kind: str, report: Report, view: View) -> Iterator[str]:
         yield f"  {count:>{digits},} {count / tally.total:>6.1%}  {label:<{fits}}  {view.bar * length}".rstrip()
 
 
-def cut(name: str, length: int) -> str:
-    """Shorten a name to a length."""
-    return name if len(name) <= length else name[: length - 3] + "..."
-
-
 def title(kind: str, tally: Tally, count: int, view: View) -> str:
     """Return the title of a table that shows `count` values."""
     title = KINDS[kind]
@@ -188,9 +182,8 @@ def render_json(report: Report, view: View) -> str:
 
 
 def _totals(report: Report) -> dict[str, object]:
-    counts = {
-        name: getattr(report, name) for name in ("mails_refused", "connected", "turned_away", "commands", "closed")
-    }
+    names = ("mails_refused", "connected", "turned_away", "commands", "closed")
+    counts = {name: getattr(report, name) for name in names}
     return {"first": report.first or None, "last": report.last or None, **counts, "wasted_s": report.wasted_ms / 1000}
 
 

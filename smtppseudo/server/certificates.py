@@ -9,15 +9,12 @@ if TYPE_CHECKING:
 
 
 class Certificates:
-    """`tls` is for STARTTLS, `monitor_tls` for monitors; None where no certificate is set. Raises SettingsError.
-
-    `chain` is the certificate of `tls`, as read.
-    """
+    """`tls` is for STARTTLS, `monitor_tls` for monitors; None where no certificate is set. Raises SettingsError."""
 
     def __init__(self, settings: Settings) -> None:
         self.tls: Tls | None = None
         self.monitor_tls: Tls | None = None
-        self.chain = b""
+        self.chain = b""  # the certificate of `tls`, as read
         self.load(settings)
 
     def load(self, settings: Settings) -> None:

@@ -47,10 +47,7 @@ class OpRefused(Exception):  # noqa: N818 - a reply to the monitor, not an error
 
 
 class Control(Protocol):
-    """The server, as far as monitors may see and change it.
-
-    `ip` and `port` are the monitor's, for the log. A method that raises an error has changed nothing.
-    """
+    """The server, as far as monitors may see and change it. A method that raises an error has changed nothing."""
 
     blocks: Blocks
     state: str  # online or offline
@@ -70,10 +67,7 @@ class Control(Protocol):
 
 
 class Console:
-    """Owns the monitors' connections. `tls` is the server's side of TLS; None without a certificate.
-
-    The credentials file in `state_dir` is enough to check the magic word, but not to log in with it.
-    """
+    """Owns the monitors' connections. `tls` is the server's side of TLS; None without a certificate."""
 
     def __init__(
         self, control: Control, reactor: Reactor, recorder: Recorder, state_dir: StateDir, cookie: str
@@ -117,9 +111,14 @@ class Console:
         """Start the session of a new connection. Where too many are not logged in, an older one makes room."""
         leaving = leaving_for(ip, self._connections, UNAUTHENTICATED_MAX // 2)
         if leaving is not None:
-            leaving.end_as_busy("too many connections that are not logged in")
+            leaving.fail("busy", "too many connections that are not logged in")
             self._connections[leaving].end("errors", now)
-        _keep_alive(sock)
+        try:  # let the kernel detect monitors that vanish without closing
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if hasattr(socket, "TCP_KEEPIDLE"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+        except OSError:
+            pass  # a dead monitor then stays until a send to it fails
         backend = Backend(
             f"smtppseudo {__version__}",
             self._control.settings.server_name,
@@ -191,7 +190,7 @@ class Console:
         if session.close_reason is not None:
             return
         if self.monitors >= MONITORS_MAX:
-            session.end_as_busy(f"{MONITORS_MAX} monitors are logged in already")
+            session.fail("busy", f"{MONITORS_MAX} monitors are logged in already")
             self._record(session, Monitor("busy", proof.user))
             return
         self._record(session, Monitor("login", proof.user))
@@ -261,21 +260,18 @@ class Console:
         changes = request.fields.get("changes")
         if not isinstance(changes, dict) or not changes:
             raise OpRefused("bad_value", "changes must be an object of keys and values")
-        return self._configure(session, request, lambda current: current.with_set(changes, self._control.warn))
+        return self._configure(session, request, self._control.configuration.with_set(changes, self._control.warn))
 
     def _unset(self, session: MonitorSession, request: Request) -> Mapping[str, object]:
         keys = request.fields.get("keys")
         if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
             raise OpRefused("bad_value", "keys must be a list of keys")
-        return self._configure(session, request, lambda current: current.with_unset(keys, self._control.warn))
+        return self._configure(session, request, self._control.configuration.with_unset(keys, self._control.warn))
 
-    def _configure(
-        self, session: MonitorSession, request: Request, change: Callable[[Configuration], Configuration]
-    ) -> Mapping[str, object]:
-        current = self._control.configuration
-        if request.fields.get("revision", current.revision) != current.revision:
+    def _configure(self, session: MonitorSession, request: Request, changed: Configuration) -> Mapping[str, object]:
+        revision = self._control.configuration.revision
+        if request.fields.get("revision", revision) != revision:
             raise OpRefused("conflict", "somebody else has changed the settings; get them again")
-        changed = change(current)
         self._count_write()
         self._control.configure(changed, session.ip, session.port)
         return {"revision": changed.revision}
@@ -326,14 +322,8 @@ def leaving_for(ip: str, sessions: Iterable[MonitorSession], per_side: int) -> M
     waiting = [session for session in sessions if session.state is not MonitorState.AUTHENTICATED]
     side = [session for session in waiting if is_loopback(session.ip) == is_loopback(ip)]
     same = [session for session in side if source_of(session.ip) == source_of(ip)]
-    if len(same) >= PER_SOURCE:
-        return min(same, key=_claim)  # the oldest of equals
-    return min(side, key=_claim) if len(side) >= per_side else None
-
-
-def _claim(session: MonitorSession) -> int:
-    """Return 0 for a connection that has failed, 1 without a login that has begun, else 2."""
-    return 0 if session.state is not MonitorState.LOGGING_IN else 1 + session.has_begun_login
+    full = same if len(same) >= PER_SOURCE else side if len(side) >= per_side else ()
+    return min(full, key=lambda session: session.claim, default=None)  # the oldest of equals
 
 
 def _guesser(ip: str) -> str:
@@ -343,13 +333,3 @@ def _guesser(ip: str) -> str:
 
 def _jsonable(settings: Any) -> dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings._asdict().items()}
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    """Let the kernel detect monitors that vanish without closing."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_KEEPIDLE"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
-    except OSError:
-        pass  # a dead monitor then stays until a send to it fails

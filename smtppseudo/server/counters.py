@@ -8,18 +8,14 @@ from smtppseudo.smtp.session import SmtpSession
 
 
 class Counters:
-    """Sums since the start of the server. The sums of a session are added when it closes.
-
-    `mails_refused` is by the stage of the refusal; `mails_refused_today` began at the last local midnight. `day` is the
-    local date.
-    """
+    """Sums since the start of the server. Those of a session are added when it closes. `day` is the local date."""
 
     def __init__(self) -> None:
         self.connected = 0
         self.turned_away: dict[TurnedAwayReason, int] = dict.fromkeys(get_args(TurnedAwayReason), 0)
         self.closed: dict[CloseReason, int] = dict.fromkeys(get_args(CloseReason), 0)
         self.mails_refused = dict.fromkeys(STAGES, 0)
-        self.mails_refused_today = 0
+        self.mails_refused_today = 0  # since the last local midnight
         self._day = ""
         self.commands = 0
         self.received_bytes = 0

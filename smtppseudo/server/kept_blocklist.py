@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from itertools import islice
 from math import inf
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import AnyStr, Final
 
 from smtppseudo.blocklist.evidence import VERBS, HitFinder, evidence_of
 from smtppseudo.blocklist.formats import RENDERERS, order, sources_in, without_covered
@@ -27,9 +27,6 @@ REFRESH_EVERY_S: Final = 60.0
 SOURCES_MAX: Final = 200_000  # 135 MiB at most with 32 hits each
 UNLISTED_PER_48: Final = 64
 _STEP: Final = 1_000  # sources or lines for one turn of the loop: a few milliseconds
-_LIST_MODE: Final = 0o644
-
-T = TypeVar("T")
 
 
 class KeptBlocklist:
@@ -133,13 +130,9 @@ class KeptBlocklist:
 
     def _schedule_work(self) -> None:
         """Schedule the next refresh of the files, unless work is in progress, which does that at its end."""
-        if self._work is not None:
-            return
         clock = self._reactor.clock
-        if self._is_stale:
-            self._reactor.wheel.schedule(self._timer, max(clock.now, self._refresh_at))
-        elif self._next_expiry < inf:
-            due_at = clock.now + self._next_expiry - clock.second
+        due_at = clock.now if self._is_stale else clock.now + self._next_expiry - clock.second
+        if self._work is None and due_at < inf:
             self._reactor.wheel.schedule(self._timer, max(due_at, self._refresh_at))
 
     def _restore(self) -> Iterator[None]:
@@ -199,8 +192,9 @@ class KeptBlocklist:
         # Entries are made again when they are written: 200,000 of them would make collections of garbage long.
         entries = self._hits.review(merge(*listed, key=source_number), self._reactor.clock.second)
         if blocked := list(self.blocked):
-            entries = without_covered(merge(self._blocked_entries(blocked), entries, key=order))
-        yield from self._write(self._path, _LIST_MODE, self._render(entries, self._hostname))
+            named = (Entry(*each[:3]) for each in blocked if self._never.overlap(ip_network(each.network)) is None)
+            entries = without_covered(merge(named, entries, key=order))
+        yield from self._write(self._path, 0o644, self._render(entries, self._hostname))
         if self._hits.lost and not self._is_full:
             self._is_full = True
             self._on_trouble(f"{self._path}: more than {SOURCES_MAX} sources; the oldest listed ones are forgotten")
@@ -211,11 +205,6 @@ class KeptBlocklist:
         entries = [entry for entry in reviewed if self._never.reason(entry.source) is None]
         self._next_expiry = min([self._next_expiry, *(entry.expires for entry in entries)])
         return sorted((entry.source for entry in entries), key=source_number)
-
-    def _blocked_entries(self, blocked: Iterable[Blocked]) -> Iterator[Entry]:
-        for network, since, until, _ in blocked:
-            if self._never.overlap(ip_network(network)) is None:
-                yield Entry(network, since, until)
 
     def _write(self, path: Path, mode: int, lines: Iterable[str]) -> Iterator[None]:
         checksum = 0
@@ -241,7 +230,7 @@ class KeptBlocklist:
             self._in_trouble.discard(path)
 
 
-def _steps(items: Iterable[T]) -> Iterator[list[T]]:
+def _steps(items: Iterable[AnyStr]) -> Iterator[list[AnyStr]]:
     rest = iter(items)
     while step := list(islice(rest, _STEP)):
         yield step

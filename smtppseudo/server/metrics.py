@@ -7,7 +7,7 @@ from typing import Final
 
 from smtppseudo import __version__
 from smtppseudo.config.settings import Warn
-from smtppseudo.files import Replacement
+from smtppseudo.files import replace
 from smtppseudo.loop.reactor import Reactor, Timer
 from smtppseudo.monitor.status import Source, Status, render_prometheus
 
@@ -15,10 +15,7 @@ WRITE_EVERY_S: Final = 15.0
 
 
 class MetricsFile:
-    """Replaces `path` with the present `status` at once and every 15 s.
-
-    The file is not synced: after a crash of the machine nobody needs it. Warns when writing begins to fail.
-    """
+    """Replaces `path` with the present `status` at once and every 15 s; warns when writing begins to fail."""
 
     def __init__(
         self, path: Path, reactor: Reactor, status: Callable[[], Mapping[str, object]], server_name: str, warn: Warn
@@ -38,9 +35,8 @@ class MetricsFile:
         status = Status.from_fields(self._status())
         text = render_prometheus([Source(status, __version__, self._started_at, self._server_name)])
         try:
-            with Replacement(self._path, 0o644) as file:  # the collector is another user
-                file.write(text)
-                file.commit(sync=False)
+            # The collector is another user. After a crash of the machine nobody needs the file.
+            replace(self._path, text, 0o644, sync=False)
         except OSError as error:
             reason = error.strerror or str(error)
             if reason != self._reported:

@@ -10,10 +10,7 @@ OTHER_DESCRIPTORS: Final = 16
 
 
 def check_start(settings: Settings) -> None:
-    """Check everything in the settings that can keep a server from starting, except certificates and ports.
-
-    Raises SettingsError.
-    """
+    """Raise SettingsError for settings with which a server cannot start; certificates and ports are not checked."""
     check_consistency(settings)
     require_descriptors(settings)
     if settings.blocklist_file:
@@ -50,11 +47,8 @@ def check_consistency(settings: Settings) -> None:
 
 
 def require_descriptors(settings: Settings) -> None:
-    """Raise the soft limit of open files to what the slots need; with proxies as many connections may wait.
-
-    Raises SettingsError if the hard limit is lower, or if the selector can watch fewer.
-    """
-    slots, for_each = settings.slots, 2 if settings.proxies else 1
+    """Raise the soft limit of open files to what the slots need. Raises SettingsError if that is not possible."""
+    slots, for_each = settings.slots, 2 if settings.proxies else 1  # as many connections may wait for their headers
     others = MONITORS_MAX + UNAUTHENTICATED_MAX + OTHER_DESCRIPTORS
     needed = for_each * slots + others
     if WATCHED_MAX is not None and needed > WATCHED_MAX:

@@ -46,21 +46,16 @@ def make_directories(directories: Iterable[Path], user: "struct_passwd") -> None
         try:
             try:
                 with _acting_as(user):
-                    _make(directory)
+                    directory.mkdir(_DIRECTORY_MODE, parents=True)
             except PermissionError:
                 _require_place_of_root(directory)
-                _make(directory)
+                directory.mkdir(_DIRECTORY_MODE, parents=True)
                 _give_new_directory(directory, user)
         except OSError as error:
             argv = shlex.join(["install", "-d", "-o", user.pw_name, "-g", str(user.pw_gid), str(directory)])
             raise PrivilegeError(
                 f"{directory}: {error.strerror}; cannot create it for user {user.pw_name}: `{argv}` does that"
             ) from None
-
-
-def _make(directory: Path) -> None:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    directory.mkdir(_DIRECTORY_MODE)
 
 
 @contextlib.contextmanager
@@ -87,10 +82,8 @@ def _require_place_of_root(directory: Path) -> None:
 
 
 def _give_new_directory(directory: Path, user: "struct_passwd") -> None:
-    """Change the owner of a directory that root has just made. Raises OSError.
-
-    A group that may write to its parent can have replaced it meanwhile, by a link or by another directory.
-    """
+    """Change the owner of a directory that root has just made. Raises OSError."""
+    # A group that may write to its parent can have replaced it meanwhile, by a link or by another directory.
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         if os.fstat(fd).st_uid != os.geteuid() or os.listdir(fd):  # noqa: PTH208 - of a descriptor
@@ -101,7 +94,7 @@ def _give_new_directory(directory: Path, user: "struct_passwd") -> None:
 
 
 def become(user: "struct_passwd") -> None:
-    """Change to another user for good. Raises PrivilegeError."""
+    """Change to another user for good, and check that no way back exists. Raises PrivilegeError."""
     try:
         os.setgroups([])
         # As root, both calls also set the saved id (setuid(2)), on every system.
@@ -109,26 +102,6 @@ def become(user: "struct_passwd") -> None:
         os.setuid(user.pw_uid)
     except OSError as error:
         raise PrivilegeError(f"cannot become user {user.pw_name}: {error.strerror}") from None
-    _require_no_way_back(user)
-
-
-def require_access(paths: Iterable[Path], user: "struct_passwd") -> None:
-    """Check that this process, now of `user`, can read and write those of `paths` that exist. Raises PrivilegeError."""
-    for path in paths:
-        if not _is_accessible(path):
-            advice = f"`chown -R {shlex.quote(user.pw_name)}: {shlex.quote(str(path))}` mends that"
-            raise PrivilegeError(f"{path}: user {user.pw_name} cannot read and write it; {advice}")
-
-
-def _is_accessible(path: Path) -> bool:
-    try:
-        is_directory = path.is_dir()
-        return os.access(path, os.R_OK | os.W_OK | (os.X_OK if is_directory else 0)) or not path.exists()
-    except PermissionError:
-        return False  # a directory above it is closed to this user
-
-
-def _require_no_way_back(user: "struct_passwd") -> None:
     if hasattr(os, "getresuid"):
         users, groups = set(os.getresuid()), set(os.getresgid())
     else:  # macOS, where the saved ids cannot be read; the attempts below would find them
@@ -143,3 +116,16 @@ def _require_no_way_back(user: "struct_passwd") -> None:
         except PermissionError:
             continue
         raise PrivilegeError(f"user {user.pw_name} could become root again; are securebits set (capabilities(7))?")
+
+
+def require_access(paths: Iterable[Path], user: "struct_passwd") -> None:
+    """Check that this process, now of `user`, can read and write those of `paths` that exist. Raises PrivilegeError."""
+    for path in paths:
+        try:
+            mode = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+            is_accessible = os.access(path, mode) or not path.exists()
+        except PermissionError:
+            is_accessible = False  # a directory above it is closed to this user
+        if not is_accessible:
+            advice = f"`chown -R {shlex.quote(user.pw_name)}: {shlex.quote(str(path))}` mends that"
+            raise PrivilegeError(f"{path}: user {user.pw_name} cannot read and write it; {advice}")

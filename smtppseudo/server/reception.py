@@ -38,9 +38,8 @@ class Reception:
     """Owns the slots and the SMTP connections. STARTTLS uses `tls`.
 
     `on_accept` is the accept handler for the listeners: `admit`, because the peer is the caller. With proxies it reads
-    the caller's address from a header first.
-    A session keeps the dialogue that it began with when `apply` brings another.
-    Callers in `blocked` (None if nobody is blocked) are closed without a reply.
+    the caller's address from a header first. A session keeps the dialogue that it began with when `apply` brings
+    another. Callers in `blocked` (None if nobody is blocked) are closed without a reply.
     """
 
     def __init__(self, settings: Settings, reactor: Reactor, recorder: Recorder, tls: "Tls | None" = None) -> None:
@@ -75,7 +74,14 @@ class Reception:
         for session in self.slots:
             if self._connections[session.slot - 1] is not None:
                 self._limit.enter(session.ip)
-        self.on_accept: OnAccept = self._gate_of(settings.proxies).accept if settings.proxies else self.admit
+        self.on_accept: OnAccept = self.admit
+        if settings.proxies:
+            from smtppseudo.loop.proxies import ProxyGate  # noqa: PLC0415 - most servers have no proxy
+
+            if self._proxy_gate is None:
+                self._proxy_gate = ProxyGate(self.reactor, self.admit, self._count_turned_away, self.slots.count)
+            self._proxy_gate.proxies = Networks(settings.proxies)
+            self.on_accept = self._proxy_gate.accept
         self._quiet_timeout_s = settings.quiet_timeout_s
         self.reactor.wheel.cancel(self._quiet_timer)
         if self._quiet_timeout_s and self.slots.in_use:
@@ -172,10 +178,9 @@ class Reception:
     def end(self, slot: int, reason: CloseReason, now: float) -> bool:
         """End the session in a slot. Return False if there is none."""
         connection = self._connections[slot - 1] if 0 < slot <= len(self._connections) else None
-        if connection is None:
-            return False
-        connection.end(reason, now)
-        return True
+        if connection is not None:
+            connection.end(reason, now)
+        return connection is not None
 
     def end_all(self, reason: CloseReason, now: float) -> None:
         """End every session, and close the connections that wait for a proxy's header."""
@@ -201,11 +206,8 @@ class Reception:
         was_short = self.slots.is_short
         if not self.slots.update_shortage():
             return
-        paced = [newest]
-        if not was_short:
-            paced = [
-                each for each in self._connections if isinstance(each, PacedConnection) and each.machine.is_delayed
-            ]
+        candidates = [newest] if was_short else self._connections
+        paced = [each for each in candidates if isinstance(each, PacedConnection) and each.machine.is_delayed]
         for number, connection in enumerate(paced, 1):
             connection.stop_delaying(now + _RELEASE_OVER_S * number / len(paced))
         self.counters.undelayed += len(paced)
@@ -216,14 +218,6 @@ class Reception:
             self._greeting_date = date
             self._greeting_bytes = self._dialogue.greeting(ip, date)
         return self._greeting_bytes
-
-    def _gate_of(self, proxies: tuple[str, ...]) -> "ProxyGate":
-        from smtppseudo.loop.proxies import ProxyGate  # noqa: PLC0415 - most servers have no proxy
-
-        if self._proxy_gate is None:
-            self._proxy_gate = ProxyGate(self.reactor, self.admit, self._count_turned_away, self.slots.count)
-        self._proxy_gate.proxies = Networks(proxies)
-        return self._proxy_gate
 
     def _turn_away(self, sock: socket, ip: str, reason: TurnedAwayReason, now: float, *, is_watched: bool) -> bool:
         """Close the connection of a caller; return True, as `admit` does then."""

@@ -44,16 +44,14 @@ class Recorder:
     `log_data_events` false, data events are dropped before they are logged or passed on.
     """
 
-    def __init__(
-        self, clock: Clock, log: Log, log_format: LogFormat, server_name: str = "", shares: Shares | None = None
-    ) -> None:
+    def __init__(self, clock: Clock, log: Log, log_format: LogFormat, server_name: str, shares: Shares) -> None:
         self.log_data_events = True
         self.on_session_events: Callable[[SmtpSession, Sequence[Event]], None] | None = None
         self.on_batch: Callable[[Batch], None] | None = None
         self.on_lines: Callable[[str], None] | None = None
         self.log = log
         self.history = History()
-        self.shares = shares or Shares(0)
+        self.shares = shares
         self._is_short = False
         self._sample_after = self._next_sample()  # log bytes until the next sample
         self._clock = clock
@@ -93,16 +91,16 @@ class Recorder:
             return
         clock, log = self._clock, self.log
         lost = log.prepare(clock.day, clock.now)
-        if lost is not None:
-            self.record(Error(escape_text(f"log lines were lost: {lost.reason}"), lost.lines))
+        if lost:
+            self.record(Error(escape_text(f"log lines were lost: {log.account.reason}"), lost))
         self._in_flush = entries = self._entries
         self._entries = []
         lines = self._render(entries)
         seqs = range(self._written_seq + 1, self._written_seq + 1 + len(lines))
-        if lost is not None:
+        if lost:
             lines.insert(0, lines.pop())  # the loss is reported where the gap is
         size = log.write(lines, clock.now)
-        if lost is not None and not log.account.was_reported:
+        if lost and not log.account.was_reported:
             entries.pop()  # this report was lost, too; the next one includes its count
             seqs = seqs[:-1]
         self._in_flush = []
@@ -114,7 +112,7 @@ class Recorder:
         if self.on_batch is not None:
             self.on_batch(batch)
         self._sample_after -= size
-        if self._sample_after < 0 and lost is not None:
+        if self._sample_after < 0 and lost:
             self._sample_after = self._next_sample()  # nobody is charged: who lost lines is unknown
         elif self._sample_after < 0:
             self._charge(entries, lines)
@@ -149,10 +147,7 @@ class Recorder:
 
 
 def _logged_in_short(said: Said, events: Sequence[Event]) -> list[Event]:
-    """Return the events to log of a session above its share; count the others.
-
-    Of its data events only the first of each kind of evidence is logged, cut to 128 bytes.
-    """
+    """Return what is logged above the share: data events cut, the first of each kind of evidence; count the others."""
     logged: list[Event] = []
     for event in events:
         found = evidence_of("command", event.data, "", pregreet=event.pregreet) if isinstance(event, Command) else ()

@@ -43,9 +43,15 @@ def inherit_sockets(environ: MutableMapping[str, str], warn: Warn) -> InheritedS
         )
     for variable in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"):
         environ.pop(variable, None)  # child processes must not use them
-    socks = [(name, _adopt(fd, name)) for fd, name in named]
-    smtp, monitor = (tuple(sock for name, sock in socks if name == wanted) for wanted in InheritedSockets._fields)
-    return InheritedSockets(smtp, monitor)
+    socks: dict[str, list[socket.socket]] = {"smtp": [], "monitor": []}
+    for fd, name in named:
+        try:
+            os.set_inheritable(fd, False)
+            socks[name].append(adopt(fd))
+        except OSError as error:
+            why = f"is not a TCP socket to listen on: {reason_of(error)}"
+            raise SettingsError(f"the inherited socket with descriptor {fd} ({name}) {why}") from None
+    return InheritedSockets(tuple(socks["smtp"]), tuple(socks["monitor"]))
 
 
 def parse_environment(environ: Mapping[str, str], pid: int) -> list[tuple[int, str]]:
@@ -67,13 +73,3 @@ def parse_environment(environ: Mapping[str, str], pid: int) -> list[tuple[int, s
                 " FileDescriptorName= in a systemd socket unit names it"
             )
     return named
-
-
-def _adopt(fd: int, name: str) -> socket.socket:
-    try:
-        os.set_inheritable(fd, False)
-        return adopt(fd)
-    except OSError as error:
-        raise SettingsError(
-            f"the inherited socket with descriptor {fd} ({name}) is not a TCP socket to listen on: {reason_of(error)}"
-        ) from None

@@ -16,24 +16,19 @@ _LINE_MAX_BYTES: Final = 2000  # systemd ignores messages of more than 4,096 byt
 
 
 class Notifier:
-    """Sends messages to the service manager. Removes its variables from `environ`; raises nothing.
-
-    `watchdog_s` is the manager's watchdog time-out in seconds; 0 = off.
-    """
+    """Sends messages to the service manager. Removes its variables from `environ`; raises nothing."""
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         name = environ.pop("NOTIFY_SOCKET", "")
-        watchdog_pid = environ.pop("WATCHDOG_PID", "") or str(os.getpid())
-        watchdog_usec = environ.pop("WATCHDOG_USEC", "")
-        self.watchdog_s = 0.0
+        pid, usec = environ.pop("WATCHDOG_PID", ""), environ.pop("WATCHDOG_USEC", "")
+        self.watchdog_s = 0.0  # the manager's watchdog time-out in seconds; 0 = off
         self._socket: socket.socket | None = None  # made with the first message, then kept: descriptors may run out
         self._address = name if name.startswith(("/", "@")) and hasattr(socket, "AF_UNIX") else ""
         if self._address.startswith("@"):
             self._address = "\0" + name[1:]
         self.has_manager = bool(self._address)
-        is_for_us = self.has_manager and watchdog_pid == str(os.getpid())
-        if is_for_us and watchdog_usec.isascii() and watchdog_usec.isdecimal():
-            self.watchdog_s = int(watchdog_usec[:18]) / 1e6
+        if self.has_manager and pid in ("", str(os.getpid())) and usec.isascii() and usec.isdecimal():
+            self.watchdog_s = int(usec[:18]) / 1e6
 
     def ready(self, status: str) -> bool:
         """Report that the server is ready; return whether the message was sent."""
@@ -77,10 +72,7 @@ class Notifier:
 
 
 class Heartbeat:
-    """Resets the watchdog from the loop, and reports what `status` returns whenever that has changed.
-
-    It does both every 3 s, or twice in a shorter watchdog time-out.
-    """
+    """Resets the watchdog every 3 s, or twice in a shorter time-out; reports what `status` returns if it changed."""
 
     def __init__(self, notifier: Notifier, reactor: Reactor, status: Callable[[], str]) -> None:
         self._notifier = notifier

@@ -12,7 +12,7 @@ from smtppseudo.config.layers import Configuration
 from smtppseudo.config.settings import KEYS, STDOUT, Settings, SettingsError, Warn
 from smtppseudo.events import Offline, Online, SettingsChanged, escape_text
 from smtppseudo.files import SECRET_MODE, SETTINGS_FILE, StateDir
-from smtppseudo.log.dated_files import DatedLog, Limits
+from smtppseudo.log.dated_files import DatedLog
 from smtppseudo.log.shares import Shares
 from smtppseudo.log.stream import LogStream
 from smtppseudo.loop.clock import Clock
@@ -36,10 +36,7 @@ _REPORT_DROP_EVERY_S: Final = 60.0
 _SETTINGS_ERROR_MAX_CHARS: Final = 1_000  # a frame and a status line have room for it
 _VALUE_MAX_CHARS: Final = 200  # of a setting, in the event of its change
 _NOTHING_INHERITED: Final = InheritedSockets()
-
-ACCEPT_MAIL_WARNING: Final = (
-    "warning: accept_mail is on: honest mail is taken and thrown away, and its senders get no bounce"
-)
+_ACCEPT_MAIL: Final = "warning: accept_mail is on: honest mail is taken and thrown away, and its senders get no bounce"
 
 
 class Server:
@@ -67,8 +64,9 @@ class Server:
         self.reactor = Reactor(clock)
         self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
-        log = _make_log(settings, on_trouble, stdout_fd)
-        shares = Shares(0 if settings.log_dir == STDOUT else settings.log_max_bytes_per_day)
+        is_stream = settings.log_dir == STDOUT
+        log: Log = LogStream(stdout_fd, on_trouble) if is_stream else DatedLog(settings, on_trouble)
+        shares = Shares(0 if is_stream else settings.log_max_bytes_per_day)
         self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name, shares)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
         self.reactor.on_fault = self._report_fault
@@ -96,10 +94,7 @@ class Server:
         return 0 if self._console is None else self._console.monitors
 
     def open(self, after_bind: Callable[[], None] = lambda: None) -> None:
-        """Open both ports, call `after_bind`, and go online.
-
-        Raises ListenError, SettingsError and what `after_bind` raises; no port is open then.
-        """
+        """Open both ports, call `after_bind`, and go online. After an error, such as ListenError, no port is open."""
         settings = self.settings
         try:
             self.smtp_port.open(settings.listen, settings.port, self._inherited.smtp)
@@ -112,7 +107,11 @@ class Server:
             self.smtp_port.close()
             self.monitor_port.close()
             raise
-        self._write_cookie()
+        try:
+            self._state_dir.remove_leftovers()
+            self._state_dir.write_cookie(self._cookie, self._cookie_mode, self.monitor_port.places[0][1])
+        except OSError as error:
+            self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
         self.state = "online"
         self.recorder.record(Online("start"))
         if settings.metrics_file:
@@ -122,7 +121,7 @@ class Server:
             self._metrics = MetricsFile(path, self.reactor, self.status, settings.server_name, self.warn)
             self._metrics.write(self.reactor.clock.now)
         if settings.accept_mail:
-            self.warn(ACCEPT_MAIL_WARNING)
+            self.warn(_ACCEPT_MAIL)
 
     def go_online(self, by: str, ip: str = "", port: int = 0) -> None:
         """Open the SMTP port on all its addresses again. Raises ListenError; it stays closed then."""
@@ -142,10 +141,7 @@ class Server:
         self.recorder.record(Offline(by), ip, port)
 
     def configure(self, configuration: Configuration, ip: str, port: int) -> None:
-        """Apply what a monitor changed, and store it for the next start.
-
-        Raises OSError, and SettingsError for settings that do not go together; nothing is changed then.
-        """
+        """Apply what a monitor changed, and store it. Raises OSError or SettingsError; nothing is changed then."""
         import json  # noqa: PLC0415 - loaded with the console already
 
         check_consistency(self._applicable(configuration.settings))
@@ -239,14 +235,11 @@ class Server:
         self.recorder.error(_describe_fault(error))
 
     def _drop_batch(self, error: Exception) -> None:
-        """Drop the events that a bug kept from the log; report that at most once a minute.
-
-        The report goes through the code that failed, so that without a limit it could fail in every turn.
-        """
+        """Drop the events that a bug kept from the log; report that at most once a minute."""
         self.reception.counters.faults += 1
         lost = self.recorder.drop()
         now = self.reactor.clock.now
-        if now >= self._report_drop_at:
+        if now >= self._report_drop_at:  # the report goes through the code that failed, perhaps in every turn
             self._report_drop_at = now + _REPORT_DROP_EVERY_S
             self.warn(f"{_describe_fault(error)}: {_count(lost, 'log line')} lost")
             with contextlib.suppress(Exception):
@@ -261,12 +254,10 @@ class Server:
         if applied:
             self.reception.apply(self.settings, self._certificates.tls)
             self.smtp_port.renew_handlers()
-            changes = [
-                f"{name}: {_shown(getattr(before, name))} -> {_shown(getattr(wanted, name))}" for name in applied
-            ]
+            changes = [f"{key}: {_shown(getattr(before, key))} -> {_shown(getattr(wanted, key))}" for key in applied]
             self.recorder.record(SettingsChanged(",".join(applied), by, escape_text(", ".join(changes))), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
-            self.warn(ACCEPT_MAIL_WARNING)
+            self.warn(_ACCEPT_MAIL)
         return [name for name in changed if KEYS[name].at_start]
 
     def _applicable(self, wanted: Settings) -> Settings:
@@ -274,40 +265,29 @@ class Server:
         return wanted._replace(**{name: getattr(self.settings, name) for name, key in KEYS.items() if key.at_start})
 
     def _start_blocklist(self) -> None:
-        """Start the block list. Raises SettingsError where a file of `blocklist_never` cannot be used."""
         from smtppseudo.server.kept_blocklist import KeptBlocklist  # noqa: PLC0415 - most servers keep none
 
         self._blocklist = KeptBlocklist(self.settings, self.reactor, self.reception.local_ip, self.warn)
-        self.recorder.on_session_events = self._blocklist.record
         self._blocklist.blocked = self.blocks.table
+        self.recorder.on_session_events = self._blocklist.record
         self.blocks.on_change = self._blocklist.mark_stale
         self._blocklist.begin()
-
-    def _write_cookie(self) -> None:
-        try:
-            self._state_dir.remove_leftovers()
-            self._state_dir.write_cookie(self._cookie, self._cookie_mode, self.monitor_port.places[0][1])
-        except OSError as error:
-            self.warn(f"{self._state_dir.path}: {error.strerror}; monitors on this machine need the magic word, too")
 
     def _monitor_handler(self, address: str) -> OnAccept:
         """Return the accept handler of an address that the server listens on: all but loopback use TLS, if they can."""
 
         def accept(sock: socket.socket, ip: str, port: int, local_port: int, now: float) -> bool:  # noqa: ARG001
-            console = self._console or self._open_console()
-            console.tls = self._certificates.monitor_tls
-            console.accept(sock, ip, port, now, by_tls=console.tls is not None and not is_loopback(address))
+            if self._console is None:
+                # SCRAM and JSON take 15 ms to load, which a server without monitors is spared.
+                from smtppseudo.server.console import Console  # noqa: PLC0415
+
+                self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie)
+                self.recorder.on_batch = self._console.publish
+            self._console.tls = tls = self._certificates.monitor_tls
+            self._console.accept(sock, ip, port, now, by_tls=tls is not None and not is_loopback(address))
             return True
 
         return accept
-
-    def _open_console(self) -> "Console":
-        # SCRAM and JSON take 15 ms to load, which a server without monitors is spared.
-        from smtppseudo.server.console import Console  # noqa: PLC0415
-
-        self._console = Console(self, self.reactor, self.recorder, self._state_dir, self._cookie)
-        self.recorder.on_batch = self._console.publish
-        return self._console
 
 
 def _count(count: int, noun: str) -> str:
@@ -317,13 +297,6 @@ def _count(count: int, noun: str) -> str:
 def _shown(value: object) -> str:
     text = to_toml(value)
     return text if len(text) <= _VALUE_MAX_CHARS else f"{text[:_VALUE_MAX_CHARS]}..."
-
-
-def _make_log(settings: Settings, on_trouble: Callable[[str], None], stdout_fd: int) -> Log:
-    if settings.log_dir == STDOUT:
-        return LogStream(stdout_fd, on_trouble)
-    limits = Limits(settings.log_keep_days, settings.log_max_bytes_per_day, settings.log_min_free_bytes)
-    return DatedLog(Path(settings.log_dir), limits, on_trouble)
 
 
 def _describe_fault(error: Exception) -> str:

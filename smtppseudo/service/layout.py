@@ -8,7 +8,7 @@ from pathlib import Path
 from subprocess import list2cmdline
 from typing import Final, NamedTuple
 
-from smtppseudo.files import SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, Replacement
+from smtppseudo.files import SYSTEM_CONFIG, SYSTEM_LOGS, SYSTEM_STATE, replace
 from smtppseudo.service.units import MONITOR_SOCKET, SMTP_SOCKET, SYSUSERS, UNITS, WANTS, is_generated, port_in
 
 # In the order in which systemd searches them for units (systemd.unit(5)).
@@ -63,8 +63,8 @@ class Layout(NamedTuple):
 
     def installed(self) -> list[Path]:
         """Return the files that an install has written."""
-        files = [*(self.units / name for name in UNITS), *([self.sysusers] if self.sysusers else [])]
-        return [path for path in files if is_generated(read(path))]
+        files = (*(self.units / name for name in UNITS), self.sysusers)
+        return [path for path in files if path is not None and is_generated(read(path))]
 
     def foreign(self) -> Iterator[Path]:
         """Find units that have the names of the service's units, but another origin."""
@@ -123,6 +123,4 @@ def make_directory(path: Path) -> None:
 def write(path: Path, text: str) -> None:
     """Replace a file, readable by all. Raises OSError."""
     make_directory(path.parent)
-    with Replacement(path, 0o644) as new:
-        new.write(text)
-        new.commit(sync=False)
+    replace(path, text, 0o644, sync=False)

@@ -20,13 +20,11 @@ class Networks:
     """A set of networks, which contains addresses."""
 
     def __init__(self, networks: tuple[str, ...]) -> None:
-        parsed = [ip_network(network) for network in networks]
-        self._networks = [(network.version, int(network.network_address), int(network.netmask)) for network in parsed]
+        self._networks = list(map(ip_network, networks))
 
     def __contains__(self, ip: str) -> bool:
         address = ip_address(ip)
-        number = int(address)
-        return any(version == address.version and number & mask == first for version, first, mask in self._networks)
+        return any(address in network for network in self._networks)
 
 
 class ClientLimit:
@@ -61,10 +59,9 @@ class ClientLimit:
 
 
 class FailedHandshakes:
-    """Counts the failed TLS handshakes of each client since its last success.
+    """Counts the failed TLS handshakes of each client since its last success, of at most `sources_max` clients.
 
-    A mail server that shares no cipher with us would try again for days. `sources_max` is a security limit: the client
-    whose failure is oldest is forgotten.
+    A mail server that shares no cipher with us would try again for days.
     """
 
     def __init__(self, sources_max: int = SOURCES_MAX) -> None:

@@ -1,8 +1,4 @@
-"""The dialogue: the reply to each command, and the state that it leads to. Every transition by a command is here.
-
-A `Dialogue` is the table of rules for one stage of refusal, with its replies encoded. All sessions that begin under the
-same settings share it.
-"""
+"""The dialogue: the reply to each command, and the state that it leads to. Every transition by a command is here."""
 
 import re
 from enum import Enum
@@ -21,11 +17,6 @@ class Pace(NamedTuple):
     greet_delay_s: float
     reply_delay_s: float
     stutter_bytes_per_s: int
-
-    @property
-    def holds_replies(self) -> bool:
-        """Whether replies are slow, not only the greeting."""
-        return self.reply_delay_s > 0 or self.stutter_bytes_per_s > 0
 
 
 AT_ONCE: Final = Pace(0, 0, 0)
@@ -75,7 +66,7 @@ _VERBS: Final = (b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"HELP", b"VRFY", 
 
 
 class Dialogue:
-    """The encoded replies, the rules and the limits of one set of settings.
+    """The encoded replies, the rules and the limits of one set of settings; all sessions begun under these share it.
 
     `unknown` is the rule for every verb that is not in `rules`; `not_spoken` is that for BDAT and HTTP, which get 500
     at every stage. `farewells` holds the last reply for each reason for which the server ends a session. Times are in
@@ -102,7 +93,8 @@ class Dialogue:
         accepted, refused = templates.always(replies.R250_BIT_BUCKET), templates.refusing(replies.R554_REFUSED)
         self.message_reply = accepted if settings.accept_mail else refused
         self.stage = "" if settings.accept_mail else settings.reject_at
-        self.max_message_bytes = _announced_size(settings.ehlo_keywords)
+        size = re.search(r"(?im)^SIZE (\d+)$", "\n".join(settings.ehlo_keywords))
+        self.max_message_bytes = int(size[1]) if size else 0
         self.idle_timeout_s = settings.idle_timeout_s
         self.session_timeout_s = settings.session_timeout_s
         self.pace = Pace(settings.greet_delay_s, settings.reply_delay_s, settings.stutter_bytes_per_s)
@@ -138,11 +130,6 @@ def _greeting_template(settings: Settings) -> str:
         if not re.search(r"\{(hostname|date|ip)\}", text):
             text += "{date}"
     return f"{code} " + text.replace("{hostname}", settings.hostname)
-
-
-def _announced_size(keywords: tuple[str, ...]) -> int:
-    size = re.search(r"(?im)^SIZE (\d+)$", "\n".join(keywords))
-    return int(size[1]) if size else 0
 
 
 def _tls_rule(templates: ReplyTemplates, has_room: HasRoom | None, *, is_under_tls: bool) -> Rule:

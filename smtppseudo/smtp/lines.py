@@ -18,8 +18,7 @@ class LineSplitter:
     """Collects bytes into lines that end with CRLF or a bare LF; a CR alone ends no line.
 
     `max_bytes` is a security limit: further bytes of a line are counted and dropped. `partial` is what is kept of the
-    current line. `pipelined`: it began before the reply to another one was given; `pregreet`: before the greeting was
-    given.
+    current line. It began before the reply to another one was given (`pipelined`), or the greeting (`pregreet`).
     """
 
     __slots__ = ("_dropped", "_last_is_cr", "_max_bytes", "partial", "pipelined", "pregreet")

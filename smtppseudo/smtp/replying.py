@@ -42,13 +42,11 @@ class ReplyTemplates:
     """Makes reply functions from replies, for one set of settings."""
 
     def __init__(self, settings: Settings) -> None:
-        self._hostname = settings.hostname
-        self._enhanced = settings.enhanced_status_codes
-        self._refusal = settings.refusal
+        self._settings = settings
 
     def encode(self, reply: Reply) -> bytes:
         """Return the bytes of a reply without placeholders."""
-        return reply.encode(self._hostname, enhanced=self._enhanced)
+        return reply.encode(self._settings.hostname, enhanced=self._settings.enhanced_status_codes)
 
     def always(self, reply: Reply) -> ReplyFunction:
         """Send the same reply for any argument."""
@@ -56,10 +54,7 @@ class ReplyTemplates:
         return lambda said, origin, argument: data
 
     def refusing(self, reply: Reply, usual: ReplyFunction | None = None) -> ReplyFunction:
-        """Send the refusal of the stage, and count it once for each MAIL, or for the session if there is none.
-
-        `usual` is the function that makes the reply without an operator's text.
-        """
+        """Send the refusal of the stage, made by `usual`, and count it once for each MAIL, or session without one."""
         send = self.with_operators_text(reply, usual or self.always(reply))
         code = b"%d " % reply.code
 
@@ -74,10 +69,11 @@ class ReplyTemplates:
 
     def with_operators_text(self, reply: Reply, send_usual: ReplyFunction) -> ReplyFunction:
         """Send a refusal with the operator's text, if there is one."""
-        if not self._refusal:
+        text = self._settings.refusal.replace("{hostname}", self._settings.hostname)
+        if not text:
             return send_usual
         code, head = b"%d " % reply.code, self.encode(reply._replace(text="")).removesuffix(b"\r\n")
-        pieces = _FILLED_IN.split(self._refusal.replace("{hostname}", self._hostname).encode())  # text, name, text, ...
+        pieces = _FILLED_IN.split(text.encode())  # text, name, text, ...
 
         def reply_to(said: Said, origin: str, argument: bytes) -> bytes:
             given = send_usual(said, origin, argument)
@@ -115,10 +111,8 @@ class ReplyTemplates:
         return reply_to
 
     def sender(self, reply: Reply, *, refuses: bool = False) -> ReplyFunction:
-        """Send a reply that echoes the reverse-path (MAIL). With `refuses`, it is the refusal of the stage.
-
-        It is counted here, because `refusing` would add 2 % to a session's instructions.
-        """
+        """Send a reply that echoes the reverse-path (MAIL). With `refuses`, it is the refusal of the stage."""
+        # It is counted here, because `refusing` would add 2 % to a session's instructions.
         before, after = self._parts(reply)
         missing = self.encode(replies.R501_SENDER)
 

@@ -14,7 +14,6 @@ COMMANDS_MAX: Final = 1000
 CHUNK_BYTES_MAX: Final = 4_000_000  # of a BDAT that is dropped, unless SIZE is announced
 _BDAT: Final = re.compile(rb"\s*BDAT\s+(\d{1,20})(?:\s+LAST)?\s*", re.IGNORECASE)
 _TLS: Final = b"\x16\x03"  # how a TLS handshake begins (RFC 8446 section 5.1)
-
 _new: Final = tuple.__new__
 _GREETED: Final = SmtpState.GREETED  # module names, because member access on an Enum is slow in Python 3.11
 _DATA: Final = SmtpState.DATA
@@ -56,11 +55,9 @@ class SmtpSession:
     ) -> None:
         self._dialogue = dialogue
         self.origin = origin_of(slot, session_id, ip, port)
-        self.started_at = now
-        self.idle_since = now
+        self.started_at = self.idle_since = now
         self.state = _GREETED
-        self.received_bytes = 0
-        self.sent_bytes = 0
+        self.received_bytes = self.sent_bytes = 0
         self.said: Said | None = None
         self.close_reason: CloseReason | None = None
         # What is not finished. A number: the bytes of a chunk (RFC 3030) that are still to come, and are dropped.
@@ -145,8 +142,8 @@ class SmtpSession:
         if self.state is _STARTTLS:
             self.close_reason = reason  # the peer waits for a handshake, so no reply is possible
         elif self.close_reason is None:
-            self._to_send += self._dialogue.farewells.get(reason, b"")
             self.close_reason = reason
+            self._to_send += self._dialogue.farewells.get(reason, b"")
         self.state = _CLOSING
 
     def closed(self, reason: CloseReason, now: float, unsent_bytes: int = 0) -> list[Event]:
@@ -198,10 +195,8 @@ class SmtpSession:
         return events
 
     def _refuse_tls(self) -> None:
-        """End the session in clear text if bytes followed STARTTLS (RFC 3207 section 6).
-
-        An attacker may have injected them, so that the server replies to them under TLS as if they came from the peer.
-        """
+        """End the session in clear text if bytes followed STARTTLS (RFC 3207 section 6)."""
+        # An attacker may have injected them, so that the server replies to them under TLS as if the peer had sent them.
         if self.state is _STARTTLS:
             self.state = _CLOSING
 
@@ -326,12 +321,10 @@ class SmtpSession:
         return verb, dialogue.not_spoken, sent_verb
 
     def _expect_text(self, said: Said, verb: bytes, line: bytes, *, is_refused: bool) -> None:
-        """Prepare for a message that is sent although DATA or BDAT was refused.
-
-        The sender of a BDAT does not wait for the reply (RFC 3030 section 2), so its chunk is dropped.
-        """
+        """Prepare for a message that is sent although DATA or BDAT was refused."""
         if said.is_text:
             return  # the line is text, too
+        # The sender of a BDAT does not wait for the reply (RFC 3030 section 2), so its chunk is dropped.
         match = _BDAT.fullmatch(line) if verb == b"BDAT" else None
         if match is None:
             said.is_text = is_refused and verb in (b"DATA", b"BDAT")

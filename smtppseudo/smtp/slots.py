@@ -15,11 +15,7 @@ RETRY_S: Final = 0.1
 
 
 class Holders:
-    """The sessions of each source, and the sources by how many they hold. A change takes constant time.
-
-    `session_to_evict` looks at a limited number of sessions, then at others the next time. After a failure it looks
-    again only `RETRY_S` later. So a flood of callers costs little.
-    """
+    """The sessions of each source, and the sources by how many they hold. A change takes constant time."""
 
     def __init__(self, sessions: Iterable[SmtpSession]) -> None:
         self._sessions: dict[str, dict[SmtpSession, None]] = {}
@@ -50,6 +46,7 @@ class Holders:
         If the caller's source holds no slot, that is the session idle longest of the source that holds most, if those
         are two or more. It is idle now, and not younger than `YOUNG_S`.
         """
+        # A flood of callers costs little: a look at some sessions, then at others; after a failure, `RETRY_S` later.
         if now < self._retry_at or source_of(ip) in self._sessions:
             return None
         most_first = chain.from_iterable(self._sources[count] for count in sorted(self._sources, reverse=True))
@@ -105,13 +102,10 @@ class SlotTable:
         return len(self._occupants) + 1 if len(self._occupants) < self.count else None
 
     def occupant_to_evict(self, now: float, ip: str) -> SmtpSession | None:
-        """Return the occupant that leaves for a caller from `ip`, or None. All slots are taken.
-
-        That is the one that has been idle longest, if that is long enough; else one of a source that holds many slots.
-        """
+        """Return the occupant that leaves for a caller from `ip`, or None. All slots are taken."""
         occupant = self._idle_longest(now)
         if occupant is not None and self._may_evict(occupant, now):
-            return occupant
+            return occupant  # else one of a source that holds many slots
         if self._holders is None:
             self._holders = Holders(self._occupants)
         return self._holders.session_to_evict(ip, now, self._is_idle)

@@ -23,13 +23,10 @@ class TarpitSession(SmtpSession):
     """An `SmtpSession` with the pace of its dialogue. It sends the same bytes in the same order.
 
     Each reply is sent before the next command is processed. During a reply `has_more` is true, and `deadline` is when
-    more is due, or the session is over. The owner then calls `tick`, logs the events that it returns, and sends the
-    bytes that `data_to_send` returns as due. Meanwhile it may call `receive` only while `reads` is true. That is once,
-    because a session keeps at most 2,048 bytes; the others stay in the kernel. The idle clock, `idle_since`, stops
-    when the reply is requested, and restarts when it is sent.
-
-    After `end` the rest of a reply and the farewell are due at once, so that no line is cut in two.
-
+    more is due, or the session is over. The owner then calls `tick`, logs its events, and sends what `data_to_send`
+    returns. Meanwhile it may call `receive` only while `reads` is true: once, because a session keeps at most 2,048
+    bytes; the others stay in the kernel. The idle clock, `idle_since`, stops when the reply is requested, and restarts
+    when it is sent. After `end` the rest of a reply and the farewell are due at once, so that no line is cut in two.
     It is a subclass to save memory: a second object would add a tenth to the cost of a held connection.
     """
 
@@ -56,13 +53,12 @@ class TarpitSession(SmtpSession):
     @property
     def deadline(self) -> float:
         """When `tick` is due."""
+        due_at = self.idle_since
         if self._to_send:
             rate = self._dialogue.pace.stutter_bytes_per_s
             due_at = self._begins_at + (self._given / rate if rate else 0)
         elif self._early is None:
-            due_at = self.idle_since + self._dialogue.idle_timeout_s
-        else:
-            due_at = self.idle_since
+            due_at += self._dialogue.idle_timeout_s
         return min(due_at, self.expires_at)
 
     @property
@@ -113,10 +109,7 @@ class TarpitSession(SmtpSession):
         return reply[given:]
 
     def next_part(self, count: int, now: float) -> bytes:
-        """Return the next `count` bytes of a reply; b"" if the reply or the session ends with them.
-
-        The owner has counted, by `seconds_per_byte`, how many bytes are due. After b"" it calls `data_to_send`.
-        """
+        """Return the next `count` bytes of a reply: those due by `seconds_per_byte`. After b"" call `data_to_send`."""
         given, reply = self._given, self._to_send
         due = given + count
         if due < len(reply) and now < self.started_at + self._dialogue.session_timeout_s:
@@ -165,21 +158,18 @@ class TarpitSession(SmtpSession):
             self._early = _Early(data[end:], True, is_pregreet) if end < len(data) else None
             if self.close_reason is not None:
                 self._drop_early()
-            elif self._to_send and self._dialogue.pace.holds_replies:
+            elif self._to_send and any(self._dialogue.pace[1:]):  # replies are slow, not only the greeting
                 break
         if self._to_send:
             self.idle_since = now
         return events
 
     def _end_of_first(self, data: bytes) -> int:
-        """Return where the first line, message or chunk ends; 0, or a place behind the data, if that is not there.
-
-        A message is not taken line by line: 400 KB of empty lines a second would keep the server busy.
-        """
-        held = self._held
-        if isinstance(held, int):
-            return held
-        return held.end_in(data) if isinstance(held, MessageCounter) else data.find(b"\n") + 1
+        """Return where the first line, message or chunk ends; 0, or a place behind the data, if that is not there."""
+        # A message is not taken line by line: 400 KB of empty lines a second would keep the server busy.
+        if isinstance(self._held, int):
+            return self._held
+        return self._held.end_in(data) if isinstance(self._held, MessageCounter) else data.find(b"\n") + 1
 
     def _add_delay(self, now: float) -> None:
         """Count how long the caller has waited for a reply; it does not wait for a farewell."""
@@ -188,9 +178,9 @@ class TarpitSession(SmtpSession):
 
     def _drop_early(self) -> None:
         """Drop the bytes that were kept; count them as received."""
-        early, self._early = self._early, None
-        if early is not None:
-            self.received_bytes += len(early.data)
+        if self._early is not None:
+            self.received_bytes += len(self._early.data)
+            self._early = None
             self._refuse_tls()
 
 

@@ -13,8 +13,7 @@ Summed: TypeAlias = tuple[str, TurnedAway]  # the address, or "" for the sum of 
 class TurnedAwaySummary:
     """Reports at most one event per second and source, and `per_second` in all. Later callers are counted and summed.
 
-    The first caller of a source is reported at once. `sources_max` is a security limit: callers from further
-    addresses are counted together, without an address.
+    The first caller of a source is reported at once. Callers from addresses beyond `sources_max` are counted together.
     """
 
     def __init__(self, per_second: int = PER_SECOND_MAX, sources_max: int = SOURCES_MAX) -> None:

@@ -20,11 +20,10 @@ from smtppseudo.tui.feeder import EventBatch, LinkDown, LinkUp, ResumePoint, Upd
 from smtppseudo.tui.fleet_screen import FleetScreen
 from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.memory import Memory
-from smtppseudo.tui.operations import Operations
 from smtppseudo.tui.page import Page
 from smtppseudo.tui.server_view import Dependencies, ServerView
 from smtppseudo.tui.themes import DARK, LIGHT, THEMES
-from smtppseudo.tui.widgets.key_footer import Hint
+from smtppseudo.tui.widgets.bars import Hint
 
 TICK_S: Final = 0.1
 _FLOOD_EVENTS: Final = 500  # with this many in a tick, the tables are drawn half as often: keys come first
@@ -46,11 +45,10 @@ class MonitorApp(App[None]):
 
     def __init__(self, targets: Sequence[Target], dependencies: Dependencies) -> None:
         super().__init__()
-        self._memory = Memory(dependencies.store)
-        views = [ServerView(target, dependencies, len(targets)) for target in targets]
-        self.servers = [Operations(self, view, self._memory) for view in views]
-        is_fleet = len(targets) > 1
-        self._home: Page = FleetScreen(self.servers, self.open_server) if is_fleet else MainScreen(self.servers[0])
+        self._memory = memory = Memory(dependencies.store)
+        self.servers = servers = [ServerView(target, dependencies, len(targets)) for target in targets]
+        is_one = len(servers) == 1
+        self._home: Page = MainScreen(servers[0], memory) if is_one else FleetScreen(servers, memory, self.open_server)
         self.page: Page = self._home  # the one in front, or behind a dialog
         self._now = dependencies.monotonic
         self._is_undrawn = True
@@ -58,7 +56,7 @@ class MonitorApp(App[None]):
         self._texts_at = 0.0
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = self._memory.theme if self._memory.theme in (DARK, LIGHT) else DARK
+        self.theme = memory.theme if memory.theme in (DARK, LIGHT) else DARK
 
     def get_default_screen(self) -> Screen[None]:
         """Return the first page."""
@@ -91,11 +89,11 @@ class MonitorApp(App[None]):
         elif not self.page.cancel_prompt():
             self.exit()
 
-    def open_server(self, server: Operations) -> None:
+    def open_server(self, view: ServerView) -> None:
         """Show one of several servers."""
-        self.page = MainScreen(server, Hint("Esc", "servers", "app.leave_server"))
+        self.page = MainScreen(view, self._memory, Hint("Esc", "servers", "app.leave_server"))
         self.push_screen(self.page)
-        server.ask_for_missing()
+        self.page.ask_for_missing(view)
 
     def action_leave_server(self) -> None:
         """Go back to the list of servers."""
@@ -105,50 +103,42 @@ class MonitorApp(App[None]):
             self.page.redraw()
 
     def on_mount(self) -> None:
-        for server in self.servers:
-            server.view.source.start(server.view.target, ResumePoint())
-        if len(self.servers) > 1:
-            self.servers[0].remember(server.view for server in self.servers)
+        for view in self.servers:
+            view.source.start(view.target, ResumePoint())
         self.set_interval(TICK_S, self.tick)
 
     def on_unmount(self) -> None:
-        for server in self.servers:
-            server.view.source.stop()
+        for view in self.servers:
+            view.source.stop()
 
     def tick(self) -> None:
         """Process the updates since the last tick; draw what changed."""
         now = self._now()
         shown: list[Update] = []
-        for server in self.servers:
-            updates = server.view.source.take()
+        for view in self.servers:
+            updates = view.source.take()
             for update in updates:
-                self._follow(server, update, now)
-            shown += updates if server in self.page.servers else ()
-            server.view.refresh_slots(now)
-        is_changed = any(server.view.is_changed for server in self.page.servers)
+                self._follow(view, update, now)
+            shown += updates if view in self.page.servers else ()
+            view.refresh_slots(now)
+        is_changed = any(view.is_changed for view in self.page.servers)
         self._is_undrawn |= bool(shown) or is_changed
         count = sum(len(update.notices) for update in shown if isinstance(update, EventBatch))
         is_urgent = is_changed or any(not isinstance(update, self.page.not_urgent) for update in shown)
-        if is_urgent or now - self._drawn_at >= (_FLOOD_S if count >= _FLOOD_EVENTS else 0):
-            self._draw(now, texts=is_urgent or now - self._texts_at >= _TEXTS_EVERY_S)
+        is_due = self._is_undrawn and now - self._drawn_at >= (_FLOOD_S if count >= _FLOOD_EVENTS else 0)
+        if is_urgent or is_due or now - self._texts_at >= _DRAW_EVERY_S:
+            texts = is_urgent or now - self._texts_at >= _TEXTS_EVERY_S
+            self._is_undrawn, self._drawn_at, self._texts_at = False, now, now if texts else self._texts_at
+            for view in self.page.servers:
+                view.is_changed = False
+            self.page.redraw(texts=texts)
 
-    def _draw(self, now: float, *, texts: bool) -> None:
-        if not self._is_undrawn and now - self._texts_at < _DRAW_EVERY_S:
-            return
-        self._is_undrawn = False
-        for server in self.page.servers:
-            server.view.is_changed = False
-        self._drawn_at = now
-        self._texts_at = now if texts else self._texts_at
-        self.page.redraw(texts=texts)
-
-    def _follow(self, server: Operations, update: Update, now: float) -> None:
-        view = server.view
+    def _follow(self, view: ServerView, update: Update, now: float) -> None:
         if view.follow(update, now):
             start_worker(self, view.load_settings, f"settings {id(view)}")
         if isinstance(update, LinkUp) and update.is_own:
             start_worker(self, view.load_unit, f"unit {id(view)}")
         elif isinstance(update, LinkDown):
-            self._home.follow_loss(server)
+            self._home.follow_loss(view)
             if self.page is not self._home:
-                self.page.follow_loss(server)
+                self.page.follow_loss(view)

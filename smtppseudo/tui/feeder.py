@@ -181,8 +181,17 @@ class Feeder:
 
     def _follow(self, route: Route) -> None:
         """Deliver events and replies until the link is lost. Raises LinkError."""
-        link = route.link
-        self._open(route)
+        link, snapshot = route.link, route.link.snapshot
+        if snapshot.started_at != self._resume.started_at:
+            self._resume = ResumePoint(snapshot.started_at)
+        link.request("subscribe", from_seq=self._resume.seq + 1)
+        self._cookie_tries = _COOKIE_TRIES if link.user == "cookie" else 0
+        up = LinkUp(snapshot, link.place, link.address, link.port, link.server, link.user, route.note, route.is_own)
+        with self._lock:
+            if self._is_stopped:
+                raise ClosedError("the feeder was stopped")
+            self._link = link
+            self._updates.append(up)
         heard_at = asked_at = self._clock()
         self._poll("status")
         while True:
@@ -199,19 +208,6 @@ class Feeder:
             if self._backlog >= BACKLOG_EVENTS:
                 self._room.wait()
 
-    def _open(self, route: Route) -> None:
-        link, snapshot = route.link, route.link.snapshot
-        if snapshot.started_at != self._resume.started_at:
-            self._resume = ResumePoint(snapshot.started_at)
-        link.request("subscribe", from_seq=self._resume.seq + 1)
-        self._cookie_tries = _COOKIE_TRIES if link.user == "cookie" else 0
-        up = LinkUp(snapshot, link.place, link.address, link.port, link.server, link.user, route.note, route.is_own)
-        with self._lock:
-            if self._is_stopped:
-                raise ClosedError("the feeder was stopped")
-            self._link = link
-            self._updates.append(up)
-
     def _poll(self, op: str) -> None:
         """Send a request, unless the last one of this op has no reply yet. Raises LinkError."""
         with self._lock:
@@ -221,33 +217,25 @@ class Feeder:
     def _deliver(self, notices: list[Notice]) -> None:
         """Queue events in batches, with the replies between them in their order, and complete futures."""
         events: list[Streamed | Dropped] = []
-        answered: list[tuple[Future[Frame], OpReply]] = []
+        replies: list[tuple[Future[Frame], OpReply]] = []
         updates: list[Update] = []
         with self._lock:
             for notice in notices:
                 if isinstance(notice, Streamed | Dropped):
                     events.append(notice)
-                elif (update := self._sort_reply(notice, answered)) is not None:
-                    updates += [EventBatch(events), update]
+                elif (op := self._polled.pop(notice.id, None)) is not None and notice.error is None:
+                    updates += [EventBatch(events), PolledReply(op, notice.fields)]
                     events = []
+                elif notice.id in self._futures:
+                    replies.append((self._futures.pop(notice.id), notice))
             self._updates.extend([*updates, EventBatch(events)])
             self._backlog += len(notices)
             if self._backlog >= BACKLOG_EVENTS:
                 self._room.clear()
         last = next((notice.seq for notice in reversed(notices) if isinstance(notice, Streamed)), 0)
         self._resume = self._resume._replace(seq=max(last, self._resume.seq))
-        for future, reply in answered:
+        for future, reply in replies:
             if reply.error is None:
                 future.set_result(reply.fields)
             else:
                 future.set_exception(reply.error)
-
-    def _sort_reply(self, reply: OpReply, answered: list[tuple["Future[Frame]", OpReply]]) -> Update | None:
-        """Return the reply to a request of the feeder itself; add any other to `answered`, with its future."""
-        op = self._polled.pop(reply.id, None)
-        if op is not None and reply.error is None:
-            return PolledReply(op, reply.fields)
-        future = self._futures.pop(reply.id, None)
-        if future is not None:
-            answered.append((future, reply))
-        return None

@@ -41,15 +41,19 @@ class Memory:
             self.servers = [before]
         self.servers = [after if server[:2] == before[:2] else server for server in self.servers]
 
-    def word_of(self, host: str, port: int) -> str | None:
+    def word_of(self, target: Target) -> str | None:
         """Return the magic word kept for a server."""
-        return self.words.get(f"{host} {port}")
+        return self.words.get(_key(target))
 
-    def keep_word(self, host: str, port: int, word: str | None) -> None:
-        """Keep another magic word for a server; None removes it."""
-        self.words.pop(f"{host} {port}", None)
-        if word is not None:
-            self.words[f"{host} {port}"] = word
+    def keep_word(self, target: Target, *, is_kept: bool) -> None:
+        """Keep the magic word of a server, or remove the one that was kept."""
+        self.words.pop(_key(target), None)
+        if is_kept and target.magic_word is not None:
+            self.words[_key(target)] = target.magic_word
+
+
+def _key(target: Target) -> str:
+    return f"{target.address} {target.port or MONITOR_PORT}"
 
 
 def _target(kept: object) -> Target | None:
@@ -77,5 +81,4 @@ def targets_for(
         targets = [Target(host, port, tls=tls) for host, port in given]
     else:
         targets = [server if tls == "auto" else server._replace(tls=tls) for server in memory.servers]
-    kept = [memory.word_of(target.address, target.port or MONITOR_PORT) for target in targets]
-    return [target._replace(magic_word=word or kept[at]) for at, target in enumerate(targets)]
+    return [target._replace(magic_word=word or memory.word_of(target)) for target in targets]

@@ -1,5 +1,7 @@
 """A server that the screen shows: its model and the link to it."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
@@ -8,20 +10,39 @@ from typing import Final, NamedTuple
 
 from smtppseudo.events import printable
 from smtppseudo.files import StateDir
-from smtppseudo.link.errors import LinkError
+from smtppseudo.link.errors import (
+    BadPeerError,
+    CertificateError,
+    LinkError,
+    NeedsMagicWordError,
+    NotAuthorizedError,
+    NotPrivateError,
+    OpRefusedError,
+)
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.pins import name_of
 from smtppseudo.link.route import Target
+from smtppseudo.service.commands import ServiceAction, argv_for, problem_with, query_service
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.background import in_thread, reply_to
-from smtppseudo.tui.dialogs.service import ServiceControl
-from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, PolledReply, ResumePoint, Update
-from smtppseudo.tui.link_status import LinkStatus
+from smtppseudo.tui.feeder import Connecting, EventBatch, Feeder, LinkDown, LinkUp, PolledReply, ResumePoint, Update
 from smtppseudo.tui.model import Model
-from smtppseudo.tui.texts import text_of
 
 _SLOTS_AFTER_GAP_S: Final = 2.0
 _SLOTS_EVERY_S: Final = 5.0  # while data events are off: then events do not say what changes in a slot
+
+
+class ServiceControl(NamedTuple):
+    """How to query the service of this machine, and how to change it. `run` gets the bare terminal.
+
+    Without `needs_terminal`, as on Windows, commands ask nothing and are run behind the screen.
+    """
+
+    ask: Callable[[], UnitState] = query_service
+    argv_for: Callable[[ServiceAction], list[str]] = argv_for
+    problem_with: Callable[[ServiceAction], str] = problem_with
+    run: Callable[[list[str]], object] = subprocess.run
+    needs_terminal: bool = sys.platform != "win32"
 
 
 class Dependencies(NamedTuple):
@@ -34,6 +55,49 @@ class Dependencies(NamedTuple):
     wall: Callable[[], datetime] = partial(datetime.now, UTC)
     zone: tzinfo | None = None  # None: this machine's
     service: ServiceControl = ServiceControl()
+
+
+class LinkStatus(NamedTuple):
+    """Connected (`up`), failed (`error`) or connecting. `retry_at` is in monotonic seconds; None: no automatic try.
+
+    `seen` is the last login, also after it was lost.
+    """
+
+    up: LinkUp | None = None
+    error: LinkError | None = None
+    retry_at: float | None = None
+    is_connecting: bool = True
+    seen: LinkUp | None = None
+
+    def follow(self, update: LinkUp | LinkDown | Connecting, now: float) -> "LinkStatus":
+        """Return the status after an update."""
+        if isinstance(update, LinkUp):
+            return LinkStatus(update, is_connecting=False, seen=update)
+        if isinstance(update, Connecting):
+            return self._replace(is_connecting=True, up=None)
+        retry_at = None if update.retry_s is None else now + update.retry_s
+        return LinkStatus(None, update.error, retry_at, is_connecting=False, seen=self.seen)
+
+    @property
+    def needs_word(self) -> bool:
+        """Whether the operator must enter the magic word."""
+        if self.is_connecting or self.retry_at is not None:
+            return False
+        return isinstance(self.error, NeedsMagicWordError | NotAuthorizedError)
+
+    def next_step(self, now: float) -> str:
+        """Return a sentence: what happens next, and what the operator can do."""
+        if self.is_connecting:
+            return "Connecting ..."
+        if self.retry_at is not None:
+            return f"Next try in {max(0, round(self.retry_at - now))} s; r tries now, s changes the address."
+        if isinstance(self.error, NeedsMagicWordError | NotAuthorizedError):
+            return "There is no automatic retry: r asks for the magic word, s changes the address."
+        if isinstance(self.error, CertificateError):
+            return "There is no automatic retry: r asks whether to trust it, s changes the address."
+        if isinstance(self.error, NotPrivateError | BadPeerError):
+            return "There is no automatic retry: s changes the address or the encryption, r tries again."
+        return "r tries again, s changes the address."
 
 
 class ServerView:
@@ -64,25 +128,16 @@ class ServerView:
         return int(self.dependencies.wall().timestamp())
 
     @property
-    def greeting_date(self) -> str:
-        """The time in the format of a greeting."""
-        at = self.dependencies.wall().astimezone(self.zone)
-        return f"{at:%m/%d/%Y} {at.hour % 12 or 12}:{at:%M:%S} {'AM' if at.hour < 12 else 'PM'} {at:%z}"
-
-    @property
     def zone(self) -> tzinfo | None:
         """The time zone of the times shown; None: this machine's."""
         return self.dependencies.zone
 
     @property
-    def port(self) -> int:
-        """The monitor port of the target."""
-        return self.target.port or self.dependencies.keyring.ports()[0]
-
-    @property
-    def own_name(self) -> str:
-        """The server's own name; empty if it has none."""
-        return text_of(self.model.settings, "server_name")
+    def full_target(self) -> Target:
+        """The target with address and port, even if they were not given."""
+        up, target = self.link.up, self.target
+        port = target.port or (up.port if up is not None else self.dependencies.keyring.ports()[0])
+        return target._replace(host=target.address, port=port)
 
     @property
     def place(self) -> str:
@@ -132,6 +187,18 @@ class ServerView:
             return  # the next login asks again
         self.is_changed = True
 
+    async def change(self, op: str, **fields: object) -> None:
+        """Change something at the server. Raises LinkError, with the code `conflict` after another monitor's change."""
+        try:
+            await reply_to(self.source.ask(op, **fields))
+        except OpRefusedError as error:
+            if error.code != "conflict":
+                raise
+            await self.load_settings()
+            text = "another monitor has changed the settings; look at them, and try again"
+            raise OpRefusedError(text, error.code) from None
+        await self.load_settings()
+
     async def load_unit(self) -> None:
         """Ask systemd for the service of this machine."""
         self.set_unit(await in_thread(self.dependencies.service.ask))
@@ -143,7 +210,7 @@ class ServerView:
 
     def connect(self, target: Target) -> None:
         """Connect to a target. The model is kept only if it is the same server."""
-        is_same = (target.address, target.port) == (self.target.address, self.target.port)
+        is_same = target[:2] == self.full_target[:2]
         self.target = target
         self.source.stop()
         self.link = LinkStatus()

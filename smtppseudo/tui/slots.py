@@ -1,7 +1,8 @@
 """Slots as the screen knows them, from the snapshot and later events."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
+from functools import partial
 from ipaddress import ip_address
 from itertools import groupby
 from typing import Final, Literal, TypeAlias
@@ -102,7 +103,12 @@ class SlotBoard:
     def order(self) -> list[SlotRow]:
         """The rows to show, in order."""
         if self._order is None:
-            self._order = self._sorted()
+            rows = [row for row in self.rows.values() if row.state != "free"]
+            if self.query:
+                rows = [row for row in rows if self.query.matches(row.state, row.ip, row.text())]
+            rows.sort(key=lambda row: row.slot)
+            rows.sort(key=partial(_sort_key, self.sort), reverse=self.is_reversed)  # sorting is stable
+            self._order = rows
         return self._order
 
     @property
@@ -164,16 +170,12 @@ class SlotBoard:
         self.query = query
         self._order = self._free = None
 
-    def drain(self) -> set[int]:
-        """Return the slots that changed since the last call; sort again if their order depends on it."""
+    def drain(self) -> set[int] | None:
+        """Return the slots that changed since the last call; None if the order may have changed, too."""
         touched, self.touched = self.touched, set()
         if touched and (self.sort not in ("slot", "state") or self.query):
             self._order = None
-        return touched
-
-    def is_out_of_order(self) -> bool:
-        """Return whether the order may have changed since `order` was read."""
-        return self._order is None
+        return None if self._order is None else touched
 
     def _set_state(self, row: SlotRow, state: str) -> None:
         if row.state == state:
@@ -184,32 +186,18 @@ class SlotBoard:
         self.open_count += (state == "open") - (row.state == "open")
         row.state = state
 
-    def _sorted(self) -> list[SlotRow]:
-        rows = [row for row in self.rows.values() if row.state != "free"]
-        if self.query:
-            matches = self.query.matches
-            rows = [row for row in rows if matches(row.state, row.ip, row.text())]
-        rows.sort(key=lambda row: row.slot)
-        rows.sort(key=_KEYS[self.sort], reverse=self.is_reversed)  # sorting is stable
-        return rows
 
-
-def _ip_key(row: SlotRow) -> tuple[int, int, str]:
-    try:
-        address = ip_address(row.ip)
-    except ValueError:
-        return (0, 0, row.ip)
-    return (address.version, int(address), "")
-
-
-_KEYS: Final[Mapping[Column, Callable[[SlotRow], tuple[object, ...]]]] = {
-    "slot": lambda row: (row.slot,),
-    "state": lambda row: (row.state != "open", row.state != "open" and -row.idle_since),
-    "ip": _ip_key,
-    "port": lambda row: (row.port,),
-    "helo": lambda row: (not row.helo, row.helo.lower()),
-    "sender": lambda row: (not row.sender, row.sender.lower()),
-    "last": lambda row: (not row.last, row.last.lower()),
-    "reply": lambda row: (not row.reply, row.reply),
-    "idle": lambda row: (-row.idle_since,),
-}
+def _sort_key(column: Column, row: SlotRow) -> tuple[object, ...]:
+    """Return what a column is sorted by; empty cells come last."""
+    if column == "state":
+        return (row.state != "open", row.state != "open" and -row.idle_since)
+    if column == "idle":
+        return (-row.idle_since,)
+    if column == "ip":
+        try:
+            address = ip_address(row.ip)
+        except ValueError:
+            return (0, 0, row.ip)
+        return (address.version, int(address))
+    value = getattr(row, column)
+    return (not value, value.lower() if isinstance(value, str) else value)

@@ -13,9 +13,6 @@ from typing import Final
 from smtppseudo.events import ENDINGS, printable
 from smtppseudo.monitor.codec import Frame
 
-_MINUTE_S: Final = 60
-_HOUR_S: Final = 3_600
-_DAY_S: Final = 86_400
 _PATH: Final = re.compile(r"(MAIL|RCPT) (?:FROM|TO):\s*", re.IGNORECASE)
 
 
@@ -65,14 +62,13 @@ def date_and_time(stamp: str, zone: tzinfo | None) -> str:
 
 def format_span(seconds: float) -> str:
     """Render a number of seconds in at most seven characters: `7 s`, `4:07`, `1 h 02`, `3 d 04`."""
-    whole = max(0, int(seconds))
-    if whole < _MINUTE_S:
-        return f"{whole} s"
-    if whole < _HOUR_S:
-        return f"{whole // _MINUTE_S}:{whole % _MINUTE_S:02}"
-    if whole < _DAY_S:
-        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02}"
-    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S:02}"
+    minutes, second = divmod(max(0, int(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{hours // 24} d {hours % 24:02}"
+    if hours:
+        return f"{hours} h {minute:02}"
+    return f"{minute}:{second:02}" if minute else f"{second} s"
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
@@ -124,16 +120,11 @@ def describe_close(record: Frame) -> str:
     """Describe how a session ended."""
     reason = text_of(record, "reason")
     duration_s = number_of(record, "duration_ms") / 1000
-    duration = f"{duration_s:.1f} s" if duration_s < _MINUTE_S else format_span(duration_s)
+    duration = f"{duration_s:.1f} s" if duration_s < 60 else format_span(duration_s)
     data = f"{number_of(record, 'received_bytes')} bytes in, {number_of(record, 'sent_bytes')} out"
     not_logged = number_of(record, "not_logged")
     more = f"; {not_logged} commands were not logged" if not_logged else ""
     return f"{ENDINGS.get(reason, ('', reason))[1]} after {duration}, {data}{more}"
-
-
-def _turned_away(record: Frame) -> str:
-    reason = text_of(record, "reason")
-    return f"{number_of(record, 'count')} turned away: {_TURNED_AWAY.get(reason, reason)}"
 
 
 def _error(record: Frame) -> str:
@@ -153,6 +144,11 @@ def _monitor(record: Frame) -> str:
 def _tls(record: Frame) -> str:
     failure = text_of(record, "failure")
     return f"handshake failed: {failure}" if failure else f"{text_of(record, 'version')}, {text_of(record, 'cipher')}"
+
+
+def _turned_away(record: Frame) -> str:
+    reason = text_of(record, "reason")
+    return f"{number_of(record, 'count')} turned away: {_TURNED_AWAY.get(reason, reason)}"
 
 
 def _other(record: Frame) -> str:

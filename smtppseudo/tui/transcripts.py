@@ -35,40 +35,39 @@ class TranscriptLine(NamedTuple):
 
 
 class Transcript:
-    """The events of one session; `lines` renders them. `cut` counts older events that were removed."""
+    """The latest events of one session, None where some are missing. `gap` is how many gaps the stream had then."""
 
-    __slots__ = ("_events", "cut", "gap")
+    __slots__ = ("count", "events", "gap")
 
     def __init__(self, gap: int) -> None:
-        self.cut = 0
+        self.count = 0  # also of those that were removed
         self.gap = gap
-        self._events: deque[Frame | None] = deque(maxlen=EVENTS_PER_SESSION)  # None: some are missing here
+        self.events: deque[Frame | None] = deque(maxlen=EVENTS_PER_SESSION)
 
-    def __len__(self) -> int:
-        """Return the number of events."""
-        return len(self._events)
+    @property
+    def cut(self) -> int:
+        """The number of older events that were removed."""
+        return self.count - len(self.events)
 
     @property
     def key(self) -> SessionKey:
         """The session."""
-        return SessionKey.of(next(filter(None, self._events), {}))
+        return SessionKey.of(next(filter(None, self.events), {}))
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing is missing at the start but the events that were removed."""
-        first = self._events[0] if self._events else None
+        first = self.events[0] if self.events else None
         return self.cut > 0 or (first is not None and first.get("event") == "connected")
 
-    def add(self, event: Frame | None) -> int:
-        """Add an event, or None for a gap; return by how many events the transcript grew."""
-        is_full = len(self._events) == EVENTS_PER_SESSION
-        self.cut += is_full
-        self._events.append(event)
-        return 0 if is_full else 1
+    def add(self, event: Frame | None) -> None:
+        """Add an event, or None where some are missing."""
+        self.count += 1
+        self.events.append(event)
 
     def lines(self) -> Iterator[TranscriptLine]:
         """Yield the lines."""
-        for event in self._events:
+        for event in self.events:
             yield from _lines(event)
 
 
@@ -125,10 +124,12 @@ class Transcripts:
             transcript = self._all[session] = Transcript(self._gap)
         else:
             self._all.move_to_end(session)
+        before = len(transcript.events)
         if transcript.gap != self._gap:
             transcript.gap = self._gap
-            self._events += transcript.add(None)
-        self._events += transcript.add(record)
+            transcript.add(None)
+        transcript.add(record)
+        self._events += len(transcript.events) - before
         while self._events > self._events_max:
             _, oldest = self._all.popitem(last=False)
-            self._events -= len(oldest)
+            self._events -= len(oldest.events)

@@ -243,6 +243,8 @@ def test_disconnect(server: Running) -> None:
         first.say("NOOP", "250")
     assert server.wait_for_event(Closed, reason="disconnected").slot == 2
     assert "no open session in that slot" in ask(server, "disconnect", "7", status=1)
+    for slot in ("0", "26"):
+        assert ask(server, "disconnect", slot, status=1) == f"there is no slot {slot}; the slots are 1 to 25"
 
 
 def test_hostile_server_cannot_send_terminal_commands() -> None:
@@ -269,7 +271,7 @@ def test_hostile_server_gets_one_proof_and_never_the_word(tmp_path: Path) -> Non
 
     with Scripted(script) as hostile:
         words = ["status", "--monitor-port", str(hostile.port), "--magic-file", path, "--state-dir", str(tmp_path)]
-        assert "iteration count" in outcome(run(*words), 69)
+        assert "iterations must be" in outcome(run(*words), 69)
 
 
 def test_help_of_every_command_has_an_example() -> None:

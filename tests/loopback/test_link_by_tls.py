@@ -21,7 +21,7 @@ from smtppseudo.link.errors import (
     UnreachableError,
 )
 from smtppseudo.link.link import MonitorLink
-from smtppseudo.link.machine import Secrets
+from smtppseudo.link.machine import MonitorClient, Secrets
 from smtppseudo.monitor.codec import encode
 from smtppseudo.net import pem, tls
 from tests.certificates import Certificate, make_certificate
@@ -29,7 +29,7 @@ from tests.clients import LIMIT_S, wait_until
 from tests.loopback.scripted import Conversation, Script, Scripted
 from tests.monitors import cookie_of, monitor_port
 from tests.running import Running, Servers, not_on_windows
-from tests.unit.monitor_peer import COOKIE, hello
+from tests.unit.monitor_peer import CLIENT_NONCE, COOKIE, hello
 
 SHORT_S = 0.3
 
@@ -191,8 +191,11 @@ def test_second_connection_and_handshake_share_the_time_out(monkeypatch: pytest.
 
     monkeypatch.setattr(tls, "connect", record)
     monkeypatch.setattr(wire, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(wire, "_HELLO_S", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
-        assert wire._speaks_tls(sock, 1.0)
+        connection = wire.Wire(sock, MonitorClient(Secrets(), CLIENT_NONCE, "the server"))
+        assert connection.needs_tls(1.0)
+        connection.close()
     assert granted == [0.25]
 
 

@@ -371,7 +371,7 @@ def test_a_new_listener_that_cannot_be_watched_tries_again_after_a_second(monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(reactor, "watch", fail)
-    listener = Listener(listen("127.0.0.1", 0), reactor, lambda *accepted: True, troubles.append)
+    listener = Listener(listen("127.0.0.1", 0), reactor, lambda *accepted: True, troubles.append, is_inherited=False)
     assert reactor.wheel.next_due() == pytest.approx(1001, abs=0.06)
     assert troubles == [f"cannot accept connections on port {listener.port}: No space left on device"]
     monkeypatch.undo()

@@ -27,9 +27,10 @@ def booted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A machine with the service installed as in README, a user in its group and a user outside it."""
     with machine_with_program(tmp_path_factory.mktemp("booted"), request.param) as machine:
         done = machine.run(PROGRAM, "install-service")
-        assert done.stdout.splitlines()[-2:] == [
+        assert done.stdout.splitlines()[-3:] == [
             "port 25 answers, on 0.0.0.0 and ::",
             "port 26 answers, on 127.0.0.1 and ::1",
+            "next: `smtppseudo probe localhost:25` plays a sender, `sudo smtppseudo status` prints the counters",
         ]
         machine.run("useradd", "--create-home", "--groups=smtppseudo", "member")
         machine.run("useradd", "--create-home", "stranger")

@@ -140,11 +140,11 @@ def test_an_upgrade_runs_the_new_version_and_keeps_the_rest(machine: Machine) ->
 def test_an_upgrade_keeps_another_port(machine: Machine) -> None:
     machine.run(PROGRAM, "install-service")
     done = machine.run(PROGRAM, "install-service", "--port", "2525", "--monitor-port", "2626")
-    assert done.stdout.splitlines()[-2:] == [
+    assert done.stdout.splitlines()[-3:-1] == [
         "port 2525 answers, on 0.0.0.0 and ::",
         "port 2626 answers, on 127.0.0.1 and ::1",
     ]
-    assert machine.run(PROGRAM, "install-service").stdout.splitlines()[-2:] == done.stdout.splitlines()[-2:]
+    assert machine.run(PROGRAM, "install-service").stdout.splitlines()[-3:] == done.stdout.splitlines()[-3:]
     assert machine.answers(2525)
     assert not machine.answers(25)
     assert machine.run(PROGRAM, "status").stdout.startswith("server          smtppseudo")
@@ -217,7 +217,7 @@ def test_a_user_can_install_a_service_of_his_own(machine: Machine) -> None:
     env = {"HOME": MEMBER_HOME, "XDG_RUNTIME_DIR": f"/run/user/{uid}", "USER": "member"}
     run = partial(machine.run, user="member", env=env)
     done = run(PROGRAM, "install-service", "--user")
-    assert done.stdout.splitlines()[-3:-1] == [
+    assert done.stdout.splitlines()[-4:-2] == [
         "port 2525 answers, on 0.0.0.0 and ::",
         "port 2626 answers, on 127.0.0.1 and ::1",
     ]

@@ -29,12 +29,10 @@ from smtppseudo.link.route import Target
 from smtppseudo.monitor.codec import Frame
 from smtppseudo.service.systemd import UnitState
 from smtppseudo.tui.app import MonitorApp
-from smtppseudo.tui.dialogs.service import ServiceControl
 from smtppseudo.tui.feeder import EventBatch, Feeder, LinkDown, LinkUp, PolledReply, ResumePoint, Update
 from smtppseudo.tui.main_screen import MainScreen
 from smtppseudo.tui.model import Model
-from smtppseudo.tui.operations import Operations
-from smtppseudo.tui.server_view import Dependencies, ServerView
+from smtppseudo.tui.server_view import Dependencies, ServerView, ServiceControl
 
 WALL = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
 SECOND = 1_740_000_000  # since the epoch
@@ -165,14 +163,9 @@ class Scene:
         return self.app.page
 
     @property
-    def operations(self) -> Operations:
-        """The operations on the server that is shown."""
-        return self.app.page.selected
-
-    @property
     def view(self) -> ServerView:
         """The server that is shown."""
-        return self.operations.view
+        return self.app.page.selected
 
     async def tell(self, *updates: Update) -> None:
         """Let the application process updates, and draw."""

@@ -17,7 +17,6 @@ from smtppseudo.link.errors import (
 from smtppseudo.link.route import Target
 from smtppseudo.service.commands import ServiceAction
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.tui.dialogs.certificate import CertificateDialog
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog, TextDialog
 from smtppseudo.tui.dialogs.magic_word import LoginDialog, NewWordDialog
 from smtppseudo.tui.dialogs.service import ServiceDialog
@@ -160,7 +159,7 @@ def test_setup_checks_each_value_while_it_is_typed() -> None:
         setup.query_one("#port", Input).value = "70000"
         setup.query_one("#word", Input).value = "short"
         setup.query_one("#host", Input).value = ""
-        await scene.settle(lambda: says("host") == "An empty address is not a valid IP.", "empty address")
+        await scene.settle(lambda: says("host") == "an empty address is not a valid IP", "empty address")
         assert "1 to 200 printable ASCII" in says("greeting")
         assert says("port") == "70000 is not a port: 1 to 65535"
         assert "5 so far" in says("word")
@@ -192,6 +191,20 @@ def test_setup_saves_the_greeting_and_connects_to_another_server() -> None:
         assert '"port": 2626' in scene.store.files[MEMORY_FILE]
 
     play(Scene(), act)
+
+
+def test_setup_keeps_the_word_of_a_server_whose_port_was_not_given() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        await scene.settle(lambda: scene.view.model.revision == 7, "settings")
+        await scene.pilot.press("s")
+        scene.app.screen.query_one("#greeting", Input).value = "{hostname} ESMTP"
+        await scene.pilot.press("enter")
+        await scene.settle(lambda: isinstance(scene.app.screen, MainScreen), "saved")
+        assert scene.view.target == Target("127.0.0.1", 26, "open sesame")
+        assert len(scene.sources) == 1  # no reconnect for that
+
+    play(Scene(Target("127.0.0.1", None, "open sesame")), act)
 
 
 def test_setup_reports_a_change_by_another_monitor() -> None:
@@ -362,13 +375,13 @@ ELSEWHERE = ("mail.example.net", 26)
 def test_a_new_certificate_is_accepted_by_the_operator() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(LinkDown(UnknownCertificateError(FINGERPRINTS[0], ELSEWHERE), None))
-        await scene.settle(lambda: isinstance(scene.app.screen, CertificateDialog), "asked")
+        await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "asked")
         assert "mail.example.net port 26 is new here" in flowing(scene)
         assert flowing(scene).count("0A:") == 31
         await scene.pilot.press("enter")  # Cancel has the focus
         assert not scene.keyring.accepted
         await scene.pilot.press("r")
-        await scene.settle(lambda: isinstance(scene.app.screen, CertificateDialog), "asked again")
+        await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "asked again")
         await scene.pilot.click("#yes")
         await scene.settle(lambda: scene.source.retries == 1, "connected again")
         assert scene.keyring.accepted == [(*ELSEWHERE, FINGERPRINTS[0])]
@@ -383,7 +396,7 @@ def test_a_changed_certificate_is_refused_until_the_operator_accepts_it() -> Non
         assert "pretends to be the server" in " ".join(scene.text().split())
         assert "r asks whether to trust it" in scene.text()
         await scene.pilot.press("r")
-        await scene.settle(lambda: isinstance(scene.app.screen, CertificateDialog), "asked")
+        await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "asked")
         assert flowing(scene).count("0A:") == flowing(scene).count("F5:") == 31
         await scene.pilot.press("escape")
         assert not scene.keyring.accepted
@@ -426,7 +439,7 @@ def test_a_mistake_in_a_filter_stands_below_it_and_a_toast_above_the_events() ->
         assert "state:open ip:1.2.3" in lines[-3]
         assert "is neither an address nor a network" in lines[-2]
         await scene.pilot.press("escape")
-        scene.operations.report("Stop", "this was refused for a reason that takes more than one line of a toast")
+        scene.app.page.report("Stop", "this was refused for a reason that takes more than one line of a toast")
         await scene.settle(lambda: "This was refused" in scene.text(), "the toast")
         assert "following" in scene.text()
         assert "This was refused" in scene.text().split("Events")[0]

@@ -6,7 +6,7 @@ from textual.screen import Screen
 from smtppseudo.link.errors import ConnectionLostError, NeedsMagicWordError, NotAuthorizedError
 from smtppseudo.link.route import Target
 from smtppseudo.tui.actions import FLEET_ACTIONS
-from smtppseudo.tui.dialogs.certificate import CertificateDialog
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog
 from smtppseudo.tui.dialogs.magic_word import LoginDialog
 from smtppseudo.tui.dialogs.setup import SetupDialog
 from smtppseudo.tui.feeder import LinkDown, Update
@@ -92,7 +92,7 @@ def test_enter_or_a_click_shows_a_server_and_esc_comes_back(back: str) -> None:
         assert "192.0.2.77" in rows(scene)[2]
         await scene.pilot.click("#servers", offset=(5, 6))
         assert shows(scene, MainScreen)
-        assert scene.view.own_name == "mx6"
+        assert scene.view.model.settings["server_name"] == "mx6"
         await scene.pilot.press("q")
         await scene.settle(lambda: not scene.app.is_running, "quit")
 
@@ -178,9 +178,9 @@ def test_an_unknown_certificate_is_asked_about_where_the_operator_goes() -> None
         await scene.tell_all(fleet_morning())
         assert shows(scene, FleetScreen)
         await scene.pilot.press("end", "up", "enter")
-        await scene.settle(lambda: isinstance(scene.app.screen, CertificateDialog), "asked")
+        await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "asked")
         await scene.pilot.press("escape", "escape", "r")
-        await scene.settle(lambda: isinstance(scene.app.screen, CertificateDialog), "asked on the list, too")
+        await scene.settle(lambda: isinstance(scene.app.screen, ConfirmDialog), "asked on the list, too")
         await scene.pilot.click("#yes")
         await scene.settle(lambda: scene.sources[10].retries == 1, "connected again")
 

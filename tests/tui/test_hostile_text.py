@@ -48,7 +48,7 @@ def test_hostile_text_is_shown_as_plain_text(text: str) -> None:
             check(scene.text())
         await scene.pilot.press("escape", "escape")
         await scene.tell(LinkDown(ConnectionLostError(text), 1.0))
-        scene.operations.report("Stop server", text)
+        scene.app.page.report("Stop server", text)
         await scene.pilot.pause()
         check(scene.text())
 

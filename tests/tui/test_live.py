@@ -126,7 +126,7 @@ def test_the_next_caller_sees_the_new_greeting(live: tuple[Running, Live]) -> No
         await screen.settle(lambda: isinstance(screen.app.screen, MainScreen), "saved")
         with server.connect() as client:
             client.expect("220 sink.test at your service")
-        assert screen.app.servers[0].view.link.up is not None  # no reconnect for that
+        assert screen.app.servers[0].link.up is not None  # no reconnect for that
 
     screen.play(act)
 
@@ -182,7 +182,7 @@ def test_the_screen_reconnects_after_a_restart(servers: Servers, tmp_path: Path)
     async def act() -> None:
         with server.connect() as client:
             client.expect("220")
-        await screen.settle(lambda: len(screen.app.servers[0].view.model.board.order) == 1, "a session")
+        await screen.settle(lambda: len(screen.app.servers[0].model.board.order) == 1, "a session")
         server.stop()
         await screen.settle(lambda: "no connection" in screen.text() and "the last state" in screen.text(), "lost")
         assert "127.0.0.1" in screen.text()

@@ -8,9 +8,8 @@ from smtppseudo.link.errors import (
     UnreachableError,
 )
 from smtppseudo.service.systemd import UnitState
-from smtppseudo.tui.actions import ACTIONS
+from smtppseudo.tui.actions import ACTIONS, key_lines
 from smtppseudo.tui.dialogs.dialog import ConfirmDialog, TextDialog
-from smtppseudo.tui.dialogs.help import key_lines
 from smtppseudo.tui.feeder import Connecting, LinkDown
 from smtppseudo.tui.memory import MEMORY_FILE
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch

@@ -16,18 +16,18 @@ def test_memory_is_loaded_as_it_was_saved() -> None:
     memory = Memory(store)
     memory.theme = "t"
     memory.servers = [Target("192.0.2.1", 2_626, tls="off"), Target("mx2")]
-    memory.keep_word("192.0.2.1", 2_626, "open sesame")
+    memory.keep_word(Target("192.0.2.1", 2_626, "open sesame"), is_kept=True)
     memory.save()
     memory = Memory(store)
     assert memory.theme == "t"
-    assert memory.word_of("192.0.2.1", 2_626) == "open sesame"
+    assert memory.word_of(Target("192.0.2.1", 2_626)) == "open sesame"
     assert "sesame" not in repr(memory)
     both = [Target("192.0.2.1", 2_626, "open sesame", "off"), Target("mx2", None, None, "auto")]
     assert targets_for(memory, [HERE], None, "auto") == both
     assert targets_for(memory, [("localhost", None)], None, "auto") == [Target("localhost")]
     assert targets_for(memory, [("192.0.2.1", 2_626)], None, "auto") == [both[0]._replace(tls="auto")]
     assert targets_for(memory, [(None, 2_626)], "one word", "on") == [Target(None, 2_626, "one word", "on")]
-    memory.keep_word("192.0.2.1", 2_626, None)
+    memory.keep_word(Target("192.0.2.1", 2_626, "open sesame"), is_kept=False)
     assert memory.words == {}
 
 

@@ -15,7 +15,7 @@ def test_transcripts_are_bounded() -> None:
         transcripts.follow(record)
     first = transcripts.get(key(1))
     assert first is not None
-    assert (len(first), first.cut) == (EVENTS_PER_SESSION, 5)
+    assert (len(first.events), first.cut) == (EVENTS_PER_SESSION, 5)
     for session in range(2, 900):
         transcripts.follow(record | {"session": session})
     assert transcripts.get(key(1)) is None

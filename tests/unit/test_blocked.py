@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtppseudo.cli import blocked
+from smtppseudo.cli import block
 from smtppseudo.smtp.blocked import Blocked, BlockError, BlockTable, name_of, network_of
 
 NEVER = 1 << 40
@@ -136,8 +136,8 @@ def test_a_hostile_server_cannot_send_terminal_commands(
         def request(self, op: str, **fields: object) -> dict[str, object]:
             return {"blocked": pages.pop(0), "left": evil}
 
-    monkeypatch.setattr("smtppseudo.cli.blocked.logged_in", lambda _: nullcontext(Link()))
-    assert blocked.run(Namespace(json=as_json)) == 0
+    monkeypatch.setattr("smtppseudo.cli.block.logged_in", lambda _: nullcontext(Link()))
+    assert block.print_blocked(Namespace(json=as_json)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert all(line.isascii() and line.isprintable() for line in lines)

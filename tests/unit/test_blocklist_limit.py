@@ -13,7 +13,7 @@ from smtppseudo.config.settings import Settings
 
 NOW = int(datetime.now(UTC).timestamp())
 LEFT_OUT = "smtppseudo: left out: {} addresses, because there are more than 10\n"
-MISSING = "smtppseudo: {} addresses with {} or more hits may be missing; --force writes the list anyway\n"
+MISSING = "smtppseudo: the list may lack {} addresses with {} or more hits; --force writes it anyway\n"
 
 Blocklist = Callable[..., tuple[int, list[str], str]]
 

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from smtppseudo.log.dated_files import CHECK_EVERY_S, DatedLog, Limits
+from smtppseudo.config.settings import Settings
+from smtppseudo.log.dated_files import CHECK_EVERY_S, DatedLog
 
 DAY, NEXT_DAY = "2026-01-31", "2026-02-01"
 LOGROTATE = shutil.which("logrotate", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -27,7 +28,13 @@ class Book:
     ) -> None:
         self.directory = directory
         self.troubles: list[str] = []
-        self.log = DatedLog(directory, Limits(keep_days, max_bytes_per_day, min_free_bytes), self.troubles.append)
+        settings = Settings(
+            log_dir=str(directory),
+            log_keep_days=keep_days,
+            log_max_bytes_per_day=max_bytes_per_day,
+            log_min_free_bytes=min_free_bytes,
+        )
+        self.log = DatedLog(settings, self.troubles.append)
         self.day = DAY
         self.now = 100.0
 
@@ -35,8 +42,8 @@ class Book:
         """Write the lines of one turn."""
         lost = self.log.prepare(self.day, self.now)
         lines = [f"{text}\n" for text in texts]
-        if lost is not None:
-            lines.insert(0, f"report {lost.lines} {lost.reason}\n")
+        if lost:
+            lines.insert(0, f"report {lost} {self.log.account.reason}\n")
         self.log.write(lines, self.now)
 
     def write_later(self, *texts: str) -> None:

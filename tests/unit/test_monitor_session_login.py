@@ -166,7 +166,7 @@ def test_a_proof_is_not_checked_when_others_have_used_up_the_attempts() -> None:
 def test_a_login_without_room_gets_busy() -> None:
     driver = Driver()
     driver.say(driver.final())
-    driver.session.end_as_busy("8 monitors are logged in already")
+    driver.session.fail("busy", "8 monitors are logged in already")
     assert driver.frames() == [{"type": "error", "error": "busy", "message": "8 monitors are logged in already"}]
     assert driver.session.close_reason is not None
     assert driver.session.closed("peer", START) == []

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from smtppseudo.cli.periods import parse_time
+from smtppseudo.cli.log_files import parse_time
 
 NOW = datetime(2026, 11, 1, 23, 30, tzinfo=UTC)
 EAST = timezone(timedelta(hours=2))  # where it is 2 November

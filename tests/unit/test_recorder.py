@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from smtppseudo.config.settings import Settings
 from smtppseudo.events import Error
-from smtppseudo.log.dated_files import DatedLog, Limits
+from smtppseudo.log.dated_files import DatedLog
 from smtppseudo.log.shares import Shares
 from smtppseudo.loop.clock import Clock
 from smtppseudo.server.recorder import Recorder
@@ -15,7 +16,13 @@ from tests.records import Stamped
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Recorder:
-    return Recorder(Clock(), DatedLog(tmp_path, Limits(min_free_bytes=0), lambda text: None), "text")
+    return Recorder(
+        Clock(),
+        DatedLog(Settings(log_dir=str(tmp_path), log_min_free_bytes=0), lambda text: None),
+        "text",
+        "",
+        Shares(0),
+    )
 
 
 def fail(batch: Sequence[Stamped]) -> list[str]:
@@ -40,8 +47,8 @@ def test_each_dropped_event_is_counted_once(recorder: Recorder, monkeypatch: pyt
 
 
 def test_what_one_source_logs_with_a_report_of_lost_lines_is_not_charged_to_the_next(tmp_path: Path) -> None:
-    log, shares = DatedLog(tmp_path, Limits(min_free_bytes=0), lambda text: None), Shares(1 << 20)
-    recorder = Recorder(Clock(), log, "text", shares=shares)
+    log, shares = DatedLog(Settings(log_dir=str(tmp_path), log_min_free_bytes=0), lambda text: None), Shares(1 << 20)
+    recorder = Recorder(Clock(), log, "text", "", shares)
     log.account.lose(1)
     for _ in range(200):
         recorder.record(Error("x" * 1000), "192.0.2.1")

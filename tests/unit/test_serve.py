@@ -12,7 +12,6 @@ from tests.running import CHECKOUT, environment
 BEFORE = {
     "pwd",
     "resource",
-    "smtppseudo.cli.periods",
     "smtppseudo.report.report",
     "smtppseudo.net.port_holder",
     "smtppseudo.link.pins",

@@ -34,8 +34,8 @@ class Pipe:
         """Write the lines of one turn."""
         lost = self.stream.prepare("2026-01-31", self.now)
         lines = [f"{text}\n" for text in texts]
-        if lost is not None:
-            lines.insert(0, f"report {lost.lines} {lost.reason}\n")
+        if lost:
+            lines.insert(0, f"report {lost} {self.stream.account.reason}\n")
         self.stream.write(lines, self.now)
 
     def read(self) -> list[str]:
@@ -149,7 +149,7 @@ def test_full_device_loses_every_line() -> None:
     fd = os.open("/dev/full", os.O_WRONLY)
     try:
         stream = LogStream(fd, troubles.append)
-        assert stream.prepare("2026-01-31", 1.0) is None
+        assert stream.prepare("2026-01-31", 1.0) == 0
         stream.write(["a\n", "b\n"], 1.0)
         assert stream.account.lost_lines == 2
     finally:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from smtppseudo.cli import watch
-from smtppseudo.cli.merging import Merge, Timed
+from smtppseudo.cli.watch import Merge, Timed
 from smtppseudo.link.errors import (
     BadPeerError,
     LinkError,

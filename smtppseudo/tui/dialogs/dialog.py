@@ -20,9 +20,28 @@ T = TypeVar("T")
 
 
 class Dialog(ModalScreen[T], Generic[T]):
-    """A box in front of the screen. Esc, q, Ctrl-C and the button `cancel` leave it."""
+    """A box in front of the screen: a title, the body, a complaint if there is one, and buttons.
+
+    Esc, q, Ctrl-C and the button `cancel` leave it. Enter in an input line and other buttons submit it.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "cancel", "Cancel")]
+
+    def __init__(self, title: str, *buttons: TextButton) -> None:
+        super().__init__()
+        self._frame, self._buttons = Vertical(), buttons
+        self._frame.border_title = Content(title)
+        self._frame.border_subtitle = "Tab ← → move  ⏎ press  Esc leave"
+
+    def compose(self) -> ComposeResult:
+        with self._frame:
+            yield from self.body()
+            yield Static("", classes="bad", markup=False)
+            yield Horizontal(*self._buttons, classes="buttons")
+
+    def body(self) -> ComposeResult:
+        """Yield the widgets between the title and the buttons."""
+        raise NotImplementedError
 
     def action_cancel(self) -> None:
         """Leave; nothing is changed."""
@@ -38,8 +57,15 @@ class Dialog(ModalScreen[T], Generic[T]):
         else:
             self.press(button)
 
-    def press(self, button: TextButton) -> None:
-        """React to another button."""
+    def on_input_submitted(self) -> None:
+        self.submit()
+
+    def press(self, button: TextButton) -> None:  # noqa: ARG002 - most dialogs have one button besides `cancel`
+        """React to another button than `cancel`."""
+        self.submit()
+
+    def submit(self) -> None:
+        """Check what was typed; then act, and leave."""
 
     def complain(self, reason: str) -> None:
         """Show in the box why something was not done."""
@@ -48,31 +74,14 @@ class Dialog(ModalScreen[T], Generic[T]):
         place.display = bool(reason)
 
 
-def box(title: str, subtitle: str = "Tab ← → move  ⏎ press  Esc leave") -> Vertical:
-    """Return the frame of a dialog."""
-    frame = Vertical()
-    frame.border_title, frame.border_subtitle = Content(title), subtitle
-    return frame
-
-
 def text_line(text: str) -> Static:
     """Return a paragraph of plain text."""
     return Static(printable_lines(text), classes="text", markup=False)
 
 
-def complaint() -> Static:
-    """Return the hidden paragraph that `complain` shows."""
-    return Static("", classes="bad", markup=False)
-
-
 def field(label: str, line: Input) -> Horizontal:
     """Return an input line with its label."""
     return Horizontal(Static(label, classes="label", markup=False), line, classes="row")
-
-
-def buttons(*row: TextButton) -> Horizontal:
-    """Return a row of buttons."""
-    return Horizontal(*row, classes="buttons")
 
 
 class ConfirmDialog(Dialog[bool]):
@@ -81,20 +90,14 @@ class ConfirmDialog(Dialog[bool]):
     AUTO_FOCUS = "#cancel"  # Enter alone changes nothing
 
     def __init__(self, title: str, text: str, yes: str, act: Callable[[], Awaitable[None]] | None = None) -> None:
-        super().__init__()
-        self._title = title
-        self._text = text
-        self._yes = yes
-        self._act = act
+        super().__init__(title, TextButton(yes, id="yes"), TextButton("Cancel", id="cancel"))
+        self._text, self._act = text, act
 
-    def compose(self) -> ComposeResult:
-        with box(self._title):
-            yield text_line(self._text)
-            yield complaint()
-            yield buttons(TextButton(self._yes, id="yes"), TextButton("Cancel", id="cancel"))
+    def body(self) -> ComposeResult:
+        yield text_line(self._text)
 
-    def press(self, button: TextButton) -> None:
-        button.disabled = True
+    def submit(self) -> None:
+        self.query_one("#yes").disabled = True
         start_worker(self, self._finish, "act")
 
     async def _finish(self) -> None:
@@ -115,13 +118,12 @@ class TextDialog(Dialog[None]):
     BINDINGS: ClassVar[list[BindingType]] = [("enter,d,question_mark,f1", "cancel", "Close")]
 
     def __init__(self, title: str, text: Callable[[], Content | None], otherwise: str = "") -> None:
-        super().__init__()
-        self._title = title
-        self._text = text
-        self._shown = Content(otherwise)
+        super().__init__(title)
+        self._frame.border_subtitle = "Esc closes"
+        self._text, self._shown = text, Content(otherwise)
 
     def compose(self) -> ComposeResult:
-        with box(self._title, "Esc closes"), VerticalScroll():
+        with self._frame, VerticalScroll():
             yield Static(self._shown, markup=False)
 
     def on_mount(self) -> None:

@@ -1,37 +1,20 @@
 """The service dialog: whether the service of this machine is installed and runs; install, start, stop, uninstall."""
 
-import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from textual.app import ComposeResult, SuspendNotSupported
 from textual.widgets import Static
 
 from smtppseudo.events import printable_lines
-from smtppseudo.service.commands import ServiceAction, argv_for, problem_with, query_service
+from smtppseudo.service.commands import ServiceAction
 from smtppseudo.service.layout import as_typed
 from smtppseudo.service.systemd import ToolError, UnitState, run_tool
 from smtppseudo.tui.background import in_thread, start_worker
-from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, text_line
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, text_line
+from smtppseudo.tui.server_view import ServiceControl
 from smtppseudo.tui.widgets.buttons import TextButton
-
-
-def _no_terminal(argv: list[str]) -> None:
-    raise SuspendNotSupported(f"there is no terminal for {argv}")
-
-
-class ServiceControl(NamedTuple):
-    """How to query the service of this machine, and how to change it. `run` gets the bare terminal.
-
-    Without `needs_terminal`, as on Windows, commands ask nothing and are run behind the screen.
-    """
-
-    ask: Callable[[], UnitState] = query_service
-    argv_for: Callable[[ServiceAction], list[str]] = argv_for
-    problem_with: Callable[[ServiceAction], str] = problem_with
-    run: Callable[[list[str]], None] = _no_terminal
-    needs_terminal: bool = sys.platform != "win32"
 
 
 class ServiceDialog(Dialog[None]):
@@ -40,17 +23,12 @@ class ServiceDialog(Dialog[None]):
     AUTO_FOCUS = "#cancel"
 
     def __init__(self, control: ServiceControl, unit: UnitState, changed: Callable[[UnitState], None]) -> None:
-        super().__init__()
-        self._control = control
-        self._unit = unit
-        self._changed = changed
+        actions = [TextButton(action.value.capitalize(), id=action.value) for action in ServiceAction]
+        super().__init__("Service of this machine", *actions, TextButton("Close", id="cancel"))
+        self._control, self._unit, self._changed = control, unit, changed
 
-    def compose(self) -> ComposeResult:
-        with box("Service of this machine"):
-            yield text_line("")
-            yield complaint()
-            actions = [TextButton(action.value.capitalize(), id=action.value) for action in ServiceAction]
-            yield buttons(*actions, TextButton("Close", id="cancel"))
+    def body(self) -> ComposeResult:
+        yield text_line("")
 
     def on_mount(self) -> None:
         self._show(self._unit)
@@ -92,7 +70,6 @@ class ServiceDialog(Dialog[None]):
         self._changed(unit)
 
     def _show(self, unit: UnitState) -> None:
-        self._unit = unit
         hint = "\n\nIf a command needs root, this screen is hidden while sudo asks for a password."
         state = unit.reason or (
             f"Installed   {unit.installed}\nRunning     {unit.running}\nAt boot     {unit.at_boot}"

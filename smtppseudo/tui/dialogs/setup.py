@@ -12,12 +12,12 @@ from smtppseudo.config.settings import Settings, check
 from smtppseudo.events import printable
 from smtppseudo.link.errors import LinkError, OpRefusedError
 from smtppseudo.link.machine import checked_word
-from smtppseudo.link.route import own_address, resolve
-from smtppseudo.monitor.codec import Frame
+from smtppseudo.link.route import Target, own_address, resolve
+from smtppseudo.link.wire import TlsMode
 from smtppseudo.smtp.dialogue import Dialogue
-from smtppseudo.tui.background import in_thread, reply_to, start_worker
-from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, box, buttons, complaint, field
-from smtppseudo.tui.feeder import Feeder
+from smtppseudo.tui.background import in_thread, start_worker
+from smtppseudo.tui.dialogs.dialog import ConfirmDialog, Dialog, field
+from smtppseudo.tui.server_view import ServerView
 from smtppseudo.tui.texts import text_of
 from smtppseudo.tui.widgets.buttons import TextButton, TextSwitch
 
@@ -25,35 +25,23 @@ _LOOK_UP_AFTER_S: Final = 0.3  # after the last key
 
 
 class SetupResult(NamedTuple):
-    """Which server to show, and how to log in there. `word` None: as before."""
+    """Which server to show, and whether to keep its magic word."""
 
-    host: str
-    port: int
-    word: str | None
+    target: Target
     is_kept: bool
-    cleartext: bool
     wants_new_word: bool = False  # change the server's magic word; nothing else counts then
 
-    def __repr__(self) -> str:
-        return f"SetupResult({self.host!r}, {self.port!r})"
 
-
-class AddressCheck(NamedTuple):
-    """The result of a name lookup, as a text."""
-
-    text: str
-    is_good: bool
-
-
-def look_up(address: str) -> AddressCheck:
-    """Look an address or a name up. This may take seconds."""
+def look_up(address: str) -> str:
+    """Return the addresses of a name in words; this may take seconds. Raises ValueError if there are none."""
+    if not address:
+        raise ValueError("an empty address is not a valid IP")
     try:
         found = resolve(address)
     except LinkError as error:
-        return AddressCheck(f"{address} is not a valid IP. ({error})", is_good=False)
-    own = own_address(address)
+        raise ValueError(f"{address} is not a valid IP. ({error})") from None
     addresses = ", ".join(found[:3]) + (" and more" if len(found) > 3 else "")
-    return AddressCheck(f"{addresses}: {'this machine' if own else 'another machine'}", is_good=True)
+    return f"{addresses}: {'this machine' if own_address(address) else 'another machine'}"
 
 
 def _check_port(value: str) -> str:
@@ -65,69 +53,60 @@ def _check_port(value: str) -> str:
 class SetupDialog(Dialog[SetupResult]):
     """The form. The greeting is saved at the server, the rest on this machine."""
 
-    AUTO_FOCUS = "#host"  # the greeting gets the focus when it is loaded
+    def __init__(self, view: ServerView, *, is_kept: bool) -> None:
+        self._view, self._is_connected = view, view.link.up is not None
+        word = TextButton("Change the server's magic word", id="server-word", disabled=not self._is_connected)
+        super().__init__("Setup", TextButton("Save", id="save"), TextButton("Cancel", id="cancel"), word)
+        self._before = view.full_target
+        self._keep = TextSwitch("Remember the magic word", id="keep", is_on=is_kept)
+        self._cleartext = TextSwitch("Clear text to other machines", id="cleartext", is_on=view.target.tls == "off")
+        self._take_greeting()
 
-    def __init__(self, source: Feeder, before: SetupResult, login: str, date: str, *, is_connected: bool) -> None:
-        super().__init__()
-        self._source = source
-        self._before = before
-        self._login = login
-        self._date = date
-        self._is_connected = is_connected
-        self._greeting = ""
-        self._settings: Frame = {}
-        self._revision = 0
-        self._address = ""
-        self._checked: AddressCheck | None = None  # None: the lookup has not ended
+    def _take_greeting(self) -> None:
+        model = self._view.model
+        self._greeting, self._revision = text_of(model.settings, "greeting"), model.revision
 
-    def compose(self) -> ComposeResult:
-        before = self._before
-        with box("Setup"):
-            for name, label, value in (
-                ("greeting", "Greeting", ""),
-                ("host", "IP to monitor", before.host),
-                ("port", "Port", str(before.port)),
-                ("word", "Magic word", ""),
-            ):
-                line = Input(value, compact=True, password=name == "word", id=name, disabled=name == "greeting")
-                yield field(label, line)
-                yield Static("", classes="hint", id=f"{name}-hint", markup=False)
-            with Horizontal(classes="options"):
-                yield TextSwitch("Remember the magic word", id="keep")
-                yield TextSwitch("Clear text to other machines", id="cleartext")
-            yield complaint()
-            word = TextButton("Change the server's magic word", id="server-word", disabled=not self._is_connected)
-            yield buttons(TextButton("Save", id="save"), TextButton("Cancel", id="cancel"), word)
+    def body(self) -> ComposeResult:
+        for name, label, value in (
+            ("greeting", "Greeting", self._greeting),
+            ("host", "IP to monitor", self._before.address),
+            ("port", "Port", str(self._before.port)),
+            ("word", "Magic word", ""),
+        ):
+            is_disabled = name == "greeting" and not self._is_connected
+            yield field(label, Input(value, compact=True, password=name == "word", id=name, disabled=is_disabled))
+            yield Static("", classes="hint", id=f"{name}-hint", markup=False)
+        yield Horizontal(self._keep, self._cleartext, classes="options")
 
     def on_mount(self) -> None:
-        self.query_one("#keep", TextSwitch).is_on = self._before.is_kept
-        self.query_one("#cleartext", TextSwitch).is_on = self._before.cleartext
-        for name in ("greeting", "port", "word"):
-            self._check(name)
-        self._look_up_soon(self._before.host)
-        if self._is_connected:
-            self._hint("greeting", "asking the server ...")
-            start_worker(self, self._load, "load")
+        self._form_before = self._form()
+        for name in self._form_before[0]:
+            self._check_soon(name)
+
+    def _form(self) -> tuple[dict[str, str], bool, bool]:
+        """Return the input lines by name, and the state of the switches."""
+        values = {str(line.id): line.value for line in self.query(Input)}
+        return values, self._keep.is_on, self._cleartext.is_on
+
+    def _value(self, name: str) -> str:
+        return self.query_one(f"#{name}", Input).value
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Check each value while it is typed."""
-        if event.input.id == "host":
-            self._look_up_soon(event.value.strip())
-        else:
-            self._check(str(event.input.id))
+        self._check_soon(str(event.input.id))
 
-    def on_input_submitted(self) -> None:
-        self._save()
+    def _check_soon(self, name: str) -> None:
+        start_worker(self, partial(self._check, name, _LOOK_UP_AFTER_S), f"check {name}")
 
     def press(self, button: TextButton) -> None:
         if button.id == "save":
-            self._save()
+            self.submit()
         else:
-            self.dismiss(self._before._replace(wants_new_word=True))
+            self.dismiss(SetupResult(self._before, self._keep.is_on, wants_new_word=True))
 
     def action_cancel(self) -> None:
         """Leave; ask first if something was typed."""
-        if not self._is_changed():
+        if self._form() == self._form_before:
             self.dismiss(None)
             return
 
@@ -138,89 +117,49 @@ class SetupDialog(Dialog[SetupResult]):
         text = "Your changes here are not saved."
         self.app.push_screen(ConfirmDialog("Leave Setup", text, "Leave without saving"), leave)
 
-    def _is_changed(self) -> bool:
-        values = [self._value(name) for name in ("greeting", "host", "port", "word")]
-        before = self._before
-        return (
-            values != [self._greeting, before.host, str(before.port), ""]
-            or self.query_one("#keep", TextSwitch).is_on != before.is_kept
-            or self.query_one("#cleartext", TextSwitch).is_on != before.cleartext
-        )
-
-    def _value(self, name: str) -> str:
-        return self.query_one(f"#{name}", Input).value
-
-    async def _load(self) -> None:
-        """Show the server's greeting."""
+    async def _check(self, name: str, look_up_after_s: float = 0) -> bool:
+        """Check a value and show the result; return whether it is good."""
         try:
-            fields = await reply_to(self._source.ask("get"))
-        except LinkError as error:
-            self._hint("greeting", str(error), is_bad=True)
-            return
-        self._take(fields)
-        greeting = self.query_one("#greeting", Input)
-        greeting.disabled = False
-        greeting.value = self._greeting
-        self._check("greeting")
-        greeting.focus()
-
-    def _take(self, fields: Frame) -> None:
-        settings, revision = fields.get("settings"), fields.get("revision")
-        self._settings = settings if isinstance(settings, dict) else {}
-        self._greeting = text_of(self._settings, "greeting")
-        self._revision = revision if isinstance(revision, int) else 0
-
-    def _check(self, name: str) -> bool:
-        """Check the greeting, the port or the magic word, and show the result; return whether it is good."""
-        check_value = {"greeting": self._check_greeting, "port": _check_port, "word": self._check_word}[name]
-        try:
-            self._hint(name, check_value(self._value(name)))
+            if name == "host":
+                self._hint(name, "looking it up ...")
+                await asyncio.sleep(look_up_after_s)
+                text = await in_thread(partial(look_up, self._value(name).strip()))
+            else:
+                check_value = {"greeting": self._check_greeting, "port": _check_port, "word": self._check_word}[name]
+                text = check_value(self._value(name))
         except ValueError as error:
             self._hint(name, str(error), is_bad=True)
             return False
+        self._hint(name, text)
         return True
 
     def _check_greeting(self, value: str) -> str:
-        if not self.query_one("#greeting", Input).disabled:
-            check("greeting", value)
-            return f"callers get: {self._preview(value)}"
-        return "needs a connection to the server"
+        """Return the first line that a caller at 192.0.2.1 would get now."""
+        if not self._is_connected:
+            return "needs a connection to the server"
+        check("greeting", value)
+        of_server, at = self._view.model.settings, self._view.dependencies.wall().astimezone(self._view.zone)
+        settings = Settings(
+            greeting=value,
+            hostname=text_of(of_server, "hostname"),
+            refusal=text_of(of_server, "refusal"),
+            accept_mail=of_server.get("accept_mail") is True,
+            reject_at="connect" if of_server.get("reject_at") == "connect" else "mail",
+        )
+        date = f"{at:%m/%d/%Y} {at.hour % 12 or 12}:{at:%M:%S} {'AM' if at.hour < 12 else 'PM'} {at:%z}"
+        return f"callers get: {Dialogue(settings).greeting('192.0.2.1', date).decode().strip()}"
 
     def _check_word(self, value: str) -> str:
-        try:
-            return "this screen logs in with it; the server's is not changed" if checked_word(value) else ""
-        except ValueError as error:
-            if not value:
-                return self._login
-            raise ValueError(f"{error}: {len(value)} so far") from None
-
-    def _preview(self, greeting: str) -> str:
-        """Return the first line that a caller at 192.0.2.1 would get now."""
-        settings = Settings(
-            greeting=greeting,
-            hostname=text_of(self._settings, "hostname"),
-            refusal=text_of(self._settings, "refusal"),
-            accept_mail=self._settings.get("accept_mail") is True,
-            reject_at="connect" if self._settings.get("reject_at") == "connect" else "mail",
-        )
-        return Dialogue(settings).greeting("192.0.2.1", self._date).decode().strip()
-
-    def _look_up_soon(self, address: str) -> None:
-        self._checked = None
-        self._address = address
-        if not address:
-            self._hint("host", "An empty address is not a valid IP.", is_bad=True)
-            return
-        self._hint("host", "looking it up ...")
-        start_worker(self, partial(self._look_up, address, _LOOK_UP_AFTER_S), "look-up")
-
-    async def _look_up(self, address: str, after_s: float = 0.0) -> AddressCheck:
-        await asyncio.sleep(after_s)
-        checked = await in_thread(partial(look_up, address))
-        if address == self._address:
-            self._checked = checked
-            self._hint("host", checked.text, is_bad=not checked.is_good)
-        return checked
+        if value:
+            try:
+                checked_word(value)
+            except ValueError as error:
+                raise ValueError(f"{error}: {len(value)} so far") from None
+            return "this screen logs in with it; the server's is not changed"
+        up = self._view.link.up
+        if up is not None and up.user == "cookie":
+            return "not needed: this user can read the server's cookie"
+        return "leave empty to keep the one in use" if up is not None else "this screen logs in with it"
 
     def _hint(self, name: str, text: str, is_bad: bool = False) -> None:
         # Not query_one: an answer may come while the dialog is being closed.
@@ -228,45 +167,34 @@ class SetupDialog(Dialog[SetupResult]):
             hint.update(printable(text))
             hint.set_class(is_bad, "-bad")
 
-    def _save(self) -> None:
+    def submit(self) -> None:
         start_worker(self, self._save_all, "save")
 
     async def _save_all(self) -> None:
-        greeting, port, word = self._value("greeting"), self._value("port"), self._value("word")
-        checks = {
-            "greeting": self._check("greeting"),
-            "host": await self._is_address_good(),
-            "port": self._check("port"),
-            "word": self._check("word"),
-        }
-        bad = next((name for name, is_good in checks.items() if not is_good), None)
-        if bad is not None:
-            self.query_one(f"#{bad}").focus()
-            return
-        if self._is_connected and greeting != self._greeting and not await self._set_greeting(greeting):
-            return
-        keep, cleartext = self.query_one("#keep", TextSwitch).is_on, self.query_one("#cleartext", TextSwitch).is_on
-        self.dismiss(SetupResult(self._address, int(port), word or None, keep, cleartext))
-
-    async def _is_address_good(self) -> bool:
-        if not self._address:
-            return False
-        checked = self._checked or await self._look_up(self._address)
-        return checked.is_good
-
-    async def _set_greeting(self, greeting: str) -> bool:
-        """Save the greeting at the server; return whether that was done, and show why not."""
-        try:
+        values, is_kept, is_cleartext = self._form()
+        for name in values:
+            if not await self._check(name):
+                self.query_one(f"#{name}").focus()
+                return
+        if self._is_connected and values["greeting"] != self._greeting:
             try:
-                await reply_to(self._source.ask("set", changes={"greeting": greeting}, revision=self._revision))
-            except OpRefusedError as error:
-                if error.code != "conflict":
-                    raise
-                self._take(await reply_to(self._source.ask("get")))
-                text = f'Another monitor has changed the settings; the greeting is "{self._greeting}" now.'
-                self._hint("greeting", f"{text} Save again to replace it.", is_bad=True)
-                return False
-        except LinkError as error:
-            self._hint("greeting", str(error), is_bad=True)
-            return False
-        return True
+                await self._save_greeting(values["greeting"])
+            except LinkError as error:
+                self._hint("greeting", str(error), is_bad=True)
+                return
+        host, port, before = values["host"].strip(), int(values["port"]), self._before
+        is_same = (host, port) == before[:2]
+        word = values["word"] or (before.magic_word if is_same else None)
+        # Setup does not offer TLS to this machine: it comes from the command line alone.
+        tls: TlsMode = "off" if is_cleartext else "on" if is_same and before.tls == "on" else "auto"
+        self.dismiss(SetupResult(Target(host, port, word, tls), is_kept))
+
+    async def _save_greeting(self, greeting: str) -> None:
+        try:
+            await self._view.change("set", changes={"greeting": greeting}, revision=self._revision)
+        except OpRefusedError as error:
+            if error.code != "conflict":
+                raise
+            self._take_greeting()
+            text = f'another monitor has changed the settings; the greeting is "{self._greeting}" now'
+            raise OpRefusedError(f"{text}; save again to replace it", error.code) from None

@@ -1,5 +1,6 @@
 """Buttons and switches of one line. A switch shows `[x]`, so that it is readable without colours."""
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
@@ -18,15 +19,13 @@ class TextButton(Widget, can_focus=True):
         Binding("left,up", "app.focus_previous", "Previous", show=False),
         Binding("right,down", "app.focus_next", "Next", show=False),
     ]
-
     label: reactive[str] = reactive("", layout=True)
 
+    @dataclass
     class Pressed(Message):
         """The button was pressed."""
 
-        def __init__(self, button: "TextButton") -> None:
-            super().__init__()
-            self.button = button
+        button: "TextButton"
 
     def __init__(self, label: str, *, id: str, key: str = "", disabled: bool = False) -> None:  # noqa: A002
         super().__init__(id=id, disabled=disabled)
@@ -54,6 +53,10 @@ class TextSwitch(TextButton):
     """A switch. Pressing it only asks for a change; `is_on` is the actual state."""
 
     is_on: reactive[bool] = reactive(False)
+
+    def __init__(self, label: str, *, id: str, key: str = "", is_on: bool = False, disabled: bool = False) -> None:  # noqa: A002
+        super().__init__(label, id=id, key=key, disabled=disabled)
+        self.set_reactive(TextSwitch.is_on, is_on)
 
     def render(self) -> Content:
         return Content.assemble(f"[{'x' if self.is_on else ' '}] ", *self._key_and_label())

@@ -1,5 +1,6 @@
 """The line at the bottom where a filter or a search is typed, and below it what is wrong with it."""
 
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from textual.app import ComposeResult
@@ -22,18 +23,16 @@ class Prompt(Vertical):
     """Visible only while it is used. A filter acts while it is typed; Esc restores the one before."""
 
     BINDINGS = [Binding("escape", "cancel", "Cancel", show=False)]  # noqa: RUF012 - as Textual has it
+    _purpose: Purpose = "slots"
+    _before = ""
 
+    @dataclass
     class Typed(Message):
         """The text has changed; `is_done`: it is complete."""
 
-        def __init__(self, purpose: Purpose, text: str, *, is_done: bool) -> None:
-            super().__init__()
-            self.purpose, self.text, self.is_done = purpose, text, is_done
-
-    def __init__(self, *, id: str) -> None:  # noqa: A002
-        super().__init__(id=id)
-        self._purpose: Purpose = "slots"
-        self._before = ""
+        purpose: Purpose
+        text: str
+        is_done: bool
 
     def compose(self) -> ComposeResult:
         with Horizontal():

@@ -1,6 +1,7 @@
 """The table of slots. It draws only the lines in view, so that ten thousand slots cost no more than ten."""
 
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import Final
 
 from rich.segment import Segment
@@ -79,10 +80,8 @@ class SlotPane(Table):
         order = self._board.order
         if self.virtual_size.height != self.lines:
             self.virtual_size = Size(0, self.lines)
-        self._cursor = next(
-            (line for line, row in enumerate(order) if row.slot == self._cursor_slot),
-            min(self._cursor, max(0, len(order) - 1)),
-        )
+        nearest = min(self._cursor, max(0, len(order) - 1))
+        self._cursor = next((line for line, row in enumerate(order) if row.slot == self._cursor_slot), nearest)
         if order:
             self._cursor_slot = order[self._cursor].slot
         self._lay_out_columns()
@@ -104,7 +103,7 @@ class SlotPane(Table):
     def catch_up(self) -> None:
         """Draw the rows that changed, and rows whose idle time has changed as text."""
         touched = self._board.drain()
-        if self._board.is_out_of_order():
+        if touched is None:
             self.reorder()
             return
         order, now = self._board.order, self._clock()
@@ -134,8 +133,9 @@ class SlotPane(Table):
 
     def on_click(self, event: events.Click) -> None:
         """Sort by the column whose title was clicked."""
-        column = self._column_at(event.x) if event.y == 0 else None
-        if column is not None:
+        ends = accumulate([width + 1 for width in self._widths.values()])
+        column = next((column for column, end in zip(self._widths, ends, strict=True) if event.x <= end), None)
+        if event.y == 0 and column is not None:
             self.sort_by(column)
 
     def go_to(self, line: int) -> None:
@@ -148,14 +148,6 @@ class SlotPane(Table):
         self.refresh_lines(before + 1)
         self.refresh_lines(self._cursor + 1)
         self.keep_cursor_in_view()
-
-    def _column_at(self, x: int) -> Column | None:
-        left = 1
-        for column, width in self._widths.items():
-            if left <= x <= left + width:
-                return column
-            left += width + 1
-        return None
 
     def _titles(self, width: int) -> Strip:
         board = self._board

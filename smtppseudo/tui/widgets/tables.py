@@ -1,6 +1,7 @@
 """What the tables of sessions share: keys, cursor, and the styles of replies."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, TypeVar
 
 from rich.style import Style
@@ -58,12 +59,11 @@ class Table(ScrollView, can_focus=True):
     head_lines = 0
     _cursor = 0
 
+    @dataclass
     class Opened(Message):
         """The operator opened a session; `key` None: no event of it is kept."""
 
-        def __init__(self, key: SessionKey | None) -> None:
-            super().__init__()
-            self.key = key
+        key: SessionKey | None
 
     @property
     def key(self) -> SessionKey | None:
@@ -82,7 +82,9 @@ class Table(ScrollView, can_focus=True):
 
     def go_to(self, line: int) -> None:
         """Put the cursor on a line, the nearest one if there is none, and show it."""
-        raise NotImplementedError
+        self._cursor = max(0, min(line, self.count - 1))
+        self.keep_cursor_in_view()
+        self.refresh()
 
     def keep_cursor_in_view(self) -> None:
         """Scroll as far as needed, in a table that scrolls below its titles."""
