@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from random import Random
-from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import explained, user_keyring
@@ -27,8 +26,6 @@ from smtppseudo.demo.week import SPAMMER, write_week
 from smtppseudo.files import StateDir
 from smtppseudo.link.errors import ClosedError, ConnectionLostError
 from smtppseudo.link.route import Target, connect
-
-_SEED: Final = 25
 
 
 def add_demo(command: argparse.ArgumentParser) -> None:
@@ -49,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     slots: int = check("slots", options.slots)
     if not options.no_screen:
         require_screen("`smtppseudo demo --no-screen` prints the events instead")  # it loads slowly: before the callers
-    callers = arrivals(Random(_SEED), slots)  # noqa: S311 - not used for secrets
+    callers = arrivals(Random(25), slots)  # noqa: S311 - not used for secrets
     # A signal ends the block like an exception, so that everything is removed; the status is as shells report it.
     end = handled_by(lambda number: sys.exit(128 + number))
     with end, _server(slots) as (directory, server), Traffic(server.port, callers):
