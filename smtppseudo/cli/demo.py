@@ -19,8 +19,7 @@ from smtppseudo.cli.screen import handled_by, require_screen, show
 from smtppseudo.cli.watch import Watch, print_at_once
 from smtppseudo.config.settings import check
 from smtppseudo.demo.callers import arrivals
-from smtppseudo.demo.directory import DemoDirectory
-from smtppseudo.demo.process import NotStartedError, ServerProcess
+from smtppseudo.demo.process import DemoDirectory, NotStartedError, ServerProcess
 from smtppseudo.demo.traffic import ADDRESS, Traffic
 from smtppseudo.demo.week import SPAMMER, write_week
 from smtppseudo.files import StateDir

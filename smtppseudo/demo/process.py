@@ -1,18 +1,28 @@
-"""The demo's server process: on free ports of this machine; it ends with the `with` block or with this process."""
+"""The demo's server process and its temporary directory. Both end with the `with` block, or with this process.
+
+If both processes are killed, a later run removes the directory.
+"""
 
 import os
 import re
+import shutil
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import IO, Final, Self
 
 import smtppseudo
-from smtppseudo.demo.directory import DemoDirectory
 from smtppseudo.demo.traffic import ADDRESS
 from smtppseudo.files import is_root
 
+if sys.platform != "win32":
+    import fcntl
+
+_PREFIX: Final = "smtppseudo-demo-"
+_LOCK: Final = "lock"
 START_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 3.0
 MODULE: Final = "smtppseudo.cli.demo_server"  # `serve`, which ends when its standard input ends
@@ -25,6 +35,60 @@ log_max_bytes_per_day = 67_108_864
 log_min_free_bytes = 0
 """
 _LISTENS: Final = re.compile(r"(SMTP|monitors) on \S+ port ([0-9]+)\s*")
+
+
+class DemoDirectory:
+    """A directory with mode 0700, for the duration of the `with` block.
+
+    While `lock_fd` or an inherited copy of it is open, later runs do not remove the directory.
+    """
+
+    def __init__(self) -> None:
+        remove_leftovers()
+        while True:
+            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            self.lock_fd = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            if _lock(self.lock_fd) and (self.path / _LOCK).exists():
+                return
+            os.close(self.lock_fd)  # another run has removed the directory before it was locked
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self.lock_fd)
+
+
+def remove_leftovers() -> None:
+    """Remove the directories of killed runs: those of this user that no process has locked."""
+    if sys.platform == "win32":
+        return  # without locks, a directory in use looks the same
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            # All users can write to the parent directory: check the owner, and follow no link.
+            found = path.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+                continue
+            lock_fd = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            if _lock(lock_fd):
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(lock_fd)
+
+
+def _lock(lock_fd: int) -> bool:
+    """Try to lock the file; return whether that was done."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 class NotStartedError(Exception):

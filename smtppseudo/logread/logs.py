@@ -18,7 +18,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
-from smtppseudo.log.retention import LOG_NAME
+from smtppseudo.log.dated_files import LOG_NAME
 from smtppseudo.logread.scan import Row, scan
 
 STDIN: Final = Path("/dev/stdin")

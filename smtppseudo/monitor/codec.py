@@ -7,6 +7,7 @@ counts for the length.
 import json
 import math
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
 PROTOCOL = 1  # the version that both sides speak
@@ -134,12 +135,7 @@ def _is_too_deep(line: bytes) -> bool:
         return False
     unescaped = line.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = b"".join(unescaped.split(b'"')[::2]).translate(None, _NOT_A_BRACKET)
-    depth = 0
-    for byte in brackets:
-        depth += 1 if byte in b"{[" else -1
-        if depth > MAX_DEPTH:
-            return True
-    return False
+    return max(accumulate(1 if byte in b"{[" else -1 for byte in brackets)) > MAX_DEPTH
 
 
 class _InvalidError(Exception):

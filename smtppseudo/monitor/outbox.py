@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from smtppseudo.monitor.codec import encode
 
@@ -10,12 +10,7 @@ EVENTS_MAX: Final = 1_000
 BYTES_MAX: Final = 1 << 20
 TAKE_BYTES: Final = 65_536
 
-
-class _Frames(NamedTuple):
-    """Frames that are sent or dropped together. `events` is how many of them are events."""
-
-    data: bytes
-    events: int
+_Frames: TypeAlias = tuple[bytes, int]  # frames that are sent or dropped together, and how many of them are events
 
 
 class Outbox:
@@ -40,7 +35,7 @@ class Outbox:
 
     def put(self, data: bytes) -> None:
         """Add a frame that must not be dropped."""
-        self._queue.append(_Frames(data, 0))
+        self._queue.append((data, 0))
 
     def put_lazily(self, frames: Iterator[bytes]) -> None:
         """Add frames of at most 64 KiB each, which are rendered only when they can be sent."""
@@ -48,14 +43,14 @@ class Outbox:
 
     def put_events(self, data: bytes, count: int) -> None:
         """Add the frames of `count` events."""
-        frames = _Frames(data, count)
+        frames = (data, count)
         self._queue.append(frames)
         self._undropped.append(frames)
         self._events += count
         self._bytes += len(data)
         while self._events > self._events_max or self._bytes > self._bytes_max:
             oldest = self._undropped[0]
-            self._dropped += oldest.events
+            self._dropped += oldest[1]
             self._queue.remove(oldest)  # near the front: only a few replies come before it
             self._taken(oldest)
 
@@ -68,10 +63,10 @@ class Outbox:
             self._dropped = 0
         while self._queue and size < TAKE_BYTES:
             first = self._queue[0]
-            if isinstance(first, _Frames):
-                data = first.data
+            if isinstance(first, tuple):
+                data, events = first
                 self._queue.popleft()
-                if first.events:
+                if events:
                     self._taken(first)
             else:
                 data = next(first, b"")
@@ -83,5 +78,5 @@ class Outbox:
 
     def _taken(self, frames: _Frames) -> None:
         self._undropped.popleft()
-        self._events -= frames.events
-        self._bytes -= len(frames.data)
+        self._events -= frames[1]
+        self._bytes -= len(frames[0])

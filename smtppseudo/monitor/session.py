@@ -131,9 +131,10 @@ class MonitorSession:
         """Do nothing: no deadline depends on when the kernel accepts the bytes."""
 
     @property
-    def has_begun_login(self) -> bool:
-        """Whether the first message of a login came."""
-        return self._exchange.state is not ExchangeState.AWAITS_FIRST
+    def claim(self) -> int:
+        """Which one leaves first if too many are not logged in: 0 = has failed, 1 = silent, 2 = has begun its login."""
+        has_begun = self._exchange.state is not ExchangeState.AWAITS_FIRST
+        return 1 + has_begun if self.state is MonitorState.LOGGING_IN else 0
 
     @property
     def expires_at(self) -> float:

@@ -149,37 +149,29 @@ def _cells(statuses: Sequence[Status]) -> list[str]:
     return [str(sum([count(status) for status in statuses])) for count in _COLUMNS.values()]
 
 
-class _Metric(NamedTuple):
-    """A metric, its help text, and the field of `Status` that it shows. `label` names the key of a labelled field."""
-
-    name: str
-    help: str
-    field: str
-    label: str = ""
-
-
+# Name, help text, field of `Status` or of `_values`, and for a field with several values the name of their label.
 _METRICS: Final = (
-    _Metric("build_info", "Always 1; the label is the version that runs.", "version", "version"),
-    _Metric("start_time_seconds", "When the server started, in seconds since 1970.", "started_at"),
-    _Metric("online", "Whether the SMTP port is open.", "online"),
-    _Metric("config_last_reload_successful", "1, or 0 if the last reload failed.", "reloaded"),
-    _Metric("slots", "How many connections are served at once.", "slots"),
-    _Metric("slots_in_use", "Slots that are in use now.", "slots_in_use"),
-    _Metric("monitors", "Monitors that are logged in.", "monitors"),
-    _Metric("connections_total", "Connections that got a slot.", "connected"),
-    _Metric("connections_turned_away_total", "Connections that got no slot, by reason.", "turned_away", "reason"),
-    _Metric("sessions_closed_total", "Sessions that ended, by reason.", "closed", "reason"),
-    _Metric("mails_refused_total", "Mails refused in sessions that ended, by reject_at.", "mails_refused", "stage"),
-    _Metric("commands_total", "SMTP commands in sessions that ended.", "commands"),
-    _Metric("received_bytes_total", "Bytes received in sessions that ended.", "received_bytes"),
-    _Metric("sent_bytes_total", "Bytes sent in sessions that ended.", "sent_bytes"),
-    _Metric("session_seconds_total", "Seconds that callers spent in sessions that ended.", "wasted_s"),
-    _Metric("session_delayed_seconds_total", "Seconds of delay by the tarpit, in sessions that ended.", "delayed_s"),
-    _Metric("sessions_undelayed_total", "Sessions that the tarpit did not delay: slots ran short.", "undelayed"),
-    _Metric("sessions_not_logged_total", "Sessions of sources above their share of the log.", "not_logged"),
-    _Metric("log_lines_lost_total", "Log lines that could not be written.", "lost_log_lines"),
-    _Metric("log_used_ratio", "Which part of log_max_bytes_per_day is used.", "log_used"),
-    _Metric("faults_total", "Errors of the server itself.", "faults"),
+    ("build_info", "Always 1; the label is the version that runs.", "version", "version"),
+    ("start_time_seconds", "When the server started, in seconds since 1970.", "started_at", ""),
+    ("online", "Whether the SMTP port is open.", "online", ""),
+    ("config_last_reload_successful", "1, or 0 if the last reload failed.", "reloaded", ""),
+    ("slots", "How many connections are served at once.", "slots", ""),
+    ("slots_in_use", "Slots that are in use now.", "slots_in_use", ""),
+    ("monitors", "Monitors that are logged in.", "monitors", ""),
+    ("connections_total", "Connections that got a slot.", "connected", ""),
+    ("connections_turned_away_total", "Connections that got no slot, by reason.", "turned_away", "reason"),
+    ("sessions_closed_total", "Sessions that ended, by reason.", "closed", "reason"),
+    ("mails_refused_total", "Mails refused in sessions that ended, by reject_at.", "mails_refused", "stage"),
+    ("commands_total", "SMTP commands in sessions that ended.", "commands", ""),
+    ("received_bytes_total", "Bytes received in sessions that ended.", "received_bytes", ""),
+    ("sent_bytes_total", "Bytes sent in sessions that ended.", "sent_bytes", ""),
+    ("session_seconds_total", "Seconds that callers spent in sessions that ended.", "wasted_s", ""),
+    ("session_delayed_seconds_total", "Seconds of delay by the tarpit, in sessions that ended.", "delayed_s", ""),
+    ("sessions_undelayed_total", "Sessions that the tarpit did not delay: slots ran short.", "undelayed", ""),
+    ("sessions_not_logged_total", "Sessions of sources above their share of the log.", "not_logged", ""),
+    ("log_lines_lost_total", "Log lines that could not be written.", "lost_log_lines", ""),
+    ("log_used_ratio", "Which part of log_max_bytes_per_day is used.", "log_used", ""),
+    ("faults_total", "Errors of the server itself.", "faults", ""),
 )
 
 
@@ -196,14 +188,14 @@ def render_prometheus(sources: Sequence[Source]) -> str:
     """Return the status of servers in Prometheus' text format 0.0.4. The sums of a run begin at 0."""
     values = [(source.name, _values(source)) for source in sources]
     lines: list[str] = []
-    for metric in _METRICS:
-        name = f"smtppseudo_{metric.name}"
+    for short_name, text, field, label in _METRICS:
+        name = f"smtppseudo_{short_name}"
         kind = "counter" if name.endswith("_total") else "gauge"
-        lines += [f"# HELP {name} {metric.help}", f"# TYPE {name} {kind}"]
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
         for server, by_field in values:
-            value = by_field[metric.field]
+            value = by_field[field]
             by_label = {"": value} if isinstance(value, int | float) else value
-            lines += [f"{name}{_labels({'server': server, metric.label: key})} {by_label[key]}" for key in by_label]
+            lines += [f"{name}{_labels({'server': server, label: key})} {by_label[key]}" for key in by_label]
     return "\n".join(lines) + "\n"
 
 

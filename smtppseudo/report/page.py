@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from smtppseudo.events import printable
-from smtppseudo.report.report import Report
-from smtppseudo.report.tables import DAYS, View, cut, shown_to_people, summary, title
+from smtppseudo.report.report import Report, cut
+from smtppseudo.report.tables import DAYS, View, shown_to_people, summary, title
 
 KINDS: Final = ("refused", "hour", "network", "domain", "reason", "verb", "address")
 """The charts without --by; callers are a table."""

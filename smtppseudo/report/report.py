@@ -1,5 +1,6 @@
 """The report: counts over the rows of logs, in bounded memory."""
 
+import heapq
 import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -11,10 +12,7 @@ from typing import Final, TypeAlias, get_args
 
 from smtppseudo.events import TurnedAwayReason, escape, unescape
 from smtppseudo.logread.scan import SUPPRESSED, Row
-from smtppseudo.report.tally import KEPT, Tally
 
-# Connections by address, network, hour, day, server, and its address (`local`); commands by verb, helo, domain and
-# sender (of MAIL) and recipient (of RCPT); ended sessions by reason and duration; refused mails by day (`refused`).
 KINDS: Final = {
     "address": "Addresses",
     "network": "Networks (/24, /48)",
@@ -31,7 +29,11 @@ KINDS: Final = {
     "server": "Servers",
     "local": "Addresses of servers",
 }
-"""What is counted, and the title of its table."""
+"""What is counted, with the title of its table: connections by address, network, hour, day, server, and its address
+(`local`); commands by verb, helo, domain and sender (of MAIL) and recipient (of RCPT); ended sessions by reason and
+duration; refused mails by day (`refused`)."""
+KEPT: Final = 20_000
+NAME_MAX: Final = 128
 HOURS: Final = tuple(f"{hour:02}" for hour in range(24))
 SPANS: Final = ("under 1 s", "1 to 10 s", "10 s to 1 min", "1 to 10 min", "over 10 min")
 _SPAN_ENDS_MS: Final = (1_000, 10_000, 60_000, 600_000)
@@ -42,6 +44,54 @@ _SENDER_REFUSED: Final = "553"
 _OF_COMMANDS: Final = ("verb", "helo", "domain", "sender", "recipient")
 _NameOf: TypeAlias = Callable[[str], str]
 _REASONS: Final = get_args(TurnedAwayReason)
+
+
+class Tally:
+    """Counts names; exact for at most `2 * kept` of them. Names longer than 128 characters are cut.
+
+    With more names the rarest are forgotten (Misra and Gries, 1982). A count can then be too low by at most `short`,
+    which is at most `total / kept`. A name takes about 200 bytes.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self.short = 0
+        self.total = 0
+        self._kept = kept
+        self._counts: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """Return the number of names; if `short` is not 0, there were more."""
+        return len(self._counts)
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Add counts by name. An empty name is ignored."""
+        known = self._counts
+        if "" in counts or max(map(len, counts), default=0) > NAME_MAX:
+            usable = Counter[str]()
+            for name, count in counts.items():
+                if name:
+                    usable[cut(name, NAME_MAX)] += count
+            counts = usable
+        for name, count in counts.items():
+            known[name] = known.get(name, 0) + count
+        self.total += sum(counts.values())
+        if len(known) > 2 * self._kept:
+            less = sorted(known.values(), reverse=True)[self._kept]
+            self._counts = {name: count - less for name, count in known.items() if count > less}
+            self.short += less
+
+    def top(self, count: int) -> list[tuple[str, int]]:
+        """Return the most frequent names with their counts; names with equal counts are sorted."""
+        return heapq.nsmallest(count, self._counts.items(), key=lambda item: (-item[1], item[0]))
+
+    def in_order(self) -> list[tuple[str, int]]:
+        """Return all names with their counts, sorted by name."""
+        return sorted(self._counts.items())
+
+
+def cut(name: str, length: int) -> str:
+    """Shorten a name to a length."""
+    return name if len(name) <= length else name[: length - 3] + "..."
 
 
 class Report:
@@ -58,7 +108,12 @@ class Report:
         self.first = self.last = ""
         self._inferred_mails = 0  # from commands since a session ended
         self.tallies = {kind: Tally(kept) for kind in kinds}
-        day_and_hour = lru_cache(4_096)(lambda minute: _day_and_hour(minute, zone))
+
+        @lru_cache(4_096)
+        def day_and_hour(minute: str) -> tuple[str, str]:
+            at = local(minute, zone)
+            return (str(at.date()), HOURS[at.hour]) if at else ("", "")
+
         self._day_of: _NameOf = lambda minute: day_and_hour(minute)[0]
         self._hour_of: _NameOf = lambda minute: day_and_hour(minute)[1]
 
@@ -186,8 +241,3 @@ def local(time: str, zone: tzinfo | None) -> datetime | None:
         return datetime.fromisoformat(f"{time[:19]}+00:00").astimezone(zone)
     except (OverflowError, ValueError):
         return None
-
-
-def _day_and_hour(minute: str, zone: tzinfo | None) -> tuple[str, str]:
-    at = local(minute, zone)
-    return (str(at.date()), HOURS[at.hour]) if at else ("", "")

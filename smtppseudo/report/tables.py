@@ -6,8 +6,7 @@ from datetime import UTC, timedelta
 from typing import Final, NamedTuple
 
 from smtppseudo.events import ending_of
-from smtppseudo.report.report import HOURS, KINDS, SPANS, Report, local
-from smtppseudo.report.tally import Tally
+from smtppseudo.report.report import HOURS, KINDS, SPANS, Report, Tally, cut, local
 
 WIDTH_MIN: Final = 40
 _BAR_MAX: Final = 40
@@ -151,11 +150,6 @@ def _table(kind: str, report: Report, view: View) -> Iterator[str]:
         label = cut(name, fits)
         length = -(-count * bar // most) if most else 0
         yield f"  {count:>{digits},} {count / tally.total:>6.1%}  {label:<{fits}}  {view.bar * length}".rstrip()
-
-
-def cut(name: str, length: int) -> str:
-    """Shorten a name to a length."""
-    return name if len(name) <= length else name[: length - 3] + "..."
 
 
 def title(kind: str, tally: Tally, count: int, view: View) -> str:

@@ -47,10 +47,7 @@ class OpRefused(Exception):  # noqa: N818 - a reply to the monitor, not an error
 
 
 class Control(Protocol):
-    """The server, as far as monitors may see and change it.
-
-    `ip` and `port` are the monitor's, for the log. A method that raises an error has changed nothing.
-    """
+    """The server, as far as monitors may see and change it. A method that raises an error has changed nothing."""
 
     blocks: Blocks
     state: str  # online or offline
@@ -116,7 +113,12 @@ class Console:
         if leaving is not None:
             leaving.fail("busy", "too many connections that are not logged in")
             self._connections[leaving].end("errors", now)
-        _keep_alive(sock)
+        try:  # let the kernel detect monitors that vanish without closing
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if hasattr(socket, "TCP_KEEPIDLE"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+        except OSError:
+            pass  # a dead monitor then stays until a send to it fails
         backend = Backend(
             f"smtppseudo {__version__}",
             self._control.settings.server_name,
@@ -320,14 +322,8 @@ def leaving_for(ip: str, sessions: Iterable[MonitorSession], per_side: int) -> M
     waiting = [session for session in sessions if session.state is not MonitorState.AUTHENTICATED]
     side = [session for session in waiting if is_loopback(session.ip) == is_loopback(ip)]
     same = [session for session in side if source_of(session.ip) == source_of(ip)]
-    if len(same) >= PER_SOURCE:
-        return min(same, key=_claim)  # the oldest of equals
-    return min(side, key=_claim) if len(side) >= per_side else None
-
-
-def _claim(session: MonitorSession) -> int:
-    """Return 0 for a connection that has failed, 1 without a login that has begun, else 2."""
-    return 0 if session.state is not MonitorState.LOGGING_IN else 1 + session.has_begun_login
+    full = same if len(same) >= PER_SOURCE else side if len(side) >= per_side else ()
+    return min(full, key=lambda session: session.claim, default=None)  # the oldest of equals
 
 
 def _guesser(ip: str) -> str:
@@ -337,13 +333,3 @@ def _guesser(ip: str) -> str:
 
 def _jsonable(settings: Any) -> dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings._asdict().items()}
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    """Let the kernel detect monitors that vanish without closing."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_KEEPIDLE"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
-    except OSError:
-        pass  # a dead monitor then stays until a send to it fails

@@ -132,13 +132,9 @@ class KeptBlocklist:
 
     def _schedule_work(self) -> None:
         """Schedule the next refresh of the files, unless work is in progress, which does that at its end."""
-        if self._work is not None:
-            return
         clock = self._reactor.clock
-        if self._is_stale:
-            self._reactor.wheel.schedule(self._timer, max(clock.now, self._refresh_at))
-        elif self._next_expiry < inf:
-            due_at = clock.now + self._next_expiry - clock.second
+        due_at = clock.now if self._is_stale else clock.now + self._next_expiry - clock.second
+        if self._work is None and due_at < inf:
             self._reactor.wheel.schedule(self._timer, max(due_at, self._refresh_at))
 
     def _restore(self) -> Iterator[None]:

@@ -46,21 +46,16 @@ def make_directories(directories: Iterable[Path], user: "struct_passwd") -> None
         try:
             try:
                 with _acting_as(user):
-                    _make(directory)
+                    directory.mkdir(_DIRECTORY_MODE, parents=True)
             except PermissionError:
                 _require_place_of_root(directory)
-                _make(directory)
+                directory.mkdir(_DIRECTORY_MODE, parents=True)
                 _give_new_directory(directory, user)
         except OSError as error:
             argv = shlex.join(["install", "-d", "-o", user.pw_name, "-g", str(user.pw_gid), str(directory)])
             raise PrivilegeError(
                 f"{directory}: {error.strerror}; cannot create it for user {user.pw_name}: `{argv}` does that"
             ) from None
-
-
-def _make(directory: Path) -> None:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    directory.mkdir(_DIRECTORY_MODE)
 
 
 @contextlib.contextmanager
@@ -126,14 +121,11 @@ def become(user: "struct_passwd") -> None:
 def require_access(paths: Iterable[Path], user: "struct_passwd") -> None:
     """Check that this process, now of `user`, can read and write those of `paths` that exist. Raises PrivilegeError."""
     for path in paths:
-        if not _is_accessible(path):
+        try:
+            mode = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+            is_accessible = os.access(path, mode) or not path.exists()
+        except PermissionError:
+            is_accessible = False  # a directory above it is closed to this user
+        if not is_accessible:
             advice = f"`chown -R {shlex.quote(user.pw_name)}: {shlex.quote(str(path))}` mends that"
             raise PrivilegeError(f"{path}: user {user.pw_name} cannot read and write it; {advice}")
-
-
-def _is_accessible(path: Path) -> bool:
-    try:
-        is_directory = path.is_dir()
-        return os.access(path, os.R_OK | os.W_OK | (os.X_OK if is_directory else 0)) or not path.exists()
-    except PermissionError:
-        return False  # a directory above it is closed to this user

@@ -20,17 +20,15 @@ class Notifier:
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         name = environ.pop("NOTIFY_SOCKET", "")
-        watchdog_pid = environ.pop("WATCHDOG_PID", "") or str(os.getpid())
-        watchdog_usec = environ.pop("WATCHDOG_USEC", "")
+        pid, usec = environ.pop("WATCHDOG_PID", ""), environ.pop("WATCHDOG_USEC", "")
         self.watchdog_s = 0.0  # the manager's watchdog time-out in seconds; 0 = off
         self._socket: socket.socket | None = None  # made with the first message, then kept: descriptors may run out
         self._address = name if name.startswith(("/", "@")) and hasattr(socket, "AF_UNIX") else ""
         if self._address.startswith("@"):
             self._address = "\0" + name[1:]
         self.has_manager = bool(self._address)
-        is_for_us = self.has_manager and watchdog_pid == str(os.getpid())
-        if is_for_us and watchdog_usec.isascii() and watchdog_usec.isdecimal():
-            self.watchdog_s = int(watchdog_usec[:18]) / 1e6
+        if self.has_manager and pid in ("", str(os.getpid())) and usec.isascii() and usec.isdecimal():
+            self.watchdog_s = int(usec[:18]) / 1e6
 
     def ready(self, status: str) -> bool:
         """Report that the server is ready; return whether the message was sent."""

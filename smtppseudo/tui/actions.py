@@ -73,19 +73,16 @@ What callers send is shown as printable ASCII: \\x1b is an escape character, and
 Offline, in red: the SMTP port is closed, or this screen has no connection to the server; the words beside it \
 say which. Replies: blue refuses, grey (50z, 421) is the caller's mistake, red is a fault of the server.
 """
-_KEY_NAMES: Final = {**KEY_SIGNS, "ctrl+q": "Ctrl+Q"}
+_KEY_NAMES: Final = {**KEY_SIGNS, "ctrl+q": "Ctrl+Q", "f1": "F1"}
 _KEYS_WIDTH: Final = 9
 _TEXT_WIDTH: Final = 69
 
 
 def key_lines(actions: Sequence[ScreenAction]) -> list[tuple[str, str]]:
     """Return each key, and what it does."""
-    of_actions = [(_key_names(action.keys), f"{action.title}: {action.help}") for action in actions]
-    return [*of_actions, *OTHER_KEYS]
-
-
-def _key_names(keys: str) -> str:
-    return " ".join([_KEY_NAMES.get(key, key.upper() if len(key) > 1 else key) for key in keys.split(",")])
+    keys = [" ".join([_KEY_NAMES.get(key, key) for key in action.keys.split(",")]) for action in actions]
+    texts = [f"{action.title}: {action.help}" for action in actions]
+    return [*zip(keys, texts, strict=True), *OTHER_KEYS]
 
 
 def help_text(actions: Sequence[ScreenAction]) -> Content:

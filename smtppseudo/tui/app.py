@@ -105,8 +105,6 @@ class MonitorApp(App[None]):
     def on_mount(self) -> None:
         for view in self.servers:
             view.source.start(view.target, ResumePoint())
-        if len(self.servers) > 1:
-            self._home.remember(self.servers)
         self.set_interval(TICK_S, self.tick)
 
     def on_unmount(self) -> None:
@@ -127,18 +125,13 @@ class MonitorApp(App[None]):
         self._is_undrawn |= bool(shown) or is_changed
         count = sum(len(update.notices) for update in shown if isinstance(update, EventBatch))
         is_urgent = is_changed or any(not isinstance(update, self.page.not_urgent) for update in shown)
-        if is_urgent or now - self._drawn_at >= (_FLOOD_S if count >= _FLOOD_EVENTS else 0):
-            self._draw(now, texts=is_urgent or now - self._texts_at >= _TEXTS_EVERY_S)
-
-    def _draw(self, now: float, *, texts: bool) -> None:
-        if not self._is_undrawn and now - self._texts_at < _DRAW_EVERY_S:
-            return
-        self._is_undrawn = False
-        for view in self.page.servers:
-            view.is_changed = False
-        self._drawn_at = now
-        self._texts_at = now if texts else self._texts_at
-        self.page.redraw(texts=texts)
+        is_due = self._is_undrawn and now - self._drawn_at >= (_FLOOD_S if count >= _FLOOD_EVENTS else 0)
+        if is_urgent or is_due or now - self._texts_at >= _DRAW_EVERY_S:
+            texts = is_urgent or now - self._texts_at >= _TEXTS_EVERY_S
+            self._is_undrawn, self._drawn_at, self._texts_at = False, now, now if texts else self._texts_at
+            for view in self.page.servers:
+                view.is_changed = False
+            self.page.redraw(texts=texts)
 
     def _follow(self, view: ServerView, update: Update, now: float) -> None:
         if view.follow(update, now):

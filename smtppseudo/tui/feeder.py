@@ -181,8 +181,17 @@ class Feeder:
 
     def _follow(self, route: Route) -> None:
         """Deliver events and replies until the link is lost. Raises LinkError."""
-        link = route.link
-        self._open(route)
+        link, snapshot = route.link, route.link.snapshot
+        if snapshot.started_at != self._resume.started_at:
+            self._resume = ResumePoint(snapshot.started_at)
+        link.request("subscribe", from_seq=self._resume.seq + 1)
+        self._cookie_tries = _COOKIE_TRIES if link.user == "cookie" else 0
+        up = LinkUp(snapshot, link.place, link.address, link.port, link.server, link.user, route.note, route.is_own)
+        with self._lock:
+            if self._is_stopped:
+                raise ClosedError("the feeder was stopped")
+            self._link = link
+            self._updates.append(up)
         heard_at = asked_at = self._clock()
         self._poll("status")
         while True:
@@ -198,19 +207,6 @@ class Feeder:
                 self._poll("status")
             if self._backlog >= BACKLOG_EVENTS:
                 self._room.wait()
-
-    def _open(self, route: Route) -> None:
-        link, snapshot = route.link, route.link.snapshot
-        if snapshot.started_at != self._resume.started_at:
-            self._resume = ResumePoint(snapshot.started_at)
-        link.request("subscribe", from_seq=self._resume.seq + 1)
-        self._cookie_tries = _COOKIE_TRIES if link.user == "cookie" else 0
-        up = LinkUp(snapshot, link.place, link.address, link.port, link.server, link.user, route.note, route.is_own)
-        with self._lock:
-            if self._is_stopped:
-                raise ClosedError("the feeder was stopped")
-            self._link = link
-            self._updates.append(up)
 
     def _poll(self, op: str) -> None:
         """Send a request, unless the last one of this op has no reply yet. Raises LinkError."""

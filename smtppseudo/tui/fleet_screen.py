@@ -134,6 +134,10 @@ class FleetScreen(Page):
         yield self.notice
         yield self.footer
 
+    def on_mount(self) -> None:
+        self.memory.servers = [view.target for view in self.servers]
+        self.save()
+
     def hints(self) -> list[Hint]:
         return [Hint("⏎", "open", "enter"), *super().hints()]
 

@@ -54,7 +54,10 @@ class Model:
     def load(self, snapshot: Snapshot, now: float) -> None:
         """Take over the state at a login."""
         if self.started_at not in ("", snapshot.started_at):
-            self._start_run()
+            self.note("the server was restarted; its events since then follow, if it still has them")
+            self.transcripts.clear()
+            self.last_seq = self.seen = self.not_shown = 0
+            self._has_begun = True
         self.started_at = snapshot.started_at
         self.state = snapshot.state
         self.settings = snapshot.settings
@@ -74,7 +77,11 @@ class Model:
             if not isinstance(notice, Streamed) or notice.seq <= self.last_seq:
                 continue  # gaps are found from the events' own numbers
             if notice.seq != self.last_seq + 1 and self._has_begun:
-                items.append(self._note_gap(notice.seq - self.last_seq - 1))
+                count = notice.seq - self.last_seq - 1
+                self.not_shown += count
+                self.transcripts.note_gap()
+                why = "this screen was not connected" if self._was_away else "they came faster than they were read"
+                items.append(Note(f"{count:,} event{'' if count == 1 else 's'} not shown here: {why}"))
             self._has_begun, self._was_away = True, False
             self.last_seq = notice.seq
             self.seen += 1
@@ -123,8 +130,9 @@ class Model:
             else:
                 self.board.recall(record)
         if kind in ("connected", "turned_away"):
-            at = second if is_new else _second_of(record, second)
-            self.rate.add(at, number_of(record, "count") if kind == "turned_away" else 1, is_new=is_new)
+            at = None if is_new else parse_stamp(text_of(record, "time"))
+            count = number_of(record, "count") if kind == "turned_away" else 1
+            self.rate.add(second if at is None else int(at.timestamp()), count, is_new=is_new)
         if kind == "connected":
             ip, time = text_of(record, "ip"), text_of(record, "time")
             self.callers.add(ip, time)
@@ -134,18 +142,6 @@ class Model:
             self._refused_since += number_of(record, "mails_refused") if is_new else 0
         elif is_new and kind in ("online", "offline"):
             self.state = str(kind)
-
-    def _note_gap(self, count: int) -> Note:
-        self.not_shown += count
-        self.transcripts.note_gap()
-        reason = "this screen was not connected" if self._was_away else "they came faster than they were read"
-        return Note(f"{count:,} event{'' if count == 1 else 's'} not shown here: {reason}")
-
-    def _start_run(self) -> None:
-        self.note("the server was restarted; its events since then follow, if it still has them")
-        self.transcripts.clear()
-        self.last_seq = self.seen = self.not_shown = 0
-        self._has_begun = True
 
     def _count(self, counters: Frame) -> None:
         self.counters = counters
@@ -159,8 +155,3 @@ def turned_away_count(counters: Frame) -> int:
     """Return how many callers were turned away, for all reasons."""
     counts = counters.get("turned_away")
     return sum([number_of(counts, reason) for reason in counts]) if isinstance(counts, dict) else 0
-
-
-def _second_of(record: Frame, otherwise: int) -> int:
-    at = parse_stamp(text_of(record, "time"))
-    return otherwise if at is None else int(at.timestamp())

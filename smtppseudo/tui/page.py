@@ -3,7 +3,7 @@
 Each page has its actions, which the footer, the help and the palette show.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar, Final
 
@@ -102,7 +102,7 @@ class Page(Screen[None]):
 
     def action_theme(self) -> None:
         self.app.theme = self.memory.theme = LIGHT if self.app.theme == DARK else DARK
-        self._save()
+        self.save()
 
     def action_setup(self) -> None:
         view = self.selected
@@ -127,7 +127,7 @@ class Page(Screen[None]):
             view.target = view.target._replace(magic_word=word)
             if self._has_kept_word(view):
                 self.memory.keep_word(view.full_target, is_kept=True)
-                self._save()
+                self.save()
             self.notify("The magic word was changed.", title="New magic word", markup=False)
 
         self.app.push_screen(NewWordDialog(view, view.link.up.place), finish)
@@ -157,16 +157,11 @@ class Page(Screen[None]):
         if typed is not None:
             self._connect(view, view.full_target._replace(magic_word=typed.word), is_kept=typed.is_kept)
 
-    def remember(self, views: Iterable[ServerView]) -> None:
-        """Save which servers are shown."""
-        self.memory.servers = [view.target for view in views]
-        self._save()
-
     def _connect(self, view: ServerView, target: Target, *, is_kept: bool) -> None:
         """Save which server to show, and connect to it unless that is done."""
         self.memory.replace(view.target, target)
         self.memory.keep_word(target, is_kept=is_kept)
-        self._save()
+        self.save()
         if view.link.up is None or target != view.full_target:
             view.connect(target)
         else:
@@ -175,7 +170,8 @@ class Page(Screen[None]):
     def _has_kept_word(self, view: ServerView) -> bool:
         return self.memory.word_of(view.full_target) is not None
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Save the memory; warn if that fails."""
         try:
             self.memory.save()
         except OSError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smtppseudo.demo.directory import DemoDirectory, remove_leftovers
+from smtppseudo.demo.process import DemoDirectory, remove_leftovers
 
 fcntl = pytest.importorskip("fcntl", reason="POSIX only")
 

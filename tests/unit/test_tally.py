@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtppseudo.report.tally import Tally
+from smtppseudo.report.report import Tally
 
 names = st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), max_size=200)
 

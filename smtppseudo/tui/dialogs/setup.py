@@ -96,11 +96,7 @@ class SetupDialog(Dialog[SetupResult]):
         self._check_soon(str(event.input.id))
 
     def _check_soon(self, name: str) -> None:
-        if name == "host":
-            self._hint("host", "looking it up ...")
-            start_worker(self, partial(self._check_host, _LOOK_UP_AFTER_S), "look-up")
-        else:
-            self._check(name)
+        start_worker(self, partial(self._check, name, _LOOK_UP_AFTER_S), f"check {name}")
 
     def press(self, button: TextButton) -> None:
         if button.id == "save":
@@ -121,31 +117,37 @@ class SetupDialog(Dialog[SetupResult]):
         text = "Your changes here are not saved."
         self.app.push_screen(ConfirmDialog("Leave Setup", text, "Leave without saving"), leave)
 
-    def _check(self, name: str) -> bool:
-        """Check the greeting, the port or the magic word, and show the result; return whether it is good."""
-        check_value = {"greeting": self._check_greeting, "port": _check_port, "word": self._check_word}[name]
+    async def _check(self, name: str, look_up_after_s: float = 0) -> bool:
+        """Check a value and show the result; return whether it is good."""
         try:
-            self._hint(name, check_value(self._value(name)))
+            if name == "host":
+                self._hint(name, "looking it up ...")
+                await asyncio.sleep(look_up_after_s)
+                text = await in_thread(partial(look_up, self._value(name).strip()))
+            else:
+                check_value = {"greeting": self._check_greeting, "port": _check_port, "word": self._check_word}[name]
+                text = check_value(self._value(name))
         except ValueError as error:
             self._hint(name, str(error), is_bad=True)
             return False
-        return True
-
-    async def _check_host(self, after_s: float = 0.0) -> bool:
-        """Look the address up, and show the result; return whether it is good."""
-        await asyncio.sleep(after_s)
-        try:
-            self._hint("host", await in_thread(partial(look_up, self._value("host").strip())))
-        except ValueError as error:
-            self._hint("host", str(error), is_bad=True)
-            return False
+        self._hint(name, text)
         return True
 
     def _check_greeting(self, value: str) -> str:
+        """Return the first line that a caller at 192.0.2.1 would get now."""
         if not self._is_connected:
             return "needs a connection to the server"
         check("greeting", value)
-        return f"callers get: {self._preview(value)}"
+        of_server, at = self._view.model.settings, self._view.dependencies.wall().astimezone(self._view.zone)
+        settings = Settings(
+            greeting=value,
+            hostname=text_of(of_server, "hostname"),
+            refusal=text_of(of_server, "refusal"),
+            accept_mail=of_server.get("accept_mail") is True,
+            reject_at="connect" if of_server.get("reject_at") == "connect" else "mail",
+        )
+        date = f"{at:%m/%d/%Y} {at.hour % 12 or 12}:{at:%M:%S} {'AM' if at.hour < 12 else 'PM'} {at:%z}"
+        return f"callers get: {Dialogue(settings).greeting('192.0.2.1', date).decode().strip()}"
 
     def _check_word(self, value: str) -> str:
         if value:
@@ -159,19 +161,6 @@ class SetupDialog(Dialog[SetupResult]):
             return "not needed: this user can read the server's cookie"
         return "leave empty to keep the one in use" if up is not None else "this screen logs in with it"
 
-    def _preview(self, greeting: str) -> str:
-        """Return the first line that a caller at 192.0.2.1 would get now."""
-        of_server, at = self._view.model.settings, self._view.dependencies.wall().astimezone(self._view.zone)
-        settings = Settings(
-            greeting=greeting,
-            hostname=text_of(of_server, "hostname"),
-            refusal=text_of(of_server, "refusal"),
-            accept_mail=of_server.get("accept_mail") is True,
-            reject_at="connect" if of_server.get("reject_at") == "connect" else "mail",
-        )
-        date = f"{at:%m/%d/%Y} {at.hour % 12 or 12}:{at:%M:%S} {'AM' if at.hour < 12 else 'PM'} {at:%z}"
-        return Dialogue(settings).greeting("192.0.2.1", date).decode().strip()
-
     def _hint(self, name: str, text: str, is_bad: bool = False) -> None:
         # Not query_one: an answer may come while the dialog is being closed.
         for hint in self.query(f"#{name}-hint").results(Static):
@@ -184,7 +173,7 @@ class SetupDialog(Dialog[SetupResult]):
     async def _save_all(self) -> None:
         values, is_kept, is_cleartext = self._form()
         for name in values:
-            if not (await self._check_host() if name == "host" else self._check(name)):
+            if not await self._check(name):
                 self.query_one(f"#{name}").focus()
                 return
         if self._is_connected and values["greeting"] != self._greeting:

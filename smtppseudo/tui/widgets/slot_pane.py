@@ -1,6 +1,7 @@
 """The table of slots. It draws only the lines in view, so that ten thousand slots cost no more than ten."""
 
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import Final
 
 from rich.segment import Segment
@@ -132,8 +133,9 @@ class SlotPane(Table):
 
     def on_click(self, event: events.Click) -> None:
         """Sort by the column whose title was clicked."""
-        column = self._column_at(event.x) if event.y == 0 else None
-        if column is not None:
+        ends = accumulate([width + 1 for width in self._widths.values()])
+        column = next((column for column, end in zip(self._widths, ends, strict=True) if event.x <= end), None)
+        if event.y == 0 and column is not None:
             self.sort_by(column)
 
     def go_to(self, line: int) -> None:
@@ -146,14 +148,6 @@ class SlotPane(Table):
         self.refresh_lines(before + 1)
         self.refresh_lines(self._cursor + 1)
         self.keep_cursor_in_view()
-
-    def _column_at(self, x: int) -> Column | None:
-        left = 1
-        for column, width in self._widths.items():
-            if left <= x <= left + width:
-                return column
-            left += width + 1
-        return None
 
     def _titles(self, width: int) -> Strip:
         board = self._board
