@@ -271,7 +271,7 @@ def test_hostile_server_gets_one_proof_and_never_the_word(tmp_path: Path) -> Non
 
     with Scripted(script) as hostile:
         words = ["status", "--monitor-port", str(hostile.port), "--magic-file", path, "--state-dir", str(tmp_path)]
-        assert "iteration count" in outcome(run(*words), 69)
+        assert "iterations must be" in outcome(run(*words), 69)
 
 
 def test_help_of_every_command_has_an_example() -> None:
