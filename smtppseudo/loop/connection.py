@@ -250,7 +250,13 @@ class Connection(Generic[M_co]):
     def _send(self, data: bytes, now: float) -> None:
         machine = self.machine
         reason = machine.close_reason
-        if not self._send_whole(data, DONTWAIT if reason is None or reason == "tls" else DONTWAIT_MORE, now):
+        sent: int | OSError
+        try:
+            sent = self.sock.send(data, DONTWAIT if reason is None or reason == "tls" else DONTWAIT_MORE)
+        except OSError as error:
+            sent = error
+        if sent != len(data):
+            self.on_short_send(data, sent, now)
             return
         if self._phase is not _OPEN:
             if not self._read_again(_OPEN, now):
@@ -258,18 +264,6 @@ class Connection(Generic[M_co]):
             self._owner.reactor.wheel.schedule(self, machine.deadline)
         if reason is not None:
             self._finish(now)
-
-    def _send_whole(self, data: bytes, flags: int, now: float) -> bool:
-        """Send data; return whether the kernel has taken all of it."""
-        sent: int | OSError
-        try:
-            sent = self.sock.send(data, flags)
-        except OSError as error:
-            sent = error
-        if sent == len(data):
-            return True
-        self.on_short_send(data, sent, now)
-        return False
 
     def _on_nothing_to_send(self, now: float) -> None:
         if self.machine.close_reason is not None:

@@ -135,9 +135,8 @@ class Listener:
         self._retry_timer = Timer(reactor, self._watch)
         self._report_at = 0.0
         self._batch = 1
-        self._is_watching = False
         self._is_inherited = is_inherited
-        self.is_suspended = False
+        self._is_watching = self.is_suspended = False
         self._backlog = BACKLOG
         if _CAN_SUSPEND:  # the next `listen` must not change it; Linux returns it as tcpi_sacked, at byte 28
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)

@@ -38,7 +38,15 @@ class PartsConnection(Connection[P_co]):
     def _send(self, data: bytes, now: float) -> None:
         if not self.machine.has_more:
             super()._send(data, now)
-        elif self._send_whole(data, DONTWAIT, now):
+            return
+        sent: int | OSError
+        try:
+            sent = self.sock.send(data, DONTWAIT)
+        except OSError as error:
+            sent = error
+        if sent != len(data):
+            self.on_short_send(data, sent, now)
+        else:
             self._await_next_part(now)
 
     def _on_nothing_to_send(self, now: float) -> None:

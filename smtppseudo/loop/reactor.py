@@ -111,7 +111,9 @@ class Reactor:
         clock = self.clock
         next_due = self.wheel.next_due()
         if next_due is not None:
-            wait_s = max(0.0, min(next_due - clock.now, _WAIT_MAX_S))
+            wait_s = next_due - clock.now
+            if not 0.0 <= wait_s <= _WAIT_MAX_S:
+                wait_s = 0.0 if wait_s < 0.0 else _WAIT_MAX_S
             timeout_s = wait_s if timeout_s is None else min(timeout_s, wait_s)
         ready = self._selector.objects(timeout_s)
         self.turns += 1

@@ -33,8 +33,7 @@ class Wheel:
         self._resolution_s = resolution_s
         self._buckets: dict[int, list[Timed]] = {}
         self._ticks: list[int] = []  # a heap of the keys of _buckets
-        self._last_tick = 0
-        self._stale = 0
+        self._last_tick = self._stale = 0
         self._stale_max = _STALE_MAX
 
     def schedule(self, item: Timed, deadline: float) -> None:

@@ -159,14 +159,12 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _fraction(text: str) -> float:
+def _finite(text: str) -> float:
     value = float(text) if len(text) <= MAX_NUMBER_CHARS else math.inf
     if not math.isfinite(value):  # NaN, Infinity, and 1e999: a valid number, but infinite as a float
         raise _InvalidError(NUMBER_OUT_OF_RANGE)
     return value
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_fraction
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_finite, parse_constant=_finite)
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -81,7 +81,7 @@ class Credentials(NamedTuple):
 
 def derive(secret: str, salt: bytes, iterations: int) -> Credentials:
     """Return the server's credentials for a secret, as `derive_client_key` does."""
-    return derive_client_key(secret, salt, iterations)[1]
+    return derive_client_key(secret, salt, iterations, MIN_ITERATIONS)[1]
 
 
 def decoy(server_secret: bytes, user: str, iterations: int) -> Credentials:
@@ -90,16 +90,12 @@ def decoy(server_secret: bytes, user: str, iterations: int) -> Credentials:
     `iterations` must be that of real users, and `server_secret` (32 random bytes) must survive restarts: otherwise an
     attacker can tell an unknown user by its salt, which changes.
     """
-
-    def part(label: str) -> bytes:
-        return hmac.digest(server_secret, f"{label}={user}".encode(), "sha256")
-
-    return Credentials(part("salt")[:WORD_SALT_BYTES], iterations, part("stored"), part("server")).checked()
+    labels = (f"{label}={user}".encode() for label in ("salt", "stored", "server"))
+    salt, stored_key, server_key = (hmac.digest(server_secret, label, "sha256") for label in labels)
+    return Credentials(salt[:WORD_SALT_BYTES], iterations, stored_key, server_key).checked()
 
 
-def derive_client_key(
-    secret: str, salt: bytes, iterations: int, min_iterations: int = MIN_ITERATIONS
-) -> tuple[bytes, Credentials]:
+def derive_client_key(secret: str, salt: bytes, iterations: int, min_iterations: int) -> tuple[bytes, Credentials]:
     """Return ClientKey, which never leaves the client, and the server's credentials (RFC 5802 section 3, RFC 8018).
 
     600,000 iterations take about 0.2 s. The caller checks the length of the secret. Raises ValueError for a secret that

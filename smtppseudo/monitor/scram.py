@@ -60,9 +60,7 @@ class _Exchange:
 
     def __init__(self, nonce: str, state: ExchangeState) -> None:
         if not _is_nonce(nonce) or not MIN_NONCE_CHARS <= len(nonce) <= MAX_NONCE_CHARS:
-            raise ValueError(
-                f"a nonce must be {MIN_NONCE_CHARS} to {MAX_NONCE_CHARS} printable ASCII, no space or comma"
-            )
+            raise ValueError(f"a nonce must be {MIN_NONCE_CHARS} to {MAX_NONCE_CHARS} of 0x21 to 0x7E without comma")
         self._nonce = nonce
         self.state = state
 

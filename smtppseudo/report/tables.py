@@ -182,9 +182,8 @@ def render_json(report: Report, view: View) -> str:
 
 
 def _totals(report: Report) -> dict[str, object]:
-    counts = {
-        name: getattr(report, name) for name in ("mails_refused", "connected", "turned_away", "commands", "closed")
-    }
+    names = ("mails_refused", "connected", "turned_away", "commands", "closed")
+    counts = {name: getattr(report, name) for name in names}
     return {"first": report.first or None, "last": report.last or None, **counts, "wasted_s": report.wasted_ms / 1000}
 
 

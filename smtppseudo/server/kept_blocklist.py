@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from itertools import islice
 from math import inf
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import AnyStr, Final
 
 from smtppseudo.blocklist.evidence import VERBS, HitFinder, evidence_of
 from smtppseudo.blocklist.formats import RENDERERS, order, sources_in, without_covered
@@ -27,8 +27,6 @@ REFRESH_EVERY_S: Final = 60.0
 SOURCES_MAX: Final = 200_000  # 135 MiB at most with 32 hits each
 UNLISTED_PER_48: Final = 64
 _STEP: Final = 1_000  # sources or lines for one turn of the loop: a few milliseconds
-
-T = TypeVar("T")
 
 
 class KeptBlocklist:
@@ -232,7 +230,7 @@ class KeptBlocklist:
             self._in_trouble.discard(path)
 
 
-def _steps(items: Iterable[T]) -> Iterator[list[T]]:
+def _steps(items: Iterable[AnyStr]) -> Iterator[list[AnyStr]]:
     rest = iter(items)
     while step := list(islice(rest, _STEP)):
         yield step

@@ -178,10 +178,9 @@ class Reception:
     def end(self, slot: int, reason: CloseReason, now: float) -> bool:
         """End the session in a slot. Return False if there is none."""
         connection = self._connections[slot - 1] if 0 < slot <= len(self._connections) else None
-        if connection is None:
-            return False
-        connection.end(reason, now)
-        return True
+        if connection is not None:
+            connection.end(reason, now)
+        return connection is not None
 
     def end_all(self, reason: CloseReason, now: float) -> None:
         """End every session, and close the connections that wait for a proxy's header."""
@@ -207,11 +206,8 @@ class Reception:
         was_short = self.slots.is_short
         if not self.slots.update_shortage():
             return
-        paced = [newest]
-        if not was_short:
-            paced = [
-                each for each in self._connections if isinstance(each, PacedConnection) and each.machine.is_delayed
-            ]
+        candidates = [newest] if was_short else self._connections
+        paced = [each for each in candidates if isinstance(each, PacedConnection) and each.machine.is_delayed]
         for number, connection in enumerate(paced, 1):
             connection.stop_delaying(now + _RELEASE_OVER_S * number / len(paced))
         self.counters.undelayed += len(paced)

@@ -44,16 +44,14 @@ class Recorder:
     `log_data_events` false, data events are dropped before they are logged or passed on.
     """
 
-    def __init__(
-        self, clock: Clock, log: Log, log_format: LogFormat, server_name: str = "", shares: Shares | None = None
-    ) -> None:
+    def __init__(self, clock: Clock, log: Log, log_format: LogFormat, server_name: str, shares: Shares) -> None:
         self.log_data_events = True
         self.on_session_events: Callable[[SmtpSession, Sequence[Event]], None] | None = None
         self.on_batch: Callable[[Batch], None] | None = None
         self.on_lines: Callable[[str], None] | None = None
         self.log = log
         self.history = History()
-        self.shares = shares or Shares(0)
+        self.shares = shares
         self._is_short = False
         self._sample_after = self._next_sample()  # log bytes until the next sample
         self._clock = clock

@@ -36,10 +36,7 @@ _REPORT_DROP_EVERY_S: Final = 60.0
 _SETTINGS_ERROR_MAX_CHARS: Final = 1_000  # a frame and a status line have room for it
 _VALUE_MAX_CHARS: Final = 200  # of a setting, in the event of its change
 _NOTHING_INHERITED: Final = InheritedSockets()
-
-ACCEPT_MAIL_WARNING: Final = (
-    "warning: accept_mail is on: honest mail is taken and thrown away, and its senders get no bounce"
-)
+_ACCEPT_MAIL: Final = "warning: accept_mail is on: honest mail is taken and thrown away, and its senders get no bounce"
 
 
 class Server:
@@ -67,8 +64,9 @@ class Server:
         self.reactor = Reactor(clock)
         self._started = self.reactor.clock.now
         self.started_at = self.reactor.clock.stamp
-        log = _make_log(settings, on_trouble, stdout_fd)
-        shares = Shares(0 if settings.log_dir == STDOUT else settings.log_max_bytes_per_day)
+        is_stream = settings.log_dir == STDOUT
+        log: Log = LogStream(stdout_fd, on_trouble) if is_stream else DatedLog(settings, on_trouble)
+        shares = Shares(0 if is_stream else settings.log_max_bytes_per_day)
         self.recorder = Recorder(self.reactor.clock, log, settings.log_format, settings.server_name, shares)
         self.reception = Reception(settings, self.reactor, self.recorder, self._certificates.tls)
         self.reactor.on_fault = self._report_fault
@@ -123,7 +121,7 @@ class Server:
             self._metrics = MetricsFile(path, self.reactor, self.status, settings.server_name, self.warn)
             self._metrics.write(self.reactor.clock.now)
         if settings.accept_mail:
-            self.warn(ACCEPT_MAIL_WARNING)
+            self.warn(_ACCEPT_MAIL)
 
     def go_online(self, by: str, ip: str = "", port: int = 0) -> None:
         """Open the SMTP port on all its addresses again. Raises ListenError; it stays closed then."""
@@ -259,7 +257,7 @@ class Server:
             changes = [f"{key}: {_shown(getattr(before, key))} -> {_shown(getattr(wanted, key))}" for key in applied]
             self.recorder.record(SettingsChanged(",".join(applied), by, escape_text(", ".join(changes))), ip, port)
         if "accept_mail" in applied and wanted.accept_mail:
-            self.warn(ACCEPT_MAIL_WARNING)
+            self.warn(_ACCEPT_MAIL)
         return [name for name in changed if KEYS[name].at_start]
 
     def _applicable(self, wanted: Settings) -> Settings:
@@ -299,12 +297,6 @@ def _count(count: int, noun: str) -> str:
 def _shown(value: object) -> str:
     text = to_toml(value)
     return text if len(text) <= _VALUE_MAX_CHARS else f"{text[:_VALUE_MAX_CHARS]}..."
-
-
-def _make_log(settings: Settings, on_trouble: Callable[[str], None], stdout_fd: int) -> Log:
-    if settings.log_dir == STDOUT:
-        return LogStream(stdout_fd, on_trouble)
-    return DatedLog(settings, on_trouble)
 
 
 def _describe_fault(error: Exception) -> str:

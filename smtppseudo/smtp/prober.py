@@ -49,8 +49,7 @@ class Prober:
         self._splitter = LineSplitter()
         self._reply_lines = 0  # of the present reply, like the next one
         self._reply_bytes = 0
-        self._is_under_tls = False
-        self._offers_tls = False
+        self._is_under_tls = self._offers_tls = False
         self._expected = ["greeting"]  # the commands that still wait for a reply
         self._following = self._commands()
         self._to_send = b""
@@ -105,27 +104,23 @@ class Prober:
         command = self._expected.pop(0) if self._expected else ""
         if self.verdict is not None or not command or "STARTTLS" in self._expected:
             return
-        first_digit = code[:1]
-        if command == "EHLO" and first_digit == b"5":
+        is_refused = code.startswith(b"5")
+        if command == "EHLO" and is_refused:
             self._send("HELO", self._probe.name)  # RFC 5321 section 3.2
         elif (command, code) == ("MAIL", b"530") and self._offers_tls:
             self._send("STARTTLS", "")  # a sender would use TLS here (RFC 3207 section 4)
-        elif first_digit in (b"4", b"5"):
-            self._end(Verdict.REFUSED if first_digit == b"5" else Verdict.DEFERRED)
+        elif is_refused or code.startswith(b"4"):
+            self.verdict = Verdict.REFUSED if is_refused else Verdict.DEFERRED
+            self._send("QUIT", "")
         elif command == "STARTTLS":
             self.wants_tls = True
         elif command == "DATA":
-            self._end(Verdict.ACCEPTED)
+            self.verdict = Verdict.ACCEPTED  # no QUIT: it would be a line of the message
         elif command == "greeting":
             self._send("HELO" if self._probe.helo else "EHLO", self._probe.name)
         else:
             while self._following and (self._probe.pipeline or not self._expected):
                 self._send(*self._following.pop(0))
-
-    def _end(self, verdict: Verdict) -> None:
-        self.verdict = verdict
-        if verdict is not Verdict.ACCEPTED:  # after 354, QUIT would be a line of the message
-            self._send("QUIT", "")
 
     def _send(self, verb: str, argument: str) -> None:
         line = f"{verb} {argument}".rstrip().encode("utf-8", "replace")

@@ -42,13 +42,11 @@ class ReplyTemplates:
     """Makes reply functions from replies, for one set of settings."""
 
     def __init__(self, settings: Settings) -> None:
-        self._hostname = settings.hostname
-        self._enhanced = settings.enhanced_status_codes
-        self._refusal = settings.refusal
+        self._settings = settings
 
     def encode(self, reply: Reply) -> bytes:
         """Return the bytes of a reply without placeholders."""
-        return reply.encode(self._hostname, enhanced=self._enhanced)
+        return reply.encode(self._settings.hostname, enhanced=self._settings.enhanced_status_codes)
 
     def always(self, reply: Reply) -> ReplyFunction:
         """Send the same reply for any argument."""
@@ -71,10 +69,11 @@ class ReplyTemplates:
 
     def with_operators_text(self, reply: Reply, send_usual: ReplyFunction) -> ReplyFunction:
         """Send a refusal with the operator's text, if there is one."""
-        if not self._refusal:
+        text = self._settings.refusal.replace("{hostname}", self._settings.hostname)
+        if not text:
             return send_usual
         code, head = b"%d " % reply.code, self.encode(reply._replace(text="")).removesuffix(b"\r\n")
-        pieces = _FILLED_IN.split(self._refusal.replace("{hostname}", self._hostname).encode())  # text, name, text, ...
+        pieces = _FILLED_IN.split(text.encode())  # text, name, text, ...
 
         def reply_to(said: Said, origin: str, argument: bytes) -> bytes:
             given = send_usual(said, origin, argument)

@@ -11,22 +11,19 @@ _NONE: Final[frozenset[str]] = frozenset()
 
 # AUTH and a known mechanism. Or a word that begins with AUTH: a misspelt command, or `Authorization:` of HTTP.
 _AUTH: Final = re.compile(
-    rb"\s*AUTH"
-    rb"(?:\s+(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|ANONYMOUS|XOAUTH2|OAUTHBEARER|SCRAM-[A-Z0-9-]{1,20})(?!\S))?",
-    re.IGNORECASE,
+    rb"(?i)\s*AUTH"
+    rb"(?:\s+(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|ANONYMOUS|XOAUTH2|OAUTHBEARER|SCRAM-[A-Z0-9-]{1,20})(?!\S))?"
 )
 HTTP_LINES_MAX: Final = 20
 # A request line whose method is a command of mail, as from `curl -X MAIL`: its target, and the version at its end.
-_HTTP_KNOWN: Final = re.compile(rb"\s*\S+[ \t]+(?:/|https?://|\*).*\sHTTP/\d\.\d\s*$", re.IGNORECASE | re.DOTALL)
+_HTTP_KNOWN: Final = re.compile(rb"(?is)\s*\S+[ \t]+(?:/|https?://|\*).*\sHTTP/\d\.\d\s*$")
 # Any other: a word and a target, or with the version at its end. Or the header that every request has.
 _HTTP: Final = re.compile(
-    rb"\s*(?:\S+[ \t]+(?:/|https?://|\*(?!\S)|[\w.:\[\]-]+:\d{1,5}(?!\S))|\S.*\sHTTP/\d\.\d\s*$|HOST:)",
-    re.IGNORECASE | re.DOTALL,
+    rb"(?is)\s*(?:\S+[ \t]+(?:/|https?://|\*(?!\S)|[\w.:\[\]-]+:\d{1,5}(?!\S))|\S.*\sHTTP/\d\.\d\s*$|HOST:)"
 )
 # What ends the text of a message: a command that hardly any text looks like.
 _ENDS_TEXT: Final = re.compile(
-    rb"\s*(?:QUIT|RSET|DATA|\.|(?:HELO|EHLO)\s+\S+|MAIL\s+FROM:\s*\S.*|RCPT\s+TO:\s*\S.*|STARTTLS|AUTH(?:\s.*)?)\s*",
-    re.IGNORECASE | re.DOTALL,
+    rb"(?is)\s*(?:QUIT|RSET|DATA|\.|(?:HELO|EHLO)\s+\S+|MAIL\s+FROM:\s*\S.*|RCPT\s+TO:\s*\S.*|STARTTLS|AUTH(?:\s.*)?)\s*"
 )
 
 
@@ -60,16 +57,11 @@ class Said:
         self.log_share_bytes = log_share_bytes
         self.is_hidden = is_hidden
         self.kinds_logged: frozenset[str] = _NONE
-        self.commands = 0
-        self.errors = 0
+        self.commands = self.errors = self.mails_refused = self.not_logged = 0
         self.helo: bytes | None = None
         self.mail_from: bytes | None = None
         self.last: Command | None = None
-        self.not_logged = 0
-        self.follows_auth = False
-        self.is_text = False
-        self.mails_refused = 0
-        self.is_refused = False
+        self.follows_auth = self.is_text = self.is_refused = False
 
     def is_http(self, line: bytes, *, is_known: bool) -> bool:
         """Return whether a line belongs to an HTTP request. `is_known`: its verb is known, and it is not too long."""

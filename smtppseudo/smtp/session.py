@@ -55,11 +55,9 @@ class SmtpSession:
     ) -> None:
         self._dialogue = dialogue
         self.origin = origin_of(slot, session_id, ip, port)
-        self.started_at = now
-        self.idle_since = now
+        self.started_at = self.idle_since = now
         self.state = _GREETED
-        self.received_bytes = 0
-        self.sent_bytes = 0
+        self.received_bytes = self.sent_bytes = 0
         self.said: Said | None = None
         self.close_reason: CloseReason | None = None
         # What is not finished. A number: the bytes of a chunk (RFC 3030) that are still to come, and are dropped.

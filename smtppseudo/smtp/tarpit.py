@@ -53,13 +53,12 @@ class TarpitSession(SmtpSession):
     @property
     def deadline(self) -> float:
         """When `tick` is due."""
+        due_at = self.idle_since
         if self._to_send:
             rate = self._dialogue.pace.stutter_bytes_per_s
             due_at = self._begins_at + (self._given / rate if rate else 0)
         elif self._early is None:
-            due_at = self.idle_since + self._dialogue.idle_timeout_s
-        else:
-            due_at = self.idle_since
+            due_at += self._dialogue.idle_timeout_s
         return min(due_at, self.expires_at)
 
     @property

@@ -59,13 +59,10 @@ class FleetPane(Table):
     """The table of servers, which keep their order."""
 
     head_lines = 1
+    _rows: Sequence[ServerRow] = ()
 
     class Moved(Message):
         """The cursor is on another server."""
-
-    def __init__(self, *, id: str) -> None:  # noqa: A002
-        super().__init__(id=id)
-        self._rows: Sequence[ServerRow] = ()
 
     @property
     def count(self) -> int:

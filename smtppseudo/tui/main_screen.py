@@ -66,7 +66,7 @@ class MainScreen(Page):
         self._callers_title = PaneTitle("Top callers", id="callers-title", corner="┬")
         self._events_title = PaneTitle("Events", id="events-title")
         self._slots = SlotPane(view.model.board, view.now, id="slots")
-        self._callers = CallerPane(view.model, id="callers")
+        self._callers = CallerPane(id="callers")
         self._events = EventPane(view.model.events, view.zone, id="events")
         self._details = Static("", markup=False)
         self._details_text = Content("")

@@ -32,10 +32,7 @@ class Model:
         self.settings: Frame = {}
         self.revision = 0
         self.counters: Frame = {}
-        self.monitors = 0
-        self.lost_log_lines = 0
-        self.log_used = 0.0
-        self.settings_error = ""  # why the last reload changed nothing
+        self.status: Frame = {}  # the last reply to `status`
         self.last_caller = ("", "")  # time stamp, and address
         self.last_seq = 0
         self.seen = 0  # events of this run that were received
@@ -94,12 +91,8 @@ class Model:
 
     def take_status(self, fields: Frame, second: int) -> None:
         """Take over the reply to `status`."""
+        self.status = fields
         self.state = text_of(fields, "state") or self.state
-        self.monitors = number_of(fields, "monitors")
-        self.lost_log_lines = number_of(fields, "lost_log_lines")
-        used = fields.get("log_used")
-        self.log_used = used if isinstance(used, int | float) else 0.0
-        self.settings_error = text_of(fields, "settings_error")
         counters = fields.get("counters")
         if isinstance(counters, dict):
             self._count(counters)

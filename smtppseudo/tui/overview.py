@@ -68,12 +68,13 @@ def notice(view: ServerView, *, is_fleet: bool = False) -> str:
             warnings.append("Accept mail is on: every message is thrown away, and honest senders get no bounce")
         if model.settings.get("log_data_events") is False:
             warnings.append("data events are off: what callers send is neither logged nor shown")
-        if model.lost_log_lines:
-            warnings.append(f"{model.lost_log_lines:,} log lines could not be written")
-        if model.log_used >= SHORT:
-            warnings.append(f"the space for today's log is running short: {model.log_used:.0%} are used")
-        if model.settings_error:
-            warnings.append(f"settings not changed by the last reload: {model.settings_error}")
+        if lost := number_of(model.status, "lost_log_lines"):
+            warnings.append(f"{lost:,} log lines could not be written")
+        used = model.status.get("log_used")
+        if isinstance(used, int | float) and used >= SHORT:
+            warnings.append(f"the space for today's log is running short: {used:.0%} are used")
+        if mistake := text_of(model.status, "settings_error"):
+            warnings.append(f"settings not changed by the last reload: {mistake}")
         return "\n".join(map(sentence, warnings))
     if link.error is None:
         return "Connecting ..."
@@ -89,17 +90,16 @@ def notice(view: ServerView, *, is_fleet: bool = False) -> str:
 
 def details(view: ServerView, *, has_callers: bool = False) -> Content:
     """Return the text of the details; with the callers that connect most, and why sessions ended, if asked for."""
-    counts = view.model.callers
-    callers = [
-        *[("", f"{count:>6,}  {ip}") for ip, count in counts.top(CALLERS_SHOWN)],
-        ("Ended", counts.endings_text()),
-    ]
-    sections = [section(callers_title(counts, view.zone), callers)] if has_callers else []
-    sections += [section("Server", _server(view)), section("Service", _service(view))]
+    sections = [_section("Server", _server(view)), _section("Service", _service(view))]
+    if has_callers:
+        counts = view.model.callers
+        callers = [("", f"{count:>6,}  {ip}") for ip, count in counts.top(CALLERS_SHOWN)]
+        title = callers_title(counts, view.zone)
+        sections.insert(0, _section(title, [*callers, ("Ended", counts.endings_text())]))
     return Content("\n\n").join(sections)
 
 
-def section(title: str, lines: Iterable[tuple[str, str]]) -> Content:
+def _section(title: str, lines: Iterable[tuple[str, str]]) -> Content:
     """Return a heading, and lines of a name and a value. A line without a name is plain text."""
     parts = [Content.assemble((f" {name:<13} " if name else " ", "$muted"), value) for name, value in lines]
     return Content("\n").join([Content.styled(f" {title}", "bold"), *parts])
@@ -115,7 +115,7 @@ def _server(view: ServerView) -> Iterator[tuple[str, str]]:
     if link.up is not None:
         yield "Version", printable(link.up.server).removeprefix("smtppseudo ")
         yield "Monitor port", printable(link.up.place)
-        yield "Monitors", f"{model.monitors}"
+        yield "Monitors", f"{number_of(model.status, 'monitors')}"
         yield "Login", "by cookie" if link.up.user == "cookie" else "by magic word"
     started = parse_stamp(model.started_at)
     if started is not None:

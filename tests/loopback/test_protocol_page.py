@@ -200,7 +200,7 @@ def codes_in(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            place = {"OpRefused": 0, "_send_error": 0, "refuse": 1}.get(called)
+            place = {"OpRefused": 0, "fail": 0, "refuse": 1}.get(called)
             candidates = [node.args[place]] if place is not None and len(node.args) > place else []
             candidates += [keyword.value for keyword in node.keywords if keyword.arg == "error"]
             yield from (

@@ -193,6 +193,20 @@ def test_setup_saves_the_greeting_and_connects_to_another_server() -> None:
     play(Scene(), act)
 
 
+def test_setup_keeps_the_word_of_a_server_whose_port_was_not_given() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.tell(*busy_morning())
+        await scene.settle(lambda: scene.view.model.revision == 7, "settings")
+        await scene.pilot.press("s")
+        scene.app.screen.query_one("#greeting", Input).value = "{hostname} ESMTP"
+        await scene.pilot.press("enter")
+        await scene.settle(lambda: isinstance(scene.app.screen, MainScreen), "saved")
+        assert scene.view.target == Target("127.0.0.1", 26, "open sesame")
+        assert len(scene.sources) == 1  # no reconnect for that
+
+    play(Scene(Target("127.0.0.1", None, "open sesame")), act)
+
+
 def test_setup_reports_a_change_by_another_monitor() -> None:
     async def act(scene: Scene) -> None:
         await scene.tell(*busy_morning())

@@ -62,7 +62,7 @@ def test_a_restart_clears_the_transcripts_and_keeps_the_events() -> None:
 def test_status_and_settings_are_taken_over() -> None:
     model = model_of()
     model.take_status(status(3, lost_log_lines=4, settings_error="slots must be 1").fields, SECOND)
-    assert (model.monitors, model.lost_log_lines, model.settings_error) == (3, 4, "slots must be 1")
+    assert (model.status["monitors"], model.status["settings_error"]) == (3, "slots must be 1")
     model.take_settings({"settings": {"greeting": "Hi"}, "origins": {}, "revision": 4})
     assert (model.settings, model.revision) == ({"greeting": "Hi"}, 4)
     assert model.apply([event(1, "settings", keys="greeting", by="monitor")], 1.0, SECOND)

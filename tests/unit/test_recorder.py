@@ -16,7 +16,13 @@ from tests.records import Stamped
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Recorder:
-    return Recorder(Clock(), DatedLog(Settings(log_dir=str(tmp_path), log_min_free_bytes=0), lambda text: None), "text")
+    return Recorder(
+        Clock(),
+        DatedLog(Settings(log_dir=str(tmp_path), log_min_free_bytes=0), lambda text: None),
+        "text",
+        "",
+        Shares(0),
+    )
 
 
 def fail(batch: Sequence[Stamped]) -> list[str]:
@@ -42,7 +48,7 @@ def test_each_dropped_event_is_counted_once(recorder: Recorder, monkeypatch: pyt
 
 def test_what_one_source_logs_with_a_report_of_lost_lines_is_not_charged_to_the_next(tmp_path: Path) -> None:
     log, shares = DatedLog(Settings(log_dir=str(tmp_path), log_min_free_bytes=0), lambda text: None), Shares(1 << 20)
-    recorder = Recorder(Clock(), log, "text", shares=shares)
+    recorder = Recorder(Clock(), log, "text", "", shares)
     log.account.lose(1)
     for _ in range(200):
         recorder.record(Error("x" * 1000), "192.0.2.1")

@@ -1,5 +1,6 @@
 """The callers with the most connections, as bars, and why sessions ended."""
 
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import Final
 
@@ -18,13 +19,11 @@ _ENDINGS_LINES: Final = 2
 
 
 class CallerPane(Table):
-    """The pane."""
+    """The pane. `show` fills it."""
 
-    def __init__(self, model: Model, *, id: str) -> None:  # noqa: A002
-        super().__init__(id=id)
-        self._model = model
-        self._callers: list[tuple[str, int]] = []
-        self._endings = ""
+    _model: Model
+    _callers: Sequence[tuple[str, int]] = ()
+    _endings = ""
 
     @property
     def lines(self) -> int:

@@ -23,6 +23,8 @@ class Prompt(Vertical):
     """Visible only while it is used. A filter acts while it is typed; Esc restores the one before."""
 
     BINDINGS = [Binding("escape", "cancel", "Cancel", show=False)]  # noqa: RUF012 - as Textual has it
+    _purpose: Purpose = "slots"
+    _before = ""
 
     @dataclass
     class Typed(Message):
@@ -31,11 +33,6 @@ class Prompt(Vertical):
         purpose: Purpose
         text: str
         is_done: bool
-
-    def __init__(self, *, id: str) -> None:  # noqa: A002
-        super().__init__(id=id)
-        self._purpose: Purpose = "slots"
-        self._before = ""
 
     def compose(self) -> ComposeResult:
         with Horizontal():
