@@ -20,27 +20,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         top.error("the following arguments are required: COMMAND")
     try:
-        status: int = options.run(options)
+        status: int | None = options.run(options)
         sys.stdout.flush()  # here, so that the errors below are caught
-    except SettingsError as error:
-        return _fail(error, exits.BAD_SETTINGS)
-    except exits.CommandError as error:
-        return _fail(error, error.status)
+    except (SettingsError, exits.CommandError) as error:
+        say(str(error))
+        return exits.BAD_SETTINGS if isinstance(error, SettingsError) else error.status
     except KeyboardInterrupt:
         return 130  # as a shell reports SIGINT
     except OSError as error:
         _abandon_stdout()
         if isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL):
             return exits.GOOD  # the reader has ended, like `head`
-        return _fail(f"standard output: {error.strerror}; not all of the output was written", exits.FAILED)
-    return status
+        say(f"standard output: {error.strerror}; not all of the output was written")
+        return exits.FAILED
+    return exits.GOOD if status is None else status
 
 
 def _open_standard_streams() -> None:
-    """Open /dev/null for each standard stream that the parent process has closed.
-
-    Its descriptor would otherwise become that of the next socket or file, and a library may write to descriptor 2.
-    """
+    """Open /dev/null for each closed standard stream: its descriptor would become that of the next socket or file."""
     for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_WRONLY, "w"), ("stderr", os.O_WRONLY, "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
@@ -49,8 +46,3 @@ def _open_standard_streams() -> None:
 def _abandon_stdout() -> None:
     """Discard what Python would still flush at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _fail(error: object, status: int) -> int:
-    say(str(error))
-    return status

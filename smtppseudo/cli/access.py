@@ -18,15 +18,7 @@ from smtppseudo.cli.options import host_and_port, port
 from smtppseudo.cli.places import user_config, usual_places
 from smtppseudo.events import printable
 from smtppseudo.files import COOKIE_FILE, SYSTEM_STATE, without_line_end
-from smtppseudo.link.errors import (
-    ChangedCertificateError,
-    LinkError,
-    NeedsMagicWordError,
-    NotAuthorizedError,
-    OpRefusedError,
-    RefusedError,
-    UnknownCertificateError,
-)
+from smtppseudo.link import errors
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.link import MonitorLink
 from smtppseudo.link.machine import MAX_WORD_CHARS, checked_word
@@ -67,10 +59,7 @@ def _fingerprint(text: str) -> str:
 
 
 class Access:
-    """Access to the server `host` with the options. An answer of the user also serves later logins.
-
-    `words` has the magic word once it is known: the servers of a command share it.
-    """
+    """Access to the server `host`. `words` has the magic word once it is known: the servers of a command share it."""
 
     def __init__(self, options: argparse.Namespace, host: str | None, words: list[str]) -> None:
         self.name = host or LOOPBACK
@@ -79,14 +68,11 @@ class Access:
         self._keyring = user_keyring(options.state_dir, options.pin)
 
     def connect(self) -> MonitorLink:
-        """Connect and log in; ask the user about an unknown certificate or a missing word, if stdin is a terminal.
-
-        Raises LinkError and CommandError.
-        """
+        """Connect and log in; ask the user for what is missing. Raises LinkError and CommandError."""
         while True:  # each question is asked once: its answer is used in the next round
             try:
                 return self.dial()
-            except LinkError as error:
+            except errors.LinkError as error:
                 self.answer(error)
 
     def dial(self) -> MonitorLink:
@@ -99,14 +85,14 @@ class Access:
 
     def answer(self, error: Exception) -> None:
         """Ask the user for what the last try lacked. Raises the error if that would not help, and CommandError."""
-        if isinstance(error, UnknownCertificateError):
+        if isinstance(error, errors.UnknownCertificateError):
             self._ask_trust(error)
-        elif not isinstance(error, NeedsMagicWordError):
+        elif not isinstance(error, errors.NeedsMagicWordError):
             raise error
         elif not self._words:
             self._ask_word(error.place)
 
-    def _ask_trust(self, error: UnknownCertificateError) -> None:
+    def _ask_trust(self, error: errors.UnknownCertificateError) -> None:
         if not is_terminal(sys.stdin):
             raise exits.CommandError(f"{error}; if it is the same, give --pin {error.fingerprint}", exits.UNREACHABLE)
         place = "{} port {}".format(*error.place)
@@ -123,11 +109,8 @@ class Access:
     def _ask_word(self, place: str) -> None:
         if not is_terminal(sys.stdin):
             cookies = " or ".join(str(directory / COOKIE_FILE) for directory in self._keyring.state_dirs)
-            raise exits.CommandError(
-                f"{place} needs the magic word; use sudo, give it with --magic-file FILE, or be a user who can read"
-                f" {cookies}",
-                exits.NOT_AUTHORIZED,
-            )
+            ways = f"use sudo, give it with --magic-file FILE, or be a user who can read {cookies}"
+            raise exits.CommandError(f"{place} needs the magic word; {ways}", exits.NOT_AUTHORIZED)
         self._words.append(_checked(ask_word(f"Magic word of {place}: ")))
 
 
@@ -188,17 +171,17 @@ def explained(bad_value: int = exits.FAILED) -> Iterator[None]:
     """Turn a LinkError into the error that ends the command; `bad_value` is the exit status for a refused value."""
     try:
         yield
-    except LinkError as error:
+    except errors.LinkError as error:
         hint = ""
-        if isinstance(error, ChangedCertificateError):
+        if isinstance(error, errors.ChangedCertificateError):
             line = f"the line of {name_of(*error.place)} in {user_config() / PINS_FILE}"
             hint = f"; if the server has a new certificate, remove {line}, or give --pin {error.fingerprint}"
         status = exits.UNREACHABLE
-        if isinstance(error, NotAuthorizedError | NeedsMagicWordError):
+        if isinstance(error, errors.NotAuthorizedError | errors.NeedsMagicWordError):
             status = exits.NOT_AUTHORIZED
-        elif isinstance(error, OpRefusedError):
+        elif isinstance(error, errors.OpRefusedError):
             status = {"not_authorized": exits.NOT_AUTHORIZED, "bad_value": bad_value}.get(error.code, exits.FAILED)
-        elif isinstance(error, RefusedError) and error.code == "rate":
+        elif isinstance(error, errors.RefusedError) and error.code == "rate":
             status = exits.NOT_AUTHORIZED  # too many wrong words
         raise exits.CommandError(f"{error}{hint}", status) from None
 
@@ -231,10 +214,8 @@ def read_word(path: Path) -> str:
         mode = os.fstat(file.fileno()).st_mode
         data = file.read(2 * MAX_WORD_CHARS)
     if os.name == "posix" and mode & 0o007:
-        raise exits.CommandError(
-            f"{path}: every user can read or write it; `chmod o= {shlex.quote(str(path))}` prevents that",
-            exits.NOT_AUTHORIZED,
-        )
+        remedy = f"`chmod o= {shlex.quote(str(path))}` prevents that"
+        raise exits.CommandError(f"{path}: every user can read or write it; {remedy}", exits.NOT_AUTHORIZED)
     return _checked(word_in(data), f"{path}: ")
 
 

@@ -3,7 +3,6 @@
 import argparse
 import json
 
-from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, logged_in
 from smtppseudo.cli.messages import print_line, say
 from smtppseudo.cli.options import describe, duration, network
@@ -42,7 +41,7 @@ def _duration_s(text: str) -> int:
     return 0 if text == "always" else duration(text)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Send the request that the command is named after, and print what was done."""
     fields = {name: value for name in ("for_s", "reason") if (value := getattr(options, name, None)) is not None}
     with logged_in(options) as link:
@@ -51,10 +50,9 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "block":
         done = f"blocked until {reply.get('until')}; sessions ended: {reply.get('ended')}"
     print_line(f"{reply.get('network')} is {done}")
-    return exits.GOOD
 
 
-def print_blocked(options: argparse.Namespace) -> int:
+def print_blocked(options: argparse.Namespace) -> None:
     """Print the blocked callers."""
     count, is_over = 0, False
     with logged_in(options) as link:
@@ -67,7 +65,6 @@ def print_blocked(options: argparse.Namespace) -> int:
             is_over = not page or count >= ENTRIES_MAX
     if not count:
         say("nobody is blocked")
-    return exits.GOOD
 
 
 def _line_of(entry: object) -> str:

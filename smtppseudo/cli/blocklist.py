@@ -26,7 +26,6 @@ from smtppseudo.logread.logs import Reading, instant
 from smtppseudo.net.addresses import machine_addresses, source_number
 from smtppseudo.smtp.client_limits import source_of
 
-_LIST_MODE: Final = 0o644
 _DNS_FORMATS: Final = ("nsupdate", "zone")
 
 
@@ -195,7 +194,7 @@ def _deliver(sources: Sized, lines: Iterable[str], options: argparse.Namespace, 
             print_text(line)
     else:
         with exits.file_error(options.output, "--output must be a file that this user can replace"):
-            replace(Path(options.output), "".join(lines), _LIST_MODE)
+            replace(Path(options.output), "".join(lines), 0o644)
 
 
 def _source(text: str) -> str:

@@ -4,7 +4,6 @@ import argparse
 import os
 from typing import Any
 
-from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line, print_text, say
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.places import add_places, read_configuration, with_monitor_settings
@@ -23,7 +22,7 @@ def add_config(command: argparse.ArgumentParser) -> None:
     add("--check", nargs="?", const="", metavar="FILE", help=check_help)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Print the settings, or check them."""
     if options.default:
         print_text(default_file())
@@ -41,7 +40,6 @@ def run(options: argparse.Namespace) -> int:
         else:
             for name, value in configuration.settings._asdict().items():
                 print_line(f"{name} = {to_toml(value)}  # {configuration.origins[name]}")
-    return exits.GOOD
 
 
 def _check(settings: Settings) -> None:

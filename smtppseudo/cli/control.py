@@ -30,7 +30,7 @@ def add_disconnect(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_disconnect)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Send the request that the command is named after, and print what it did."""
     with logged_in(options, bad_value=exits.BAD_SETTINGS) as link:  # of `reload`: a mistake in the settings file
         reply = link.request(options.command)
@@ -42,14 +42,12 @@ def run(options: argparse.Namespace) -> int:
         places = reply.get("smtp")  # older servers do not send it
         place = ", ".join(map(str, places)) if isinstance(places, list) else link.place
         print_line(f"SMTP on {place}: {reply.get('state')}")
-    return exits.GOOD
 
 
-def _disconnect(options: argparse.Namespace) -> int:
+def _disconnect(options: argparse.Namespace) -> None:
     with logged_in(options) as link:
         count = len(link.snapshot.slots)
         if not 0 < options.slot <= count:
             raise exits.CommandError(f"there is no slot {options.slot}; the slots are 1 to {count}")
         link.request("disconnect", slot=options.slot)
     print_line(f"slot {options.slot}: the session is ended")
-    return exits.GOOD

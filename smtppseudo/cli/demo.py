@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from random import Random
-from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import explained, user_keyring
@@ -26,8 +25,6 @@ from smtppseudo.files import StateDir
 from smtppseudo.link.errors import ClosedError, ConnectionLostError
 from smtppseudo.link.route import Target, connect
 from smtppseudo.service.layout import as_typed
-
-_SEED: Final = 25
 
 
 def add_demo(command: argparse.ArgumentParser) -> None:
@@ -48,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     slots: int = check("slots", options.slots)
     if not options.no_screen:
         require_screen("`smtppseudo demo --no-screen` prints the events instead")  # it loads slowly: before the callers
-    callers = arrivals(Random(_SEED), slots)  # noqa: S311 - not used for secrets
+    callers = arrivals(Random(25), slots)  # noqa: S311 - not used for secrets
     # A signal ends the block like an exception, so that everything is removed; the status is as shells report it.
     end = handled_by(lambda number: sys.exit(128 + number))
     with end, _server(slots) as (directory, server), Traffic(server.port, callers):

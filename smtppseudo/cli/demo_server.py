@@ -11,8 +11,7 @@ import shutil
 import signal
 import sys
 import threading
-from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 from smtppseudo.cli import exits, main
 
@@ -21,7 +20,7 @@ STOP_TIMEOUT_S: Final = 5.0
 
 def run(directory: str, arguments: list[str]) -> int:
     """Serve; return the exit status."""
-    signal.signal(signal.SIGTERM, _end)  # until `serve` installs its handler
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(exits.FAILED))  # until `serve` installs its handler
     is_orphaned = threading.Event()
     threading.Thread(target=_end_with_parent, args=(is_orphaned, directory), daemon=True).start()
     try:
@@ -40,10 +39,6 @@ def _end_with_parent(is_orphaned: threading.Event, directory: str) -> None:
     # The server hangs; it must not outlive the demo.
     shutil.rmtree(directory, ignore_errors=True)
     os._exit(exits.FAILED)
-
-
-def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    sys.exit(exits.FAILED)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def add_guide(command: argparse.ArgumentParser) -> None:
     command.add_argument("topic", nargs="?", metavar="TOPIC", help="the page to print (the list of pages)")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Print the page, through a pager on a terminal. Raises CommandError."""
     topic: str | None = options.topic
     if topic is None:
@@ -35,7 +35,6 @@ def run(options: argparse.Namespace) -> int:
         raise exits.CommandError(f"the guide has no page {topic!a}{advice}", exits.USAGE)
     else:
         print_in_pager(_page(topic))
-    return exits.GOOD
 
 
 def _page(topic: str) -> str:

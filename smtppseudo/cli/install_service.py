@@ -4,11 +4,12 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.messages import print_line, print_text, say
+from smtppseudo.cli.messages import print_line, print_text
 from smtppseudo.cli.options import describe, port
 from smtppseudo.cli.service import NO_SYSTEMD, ServiceTarget, add_target, carry_out, fail_on_problem
 from smtppseudo.config.settings import MONITOR_PORT, SMTP_PORT
@@ -21,8 +22,6 @@ from smtppseudo.service.units import SOCKETS, USER, Plan, endpoints
 
 _SYSTEM_PORTS: Final = (SMTP_PORT, MONITOR_PORT)
 _USER_PORTS: Final = (2525, 2626)
-_UNPRIVILEGED_PORT: Final = 1024
-_IPV6: Final = Path("/proc/net/if_inet6")  # exists if the kernel has IPv6
 
 
 def add_install_service(command: argparse.ArgumentParser) -> None:
@@ -37,26 +36,27 @@ def add_install_service(command: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="print the files that would be written; change nothing")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Install the service; with `--dry-run`, print its files."""
     if sys.platform == "win32":
         from smtppseudo.cli.windows_service import install
 
-        return install(options)
+        install(options)
+        return
     target = ServiceTarget(options)
     program = running_program()
     plan = _plan(options, target, program)
     if not (options.dry_run or target.root or is_booted()):
         print_text(_facts(plan, target.layout))
         raise exits.CommandError(NO_SYSTEMD)
-    for problem in _check_program(target, program):
-        if not options.dry_run and target.root is None:
-            raise exits.CommandError(problem)
-        say(f"warning: {problem}")
+    is_readable = () if target.is_for_user else check_readable(program)
+    lasts = check_lasting(program, is_for_user=target.is_for_user)
+    warn_only = options.dry_run or target.root is not None
+    fail_on_problem(chain(lasts, is_readable, check_program(program)), warn_only=warn_only)
     if options.dry_run:
         texts = (f"# {printable(str(path))}\n{text}" for path, text in service_files(plan, target.layout).items())
         print_text("\n".join(texts))
-        return exits.GOOD
+        return
     fail_on_problem(target.check(program, "install-service"))
     will_start = target.root is None and not options.no_start
     if will_start:
@@ -69,7 +69,6 @@ def run(options: argparse.Namespace) -> int:
     if will_start:
         status = "smtppseudo status" if target.is_for_user else "sudo smtppseudo status"
         print_line(f"next: `smtppseudo probe localhost:{plan.port}` plays a sender, `{status}` prints the counters")
-    return exits.GOOD
 
 
 def _plan(options: argparse.Namespace, target: ServiceTarget, program: Program) -> Plan:
@@ -79,11 +78,9 @@ def _plan(options: argparse.Namespace, target: ServiceTarget, program: Program) 
     port, monitor_port = (a or b or c for a, b, c in zip(given, target.layout.ports(), defaults, strict=True))
     if port == monitor_port:
         raise exits.CommandError(f"--port and --monitor-port must differ; both are {port}", exits.USAGE)
-    if target.is_for_user and min(port, monitor_port) < _UNPRIVILEGED_PORT:
-        raise exits.CommandError(
-            f"with --user, --port and --monitor-port must be {_UNPRIVILEGED_PORT} or above", exits.USAGE
-        )
-    has_ipv6 = target.root is not None or _IPV6.exists()
+    if target.is_for_user and min(port, monitor_port) < 1024:
+        raise exits.CommandError("with --user, --port and --monitor-port must be 1024 or above", exits.USAGE)
+    has_ipv6 = target.root is not None or Path("/proc/net/if_inet6").exists()
     return Plan(tuple(program.argv), port, monitor_port, target.is_for_user, has_ipv6)
 
 
@@ -104,13 +101,6 @@ settings  {layout.settings / "smtppseudo.toml"}
 state     {state}
 logs      {logs}
 """
-
-
-def _check_program(target: ServiceTarget, program: Program) -> Iterator[str]:
-    yield from check_lasting(program, is_for_user=target.is_for_user)
-    if not target.is_for_user:
-        yield from check_readable(program)
-    yield from check_program(program)
 
 
 def _check_ports(plan: Plan, target: ServiceTarget) -> Iterator[str]:

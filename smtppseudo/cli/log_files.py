@@ -72,7 +72,12 @@ def find_log_files(options: argparse.Namespace, since: str = "", until: str = ""
         for path in named:
             files += find(path, since, until) if path.is_dir() else [path]
         if not files:
-            raise exits.CommandError(_no_logs(named))
+            days = sorted(path.name[:10] for directory in named for path in find(directory))
+            places = ", ".join(map(str, named))
+            if days:
+                has = f"there are logs from {days[0]} to {days[-1]}"
+                raise exits.CommandError(f"no logs of this period in {places}; {has}")
+            raise exits.CommandError(f"no logs (such as 2026-11-24.log) in {places}; name the logs or their directory")
     except OSError as error:
         hint = "; only root and the server's group can read the logs" if error.errno == errno.EACCES else ""
         raise exits.CommandError(f"{error.filename}: {error.strerror}{hint}") from None
@@ -93,14 +98,6 @@ def _usual_directory(options: argparse.Namespace) -> Path:
     if configuration.origins["log_dir"] == "default" and SYSTEM_LOGS.is_dir():
         return SYSTEM_LOGS  # this user runs no server, but may be in the service's group
     raise exits.CommandError(f"{log_dir}: no such directory; name the logs or their directory")
-
-
-def _no_logs(directories: list[Path]) -> str:
-    days = sorted(path.name[:10] for directory in directories for path in find(directory))
-    places = ", ".join(map(str, directories))
-    if days:
-        return f"no logs of this period in {places}; there are logs from {days[0]} to {days[-1]}"
-    return f"no logs (such as 2026-11-24.log) in {places}; name the logs or their directory"
 
 
 def with_progress(reading: Reading, parts: Iterable[_Part]) -> Iterator[_Part]:

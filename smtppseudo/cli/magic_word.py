@@ -4,7 +4,6 @@ import argparse
 import os
 import secrets
 import sys
-from typing import Final
 
 from smtppseudo.cli import exits
 from smtppseudo.cli.access import add_access, ask_word, logged_in, word_in
@@ -12,8 +11,6 @@ from smtppseudo.cli.messages import is_terminal, print_line
 from smtppseudo.cli.options import describe
 from smtppseudo.link.machine import MAX_WORD_CHARS, checked_word
 from smtppseudo.monitor.credentials import WORD_ITERATIONS, WORD_SALT_BYTES, derive
-
-_GENERATED_BYTES: Final = 18  # 24 characters
 
 
 def add_magic_word(command: argparse.ArgumentParser) -> None:
@@ -29,7 +26,7 @@ def add_magic_word(command: argparse.ArgumentParser) -> None:
     source.add_argument("--stdin", action="store_true", help="read it from the first line of standard input")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Set it. Only derived keys leave this process, with which the server can check the word but not log in."""
     with logged_in(options) as link:
         if not link.is_private:
@@ -44,13 +41,12 @@ def run(options: argparse.Namespace) -> int:
         credentials = derive(word, os.urandom(WORD_SALT_BYTES), WORD_ITERATIONS)
         link.request("magic_word", **credentials.to_fields())
     print_line(word if options.generate else "the magic word is set")  # not before the server has it
-    return exits.GOOD
 
 
 def _new_word(options: argparse.Namespace) -> str:
     """Generate the word, or read it from stdin or the terminal. Raises ValueError if it is invalid, CommandError."""
     if options.generate:
-        return secrets.token_urlsafe(_GENERATED_BYTES)
+        return secrets.token_urlsafe(18)  # 24 characters
     if options.stdin:
         return checked_word(word_in(sys.stdin.buffer.readline(2 * MAX_WORD_CHARS)))
     if not is_terminal(sys.stdin):

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 def run_in_terminal(argv: list[str]) -> None:
     """Run a command in the terminal; wait until the user has read its output."""
     # Ctrl-C is for the command. A handler does nothing here and is not inherited, unlike SIG_IGN.
-    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # noqa: ARG005
+    before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         print_line(f"$ {as_typed(argv)}")
         subprocess.run(argv, check=False)  # noqa: S603 - no word comes from outside

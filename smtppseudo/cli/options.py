@@ -11,13 +11,11 @@ from smtppseudo.config.checks import duration_s
 _EXAMPLE: Final = "Example:\n"
 
 
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Wraps the description; keeps the line breaks of the example."""
+class HelpFormatter(argparse.HelpFormatter):
+    """Keeps the line breaks of the example."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        if text.startswith(_EXAMPLE):
-            return super()._fill_text(text, width, indent)
-        return argparse.HelpFormatter._fill_text(self, text, width, indent)  # noqa: SLF001 - the base class's wrapping
+        return text if text.startswith(_EXAMPLE) else super()._fill_text(text, width, indent)
 
 
 def describe(command: argparse.ArgumentParser, example: str, details: str = "") -> None:

@@ -1,6 +1,7 @@
 """The command line: all commands.
 
-A command's module is named after it or in _MODULES. It has `add_COMMAND`, which adds the arguments, and `run`.
+A command's module is named after it or in _MODULES. It has `add_COMMAND`, which adds the arguments, and `run`, which
+returns the exit status, or None for 0.
 """
 
 import argparse
@@ -48,10 +49,7 @@ _MODULES: Final = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of options and arguments in any order, with advice in its messages.
-
-    The messages repeat words of argv, such as file names, and still cannot send commands to the terminal.
-    """
+    """A parser of options and arguments in any order, with advice in its messages, and no escape sequence of argv's."""
 
     _is_nested = False
 

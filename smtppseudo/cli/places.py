@@ -102,20 +102,23 @@ def read_configuration(
     for name in KEYS:
         if (value := getattr(options, name, None)) is not None:
             given[name] = check(name, value)
-    if handed_over:
-        _warn_of_ignored({**file, **given}, handed_over, warn)
-        given |= handed_over
     used = {**file, **given}
+    if handed_over:
+        ignored = [name for name, value in handed_over.items() if used.get(name) and not _is_same(used[name], value)]
+        if ignored:
+            warn(
+                f"warning: {' and '.join(ignored)} not used: the service manager has opened the ports, as its socket"
+                " units say; `sudo systemctl edit smtppseudo-monitor.socket` or `smtppseudo.socket` changes that"
+            )
+        given |= handed_over
+        used |= handed_over
     hostname = machine_name(used.get("listen", ()), None if used.get("hostname") else warn)
     defaults = {"hostname": hostname, "log_dir": str(places.log), "state_dir": str(places.state)}
     return Configuration(file, {}, given, defaults)
 
 
 def machine_name(listen: tuple[str, ...] = (), warn: Warn | None = None) -> str:
-    """Return the name of this machine; if that is no host name, the literal of an address that the server listens on.
-
-    A machine can be named anything: `(none)`, or text that would break a reply.
-    """
+    """Return the name of this machine; if that is no host name, the literal of an address that a server listens on."""
     name = socket.gethostname()
     try:
         if check("hostname", name):
@@ -129,16 +132,6 @@ def machine_name(listen: tuple[str, ...] = (), warn: Warn | None = None) -> str:
     if warn is not None:
         warn(f"warning: the name of this machine is no host name, so replies name {literal}; set hostname")
     return literal
-
-
-def _warn_of_ignored(given: Mapping[str, Any], handed_over: Mapping[str, Any], warn: Warn) -> None:
-    """Warn of addresses and ports that are not used, because the service manager has opened the ports."""
-    ignored = [name for name, value in handed_over.items() if given.get(name) and not _is_same(given[name], value)]
-    if ignored:
-        warn(
-            f"warning: {' and '.join(ignored)} not used: the service manager has opened the ports, as its socket units"
-            " say; `sudo systemctl edit smtppseudo-monitor.socket` or `smtppseudo.socket` changes that"
-        )
 
 
 def _is_same(given: Any, used: Any) -> bool:
@@ -207,8 +200,5 @@ class SettingsFile:
 
 
 def may_share_cookie(state_dir: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether the server's group may read the cookie: only for a system service.
-
-    A user service has the group of its user, which may have other members.
-    """
+    """Return whether the server's group may read the cookie: a system service's. A user's may have other members."""
     return state_dir.startswith("/var/lib/") and state_dir == environ.get("STATE_DIRECTORY", "").partition(":")[0]

@@ -61,10 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _talk(connection: socket.socket, prober: Prober, began: float, timeout_s: float) -> str:
-    """Play the dialogue to its end; return why it had to be given up, or an empty text.
-
-    Each reply must be whole within `timeout_s` seconds after the one before it.
-    """
+    """Play the dialogue to its end, each reply within `timeout_s`; return why it was given up, or an empty text."""
     sock: socket.socket | TlsSocket = connection
     printed, replies, give_up_at = 0, 0, time.monotonic() + timeout_s
     while not prober.violation:

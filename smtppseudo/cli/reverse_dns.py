@@ -15,10 +15,7 @@ THREADS_MAX: Final = 16
 
 
 def look_up(addresses: Sequence[str]) -> dict[str, str]:
-    """Return the name of each address that is found within `LIMIT_S` seconds in all.
-
-    The names are escaped, because the owner of an address chooses its name.
-    """
+    """Return the name of each address that is found within `LIMIT_S` in all, escaped: an address's owner chooses it."""
     # For the C library's resolver (resolv.conf(5)): the only way to limit a single lookup.
     os.environ.setdefault("RES_OPTIONS", "timeout:2 attempts:1")
     waiting = [*reversed(addresses)]

@@ -96,10 +96,7 @@ def _give_up(status: int, modes: list[Any] | None) -> None:
 
 @contextlib.contextmanager
 def handled_by(end: Callable[[int], object]) -> Iterator[None]:
-    """Call `end` at the first signal that ends a program; ignore later ones.
-
-    A signal that is ignored already, as under `nohup`, stays ignored.
-    """
+    """Call `end` at the first signal that ends a program; ignore later ones, and those ignored already, as by nohup."""
 
     def handler(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         for each in before:

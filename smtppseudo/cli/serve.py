@@ -14,17 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smtppseudo import __version__
-from smtppseudo.cli import exits
+from smtppseudo.cli import exits, places
 from smtppseudo.cli.messages import print_lines, say_if_possible
 from smtppseudo.cli.options import describe, whole_number
-from smtppseudo.cli.places import (
-    SettingsFile,
-    add_places,
-    may_share_cookie,
-    read_configuration,
-    require_home,
-    with_monitor_settings,
-)
 from smtppseudo.config.settings import STAGES, STDOUT, Settings, SettingsError
 from smtppseudo.files import BLOCKED_FILE, CREDENTIALS_FILE, SECRET_MODE, SETTINGS_FILE, is_root
 from smtppseudo.log.stream import write_at_once
@@ -44,16 +36,8 @@ ListenFor: TypeAlias = Callable[[Reactor, Call, Call], Callable[[], None]]
 
 # Modules that a server loads late. They are loaded before it drops root: the new user may be unable to read them.
 LOADED_LATE: Final = (
-    "datetime",
-    "difflib",
-    "json",
-    "smtppseudo.loop.proxies",
-    "smtppseudo.server.console",
-    "smtppseudo.server.kept_blocklist",
-    "smtppseudo.server.metrics",
-    "smtppseudo.net.pem",
-    "smtppseudo.net.tls",
-    "tomllib",
+    *("datetime", "difflib", "json", "tomllib", "smtppseudo.loop.proxies", "smtppseudo.net.pem", "smtppseudo.net.tls"),
+    *("smtppseudo.server.console", "smtppseudo.server.kept_blocklist", "smtppseudo.server.metrics"),
 )
 
 _ROOT_WARNING: Final = (
@@ -66,7 +50,7 @@ def add_serve(command: argparse.ArgumentParser) -> None:
     describe(
         command, "smtppseudo serve --port 2525 --monitor-port 2626\n  then, in another terminal: telnet localhost 2525"
     )
-    add_places(command)
+    places.add_places(command)
     add = command.add_argument
     add("--port", type=whole_number, metavar="PORT", help="the SMTP port (25)")
     add("--monitor-port", type=whole_number, metavar="PORT", help="the monitor port (26)")
@@ -104,16 +88,16 @@ def run(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace, notifier: Notifier, listen_for: ListenFor) -> int:
     user = _find_user(options.run_as) if options.run_as is not None else None
     inherited = inherit_sockets(os.environ, say_if_possible)
-    file = SettingsFile(options)  # before the user changes, and with it the usual places
-    configuration = read_configuration(options, say_if_possible, inherited.as_settings())
-    configuration = with_monitor_settings(configuration, say_if_possible)
+    file = places.SettingsFile(options)  # before the user changes, and with it the usual places
+    configuration = places.read_configuration(options, say_if_possible, inherited.as_settings())
+    configuration = places.with_monitor_settings(configuration, say_if_possible)
     settings = configuration.settings
-    require_home(settings.state_dir, settings.log_dir)
+    places.require_home(settings.state_dir, settings.log_dir)
     require_descriptors(settings)
     logs_to_stdout = settings.log_dir == STDOUT
     if logs_to_stdout and options.verbose:
         raise exits.CommandError('-v prints what log_dir = "-" prints already; leave one of them out', exits.USAGE)
-    cookie_mode = 0o640 if may_share_cookie(settings.state_dir) else SECRET_MODE
+    cookie_mode = 0o640 if places.may_share_cookie(settings.state_dir) else SECRET_MODE
     server = Server(
         configuration, say_if_possible, inherited=inherited, cookie_mode=cookie_mode, stdout_fd=sys.stdout.fileno()
     )
@@ -130,9 +114,9 @@ def _serve(options: argparse.Namespace, notifier: Notifier, listen_for: ListenFo
         server.warn(_ROOT_WARNING)
     server.recorder.flush()
     ports = (("SMTP", server.smtp_port), ("monitors", server.monitor_port))
-    places = [(service, *place) for service, port in ports for place in port.places]
+    opened = [(service, *place) for service, port in ports for place in port.places]
     with contextlib.suppress(OSError):  # the server runs even if nobody can read this
-        lines = [f"smtppseudo {__version__}: {service} on {address} port {port}" for service, address, port in places]
+        lines = [f"smtppseudo {__version__}: {service} on {address} port {port}" for service, address, port in opened]
         print_lines(lines, sys.stderr if logs_to_stdout else sys.stdout)
     _tune_collector()
     heartbeat.begin()
@@ -218,11 +202,10 @@ def _listen_for_signals(reactor: Reactor, stop: Call, reload: Call) -> Callable[
             signal.signal(number, signal.SIG_DFL)
         stop(now)
 
-    callbacks: dict[int, Call] = {signal.SIGTERM: stop_once, signal.SIGINT: stop_once}
-    for name, callback in (("SIGHUP", reload), ("SIGBREAK", stop_once)):  # one not on Windows, the other only there
-        if hasattr(signal, name):
-            callbacks[getattr(signal, name)] = callback
-    return reactor.call_on_signals(callbacks)
+    # SIGHUP is not on Windows, SIGBREAK only there.
+    calls = {"SIGTERM": stop_once, "SIGINT": stop_once, "SIGHUP": reload, "SIGBREAK": stop_once}
+    found = {number: call for name, call in calls.items() if (number := getattr(signal, name, None))}
+    return reactor.call_on_signals(found)
 
 
 def _explain(error: ListenError) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from smtppseudo.cli import exits
-from smtppseudo.cli.messages import print_line
+from smtppseudo.cli.messages import print_line, say
 from smtppseudo.cli.places import add_places, require_home, usual_places
 from smtppseudo.files import is_root
 from smtppseudo.service.checks import check_links, check_root, check_units, check_user_manager
@@ -33,10 +33,7 @@ def add_target(command: argparse.ArgumentParser) -> None:
 
 
 class ServiceTarget:
-    """Where the service belongs: to this system, to this user, or to the system in a directory tree.
-
-    Raises CommandError where no service is possible.
-    """
+    """Where the service belongs: to this system, this user, or the system in a tree. Raises CommandError if to none."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.is_for_user: bool = options.user
@@ -44,6 +41,8 @@ class ServiceTarget:
         self.root = None if options.root is None else Path(os.path.realpath(options.root))
         if self.root and not (options.root and self.root.is_dir()):
             raise exits.CommandError(f"--root: {options.root!r} is not a directory", exits.USAGE)
+        # The options that name this target on a command line.
+        self.options = ["--user"] if self.is_for_user else ["--root", str(self.root)] if self.root else []
         self.systemd = Systemd(is_for_user=options.user, root=self.root)
         if not self.is_for_user:
             self.layout = system_layout(self.root or Path("/"))
@@ -54,29 +53,23 @@ class ServiceTarget:
             require_home(*places)
             self.layout = user_layout(places.config.parent, places.config, (places.state, places.log))
 
-    @property
-    def options(self) -> list[str]:
-        """The options that name this target on a command line."""
-        return ["--user"] if self.is_for_user else [] if self.root is None else ["--root", str(self.root)]
-
     def check(self, program: Program, command: str) -> Iterator[str]:
         """Yield the problems that keep `command` from working on this target."""
-        if self.root is None:
+        if self.root is not None:
+            yield from check_links(self.layout, self.root)
+        else:
             if not is_booted():
                 yield NO_SYSTEMD
-            if self.is_for_user:
-                yield from check_user_manager()
-            else:
-                yield from check_root(program, command)
-        else:
-            yield from check_links(self.layout, self.root)
+            yield from check_user_manager() if self.is_for_user else check_root(program, command)
         yield from check_units(self.layout)
 
 
-def fail_on_problem(problems: Iterable[str]) -> None:
-    """Raise CommandError with the first problem, if there is one."""
+def fail_on_problem(problems: Iterable[str], *, warn_only: bool = False) -> None:
+    """Raise CommandError with the first problem, if there is one, or only print them all."""
     for problem in problems:
-        raise exits.CommandError(problem)
+        if not warn_only:
+            raise exits.CommandError(problem)
+        say(f"warning: {problem}")
 
 
 def carry_out(steps: Iterable[Step], undo: str) -> list[str]:

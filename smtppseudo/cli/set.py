@@ -28,7 +28,7 @@ def add_unset(command: argparse.ArgumentParser) -> None:
     command.add_argument("keys", nargs="+", metavar="KEY", help="a setting that `set` or a monitor has changed")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Change settings, or undo changes; print the values now in force."""
     fields: dict[str, Iterable[str]]
     if options.command == "set":
@@ -42,7 +42,6 @@ def run(options: argparse.Namespace) -> int:
             raise exits.CommandError(f"{options.command}: {error}", exits.USAGE) from None
         for keys in fields.values():
             print_settings(link, keys)
-    return exits.GOOD
 
 
 def print_settings(link: MonitorLink, keys: Iterable[str] = ()) -> None:

@@ -25,9 +25,8 @@ def add_status(command: argparse.ArgumentParser) -> None:
         " of several servers, the highest.",
     )
     add_access(command, has_several=True)
-    command.add_argument(
-        "--format", choices=("text", "json", "prometheus"), default="text", help="the output format (text)"
-    )
+    formats = ("text", "json", "prometheus")
+    command.add_argument("--format", choices=formats, default="text", help="the output format (text)")
 
 
 class _Reply(NamedTuple):
@@ -35,6 +34,11 @@ class _Reply(NamedTuple):
 
     fields: Frame
     source: Source
+
+    @property
+    def status(self) -> int:
+        """The exit status, like that of a CommandError."""
+        return exits.GOOD if self.source.status.state == "online" else exits.FAILED
 
 
 def run(options: argparse.Namespace) -> int:
@@ -47,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         raise outcome
     else:
         print_text(_render(outcome, options.format))
-    return max(map(_exit_status, found.values()))
+    return max(outcome.status for outcome in found.values())
 
 
 def _ask(access: Access) -> Iterator[_Reply]:
@@ -62,12 +66,6 @@ def _ask(access: Access) -> Iterator[_Reply]:
     yield _Reply({**about, **fields, **about}, source)  # no field of a server replaces these
 
 
-def _exit_status(outcome: _Reply | exits.CommandError) -> int:
-    if isinstance(outcome, exits.CommandError):
-        return outcome.status
-    return exits.GOOD if outcome.source.status.state == "online" else exits.FAILED
-
-
 def _render(reply: _Reply, form: str) -> str:
     if form == "json":
         return json.dumps(reply.fields) + "\n"
@@ -79,8 +77,8 @@ def _render(reply: _Reply, form: str) -> str:
 
 def _render_all(outcomes: Mapping[str, _Reply | exits.CommandError], form: str) -> str:
     """Return the status of servers, by the address given; say on standard error why one is missing."""
-    replies = {given: outcome for given, outcome in outcomes.items() if isinstance(outcome, _Reply)}
-    names = shown_names({given: replies[given].source.name if given in replies else "" for given in outcomes})
+    own = {given: each.source.name if isinstance(each, _Reply) else "" for given, each in outcomes.items()}
+    names = shown_names(own)
     objects: list[Frame] = []
     sources: list[Source] = []
     rows: dict[str, Status | str] = {}

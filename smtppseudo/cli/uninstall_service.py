@@ -4,7 +4,6 @@ import argparse
 import shlex
 import sys
 
-from smtppseudo.cli import exits
 from smtppseudo.cli.messages import print_line
 from smtppseudo.cli.options import describe
 from smtppseudo.cli.service import ServiceTarget, add_target, carry_out, fail_on_problem
@@ -19,7 +18,7 @@ def add_uninstall_service(command: argparse.ArgumentParser) -> None:
     command.add_argument("--purge", action="store_true", help=purge_help)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Remove the service; with `--purge`, its settings, state and logs, too."""
     if sys.platform == "win32":
         from smtppseudo.cli.windows_service import removal
@@ -35,4 +34,3 @@ def run(options: argparse.Namespace) -> int:
         print_line("nothing to remove")
     if kept := [str(path) for path in data if path.exists()]:
         print_line(f"not removed: {', '.join(kept)} (--purge removes them)")
-    return exits.GOOD

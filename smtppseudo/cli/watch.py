@@ -63,10 +63,7 @@ def run(options: argparse.Namespace) -> int:
         for watch, shown in zip(watches.values(), shown_names(own_names).values(), strict=True):
             watch.name = watch.name and shown
 
-    def follow(access: Access) -> Iterator[list[Timed]]:
-        return _follow(access, watches[access], rename)
-
-    for found in run_all(accesses, follow, _TURN_S):
+    for found in run_all(accesses, lambda access: _follow(access, watches[access], rename), _TURN_S):
         now = epoch + time.monotonic()
         if found is not None:
             access, lines = found
@@ -83,10 +80,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _follow(access: Access, watch: "Watch", rename: Callable[[Access, str], None]) -> Iterator[list[Timed]]:
-    """Yield the events of a server; say once that it is away, and retry. Raises LinkError where waiting cannot help.
-
-    The only server must be there at the start.
-    """
+    """Yield the events of a server; say once that it is away, and retry. Raises LinkError where waiting cannot help."""
     link: MonitorLink | None = None
     is_away = False
     while True:
@@ -97,7 +91,7 @@ def _follow(access: Access, watch: "Watch", rename: Callable[[Access, str], None
             rename(access, link.server_name)
             yield from filter(None, watch.follow(link))
         except (UnreachableError, RefusedError) as error:
-            if link is None and not watch.name:
+            if link is None and not watch.name:  # the only server must be there at the start
                 raise
             say(f"{error}; reconnecting")
             is_away = True
@@ -148,10 +142,7 @@ class Merge:
 
 
 class Watch:
-    """The requested events of a server. Remembers the next one, so that a new connection continues there.
-
-    With a `name`, each event has it as the field `server`.
-    """
+    """The requested events of a server, with its `name`, if any. A new connection continues after the last event."""
 
     def __init__(self, options: argparse.Namespace, name: str = "") -> None:
         self.name = name

@@ -29,16 +29,14 @@ _REINSTALL: Final = (
 )
 
 
-def install(options: argparse.Namespace) -> int:
+def install(options: argparse.Namespace) -> None:
     """Install the service; with `--dry-run`, print what that would make."""
     plan = _plan(options)
     problems = check_readable(running_program(), [str(Path.home().parent)], _REINSTALL)
+    fail_on_problem(problems, warn_only=options.dry_run)
     if options.dry_run:
-        for problem in problems:
-            say(f"warning: {problem}")
         print_text(f"{plan}\n")
-        return exits.GOOD
-    fail_on_problem(problems)
+        return
     fail_on_problem(filter(None, [problem_with(ServiceAction.INSTALL)]))
     if not options.no_start and control.state() is not State.RUNNING:
         fail_on_problem(chain.from_iterable(map(check_endpoint, plan.endpoints)))
@@ -46,7 +44,6 @@ def install(options: argparse.Namespace) -> int:
     carry_out(steps, "`smtppseudo uninstall-service` undoes it")
     rule = f"name=smtppseudo dir=in action=allow protocol=TCP localport={plan.endpoints[0].port}"
     print_line(f"the firewall must let callers in: `netsh advfirewall firewall add rule {rule}`")
-    return exits.GOOD
 
 
 def removal(options: argparse.Namespace) -> tuple[Iterator[Step], tuple[Path, ...]]:

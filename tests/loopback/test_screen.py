@@ -35,7 +35,7 @@ _CRASHES = """
 from smtppseudo.tui.app import MonitorApp
 tick = MonitorApp.tick
 def failing(self):
-    view = self.servers[0].view
+    view = self.servers[0]
     return 1 // 0 if view.link.error or view.model.board.open_count else tick(self)
 MonitorApp.tick = failing
 """

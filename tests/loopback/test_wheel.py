@@ -22,6 +22,7 @@ IN_WHEEL = re.compile(
     |smtppseudo/monitor/PROTOCOL\.md
     |smtppseudo/guide/[a-z0-9-]+\.md
     |smtppseudo/tui/style\.tcss
+    |smtppseudo/report/head\.html
     |{re.escape(NAME)}\.data/data/share/
         (man/man1/smtppseudo\.1
         |man/man5/smtppseudo\.toml\.5

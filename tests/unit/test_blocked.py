@@ -137,7 +137,7 @@ def test_a_hostile_server_cannot_send_terminal_commands(
             return {"blocked": pages.pop(0), "left": evil}
 
     monkeypatch.setattr("smtppseudo.cli.block.logged_in", lambda _: nullcontext(Link()))
-    assert block.print_blocked(Namespace(json=as_json)) == 0
+    block.print_blocked(Namespace(json=as_json))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert all(line.isascii() and line.isprintable() for line in lines)
