@@ -69,10 +69,11 @@ def _by_length(item: pytest.Item) -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def signals() -> None:
-    """Undo what `nohup` and `&` do: they ignore SIGINT and SIGHUP, and programs that tests start inherit that."""
+    """Undo what `nohup` and `&` do: they ignore some signals, and programs that tests start inherit that."""
     defaults: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
-    if hasattr(signal, "SIGHUP"):
-        defaults[signal.SIGHUP] = signal.SIG_DFL
+    for name in ("SIGHUP", "SIGQUIT"):
+        if hasattr(signal, name):
+            defaults[getattr(signal, name)] = signal.SIG_DFL
     for number, default in defaults.items():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, default)

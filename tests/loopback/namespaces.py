@@ -27,20 +27,33 @@ class Cable(NamedTuple):
 @contextlib.contextmanager
 def cable() -> Iterator[Cable]:
     """Make them for as long as the block lasts; skip where that is not allowed."""
-    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
-        pytest.skip("needs root, unshare, nsenter and ip")
-    holders = [subprocess.Popen(["unshare", "-n", "sleep", "1800"]) for _ in range(2)]
-    try:
-        wait_until(lambda: all(_is_apart(holder.pid) for holder in holders), "two namespaces")
-        server, client = (str(holder.pid) for holder in holders)
+    with namespaces(2) as (server, client):
         _ip([], "link", "add", "smtp0", "netns", server, "type", "veth", "peer", "name", "smtp0", "netns", client)
-        ends = Cable(*(["nsenter", "-t", pid, "-n"] for pid in (server, client)))
+        ends = Cable(*map(inside, (server, client)))
         for end, four, six in ((ends.server, SERVER_4, SERVER_6), (ends.client, CLIENT_4, CLIENT_6)):
-            _ip(end, "link", "set", "lo", "up")
             _ip(end, "address", "add", f"{four}/{_PREFIX_4}", "dev", "smtp0")
             _ip(end, "address", "add", f"{six}/{_PREFIX_6}", "dev", "smtp0", "nodad")
             _ip(end, "link", "set", "smtp0", "up")
         yield ends
+
+
+def inside(pid: str) -> list[str]:
+    """Return what runs a program in the network of a process."""
+    return ["nsenter", "-t", pid, "-n"]
+
+
+@contextlib.contextmanager
+def namespaces(count: int) -> Iterator[list[str]]:
+    """Make networks that have loopback alone, for as long as the block lasts; yield a process in each."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
+        pytest.skip("needs root, unshare, nsenter and ip")
+    holders = [subprocess.Popen(["unshare", "-n", "sleep", "1800"]) for _ in range(count)]
+    try:
+        wait_until(lambda: all(_is_apart(holder.pid) for holder in holders), "the namespaces")
+        pids = [str(holder.pid) for holder in holders]
+        for pid in pids:
+            _ip(inside(pid), "link", "set", "lo", "up")
+        yield pids
     finally:
         for holder in holders:
             holder.kill()

@@ -127,7 +127,6 @@ def wine(directory: Path, cable: Cable) -> Iterator[Wine]:
     """Make it for as long as the block lasts; skip where Wine is not installed."""
     if not Path(_PROGRAMS, "wine64").exists():
         pytest.skip("wine64 is not installed")
-    subprocess.run([*cable.server, "ip", "link", "set", "lo", "up"], check=True)
     it = Wine(directory, cable)
     try:
         it.install()
