@@ -10,9 +10,9 @@ from tests.running import ON_WINDOWS, Running, Servers
 
 # What these modules test is not on Windows, or not what they test it with: other programs, signals, terminals.
 _NOT_ON_WINDOWS = """
-    bind blocklist_readers blocklist_served completions demo fail2ban guide_blocks guide_pager haproxy log_shipping
-    log_to_stdout one_list pyz recorded reverse_dns run_as screen sd_listen sd_notify select senders several_servers
-    soak system_calls terminal_output wheel
+    bind blocklist_readers blocklist_served command_line completions demo fail2ban guide_blocks guide_pager haproxy
+    log_shipping log_to_stdout one_list pyz recorded reverse_dns run_as screen sd_listen sd_notify select senders
+    several_servers soak system_calls terminal_output wheel
 """
 collect_ignore = [f"test_{name}.py" for name in _NOT_ON_WINDOWS.split()] if ON_WINDOWS else []
 

@@ -13,7 +13,7 @@ from smtppseudo.events import Closed, Command, Connected, Event, Online, TurnedA
 from smtppseudo.logread.search import Search, condition
 from tests.clients import LIMIT_S
 from tests.records import Stamped, parse, render_json, render_text
-from tests.running import Servers, command, environment, run
+from tests.running import Servers, command, environment, not_on_windows, run
 
 DAY = "2026-11-24"
 
@@ -110,6 +110,7 @@ def test_log_without_text_is_no_text(tmp_path: Path) -> None:
     assert found("--ip", "192.0.2.1", "boss", path) == [1]
 
 
+@not_on_windows("systemd names no directories there")
 def test_usual_logs_and_standard_input(servers: Servers, tmp_path: Path) -> None:
     server = servers.start({"log_format": "json"})
     server.play("EHLO there", "MAIL FROM:<a@b.example>")
@@ -125,6 +126,7 @@ def test_usual_logs_and_standard_input(servers: Servers, tmp_path: Path) -> None
         assert output == "".join(render_text(ONE))
 
 
+@not_on_windows("it has no FIFO in a directory")
 @pytest.mark.parametrize(
     ("words", "status", "complaint"),
     [

@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 
 from tests.monitors import Monitors, cookie_of, word_fields
-from tests.running import Servers
+from tests.running import Servers, not_on_windows
 
 CANARY = "Canary-7f3a9c51"
 
@@ -16,6 +16,7 @@ def forms(secret: str) -> list[bytes]:
     return [data, data.upper(), data.lower(), *encoded]
 
 
+@not_on_windows("reads /proc")
 def test_the_secrets_appear_nowhere(servers: Servers, monitors: Monitors) -> None:
     server = servers.start(None, "-v")
     setter = monitors.log_in(server)

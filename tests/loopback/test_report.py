@@ -13,7 +13,7 @@ from smtppseudo.events import Closed, Command, Connected
 from smtppseudo.files import SYSTEM_LOGS
 from tests.clients import LIMIT_S
 from tests.records import Stamped, render_json, render_text
-from tests.running import Servers, command, environment, has_mode, run
+from tests.running import Servers, command, environment, has_mode, not_on_windows, run
 
 
 def session(ip: str, time: str) -> list[Stamped]:
@@ -51,6 +51,7 @@ def test_report_of_a_servers_log(servers: Servers) -> None:
         assert re.search(r"^  1 100.0%  b\.example  #+$", report.stdout.replace("█", "#"), re.MULTILINE)
 
 
+@not_on_windows("systemd names no directories there")
 def test_log_directory_is_read_if_no_log_is_named(tmp_path: Path) -> None:
     write_day(tmp_path / "log", "2026-11-24", "192.0.2.1")
     assert found(LOGS_DIRECTORY=str(tmp_path / "log"))["connected"] == 1
@@ -93,6 +94,7 @@ def test_report_of_a_period(tmp_path: Path, period: list[str], days: int) -> Non
     assert found("--utc", *period, str(tmp_path / "log"))["connected"] == days
 
 
+@not_on_windows("TZ means something else there")
 def test_date_is_local_time(tmp_path: Path) -> None:
     write_day(tmp_path / "log", "2026-11-24", "192.0.2.1")  # at noon, 20:00 in the zone
     logs = str(tmp_path / "log")
@@ -133,6 +135,7 @@ def test_invalid_options_are_one_line(arguments: list[str], complaint: str) -> N
     assert complaint in done.stderr
 
 
+@not_on_windows("systemd names no directories there")
 def test_missing_logs_are_one_line_with_advice(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

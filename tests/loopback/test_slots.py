@@ -20,7 +20,7 @@ from smtppseudo.smtp.session import SmtpSession
 from tests import SELECTOR
 from tests.clients import Client, wait_until
 from tests.conftest import MakeInside
-from tests.running import NotStartedError, Running, Servers, limited_to, matching
+from tests.running import NotStartedError, Running, Servers, limited_to, matching, not_on_windows
 
 HELD = 5_000
 RESETS = 10_000
@@ -325,6 +325,7 @@ def test_the_port_refuses_connections_while_offline(inside: MakeInside) -> None:
         assert refused.connect_ex(("127.0.0.1", server.port)) == errno.ECONNREFUSED
 
 
+@not_on_windows("any user can open port 25 there")
 def test_a_port_that_could_not_be_opened_again_is_not_closed(
     inside: MakeInside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,6 +364,7 @@ def test_a_connection_in_the_turn_that_goes_offline_is_no_error(inside: MakeInsi
     assert server.events(Error) == []
 
 
+@not_on_windows("a port that listens cannot be opened again there")
 def test_a_new_listener_that_cannot_be_watched_tries_again_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     reactor = Reactor(Clock(monotonic=lambda: 1000.0))
     troubles: list[str] = []
