@@ -58,7 +58,7 @@ _HOLD = """
 set -e
 ip link set lo up
 umount /sys/fs/cgroup/unified 2> /dev/null || true
-for each in /run /var/lib/containers; do mount -t tmpfs tmpfs $each; done
+for each in /run /var/lib/containers; do mkdir -p $each; mount -t tmpfs tmpfs $each; done
 exec sleep infinity
 """
 
