@@ -6,6 +6,7 @@ from pathlib import Path
 
 SELECTOR = os.environ.get("SMTPPSEUDO_TEST_SELECTOR", "")
 """`poll` or `select`; empty = the usual selector."""
+ON_WINDOWS = os.name == "nt"
 FORCED_SELECTOR = Path(__file__).resolve().parent / "forced_selector"
 """The directory that makes Python use it, if it is in PYTHONPATH."""
 

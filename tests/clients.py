@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 import pytest
 
 from smtppseudo.net.stream import Stream
+from tests import ON_WINDOWS
 
 LIMIT_S = 20.0
 POLL_S = 0.01
@@ -33,7 +34,7 @@ def wait_until(look: Callable[[], T], what: str, limit_s: float = LIMIT_S, poll_
 
 def reset(sock: socket.socket) -> None:
     """Close with RST instead of FIN."""
-    if os.name == "nt":
+    if ON_WINDOWS:
         sock.close()
         pytest.skip("Wine sends FIN instead of RST")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -42,7 +43,7 @@ def reset(sock: socket.socket) -> None:
 
 def shrink_send_buffer(stream: Stream) -> None:
     """Make the kernel keep less unsent data of a connection, so that a slow reader shows soon."""
-    if os.name == "nt":
+    if ON_WINDOWS:
         pytest.skip("a socket of Windows is no descriptor that can be duplicated")
     with socket.socket(fileno=os.dup(stream.fileno())) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

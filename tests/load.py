@@ -8,7 +8,8 @@ from typing import Self
 
 import pytest
 
-from tests.running import ON_WINDOWS, Running
+from tests import ON_WINDOWS
+from tests.running import Running
 
 
 class Callers:

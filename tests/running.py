@@ -17,7 +17,7 @@ import pytest
 from smtppseudo.config.file import to_toml
 from smtppseudo.events import Event
 from smtppseudo.files import is_root
-from tests import FORCED_SELECTOR, SELECTOR
+from tests import FORCED_SELECTOR, ON_WINDOWS, SELECTOR
 from tests.clients import LIMIT_S, Client, connect, wait_until
 from tests.records import Stamped, parse
 
@@ -26,7 +26,6 @@ STOP_TIMEOUT_S = 10.0
 BASE: dict[str, Any] = {"hostname": "sink.test", "log_min_free_bytes": 0}
 """Settings of every server, so that no test depends on the machine."""
 
-ON_WINDOWS = os.name == "nt"
 _LISTENS = re.compile(r"^smtppseudo \S+: SMTP on (\S+) port (\d+)$", re.MULTILINE)
 
 E = TypeVar("E", bound=Event)

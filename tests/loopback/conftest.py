@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import ON_WINDOWS
 from tests.certificates import Certificate, make_certificate
 from tests.monitors import Monitors, closing_monitors
-from tests.running import ON_WINDOWS, Running, Servers
+from tests.running import Running, Servers
 
 # What these modules test is not on Windows, or not what they test it with: other programs, signals, terminals.
 _NOT_ON_WINDOWS = """

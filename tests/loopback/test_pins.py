@@ -15,11 +15,12 @@ import pytest
 
 from smtppseudo.link.keyring import Keyring
 from smtppseudo.link.pins import PINS_FILE
+from tests import ON_WINDOWS
 from tests.certificates import Certificate, trusting
 from tests.clients import wait_until
 from tests.loopback.commands import Terminal, outcome
 from tests.monitors import monitor_port, state_dir
-from tests.running import ON_WINDOWS, Running, Servers, command, environment, has_mode, not_on_windows, run
+from tests.running import Running, Servers, command, environment, has_mode, not_on_windows, run
 
 NO_FILE = "Permission denied" if ON_WINDOWS else "Is a directory"
 

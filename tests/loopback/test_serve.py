@@ -12,9 +12,9 @@ import pytest
 
 from smtppseudo.events import Closed, Command, Connected, Error, Offline, Online, SettingsChanged
 from smtppseudo.files import is_root
+from tests import ON_WINDOWS
 from tests.clients import LIMIT_S, Client, connect, wait_until
 from tests.running import (
-    ON_WINDOWS,
     Running,
     Servers,
     command,
